@@ -1,0 +1,25 @@
+"""rnnc: recurrent networks in operator notation, compiled to fused PyTorch modules."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["RnnError", "__version__", "compile"]
+
+if TYPE_CHECKING:
+    from .compiler.api import compile
+    from .grammar.diagnostics import RnnError
+
+
+def __getattr__(name: str) -> Any:
+    # Importing lazily keeps `import rnnc` (and so the command line) free of torch.
+    if name == "compile":
+        from .compiler.api import compile
+
+        return compile
+    if name == "RnnError":
+        from .grammar.diagnostics import RnnError
+
+        return RnnError
+    raise AttributeError(f"module 'rnnc' has no attribute {name!r}")
