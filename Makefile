@@ -1,0 +1,55 @@
+# Everything starts here: each target first makes .venv and installs rnnc into it, once.
+# Needs make and Python >= 3.11; `make PYTHON=/path/to/python3.12 test` picks another Python.
+
+newest = $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; \
+	done)
+PYTHON ?= $(newest)
+PYTEST ?=
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+# The environment is ours alone: nothing from the caller's Python leaks in.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+# One thread a process: the tests run one worker a core.
+test: export OMP_NUM_THREADS := 1
+test: export MKL_NUM_THREADS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format install clean
+.DELETE_ON_ERROR:
+
+help:  ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | \
+		while IFS="$$(printf '\t')" read -r name words; do printf '  make %-8s %s\n' "$$name" "$$words"; done
+
+demo: $(STAMP)  ## check, draw and train a two-line network, and print its test score
+	@$(RUN) examples/demo.py
+
+test: $(STAMP)  ## run the tests (PYTEST='-k name' passes arguments on)
+	$(RUN) -m pytest -n auto --maxprocesses 8 --dist loadgroup $(PYTEST)
+
+check: $(STAMP)  ## lint, formatting, types, import direction
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports
+
+format: $(STAMP)  ## format the code and mend what ruff can mend
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+install: $(STAMP)  ## make .venv and install rnnc into it, editable, with its tools
+
+# The stamp comes last, so an interrupted install is taken up again; a torn .venv is made anew.
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "rnnc needs Python >= 3.11; name one: make PYTHON=/path/to/python" >&2; exit 1; }
+	@$(RUN) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+clean:  ## remove .venv, caches and builds (not runs/)
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,123 @@
+"""Say what this machine can run, what is missing, and how to get it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from ..options import json_option
+from ..report import print_json
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked for: whether it is there, what was found, and how to get it if not."""
+
+    name: str
+    status: Literal["ok", "missing", "broken"]
+    detail: str
+    hint: str = ""
+    required: bool = False
+
+
+@click.command("doctor")
+@json_option
+def command(as_json: bool) -> None:
+    """Look for what rnnc can use on this machine; exit status 1 if it cannot run at all."""
+    from ... import __version__
+
+    findings = list(examine())
+    if as_json:
+        print_json({"rnnc": __version__, "findings": [asdict(finding) for finding in findings]})
+    else:
+        click.echo(f"rnnc {__version__}")
+        for finding in findings:
+            click.echo(f"{finding.status:>7}  {finding.name}: {finding.detail}")
+            if finding.hint:
+                click.echo(f"         {finding.hint}")
+    if any(finding.required and finding.status != "ok" for finding in findings):
+        raise click.exceptions.Exit(1)
+
+
+def examine() -> Iterator[Finding]:
+    """Everything that rnnc needs or can use, in the order in which a user meets it."""
+    yield Finding("Python", "ok", f"{platform.python_version()} at {sys.executable}")
+    yield from _torch()
+    yield _c_compiler()
+    yield _triton()
+    yield _data()
+    yield _cache()
+
+
+def _torch() -> Iterator[Finding]:
+    try:
+        import torch
+    except Exception as error:  # a broken build fails in many ways, each worth telling
+        reason = f"{type(error).__name__}: {error}"
+        yield Finding("torch", "broken", reason, "pip install 'torch>=2.10'", required=True)
+        return
+    threads = torch.get_num_threads()
+    detail = f"{torch.__version__}, {threads} thread{'' if threads == 1 else 's'}"
+    yield Finding("torch", "ok", detail, required=True)
+    if not torch.version.cuda:
+        hint = "for a GPU, install a CUDA build of torch"
+        yield Finding("CUDA", "missing", "this torch is built without it", hint)
+    elif not torch.cuda.is_available():
+        hint = "is there an NVIDIA GPU, and does `nvidia-smi` see it?"
+        yield Finding("CUDA", "missing", f"torch has {torch.version.cuda}, but no device", hint)
+    else:
+        names = ", ".join(
+            torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())
+        )
+        yield Finding("CUDA", "ok", f"{torch.version.cuda} on {names}")
+
+
+def _c_compiler() -> Finding:
+    named = os.environ.get("CC")
+    for name in [named] if named else ["cc", "gcc", "clang"]:
+        found = shutil.which(name)
+        if found:
+            return Finding("C compiler", "ok", found)
+    detail = f"CC names `{named}`, which is not there" if named else "no cc, gcc or clang found"
+    return Finding("C compiler", "missing", detail, "install gcc or clang")
+
+
+def _triton() -> Finding:
+    if importlib.util.find_spec("triton") is None:
+        return Finding("Triton", "missing", "not installed", "it comes with torch's CUDA build")
+    return Finding("Triton", "ok", importlib.metadata.version("triton"))
+
+
+def _data() -> Finding:
+    from platformdirs import user_cache_path
+
+    named = os.environ.get("RNNC_DATA")
+    folder = Path(named) if named else user_cache_path("rnnc") / "data"
+    if folder.is_dir():
+        return Finding("data", "ok", str(folder))
+    hint = "put data sets there, or name their folder in RNNC_DATA or with --data"
+    return Finding("data", "missing", f"no folder {folder}", hint)
+
+
+def _cache() -> Finding:
+    from platformdirs import user_cache_path
+
+    folder = user_cache_path("rnnc")
+    existing = next(path for path in [folder, *folder.parents] if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            return Finding("cache", "ok", f"{folder} can be written")
+    except OSError as error:
+        detail = f"{folder} cannot be written: {(error.strerror or str(error)).lower()}"
+        return Finding("cache", "broken", detail, "set XDG_CACHE_HOME to a folder of your own")

@@ -1,0 +1,61 @@
+"""Options that several commands share, so that they mean the same everywhere."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Iterable
+
+import click
+
+from .cli import JSON
+
+INTEGER = re.compile(r"[+-]?[0-9]+")
+
+
+def _parameters(
+    ctx: click.Context, option: click.Parameter, given: Iterable[str]
+) -> dict[str, int | float]:
+    parameters: dict[str, int | float] = {}
+    for text in given:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        name = unicodedata.normalize("NFC", name)
+        if not equals or not name.isidentifier():
+            raise click.BadParameter(f"expected name=value, got `{text}`", ctx, option)
+        if name in parameters:
+            raise click.BadParameter(f"`{name}` is given twice", ctx, option)
+        try:
+            number = int(value) if INTEGER.fullmatch(value) else float(value)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            message = f"expected an integer or a real for `{name}`, got `{value}`"
+            raise click.BadParameter(message, ctx, option)
+        parameters[name] = number
+    return parameters
+
+
+def _remember_json(ctx: click.Context, option: click.Parameter, value: bool) -> bool:
+    # Errors of any kind must then be a JSON document too: see CommandFolder.invoke.
+    ctx.meta[JSON] = value
+    return value
+
+
+set_option = click.option(
+    "--set",
+    "parameters",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=_parameters,
+    help="Bind a parameter of the model; may be repeated.",
+)
+model_option = click.option("--model", metavar="NAME", help="Pick one model of several in FILE.")
+json_option = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    is_eager=True,
+    callback=_remember_json,
+    help="Print one JSON document and nothing else.",
+)

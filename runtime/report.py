@@ -1,0 +1,42 @@
+"""Diagnostics on their way out: text on standard error, or one JSON document on standard output."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+
+import click
+
+from ..grammar.diagnostics import Diagnostic
+from ..grammar.render import ansi, plain, render_json, render_text
+
+
+def print_json(document: object) -> None:
+    """Print one JSON document, escaped to ASCII where the stream cannot carry more."""
+    encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("_", "-")
+    click.echo(json.dumps(document, indent=2, ensure_ascii=encoding not in {"utf-8", "utf8"}))
+
+
+def print_diagnostics(diagnostics: Iterable[Diagnostic], *, as_json: bool = False) -> None:
+    """Print diagnostics: as text on standard error, or as the JSON document on standard output."""
+    if as_json:
+        print_json(render_json(diagnostics))
+        return
+    style = ansi if colourful() else plain
+    text = "\n\n".join(render_text(diagnostic, style) for diagnostic in diagnostics)
+    if text:
+        click.echo(text, err=True, color=True)
+
+
+def colourful() -> bool:
+    """Whether standard error is a terminal that shows colours and nobody asked for none."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun: `1 model`, `75,488 parameters`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

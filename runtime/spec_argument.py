@@ -1,0 +1,97 @@
+"""The argument FILE: a path, `-` for standard input, or `zoo:NAME`, as a Source."""
+
+from __future__ import annotations
+
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+
+from ..grammar.diagnostics import Diagnostic, Label, RnnError, fail
+from ..grammar.source import Source, Span
+
+LARGEST_SPEC = 4 * 2**20
+"""Bytes of the largest spec that is read; a thousand pages of equations fit."""
+
+
+def read_spec(argument: str) -> Source:
+    """The spec that a FILE argument names.
+
+    Raises:
+        RnnError: with RNN601 (no such file), RNN602 (cannot be read), RNN603 (not UTF-8 text),
+            RNN604 (too large), or what the zoo says about a name that it does not have.
+    """
+    if argument.startswith("zoo:"):
+        from ..operators.shipped import zoo_source
+
+        return zoo_source(argument.removeprefix("zoo:"))
+    if argument == "-":
+        return decode(_standard_input(), "<stdin>", None)
+    path = Path(argument)
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST_SPEC + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        fail("RNN601", f"there is no file `{argument}`", hint=_suggestion(path))
+    except IsADirectoryError:
+        fail("RNN602", f"`{argument}` is a directory", hint=_specs_inside(path))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        fail("RNN602", f"`{argument}` cannot be read: {reason.lower()}")
+    return decode(data, argument, path)
+
+
+def _standard_input() -> bytes:
+    if sys.stdin is None:
+        fail("RNN602", "standard input is closed")
+    try:
+        return sys.stdin.buffer.read(LARGEST_SPEC + 1)
+    except OSError as error:
+        fail("RNN602", f"standard input cannot be read: {(error.strerror or str(error)).lower()}")
+
+
+def decode(data: bytes, name: str, path: Path | None) -> Source:
+    """The text in a file's bytes; raises RnnError when it is none, or too long."""
+    if len(data) > LARGEST_SPEC:
+        limit = f"{LARGEST_SPEC:,} bytes"
+        fail("RNN604", f"`{name}` is larger than {limit}, the largest spec that rnnc reads")
+    try:
+        source = Source(data.decode("utf-8"), name, path)
+    except UnicodeDecodeError as error:
+        _fail_at(
+            Source(data.decode("utf-8", errors="replace"), name, path),
+            len(Source(data[: error.start].decode("utf-8")).text),
+            f"`{name}` is not UTF-8 text: byte 0x{data[error.start]:02x} at offset {error.start}",
+            "save the file as UTF-8"
+            + (" (it looks like UTF-16)" if data[:2] in {b"\xff\xfe", b"\xfe\xff"} else ""),
+        )
+    nul = source.text.find("\0")
+    if nul >= 0:
+        message = f"`{name}` holds a NUL character, so it is not a text file"
+        _fail_at(source, nul, message, "is this the file you meant?")
+    return source
+
+
+def _fail_at(source: Source, offset: int, message: str, hint: str) -> None:
+    label = Label(Span(source, offset, offset + 1), "here")
+    raise RnnError((Diagnostic("RNN603", message, label=label, hint=hint),))
+
+
+def _suggestion(path: Path) -> str:
+    """What may have been meant by a path where nothing is."""
+    folder = path.parent
+    if not folder.is_dir():
+        return f"there is no folder `{folder}` either"
+    near = get_close_matches(path.name, _specs(folder), n=1)
+    return f"did you mean `{folder / near[0]}`?" if near else ""
+
+
+def _specs_inside(folder: Path) -> str:
+    specs = _specs(folder)
+    return f"name a file in it, such as `{folder / specs[0]}`" if specs else ""
+
+
+def _specs(folder: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in folder.iterdir() if entry.suffix == ".rnn")
+    except OSError:
+        return []

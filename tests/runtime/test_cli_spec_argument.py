@@ -1,0 +1,128 @@
+"""The argument FILE: every way in which it can be no spec gets one clear diagnostic."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnnc.grammar.diagnostics import Diagnostic, RnnError
+from rnnc.grammar.render import render_text
+from rnnc.runtime.spec_argument import LARGEST_SPEC, decode, read_spec
+from support.commands import rnnc
+
+
+def diagnostic(argument: str | Path) -> Diagnostic:
+    with pytest.raises(RnnError) as caught:
+        read_spec(str(argument))
+    (found,) = caught.value.diagnostics
+    return found
+
+
+def test_a_file_keeps_its_name_and_path(tmp_path: Path) -> None:
+    path = tmp_path / "a.rnn"
+    path.write_bytes("\ufeffinput x: real\r\n".encode())
+    source = read_spec(str(path))
+    assert (source.text, source.name, source.path) == ("input x: real\n", str(path), path)
+
+
+def test_a_missing_file_names_its_neighbour(tmp_path: Path) -> None:
+    (tmp_path / "conventional.rnn").touch()
+    (tmp_path / "conventionel.txt").touch()
+    found = diagnostic(tmp_path / "conventionel.rnn")
+    assert found.code == "RNN601"
+    assert found.hint == f"did you mean `{tmp_path / 'conventional.rnn'}`?"
+    assert diagnostic(tmp_path / "zzz.rnn").hint == ""
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    found = diagnostic(tmp_path / "nowhere" / "a.rnn")
+    assert found.code == "RNN601"
+    assert f"`{tmp_path / 'nowhere'}`" in found.hint
+    (tmp_path / "file").touch()
+    assert diagnostic(tmp_path / "file" / "a.rnn").code == "RNN601"
+
+
+def test_a_directory_names_a_spec_inside(tmp_path: Path) -> None:
+    (tmp_path / "a.rnn").touch()
+    found = diagnostic(tmp_path)
+    assert (found.code, found.message) == ("RNN602", f"`{tmp_path}` is a directory")
+    assert str(tmp_path / "a.rnn") in found.hint
+
+
+def test_an_unreadable_path_is_told(tmp_path: Path) -> None:
+    loop = tmp_path / "loop.rnn"
+    loop.symlink_to(loop)
+    assert diagnostic(loop).code == "RNN602"
+    assert diagnostic("x" * 5000 + ".rnn").code == "RNN602"
+    assert diagnostic("a\0b").code == "RNN602"
+
+
+def test_the_first_bad_byte_has_a_place() -> None:
+    with pytest.raises(RnnError) as caught:
+        decode("ab\r\né".encode() + b"\xff\xfe", "a.rnn", None)
+    (found,) = caught.value.diagnostics
+    assert found.code == "RNN603"
+    assert found.message == "`a.rnn` is not UTF-8 text: byte 0xff at offset 6"
+    assert str(found.span) == "a.rnn:2:2"
+
+
+def test_utf_16_is_recognised(tmp_path: Path) -> None:
+    path = tmp_path / "a.rnn"
+    path.write_text("input x: real", encoding="utf-16")
+    assert "UTF-16" in diagnostic(path).hint
+
+
+def test_nul_has_a_place(tmp_path: Path) -> None:
+    path = tmp_path / "a.rnn"
+    path.write_bytes(b"input x: real\nst\0te")
+    found = diagnostic(path)
+    assert found.code == "RNN603"
+    assert str(found.span) == f"{path}:2:3"
+
+
+def test_the_size_limit_is_stated(tmp_path: Path) -> None:
+    path = tmp_path / "a.rnn"
+    path.write_bytes(b"#" * LARGEST_SPEC)
+    assert len(read_spec(str(path)).text) == LARGEST_SPEC
+    path.write_bytes(b"#" * (LARGEST_SPEC + 1))
+    found = diagnostic(path)
+    assert found.code == "RNN604"
+    assert f"{LARGEST_SPEC:,}" in found.message
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="needs an endless file")
+def test_an_endless_file_ends() -> None:
+    assert diagnostic("/dev/zero").code == "RNN604"
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_text_or_one_diagnostic(data: bytes) -> None:
+    try:
+        source = decode(data, "a.rnn", None)
+    except RnnError as error:
+        found = error.diagnostics
+    else:
+        assert "\0" not in source.text
+        return
+    assert [(d.code, d.span is not None) for d in found] == [("RNN603", True)]
+    assert render_text(found[0])
+
+
+def test_standard_input_is_a_file_too() -> None:
+    result = rnnc("check", "-", "--json", stdin=b"\xff")
+    assert result.returncode == 1
+    (found,) = json.loads(result.stdout)["diagnostics"]
+    assert (found["code"], found["file"], found["line"]) == ("RNN603", "<stdin>", 1)
+
+
+@pytest.mark.parametrize("name", ["lsmt", "", "../../etc/passwd", "\0", "zoo:lstm"])
+def test_the_zoo_says_what_it_has_not(name: str) -> None:
+    found = diagnostic(f"zoo:{name}")
+    assert found.code.startswith("RNN")
+    if name == "lsmt":
+        assert "lstm" in found.hint

@@ -1,0 +1,67 @@
+"""Run Python with some modules out of reach, to see what a command really needs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from importlib import metadata
+
+from .commands import run
+
+BLOCKER = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if {condition}:
+            raise ModuleNotFoundError(f"out of reach: {{name}}", name=name)
+        return None
+
+sys.meta_path.insert(0, Blocker())
+"""
+
+
+def without(modules: Iterable[str], program: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a program to which some top-level modules are out of reach."""
+    prelude = BLOCKER.format(condition=f"top in {set(modules)!r}")
+    return run([sys.executable, "-c", prelude + program])
+
+
+def with_only(modules: Iterable[str], program: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a program to which only the standard library, rnnc and some modules are in reach."""
+    allowed = {"rnnc", *modules}
+    condition = f"top not in {allowed!r} and top not in sys.stdlib_module_names"
+    return run([sys.executable, "-c", BLOCKER.format(condition=condition) + program])
+
+
+def needs(*distributions: str) -> set[str]:
+    """The top-level modules of distributions and of all that they require."""
+    found: set[str] = set()
+    wanted = list(distributions)
+    while wanted:
+        name = normal(wanted.pop())
+        if name in found:
+            continue
+        found.add(name)
+        try:
+            requirements = metadata.requires(name) or []
+        except metadata.PackageNotFoundError:  # required on another platform
+            continue
+        wanted += [
+            re.split(r"[^A-Za-z0-9._-]", requirement)[0]
+            for requirement in requirements
+            if "extra ==" not in requirement
+        ]
+    return {
+        module
+        for module, owners in metadata.packages_distributions().items()
+        if any(normal(owner) in found for owner in owners)
+    }
+
+
+def normal(name: str) -> str:
+    """A distribution's name as indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
