@@ -15,7 +15,7 @@ class Source:
     `path` is where the text came from, or None for text that has no file; `use` looks beside it.
     """
 
-    text: str
+    text: str = field(repr=False)
     name: str = "<spec>"
     path: Path | None = None
     _starts: tuple[int, ...] = field(init=False, repr=False)

@@ -1,0 +1,110 @@
+"""The arguments of a call, checked and brought to one form before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..operators.graph import Input, OperatorGraph
+
+
+def inputs_by_name(graph: OperatorGraph, x: Any) -> dict[str, Tensor]:
+    """A tensor, tuple or dictionary of inputs as a dictionary in the graph's order.
+
+    Raises:
+        ValueError: when it does not name exactly the model's inputs.
+    """
+    names = [variable.name for variable in graph.inputs]
+    if isinstance(x, Tensor):
+        x = (x,)
+    if isinstance(x, Mapping):
+        if set(x) != set(names):
+            raise ValueError(f"expected inputs named {names}, got {sorted(x)}")
+        given = [x[name] for name in names]
+    elif isinstance(x, Sequence):
+        if len(x) != len(names):
+            raise ValueError(f"expected {len(names)} inputs {names}, got {len(x)}")
+        given = list(x)
+    else:
+        raise ValueError(f"expected a tensor, a tuple or a dictionary, got {type(x).__name__}")
+    for name, value in zip(names, given, strict=True):
+        if not isinstance(value, Tensor):
+            raise ValueError(f"input {name}: expected a tensor, got {type(value).__name__}")
+    return dict(zip(names, given, strict=True))
+
+
+def checked_input(variable: Input, x: Tensor, like: Tensor) -> Tensor:
+    """One input as (T, B, n) of the model's dtype, or (T, B) of int64 for symbols.
+
+    Raises:
+        ValueError: on a wrong shape, dtype or device, or a symbol out of range.
+    """
+    name, type_ = variable.name, variable.type
+    if x.device != like.device:
+        raise ValueError(f"input {name}: expected a tensor on {like.device}, got one on {x.device}")
+    if type_.kind == "symbol":
+        if x.dim() != 2:
+            raise ValueError(f"input {name}: expected (T, B) of symbols, got {tuple(x.shape)}")
+        if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
+            raise ValueError(f"input {name}: expected integer symbols, got {x.dtype}")
+        if x.numel():
+            low, high = int(x.min()), int(x.max())
+            if low < -1 or high >= type_.size:
+                raise ValueError(
+                    f"input {name}: expected symbols from 0 to {type_.size - 1} "
+                    f"(or −1 for none), got {low if low < -1 else high}"
+                )
+        return x.to(torch.int64)
+    if x.dim() != 3 or x.shape[-1] != type_.size:
+        raise ValueError(f"input {name}: expected (T, B, {type_.size}), got {tuple(x.shape)}")
+    if x.dtype == like.dtype:
+        return x
+    if type_.kind == "binary" and not x.is_floating_point() and not x.is_complex():
+        return x.to(like.dtype)
+    if torch.is_autocast_enabled(x.device.type) and x.is_floating_point():
+        return x.to(like.dtype)
+    raise ValueError(f"input {name}: expected {like.dtype}, got {x.dtype}")
+
+
+def checked_lengths(lengths: Any, steps: int, rows: int, device: torch.device) -> Tensor | None:
+    """Lengths as (B,) of int64, or None.
+
+    Raises:
+        ValueError: on a wrong shape or dtype, or a length below 0 or beyond T.
+    """
+    if lengths is None:
+        return None
+    lengths = torch.as_tensor(lengths, device=device)
+    if lengths.shape != (rows,):
+        raise ValueError(f"lengths: expected ({rows},), got {tuple(lengths.shape)}")
+    if rows == 0:
+        return lengths.to(torch.int64)
+    if lengths.is_floating_point() or lengths.dtype == torch.bool:
+        raise ValueError(f"lengths: expected integers, got {lengths.dtype}")
+    low, high = int(lengths.min()), int(lengths.max())
+    if low < 0 or high > steps:
+        raise ValueError(
+            f"lengths: expected values from 0 to {steps}, got {low if low < 0 else high}"
+        )
+    return lengths.to(torch.int64)
+
+
+def checked_resets(resets: Any, steps: int, rows: int, device: torch.device) -> Tensor | None:
+    """Resets as (T, B) of bool, or None.
+
+    Raises:
+        ValueError: on a wrong shape, dtype or device.
+    """
+    if resets is None:
+        return None
+    if not isinstance(resets, Tensor) or resets.dtype != torch.bool:
+        got = resets.dtype if isinstance(resets, Tensor) else type(resets).__name__
+        raise ValueError(f"resets: expected a tensor of bool, got {got}")
+    if resets.shape != (steps, rows):
+        raise ValueError(f"resets: expected ({steps}, {rows}), got {tuple(resets.shape)}")
+    if resets.device != device:
+        raise ValueError(f"resets: expected a tensor on {device}, got one on {resets.device}")
+    return resets

@@ -1,0 +1,49 @@
+"""All the randomness of a call, drawn before any backend runs, so that all of them agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ..operators.graph import OperatorGraph
+
+
+def masks(graph: OperatorGraph, steps: int, rows: int, like: Tensor) -> dict[int, Tensor]:
+    """The masks of dropout, variational dropout and zoneout, in the order of the nodes."""
+    drawn: dict[int, Tensor] = {}
+    for node in graph.nodes:
+        if node.operation not in {"dropout", "variational", "zoneout"}:
+            continue
+        p = float(node.attributes[0])
+        shape = (rows, node.size) if node.operation == "variational" else (steps, rows, node.size)
+        uniform = torch.rand(shape, dtype=torch.float32, device=like.device)
+        if node.operation == "zoneout":
+            drawn[node.number] = uniform < p
+        else:
+            drawn[node.number] = (uniform >= p).to(like.dtype) / (1 - p)
+    return drawn
+
+
+def dropped(graph: OperatorGraph, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The parameters with weight-drop applied (Wan et al. 2013; Merity et al. 2018)."""
+    effective = dict(parameters)
+    for parameter in graph.parameters:
+        p = parameter.weightdrop
+        if p:
+            value = parameters[parameter.name]
+            keep = torch.rand(value.shape, dtype=torch.float32, device=value.device) >= p
+            effective[parameter.name] = value * keep.to(value.dtype) / (1 - p)
+    return effective
+
+
+def initial_draws(graph: OperatorGraph, steps: int, rows: int, like: Tensor) -> dict[str, Tensor]:
+    """Initial values for the segments that resets begin, of states with a drawn one."""
+    return {
+        state.name: like.new_empty(steps, rows, state.type.size).uniform_(
+            state.initial.low, state.initial.high
+        )
+        for state in graph.states
+        if state.initial.kind == "uniform"
+    }

@@ -1,0 +1,107 @@
+"""What a model carries from call to call, as the named tuple that its users see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..operators.graph import OperatorGraph
+from .named import named_tuple
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """One variable that is carried: `steps` values back, `size` wide (0 for a symbol)."""
+
+    name: str
+    steps: int
+    size: int
+
+
+def carried(graph: OperatorGraph) -> tuple[Carried, ...]:
+    """The variables that a model carries: its states, then inputs whose past is read."""
+    states = [
+        Carried(s.name, s.delay, s.type.size) for s in graph.states if s.node not in graph.backward
+    ]
+    inputs = [
+        Carried(i.name, i.history, 0 if i.type.kind == "symbol" else i.type.size)
+        for i in graph.inputs
+        if i.history
+    ]
+    return (*states, *inputs)
+
+
+def initial_values(
+    graph: OperatorGraph, parameters: Mapping[str, Tensor], rows: int, like: Tensor
+) -> dict[str, Tensor]:
+    """(B, n) for each state: its value before a segment, freshly drawn where it is drawn."""
+    values: dict[str, Tensor] = {}
+    for state in graph.states:
+        size = state.type.size
+        match state.initial.kind:
+            case "learned":
+                values[state.name] = parameters[f"init.{state.name}"].expand(rows, size)
+            case "uniform":
+                values[state.name] = like.new_empty(rows, size).uniform_(
+                    state.initial.low, state.initial.high
+                )
+            case _:
+                values[state.name] = like.new_full((rows, size), state.initial.low)
+    return values
+
+
+def initial_history(
+    graph: OperatorGraph, initial: Mapping[str, Tensor], rows: int, like: Tensor
+) -> dict[str, Tensor]:
+    """(k, B, n) for each carried variable, as it is before a first step."""
+    history: dict[str, Tensor] = {}
+    for item in carried(graph):
+        if item.name in initial:
+            history[item.name] = initial[item.name].expand(item.steps, rows, item.size)
+        elif item.size:
+            history[item.name] = like.new_zeros(item.steps, rows, item.size)
+        else:
+            history[item.name] = torch.full((item.steps, rows), -1, device=like.device)
+    return history
+
+
+def to_state(graph: OperatorGraph, history: Mapping[str, Tensor]) -> Any:
+    """The named tuple that users see; what looks back one step alone has no axis for it."""
+    items = carried(graph)
+    values = [history[i.name] if i.steps > 1 else history[i.name][0] for i in items]
+    return named_tuple("State", tuple(item.name for item in items))(*values)
+
+
+def from_state(graph: OperatorGraph, state: Any, rows: int, like: Tensor) -> dict[str, Tensor]:
+    """A user's state (a tuple in order, or one tensor for a lone variable) as a history.
+
+    Raises:
+        ValueError: on a wrong number of parts, or a wrong shape, dtype or device.
+    """
+    items = carried(graph)
+    if isinstance(state, Tensor):
+        state = (state,)
+    if not isinstance(state, tuple | list) or len(state) != len(items):
+        names = [item.name for item in items]
+        got = f"{len(state)} parts" if isinstance(state, tuple | list) else type(state).__name__
+        raise ValueError(f"state: expected a tuple of {names}, got {got}")
+    history: dict[str, Tensor] = {}
+    for item, value in zip(items, state, strict=True):
+        shape = (rows, item.size) if item.size else (rows,)
+        if item.steps > 1:
+            shape = (item.steps, *shape)
+        dtype = like.dtype if item.size else torch.int64
+        if not isinstance(value, Tensor) or tuple(value.shape) != shape:
+            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(f"state.{item.name}: expected {shape}, got {got}")
+        if value.dtype != dtype or value.device != like.device:
+            raise ValueError(
+                f"state.{item.name}: expected {dtype} on {like.device}, got {value.dtype} on "
+                f"{value.device}"
+            )
+        history[item.name] = value if item.steps > 1 else value.unsqueeze(0)
+    return history

@@ -1,0 +1,59 @@
+"""The values that parameters start from."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..operators.graph import Call, Parameter
+
+
+def initial_value(parameter: Parameter) -> Tensor:
+    """A fresh value, float32 unless torch's default differs, drawn from torch's global generator.
+
+    `blocks` are drawn block by block. Fans are those of the matrix as it multiplies.
+    """
+    value = torch.empty(parameter.shape, dtype=torch.get_default_dtype())
+    for call in parameter.initial:
+        if parameter.form == "blocks":
+            value = torch.stack([_apply(call, block) for block in value])
+        else:
+            value = _apply(call, value)
+    return value
+
+
+def _apply(call: Call, value: Tensor) -> Tensor:
+    match call.name:
+        case "glorot":
+            # Glorot and Bengio 2010, eq. 16: U(±√(6 / (fan in + fan out)))
+            bound = math.sqrt(6.0 / (value.shape[-1] + value.shape[-2]))
+            return value.uniform_(-bound, bound)
+        case "orthogonal":
+            return torch.nn.init.orthogonal_(value)
+        case "normal":
+            return value.normal_(0.0, call.arguments[0])
+        case "uniform":
+            return value.uniform_(*call.arguments)
+        case "constant":
+            return value.fill_(call.arguments[0])
+        case "sparse":
+            return _sparse(value, int(call.arguments[0]))
+        case "scale":
+            largest = torch.linalg.matrix_norm(value.double(), ord=2)
+            return _rescaled(value, largest, call.arguments[0])
+        case _:
+            assert call.name == "radius", call.name
+            largest = torch.linalg.eigvals(value.double()).abs().max()
+            return _rescaled(value, largest, call.arguments[0])
+
+
+def _sparse(value: Tensor, k: int) -> Tensor:
+    """Keep k random entries of each row (Pascanu et al. 2014: 20 incoming connections a unit)."""
+    chosen = torch.rand(value.shape).topk(k, dim=-1).indices
+    return value * torch.zeros_like(value).scatter_(-1, chosen, 1.0)
+
+
+def _rescaled(value: Tensor, largest: Tensor, wanted: float) -> Tensor:
+    return value if largest == 0 else (value.double() * (wanted / largest)).to(value.dtype)

@@ -1,0 +1,52 @@
+"""Parameters of a graph -> parameters of a module, named as in the spec."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ..operators.graph import OperatorGraph
+from .initialise import initial_value
+
+
+class Operators(nn.Module):
+    """The parameters of one operator, and of the operators inside it."""
+
+    def extra_repr(self) -> str:
+        """The parameters' shapes."""
+        return ", ".join(
+            f"{k}: {tuple(v.shape)}" for k, v in self._parameters.items() if v is not None
+        )
+
+
+def attach(root: nn.Module, graph: OperatorGraph) -> None:
+    """Give a module the graph's parameters, at fresh values; frozen ones take no gradient.
+
+    A spec may name an operator `step` or a parameter `half`: they are registered past the checks
+    that would refuse names of methods, so that a state_dict reads like the spec; the methods stay.
+    """
+    for parameter in graph.parameters:
+        *path, name = parameter.name.split(".")
+        module = root
+        for part in path:
+            inner = module._modules.get(part)
+            if inner is None:
+                inner = module._modules[part] = Operators()
+            module = inner
+        value = nn.Parameter(initial_value(parameter), requires_grad=not parameter.frozen)
+        module._parameters[name] = value
+
+
+def collect(root: nn.Module, graph: OperatorGraph) -> dict[str, Tensor]:
+    """The current values of the graph's parameters by name."""
+    found: dict[str, Tensor] = {}
+    for parameter in graph.parameters:
+        *path, name = parameter.name.split(".")
+        module = root
+        for part in path:
+            inner = module._modules[part]
+            assert inner is not None
+            module = inner
+        value = module._parameters[name]
+        assert value is not None
+        found[parameter.name] = value
+    return found

@@ -1,0 +1,119 @@
+"""Constant expressions: sizes, ranges, subscripts, conditions, real constants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from . import syntax
+from .source import Span
+
+Constant = int | float
+Lookup = Callable[[syntax.Name], "Constant | None"]
+
+LARGEST: Final = 10**12
+"""No constant integer may be larger; sizes have a smaller limit of their own."""
+
+
+class NotConstant(Exception):
+    """An expression has no constant value; says where and why."""
+
+    def __init__(self, span: Span, reason: str, name: str = "") -> None:
+        super().__init__(reason)
+        self.span, self.reason, self.name = span, reason, name
+
+
+def unbound(name: syntax.Name) -> Constant | None:
+    """The lookup that knows no names."""
+    return None
+
+
+def evaluate(expression: syntax.Expression, lookup: Lookup = unbound) -> Constant:
+    """The value of a constant expression; conditions give 0 or 1.
+
+    Raises:
+        NotConstant: with the place and the reason.
+    """
+    match expression:
+        case syntax.Number(value):
+            result = value
+        case syntax.Name() as name:
+            found = lookup(name)
+            if found is None:
+                raise NotConstant(name.span, f"`{name.span.text}` has no constant value", name.name)
+            result = found
+        case syntax.Parentheses((syntax.Argument(value=inner, type=None, keyword=None),)):
+            result = evaluate(inner, lookup)
+        case syntax.Prefix(symbols, operand) if not any(symbols):
+            result = evaluate(operand, lookup) * (-1) ** len(symbols)
+        case syntax.Chain(first, rest):
+            result = evaluate(first, lookup)
+            for sign, operand in rest:
+                result = _combine(sign, result, evaluate(operand, lookup), operand.span)
+        case syntax.Power(base, exponent):
+            result = _power(evaluate(base, lookup), evaluate(exponent, lookup), expression.span)
+        case syntax.Compare(left, comparator, right):
+            result = _compare(comparator, evaluate(left, lookup), evaluate(right, lookup))
+        case syntax.Logic("not", (operand,)):
+            result = int(not evaluate(operand, lookup))
+        case syntax.Logic(operator, operands):
+            values = [bool(evaluate(operand, lookup)) for operand in operands]
+            result = int(all(values) if operator == "and" else any(values))
+        case syntax.Run(items):
+            raise NotConstant(
+                expression.span,
+                "a product of constants is written `2 * n`",
+                next((i.name for i in items if isinstance(i, syntax.Name)), ""),
+            )
+        case _:
+            raise NotConstant(expression.span, f"`{expression.span.text}` is not a constant")
+    if abs(result) > LARGEST and isinstance(result, int):
+        raise NotConstant(expression.span, f"a constant is larger than {LARGEST}")
+    return result
+
+
+def _combine(sign: str, left: Constant, right: Constant, span: Span) -> Constant:
+    if sign in {"/", "//", "%"} and right == 0:
+        raise NotConstant(span, "a division by zero")
+    match sign:
+        case "+":
+            return left + right
+        case "-":
+            return left - right
+        case "*":
+            return left * right
+        case "//":
+            return left // right
+        case "%":
+            return left % right
+        case _:
+            exact = isinstance(left, int) and isinstance(right, int) and left % right == 0
+            return left // right if exact else left / right
+
+
+def _power(base: Constant, exponent: Constant, span: Span) -> Constant:
+    if abs(exponent) > 64 or (base == 0 and exponent < 0) or (base < 0 and exponent % 1):
+        raise NotConstant(span, "this power has no sensible value")
+    if abs(base) > LARGEST:
+        raise NotConstant(span, f"a constant is larger than {LARGEST}")
+    try:
+        result: Constant = base**exponent
+    except OverflowError:
+        raise NotConstant(span, f"a constant is larger than {LARGEST}") from None
+    return result
+
+
+def _compare(comparator: str, left: Constant, right: Constant) -> int:
+    match comparator:
+        case "<":
+            return int(left < right)
+        case "<=":
+            return int(left <= right)
+        case ">":
+            return int(left > right)
+        case ">=":
+            return int(left >= right)
+        case "==":
+            return int(left == right)
+        case _:
+            return int(left != right)

@@ -1,0 +1,228 @@
+"""Parse events -> expressions of the syntax tree."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, cast
+
+from lark import Token, Transformer
+
+from . import syntax
+from .diagnostics import Report
+from .source import Source, Span
+from .symbols import canonical_name, canonical_symbol
+
+Items = list[Any]
+NUMBER_LIMIT = 40
+"""Characters of a number."""
+
+
+class Expressions(Transformer[Token, Any]):
+    """Called by the parser, rule by rule, innermost first."""
+
+    source: Source
+    report: Report
+
+    def begin(self, source: Source, report: Report) -> None:
+        """Say which text the next events are about."""
+        self.source, self.report = source, report
+
+    def _span(self, item: Any) -> Span:
+        if isinstance(item, Token):
+            assert item.start_pos is not None and item.end_pos is not None
+            return Span(self.source, item.start_pos, item.end_pos)
+        return cast(Span, item.span)
+
+    def _whole(self, items: Items) -> Span:
+        return Span(self.source, self._span(items[0]).start, self._span(items[-1]).end)
+
+    def name(self, items: Items) -> syntax.Name:
+        """`h`, `h₁`, `z_{l-1}`."""
+        return syntax.Name(canonical_name(items[0]), self._whole(items), _indices(items))
+
+    def infix_symbol(self, items: Items) -> syntax.Symbol:
+        """`⊕`, `(+)_1`, `⊕_{l}`."""
+        return self._symbol(items, "infix")
+
+    def prefix_symbol(self, items: Items) -> syntax.Symbol:
+        """`▷`, `|>_1`."""
+        return self._symbol(items, "prefix")
+
+    def _symbol(self, items: Items, fixity: Literal["infix", "prefix"]) -> syntax.Symbol:
+        name = canonical_symbol(items[0])
+        return syntax.Symbol(name, fixity, self._whole(items), _indices(items))
+
+    def subscript(self, items: Items) -> _Subscript:
+        """`_{l-1}`."""
+        return _Subscript(items[1], self._whole(items))
+
+    def number(self, items: Items) -> syntax.Number:
+        """`3`, `0.5`, `1e-3`."""
+        text, span = str(items[0]), self._whole(items)
+        if len(text) > NUMBER_LIMIT:
+            self.report.error("RNN107", f"a number has more than {NUMBER_LIMIT} characters", span)
+            return syntax.Number(1, span)
+        value = int(text) if text.isdecimal() else float(text)
+        if value == float("inf"):
+            self.report.error("RNN106", f"`{text}` is too large for a number", span)
+            value = 1
+        return syntax.Number(value, span)
+
+    def primed(self, items: Items) -> syntax.Primed:
+        """`h'`."""
+        return syntax.Primed(items[0], self._whole(items))
+
+    def transposed(self, items: Items) -> syntax.Transposed:
+        """`Wᵀ`."""
+        return syntax.Transposed(items[0], self._whole(items))
+
+    def argument(self, items: Items) -> syntax.Argument:
+        """Never called for a plain expression; `_argument` wraps those."""
+        return self._argument(items[0])
+
+    def typed(self, items: Items) -> syntax.Argument:
+        """`x: real[m]`."""
+        return syntax.Argument(items[0], self._whole(items), type=items[2])
+
+    def keyword(self, items: Items) -> syntax.Argument:
+        """`layers = 2`."""
+        span = self._whole(items)
+        if not isinstance(items[0], syntax.Name) or items[0].indices:
+            self.report.error(
+                "RNN102", "only a name can stand left of this `=`", self._span(items[0])
+            )
+            return syntax.Argument(items[2], span)
+        return syntax.Argument(items[2], span, keyword=items[0])
+
+    def _argument(self, item: Any) -> syntax.Argument:
+        if isinstance(item, syntax.Argument):
+            return item
+        return syntax.Argument(item, item.span)
+
+    def parentheses(self, items: Items) -> syntax.Parentheses:
+        """`(a)`, `(a, b)`, `()`."""
+        parts = tuple(self._argument(item) for item in items if not isinstance(item, Token))
+        return syntax.Parentheses(parts, self._whole(items))
+
+    def bracket(self, items: Items) -> syntax.Concatenation:
+        """`[a ; b]`, or a time when it stands behind a name."""
+        parts = tuple(item for item in items if not isinstance(item, Token))
+        return syntax.Concatenation(parts, self._whole(items))
+
+    def window(self, items: Items) -> _Range:
+        """`[t-99..t]`."""
+        return _Range(items[1], items[3], self._whole(items))
+
+    def run(self, items: Items) -> syntax.Expression:
+        """Items side by side; a bracket of one part behind a name is a time."""
+        grouped: list[syntax.Expression] = []
+        for item in items:
+            last = grouped[-1] if grouped else None
+            if isinstance(item, _Range):
+                grouped.append(self._window(last, item))
+                if isinstance(last, syntax.Name):
+                    del grouped[-2]
+            elif (
+                isinstance(item, syntax.Concatenation)
+                and len(item.parts) == 1
+                and isinstance(last, syntax.Name)
+            ):
+                span = last.span.to(item.span)
+                grouped[-1] = syntax.Timed(last, item.parts[0], span)
+            else:
+                grouped.append(item)
+        return grouped[0] if len(grouped) == 1 else syntax.Run(tuple(grouped), self._whole(items))
+
+    def _window(self, name: syntax.Expression | None, item: _Range) -> syntax.Expression:
+        if isinstance(name, syntax.Name):
+            span = name.span.to(item.span)
+            return syntax.Windowed(name, item.first, item.last, span)
+        self.report.error(
+            "RNN102",
+            "a range of times stands behind the name of a variable",
+            item.span,
+            hint="write `h[t-99..t]`",
+        )
+        return item.first
+
+    def power(self, items: Items) -> syntax.Power:
+        """`2**l`."""
+        return syntax.Power(self._lone(items[0]), self._lone(items[2]), self._whole(items))
+
+    def prefix(self, items: Items) -> syntax.Prefix:
+        """`▷ a`, `-a`."""
+        symbols = tuple(None if isinstance(item, Token) else item for item in items[:-1])
+        return syntax.Prefix(symbols, self._lone(items[-1]), self._whole(items))
+
+    def product(self, items: Items) -> syntax.Chain:
+        """`a ⊙ b / c`."""
+        return self._chain(items)
+
+    def sum(self, items: Items) -> syntax.Chain:
+        """`a + b - c`."""
+        return self._chain(items)
+
+    def _chain(self, items: Items) -> syntax.Chain:
+        rest = tuple(
+            (cast(Any, "*" if str(sign) == "⊙" else str(sign)), self._lone(operand))
+            for sign, operand in zip(items[1::2], items[2::2], strict=True)
+        )
+        return syntax.Chain(self._lone(items[0]), rest, self._whole(items))
+
+    def expr(self, items: Items) -> syntax.Infix:
+        """`x ⊕ y ⊕ h`."""
+        symbols: tuple[syntax.Symbol, ...] = tuple(items[1::2])
+        odd = next((s for s in symbols if (s.name, s.indices) != _key(symbols[0])), None)
+        if odd is not None:
+            first, second = symbols[0].span.text, odd.span.text
+            self.report.error(
+                "RNN112",
+                f"`{first}` and `{second}` stand in a row without parentheses",
+                odd.span,
+                "which of the two comes first?",
+                hint=f"write `a {first} (b {second} c)` or `(a {first} b) {second} c`",
+            )
+        operands = tuple(self._lone(item) for item in items[0::2])
+        return syntax.Infix(symbols, operands, self._whole(items))
+
+    def _lone(self, item: Any) -> Any:
+        """An operand that is no run of items, a lone range being an error."""
+        return self._window(None, item) if isinstance(item, _Range) else item
+
+    def comparison(self, items: Items) -> syntax.Compare:
+        """`layers > 1`."""
+        return syntax.Compare(items[0], cast(Any, str(items[1])), items[2], self._whole(items))
+
+    def condition(self, items: Items) -> syntax.Logic:
+        """`a or b`."""
+        return syntax.Logic("or", tuple(items[0::2]), self._whole(items))
+
+    def conjunction(self, items: Items) -> syntax.Logic:
+        """`a and b`."""
+        return syntax.Logic("and", tuple(items[0::2]), self._whole(items))
+
+    def negation(self, items: Items) -> syntax.Logic:
+        """`not a`."""
+        return syntax.Logic("not", (items[1],), self._whole(items))
+
+    def type(self, items: Items) -> syntax.Type:
+        """`real[400]`."""
+        sizes = tuple(item for item in items[1:] if not isinstance(item, Token))
+        return syntax.Type(cast(Any, str(items[0])), sizes, self._whole(items))
+
+
+class _Subscript:
+    def __init__(self, index: syntax.Expression, span: Span) -> None:
+        self.index, self.span = index, span
+
+
+class _Range:
+    def __init__(self, first: syntax.Expression, last: syntax.Expression, span: Span) -> None:
+        self.first, self.last, self.span = first, last, span
+
+
+def _indices(items: Items) -> tuple[syntax.Expression, ...]:
+    return tuple(item.index for item in items[1:])
+
+
+def _key(symbol: syntax.Symbol) -> tuple[str, tuple[syntax.Expression, ...]]:
+    return symbol.name, symbol.indices

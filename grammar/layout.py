@@ -1,0 +1,154 @@
+"""Source text -> logical lines, nested by their indentation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from .diagnostics import Label, Report
+from .source import Source, Span
+
+NESTING_LIMIT = 100
+"""Brackets within brackets, and blocks within blocks."""
+
+_STARTERS = re.compile(
+    r"\s*(?:input|state|output|operator|model|use|param|law|loss|for|if|else)(?!\w)"
+)
+_BRACKETS = {")": "(", "]": "[", "}": "{"}
+
+
+@dataclass(slots=True)
+class Line:
+    """One logical line (it may span several lines of text inside brackets) and the block below it.
+
+    `broken` lines have already been reported and are not to be parsed.
+    """
+
+    span: Span
+    indent: str
+    broken: bool = False
+    block: list[Line] = field(default_factory=list)
+
+
+def lay_out(source: Source, report: Report) -> list[Line]:
+    """The top-level lines of a source, each with its indented block.
+
+    Reports brackets that are never closed (RNN103), indentation that does not fit (RNN104), tabs
+    and spaces mixed (RNN105) and too deep nesting (RNN107).
+    """
+    return _nest(list(_logical_lines(source, report)), report)
+
+
+def _physical_lines(source: Source) -> Iterator[tuple[int, int]]:
+    """Start and end of each line's code, comments and trailing blanks cut off."""
+    start = 0
+    for text in source.text.split("\n"):
+        code = text.split("#", 1)[0].rstrip(" \t\f\v")
+        yield start, start + len(code)
+        start += len(text) + 1
+
+
+def _logical_lines(source: Source, report: Report) -> Iterator[Line]:
+    lines = [(s, e) for s, e in _physical_lines(source) if source.text[s:e].strip()]
+    index = 0
+    while index < len(lines):
+        start, end = lines[index]
+        code = source.text[start:end]
+        indent = code[: len(code) - len(code.lstrip(" \t"))]
+        last, unclosed, too_deep = _close(source.text, lines, index)
+        span = Span(source, start + len(indent), lines[last][1])
+        line = Line(span, indent)
+        if too_deep is not None:
+            report.error(
+                "RNN107",
+                f"brackets are nested more than {NESTING_LIMIT} deep",
+                Span(source, too_deep, too_deep + 1),
+                "one too many",
+                hint="name the inner parts as locals: `z = …`",
+            )
+            line.broken = True
+        elif unclosed is not None:
+            bracket = source.text[unclosed]
+            report.error(
+                "RNN103",
+                f"`{bracket}` is never closed",
+                Span(source, unclosed, unclosed + 1),
+                "opened here",
+                hint=f"a line goes on only inside brackets; add the missing "
+                f"`{'])}'['[({'.index(bracket)]}`",
+            )
+            line.broken = True
+        yield line
+        index = last + 1
+
+
+def _close(
+    text: str, lines: list[tuple[int, int]], first: int
+) -> tuple[int, int | None, int | None]:
+    """The last line of the logical line that begins at `first`.
+
+    Also the place of a bracket that is never closed, and of one that nests too deep.
+    """
+    open_brackets: list[int] = []
+    for index in range(first, len(lines)):
+        start, end = lines[index]
+        if index > first and _STARTERS.match(text, start, end):
+            return first, open_brackets[-1], None
+        for place in range(start, end):
+            character = text[place]
+            if character in "([{":
+                open_brackets.append(place)
+                if len(open_brackets) > NESTING_LIMIT:
+                    return index, None, place
+            elif character in ")]}" and open_brackets:
+                if text[open_brackets[-1]] != _BRACKETS[character]:
+                    return index, None, None  # the parser reports the one that does not fit
+                open_brackets.pop()
+        if not open_brackets:
+            return index, None, None
+    return first, open_brackets[0], None
+
+
+def _nest(lines: list[Line], report: Report) -> list[Line]:
+    top: list[Line] = []
+    stack: list[tuple[str, list[Line]]] = []
+    first_indent: Line | None = None
+    for line in lines:
+        if line.indent:
+            first_indent = first_indent or line
+            if set(line.indent) != {first_indent.indent[0]}:
+                report.error(
+                    "RNN105",
+                    "tabs and spaces are mixed in the indentation",
+                    line.span,
+                    "this line is indented differently",
+                    hint="use four spaces a level, and no tabs",
+                    related=(Label(first_indent.span, "than this one"),)
+                    if first_indent is not line
+                    else (),
+                )
+                line.indent = line.indent.expandtabs(4)
+        if not stack:
+            stack.append((line.indent, top))
+        while len(stack) > 1 and len(line.indent) < len(stack[-1][0]):
+            stack.pop()
+        indent, block = stack[-1]
+        if len(line.indent) > len(indent) and block:
+            if len(stack) > NESTING_LIMIT:
+                report.error(
+                    "RNN107", f"blocks are nested more than {NESTING_LIMIT} deep", line.span
+                )
+                line.broken = True
+            block = block[-1].block
+            stack.append((line.indent, block))
+        elif line.indent != indent:
+            report.error(
+                "RNN104",
+                "this line fits no indentation above it",
+                line.span,
+                f"indented by {len(line.indent)}, the block by {len(indent)}",
+                hint="align it with the other lines of its block",
+            )
+        block.append(line)
+    return top

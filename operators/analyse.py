@@ -1,0 +1,178 @@
+"""Text -> diagnostics and operator graph: the front door of the language."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from ..grammar import syntax
+from ..grammar.diagnostics import Diagnostic, Report, RnnError
+from ..grammar.expand import Bound
+from ..grammar.parse import parse
+from ..grammar.source import Source, Span
+from .build import bind_parameters, build
+from .environment import file_environment
+from .graph import OperatorGraph
+from .modules import Modules
+from .naming import did_you_mean
+from .program import Program
+
+_NOTHING: Final[Mapping[str, Bound]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What became of a model: its graph (None after an error), and all diagnostics.
+
+    `program` holds what is needed to build it again.
+    """
+
+    graph: OperatorGraph | None
+    diagnostics: tuple[Diagnostic, ...]
+    program: Program | None = None
+
+    def require(self) -> OperatorGraph:
+        """The graph.
+
+        Raises:
+            RnnError: with every diagnostic, when there is none.
+        """
+        if self.graph is None:
+            raise RnnError(self.diagnostics)
+        return self.graph
+
+
+@contextmanager
+def _deep_recursion() -> Iterator[None]:
+    # Nesting is limited where it is read (100 brackets, 64 operators), to more frames than
+    # Python allows by default.
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, 20_000))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def analyse(
+    source: Source,
+    *,
+    model: str | None = None,
+    parameters: Mapping[str, Bound] = _NOTHING,
+    modules: Mapping[str, str] = MappingProxyType({}),
+    assume: bool = True,
+) -> Analysis:
+    """Build one model of a spec.
+
+    `model` picks one of several; `parameters` binds its parameters; `modules` holds the texts of
+    used files by name (they win over files); `assume` lets a parameter without a value be some
+    size. Never raises for a bad spec: the diagnostics say what is wrong.
+    """
+    report = Report()
+    found = Modules(report, modules)
+    with _deep_recursion():
+        file = parse(source, report)
+        chosen = _choose(file, model, report)
+        graph = None
+        if chosen is not None:
+            graph = _build(file, chosen, parameters, found, report, assume=assume)
+    program = None
+    if graph is not None and chosen is not None:
+        bound = {k: v for k, v in parameters.items() if not isinstance(v, str)}
+        program = Program(source.text, source.name, found.texts, chosen.name, bound)
+    return Analysis(graph, tuple(report), program)
+
+
+def check(
+    source: Source,
+    *,
+    model: str | None = None,
+    parameters: Mapping[str, Bound] = _NOTHING,
+) -> tuple[tuple[OperatorGraph, ...], tuple[Diagnostic, ...]]:
+    """The graphs of every model of a spec (or of one), and all diagnostics."""
+    report = Report()
+    graphs: list[OperatorGraph] = []
+    with _deep_recursion():
+        file = parse(source, report)
+        modules = Modules(report)
+        if model is not None:
+            chosen = _choose(file, model, report)
+            models = [chosen] if chosen is not None else []
+        else:
+            models = list(file.models)
+            if not models:
+                _check_definitions(file, modules, report)
+        for item in models:
+            graph = _build(file, item, parameters, modules, report, assume=True)
+            if graph is not None:
+                graphs.append(graph)
+    return tuple(graphs), tuple(report)
+
+
+def _build(
+    file: syntax.File,
+    model: syntax.Model,
+    parameters: Mapping[str, Bound],
+    modules: Modules,
+    report: Report,
+    *,
+    assume: bool,
+) -> OperatorGraph | None:
+    own = Report()
+    around = file_environment(file, modules, own)
+    values = bind_parameters(model, parameters, own, assume=assume)
+    graph = build(model, around, values, own)
+    for diagnostic in own:
+        report.add(diagnostic)
+    return None if report.failed else graph
+
+
+def _check_definitions(file: syntax.File, modules: Modules, report: Report) -> None:
+    """A file without a model: a library is fine to check, an empty file is not."""
+    file_environment(file, modules, report)
+    if not file.operators and not report.failed:
+        _nothing(file, report)
+
+
+def _nothing(file: syntax.File, report: Report) -> None:
+    report.error(
+        "RNN114",
+        "there is nothing to compile: no model in this file",
+        Span(file.span.source, 0, 0),
+        hint="a model is an input, a state and what happens to them; the smallest one:\n"
+        "input x: binary[88]\nstate h: real[200]\nh' = x ⊕ h\nx' = ▷ h'",
+    )
+
+
+def _choose(file: syntax.File, name: str | None, report: Report) -> syntax.Model | None:
+    if not file.models:
+        if not report.failed:
+            _nothing(file, report)
+        return None
+    if name is None:
+        if len(file.models) > 1:
+            report.error(
+                "RNN212",
+                f"the file has {len(file.models)} models",
+                file.models[1].span,
+                hint="pick one: `--model "
+                + "` or `--model ".join(m.name for m in file.models)
+                + "`",
+            )
+            return None
+        return file.models[0]
+    for model in file.models:
+        if model.name == name:
+            return model
+    known = [model.name for model in file.models]
+    report.error(
+        "RNN212",
+        f"there is no model `{name}` in this file",
+        Span(file.span.source, 0, 0),
+        hint=did_you_mean(name, known) or f"there are: {', '.join(known)}",
+    )
+    return None

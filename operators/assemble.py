@@ -1,0 +1,156 @@
+"""The operator graph while it grows: nodes are shared when they mean the same value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from ..grammar.diagnostics import Report
+from ..grammar.source import Span
+from .graph import Application, Attribute, Node, Operand
+from .parameters import ParameterTable
+from .types import Dim, Sizes
+from .values import Read, Stop, Value
+
+NODE_LIMIT: Final = 200_000
+"""Nodes of one graph."""
+
+
+@dataclass(slots=True)
+class DraftNode:
+    """A node whose width is not yet known."""
+
+    operation: str
+    operands: tuple[Operand, ...]
+    size: Dim
+    attributes: tuple[Attribute, ...]
+    application: int
+    span: Span
+
+
+@dataclass(slots=True)
+class DraftApplication:
+    """An application of an operator, its results filled in once they are known."""
+
+    name: str
+    path: str
+    parent: int
+    operands: tuple[tuple[Operand, ...], ...]
+    span: Span
+    results: tuple[Operand, ...] = ()
+
+
+@dataclass(slots=True)
+class Assembly:
+    """Everything about one model that is shared by all of its scopes."""
+
+    report: Report
+    sizes: Sizes = field(default_factory=Sizes)
+    nodes: list[DraftNode] = field(default_factory=list)
+    applications: list[DraftApplication] = field(default_factory=list)
+    reads: list[Read] = field(default_factory=list)
+    locals: list[tuple[str, Value, Span]] = field(default_factory=list)
+    two_shaped: set[Span] = field(default_factory=set)
+    parameters: ParameterTable = field(init=False)
+    _shared: dict[tuple[object, ...], int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.parameters = ParameterTable(self.sizes, self.report)
+
+    def add(
+        self,
+        operation: str,
+        operands: tuple[Operand, ...],
+        size: Dim,
+        span: Span,
+        attributes: tuple[Attribute, ...] = (),
+        *,
+        application: int = -1,
+        shared: bool = True,
+    ) -> Operand:
+        """A node's value, the node being an existing one where that means the same.
+
+        Random nodes are never shared: each has a mask of its own.
+        """
+        key = (operation, operands, attributes, self.sizes.root(size) if not operands else 0)
+        if shared and key in self._shared:
+            number = self._shared[key]
+            if operands:
+                self.sizes.unify(self.nodes[number].size, size)
+            return Operand(number)
+        if len(self.nodes) >= NODE_LIMIT:
+            self.report.error(
+                "RNN214",
+                f"this model has more than {NODE_LIMIT} operations",
+                span,
+                hint="operators used inside operators multiply: name shared values as locals",
+            )
+            raise Stop
+        self.nodes.append(DraftNode(operation, operands, size, attributes, application, span))
+        number = len(self.nodes) - 1
+        if shared:
+            self._shared[key] = number
+        return Operand(number)
+
+    def finish(
+        self, roots: list[int]
+    ) -> tuple[tuple[Node, ...], dict[int, int], tuple[Application, ...]]:
+        """The nodes that the roots need, renumbered in their order, and their applications.
+
+        Also the map from the old numbers of nodes to the new ones.
+        """
+        needed = self.needed(roots)
+        renumbered = {old: new for new, old in enumerate(sorted(needed))}
+        nodes = [self.nodes[old] for old in sorted(needed)]
+        live: set[int] = set()
+        for node in nodes:
+            application = node.application
+            while application >= 0 and application not in live:
+                live.add(application)
+                application = self.applications[application].parent
+        chosen = {old: new for new, old in enumerate(sorted(live))}
+        chosen[-1] = -1
+
+        def renew(operands: tuple[Operand, ...]) -> tuple[Operand, ...]:
+            return tuple(
+                Operand(renumbered[o.node], o.delay) for o in operands if o.node in renumbered
+            )
+
+        return (
+            tuple(
+                Node(
+                    number,
+                    node.operation,
+                    renew(node.operands),
+                    self.sizes.value(node.size) or 0,
+                    node.attributes,
+                    chosen[node.application],
+                    node.span,
+                )
+                for number, node in enumerate(nodes)
+            ),
+            renumbered,
+            tuple(
+                Application(
+                    chosen[old],
+                    self.applications[old].name,
+                    self.applications[old].path,
+                    chosen[self.applications[old].parent],
+                    tuple(renew(part) for part in self.applications[old].operands),
+                    renew(self.applications[old].results),
+                    self.applications[old].span,
+                )
+                for old in sorted(live)
+            ),
+        )
+
+    def needed(self, roots: list[int]) -> set[int]:
+        """The nodes that some nodes depend on, themselves included."""
+        needed: set[int] = set()
+        waiting = list(roots)
+        while waiting:
+            number = waiting.pop()
+            if number not in needed:
+                needed.add(number)
+                waiting += [operand.node for operand in self.nodes[number].operands]
+        return needed

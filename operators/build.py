@@ -1,0 +1,370 @@
+"""One model's syntax -> its operator graph: names resolved, shapes inferred, operators inlined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..grammar import syntax
+from ..grammar.constants import NotConstant, evaluate
+from ..grammar.diagnostics import Label, Report
+from ..grammar.expand import Bound, expand
+from ..grammar.source import Span
+from .applications import annotated, apply, fit, parts_of
+from .assemble import Assembly
+from .calls import call
+from .catalogue import RESERVED_FUNCTIONS
+from .declare import declare
+from .check import check_time
+from .environment import Environment, model_environment
+from .evaluate import Evaluator
+from .finish import finish
+from .graph import OperatorGraph
+from .laws import add_laws
+from .order import in_order, targets_of
+from .parameters import read_annotations
+from .scope import Scope, Variable
+from .values import Literal, Stop, Value, Vector
+
+
+@dataclass(slots=True)
+class Build:
+    """A model while it is built: its scope and what its equations have set so far."""
+
+    evaluator: Evaluator
+    variables: dict[str, Variable]
+    predictions: dict[str, tuple[Vector, Span, Span]]
+    broken: frozenset[str]
+
+
+def build(
+    model: syntax.Model, around: Environment, parameters: Mapping[str, Bound], report: Report
+) -> OperatorGraph | None:
+    """The operator graph of a model; None when a mistake, which is reported, prevents it."""
+    assembly = Assembly(report)
+    statements = expand(model.body, parameters, report)
+    broken = frozenset().union(*(s.names for s in statements if isinstance(s, syntax.Broken)))
+    variables = declare(statements, assembly, broken, frozenset(parameters))
+    environment = model_environment(around, statements, report)
+    annotations = read_annotations(statements, report)
+    for name, annotation in annotations.items():
+        if name in variables:
+            assembly.parameters.declared_twice(
+                syntax.Name(name, annotation.span), variables[name].span
+            )
+    scope = Scope(environment, variables=variables, annotations=annotations, broken=broken)
+    evaluator = Evaluator(assembly, scope, apply, call)
+    known = Build(evaluator, variables, {}, broken)
+    equations = _equations(statements, known)
+    own = _locals(equations, known)
+    for equation in in_order(equations, own, report):
+        _set(equation, known)
+    _demand_all_set(model, known, equations)
+    laws = add_laws(statements, evaluator)
+    graph = finish(model.name, evaluator, variables, known.predictions, laws, model.span)
+    if graph is not None:
+        check_time(graph, evaluator.assembly.reads, report)
+    return None if report.failed else graph
+
+
+def bind_parameters(
+    model: syntax.Model, given: Mapping[str, Bound], report: Report, *, assume: bool = True
+) -> dict[str, Bound]:
+    """The values of a model's parameters: given ones, then defaults.
+
+    A parameter without either is assumed to be some size, with a note, when `assume` is set.
+    """
+    values: dict[str, Bound] = {}
+    known = {parameter.name.name for parameter in model.parameters}
+    for parameter in model.parameters:
+        name = parameter.name.name
+        if name in values:
+            report.error("RNN202", f"`{name}` is a parameter twice", parameter.span)
+        if name in RESERVED_FUNCTIONS:
+            report.error("RNN108", f"`{name}` is a function of the language", parameter.span)
+        if name in given:
+            values[name] = given[name]
+        elif parameter.default is not None:
+            values[name] = _default(parameter, values, report)
+        else:
+            values[name] = ASSUMED_SIZE
+            _missing(parameter, report, assume=assume)
+    for name in given:
+        if name not in known:
+            listed = ", ".join(f"`{k}`" for k in known)
+            hint = (
+                f"its parameters are {listed}"
+                if known
+                else (f"it has none; write a header: `model {model.name}({name} = {given[name]}):`")
+            )
+            report.error(
+                "RNN216", f"model `{model.name}` has no parameter `{name}`", model.span, hint=hint
+            )
+    return values
+
+
+ASSUMED_SIZE = 64
+"""What a parameter without a value is taken to be while a spec is only checked."""
+
+
+def _missing(parameter: syntax.StaticParameter, report: Report, *, assume: bool) -> None:
+    from ..grammar.diagnostics import Diagnostic
+
+    name = parameter.name.name
+    report.add(
+        Diagnostic(
+            "RNN211",
+            f"`{name}` has no value" + (f", and is taken to be {ASSUMED_SIZE}" if assume else ""),
+            "note" if assume else "error",
+            Label(parameter.span, "has no default"),
+            hint=f"bind it: `--set {name}=…` on the command line, `{name}=…` in Python",
+        )
+    )
+
+
+def _default(
+    parameter: syntax.StaticParameter, values: Mapping[str, Bound], report: Report
+) -> Bound:
+    assert parameter.default is not None
+
+    def lookup(name: syntax.Name) -> int | float | None:
+        value = values.get(name.name)
+        return value if isinstance(value, int | float) else None
+
+    try:
+        return evaluate(parameter.default, lookup)
+    except NotConstant as error:
+        report.error(
+            "RNN213",
+            error.reason,
+            error.span,
+            hint="the parameters of a model are integers and reals",
+        )
+        return ASSUMED_SIZE
+
+
+def _equations(statements: Sequence[syntax.Statement], known: Build) -> list[syntax.Equation]:
+    report = known.evaluator.report
+    equations: list[syntax.Equation] = []
+    for statement in statements:
+        match statement:
+            case syntax.Equation():
+                equations.append(statement)
+            case syntax.Result():
+                report.error(
+                    "RNN113",
+                    "an expression that is given no name",
+                    statement.span,
+                    hint="write `z = …`, `h' = …` or `x' = …`",
+                )
+            case syntax.Model():
+                report.error("RNN113", "a model inside a model", statement.span)
+            case syntax.Use():
+                report.error(
+                    "RNN113", "`use` inside a block", statement.span, hint="it stands at the top"
+                )
+            case _:
+                pass
+    return equations
+
+
+def _locals(equations: Sequence[syntax.Equation], known: Build) -> list[str]:
+    """Check every left side, and give the names of the locals."""
+    first: dict[str, Span] = {}
+    report, scope = known.evaluator.report, known.evaluator.scope
+    for equation in equations:
+        for target in targets_of(equation.target):
+            match target:
+                case syntax.Name(name):
+                    variable = known.variables.get(name)
+                    if variable is not None and variable.role != "output":
+                        prime = f"`{name}' = …` sets its value coming out of the step"
+                        if variable.role == "input":
+                            prime = f"`{name}' = …` predicts its next value"
+                        report.error(
+                            "RNN111",
+                            f"`{name}` is an {variable.role}"
+                            if variable.role == "input"
+                            else f"`{name}` is a state, and its bare name the value going in",
+                            target.span,
+                            "cannot be set",
+                            hint=prime,
+                        )
+                    elif variable is None:
+                        _new_local(target, first, known)
+                case syntax.Primed(syntax.Name(name)) | syntax.Timed(syntax.Name(name)):
+                    if name not in known.variables and name not in scope.broken:
+                        report.error(
+                            "RNN201",
+                            f"`{name}` is not declared",
+                            target.span,
+                            hint=f"declare it: `state {name}: real[200]`",
+                        )
+                case _:
+                    report.error(
+                        "RNN111",
+                        f"`{target.span.text}` cannot be set",
+                        target.span,
+                        hint="a left side is `h'`, `x'`, an output, a new name, or a tuple of them",
+                    )
+    return list(first)
+
+
+def _new_local(target: syntax.Name, first: dict[str, Span], known: Build) -> None:
+    report, scope = known.evaluator.report, known.evaluator.scope
+    name = target.name
+    if name in first:
+        report.error(
+            "RNN205",
+            f"`{target.span.text}` is set twice",
+            target.span,
+            "again here",
+            related=(Label(first[name], "first here"),),
+            hint="a name stands for one value; use another name",
+        )
+    elif name in scope.annotations:
+        known.evaluator.assembly.parameters.declared_twice(target, scope.annotations[name].span)
+    elif name in RESERVED_FUNCTIONS or name == "t":
+        report.error(
+            "RNN108",
+            f"`{target.span.text}` is a reserved name",
+            target.span,
+            hint="it is the current time" if name == "t" else "it is a function of the language",
+        )
+        scope.values[name] = None
+    first.setdefault(name, target.span)
+
+
+def _set(equation: syntax.Equation, known: Build) -> None:
+    evaluator = known.evaluator
+    try:
+        value: Value | None = evaluator.evaluate(equation.value)
+        if equation.type is not None and value is not None:
+            value = annotated(evaluator, equation.type, value, equation)
+    except Stop:
+        value = None
+    _assign(equation.target, value, equation, known)
+
+
+def _assign(
+    target: syntax.Expression, value: Value | None, equation: syntax.Equation, known: Build
+) -> None:
+    evaluator = known.evaluator
+    if isinstance(target, syntax.Parentheses):
+        parts: Sequence[Value | None] = [None] * len(target.arguments)
+        if value is not None:
+            try:
+                parts = parts_of(evaluator, target, value, equation)
+            except Stop:
+                pass
+        for argument, part in zip(target.arguments, parts, strict=True):
+            _assign(argument.value, part, equation, known)
+        return
+    if isinstance(target, syntax.Name) and target.name not in known.variables:
+        evaluator.scope.values.setdefault(target.name, value)
+        if value is not None:
+            evaluator.assembly.locals.append((target.name, value, target.span))
+        return
+    try:
+        _assign_variable(target, value, equation, known)
+    except Stop:
+        return
+
+
+def _assign_variable(
+    target: syntax.Expression, value: Value | None, equation: syntax.Equation, known: Build
+) -> None:
+    evaluator = known.evaluator
+    name, steps = _time_of(target, evaluator)
+    variable = known.variables.get(name)
+    if variable is None or (isinstance(target, syntax.Name) and variable.role != "output"):
+        return
+    wanted = 1 if variable.role == "input" else 0
+    if steps != wanted:
+        meant = {"input": f"{name}'", "state": f"{name}'", "output": name}[variable.role]
+        evaluator.fail(
+            "RNN111",
+            f"`{target.span.text}` cannot be set",
+            target.span,
+            hint=f"an equation sets `{meant}`",
+        )
+    if variable.set_at is not None:
+        evaluator.fail(
+            "RNN205",
+            f"`{target.span.text}` is set twice",
+            target.span,
+            "again here",
+            related=(Label(variable.set_at, "first here"),),
+        )
+    variable.set_at = target.span
+    if value is None:
+        return
+    if isinstance(value, Literal):
+        operand = evaluator.assembly.add(
+            "constant", (), variable.size, equation.value.span, (float(value.value),)
+        )
+        value = Vector(operand, variable.size)
+    vector = evaluator.vector(value, equation.value.span)
+    fit(evaluator, variable.size, vector, equation)
+    if variable.role == "input":
+        known.predictions[name] = (vector, target.span, equation.value.span)
+    elif variable.role == "state":
+        evaluator.assembly.nodes[variable.node].operands = (vector.operand,)
+    variable.value = vector
+
+
+def _time_of(target: syntax.Expression, evaluator: Evaluator) -> tuple[str, int]:
+    """The variable that a left side names, and the step that it sets, 0 being now."""
+    match target:
+        case syntax.Name(name):
+            return name, 0
+        case syntax.Primed(syntax.Name(name)):
+            variable = evaluator.scope.variables.get(name)
+            if variable is not None and variable.role == "output":
+                evaluator.fail(
+                    "RNN111",
+                    f"`{name}` is an output and has no prime",
+                    target.span,
+                    hint=f"write `{name} = …`",
+                )
+            return name, 1 if variable is not None and variable.role == "input" else 0
+        case syntax.Timed(syntax.Name(name), time):
+            return name, evaluator.offset(time)
+        case _:
+            raise Stop
+
+
+def _demand_all_set(
+    model: syntax.Model, known: Build, equations: Sequence[syntax.Equation]
+) -> None:
+    report = known.evaluator.report
+    for variable in known.variables.values():
+        if variable.set_at is not None or variable.role == "input":
+            continue
+        if variable.name in known.broken:
+            continue
+        mark = "'" if variable.role == "state" else ""
+        report.error(
+            "RNN204",
+            f"`{variable.name}` is never set",
+            variable.span,
+            f"a declared {variable.role}",
+            hint=f"add an equation: `{variable.name}{mark} = …`",
+        )
+    has_output = any(v.role == "output" for v in known.variables.values())
+    predicted = any(
+        isinstance(t, syntax.Primed | syntax.Timed)
+        and (v := known.variables.get(t.name.name)) is not None
+        and v.role == "input"
+        for equation in equations
+        for t in targets_of(equation.target)
+    )
+    if not has_output and not predicted and not known.broken:
+        first = next((v for v in known.variables.values() if v.role == "input"), None)
+        example = f"{first.name}' = ▷ h'" if first else "output y: real"
+        report.error(
+            "RNN114",
+            f"model `{model.name}` gives nothing: it has no output and predicts no input",
+            Span(model.span.source, model.span.start, min(model.span.end, model.span.start + 1)),
+            hint=f"add `{example}`",
+        )

@@ -1,0 +1,60 @@
+"""What every backend is given for one call of a model, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .graph import OperatorGraph
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call: T steps of B rows, all arguments checked, all chance already drawn.
+
+    parameters: by name, weight-drop applied.
+    inputs: by name; (T, B, n), or (T, B) of int64 for symbols, −1 being no symbol.
+    history: by name of state or input; (k, B, n) or (k, B), oldest first: the k values before the
+        first step. States that run backward have none.
+    initial: by name of state; (B, n): the value before the segment that goes on at the first step.
+    drawn: by name of a state with a drawn initial value; (T, B, n): that value for a segment that
+        is reset before step t.
+    masks: by node; in training only. dropout (T, B, n) and variational (B, n) hold factors,
+        zoneout (T, B, n) booleans that are true where the old value stays.
+    lengths: (B,) of int64, or None when all rows have T steps.
+    resets: (T, B) of bool, or None.
+    training: whether laws are evaluated.
+    steps, rows: T and B.
+    """
+
+    graph: OperatorGraph
+    parameters: Mapping[str, Tensor]
+    inputs: Mapping[str, Tensor]
+    history: Mapping[str, Tensor]
+    initial: Mapping[str, Tensor]
+    drawn: Mapping[str, Tensor]
+    masks: Mapping[int, Tensor]
+    lengths: Tensor | None
+    resets: Tensor | None
+    training: bool
+    steps: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a call gives.
+
+    outputs: in the graph's order; (T, B, m), zero past a row's length; at the end, (B, m).
+    history: as in `Call`, for the call that goes on from here.
+    laws: in the graph's order; (T, B): the squared difference of both sides, averaged over their
+        entries; not yet masked. Empty outside of training.
+    """
+
+    outputs: tuple[Tensor, ...]
+    history: Mapping[str, Tensor]
+    laws: tuple[Tensor, ...]

@@ -1,0 +1,167 @@
+"""Calls of the language's functions: constants checked, operands sized."""
+
+from __future__ import annotations
+
+from ..grammar import syntax
+from ..grammar.source import Span
+from .catalogue import BY_NAME, Primitive
+from .evaluate import Evaluator
+from .types import Conflict
+from .values import Literal, Stop, TupleValue, Value, Vector
+
+
+def call(
+    evaluator: Evaluator, name: syntax.Name, arguments: syntax.Parentheses, span: Span
+) -> Value:
+    """The value of `name(arguments)`: a function of the language, or a named operator."""
+    given = [argument.value for argument in arguments.arguments]
+    odd = next((a for a in arguments.arguments if a.keyword or a.type), None)
+    if odd is not None:
+        evaluator.fail(
+            "RNN208",
+            "a call takes no arguments by name",
+            odd.span,
+            hint=f"instantiate the template first: `operator f = {name.name}(…)`, then call `f`",
+        )
+    if name.name == "split":
+        return _split(evaluator, given, span)
+    primitive = BY_NAME.get(name.name)
+    if primitive is not None:
+        return _primitive(evaluator, primitive, name, given, span)
+    if not evaluator.scope.environment.is_defined(name.name):
+        evaluator.unknown_function(name)
+    return evaluator.apply(evaluator, name.name, evaluator.evaluate_all(given), span)
+
+
+def _primitive(
+    evaluator: Evaluator,
+    primitive: Primitive,
+    name: syntax.Name,
+    given: list[syntax.Expression],
+    span: Span,
+) -> Value:
+    wanted = len(primitive.constants) + len(primitive.operands)
+    if len(given) != wanted:
+        evaluator.fail(
+            "RNN207",
+            f"`{name.span.text}` takes {wanted} argument{'s' if wanted > 1 else ''}, "
+            f"and got {len(given)}",
+            span,
+            hint=f"write `{primitive.signature}`: {primitive.meaning}",
+        )
+    attributes: list[int | float | str | bool] = []
+    for (label, test, wish), expression in zip(primitive.constants, given, strict=False):
+        value = evaluator.constant(expression)
+        if not test(value):
+            evaluator.fail(
+                "RNN309",
+                f"`{label}` of `{primitive.name}` is {value:g}",
+                expression.span,
+                hint=f"it must be {wish}",
+            )
+        attributes.append(int(value) if label == "k" else float(value))
+    operands = given[len(primitive.constants) :]
+    spans = [operand.span for operand in operands]
+    vectors = [
+        evaluator.vector(value, place)
+        for value, place in zip(evaluator.evaluate_all(operands), spans, strict=True)
+    ]
+    if primitive.name == "identity":
+        return vectors[0]
+    if primitive.random and (attributes[0] == 0 or evaluator.scope.in_law):
+        return _without_chance(evaluator, primitive, float(attributes[0]), vectors, span)
+    size = vectors[0].size
+    match primitive.shape:
+        case "groups":
+            size = _groups(evaluator, vectors, spans, int(attributes[0]), span)
+        case "scalar":
+            if len(vectors) == 2:
+                evaluator.agree(vectors[0].size, vectors[1].size, span, *spans)
+            size = evaluator.sizes.known(1)
+        case _:
+            for vector, place in zip(vectors[1:], spans[1:], strict=True):
+                if evaluator.sizes.value(vector.size) != 1:
+                    evaluator.agree(size, vector.size, span, spans[0], place)
+    return evaluator.add(
+        primitive.name,
+        tuple(vector.operand for vector in vectors),
+        size,
+        span,
+        tuple(attributes),
+        shared=not primitive.random,
+    )
+
+
+def _without_chance(
+    evaluator: Evaluator, primitive: Primitive, p: float, vectors: list[Vector], span: Span
+) -> Vector:
+    """A random function as it is in evaluation: laws and a probability of zero have no chance."""
+    if primitive.name != "zoneout" or p == 0:
+        return vectors[0]
+    new, old = vectors
+    terms: list[Vector] = []
+    for share, vector in ((1 - p, new), (p, old)):
+        factor = evaluator.vector(Literal(share), span)
+        terms.append(evaluator.add("multiply", (factor.operand, vector.operand), vector.size, span))
+    return evaluator.add("add", (terms[0].operand, terms[1].operand), new.size, span)
+
+
+def _groups(
+    evaluator: Evaluator, vectors: list[Vector], spans: list[Span], k: int, span: Span
+) -> int:
+    sizes = evaluator.sizes
+    units = sizes.unknown()
+    for vector in vectors[1:]:
+        if sizes.value(vector.size) != 1:
+            units = vector.size
+    try:
+        sizes.require_total(vectors[0].size, (units,), k)
+    except Conflict as conflict:
+        evaluator.fail(
+            "RNN301",
+            f"`{spans[0].text}` is {conflict.left} wide and does not fall into groups of {k}"
+            + (f" for {conflict.right // k} units" if conflict.left % k == 0 else ""),
+            span,
+        )
+    return units
+
+
+def _split(evaluator: Evaluator, given: list[syntax.Expression], span: Span) -> Value:
+    if len(given) < 3:
+        evaluator.fail(
+            "RNN207",
+            "`split` takes a vector and at least two sizes",
+            span,
+            hint="write `(p, g) = split(a, 100, 1)`",
+        )
+    vector = evaluator.vector(evaluator.evaluate(given[0]), given[0].span)
+    dims = [evaluator.size(expression) for expression in given[1:]]
+    values = [None if dim is None else evaluator.sizes.value(dim) for dim in dims]
+    if None in dims:
+        raise Stop
+    if None in values:
+        evaluator.fail("RNN303", "the sizes of `split` are not known here", span)
+    known = [value for value in values if value is not None]
+    try:
+        evaluator.sizes.unify(vector.size, evaluator.sizes.known(sum(known)))
+    except Conflict as conflict:
+        evaluator.fail(
+            "RNN301",
+            f"`{given[0].span.text}` is {conflict.left} wide, and the parts add up to "
+            f"{conflict.right}",
+            span,
+        )
+    parts: list[Value] = []
+    start = 0
+    for value in known:
+        parts.append(
+            evaluator.add(
+                "slice",
+                (vector.operand,),
+                evaluator.sizes.known(value),
+                span,
+                (start, start + value),
+            )
+        )
+        start += value
+    return TupleValue(tuple(parts))

@@ -1,0 +1,173 @@
+"""What must hold of a finished graph in time: no cycle without delay, no mixture, no future."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import networkx as nx
+
+from ..grammar.diagnostics import Label, Report
+from .graph import OperatorGraph, Output
+from .values import Read
+
+
+def check_time(graph: OperatorGraph, reads: Sequence[Read], report: Report) -> None:
+    """Report what a graph does wrong in time, and what is legal but suspicious."""
+    _cycles_without_delay(graph, report)
+    if report.failed:
+        return
+    _mixed_cycles(graph, report)
+    backward = {state.name for state in graph.states if state.node in graph.backward}
+    for read in reads:
+        if read.state in backward and read.bare:
+            report.error(
+                "RNN405",
+                f"`{read.state}` runs backward in time, and its bare name would be its past",
+                read.span,
+                hint=f"write `{read.state}'` for this step, `{read.state}[t+1]` for the one after",
+            )
+        if read.delay < 0 and read.state not in backward:
+            report.error(
+                "RNN403",
+                f"`{read.span.text}` is the future of a state that runs forward",
+                read.span,
+                hint=f"only a state that depends on its own future is known there: "
+                f"`{read.state}[t] = x ⊕ {read.state}[t+1]`",
+            )
+    if report.failed:
+        return
+    reach = nx.DiGraph(graph.network())
+    for output in graph.outputs:
+        if output.predicts is not None:
+            _prediction(graph, output, reach, report)
+        _activation(graph, output, report)
+    _unused_states(graph, report)
+
+
+def _cycles_without_delay(graph: OperatorGraph, report: Report) -> None:
+    instant: nx.DiGraph[int] = nx.DiGraph()
+    instant.add_edges_from((u, v) for u, v, delay in graph.edges() if delay == 0)
+    for component in sorted(nx.strongly_connected_components(instant), key=min):
+        first = min(component)
+        if len(component) == 1 and not instant.has_edge(first, first):
+            continue
+        cycle = [edge[0] for edge in nx.find_cycle(instant.subgraph(component), first)]
+        names = _names(graph, cycle)
+        states = [node for node in cycle if node in graph.states_by_node]
+        place = graph.nodes[states[0] if states else cycle[0]].span
+        report.error(
+            "RNN401",
+            "a cycle without a delay: " + " → ".join(f"`{n}`" for n in [*names, names[0]]),
+            place,
+            "needs its own value of the same step",
+            hint="the bare name of a state is its value from the step before; the primed one is "
+            "the new value",
+        )
+
+
+def _names(graph: OperatorGraph, cycle: Sequence[int]) -> list[str]:
+    states = graph.states_by_node
+    return [f"{states[n].name}'" for n in cycle if n in states] or [graph.nodes[cycle[0]].span.text]
+
+
+def _mixed_cycles(graph: OperatorGraph, report: Report) -> None:
+    for component in graph.components:
+        members = set(component)
+        inner = [
+            (operand.node, number, operand.delay)
+            for number in component
+            for operand in graph.nodes[number].operands
+            if operand.node in members
+        ]
+        past = [edge for edge in inner if edge[2] > 0]
+        future = [edge for edge in inner if edge[2] < 0]
+        if not past or not future:
+            continue
+        names = ", ".join(f"`{state.name}`" for state in graph.states if state.node in members)
+        report.error(
+            "RNN402",
+            f"past and future are mixed in one cycle, of {names}",
+            graph.nodes[future[0][1]].span,
+            "reads the future",
+            related=(Label(graph.nodes[past[0][1]].span, "reads the past"),),
+            hint="make it two states, one that runs forward and one backward",
+        )
+
+
+def _prediction(
+    graph: OperatorGraph, output: Output, reach: nx.DiGraph[int], report: Report
+) -> None:
+    value = output.value.node
+    seen = nx.ancestors(reach, value) | {value}
+    ahead = sorted(seen & graph.backward)
+    if ahead:
+        names = [s.name for s in graph.states if s.node in seen and s.node in graph.backward]
+        report.error(
+            "RNN404",
+            f"the prediction `{output.name}` has already seen its target: it reads "
+            f"`{names[0]}`, which runs backward from the end",
+            graph.nodes[value].span,
+            hint="predict from states that run forward; a backward state is for an `output`",
+        )
+        return
+    if _is_late(graph, value):
+        report.warning(
+            "RNN408",
+            f"the prediction `{output.name}` reads the summary from before the input",
+            graph.nodes[value].span,
+            hint=f"write the state with a prime, as in `{output.name} = ▷ h'`, to use this step",
+        )
+
+
+def _is_late(graph: OperatorGraph, value: int) -> bool:
+    """Whether a value depends on old states, not on this step's input, while the states do."""
+
+    def within_step(node: int) -> set[int]:
+        found: set[int] = set()
+        waiting = [node]
+        while waiting:
+            number = waiting.pop()
+            if number not in found:
+                found.add(number)
+                waiting += [o.node for o in graph.nodes[number].operands if o.delay == 0]
+        return found
+
+    inputs = {variable.node for variable in graph.inputs}
+    now = within_step(value)
+    if now & inputs:
+        return False
+    old = {
+        operand.node
+        for number in now
+        for operand in graph.nodes[number].operands
+        if operand.delay > 0 and operand.node in graph.states_by_node
+    }
+    return any(within_step(state) & inputs for state in old)
+
+
+def _activation(graph: OperatorGraph, output: Output, report: Report) -> None:
+    node = graph.nodes[output.value.node]
+    own = {"binary": "sigmoid", "symbol": "softmax"}.get(output.type.kind)
+    if node.operation != own:
+        return
+    report.warning(
+        "RNN311",
+        f"`{own}` stands before a target of type {output.type}, which has its own",
+        node.span,
+        "applied twice in effect",
+        hint=f"a `{output.type.kind}` target takes logits: leave the `{own}` out",
+    )
+
+
+def _unused_states(graph: OperatorGraph, report: Report) -> None:
+    read = {source for source, target, _ in graph.edges() if source != target}
+    read |= {output.value.node for output in graph.outputs}
+    for state in graph.states:
+        if state.node not in read:
+            report.warning(
+                "RNN217",
+                f"state `{state.name}` is set but never read",
+                graph.nodes[state.node].span,
+                hint=f"read it as `{state.name}` (the step before) or `{state.name}'` (this step), "
+                "or delete it",
+            )

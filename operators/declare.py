@@ -1,0 +1,156 @@
+"""Declarations of a model -> variables with their types and initial values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..grammar import syntax
+from ..grammar.constants import NotConstant, evaluate, unbound
+from ..grammar.diagnostics import Label, Report
+from .assemble import Assembly
+from .catalogue import RESERVED_FUNCTIONS
+from .graph import Initial
+from .scope import Variable
+from .sizing import size_of
+from .types import Origin, Type
+
+
+def declare(
+    statements: Iterable[syntax.Statement],
+    assembly: Assembly,
+    broken: frozenset[str],
+    taken: frozenset[str],
+) -> dict[str, Variable]:
+    """The variables of a model by name, each with its node.
+
+    `taken` are the names of the model's parameters, which a variable cannot have.
+    """
+    variables: dict[str, Variable] = {}
+    report = assembly.report
+    for statement in statements:
+        if not isinstance(statement, syntax.Declaration):
+            continue
+        type_ = _type(statement, report, broken, taken)
+        initial = _initial(statement, report)
+        for name in statement.names:
+            if not _is_free(name, variables, taken, report):
+                continue
+            known = type_ or Type("real", 1)
+            origin = Origin(
+                statement.type.span, f"`{name.name}` is declared {statement.type.span.text} here"
+            )
+            size = (
+                assembly.sizes.known(known.size, origin)
+                if type_ is not None
+                else assembly.sizes.unknown()
+            )
+            variable = Variable(
+                statement.role,
+                name.name,
+                known,
+                size,
+                name.span,
+                initial=initial,
+                at_end=statement.at_end,
+            )
+            if statement.role != "output":
+                operand = assembly.add(
+                    statement.role, (), size, name.span, (name.name,), shared=False
+                )
+                variable.node = operand.node
+            variables[name.name] = variable
+    return variables
+
+
+def _is_free(
+    name: syntax.Name, variables: dict[str, Variable], taken: frozenset[str], report: Report
+) -> bool:
+    if name.name in variables:
+        report.error(
+            "RNN202",
+            f"`{name.name}` is declared twice",
+            name.span,
+            "again here",
+            related=(Label(variables[name.name].span, "first here"),),
+        )
+        return False
+    if name.name in taken:
+        report.error("RNN202", f"`{name.name}` is a parameter of the model", name.span)
+        return False
+    if name.name in RESERVED_FUNCTIONS:
+        report.error(
+            "RNN108",
+            f"`{name.span.text}` is a function of the language",
+            name.span,
+            "cannot be a variable",
+        )
+        return False
+    return True
+
+
+def _type(
+    declaration: syntax.Declaration, report: Report, broken: frozenset[str], taken: frozenset[str]
+) -> Type | None:
+    type_ = declaration.type
+    if len(type_.sizes) > 1:
+        report.error(
+            "RNN310",
+            "a variable is a vector and has one size",
+            type_.span,
+            hint="matrices are parameters: `param W: real[rows, columns]`",
+        )
+        return None
+    if declaration.role == "state" and type_.kind != "real":
+        report.error(
+            "RNN310",
+            f"a state cannot be `{type_.kind}`",
+            type_.span,
+            hint="states are real vectors: `state h: real[200]`",
+        )
+        return None
+    if type_.kind == "symbol" and not type_.sizes:
+        report.error(
+            "RNN310",
+            "a symbol needs the number of symbols",
+            type_.span,
+            hint="write `symbol[50]`",
+        )
+        return None
+    if not type_.sizes:
+        return Type(type_.kind, 1)
+    size = size_of(type_.sizes[0], report, unbound, broken, taken)
+    return None if size is None else Type(type_.kind, size)
+
+
+def _initial(declaration: syntax.Declaration, report: Report) -> Initial:
+    expression = declaration.initial
+    match expression:
+        case None:
+            return Initial("constant")
+        case syntax.Name("learned"):
+            return Initial("learned")
+        case syntax.Run((syntax.Name("uniform"), syntax.Parentheses((low, high)))):
+            values = [_number(part.value, report) for part in (low, high)]
+            if values[0] is None or values[1] is None:
+                return Initial("constant")
+            if not values[0] < values[1]:
+                report.error(
+                    "RNN309", f"nothing lies between {values[0]:g} and {values[1]:g}", low.span
+                )
+            return Initial("uniform", values[0], values[1])
+        case _:
+            value = _number(expression, report)
+            return Initial("constant", value or 0.0, value or 0.0)
+
+
+def _number(expression: syntax.Expression, report: Report) -> float | None:
+    try:
+        return float(evaluate(expression))
+    except NotConstant as error:
+        report.error(
+            "RNN109",
+            f"`{expression.span.text}` is not an initial value",
+            error.span,
+            hint="a state begins as a number, as `learned`, or as `uniform(0, 0.1)`",
+        )
+        return None

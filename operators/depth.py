@@ -1,0 +1,265 @@
+"""How deep a recurrent network is, computed from its operator graph.
+
+A path's length is the number of learned matrices on it (frozen ones too; vectors and diagonals not).
+Pascanu et al. (2014, arXiv 1312.6026, section 2) name three places where depth can be; Zhang et al.
+(2016, arXiv 1602.08210) measure what a path over time meets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from .graph import Node, OperatorGraph
+
+Edge = tuple[int, int, int, int]
+"""(source, target, length, delay)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """The measures of one model; an infinite `skip_coefficient` is None.
+
+    A measure without any path to measure is 0.
+    """
+
+    input_to_hidden: int
+    hidden_to_hidden: int
+    hidden_to_output: int
+    recurrent: Fraction
+    feedforward: Fraction
+    skip_coefficient: Fraction | None
+
+
+def depth(graph: OperatorGraph) -> Depth:
+    """All measures of a graph."""
+    lengths = _lengths(graph)
+    order = _instant_order(graph)
+    cycles = [_cycle_edges(graph, lengths, component) for component in graph.components]
+    cycles = [edges for edges in cycles if edges]
+    most = [_extreme_ratio(edges, sign=1) for edges in cycles]
+    least = [_extreme_ratio(edges, sign=-1) for edges in cycles]
+    recurrent = max(most, default=Fraction(0))
+    smallest = min(least, default=None)
+    skip: Fraction | None = Fraction(0)
+    if smallest is not None:
+        skip = 1 / smallest if smallest else None
+    return Depth(
+        _input_to_hidden(graph, lengths, order),
+        _hidden_to_hidden(graph, lengths, order),
+        _hidden_to_output(graph, lengths, order),
+        recurrent,
+        _feedforward(graph, lengths, order, recurrent),
+        skip,
+    )
+
+
+def _lengths(graph: OperatorGraph) -> list[int]:
+    """For each node 1 if it is a product with a matrix parameter, else 0."""
+    return [int(_is_product(graph, node)) for node in graph.nodes]
+
+
+def _is_product(graph: OperatorGraph, node: Node) -> bool:
+    if node.operation not in {"matmul", "lookup"}:
+        return False
+    weight = graph.nodes[node.operands[0].node]
+    return (
+        weight.operation == "parameter" and graph.by_parameter[str(weight.attributes[0])].is_matrix
+    )
+
+
+def _instant_order(graph: OperatorGraph) -> list[int]:
+    """All nodes, each after its operands of the same step."""
+    waiting = [sum(o.delay == 0 for o in node.operands) for node in graph.nodes]
+    readers: list[list[int]] = [[] for _ in graph.nodes]
+    for source, target, delay in graph.edges():
+        if delay == 0:
+            readers[source].append(target)
+    ready = [number for number, count in enumerate(waiting) if count == 0]
+    order: list[int] = []
+    while ready:
+        number = ready.pop()
+        order.append(number)
+        for reader in readers[number]:
+            waiting[reader] -= 1
+            if waiting[reader] == 0:
+                ready.append(reader)
+    return order
+
+
+def _input_to_hidden(graph: OperatorGraph, lengths: Sequence[int], order: Sequence[int]) -> int:
+    inputs = {variable.node for variable in graph.inputs}
+    best: dict[int, int] = dict.fromkeys(inputs, 0)
+    for number in order:
+        reached = [
+            best[o.node]
+            for o in graph.nodes[number].operands
+            if o.node in best and (o.delay == 0 or o.node in inputs)
+        ]
+        if reached:
+            best[number] = max(reached) + lengths[number]
+    return max((best.get(state.node, 0) for state in graph.states), default=0)
+
+
+def _hidden_to_hidden(graph: OperatorGraph, lengths: Sequence[int], order: Sequence[int]) -> int:
+    place = {number: index for index, number in enumerate(order)}
+    states = graph.states_by_node
+    deepest = 0
+    for component in graph.components:
+        inside = sorted(component, key=place.__getitem__)
+        members = set(component)
+        for start in component:
+            if start not in states or start not in graph.recurrent:
+                continue
+            best: dict[int, int] = {}
+            for number in inside:
+                reached = [
+                    0 if o.delay else best[o.node]
+                    for o in graph.nodes[number].operands
+                    if o.node in members
+                    and ((o.delay and o.node == start) or (not o.delay and o.node in best))
+                ]
+                if reached:
+                    best[number] = max(reached) + lengths[number]
+            deepest = max(deepest, best.get(start, 0))
+    return deepest
+
+
+def _hidden_to_output(graph: OperatorGraph, lengths: Sequence[int], order: Sequence[int]) -> int:
+    states = graph.states_by_node
+    best: dict[int, int] = dict.fromkeys(states, 0)
+    for number in order:
+        if number in states:
+            continue
+        reached = [
+            best[o.node]
+            for o in graph.nodes[number].operands
+            if o.node in best and (o.delay == 0 or o.node in states)
+        ]
+        if reached:
+            best[number] = max(reached) + lengths[number]
+    return max((best.get(output.value.node, 0) for output in graph.outputs), default=0)
+
+
+def _cycle_edges(
+    graph: OperatorGraph, lengths: Sequence[int], component: Iterable[int]
+) -> list[Edge]:
+    """The edges inside a component, those within a step in an order that follows them."""
+    members = {number for number in component if number in graph.recurrent}
+    return [
+        (operand.node, number, lengths[number], abs(operand.delay))
+        for number in members
+        for operand in graph.nodes[number].operands
+        if operand.node in members
+    ]
+
+
+def _extreme_ratio(edges: list[Edge], *, sign: int) -> Fraction:
+    """The largest (sign 1) or smallest (−1) length per delay among all cycles of a component.
+
+    Dinkelbach's method: a cycle that beats the best ratio so far has a positive sum of
+    `sign · (length − ratio · delay)`, and Bellman-Ford finds one. Cycles are never listed.
+    """
+    edges = _follow(edges)
+    best: Fraction | None = None
+    while True:
+        if best is None:
+            # Any cycle will do to begin with: with every edge worth one, each has a positive sum.
+            worth = [1] * len(edges)
+        else:
+            p, q = best.numerator, best.denominator
+            worth = [sign * (length * q - delay * p) for _, _, length, delay in edges]
+        cycle = _positive_cycle(edges, worth)
+        if cycle is None:
+            assert best is not None, "a strongly connected component has a cycle"
+            return best
+        best = Fraction(sum(edges[e][2] for e in cycle), sum(edges[e][3] for e in cycle))
+
+
+def _follow(edges: list[Edge]) -> list[Edge]:
+    """The edges in an order in which those within a step come after those that feed them."""
+    waiting: dict[int, int] = {}
+    leaving: dict[int, list[Edge]] = {}
+    for edge in edges:
+        leaving.setdefault(edge[0], []).append(edge)
+        waiting.setdefault(edge[0], 0)
+        waiting[edge[1]] = waiting.get(edge[1], 0) + (edge[3] == 0)
+    ready = sorted(node for node, count in waiting.items() if count == 0)
+    ordered: list[Edge] = []
+    while ready:
+        node = ready.pop()
+        for edge in leaving.get(node, []):
+            if edge[3] == 0:
+                ordered.append(edge)
+                waiting[edge[1]] -= 1
+                if waiting[edge[1]] == 0:
+                    ready.append(edge[1])
+    return ordered + [edge for edge in edges if edge[3]]
+
+
+def _positive_cycle(edges: list[Edge], worth: list[int]) -> list[int] | None:
+    """The edges of a cycle with a positive sum of worth, or None when there is none."""
+    best: dict[int, int] = {}
+    last: dict[int, int] = {}
+    nodes = {node for edge in edges for node in edge[:2]}
+    for _ in range(len(nodes) + 1):
+        changed = False
+        for number, (source, target, _, _) in enumerate(edges):
+            reached = best.get(source, 0) + worth[number]
+            if reached > best.get(target, 0):
+                best[target] = reached
+                last[target] = number
+                changed = True
+        if not changed:
+            return None
+        cycle = _cycle_of(last, edges)
+        if cycle is not None:
+            return cycle
+    raise AssertionError("a positive cycle must show in the predecessors")
+
+
+def _cycle_of(last: Mapping[int, int], edges: Sequence[Edge]) -> list[int] | None:
+    """A cycle among the predecessor edges, if there is one; such a cycle is always positive."""
+    seen: dict[int, int] = {}
+    for start in last:
+        node = start
+        while node in last and node not in seen:
+            seen[node] = start
+            node = edges[last[node]][0]
+        if seen.get(node) == start and node in last:
+            cycle = [last[node]]
+            at = edges[last[node]][0]
+            while at != node:
+                cycle.append(last[at])
+                at = edges[last[at]][0]
+            return cycle
+    return None
+
+
+def _feedforward(
+    graph: OperatorGraph, lengths: Sequence[int], order: Sequence[int], recurrent: Fraction
+) -> Fraction:
+    """The longest path from an input to an output, each delay on it costing `recurrent`."""
+    p, q = recurrent.numerator, recurrent.denominator
+    place = {number: index for index, number in enumerate(order)}
+    best: dict[int, int] = {variable.node: 0 for variable in graph.inputs}
+    for component in graph.components:
+        inside = sorted(component, key=place.__getitem__)
+        changed = True
+        while changed:
+            changed = False
+            for number in inside:
+                for operand in graph.nodes[number].operands:
+                    if operand.node not in best:
+                        continue
+                    reached = best[operand.node] + lengths[number] * q - abs(operand.delay) * p
+                    if reached > best.get(number, reached - 1):
+                        best[number] = reached
+                        changed = len(inside) > 1
+    ends = [
+        best[output.value.node] - abs(output.value.delay) * p
+        for output in graph.outputs
+        if output.value.node in best
+    ]
+    return Fraction(max(ends, default=0), q)

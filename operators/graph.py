@@ -1,0 +1,292 @@
+"""The operator graph: a directed multigraph whose edges carry integer delays.
+
+This is the cyclic graph of Zhang et al. (2016, arXiv 1602.08210), at the grain of primitive
+operations. Operands and types live in the immutable nodes; networkx gets node numbers and delays
+only, when an algorithm asks for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import networkx as nx
+
+from ..grammar.source import Span
+from ..grammar.symbols import display_name
+from .types import Type
+
+Attribute = int | float | str | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A value `delay` steps ago (negative: steps ahead) of a node."""
+
+    node: int
+    delay: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One primitive operation (see `catalogue`), its operands in order, and its width.
+
+    `application` is the operator application that it belongs to, or -1 for the model's own
+    equations; `attributes` are constants (the `k` of maxout, the name of a parameter).
+    """
+
+    number: int
+    operation: str
+    operands: tuple[Operand, ...]
+    size: int
+    attributes: tuple[Attribute, ...]
+    application: int
+    span: Span = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """One use of an operator: `name` as the spec writes it, `path` as a state_dict does."""
+
+    number: int
+    name: str
+    path: str
+    parent: int
+    operands: tuple[tuple[Operand, ...], ...]
+    results: tuple[Operand, ...]
+    span: Span = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Initial:
+    """The value of a state before its segment: zero, a constant, learned, or drawn."""
+
+    kind: Literal["constant", "learned", "uniform"]
+    low: float = 0.0
+    high: float = 0.0
+
+    def __str__(self) -> str:
+        if self.kind == "uniform":
+            return f"uniform({self.low:g}, {self.high:g})"
+        return "learned" if self.kind == "learned" else f"{self.low:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """An input variable. `history` is how many steps back it is read."""
+
+    name: str
+    type: Type
+    node: int
+    history: int
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A state variable. `delay` is how far back (negative: ahead) it is read; 1 where it is not."""
+
+    name: str
+    type: Type
+    node: int
+    initial: Initial
+    delay: int
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a model gives: an `output`, or the prediction `x'` of the input that it `predicts`."""
+
+    name: str
+    type: Type
+    value: Operand
+    at_end: bool
+    predicts: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """`name(arguments)` of an annotation, or of an initial value."""
+
+    name: str
+    arguments: tuple[float, ...] = ()
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}({', '.join(f'{a:g}' for a in self.arguments)})"
+            if self.arguments
+            else self.name
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A learned or frozen array.
+
+    `form` is matrix (rows, columns), vector (n), diagonal (n) or blocks (k, rows/k, columns/k);
+    `initial` is applied in order; `operator` is the spec's name of the operator, or None for the
+    model's own; `weightdrop` is the probability with which an entry is dropped for a call.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    form: Literal["matrix", "vector", "diagonal", "blocks"]
+    initial: tuple[Call, ...]
+    frozen: bool
+    weightdrop: float
+    operator: str | None
+    span: Span = field(compare=False)
+
+    @property
+    def count(self) -> int:
+        """How many numbers it holds."""
+        product = 1
+        for size in self.shape:
+            product *= size
+        return product
+
+    @property
+    def is_matrix(self) -> bool:
+        """Whether it maps vectors to vectors by products (what depth is counted in)."""
+        return self.form in {"matrix", "blocks"}
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """A soft equation: the mean squared difference of two values is added to the loss."""
+
+    left: Operand
+    right: Operand
+    weight: float
+    text: str
+    span: Span = field(compare=False)
+
+
+@dataclass(frozen=True)
+class OperatorGraph:
+    """A checked model. Nodes are numbered in an order fixed by the text of the spec."""
+
+    name: str
+    nodes: tuple[Node, ...]
+    inputs: tuple[Input, ...]
+    states: tuple[State, ...]
+    outputs: tuple[Output, ...]
+    parameters: tuple[Parameter, ...]
+    applications: tuple[Application, ...]
+    laws: tuple[Law, ...] = ()
+
+    @cached_property
+    def by_parameter(self) -> dict[str, Parameter]:
+        """Parameters by their name in a state_dict."""
+        return {parameter.name: parameter for parameter in self.parameters}
+
+    @cached_property
+    def states_by_node(self) -> dict[int, State]:
+        """States by the number of their node."""
+        return {state.node: state for state in self.states}
+
+    @cached_property
+    def roots(self) -> tuple[int, ...]:
+        """The nodes whose values somebody outside wants: of outputs, states, laws."""
+        wanted = [output.value.node for output in self.outputs]
+        wanted += [state.node for state in self.states]
+        wanted += [side.node for law in self.laws for side in (law.left, law.right)]
+        return tuple(dict.fromkeys(wanted))
+
+    def edges(self) -> Iterator[tuple[int, int, int]]:
+        """All edges as (source, target, delay)."""
+        for node in self.nodes:
+            for operand in node.operands:
+                yield operand.node, node.number, operand.delay
+
+    def network(self) -> nx.MultiDiGraph[int]:
+        """The graph as networkx has it, delays on the edges."""
+        network: nx.MultiDiGraph[int] = nx.MultiDiGraph()
+        network.add_nodes_from(node.number for node in self.nodes)
+        network.add_edges_from((u, v, {"delay": delay}) for u, v, delay in self.edges())
+        return network
+
+    @cached_property
+    def components(self) -> tuple[tuple[int, ...], ...]:
+        """The strongly connected components, in an order in which each one's operands come first.
+
+        The order is fixed by the node numbers, so that it is the same in every run.
+        """
+        condensed = nx.condensation(nx.DiGraph(self.network()))
+        members = condensed.nodes(data="members")
+        smallest = {number: min(nodes) for number, nodes in members}
+        order = nx.lexicographical_topological_sort(condensed, key=lambda c: smallest[c])
+        inside = dict(members)
+        return tuple(tuple(sorted(inside[number])) for number in order)
+
+    @cached_property
+    def recurrent(self) -> frozenset[int]:
+        """The nodes on cycles."""
+        found: set[int] = set()
+        for component in self.components:
+            if len(component) > 1:
+                found |= set(component)
+            else:
+                node = self.nodes[component[0]]
+                if any(operand.node == node.number for operand in node.operands):
+                    found.add(node.number)
+        return frozenset(found)
+
+    @cached_property
+    def backward(self) -> frozenset[int]:
+        """The nodes of cycles that run backward in time."""
+        found: set[int] = set()
+        for component in self.components:
+            members = set(component)
+            delays = {
+                operand.delay
+                for number in component
+                for operand in self.nodes[number].operands
+                if operand.node in members
+            }
+            if any(delay < 0 for delay in delays):
+                found |= members
+        return frozenset(found)
+
+    def to_text(self) -> str:
+        """A stable text form: one line a variable, parameter and node."""
+        lines = [f"model {self.name}"]
+        lines += [f"input {i.name}: {i.type} = %{i.node}" for i in self.inputs]
+        lines += [f"state {s.name}: {s.type} = %{s.node} from {s.initial}" for s in self.states]
+        for output in self.outputs:
+            end = " at end" if output.at_end else ""
+            lines.append(f"output {output.name}: {output.type}{end} = {_operand(output.value)}")
+        for parameter in self.parameters:
+            shape = ", ".join(map(str, parameter.shape))
+            marks = [parameter.form, *map(str, parameter.initial)]
+            marks += ["frozen"] if parameter.frozen else []
+            marks += [f"weightdrop({parameter.weightdrop:g})"] if parameter.weightdrop else []
+            lines.append(f"parameter {parameter.name}: real[{shape}] {', '.join(marks)}")
+        for node in self.nodes:
+            attributes = "".join(f"[{attribute}]" for attribute in node.attributes)
+            operands = ", ".join(_operand(operand) for operand in node.operands)
+            where = ""
+            if node.application >= 0:
+                where = f"  in {self.application_name(node.application)}"
+            lines.append(
+                f"%{node.number} = {node.operation}{attributes}({operands}): {node.size}{where}"
+            )
+        for law in self.laws:
+            lines.append(f"law {_operand(law.left)} ~= {_operand(law.right)} weight {law.weight:g}")
+        return "\n".join(lines) + "\n"
+
+    def application_name(self, number: int) -> str:
+        """An application as a path of the spec's own names: `⊕₁#0/mlp#1`."""
+        parts: list[str] = []
+        while number >= 0:
+            application = self.applications[number]
+            parts.append(f"{display_name(application.name)}#{number}")
+            number = application.parent
+        return "/".join(reversed(parts))
+
+
+def _operand(operand: Operand) -> str:
+    if operand.delay == 0:
+        return f"%{operand.node}"
+    return f"%{operand.node}[t{-operand.delay:+d}]"

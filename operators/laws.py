@@ -1,0 +1,49 @@
+"""`law a ≈ b weight w` -> pairs of values whose difference a loss may hold small."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..grammar import syntax
+from .evaluate import Evaluator
+from .graph import Law, Operand
+from .types import Conflict
+from .values import Stop
+
+
+def add_laws(
+    statements: Iterable[syntax.Statement], evaluator: Evaluator
+) -> list[tuple[Law, Operand, Operand]]:
+    """The laws of a model, their sides evaluated on values that count as constants.
+
+    Randomness is off inside: `dropout` and its kin are what they are in evaluation.
+    """
+    laws: list[tuple[Law, Operand, Operand]] = []
+    evaluator.scope.in_law = True
+    for statement in statements:
+        if not isinstance(statement, syntax.Law):
+            continue
+        try:
+            weight = 1.0 if statement.weight is None else evaluator.constant(statement.weight)
+            left, right = evaluator.evaluate_all([statement.left, statement.right])
+            a = evaluator.vector(left, statement.left.span)
+            b = evaluator.vector(right, statement.right.span)
+            evaluator.sizes.unify(a.size, b.size)
+        except Stop:
+            continue
+        except Conflict as conflict:
+            evaluator.report.error(
+                "RNN301",
+                f"the sides of this law are {conflict.left} and {conflict.right} wide",
+                statement.span,
+            )
+            continue
+        if weight < 0:
+            evaluator.report.error(
+                "RNN309", f"a law cannot weigh {weight:g}", statement.span, hint="weigh it from 0"
+            )
+            continue
+        law = Law(a.operand, b.operand, float(weight), statement.span.text, statement.span)
+        laws.append((law, a.operand, b.operand))
+    evaluator.scope.in_law = False
+    return laws

@@ -1,0 +1,84 @@
+"""Where `use` finds its files: beside the spec, then in the library that ships with rnnc."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from ..grammar import syntax
+from ..grammar.diagnostics import Report
+from ..grammar.parse import parse
+from ..grammar.source import Source, Span
+
+LIBRARY: Final = Path(__file__).with_name("library")
+TEXT_LIMIT: Final = 4 * 2**20
+"""Bytes of a spec."""
+
+
+class Modules:
+    """Reads and parses used files once; `texts` holds what came from outside the library."""
+
+    def __init__(self, report: Report, given: Mapping[str, str] | None = None) -> None:
+        self._report = report
+        self._given = dict(given or {})
+        self._parsed: dict[object, syntax.File] = {}
+        self.texts: dict[str, str] = {}
+
+    def load(self, use: syntax.Use) -> syntax.File | None:
+        """The file that a `use` names; None, with a diagnostic (RNN210), when there is none."""
+        name = use.module.name
+        source = self._find(name, use.span.source, use.module.span)
+        if source is None:
+            return None
+        key: object = source.path or name
+        if key not in self._parsed:
+            self._parsed[key] = parse(source, self._report)
+        return self._parsed[key]
+
+    def _find(self, name: str, user: Source, span: Span) -> Source | None:
+        shipped = LIBRARY / f"{name}.rnn"
+        in_library = user.path is not None and user.path.parent == LIBRARY
+        if name in self._given and not in_library:
+            text = self._given[name]
+            self.texts[name] = text
+            return Source(text, f"{name}.rnn")
+        if user.path is not None and not in_library:
+            beside = user.path.parent / f"{name}.rnn"
+            if beside.is_file():
+                text = self._read(beside, span)
+                if text is None:
+                    return None
+                self.texts[name] = text
+                return Source(text, beside.name, beside)
+        if shipped.is_file():
+            return Source(shipped.read_text(encoding="utf-8"), f"library:{name}", shipped)
+        known = sorted({path.stem for path in self._places(user)} | set(self._given))
+        close = difflib.get_close_matches(name, known, 1)
+        self._report.error(
+            "RNN210",
+            f"there is no `{name}.rnn` to use",
+            span,
+            "neither beside the spec nor in the library",
+            hint=f"did you mean `{close[0]}`?" if close else f"there are: {', '.join(known)}",
+        )
+        return None
+
+    def _places(self, user: Source) -> list[Path]:
+        places = list(LIBRARY.glob("*.rnn"))
+        if user.path is not None:
+            places += [path for path in user.path.parent.glob("*.rnn") if path != user.path]
+        return places
+
+    def _read(self, path: Path, span: Span) -> str | None:
+        try:
+            data = path.read_bytes()
+            if len(data) > TEXT_LIMIT:
+                raise ValueError(f"it is larger than {TEXT_LIMIT} bytes")
+            text = data.decode("utf-8")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            self._report.error("RNN210", f"`{path.name}` cannot be used: {reason}", span)
+            return None
+        return text

@@ -1,0 +1,87 @@
+"""Equations in any order -> an order in which every local comes before its readers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from ..grammar import syntax
+from ..grammar.diagnostics import Label, Report
+
+
+def names_in(node: object) -> Iterator[str]:
+    """The names of variables that an expression mentions, however they are marked."""
+    waiting: list[object] = [node]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, syntax.Name):
+            yield item.name
+        elif isinstance(item, tuple):
+            waiting += item
+        elif isinstance(item, syntax.Argument):
+            waiting.append(item.value)
+        elif hasattr(item, "__dataclass_fields__") and not isinstance(item, syntax.Symbol):
+            waiting += [
+                getattr(item, field) for field in item.__dataclass_fields__ if field != "span"
+            ]
+
+
+def targets_of(target: syntax.Expression) -> Iterator[syntax.Expression]:
+    """The variables that a left side sets, tuples taken apart."""
+    if isinstance(target, syntax.Parentheses):
+        for argument in target.arguments:
+            yield from targets_of(argument.value)
+    else:
+        yield target
+
+
+def in_order(
+    equations: Sequence[syntax.Equation], locals_: Iterable[str], report: Report
+) -> list[syntax.Equation]:
+    """The equations, each after those that set the locals it reads.
+
+    Equations on a cycle of locals are reported (RNN401) and left out.
+    """
+    known = set(locals_)
+    setter: dict[str, int] = {}
+    for index, equation in enumerate(equations):
+        for target in targets_of(equation.target):
+            if isinstance(target, syntax.Name) and target.name in known:
+                setter.setdefault(target.name, index)
+    needs = [
+        [setter[name] for name in dict.fromkeys(names_in(equation.value)) if name in setter]
+        for equation in equations
+    ]
+    done: dict[int, bool] = {}
+    result: list[syntax.Equation] = []
+    for start in range(len(equations)):
+        if start in done:
+            continue
+        stack: list[tuple[int, Iterator[int]]] = [(start, iter(needs[start]))]
+        done[start] = False
+        while stack:
+            index, waiting = stack[-1]
+            following = next(waiting, None)
+            if following is None:
+                stack.pop()
+                done[index] = True
+                result.append(equations[index])
+            elif following not in done:
+                done[following] = False
+                stack.append((following, iter(needs[following])))
+            elif not done[following]:
+                cycle = [i for i, _ in stack]
+                _report(equations, cycle[cycle.index(following) :], report)
+    return result
+
+
+def _report(equations: Sequence[syntax.Equation], cycle: list[int], report: Report) -> None:
+    names = [equations[index].target.span.text for index in cycle]
+    first, *others = cycle
+    report.error(
+        "RNN401",
+        "a cycle without a delay: " + " → ".join([*reversed(names), names[-1]]),
+        equations[first].span,
+        "needs its own value of the same step",
+        related=tuple(Label(equations[index].span, "through this") for index in others),
+        hint="a value from the step before is a state: `state z: …`, then `z' = …`",
+    )

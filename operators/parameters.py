@@ -1,0 +1,267 @@
+"""Parameters while a graph is built: found by name, annotated by `param`, sized by inference."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from ..grammar import syntax
+from ..grammar.constants import NotConstant, evaluate
+from ..grammar.diagnostics import Label, Report
+from ..grammar.source import Span
+from .graph import Call
+from .naming import did_you_mean
+from .types import Dim, Origin, Sizes
+
+Form = Literal["matrix", "vector", "diagonal", "blocks"]
+
+_BIAS: Final = re.compile(r"b(?:[0-9]*|[^\W\d_]|_.+)|bias.*")
+_SUBSCRIPT: Final = re.compile(r"(?:_[0-9]+)+$")
+
+
+def is_matrix_name(name: str) -> bool:
+    """Whether an unbound name is a weight matrix: it begins with a capital letter."""
+    return name[0].isupper()
+
+
+def is_bias_name(name: str) -> bool:
+    """Whether an unbound name is a bias: `b`, `b1`, `bi`, `b_in`, `bias…`, subscripts apart."""
+    return _BIAS.fullmatch(_SUBSCRIPT.sub("", name)) is not None
+
+
+@dataclass(slots=True)
+class Annotations:
+    """What `param` lines say of one name."""
+
+    span: Span
+    form: Form | None = None
+    sizes: tuple[syntax.Expression, ...] | None = None
+    groups: int = 1
+    initial: tuple[Call, ...] = ()
+    frozen: bool = False
+    weightdrop: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Draft:
+    """A parameter whose sizes are not yet known; a vector has `rows` alone."""
+
+    path: str
+    name: str
+    form: Form
+    rows: Dim
+    columns: Dim
+    annotations: Annotations
+    operator: str | None
+    application: int
+    span: Span
+    node: int = -1
+
+
+def _positive(value: float) -> bool:
+    return value > 0
+
+
+def _whole(value: float) -> bool:
+    return value >= 1 and value == int(value)
+
+
+def _any(value: float) -> bool:
+    return True
+
+
+def _probability(value: float) -> bool:
+    return 0 <= value < 1
+
+
+# name -> for each argument a test; what the annotation does is in the manual's table
+CALLS: Final[dict[str, tuple[Callable[[float], bool], ...]]] = {
+    "orthogonal": (),
+    "sparse": (_whole,),
+    "scale": (_positive,),
+    "radius": (_positive,),
+    "normal": (_positive,),
+    "uniform": (_any, _any),
+    "constant": (_any,),
+    "frozen": (),
+    "weightdrop": (_probability,),
+    "blocks": (_whole,),
+    "diagonal": (),
+    "vector": (),
+}
+
+MEANINGS: Final[dict[str, str]] = {
+    "orthogonal": "starts as a (semi-)orthogonal matrix",
+    "sparse": "`sparse(k)`: starts with k non-zero entries in each row",
+    "scale": "`scale(s)`: starts with largest singular value s",
+    "radius": "`radius(r)`: starts with spectral radius r; the matrix must be square",
+    "normal": "`normal(s)`: starts Gaussian with standard deviation s",
+    "uniform": "`uniform(a, b)`: starts uniform between a and b",
+    "constant": "`constant(c)`: starts as c everywhere",
+    "frozen": "is never trained",
+    "weightdrop": "`weightdrop(p)`: in training, entries are dropped with probability p, one mask a call",
+    "blocks": "`blocks(k)`: a block-diagonal matrix of k blocks",
+    "diagonal": "a diagonal matrix: `u h` is the elementwise product",
+    "vector": "a vector, to be used elementwise",
+}
+
+
+def read_annotations(
+    statements: Iterable[syntax.Statement], report: Report
+) -> dict[str, Annotations]:
+    """What the `param` lines of a block say, by name."""
+    found: dict[str, Annotations] = {}
+    for statement in statements:
+        if not isinstance(statement, syntax.Parameter):
+            continue
+        for name in statement.names:
+            known = found.setdefault(name.name, Annotations(name.span))
+            for annotation in statement.annotations:
+                _annotate(known, annotation, name, report)
+    return found
+
+
+def _annotate(
+    known: Annotations,
+    annotation: syntax.Type | syntax.Expression,
+    name: syntax.Name,
+    report: Report,
+) -> None:
+    if isinstance(annotation, syntax.Type):
+        if annotation.kind != "real" or len(annotation.sizes) not in {1, 2}:
+            report.error(
+                "RNN310",
+                f"`{annotation.span.text}` is not the type of a parameter",
+                annotation.span,
+                hint="a vector is `real[n]`, a matrix `real[rows, columns]`",
+            )
+            return
+        known.sizes = annotation.sizes
+        known.form = known.form or ("matrix" if len(annotation.sizes) == 2 else "vector")
+        return
+    call = _call(annotation, report)
+    if call is None:
+        return
+    match call.name:
+        case "frozen":
+            known.frozen = True
+        case "weightdrop":
+            known.weightdrop = call.arguments[0]
+        case "blocks":
+            known.form, known.groups = "blocks", int(call.arguments[0])
+        case "diagonal" | "vector":
+            known.form = "diagonal" if call.name == "diagonal" else "vector"
+        case _:
+            known.initial = (*known.initial, call)
+
+
+def _call(annotation: syntax.Expression, report: Report) -> Call | None:
+    name: str | None = None
+    arguments: tuple[syntax.Argument, ...] = ()
+    match annotation:
+        case syntax.Name(name=name):
+            pass
+        case syntax.Run((syntax.Name(name=name), syntax.Parentheses(arguments))):
+            pass
+        case _:
+            pass
+    if name not in CALLS:
+        report.error(
+            "RNN215",
+            f"`{annotation.span.text}` is not an annotation of a parameter",
+            annotation.span,
+            hint=did_you_mean(name or "", CALLS) or f"there are: {', '.join(CALLS)}",
+        )
+        return None
+    tests = CALLS[name]
+    if len(arguments) != len(tests) or any(a.keyword or a.type for a in arguments):
+        wanted = f"{len(tests)} argument{'s' if len(tests) != 1 else ''}"
+        report.error(
+            "RNN207",
+            f"`{name}` takes {wanted}, and got {len(arguments)}",
+            annotation.span,
+            hint=MEANINGS[name],
+        )
+        return None
+    values: list[float] = []
+    for argument, test in zip(arguments, tests, strict=True):
+        try:
+            value = evaluate(argument.value)
+        except NotConstant as error:
+            report.error("RNN213", error.reason, error.span)
+            return None
+        if not test(value):
+            report.error(
+                "RNN309",
+                f"{value:g} makes no sense in `{name}`",
+                argument.span,
+                hint=MEANINGS[name],
+            )
+            return None
+        values.append(float(value))
+    return Call(name, tuple(values))
+
+
+@dataclass(slots=True)
+class ParameterTable:
+    """All parameters of a model, in the order in which they are first met."""
+
+    sizes: Sizes
+    report: Report
+    drafts: dict[str, Draft] = field(default_factory=dict)
+
+    def find(
+        self,
+        path: str,
+        name: str,
+        annotations: Annotations | None,
+        operator: str | None,
+        application: int,
+        span: Span,
+        size: Callable[[syntax.Expression], Dim | None],
+    ) -> Draft:
+        """The parameter with a name in one operator (or the model), made when it is first met."""
+        full = f"{path}.{name}" if path else name
+        if full in self.drafts:
+            return self.drafts[full]
+        said = annotations or Annotations(span)
+        form: Form = said.form or ("matrix" if is_matrix_name(name) else "vector")
+        rows, columns = self.sizes.unknown(), self.sizes.unknown()
+        if form == "diagonal":
+            columns = rows
+        draft = Draft(full, name, form, rows, columns, said, operator, application, span)
+        self.drafts[full] = draft
+        self._size(draft, size)
+        return draft
+
+    def _size(self, draft: Draft, size: Callable[[syntax.Expression], Dim | None]) -> None:
+        expressions = draft.annotations.sizes
+        if expressions is None:
+            return
+        wanted = 2 if draft.form in {"matrix", "blocks"} else 1
+        if len(expressions) != wanted and not (draft.form == "diagonal" and len(expressions) == 2):
+            self.report.error(
+                "RNN309",
+                f"`{draft.name}` is a {draft.form} and has {wanted} size{'s' * (wanted > 1)}",
+                draft.annotations.span,
+            )
+            return
+        for dim, expression in zip((draft.rows, draft.columns), expressions, strict=False):
+            known = size(expression)
+            value = None if known is None else self.sizes.value(known)
+            if value is not None:
+                origin = Origin(expression.span, f"`{draft.name}` is annotated here")
+                known = self.sizes.known(value, origin)
+            if known is not None:
+                self.sizes.unify(dim, known)
+
+    def declared_twice(self, name: syntax.Name, first: Span) -> None:
+        """Report a parameter that is also something else."""
+        self.report.error(
+            "RNN202",
+            f"`{name.name}` is declared twice",
+            name.span,
+            related=(Label(first, "first here"),),
+        )

@@ -1,0 +1,272 @@
+"""The meaning of an operator graph: interpreted step by step in plain PyTorch.
+
+Slow and obvious on purpose. Every other backend is held against this one, for values and gradients;
+it works in any dtype, on any device, and under autograd of any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .call import Call, Result
+from .graph import Node, Operand, OperatorGraph
+from .reference_segments import Segments
+
+_UNARY: Final[dict[str, Callable[[Tensor], Tensor]]] = {
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "relu": torch.relu,
+    "leaky_relu": F.leaky_relu,
+    "elu": F.elu,
+    "gelu": F.gelu,
+    "silu": F.silu,
+    "softplus": F.softplus,
+    "softsign": F.softsign,
+    "exp": torch.exp,
+    "log": torch.log,
+    "abs": torch.abs,
+    "sqrt": torch.sqrt,
+    "sin": torch.sin,
+    "cos": torch.cos,
+    "negate": torch.neg,
+    "softmax": lambda z: z.softmax(-1),
+    "sum": lambda z: z.sum(-1, keepdim=True),
+    "stopgrad": lambda z: z.detach(),
+}
+_BINARY: Final[dict[str, Callable[[Tensor, Tensor], Tensor]]] = {
+    "add": torch.add,
+    "subtract": torch.sub,
+    "multiply": torch.mul,
+    "divide": torch.div,
+    "dot": lambda a, b: (a * b).sum(-1, keepdim=True),
+    "rmsnorm": lambda z, g: g * z * (z.square().mean(-1, keepdim=True) + 1e-5).rsqrt(),
+}
+
+
+def run(call: Call) -> Result:
+    """All outputs and the final history of one call."""
+    graph = call.graph
+    segments = Segments(call)
+    fixed = _fixed_nodes(graph)
+    known: dict[int, Tensor | list[Tensor]] = {}
+    for variable in graph.inputs:
+        known[variable.node] = list(segments.padded(call.inputs[variable.name]).unbind(0))
+    for component in graph.components:
+        if component[0] in known:
+            continue
+        if component[0] in fixed:
+            known[component[0]] = _evaluate(graph.nodes[component[0]], call, None, known, segments)
+            continue
+        steps = range(call.steps)
+        for number in component:
+            known[number] = [torch.empty(0)] * call.steps
+        order = _instant_order(graph, component)
+        backward = component[0] in graph.backward
+        for t in reversed(steps) if backward else steps:
+            for number in order:
+                value = _evaluate(graph.nodes[number], call, t, known, segments)
+                series = known[number]
+                assert isinstance(series, list)
+                series[t] = value
+    return Result(
+        _outputs(call, known, segments),
+        _history(call, known, segments),
+        _laws(call, known, segments),
+    )
+
+
+def _fixed_nodes(graph: OperatorGraph) -> set[int]:
+    """Nodes whose value is the same at all steps and rows: made of parameters and constants."""
+    fixed: set[int] = set()
+    for component in graph.components:
+        node = graph.nodes[component[0]]
+        if node.operation in {"parameter", "constant"} or (
+            node.operands
+            and node.operation not in {"state", "dropout", "variational", "zoneout"}
+            and all(operand.node in fixed for operand in node.operands)
+        ):
+            fixed.add(node.number)
+    return fixed
+
+
+def _instant_order(graph: OperatorGraph, component: Sequence[int]) -> list[int]:
+    """The nodes of a component, each after those that it needs of the same step."""
+    members, done = set(component), set[int]()
+    order: list[int] = []
+    stack = list(reversed(component))
+    while stack:
+        number = stack[-1]
+        needs = [
+            o.node
+            for o in graph.nodes[number].operands
+            if o.delay == 0 and o.node in members and o.node not in done
+        ]
+        if needs:
+            stack += needs
+            continue
+        stack.pop()
+        if number not in done:
+            done.add(number)
+            order.append(number)
+    return order
+
+
+def _read(
+    operand: Operand,
+    t: int | None,
+    known: dict[int, Tensor | list[Tensor]],
+    segments: Segments,
+) -> Tensor:
+    """The value of an operand as its reader at step t sees it."""
+    series = known[operand.node]
+    if isinstance(series, Tensor):
+        return series
+    assert t is not None
+    if operand.delay == 0:
+        return series[t]
+    return segments.read(operand.node, series, t, operand.delay)
+
+
+def _evaluate(
+    node: Node,
+    call: Call,
+    t: int | None,
+    known: dict[int, Tensor | list[Tensor]],
+    segments: Segments,
+) -> Tensor:
+    operation = node.operation
+    if operation == "parameter":
+        return call.parameters[str(node.attributes[0])]
+    if operation == "constant":
+        return segments.filled(float(node.attributes[0]), node.size)
+    values = [_read(operand, t, known, segments) for operand in node.operands]
+    if operation in _UNARY:
+        return _UNARY[operation](values[0])
+    if operation in _BINARY:
+        return _BINARY[operation](values[0], values[1])
+    if operation == "matmul":
+        return product(values[0], values[1], transposed=bool(node.attributes[0]))
+    if operation == "lookup":
+        return look_up(values[0], values[1], transposed=bool(node.attributes[0]))
+    if operation == "state":
+        assert t is not None
+        return segments.state(node.number, values[0], t, known[node.number])
+    return _other(node, call, t, values, segments)
+
+
+def _other(
+    node: Node, call: Call, t: int | None, values: list[Tensor], segments: Segments
+) -> Tensor:
+    match node.operation:
+        case "concatenate":
+            shape = segments.rows_shape(values)
+            return torch.cat([value.expand(*shape, value.shape[-1]) for value in values], -1)
+        case "slice":
+            start, stop = (int(a) for a in node.attributes)
+            return values[0][..., start:stop]
+        case "onehot":
+            hot = F.one_hot(values[0].clamp(min=0), node.size).to(segments.like.dtype)
+            return hot * (values[0] >= 0).unsqueeze(-1)
+        case "maxout":
+            return values[0].unflatten(-1, (node.size, int(node.attributes[0]))).amax(-1)
+        case "lp":
+            return lp(values[0], values[1], int(node.attributes[0]))
+        case "layernorm":
+            z, g, b = values
+            centred = z - z.mean(-1, keepdim=True)
+            return g * centred * (centred.square().mean(-1, keepdim=True) + 1e-5).rsqrt() + b
+        case "zoneout":
+            return _zoneout(node, call, t, values)
+        case _:
+            assert node.operation in {"dropout", "variational"}, node.operation
+            mask = call.masks.get(node.number)
+            if mask is None:
+                return values[0]
+            return values[0] * (mask[t] if node.operation == "dropout" else mask)
+
+
+def _zoneout(node: Node, call: Call, t: int | None, values: list[Tensor]) -> Tensor:
+    new, old = values
+    mask = call.masks.get(node.number)
+    if mask is None:
+        p = float(node.attributes[0])
+        return p * old + (1 - p) * new
+    return torch.where(mask[t], old, new)
+
+
+def product(weight: Tensor, vector: Tensor, *, transposed: bool) -> Tensor:
+    """Matrix times vector: (r, c) and (…, c) give (…, r); (k, r, c) is block-diagonal."""
+    if weight.dim() == 2:
+        return vector @ weight if transposed else F.linear(vector, weight)
+    k, r, c = weight.shape
+    parts = vector.unflatten(-1, (k, r if transposed else c))
+    equation = "...kr,krc->...kc" if transposed else "...kc,krc->...kr"
+    return torch.einsum(equation, parts, weight).flatten(-2)
+
+
+def look_up(weight: Tensor, symbol: Tensor, *, transposed: bool) -> Tensor:
+    """The column (transposed: the row) of a matrix at a symbol; zero for no symbol (−1)."""
+    if weight.dim() == 3:
+        weight = torch.block_diag(*weight)
+    rows = weight if transposed else weight.t()
+    found = rows[symbol.clamp(min=0)]
+    return torch.where((symbol >= 0).unsqueeze(-1), found, torch.zeros_like(found))
+
+
+def lp(z: Tensor, rho: Tensor, k: int) -> Tensor:
+    """(mean |z|^p)^(1/p) over groups of k, p = 1 + softplus(ρ) (Gulcehre et al. 2014, eq. 3)."""
+    p = (1 + F.softplus(rho)).unsqueeze(-1)
+    mean = z.unflatten(-1, (z.shape[-1] // k, k)).abs().pow(p).mean(-1)
+    return mean.clamp(min=torch.finfo(z.dtype).tiny).pow(1 / p.squeeze(-1))
+
+
+def _series(
+    operand: Operand, call: Call, known: dict[int, Tensor | list[Tensor]], segments: Segments
+) -> Tensor:
+    """All steps of a value, (T, B, n)."""
+    size = call.graph.nodes[operand.node].size
+    values = [_read(operand, t, known, segments).expand(call.rows, size) for t in range(call.steps)]
+    if not values:
+        return segments.like.new_zeros(0, call.rows, size)
+    return torch.stack(values)
+
+
+def _outputs(
+    call: Call, known: dict[int, Tensor | list[Tensor]], segments: Segments
+) -> tuple[Tensor, ...]:
+    outputs: list[Tensor] = []
+    for output in call.graph.outputs:
+        series = _series(output.value, call, known, segments)
+        series = torch.where(segments.alive.unsqueeze(-1), series, torch.zeros_like(series))
+        outputs.append(segments.last(series) if output.at_end else series)
+    return tuple(outputs)
+
+
+def _history(
+    call: Call, known: dict[int, Tensor | list[Tensor]], segments: Segments
+) -> dict[str, Tensor]:
+    history: dict[str, Tensor] = {}
+    for variable in (*call.graph.states, *call.graph.inputs):
+        if variable.name in call.history:
+            series = known[variable.node]
+            assert isinstance(series, list)
+            history[variable.name] = segments.history_after(variable.node, series)
+    return history
+
+
+def _laws(
+    call: Call, known: dict[int, Tensor | list[Tensor]], segments: Segments
+) -> tuple[Tensor, ...]:
+    if not call.training:
+        return ()
+    return tuple(
+        (_series(law.left, call, known, segments) - _series(law.right, call, known, segments))
+        .square()
+        .mean(-1)
+        for law in call.graph.laws
+    )

@@ -1,0 +1,149 @@
+"""The one rule of time: a read outside of its reader's own segment gives the initial value.
+
+A sequence is cut into segments by its start, by resets, and by its length. For a state the initial
+value is what its declaration says; for an input it is nothing: zero, or no symbol.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .call import Call
+
+
+class Segments:
+    """Knows, for one call, which steps belong together, and reads accordingly."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.like = self._floating(call)
+        self._states = call.graph.states_by_node
+        self._names = {v.node: v.name for v in (*call.graph.states, *call.graph.inputs)}
+        device = self.like.device
+        step = torch.arange(call.steps, device=device).unsqueeze(-1)
+        whole = torch.full((call.rows,), call.steps, device=device)
+        self.lengths = whole if call.lengths is None else call.lengths
+        self.alive = step < self.lengths
+        """(T, B): whether a row still has a step t."""
+        far = torch.full((call.steps, call.rows), call.steps, device=device)
+        self.start, self.end = -call.steps - far, far
+        if call.resets is not None and call.steps:
+            hit = torch.where(call.resets, step.expand_as(far), self.start)
+            self.start = hit.cummax(0).values
+            after = torch.where(call.resets, step.expand_as(far), far)
+            after = torch.cat([after[1:], far[:1]])
+            self.end = after.flip(0).cummin(0).values.flip(0)
+        self.end = torch.minimum(self.end, self.lengths.expand_as(self.end))
+        self._initial: dict[str, list[Tensor]] = {}
+
+    @staticmethod
+    def _floating(call: Call) -> Tensor:
+        tensors = [*call.parameters.values(), *call.initial.values(), *call.inputs.values()]
+        return next((t for t in tensors if t.is_floating_point()), torch.empty(0))
+
+    def filled(self, value: float, size: int) -> Tensor:
+        """A constant vector."""
+        return self.like.new_full((size,), value)
+
+    def rows_shape(self, values: list[Tensor]) -> tuple[int, ...]:
+        """The shape in front of the last axis that values of different ranks share."""
+        return (self.call.rows,) if any(value.dim() > 1 for value in values) else ()
+
+    def padded(self, series: Tensor) -> Tensor:
+        """An input whose steps past a row's length repeat its last one.
+
+        What a caller leaves there (NaN, say) must touch neither values nor gradients.
+        """
+        if self.call.lengths is None or not self.call.steps:
+            return series
+        step = torch.arange(self.call.steps, device=series.device).unsqueeze(-1)
+        index = torch.minimum(step, (self.lengths - 1).clamp(min=0))
+        empty = self.lengths == 0
+        if series.dim() == 2:
+            return series.gather(0, index).masked_fill(empty, -1)
+        index = index.unsqueeze(-1).expand_as(series)
+        return torch.where(empty.unsqueeze(-1), torch.zeros_like(series), series.gather(0, index))
+
+    def initial_at(self, name: str, t: int) -> Tensor:
+        """(B, n): what a state is before the segment that step t belongs to."""
+        if name not in self._initial:
+            value = self.call.initial[name]
+            values: list[Tensor] = []
+            drawn = self.call.drawn.get(name)
+            for step in range(self.call.steps):
+                if drawn is not None and self.call.resets is not None:
+                    reset = self.call.resets[step].unsqueeze(-1)
+                    value = torch.where(reset, drawn[step], value)
+                values.append(value)
+            self._initial[name] = values
+        return self._initial[name][t]
+
+    def read(self, node: int, series: list[Tensor], t: int, delay: int) -> Tensor:
+        """The value of a variable `delay` steps before step t (negative: after)."""
+        source = t - delay
+        if source >= len(series):
+            return self._nothing(node, t)
+        if source < 0:
+            history = self.call.history[self._names[node]]
+            value = history[len(history) + source]
+        else:
+            value = series[source]
+        if delay > 0 and self.call.resets is None:
+            return value
+        belongs = source < self.end[t] if delay < 0 else source >= self.start[t]
+        outside = self._nothing(node, t)
+        return torch.where(belongs if value.dim() == 1 else belongs.unsqueeze(-1), value, outside)
+
+    def _nothing(self, node: int, t: int) -> Tensor:
+        name = self._names[node]
+        if node in self._states:
+            return self.initial_at(name, t)
+        value = self.call.inputs[name][t]
+        return torch.full_like(value, -1) if value.dim() == 1 else torch.zeros_like(value)
+
+    def state(self, node: int, value: Tensor, t: int, series: Tensor | list[Tensor]) -> Tensor:
+        """A state's new value, held still where a row has ended."""
+        name = self._names[node]
+        value = value.expand(self.call.rows, value.shape[-1])
+        if self.call.lengths is None:
+            return value
+        if name not in self.call.history:
+            held = self.initial_at(name, t)
+        elif t:
+            held = series[t - 1]
+        else:
+            held = self.call.history[name][-1]
+        return torch.where(self.alive[t].unsqueeze(-1), value, held)
+
+    def last(self, series: Tensor) -> Tensor:
+        """(B, m): each row's value at its last step; zero for rows without any."""
+        if not self.call.steps:
+            return series.new_zeros(self.call.rows, series.shape[-1])
+        index = (self.lengths - 1).clamp(min=0)
+        chosen = series.gather(0, index.view(1, -1, 1).expand(1, -1, series.shape[-1]))[0]
+        return torch.where((self.lengths > 0).unsqueeze(-1), chosen, torch.zeros_like(chosen))
+
+    def history_after(self, node: int, series: list[Tensor]) -> Tensor:
+        """The last values of a variable in each row, those before a reset already replaced."""
+        name = self._names[node]
+        before = self.call.history[name]
+        if not self.call.steps:
+            return before
+        keep = len(before)
+        line = torch.cat([before, torch.stack(series)])
+        back = torch.arange(keep, device=line.device).unsqueeze(-1)
+        index = back + self.lengths
+        wide = index if line.dim() == 2 else index.unsqueeze(-1).expand(-1, -1, line.shape[-1])
+        values = line.gather(0, wide)
+        if self.call.resets is None:
+            return values
+        end = (self.lengths - 1).clamp(min=0)
+        start = self.start.gather(0, end.unsqueeze(0))
+        belongs = (index - keep >= start) | (self.lengths == 0)
+        outside = torch.stack([self._nothing(node, t) for t in range(self.call.steps)])
+        at = (
+            end.view(1, -1) if line.dim() == 2 else end.view(1, -1, 1).expand(1, -1, line.shape[-1])
+        )
+        replaced = outside.gather(0, at).expand_as(values)
+        return torch.where(belongs if line.dim() == 2 else belongs.unsqueeze(-1), values, replaced)

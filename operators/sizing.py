@@ -1,0 +1,43 @@
+"""Size expressions -> numbers, with their limits."""
+
+from __future__ import annotations
+
+from ..grammar import syntax
+from ..grammar.constants import Lookup, NotConstant, evaluate
+from ..grammar.diagnostics import Report
+from .naming import did_you_mean
+from .types import SIZE_LIMIT
+
+
+def size_of(
+    expression: syntax.Expression,
+    report: Report,
+    lookup: Lookup,
+    broken: frozenset[str] = frozenset(),
+    known: frozenset[str] = frozenset(),
+) -> int | None:
+    """The number that a size stands for; None when its mistake has been reported.
+
+    Reports what is no constant (RNN213) and what is no sensible size (RNN308).
+    """
+    try:
+        value = evaluate(expression, lookup)
+    except NotConstant as error:
+        if error.name not in broken:
+            hint = did_you_mean(error.name, known) or (
+                "sizes are made of numbers and parameters: `model name(hidden = 400):`"
+            )
+            report.error("RNN213", error.reason, error.span, hint=hint)
+        return None
+    if value != int(value):
+        report.error("RNN308", f"{value:g} is not a size", expression.span, "not an integer")
+        return None
+    if not 1 <= value <= SIZE_LIMIT:
+        report.error(
+            "RNN308",
+            f"{int(value)} is not a sensible size",
+            expression.span,
+            hint=f"sizes go from 1 to {SIZE_LIMIT}",
+        )
+        return None
+    return int(value)

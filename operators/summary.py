@@ -1,0 +1,51 @@
+"""What a model is, in numbers: the document that `rnnc inspect --json` prints."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+from ..grammar.symbols import display_name
+from .depth import depth
+from .graph import OperatorGraph
+
+
+def summarise(graph: OperatorGraph) -> dict[str, Any]:
+    """Inputs, states, outputs, parameters and depths of a model, as plain JSON values."""
+    measures = depth(graph)
+    skip = measures.skip_coefficient
+    return {
+        "model": graph.name,
+        "inputs": [{"name": i.name, "type": str(i.type)} for i in graph.inputs],
+        "states": [{"name": s.name, "type": str(s.type), "delay": s.delay} for s in graph.states],
+        "outputs": [
+            {"name": o.name, "type": str(o.type)} | ({"at_end": True} if o.at_end else {})
+            for o in graph.outputs
+        ],
+        "parameters": {
+            "total": sum(p.count for p in graph.parameters),
+            "weights": sum(p.count for p in graph.parameters if p.is_matrix),
+            "tensors": [
+                {
+                    "name": p.name,
+                    "shape": list(p.shape),
+                    "operator": display_name(p.operator) if p.operator else None,
+                    "init": ", ".join(map(str, p.initial)),
+                    "frozen": p.frozen,
+                }
+                for p in graph.parameters
+            ],
+        },
+        "depth": {
+            "input_to_hidden": measures.input_to_hidden,
+            "hidden_to_hidden": measures.hidden_to_hidden,
+            "hidden_to_output": measures.hidden_to_output,
+            "recurrent": _number(measures.recurrent),
+            "feedforward": _number(measures.feedforward),
+            "skip_coefficient": "inf" if skip is None else _number(skip),
+        },
+    }
+
+
+def _number(value: Fraction) -> int | float:
+    return int(value) if value.denominator == 1 else float(value)

@@ -1,0 +1,66 @@
+"""What an expression stands for while a graph is built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..grammar.source import Span
+from .graph import Operand
+from .parameters import Draft
+from .types import Dim
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A number that is not yet a node, so that constants fold."""
+
+    value: int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """A real vector; numbers that are computed are vectors of one entry."""
+
+    operand: Operand
+    size: Dim
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolVector:
+    """A symbol input at a time: one-hot, but never built as such unless it must be."""
+
+    operand: Operand
+    size: Dim
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A matrix parameter, perhaps transposed."""
+
+    draft: Draft
+    transposed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TupleValue:
+    """Several values."""
+
+    parts: tuple[Value, ...]
+
+
+Value = Literal | Vector | SymbolVector | Matrix | TupleValue
+
+
+class Stop(Exception):
+    """An expression has no value; why has been reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A state as it was read in the text, for the checks of time."""
+
+    state: str
+    delay: int
+    bare: bool
+    span: Span
