@@ -1,0 +1,1 @@
+"""Operator graph to torch module."""

@@ -81,7 +81,7 @@ def checked_lengths(lengths: Any, steps: int, rows: int, device: torch.device) -
     if lengths.shape != (rows,):
         raise ValueError(f"lengths: expected ({rows},), got {tuple(lengths.shape)}")
     if rows == 0:
-        return lengths.to(torch.int64)
+        return torch.as_tensor(lengths, dtype=torch.int64)
     if lengths.is_floating_point() or lengths.dtype == torch.bool:
         raise ValueError(f"lengths: expected integers, got {lengths.dtype}")
     low, high = int(lengths.min()), int(lengths.max())
@@ -89,7 +89,7 @@ def checked_lengths(lengths: Any, steps: int, rows: int, device: torch.device) -
         raise ValueError(
             f"lengths: expected values from 0 to {steps}, got {low if low < 0 else high}"
         )
-    return lengths.to(torch.int64)
+    return torch.as_tensor(lengths, dtype=torch.int64)
 
 
 def checked_resets(resets: Any, steps: int, rows: int, device: torch.device) -> Tensor | None:

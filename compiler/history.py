@@ -87,8 +87,8 @@ def from_state(graph: OperatorGraph, state: Any, rows: int, like: Tensor) -> dic
         state = (state,)
     if not isinstance(state, tuple | list) or len(state) != len(items):
         names = [item.name for item in items]
-        got = f"{len(state)} parts" if isinstance(state, tuple | list) else type(state).__name__
-        raise ValueError(f"state: expected a tuple of {names}, got {got}")
+        found = f"{len(state)} parts" if isinstance(state, tuple | list) else type(state).__name__
+        raise ValueError(f"state: expected a tuple of {names}, got {found}")
     history: dict[str, Tensor] = {}
     for item, value in zip(items, state, strict=True):
         shape = (rows, item.size) if item.size else (rows,)
@@ -96,7 +96,7 @@ def from_state(graph: OperatorGraph, state: Any, rows: int, like: Tensor) -> dic
             shape = (item.steps, *shape)
         dtype = like.dtype if item.size else torch.int64
         if not isinstance(value, Tensor) or tuple(value.shape) != shape:
-            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            got = str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
             raise ValueError(f"state.{item.name}: expected {shape}, got {got}")
         if value.dtype != dtype or value.device != like.device:
             raise ValueError(

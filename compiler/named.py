@@ -19,14 +19,15 @@ def field_name(name: str) -> str:
 def named_tuple(kind: str, names: tuple[str, ...]) -> Callable[..., Any]:
     """The tuple type with some fields; equal names give the same type."""
     fields = [field_name(name) for name in names]
-    base: Any = namedtuple(kind, fields)  # noqa: PYI024
+    base: Any = namedtuple(kind, fields)  # type: ignore[misc]
 
     def reduce(self: tuple[Any, ...]) -> tuple[Any, ...]:
         # The type is made at run time, so an instance is rebuilt from its names.
         return _rebuild, (kind, names, tuple(self))
 
-    base.__reduce__ = reduce
-    return base  # type: ignore[no-any-return]
+    type.__setattr__(base, "__reduce__", reduce)
+    made: Callable[..., Any] = base
+    return made
 
 
 def _rebuild(kind: str, names: tuple[str, ...], values: tuple[Any, ...]) -> Any:

@@ -64,11 +64,23 @@ CODES: Final[dict[str, str]] = {
     "RNN408": "a prediction that reads the summary from before the input",
     # 5xx: compiling and running
     "RNN501": "a backend that cannot run the model",
-    # 6xx: files, data, checkpoints
-    "RNN601": "a file that cannot be read",
-    "RNN602": "a file that is not UTF-8 text",
-    "RNN603": "a file that is too large",
-    "RNN604": "an unknown model of the zoo",
+    # 6xx: files, data, checkpoints, runs
+    "RNN601": "a file that is not there",
+    "RNN602": "a file that cannot be read",
+    "RNN603": "a file that is not UTF-8 text",
+    "RNN604": "a file that is too large",
+    "RNN605": "an output that cannot be written",
+    "RNN606": "an unknown model of the zoo",
+    "RNN610": "a data set that is not found",
+    "RNN611": "a data file that is broken or foreign",
+    "RNN620": "a spec that does not fit the task",
+    "RNN621": "a model with nothing to train",
+    "RNN630": "a folder that holds no run",
+    "RNN631": "a checkpoint that is broken or foreign",
+    "RNN632": "a checkpoint of another version",
+    "RNN633": "weights that do not fit the spec",
+    "RNN634": "a run that is already there",
+    "RNN640": "a loss that is not a finite number",
     # 9xx: ours
     "RNN901": "an internal error: a bug in rnnc",
 }

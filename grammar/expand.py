@@ -165,7 +165,7 @@ class Substitution:
     def expression(self, expression: syntax.Expression) -> syntax.Expression:
         """An expression with every static name replaced."""
         if isinstance(expression, syntax.Name):
-            name = self._name(expression)
+            name = cast(syntax.Name, self._name(expression))
             bound = self.names.get(name.name)
             if bound is None:
                 return name
@@ -188,7 +188,7 @@ class Substitution:
             new = self._part(old, names_only=field in _NAME_FIELDS)
             if new is not old:
                 changes[field] = new
-        return cast(T, replace(node, **changes)) if changes else node  # type: ignore[type-var]
+        return replace(node, **changes) if changes else node  # type: ignore[type-var]
 
     def _part(self, part: object, *, names_only: bool) -> object:
         if isinstance(part, tuple):

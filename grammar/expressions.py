@@ -28,7 +28,8 @@ class Expressions(Transformer[Token, Any]):
 
     def _span(self, item: Any) -> Span:
         if isinstance(item, Token):
-            assert item.start_pos is not None and item.end_pos is not None
+            assert item.start_pos is not None
+            assert item.end_pos is not None
             return Span(self.source, item.start_pos, item.end_pos)
         return cast(Span, item.span)
 

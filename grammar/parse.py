@@ -42,7 +42,9 @@ def parse(source: Source, report: Report) -> syntax.File:
     uses = tuple(s for s in body if isinstance(s, syntax.Use))
     models = tuple(s for s in body if isinstance(s, syntax.Model))
     loose = tuple(s for s in body if not isinstance(s, syntax.Use | syntax.Model))
-    definitions = tuple(s for s in loose if isinstance(s, syntax.Operator | syntax.Instance))
+    definitions: tuple[syntax.Definitions, ...] = tuple(
+        s for s in loose if isinstance(s, syntax.Operator | syntax.Instance)
+    )
     whole = Span(source, 0, len(source.text))
     variables = [s for s in loose if not isinstance(s, syntax.Operator | syntax.Instance)]
     if models:
@@ -102,14 +104,15 @@ def _explain(error: UnexpectedInput, span: Span, report: Report) -> None:
     """Report why a line cannot be read."""
     source = span.source
     if isinstance(error, UnexpectedCharacters):
-        _character(source, error.pos_in_stream, report)
+        _character(source, error.pos_in_stream or span.start, report)
         return
     assert isinstance(error, UnexpectedToken)
     token: Token = error.token
     if token.type == "$END":
         _unfinished(span, report)
         return
-    assert token.start_pos is not None and token.end_pos is not None
+    assert token.start_pos is not None
+    assert token.end_pos is not None
     place = Span(source, token.start_pos, token.end_pos)
     before = source.text[span.start : place.start].rstrip()
     word = str(token)

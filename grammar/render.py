@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from .diagnostics import Diagnostic, Label
 
 Style = Callable[[str, str], str]
-"""(role, text) -> text; a role is `error`, `warning`, `note`, `place`, `caret`, `related`, `hint`."""
+"""(role, text) -> text; roles: error, warning, note, place, caret, related, hint."""
 
 WIDEST_LINE = 160
 

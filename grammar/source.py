@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """One spec's text, in Unicode NFC with `\\n` line ends, and the name that diagnostics show.
+    r"""One spec's text, in Unicode NFC with `\n` line ends, and the name that diagnostics show.
 
     `path` is where the text came from, or None for text that has no file; `use` looks beside it.
     """

@@ -35,8 +35,32 @@ _UNICODE: Final = {s.ascii: s.unicode for s in SPELLINGS} | {
 WORDS: Final = {s.unicode: s.word for s in SPELLINGS}
 
 RESERVED: Final = frozenset(
-    "use from model operator for in if else input state output param law loss weight at end "
-    "and or not real binary symbol t".split()
+    [
+        "use",
+        "from",
+        "model",
+        "operator",
+        "for",
+        "in",
+        "if",
+        "else",
+        "input",
+        "state",
+        "output",
+        "param",
+        "law",
+        "loss",
+        "weight",
+        "at",
+        "end",
+        "and",
+        "or",
+        "not",
+        "real",
+        "binary",
+        "symbol",
+        "t",
+    ]
 )
 
 LOOK_ALIKES: Final[dict[str, str]] = {

@@ -355,11 +355,14 @@ Statement = (
 )
 
 
+Definitions = Operator | Instance | For | If | Broken
+
+
 @dataclass(frozen=True, slots=True)
 class File:
     """A parsed file."""
 
     uses: tuple[Use, ...]
-    operators: tuple[Operator | Instance | For | If | Broken, ...]
+    operators: tuple[Definitions, ...]
     models: tuple[Model, ...]
     span: Span

@@ -1,0 +1,1 @@
+"""Syntax tree to operator graph, and what every operator means."""

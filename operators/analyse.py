@@ -88,10 +88,14 @@ def analyse(
 
 
 def check(
-    source: Source,
-    *,
-    model: str | None = None,
-    parameters: Mapping[str, Bound] = _NOTHING,
+    source: Source, *, model: str | None = None, parameters: Mapping[str, Bound] = _NOTHING
+) -> tuple[Diagnostic, ...]:
+    """All diagnostics of a spec, of all its models (or of one)."""
+    return check_models(source, model=model, parameters=parameters)[1]
+
+
+def check_models(
+    source: Source, *, model: str | None = None, parameters: Mapping[str, Bound] = _NOTHING
 ) -> tuple[tuple[OperatorGraph, ...], tuple[Diagnostic, ...]]:
     """The graphs of every model of a spec (or of one), and all diagnostics."""
     report = Report()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ..grammar import syntax
@@ -14,8 +15,8 @@ from .applications import annotated, apply, fit, parts_of
 from .assemble import Assembly
 from .calls import call
 from .catalogue import RESERVED_FUNCTIONS
-from .declare import declare
 from .check import check_time
+from .declare import declare
 from .environment import Environment, model_environment
 from .evaluate import Evaluator
 from .finish import finish
@@ -253,10 +254,8 @@ def _assign(
     if isinstance(target, syntax.Parentheses):
         parts: Sequence[Value | None] = [None] * len(target.arguments)
         if value is not None:
-            try:
+            with suppress(Stop):
                 parts = parts_of(evaluator, target, value, equation)
-            except Stop:
-                pass
         for argument, part in zip(target.arguments, parts, strict=True):
             _assign(argument.value, part, equation, known)
         return

@@ -76,7 +76,7 @@ def _primitive(
             size = _groups(evaluator, vectors, spans, int(attributes[0]), span)
         case "scalar":
             if len(vectors) == 2:
-                evaluator.agree(vectors[0].size, vectors[1].size, span, *spans)
+                evaluator.agree(vectors[0].size, vectors[1].size, span, spans[0], spans[1])
             size = evaluator.sizes.known(1)
         case _:
             for vector, place in zip(vectors[1:], spans[1:], strict=True):

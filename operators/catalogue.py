@@ -21,7 +21,7 @@ Shape = Literal[
 class Primitive:
     """One function of the language.
 
-    `constants` are the leading arguments that must be numbers, as (name, test, what the test wants).
+    `constants` are the leading arguments that must be numbers: (name, test, what it wants).
     """
 
     name: str

@@ -1,6 +1,6 @@
 """How deep a recurrent network is, computed from its operator graph.
 
-A path's length is the number of learned matrices on it (frozen ones too; vectors and diagonals not).
+A path's length is the number of learned matrices on it, frozen ones too, vectors and diagonals not.
 Pascanu et al. (2014, arXiv 1312.6026, section 2) name three places where depth can be; Zhang et al.
 (2016, arXiv 1602.08210) measure what a path over time meets.
 """

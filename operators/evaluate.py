@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
 from ..grammar import syntax
-from ..grammar.constants import Constant, NotConstant, evaluate
+from ..grammar.constants import Constant, Lookup, NotConstant, evaluate
 from ..grammar.diagnostics import Label
 from ..grammar.source import Span
 from .assemble import Assembly
@@ -22,6 +22,10 @@ Apply = Callable[["Evaluator", str, Sequence[Value], Span], Value]
 Call = Callable[["Evaluator", syntax.Name, syntax.Parentheses, Span], Value]
 
 _OPERATIONS: Final = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide"}
+
+
+def _at(t: int) -> Lookup:
+    return lambda name: t if name.name == "t" else None
 
 
 class Evaluator:
@@ -138,7 +142,7 @@ class Evaluator:
     def offset(self, time: syntax.Expression) -> int:
         """The `k` of a time `t + k`."""
         try:
-            at = [evaluate(time, lambda n, t=t: t if n.name == "t" else None) for t in (0, 1)]
+            at = [evaluate(time, _at(t)) for t in (0, 1)]
         except NotConstant:
             at = [0, 0]
         if at[1] - at[0] != 1 or at[0] != int(at[0]):

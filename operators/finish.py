@@ -89,7 +89,7 @@ def finish(
         else:
             continue
         delays.setdefault(value.node, []).append(value.delay)
-    for law, *sides in laws:
+    for _, *sides in laws:
         for operand in sides:
             delays.setdefault(renumbered[operand.node], []).append(operand.delay)
     return OperatorGraph(

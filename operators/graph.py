@@ -217,7 +217,7 @@ class OperatorGraph:
         members = condensed.nodes(data="members")
         smallest = {number: min(nodes) for number, nodes in members}
         order = nx.lexicographical_topological_sort(condensed, key=lambda c: smallest[c])
-        inside = dict(members)
+        inside: dict[int, set[int]] = {number: nodes for number, nodes in members}  # noqa: C416
         return tuple(tuple(sorted(inside[number])) for number in order)
 
     @cached_property

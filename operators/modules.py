@@ -47,11 +47,11 @@ class Modules:
         if user.path is not None and not in_library:
             beside = user.path.parent / f"{name}.rnn"
             if beside.is_file():
-                text = self._read(beside, span)
-                if text is None:
+                read = self._read(beside, span)
+                if read is None:
                     return None
-                self.texts[name] = text
-                return Source(text, beside.name, beside)
+                self.texts[name] = read
+                return Source(read, beside.name, beside)
         if shipped.is_file():
             return Source(shipped.read_text(encoding="utf-8"), f"library:{name}", shipped)
         known = sorted({path.stem for path in self._places(user)} | set(self._given))

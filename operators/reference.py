@@ -173,7 +173,7 @@ def _other(
             hot = F.one_hot(values[0].clamp(min=0), node.size).to(segments.like.dtype)
             return hot * (values[0] >= 0).unsqueeze(-1)
         case "maxout":
-            return values[0].unflatten(-1, (node.size, int(node.attributes[0]))).amax(-1)
+            return groups(values[0], node.size).amax(-1)
         case "lp":
             return lp(values[0], values[1], int(node.attributes[0]))
         case "layernorm":
@@ -199,12 +199,17 @@ def _zoneout(node: Node, call: Call, t: int | None, values: list[Tensor]) -> Ten
     return torch.where(mask[t], old, new)
 
 
+def groups(z: Tensor, count: int) -> Tensor:
+    """The entries of a vector in `count` groups, side by side: (…, n) to (…, count, n / count)."""
+    return z.reshape(*z.shape[:-1], count, z.shape[-1] // count)
+
+
 def product(weight: Tensor, vector: Tensor, *, transposed: bool) -> Tensor:
     """Matrix times vector: (r, c) and (…, c) give (…, r); (k, r, c) is block-diagonal."""
     if weight.dim() == 2:
         return vector @ weight if transposed else F.linear(vector, weight)
-    k, r, c = weight.shape
-    parts = vector.unflatten(-1, (k, r if transposed else c))
+    k = len(weight)
+    parts = groups(vector, k)
     equation = "...kr,krc->...kc" if transposed else "...kc,krc->...kr"
     return torch.einsum(equation, parts, weight).flatten(-2)
 
@@ -212,7 +217,7 @@ def product(weight: Tensor, vector: Tensor, *, transposed: bool) -> Tensor:
 def look_up(weight: Tensor, symbol: Tensor, *, transposed: bool) -> Tensor:
     """The column (transposed: the row) of a matrix at a symbol; zero for no symbol (−1)."""
     if weight.dim() == 3:
-        weight = torch.block_diag(*weight)
+        weight = torch.block_diag(*weight)  # type: ignore[no-untyped-call]
     rows = weight if transposed else weight.t()
     found = rows[symbol.clamp(min=0)]
     return torch.where((symbol >= 0).unsqueeze(-1), found, torch.zeros_like(found))
@@ -221,7 +226,7 @@ def look_up(weight: Tensor, symbol: Tensor, *, transposed: bool) -> Tensor:
 def lp(z: Tensor, rho: Tensor, k: int) -> Tensor:
     """(mean |z|^p)^(1/p) over groups of k, p = 1 + softplus(ρ) (Gulcehre et al. 2014, eq. 3)."""
     p = (1 + F.softplus(rho)).unsqueeze(-1)
-    mean = z.unflatten(-1, (z.shape[-1] // k, k)).abs().pow(p).mean(-1)
+    mean = groups(z, z.shape[-1] // k).abs().pow(p).mean(-1)
     return mean.clamp(min=torch.finfo(z.dtype).tiny).pow(1 / p.squeeze(-1))
 
 
@@ -251,11 +256,12 @@ def _history(
     call: Call, known: dict[int, Tensor | list[Tensor]], segments: Segments
 ) -> dict[str, Tensor]:
     history: dict[str, Tensor] = {}
-    for variable in (*call.graph.states, *call.graph.inputs):
-        if variable.name in call.history:
-            series = known[variable.node]
-            assert isinstance(series, list)
-            history[variable.name] = segments.history_after(variable.node, series)
+    nodes = {state.name: state.node for state in call.graph.states}
+    nodes |= {variable.name: variable.node for variable in call.graph.inputs}
+    for name in call.history:
+        series = known[nodes[name]]
+        assert isinstance(series, list)
+        history[name] = segments.history_after(nodes[name], series)
     return history
 
 

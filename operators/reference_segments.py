@@ -19,7 +19,8 @@ class Segments:
         self.call = call
         self.like = self._floating(call)
         self._states = call.graph.states_by_node
-        self._names = {v.node: v.name for v in (*call.graph.states, *call.graph.inputs)}
+        self._names = {state.node: state.name for state in call.graph.states}
+        self._names |= {variable.node: variable.name for variable in call.graph.inputs}
         device = self.like.device
         step = torch.arange(call.steps, device=device).unsqueeze(-1)
         whole = torch.full((call.rows,), call.steps, device=device)

@@ -1,0 +1,1 @@
+"""Running what was compiled: data, training, checkpoints, the command line."""

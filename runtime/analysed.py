@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..grammar.diagnostics import RnnError
-from .spec_argument import read_spec
+from ..operators.reading import read_spec
 
 if TYPE_CHECKING:
     from ..operators.graph import OperatorGraph

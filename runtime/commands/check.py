@@ -6,9 +6,9 @@ import click
 
 from ...grammar.diagnostics import Diagnostic, RnnError
 from ...grammar.source import Source
+from ...operators.reading import read_spec
 from ..options import json_option, model_option, set_option
 from ..report import count, print_diagnostics
-from ..spec_argument import read_spec
 
 
 @click.command("check")

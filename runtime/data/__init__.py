@@ -1,0 +1,1 @@
+"""Reading and batching data."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rnnc.grammar.diagnostics import Diagnostic, RnnError
 from rnnc.grammar.render import render_text
-from rnnc.runtime.spec_argument import LARGEST_SPEC, decode, read_spec
+from rnnc.operators.reading import LARGEST_SPEC, decode, read_spec
 from support.commands import rnnc
 
 

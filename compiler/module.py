@@ -1,0 +1,242 @@
+"""A compiled model: a `torch.nn.Module` that is called as `torch.nn.LSTM` is."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from ..operators.call import Call, Result
+from ..operators.graph import OperatorGraph
+from ..operators.program import Program
+from .arguments import checked_input, checked_lengths, checked_resets, inputs_by_name
+from .backends.registry import choose
+from .chance import dropped, initial_draws, masks
+from .history import from_state, initial_history, initial_values, to_state
+from .losses import mean_loss
+from .named import named_tuple
+from .parameters import attach, collect
+
+
+class CompiledRNN(nn.Module):
+    """A recurrent network compiled from a spec; `rnnc.compile` makes it.
+
+    Calls are `y, state = model(x, state, lengths=…, resets=…)`: x is (T, B, n), or (T, B) of int64
+    for symbols (−1: no symbol); y (T, B, m) of logits or means, zero past a row's length, or (B, m)
+    for an output at the end. Several inputs are a tuple or dictionary, several outputs a named
+    tuple. With `batch_first`, T and B change places in x, y and resets, not in states.
+    """
+
+    def __init__(
+        self,
+        graph: OperatorGraph,
+        program: Program,
+        *,
+        backend: str = "auto",
+        batch_first: bool = False,
+    ) -> None:
+        super().__init__()
+        self._graph, self._program = graph, program
+        self._backend = choose(graph, backend)[0]
+        self._batch_first = batch_first
+        self._laws: tuple[Tensor, ...] = ()
+        attach(self, graph)
+        # Constants and frozen models have no parameter to tell the dtype and device from.
+        self.register_buffer("_like", torch.empty(0), persistent=False)
+
+    @property
+    def graph(self) -> OperatorGraph:
+        """The operator graph."""
+        return self._graph
+
+    @property
+    def program(self) -> Program:
+        """What is needed to compile the same model again."""
+        return self._program
+
+    @property
+    def backend(self) -> str:
+        """The backend that runs this model."""
+        return self._backend
+
+    @property
+    def batch_first(self) -> bool:
+        """Whether inputs and outputs are (B, T, …)."""
+        return self._batch_first
+
+    @property
+    def runs_backward(self) -> tuple[str, ...]:
+        """The states that run backward in time; a model with one has no carried state."""
+        return tuple(s.name for s in self._graph.states if s.node in self._graph.backward)
+
+    def forward(
+        self, x: Any, state: Any = None, *, lengths: Any = None, resets: Tensor | None = None
+    ) -> tuple[Any, Any]:
+        """All steps of a batch of sequences.
+
+        Args:
+            x: the inputs, see the class.
+            state: a state that a call returned, to go on from; by default a fresh one.
+            lengths: (B,) of integers: how many steps each row has.
+            resets: (T, B) of bool: start a new segment before that step.
+
+        Returns:
+            The outputs, and the state after each row's last step (None for a model that runs
+            backward).
+
+        Raises:
+            ValueError: when an argument does not fit the model, before anything is computed.
+        """
+        graph, like = self._graph, self._like_tensor()
+        given = inputs_by_name(graph, x)
+        if self._batch_first:
+            given = {k: v.transpose(0, 1) if v.dim() > 1 else v for k, v in given.items()}
+            if isinstance(resets, Tensor) and resets.dim() == 2:
+                resets = resets.transpose(0, 1)
+        inputs = {v.name: checked_input(v, given[v.name], like) for v in graph.inputs}
+        shapes = {name: tuple(value.shape[:2]) for name, value in inputs.items()}
+        if len(set(shapes.values())) > 1:
+            raise ValueError(f"expected inputs of the same T and B, got {shapes}")
+        steps, rows = next(iter(shapes.values()), (0, 0))
+        result = self._run(inputs, state, lengths, resets, steps, rows)
+        return self._outputs(result), self._state(result)
+
+    def step(self, x_t: Any, state: Any = None) -> tuple[Any, Any]:
+        """One step: x_t is (B, n), or (B,) of symbols; the outputs have no time axis.
+
+        Raises:
+            ValueError: when an argument does not fit, or the model runs backward in time.
+        """
+        self._demand_forward("step")
+        given = inputs_by_name(self._graph, x_t)
+        axis = 1 if self._batch_first else 0
+        y, state = self({name: value.unsqueeze(axis) for name, value in given.items()}, state)
+        if isinstance(y, tuple):
+            parts = (
+                part if output.at_end else part.squeeze(axis)
+                for part, output in zip(y, self._graph.outputs, strict=True)
+            )
+            return type(y)(*parts), state
+        return (y if self._graph.outputs[0].at_end else y.squeeze(axis)), state
+
+    def initial_state(self, batch_size: int) -> Any:
+        """The state before a first step, for `batch_size` rows.
+
+        Raises:
+            ValueError: when the model runs backward in time.
+        """
+        self._demand_forward("state")
+        like = self._like_tensor()
+        initial = initial_values(self._graph, collect(self, self._graph), batch_size, like)
+        return to_state(self._graph, initial_history(self._graph, initial, batch_size, like))
+
+    def loss(self, y: Any, target: Any, *, lengths: Any = None) -> Tensor:
+        """The mean loss of a step in nats (for real targets, the squared error).
+
+        In training the weighted laws of the last call are added. Several outputs take their targets
+        as a tuple or dictionary; their losses add up.
+
+        Raises:
+            ValueError: when a target does not fit its output.
+        """
+        outputs = self._graph.outputs
+        ys = y if len(outputs) > 1 else (y,)
+        targets = target if len(outputs) > 1 else (target,)
+        if len(outputs) > 1 and isinstance(target, dict):
+            targets = tuple(target[output.name.rstrip("'")] for output in outputs)
+        if len(ys) != len(outputs) or len(targets) != len(outputs):
+            raise ValueError(f"expected {len(outputs)} outputs and targets, got {len(targets)}")
+        total: Tensor | None = None
+        for output, value, goal in zip(outputs, ys, targets, strict=True):
+            if self._batch_first and not output.at_end:
+                value, goal = value.transpose(0, 1), goal.transpose(0, 1)
+            over = None if output.at_end else lengths
+            loss = mean_loss(output.type.kind, value, goal, over)
+            total = loss if total is None else total + loss
+        assert total is not None
+        if self.training:
+            for law, value in zip(self._graph.laws, self._laws, strict=False):
+                total = total + law.weight * value
+        return total
+
+    def laws(self) -> dict[str, Tensor]:
+        """The unweighted values of the laws in the last call in training, by their text."""
+        return {law.text: value for law, value in zip(self._graph.laws, self._laws, strict=False)}
+
+    def _run(
+        self,
+        inputs: dict[str, Tensor],
+        state: Any,
+        lengths: Any,
+        resets: Tensor | None,
+        steps: int,
+        rows: int,
+    ) -> Result:
+        graph, like = self._graph, self._like_tensor()
+        parameters = collect(self, graph)
+        initial = initial_values(graph, parameters, rows, like)
+        if state is None:
+            history = initial_history(graph, initial, rows, like)
+        else:
+            self._demand_forward("state")
+            history = from_state(graph, state, rows, like)
+        checked = checked_resets(resets, steps, rows, like.device)
+        call = Call(
+            graph=graph,
+            parameters=dropped(graph, parameters) if self.training else parameters,
+            inputs=inputs,
+            history=history,
+            initial=initial,
+            drawn=initial_draws(graph, steps, rows, like) if checked is not None else {},
+            masks=masks(graph, steps, rows, like) if self.training else {},
+            lengths=checked_lengths(lengths, steps, rows, like.device),
+            resets=checked,
+            training=self.training,
+            steps=steps,
+            rows=rows,
+        )
+        result = choose(graph, self._backend)[1](call)
+        self._laws = tuple(_mean_over_steps(value, call.lengths) for value in result.laws)
+        return result
+
+    def _outputs(self, result: Result) -> Any:
+        outputs = self._graph.outputs
+        values = [
+            value.transpose(0, 1) if self._batch_first and not output.at_end else value
+            for output, value in zip(outputs, result.outputs, strict=True)
+        ]
+        if len(values) == 1:
+            return values[0]
+        return named_tuple("Outputs", tuple(output.name for output in outputs))(*values)
+
+    def _state(self, result: Result) -> Any:
+        return None if self.runs_backward else to_state(self._graph, result.history)
+
+    def _demand_forward(self, what: str) -> None:
+        if self.runs_backward:
+            names = ", ".join(self.runs_backward)
+            raise ValueError(
+                f"this model has no {what} to go on from: {names} runs backward in time, from the "
+                "end of a sequence, so that a part of it says nothing about the rest"
+            )
+
+    def _like_tensor(self) -> Tensor:
+        parameter = next(self.parameters(), None)
+        return cast(Tensor, self._like) if parameter is None else parameter
+
+    def __repr__(self) -> str:
+        count = sum(parameter.numel() for parameter in self.parameters())
+        head = f"rnnc model {self._graph.name} ({count:,} parameters, backend {self._backend})"
+        text = self._program.text.strip("\n")
+        return "\n".join([head, *(f"    {line}".rstrip() for line in text.split("\n"))])
+
+
+def _mean_over_steps(value: Tensor, lengths: Tensor | None) -> Tensor:
+    if not value.numel():
+        return value.sum()
+    if lengths is None:
+        return value.mean()
+    alive = torch.arange(len(value), device=value.device).unsqueeze(-1) < lengths
+    total = torch.where(alive, value, torch.zeros_like(value)).sum()
+    return total / lengths.sum().clamp(min=1)
