@@ -1,1 +1,1 @@
-"""Reading and batching data."""
+"""Data sets: where they lie, how they are read and checked, and how they become batches."""

@@ -1,0 +1,40 @@
+"""List the tasks that a network can be trained on.
+
+Each with what a spec must have, its metrics, its options, and the figures to compare with.
+"""
+
+from __future__ import annotations
+
+import click
+
+from ..options import json_option
+
+
+@click.command()
+@json_option
+def command(as_json: bool) -> None:
+    """List the tasks that a network can be trained on."""
+    from ..data.location import data_folder
+    from ..report import print_json
+    from ..tasks import all_tasks
+    from ..tasks.describe import describe
+
+    listed = [
+        (task, task.file is None or (data_folder() / task.file).is_file()) for task in all_tasks()
+    ]
+    if as_json:
+        print_json({"tasks": [{**describe(task), "available": found} for task, found in listed]})
+        return
+    for task, found in listed:
+        click.echo(f"{task.name}: {task.summary}")
+        click.echo(f"  needs      {task.needs}")
+        click.echo(f"  metrics    {', '.join(task.metrics)}")
+        click.echo(f"  baseline   {task.baseline}")
+        if task.file:
+            click.echo(f"  data       {task.file} ({'found' if found else 'not found'})")
+        for name, option in task.options.items():
+            click.echo(f"  option     {name}={option.default}, {option.meaning}")
+        for name, value in task.settings.items():
+            click.echo(f"  setting    {name} {'off' if value is None else value}")
+        for figure in task.published:
+            click.echo(f"  published  {figure.model} {figure.value:g}, {figure.source}")

@@ -1,0 +1,65 @@
+"""What a network is trained on: a sequence of inputs and what it should answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+NO_SYMBOL: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One sequence.
+
+    `inputs` is (T, n) of float, or (T,) of integers when they are symbols; `target` has one row for
+    each of the T steps, or is one row, (m,) or a single symbol (), for an answer at the end.
+    """
+
+    inputs: Tensor
+    target: Tensor
+
+    def __len__(self) -> int:
+        return self.inputs.shape[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Sequences side by side.
+
+    `inputs` is (T, B, n) or (T, B), padded with zeros or "no symbol"; `target` is (T, B, m) or
+    (T, B), padded with zeros, or (B, m) or (B,) for answers at the end; `lengths` is (B,).
+    """
+
+    inputs: Tensor
+    target: Tensor
+    lengths: Tensor
+
+
+def collate(examples: Sequence[Example], *, at_end: bool = False) -> Batch:
+    """Put sequences side by side, each padded to the longest."""
+    inputs = [example.inputs for example in examples]
+    padding = 0 if inputs[0].is_floating_point() else NO_SYMBOL
+    targets = [example.target for example in examples]
+    return Batch(
+        inputs=pad_sequence(inputs, padding_value=padding),
+        target=torch.stack(targets) if at_end else pad_sequence(targets),
+        lengths=torch.tensor([len(example) for example in examples]),
+    )
+
+
+def next_step(sequence: Tensor) -> Example:
+    """A sequence as an exercise in predicting its next step, all T steps of it.
+
+    The inputs are one blank step (zeros, or no symbol) and all steps but the last; the targets are
+    all steps: target[t] is what follows inputs[0..t].
+    """
+    blank = torch.zeros_like(sequence[:1])
+    if not sequence.is_floating_point():
+        blank = blank + NO_SYMBOL
+    return Example(torch.cat([blank, sequence[:-1]]), sequence)

@@ -1,0 +1,48 @@
+"""Where data sets lie: a folder given, one named by RNNC_DATA, or the user's cache folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from ...grammar.diagnostics import fail
+
+VARIABLE: Final = "RNNC_DATA"
+
+
+def data_folder(given: Path | None = None) -> Path:
+    """The folder to look in: `given`, else $RNNC_DATA, else `data` in the user's cache folder."""
+    if given is not None:
+        return given
+    if named := os.environ.get(VARIABLE):
+        return Path(named)
+    return data_folder_of_user()
+
+
+def find_data(file: str, given: Path | None = None) -> Path:
+    """The path of a data file, such as `polyphonic/jsb_chorales.npz`, in the data folder.
+
+    Raises:
+        RnnError: RNN610, naming the file looked for, when it is not there.
+    """
+    path = data_folder(given) / file
+    if not path.is_file():
+        what = "is a directory, not a data file" if path.is_dir() else "is not there"
+        fail(
+            "RNN610",
+            f"the data file `{path}` {what}",
+            hint=(
+                f"rnnc looks for `{file}` in the folder given with --data, else in the one that "
+                f"the environment variable {VARIABLE} names,\n"
+                f"else in `{data_folder_of_user()}`; put the file into one of them"
+            ),
+        )
+    return path
+
+
+def data_folder_of_user() -> Path:
+    """The folder that is looked in when nothing else is said."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("rnnc", appauthor=False) / "data"

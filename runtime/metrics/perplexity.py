@@ -1,0 +1,16 @@
+"""Perplexity: the exponential of the negative log-likelihood of a step, exp(nll)."""
+
+from __future__ import annotations
+
+import math
+
+from .metric import Metric
+from .nll import summed_nll
+
+
+def perplexity(nll: float) -> float:
+    """Between how many equally likely symbols the network wavers; infinite beyond 1e308."""
+    return math.exp(nll) if nll < math.log(1e308) else math.inf
+
+
+METRIC = Metric("perplexity", "per symbol", summed_nll, perplexity)

@@ -1,0 +1,87 @@
+"""The adding problem: remember two marked numbers of a long sequence, and answer their sum.
+
+Hochreiter & Schmidhuber 1997 (Long Short-Term Memory, experiment 4), in the form of Arjovsky, Shah
+& Bengio 2016 (arXiv 1511.06464, section 4.2): each step has a value uniform in [0, 1] and a marker,
+which is 1 at one step of either half and 0 elsewhere; the answer at the end is the sum of the two
+marked values. Who always answers 1 has the squared error 1/6, the variance of that sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from ...operators.types import Type
+from .task import SPLITS, Option, Problem, Split, Task
+
+if TYPE_CHECKING:
+    from ..data.examples import Example
+
+OPTIONS: Final = {
+    "length": Option(50, 2, "steps of a sequence"),
+    "train": Option(5000, 1, "sequences of the train split"),
+    "valid": Option(500, 1, "sequences of the valid split"),
+    "test": Option(1000, 1, "sequences of the test split"),
+    "seed": Option(0, 0, "seed of the data"),
+}
+
+
+def open_adding(options: Mapping[str, int], folder: Path | None = None) -> Problem:
+    """The problem with all of OPTIONS given; it needs no data, so no folder."""
+
+    def load(split: Split) -> Sequence[Example]:
+        return sequences(options["length"], options[split], options["seed"], split)
+
+    def baseline(split: Split) -> float:
+        import torch
+
+        train, scored = (
+            torch.stack([example.target for example in load(which)]).double()
+            for which in ("train", split)
+        )
+        return float((scored - train.mean()).square().mean())
+
+    return Problem(
+        input=Type("real", 2),
+        target=Type("real", 1),
+        answer="at end",
+        load=load,
+        baseline=baseline,
+    )
+
+
+def sequences(length: int, count: int, seed: int, split: Split) -> list[Example]:
+    """One split: `count` examples, inputs (length, 2), a value and a marker a step; target (1,).
+
+    The three splits of a seed are independent streams.
+    """
+    import numpy as np
+    import torch
+
+    from ..data.examples import Example
+
+    random = np.random.default_rng((seed, SPLITS.index(split)))
+    half = length // 2
+    values = random.random((count, length), dtype=np.float32)
+    first = random.integers(0, half, count)
+    second = random.integers(half, length, count)
+    rows = np.arange(count)
+    markers = np.zeros_like(values)
+    markers[rows, first] = 1
+    markers[rows, second] = 1
+    inputs = torch.from_numpy(np.stack([values, markers], axis=-1))
+    target = torch.from_numpy((values[rows, first] + values[rows, second])[:, None])
+    return [Example(x, y) for x, y in zip(inputs, target, strict=True)]
+
+
+TASK = Task(
+    name="adding",
+    summary="the adding problem: the sum of two marked numbers of a sequence; needs no data",
+    needs="an input `real[2]` (a value and a marker) and an output `real at end`",
+    metrics=("squared_error",),
+    baseline="the mean of the train split's answers, whatever the input",
+    open=open_adding,
+    options=OPTIONS,
+    settings={"epochs": 20, "learning_rate": 5e-3, "batch_size": 50, "patience": None},
+)

@@ -1,0 +1,10 @@
+"""MuseData: 783 pieces of classical orchestral and piano music."""
+
+from .polyphonic import pascanu, polyphonic
+
+TASK = polyphonic(
+    name="musedata",
+    title="MuseData",
+    file="polyphonic/musedata.npz",
+    published=pascanu(rnn=6.990, dts=6.988, dots=6.973, srnn=7.000),
+)

@@ -1,0 +1,88 @@
+"""The family of tasks on piano-rolls: predict the next frame's 88 keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from ...operators.types import Type
+from .task import Problem, Published, Split, Task
+
+if TYPE_CHECKING:
+    from ..data.examples import Example
+
+KEYS: Final = 88
+
+PASCANU: Final = "Pascanu et al. 2014 (arXiv 1312.6026), Table 2"
+UNCHECKED: Final = "quoted; not compared with the paper's own page"
+SECOND_HAND: Final = (
+    "agrees to two decimals with Gulcehre et al. 2014 (arXiv 1311.1780), Table 4, which quotes it"
+)
+
+
+def pascanu(rnn: float, dts: float, dots: float, srnn: float) -> tuple[Published, ...]:
+    """The four independent-output rows of one data set in Pascanu et al. 2014, Table 2."""
+    return (
+        Published("RNN", rnn, PASCANU, UNCHECKED),
+        Published("DT(S)-RNN", dts, PASCANU, UNCHECKED),
+        Published("DOT(S)-RNN", dots, PASCANU, SECOND_HAND),
+        Published("sRNN, 2 layers", srnn, PASCANU, UNCHECKED),
+    )
+
+
+def polyphonic(
+    name: str,
+    title: str,
+    file: str,
+    published: tuple[Published, ...],
+    settings: Mapping[str, int | float | None] | None = None,
+) -> Task:
+    """The task on one data set of Boulanger-Lewandowski et al. 2012, a file of piano-rolls."""
+
+    def problem(options: Mapping[str, int], folder: Path | None) -> Problem:
+        from ..data.location import find_data
+
+        return open_rolls(find_data(file, folder))
+
+    return Task(
+        name=name,
+        summary=f"{title}: predict the next frame of a piano-roll",
+        needs=f"an input `binary[{KEYS}]` and its prediction (x' = ▷ …)",
+        metrics=("nll",),
+        baseline="one Bernoulli a key, frequencies of the train split, add-1 smoothing",
+        open=problem,
+        file=file,
+        settings=settings or {},
+        published=published,
+    )
+
+
+def open_rolls(path: Path) -> Problem:
+    """Next-frame prediction on one piano-roll file."""
+    from ..data.piano_roll import read_rolls
+
+    def load(split: Split) -> Sequence[Example]:
+        import torch
+
+        from ..data.examples import next_step
+
+        return [next_step(torch.from_numpy(roll).float()) for roll in read_rolls(path, split)]
+
+    def baseline(split: Split) -> float:
+        import numpy as np
+
+        train, scored = (np.concatenate(read_rolls(path, which)) for which in ("train", split))
+        p = (train.sum(axis=0) + 1) / (len(train) + 2)
+        frequency = scored.mean(axis=0)
+        return float(-(frequency * np.log(p) + (1 - frequency) * np.log1p(-p)).sum())
+
+    keys = Type("binary", KEYS)
+    return Problem(
+        input=keys,
+        target=keys,
+        answer="next input",
+        load=load,
+        baseline=baseline,
+        parameters={"keys": KEYS},
+    )

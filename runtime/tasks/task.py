@@ -1,0 +1,92 @@
+"""What a task is: data in three splits, what a spec must look like, and what to compare with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from ...operators.types import Type
+
+if TYPE_CHECKING:
+    from ..data.examples import Example
+
+Split: TypeAlias = Literal["train", "valid", "test"]
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+Answer: TypeAlias = Literal["next input", "every step", "at end"]
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A figure from a paper, in the task's first metric on the test split."""
+
+    model: str
+    value: float
+    source: str
+    certainty: str
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An integer that a task may be asked for with `--task-set NAME=VALUE`."""
+
+    default: int
+    least: int
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A task with its options chosen and its data found.
+
+    `load` gives a split's examples; nothing of a split is read before it is asked for.
+    `baseline` gives the first metric of the trivial model, fitted on `train`, on a split.
+    `parameters` are what the data binds of a model's parameters without default.
+    """
+
+    input: Type
+    target: Type
+    answer: Answer
+    load: Callable[[Split], Sequence[Example]]
+    baseline: Callable[[Split], float]
+    parameters: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task as `rnnc tasks` lists it.
+
+    `metrics` names files of `runtime/metrics`; training stops by the first. `settings` are fields
+    of the training configuration that suit the task better than the general defaults. `needs` says
+    in words what a spec must have. `open` takes all options and the folder of `--data`.
+    """
+
+    name: str
+    summary: str
+    needs: str
+    metrics: tuple[str, ...]
+    baseline: str
+    open: Callable[[Mapping[str, int], Path | None], Problem]
+    file: str | None = None
+    options: Mapping[str, Option] = field(default_factory=dict)
+    settings: Mapping[str, int | float | None] = field(default_factory=dict)
+    published: tuple[Published, ...] = ()
+
+    def choose(self, given: Mapping[str, int | float]) -> dict[str, int]:
+        """All options, those not given at their defaults.
+
+        Raises:
+            ValueError: for an option that the task does not have, or a value it cannot take.
+        """
+        for name, value in given.items():
+            if name not in self.options:
+                known = ", ".join(self.options) or "none"
+                raise ValueError(f"task `{self.name}` has no option `{name}`; its options: {known}")
+            least = self.options[name].least
+            if not isinstance(value, int) or not least <= value < 2**31:
+                raise ValueError(
+                    f"expected an integer of at least {least} for the option `{name}` "
+                    f"of task `{self.name}`, got {value}"
+                )
+        return {name: int(given.get(name, option.default)) for name, option in self.options.items()}
