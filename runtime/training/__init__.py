@@ -1,1 +1,1 @@
-"""The training loop and what it keeps."""
+"""Training: the loop, its settings, checkpoints, and the folder of a run."""

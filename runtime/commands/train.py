@@ -1,0 +1,131 @@
+"""Train a model on a task.
+
+The run's folder gets a metrics file, the best weights, and the state that `--resume` goes on from.
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..options import model_option, set_option
+from ..training.flags import OFF, task_option, training_options
+
+if TYPE_CHECKING:
+    from ..training.interruption import Interruption
+    from ..training.loop import Training
+
+RESUMABLE = ("epochs", "patience")
+"""What may be said anew with `--resume`: all else would be another run."""
+
+FOLDER = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("file", required=False)
+@click.option("--task", metavar="NAME", help="What to train it on: see `rnnc tasks`.")
+@click.option(
+    "--task-set",
+    type=task_option,
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Choose an option of the task; may be repeated.",
+)
+@set_option
+@model_option
+@click.option("--data", type=FOLDER, help="Folder of the data sets  [default: $RNNC_DATA]")
+@click.option("--run", type=FOLDER, help="Folder of the run  [default: one made in `runs`]")
+@click.option(
+    "--resume",
+    type=FOLDER,
+    metavar="RUN",
+    help="Go on with a run that was interrupted, or with other --epochs or --patience.",
+)
+@training_options
+@click.pass_context
+def command(context: click.Context, /, resume: Path | None, **given: Any) -> None:
+    """Train FILE on a task, or go on with a run (`--resume RUN`).
+
+    Training stops when the validation metric no longer gets better, and keeps the best weights;
+    `rnnc eval RUN` scores them. Ctrl-C saves the state and says how to go on. Settings of the
+    task's own (see `rnnc tasks`) come before the defaults below.
+    """
+    from ..training.interruption import InterruptedTrainingError, Interruption
+
+    with Interruption() as interruption:
+        if resume is None:
+            training = _started(context, given, interruption)
+        else:
+            training = _resumed(context, resume, given, interruption)
+        from ..training.display import Display
+        from ..training.loop import train
+        from ..training.progress import reason_to_stop
+
+        run = shlex.quote(str(training.run.folder))
+        metric = training.metrics[0]
+        click.echo(f"run {training.run.folder}")
+        try:
+            with Display(training.config.epochs, metric) as display:
+                progress = train(training, display)
+        except (InterruptedTrainingError, KeyboardInterrupt):
+            click.echo(f"interrupted; go on with: rnnc train --resume {run}", err=True)
+            context.exit(130)
+    click.echo(
+        f"best valid {metric} {progress.best:.4f} in epoch {progress.best_epoch} of "
+        f"{progress.epoch}, {progress.seconds:.0f} s "
+        f"({reason_to_stop(training.config, progress)})"
+    )
+    click.echo(f"score it with: rnnc eval {run}")
+
+
+def _started(context: click.Context, given: dict[str, Any], interruption: Interruption) -> Training:
+    """A new training, from the command line's options."""
+    from ...operators.reading import read_spec
+    from ..tasks import find_task
+    from ..training.flags import configured
+
+    if given["file"] is None:
+        raise click.UsageError("name a FILE to train, or a run with --resume", context)
+    if given["task"] is None:
+        raise click.UsageError("name a task with --task; `rnnc tasks` lists them", context)
+    try:
+        task = find_task(given["task"])
+        options = task.choose(dict(given["task_set"]))
+    except ValueError as error:
+        raise click.UsageError(str(error), context) from None
+    config = configured(task.settings, given)
+    source = read_spec(given["file"])
+
+    from ..training.start import start
+
+    return start(
+        source,
+        task,
+        options,
+        config,
+        model=given["model"],
+        parameters=given["parameters"],
+        data=given["data"],
+        folder=given["run"],
+        interruption=interruption,
+    )
+
+
+def _resumed(
+    context: click.Context, run: Path, given: dict[str, Any], interruption: Interruption
+) -> Training:
+    """The training of a run, where it was left."""
+    said = {name for name, value in given.items() if value not in (None, (), {})}
+    if others := sorted(said - {*RESUMABLE, "data"}):
+        raise click.UsageError(
+            f"--resume goes on with what the run was begun with, so `{others[0]}` cannot be given",
+            context,
+        )
+    changes = {name: None if given[name] == OFF else given[name] for name in said - {"data"}}
+
+    from ..training.start import resume
+
+    return resume(run, changes, data=given["data"], interruption=interruption)

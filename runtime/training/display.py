@@ -1,0 +1,62 @@
+"""The progress bar: epoch, loss, and validation metric, on standard error."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from .progress import Progress as TrainingProgress
+
+
+class Display:
+    """A bar for the batches of the epoch; nothing at all when standard error is no terminal."""
+
+    def __init__(self, epochs: int, metric: str) -> None:
+        console = Console(stderr=True)
+        self._epochs = epochs
+        self._metric = metric
+        self._valid = ""
+        self._bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]}"),
+            TextColumn("{task.fields[valid]}"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=None, epoch="", loss="", valid="")
+
+    def __enter__(self) -> Display:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def batch(self, epoch: int, done: int, total: int, loss: float) -> None:
+        """Show one more batch; `loss` is the mean of the epoch so far."""
+        self._bar.update(
+            self._task,
+            completed=done,
+            total=total,
+            epoch=f"{epoch}/{self._epochs}",
+            loss=f"{loss:.4f}",
+            valid=self._valid,
+        )
+
+    def validated(self, stand: TrainingProgress) -> None:
+        """Show the validation metric from now on."""
+        self._valid = (
+            f"valid {self._metric} {stand.last:.4f}, best {stand.best:.4f} "
+            f"in epoch {stand.best_epoch}"
+        )

@@ -1,0 +1,44 @@
+"""Whether a spec is one that a task can train."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from ...grammar.diagnostics import fail
+from ..tasks.task import Problem, Task
+
+if TYPE_CHECKING:
+    from ...operators.graph import OperatorGraph
+
+ANSWERS = {
+    "next input": "a prediction of its input",
+    "every step": "an output at every step",
+    "at end": "an output at the end",
+}
+
+
+def check_fit(task: Task, problem: Problem, graph: OperatorGraph) -> None:
+    """Raise RnnError RNN620, naming both sides, when the spec is not one for the task."""
+
+    def misfit(wanted: str, found: str) -> NoReturn:
+        fail(
+            "RNN620",
+            f"task `{task.name}` {wanted}, but `{graph.name}` {found}",
+            hint=f"the task needs {task.needs}",
+        )
+
+    if len(graph.inputs) != 1:
+        names = ", ".join(f"`{given.name}`" for given in graph.inputs) or "none"
+        misfit("has one input", f"has {len(graph.inputs)} ({names})")
+    given = graph.inputs[0]
+    if given.type != problem.input:
+        misfit(f"gives `{problem.input}`", f"takes `{given.name}: {given.type}`")
+    if len(graph.outputs) != 1:
+        names = ", ".join(f"`{output.name}`" for output in graph.outputs) or "none"
+        misfit("scores one output", f"has {len(graph.outputs)} ({names})")
+    output = graph.outputs[0]
+    answer = "next input" if output.predicts else "at end" if output.at_end else "every step"
+    if answer != problem.answer:
+        misfit(f"scores {ANSWERS[problem.answer]}", f"gives {ANSWERS[answer]}, `{output.name}`")
+    if output.type != problem.target:
+        misfit(f"scores `{problem.target}`", f"gives `{output.name}: {output.type}`")

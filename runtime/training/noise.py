@@ -1,0 +1,32 @@
+"""Weight noise: a gradient taken at weights moved at random (Graves 2011; Pascanu et al. 2014)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+@contextmanager
+def noisy_weights(model: nn.Module, deviation: float) -> Iterator[None]:
+    """Add Gaussian noise to every trainable matrix, until the end of the block.
+
+    Forward and backward pass both belong into the block. Vectors (biases, peepholes, initial
+    states) get none. The weights come back bit for bit.
+    """
+    if not deviation:
+        yield
+        return
+    weights = [weight for weight in model.parameters() if weight.requires_grad and weight.dim() > 1]
+    clean = [weight.detach().clone() for weight in weights]
+    try:
+        with torch.no_grad():
+            for weight in weights:
+                weight.add_(torch.randn_like(weight), alpha=deviation)
+        yield
+    finally:
+        with torch.no_grad():
+            for weight, value in zip(weights, clean, strict=True):
+                weight.copy_(value)

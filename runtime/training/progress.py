@@ -1,0 +1,73 @@
+"""Where a training run stands: everything but the tensors."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from .config import TrainingConfig
+
+Count = Annotated[int, Meta(ge=0)]
+
+
+class Progress(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How far training has come.
+
+    * `epoch`: epochs done; `batch`: batches done of the one after them; `step`: updates done.
+    * `loss_sum`, `loss_steps`: the loss of that unfinished epoch, and the steps it is a sum over.
+    * `best`, `best_epoch`: the best validation metric and its epoch.
+    * `last`: the validation metric of the last epoch; `decaying_since`: the update after which it
+      first rose, where the learning rate decays from.
+    * `seconds`: spent in training, all sittings together.
+    """
+
+    epoch: Count = 0
+    batch: Count = 0
+    step: Count = 0
+    loss_sum: float = 0.0
+    loss_steps: Count = 0
+    best: float | None = None
+    best_epoch: Count = 0
+    last: float | None = None
+    decaying_since: Count | None = None
+    seconds: float = 0.0
+
+
+def reason_to_stop(config: TrainingConfig, progress: Progress) -> str | None:
+    """Why training is over, in words; None while it is not."""
+    if progress.epoch >= config.epochs:
+        return f"all {progress.epoch} epochs are done"
+    if config.patience is not None and progress.epoch - progress.best_epoch >= config.patience:
+        return f"no better validation in {progress.epoch - progress.best_epoch} epochs"
+    return None
+
+
+def after_batch(progress: Progress, loss: float, steps: int) -> Progress:
+    """One update later; `loss` is the mean over the batch's `steps`."""
+    return msgspec.structs.replace(
+        progress,
+        batch=progress.batch + 1,
+        step=progress.step + 1,
+        loss_sum=progress.loss_sum + loss * steps,
+        loss_steps=progress.loss_steps + steps,
+    )
+
+
+def after_epoch(progress: Progress, valid: float) -> Progress:
+    """One epoch later, validated."""
+    better = progress.best is None or valid < progress.best
+    rose = progress.last is not None and valid > progress.last
+    first_rise = rose and progress.decaying_since is None
+    return msgspec.structs.replace(
+        progress,
+        epoch=progress.epoch + 1,
+        batch=0,
+        loss_sum=0.0,
+        loss_steps=0,
+        best=valid if better else progress.best,
+        best_epoch=progress.epoch + 1 if better else progress.best_epoch,
+        last=valid,
+        decaying_since=progress.step if first_rise else progress.decaying_since,
+    )

@@ -1,0 +1,110 @@
+"""The folder of one training run.
+
+`metrics.jsonl` has a JSON object a line and epoch; `best.safetensors` the weights of the epoch with
+the best validation metric; `last.safetensors` the state from which training goes on.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from ...grammar.diagnostics import fail
+from .files import write_atomically
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run's folder and the files in it."""
+
+    folder: Path
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint with the best weights."""
+        return self.folder / "best.safetensors"
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint that training goes on from."""
+        return self.folder / "last.safetensors"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line, a line an epoch."""
+        return self.folder / "metrics.jsonl"
+
+    def record(self, line: Mapping[str, object]) -> None:
+        """Add a line to the metrics."""
+        with self.metrics.open("ab") as file:
+            file.write(msgspec.json.encode(line) + b"\n")
+
+    def keep_metrics(self, lines: int) -> None:
+        """Drop the lines of epochs that will be trained once more."""
+        kept = self.metrics.read_bytes().splitlines(keepends=True) if self.metrics.exists() else []
+        write_atomically(self.metrics, b"".join(kept[:lines]))
+
+
+def new_run(folder: Path | None, spec: str, task: str) -> Run:
+    """Make the folder of a new run: the one given, or `runs/SPEC-TASK-NUMBER`.
+
+    Raises:
+        RnnError: RNN634 when the folder given already holds a run, or is no folder.
+    """
+    if folder is not None:
+        run = Run(folder)
+        if folder.exists() and not folder.is_dir():
+            fail("RNN634", f"`{folder}` is a file, and a run needs a folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        if run.best.exists() or run.last.exists() or not _claim(run):
+            fail(
+                "RNN634",
+                f"`{folder}` already holds a run, and nothing is overwritten",
+                hint=f"name another folder, or go on with `rnnc train --resume {folder}`",
+            )
+        return run
+    stem = re.sub(r"[^\w.-]+", "_", spec).strip("._") or "spec"
+    for number in itertools.count(1):
+        run = Run(Path("runs") / f"{stem}-{task}-{number}")
+        try:
+            run.folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        _claim(run)
+        return run
+    raise AssertionError("integers do not end")
+
+
+def _claim(run: Run) -> bool:
+    """Take the folder, unless another process was quicker."""
+    try:
+        run.metrics.open("xb").close()
+    except FileExistsError:
+        return False
+    return True
+
+
+def open_run(folder: Path) -> Run:
+    """A run that `rnnc train` has made.
+
+    Raises:
+        RnnError: RNN630 when there is none.
+    """
+    run = Run(folder)
+    if not run.last.is_file():
+        why = (
+            "has no `last.safetensors`"
+            if folder.is_dir()
+            else "is a file, not a run's folder"
+            if folder.exists()
+            else "is not there"
+        )
+        fail(
+            "RNN630", f"`{folder}` is no run: it {why}", hint="`rnnc train` prints the run it made"
+        )
+    return run

@@ -1,0 +1,78 @@
+"""A trained network's metrics on all splits, beside what there is to compare them with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...grammar.diagnostics import fail
+from ..metrics import find_metric
+from ..tasks.describe import describe_figure
+from ..tasks.task import SPLITS, Task
+from .checkpoint import Header
+from .evaluation import evaluate
+from .start import trained
+
+Table = Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Metrics and baseline, each by split and name."""
+
+    run: Path
+    model: str
+    header: Header
+    task: Task
+    metrics: Table
+    baseline: Table
+
+    def document(self) -> dict[str, object]:
+        """As `rnnc eval --json` prints them."""
+        return {
+            "run": str(self.run),
+            "spec": self.header.program.name,
+            "model": self.model,
+            "task": self.task.name,
+            "task_options": self.header.task.options,
+            "epoch": self.header.progress.best_epoch,
+            "metrics": self.metrics,
+            "baseline": {"description": self.task.baseline, "metrics": self.baseline},
+            "published": [describe_figure(figure) for figure in self.task.published],
+        }
+
+    def lines(self) -> Iterator[str]:
+        """As a terminal shows them."""
+        epoch = self.header.progress.best_epoch
+        yield f"{self.model} on {self.task.name}, weights of epoch {epoch}"
+        yield " " * 16 + "".join(f"{split:>10}" for split in SPLITS)
+        for name in self.task.metrics:
+            yield _row(name, self.metrics, name) + f"   {find_metric(name).unit}"
+        yield _row("baseline", self.baseline, self.task.metrics[0]) + f"   {self.task.baseline}"
+        for figure in self.task.published:
+            yield f"published{figure.value:37.3f}   {figure.model}: {figure.source}"
+
+
+def score(run: Path, data: Path | None = None) -> Scores:
+    """Score a run's best weights on the three splits.
+
+    Raises:
+        RnnError: for a run, checkpoint or data that cannot be used, and RNN640 when a metric is
+            not a finite number.
+    """
+    model, task, problem, header = trained(run, data)
+    metrics: Table = {
+        split: evaluate(model, problem, problem.load(split), task.metrics) for split in SPLITS
+    }
+    for split, values in metrics.items():
+        for name, value in values.items():
+            if not math.isfinite(value):
+                fail("RNN640", f"the {name} of the {split} split is {value}: the weights are bad")
+    baseline: Table = {split: {task.metrics[0]: problem.baseline(split)} for split in SPLITS}
+    return Scores(run, model.graph.name, header, task, metrics, baseline)
+
+
+def _row(title: str, table: Table, name: str) -> str:
+    return f"{title:<16}" + "".join(f"{table[split][name]:10.3f}" for split in SPLITS)

@@ -1,0 +1,145 @@
+"""From a spec, or from a run's checkpoint, to a training that is ready to go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import torch
+
+from ... import __version__
+from ...compiler.api import compile_program
+from ...compiler.module import CompiledRNN
+from ...grammar.diagnostics import fail
+from ...grammar.source import Source
+from ..tasks import find_task
+from ..tasks.task import Problem, Task
+from .binding import bound_program
+from .checkpoint import ChosenTask, Header, StoredProgram, load_weights, read_checkpoint
+from .config import TrainingConfig
+from .fit import check_fit
+from .interruption import Interruption
+from .loop import Training
+from .progress import Progress
+from .run import new_run, open_run
+from .state import make_optimizer, unpack
+
+
+def start(
+    source: Source,
+    task: Task,
+    options: Mapping[str, int],
+    config: TrainingConfig,
+    *,
+    model: str | None,
+    parameters: Mapping[str, int | float],
+    data: Path | None,
+    folder: Path | None,
+    interruption: Interruption,
+) -> Training:
+    """A new training of a spec; its folder is made last, when nothing else can go wrong.
+
+    Raises:
+        RnnError: for a spec that does not compile or does not fit the task, data that are missing
+            or broken, and a folder that already holds a run.
+    """
+    problem = task.open(options, data)
+    torch.manual_seed(config.seed)
+    program = bound_program(source, model, parameters, problem.parameters)
+    network = compile_program(program, backend=config.backend)
+    check_fit(task, problem, network.graph)
+    header = Header(
+        version=__version__,
+        program=StoredProgram.of(network.program),
+        config=config,
+        task=ChosenTask(task.name, dict(options)),
+        progress=Progress(),
+    )
+    optimizer = make_optimizer(network, config)
+    train_split, valid_split = problem.load("train"), problem.load("valid")
+    return Training(
+        model=network,
+        optimizer=optimizer,
+        problem=problem,
+        train_split=train_split,
+        valid_split=valid_split,
+        metrics=task.metrics,
+        header=header,
+        run=new_run(folder, network.graph.name, task.name),
+        interruption=interruption,
+    )
+
+
+def resume(
+    folder: Path,
+    changes: Mapping[str, int | None],
+    *,
+    data: Path | None,
+    interruption: Interruption,
+) -> Training:
+    """The training of a run, where it was left; `changes` are other `epochs` or `patience`.
+
+    Raises:
+        RnnError: for a folder that is no run, a checkpoint that is broken or does not fit, and
+            data that are missing or broken.
+    """
+    run = open_run(folder)
+    header, tensors = read_checkpoint(run.last)
+    header = msgspec.structs.replace(
+        header, config=msgspec.structs.replace(header.config, **changes)
+    )
+    model, task, problem = restore(header, run.last, data, backend=header.config.backend)
+    optimizer = make_optimizer(model, header.config)
+    unpack(tensors, model, optimizer, header.config.optimizer, run.last)
+    train_split, valid_split = problem.load("train"), problem.load("valid")
+    run.keep_metrics(header.progress.epoch)
+    return Training(
+        model=model,
+        optimizer=optimizer,
+        problem=problem,
+        train_split=train_split,
+        valid_split=valid_split,
+        metrics=task.metrics,
+        header=header,
+        run=run,
+        interruption=interruption,
+    )
+
+
+def restore(
+    header: Header, path: Path, data: Path | None, *, backend: str
+) -> tuple[CompiledRNN, Task, Problem]:
+    """What a checkpoint's header describes: the network, freshly initialised, and its task."""
+    try:
+        task = find_task(header.task.name)
+        options = task.choose(header.task.options)
+    except ValueError as error:
+        fail("RNN631", f"the checkpoint `{path}` cannot be used: {error}")
+    problem = task.open(options, data)
+    torch.manual_seed(header.config.seed)
+    model = compile_program(header.program.restored(), backend=backend)
+    check_fit(task, problem, model.graph)
+    return model, task, problem
+
+
+def trained(path: Path, data: Path | None) -> tuple[CompiledRNN, Task, Problem, Header]:
+    """A run's best network, from its checkpoint alone; `path` is the run or the checkpoint file.
+
+    Raises:
+        RnnError: RNN630 when there is none yet, and as `resume`.
+    """
+    checkpoint = path
+    if not path.is_file():
+        run = open_run(path)
+        checkpoint = run.best
+        if not checkpoint.is_file():
+            fail(
+                "RNN630",
+                f"`{path}` has no trained weights yet: it was left before its first validation",
+                hint=f"go on with `rnnc train --resume {path}`",
+            )
+    header, weights = read_checkpoint(checkpoint)
+    model, task, problem = restore(header, checkpoint, data, backend="auto")
+    load_weights(model, weights, checkpoint)
+    return model, task, problem, header

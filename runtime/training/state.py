@@ -1,0 +1,87 @@
+"""The state of a run in tensors: weights, what the optimizer remembers, and the random generator.
+
+Flat names, so that it is stored without pickle: `model.NAME`, `optimizer.NAME.KEY`, `random`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from ...grammar.diagnostics import fail
+from .checkpoint import check_tensors, load_weights
+from .config import TrainingConfig
+
+RANDOM: Final = "random"
+MEMORIES: Final = {"adam": ("step", "exp_avg", "exp_avg_sq"), "sgd": ("momentum_buffer",)}
+
+
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that training moves, by name."""
+    return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    """A fresh optimizer over the trainable parameters, in the order of their names in the model.
+
+    Raises:
+        RnnError: RNN621 when the model has nothing to train.
+    """
+    weights = list(trainable(model).values())
+    if not weights:
+        fail("RNN621", "the model has no parameter that could be trained")
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(weights, config.learning_rate, momentum=config.momentum)
+    return torch.optim.Adam(weights, config.learning_rate)
+
+
+def pack(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Everything that the next update depends on, as named tensors."""
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for name, weight in trainable(model).items():
+        for key, value in optimizer.state.get(weight, {}).items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{name}.{key}"] = value
+    tensors[RANDOM] = torch.get_rng_state()
+    return tensors
+
+
+def unpack(
+    tensors: Mapping[str, Tensor],
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    kind: str,
+    path: Path,
+) -> None:
+    """Put back what `pack` gave; `kind` is `adam` or `sgd`, `path` is for messages.
+
+    Raises:
+        RnnError: RNN633 when tensors are missing, unknown, or of another shape or dtype.
+    """
+    names = trainable(model)
+    expected = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    expected[RANDOM] = torch.get_rng_state()
+    # Before its first update an optimizer remembers nothing; after it, something of every weight.
+    remembers = any(name.startswith("optimizer.") for name in tensors)
+    if remembers:
+        for name, weight in names.items():
+            for key in MEMORIES[kind]:
+                memory = torch.zeros(()) if key == "step" else weight
+                expected[f"optimizer.{name}.{key}"] = memory
+    check_tensors(path, tensors, expected)
+    weights = {name: tensors[f"model.{name}"] for name in model.state_dict()}
+    load_weights(model, weights, path)
+    state = {
+        index: {key: tensors[f"optimizer.{name}.{key}"] for key in MEMORIES[kind]}
+        for index, name in enumerate(names)
+    }
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state if remembers else {}, "param_groups": groups})
+    try:
+        torch.set_rng_state(tensors[RANDOM])
+    except RuntimeError:
+        fail("RNN633", f"the weights of `{path}` do not fit: `{RANDOM}` is no generator's state")
