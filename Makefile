@@ -46,8 +46,9 @@ install: $(STAMP)  ## make .venv and install rnnc into it, editable, with its to
 # The stamp comes last, so an interrupted install is taken up again; a torn .venv is made anew.
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "rnnc needs Python >= 3.11; name one: make PYTHON=/path/to/python" >&2; exit 1; }
+	@echo "installing rnnc into $(VENV) (torch is large: minutes, once)"
 	@$(RUN) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
 clean:  ## remove .venv, caches and builds (not runs/)

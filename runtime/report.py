@@ -6,11 +6,15 @@ import json
 import os
 import sys
 from collections.abc import Iterable
+from typing import Final
 
 import click
 
 from ..grammar.diagnostics import Diagnostic
 from ..grammar.render import ansi, plain, render_json, render_text
+
+MOST: Final = 100
+"""Diagnostics of a file that are shown as text; nobody reads more at once."""
 
 
 def print_json(document: object) -> None:
@@ -25,8 +29,11 @@ def print_diagnostics(diagnostics: Iterable[Diagnostic], *, as_json: bool = Fals
         print_json(render_json(diagnostics))
         return
     style = ansi if colourful() else plain
-    text = "\n\n".join(render_text(diagnostic, style) for diagnostic in diagnostics)
-    if text:
+    found = list(diagnostics)
+    texts = [render_text(diagnostic, style) for diagnostic in found[:MOST]]
+    if len(found) > MOST:
+        texts.append(f"… and {len(found) - MOST:,} more, which --json lists")
+    if text := "\n\n".join(texts):
         click.echo(text, err=True, color=True)
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
 
 from ...grammar.diagnostics import Diagnostic, RnnError
-from ...grammar.source import Source
-from ...operators.reading import read_spec
 from ..options import json_option, model_option, set_option
 from ..report import count, print_diagnostics
+from ..spec_argument import read_spec
+
+if TYPE_CHECKING:
+    from ...operators.graph import OperatorGraph
 
 
-@click.command("check")
+@click.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @set_option
 @model_option
@@ -22,36 +27,41 @@ def command(
     """Parse specs, resolve their names and infer their shapes; report every error found."""
     from ...operators.analyse import check
 
-    found: list[Diagnostic] = []
+    everything: list[Diagnostic] = []
     for file in files:
+        name = "<stdin>" if file == "-" else file
+        graphs: tuple[OperatorGraph, ...] = ()
         try:
-            source = read_spec(file)
-            diagnostics = check(source, model=model, parameters=parameters)
+            graphs, found = check(read_spec(file), model=model, parameters=parameters)
         except RnnError as error:
-            found += error.diagnostics
-            if not as_json:
-                print_diagnostics(error.diagnostics)
-            continue
-        found += diagnostics
+            found = error.diagnostics
+        everything += found
         if not as_json:
-            print_diagnostics(diagnostics)
-            errors = sum(diagnostic.severity == "error" for diagnostic in diagnostics)
+            print_diagnostics(found)
+            errors = _errors(found)
             if errors:
-                click.echo(f"{source.name}: {count(errors, 'error')}", err=True)
+                click.echo(f"{name}: {count(errors, 'error')}", err=True)
             else:
-                click.echo(f"{source.name}: ok — {_contents(source, model, parameters)}")
+                click.echo(f"{name}: ok — {_contents(graphs)}")
     if as_json:
-        print_diagnostics(found, as_json=True)
-    if any(diagnostic.severity == "error" for diagnostic in found):
+        print_diagnostics(everything, as_json=True)
+    if _errors(everything):
         raise click.exceptions.Exit(1)
 
 
-def _contents(source: Source, model: str | None, parameters: dict[str, int | float]) -> str:
-    from ...operators.analyse import analyse
-    from ...operators.summary import summarise
+def _errors(diagnostics: Sequence[Diagnostic]) -> int:
+    return sum(diagnostic.severity == "error" for diagnostic in diagnostics)
 
-    graph = analyse(source, model=model, parameters=parameters).graph
-    if graph is None:
-        return "several models"
-    total: int = summarise(graph)["parameters"]["total"]
-    return f"1 model, {count(total, 'parameter')}"
+
+def _contents(graphs: Sequence[OperatorGraph]) -> str:
+    """What a file holds, in words."""
+    sizes = [
+        count(sum(parameter.count for parameter in graph.parameters), "parameter")
+        for graph in graphs
+    ]
+    if not graphs:
+        return "definitions, and no model"
+    if len(graphs) == 1:
+        return f"1 model, {sizes[0]}"
+    named = [f"{graph.name} with {size}" for graph, size in zip(graphs, sizes, strict=True)]
+    return f"{len(graphs)} models: {', '.join(named)}"

@@ -31,7 +31,7 @@ class Finding:
     required: bool = False
 
 
-@click.command("doctor")
+@click.command()
 @json_option
 def command(as_json: bool) -> None:
     """Look for what rnnc can use on this machine; exit status 1 if it cannot run at all."""

@@ -8,7 +8,7 @@ from importlib.resources import files
 import click
 
 
-@click.command("explain")
+@click.command()
 @click.argument("code", metavar="CODE")
 def command(code: str) -> None:
     """Print the page of a diagnostic's CODE, such as RNN203."""

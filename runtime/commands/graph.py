@@ -8,7 +8,7 @@ from ..analysed import analysed
 from ..options import model_option, set_option
 
 
-@click.command("graph")
+@click.command()
 @click.argument("file", metavar="FILE")
 @set_option
 @model_option

@@ -12,7 +12,7 @@ from ..options import json_option, model_option, set_option
 from ..report import print_json
 
 
-@click.command("inspect")
+@click.command()
 @click.argument("file", metavar="FILE")
 @set_option
 @model_option
@@ -35,7 +35,10 @@ def describe(summary: dict[str, Any]) -> Iterable[str]:
     yield f"model {summary['model']}"
     rows = [("input", v["name"], v["type"], "") for v in summary["inputs"]]
     rows += [("state", v["name"], v["type"], _delay(v["delay"])) for v in summary["states"]]
-    rows += [("output", v["name"], v["type"], "") for v in summary["outputs"]]
+    rows += [
+        ("output", v["name"], v["type"], "at end" if v.get("at_end") else "")
+        for v in summary["outputs"]
+    ]
     yield ""
     yield from _table(rows)
     tensors = summary["parameters"]["tensors"]

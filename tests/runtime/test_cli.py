@@ -72,7 +72,6 @@ def test_every_command_has_help_of_its_own() -> None:
         assert result.stdout.startswith(f"Usage: rnnc {name}")
         command = cli.main.get_command(context, name)
         assert command is not None
-        assert command.name == name
         assert command.help
 
 
