@@ -83,6 +83,7 @@ CODES: Final[dict[str, str]] = {
     "RNN640": "a loss that is not a finite number",
     # 9xx: ours
     "RNN901": "an internal error: a bug in rnnc",
+    "RNN902": "not enough memory",
 }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ..grammar.diagnostics import RnnError
 from ..operators.reading import read_spec
 
 if TYPE_CHECKING:
@@ -16,7 +15,4 @@ def analysed(file: str, model: str | None, parameters: Mapping[str, int | float]
     """Read and analyse a spec; raises RnnError with every diagnostic when it is at fault."""
     from ..operators.analyse import analyse
 
-    analysis = analyse(read_spec(file), model=model, parameters=parameters)
-    if analysis.graph is None:
-        raise RnnError(analysis.diagnostics)
-    return analysis.graph
+    return analyse(read_spec(file), model=model, parameters=parameters).require()

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from ...grammar.diagnostics import Diagnostic, RnnError
+from ...operators.reading import read_spec
 from ..options import json_option, model_option, set_option
 from ..report import count, print_diagnostics
-from ..spec_argument import read_spec
 
 if TYPE_CHECKING:
     from ...operators.graph import OperatorGraph
@@ -25,14 +25,14 @@ def command(
     files: tuple[str, ...], parameters: dict[str, int | float], model: str | None, as_json: bool
 ) -> None:
     """Parse specs, resolve their names and infer their shapes; report every error found."""
-    from ...operators.analyse import check
+    from ...operators.analyse import check_models
 
     everything: list[Diagnostic] = []
     for file in files:
         name = "<stdin>" if file == "-" else file
         graphs: tuple[OperatorGraph, ...] = ()
         try:
-            graphs, found = check(read_spec(file), model=model, parameters=parameters)
+            graphs, found = check_models(read_spec(file), model=model, parameters=parameters)
         except RnnError as error:
             found = error.diagnostics
         everything += found
