@@ -28,7 +28,7 @@ def unbound(name: syntax.Name) -> Constant | None:
     return None
 
 
-def evaluate(expression: syntax.Expression, lookup: Lookup = unbound) -> Constant:
+def evaluate(expression: syntax.Expression, lookup: Lookup = unbound) -> Constant:  # noqa: C901
     """The value of a constant expression; conditions give 0 or 1.
 
     Raises:

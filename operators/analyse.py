@@ -14,7 +14,8 @@ from ..grammar.diagnostics import Diagnostic, Report, RnnError
 from ..grammar.expand import Bound
 from ..grammar.parse import parse
 from ..grammar.source import Source, Span
-from .build import bind_parameters, build
+from .binding import bind_parameters
+from .build import build
 from .environment import file_environment
 from .graph import OperatorGraph
 from .modules import Modules

@@ -12,14 +12,13 @@ from ..grammar.parse import parse
 from ..grammar.source import Source, Span
 from ..grammar.symbols import WORDS, ascii_name
 from .assemble import DraftApplication
+from .bodies import evaluate_body
 from .calls import call
-from .environment import Definition, Environment, body_of
+from .environment import Definition, Environment
 from .evaluate import Evaluator
 from .graph import Operand
 from .modules import LIBRARY
 from .naming import did_you_mean, shown
-from .order import in_order, targets_of
-from .parameters import Annotations, read_annotations
 from .scope import Scope
 from .types import Conflict, Origin
 from .values import Literal, Stop, SymbolVector, TupleValue, Value, Vector
@@ -76,7 +75,7 @@ def apply(evaluator: Evaluator, name: str, values: Sequence[Value], span: Span) 
     )
     body = Evaluator(evaluator.assembly, inner, apply, call)
     _bind_all(body, definition.operator, values, span)
-    result = _evaluate_body(body, definition, span)
+    result = evaluate_body(body, definition, span)
     evaluator.assembly.applications[number].results = tuple(_operands_of(result))
     return result
 
@@ -196,176 +195,3 @@ def _bind_type(body: Evaluator, type_: syntax.Type, value: Value, span: Span) ->
             span,
             related=(Label(type_.span, "the operand's type"),),
         )
-
-
-def _evaluate_body(body: Evaluator, definition: Definition, span: Span) -> Value:
-    scope, report = body.scope, body.report
-    statements = body_of(definition, report, span)
-    scope.broken |= frozenset().union(
-        *(s.names for s in statements if isinstance(s, syntax.Broken))
-    )
-    scope.annotations = read_annotations(statements, report)
-    equations: list[syntax.Equation] = []
-    results: list[syntax.Result] = []
-    broken = False
-    for statement in statements:
-        match statement:
-            case syntax.Equation():
-                equations.append(statement)
-            case syntax.Result():
-                results.append(statement)
-            case syntax.Parameter():
-                pass
-            case syntax.Broken():
-                broken = True
-            case _:
-                report.error(
-                    "RNN113",
-                    "this cannot stand in the body of an operator",
-                    statement.span,
-                    hint="a body holds locals, `param` lines, `for`, `if`, and its result last",
-                )
-    own = _locals(body, equations)
-    for equation in in_order(equations, own, report):
-        set_local(body, equation)
-    if not results:
-        if broken:
-            raise Stop
-        body.fail(
-            "RNN110",
-            f"the body of `{shown(definition.operator.name.name)}` has no result",
-            definition.operator.span,
-            hint="the last line of a body is its result: an expression without `=`",
-        )
-    for extra in results[1:]:
-        report.error(
-            "RNN110",
-            "a body has one result",
-            extra.span,
-            "a second one",
-            related=(Label(results[0].span, "the first"),),
-            hint="several values are a tuple: `(h, c)`",
-        )
-    value = body.evaluate(results[-1].value)
-    return body.vector(value, results[-1].span) if isinstance(value, Literal) else value
-
-
-def _locals(body: Evaluator, equations: Sequence[syntax.Equation]) -> list[str]:
-    """The names that a body's equations set; each may be set once."""
-    scope, report = body.scope, body.report
-    first: dict[str, Span] = {}
-    for equation in equations:
-        for target in targets_of(equation.target):
-            if not isinstance(target, syntax.Name):
-                report.error(
-                    "RNN113" if isinstance(target, syntax.Primed | syntax.Timed) else "RNN111",
-                    f"`{target.span.text}` cannot be set in the body of an operator",
-                    target.span,
-                    hint="a body sets locals, `z = …`, and ends in its result; there is no time "
-                    "in it and no prime",
-                )
-                continue
-            name = target.name
-            if name in first or name in scope.values:
-                report.error(
-                    "RNN205",
-                    f"`{target.span.text}` is set twice",
-                    target.span,
-                    related=(Label(first[name], "first here"),) if name in first else (),
-                    hint="a name stands for one value; use another name",
-                )
-                continue
-            if name in scope.annotations:
-                declared: Annotations = scope.annotations[name]
-                body.assembly.parameters.declared_twice(target, declared.span)
-            first[name] = target.span
-    return list(first)
-
-
-def set_local(evaluator: Evaluator, equation: syntax.Equation) -> None:
-    """Evaluate an equation whose targets are locals; a mistake poisons them silently."""
-    names = [t for t in targets_of(equation.target) if isinstance(t, syntax.Name)]
-    try:
-        value = evaluator.evaluate(equation.value)
-        if equation.type is not None:
-            value = annotated(evaluator, equation.type, value, equation)
-        _assign(evaluator, equation.target, value, equation)
-    except Stop:
-        for name in names:
-            evaluator.scope.values.setdefault(name.name, None)
-
-
-def annotated(
-    evaluator: Evaluator, type_: syntax.Type, value: Value, equation: syntax.Equation
-) -> Value:
-    """A value that must have the annotated width."""
-    if type_.kind != "real" or len(type_.sizes) > 1:
-        evaluator.fail(
-            "RNN310",
-            f"a local cannot be `{type_.span.text}`",
-            type_.span,
-            hint="locals are real vectors: `z: real[400] = …`",
-        )
-    vector = evaluator.vector(value, equation.value.span)
-    size = evaluator.size(type_.sizes[0]) if type_.sizes else evaluator.sizes.known(1)
-    if size is None:
-        raise Stop
-    number = evaluator.sizes.value(size)
-    if number is not None:
-        target = equation.target.span.text
-        origin = Origin(type_.span, f"`{target}` is annotated as {number} wide")
-        size = evaluator.sizes.known(number, origin)
-    fit(evaluator, size, vector, equation)
-    return vector
-
-
-def fit(evaluator: Evaluator, size: int, vector: Vector, equation: syntax.Equation) -> None:
-    """Demand that an equation's value is as wide as its left side."""
-    target, value = equation.target.span, equation.value.span
-    try:
-        evaluator.sizes.unify(size, vector.size)
-    except Conflict as conflict:
-        number = evaluator.assembly.nodes[vector.operand.node].application
-        applications = evaluator.assembly.applications
-        if number >= 0:
-            path = applications[number].path
-            earlier = next(i for i, a in enumerate(applications) if a.path == path)
-            latest = max(i for i, a in enumerate(applications) if a.path == path)
-            if earlier != latest:
-                evaluator.two_shapes(earlier, latest, conflict, target.text)
-        evaluator.fail(
-            "RNN301",
-            f"`{target.text}` is {conflict.left} wide, and its value {conflict.right}",
-            value,
-            f"{conflict.right} wide",
-            related=tuple(Label(o.span, o.text) for o in conflict.origins if o),
-        )
-
-
-def _assign(
-    evaluator: Evaluator, target: syntax.Expression, value: Value, equation: syntax.Equation
-) -> None:
-    if isinstance(target, syntax.Name):
-        evaluator.scope.values[target.name] = value
-        evaluator.assembly.locals.append((target.name, value, target.span))
-        return
-    if isinstance(target, syntax.Parentheses):
-        for argument, part in zip(
-            target.arguments, parts_of(evaluator, target, value, equation), strict=True
-        ):
-            _assign(evaluator, argument.value, part, equation)
-
-
-def parts_of(
-    evaluator: Evaluator, target: syntax.Parentheses, value: Value, equation: syntax.Equation
-) -> tuple[Value, ...]:
-    """The values for the names of a tuple on a left side."""
-    parts = value.parts if isinstance(value, TupleValue) else (value,)
-    if len(parts) != len(target.arguments):
-        got = f"a tuple of {len(parts)}" if len(parts) > 1 else "one value"
-        evaluator.fail(
-            "RNN307",
-            f"the left side takes {len(target.arguments)} values, and the right side is {got}",
-            equation.span,
-        )
-    return parts

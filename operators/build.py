@@ -7,11 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ..grammar import syntax
-from ..grammar.constants import NotConstant, evaluate
 from ..grammar.diagnostics import Label, Report
 from ..grammar.expand import Bound, expand
 from ..grammar.source import Span
-from .applications import annotated, apply, fit, parts_of
+from .applications import apply
 from .assemble import Assembly
 from .calls import call
 from .catalogue import RESERVED_FUNCTIONS
@@ -25,6 +24,7 @@ from .laws import add_laws
 from .order import in_order, targets_of
 from .parameters import read_annotations
 from .scope import Scope, Variable
+from .targets import annotated, fit, parts_of
 from .values import Literal, Stop, Value, Vector
 
 
@@ -66,82 +66,6 @@ def build(
     if graph is not None:
         check_time(graph, evaluator.assembly.reads, report)
     return None if report.failed else graph
-
-
-def bind_parameters(
-    model: syntax.Model, given: Mapping[str, Bound], report: Report, *, assume: bool = True
-) -> dict[str, Bound]:
-    """The values of a model's parameters: given ones, then defaults.
-
-    A parameter without either is assumed to be some size, with a note, when `assume` is set.
-    """
-    values: dict[str, Bound] = {}
-    known = {parameter.name.name for parameter in model.parameters}
-    for parameter in model.parameters:
-        name = parameter.name.name
-        if name in values:
-            report.error("RNN202", f"`{name}` is a parameter twice", parameter.span)
-        if name in RESERVED_FUNCTIONS:
-            report.error("RNN108", f"`{name}` is a function of the language", parameter.span)
-        if name in given:
-            values[name] = given[name]
-        elif parameter.default is not None:
-            values[name] = _default(parameter, values, report)
-        else:
-            values[name] = ASSUMED_SIZE
-            _missing(parameter, report, assume=assume)
-    for name in given:
-        if name not in known:
-            listed = ", ".join(f"`{k}`" for k in known)
-            hint = (
-                f"its parameters are {listed}"
-                if known
-                else (f"it has none; write a header: `model {model.name}({name} = {given[name]}):`")
-            )
-            report.error(
-                "RNN216", f"model `{model.name}` has no parameter `{name}`", model.span, hint=hint
-            )
-    return values
-
-
-ASSUMED_SIZE = 64
-"""What a parameter without a value is taken to be while a spec is only checked."""
-
-
-def _missing(parameter: syntax.StaticParameter, report: Report, *, assume: bool) -> None:
-    from ..grammar.diagnostics import Diagnostic
-
-    name = parameter.name.name
-    report.add(
-        Diagnostic(
-            "RNN211",
-            f"`{name}` has no value" + (f", and is taken to be {ASSUMED_SIZE}" if assume else ""),
-            "note" if assume else "error",
-            Label(parameter.span, "has no default"),
-            hint=f"bind it: `--set {name}=…` on the command line, `{name}=…` in Python",
-        )
-    )
-
-
-def _default(
-    parameter: syntax.StaticParameter, values: Mapping[str, Bound], report: Report
-) -> Bound:
-    assert parameter.default is not None
-
-    def lookup(name: syntax.Name) -> int | float | None:
-        value = values.get(name.name)
-        return value if isinstance(value, int | float) else None
-
-    try:
-        return evaluate(parameter.default, lookup)
-    except NotConstant as error:
-        report.error(
-            "RNN213",
-            error.reason,
-            error.span,
-            hint="the parameters of a model are integers and reals",
-        )
-        return ASSUMED_SIZE
 
 
 def _equations(statements: Sequence[syntax.Statement], known: Build) -> list[syntax.Equation]:

@@ -93,6 +93,11 @@ class State:
     initial: Initial
     delay: int
 
+    @property
+    def is_learned(self) -> bool:
+        """Whether its initial value is a parameter, `init.NAME`."""
+        return self.initial.kind == "learned"
+
 
 @dataclass(frozen=True, slots=True)
 class Output:
@@ -214,10 +219,9 @@ class OperatorGraph:
         The order is fixed by the node numbers, so that it is the same in every run.
         """
         condensed = nx.condensation(nx.DiGraph(self.network()))
-        members = condensed.nodes(data="members")
-        smallest = {number: min(nodes) for number, nodes in members}
+        inside: dict[int, set[int]] = nx.get_node_attributes(condensed, "members")
+        smallest = {number: min(nodes) for number, nodes in inside.items()}
         order = nx.lexicographical_topological_sort(condensed, key=lambda c: smallest[c])
-        inside: dict[int, set[int]] = {number: nodes for number, nodes in members}  # noqa: C416
         return tuple(tuple(sorted(inside[number])) for number in order)
 
     @cached_property

@@ -101,7 +101,7 @@ MEANINGS: Final[dict[str, str]] = {
     "uniform": "`uniform(a, b)`: starts uniform between a and b",
     "constant": "`constant(c)`: starts as c everywhere",
     "frozen": "is never trained",
-    "weightdrop": "`weightdrop(p)`: in training, entries are dropped with probability p, one mask a call",
+    "weightdrop": "`weightdrop(p)`: in training, drops entries with probability p, one mask a call",
     "blocks": "`blocks(k)`: a block-diagonal matrix of k blocks",
     "diagonal": "a diagonal matrix: `u h` is the elementwise product",
     "vector": "a vector, to be used elementwise",

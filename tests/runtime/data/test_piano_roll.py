@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.piano_rolls import small_rolls, write_rolls
 
 from rnnc.grammar.diagnostics import RnnError
 from rnnc.runtime.data import piano_roll
 from rnnc.runtime.data.piano_roll import read_rolls
+from support.piano_rolls import small_rolls, write_rolls
 
 
 @pytest.mark.parametrize("split", ["train", "valid", "test"])

@@ -1,0 +1,128 @@
+"""The body of an operator: its locals in order, then its result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..grammar import syntax
+from ..grammar.diagnostics import Label
+from ..grammar.source import Span
+from .environment import Definition, body_of
+from .evaluate import Evaluator
+from .naming import shown
+from .order import in_order, targets_of
+from .parameters import Annotations, read_annotations
+from .targets import annotated, parts_of
+from .values import Literal, Stop, Value
+
+
+def evaluate_body(body: Evaluator, definition: Definition, span: Span) -> Value:
+    """The result of a body whose operands are bound."""
+    scope, report = body.scope, body.report
+    statements = body_of(definition, report, span)
+    scope.broken |= frozenset().union(
+        *(s.names for s in statements if isinstance(s, syntax.Broken))
+    )
+    scope.annotations = read_annotations(statements, report)
+    equations: list[syntax.Equation] = []
+    results: list[syntax.Result] = []
+    broken = False
+    for statement in statements:
+        match statement:
+            case syntax.Equation():
+                equations.append(statement)
+            case syntax.Result():
+                results.append(statement)
+            case syntax.Parameter():
+                pass
+            case syntax.Broken():
+                broken = True
+            case _:
+                report.error(
+                    "RNN113",
+                    "this cannot stand in the body of an operator",
+                    statement.span,
+                    hint="a body holds locals, `param` lines, `for`, `if`, and its result last",
+                )
+    own = _locals(body, equations)
+    for equation in in_order(equations, own, report):
+        _set_local(body, equation)
+    if not results:
+        if broken:
+            raise Stop
+        body.fail(
+            "RNN110",
+            f"the body of `{shown(definition.operator.name.name)}` has no result",
+            definition.operator.span,
+            hint="the last line of a body is its result: an expression without `=`",
+        )
+    for extra in results[1:]:
+        report.error(
+            "RNN110",
+            "a body has one result",
+            extra.span,
+            "a second one",
+            related=(Label(results[0].span, "the first"),),
+            hint="several values are a tuple: `(h, c)`",
+        )
+    value = body.evaluate(results[-1].value)
+    return body.vector(value, results[-1].span) if isinstance(value, Literal) else value
+
+
+def _locals(body: Evaluator, equations: Sequence[syntax.Equation]) -> list[str]:
+    """The names that a body's equations set; each may be set once."""
+    scope, report = body.scope, body.report
+    first: dict[str, Span] = {}
+    for equation in equations:
+        for target in targets_of(equation.target):
+            if not isinstance(target, syntax.Name):
+                report.error(
+                    "RNN113" if isinstance(target, syntax.Primed | syntax.Timed) else "RNN111",
+                    f"`{target.span.text}` cannot be set in the body of an operator",
+                    target.span,
+                    hint="a body sets locals, `z = …`, and ends in its result; there is no time "
+                    "in it and no prime",
+                )
+                continue
+            name = target.name
+            if name in first or name in scope.values:
+                report.error(
+                    "RNN205",
+                    f"`{target.span.text}` is set twice",
+                    target.span,
+                    related=(Label(first[name], "first here"),) if name in first else (),
+                    hint="a name stands for one value; use another name",
+                )
+                continue
+            if name in scope.annotations:
+                declared: Annotations = scope.annotations[name]
+                body.assembly.parameters.declared_twice(target, declared.span)
+            first[name] = target.span
+    return list(first)
+
+
+def _set_local(evaluator: Evaluator, equation: syntax.Equation) -> None:
+    """Evaluate an equation whose targets are locals; a mistake poisons them silently."""
+    names = [t for t in targets_of(equation.target) if isinstance(t, syntax.Name)]
+    try:
+        value = evaluator.evaluate(equation.value)
+        if equation.type is not None:
+            value = annotated(evaluator, equation.type, value, equation)
+        _assign(evaluator, equation.target, value, equation)
+    except Stop:
+        for name in names:
+            evaluator.scope.values.setdefault(name.name, None)
+
+
+def _assign(
+    evaluator: Evaluator, target: syntax.Expression, value: Value, equation: syntax.Equation
+) -> None:
+    if isinstance(target, syntax.Name):
+        evaluator.scope.values[target.name] = value
+        evaluator.assembly.locals.append((target.name, value, target.span))
+        return
+    if isinstance(target, syntax.Parentheses):
+        for argument, part in zip(
+            target.arguments, parts_of(evaluator, target, value, equation), strict=True
+        ):
+            _assign(evaluator, argument.value, part, equation)

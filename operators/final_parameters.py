@@ -1,0 +1,83 @@
+"""Parameters once every size is known: shape, initial value, and what annotations demand."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from ..grammar.diagnostics import Report
+from .graph import Call, Parameter
+from .parameters import Draft
+from .types import MATRIX_LIMIT, Sizes
+
+
+def final_parameter(draft: Draft, sizes: Sizes, report: Report) -> Parameter:
+    """A parameter whose sizes are all known; reports annotations that do not fit them (RNN309)."""
+    said = draft.annotations
+    shape = _shape(draft, sizes, report)
+    count = math.prod(shape)
+    if count > MATRIX_LIMIT:
+        report.error(
+            "RNN308",
+            f"`{draft.name}` would hold {count:,} numbers",
+            draft.span,
+            hint=f"the limit is {MATRIX_LIMIT:,}",
+        )
+    for call in said.initial:
+        problem = _misfit(draft.name, call, shape)
+        if problem:
+            report.error("RNN309", problem, said.span)
+    initial = said.initial
+    if not any(call.name in _DRAWS for call in initial):
+        initial = (*_default_initial(draft), *initial)
+    return Parameter(
+        draft.path,
+        shape,
+        draft.form,
+        initial,
+        said.frozen,
+        said.weightdrop,
+        draft.operator,
+        draft.span,
+    )
+
+
+def _shape(draft: Draft, sizes: Sizes, report: Report) -> tuple[int, ...]:
+    rows, columns = sizes.value(draft.rows) or 1, sizes.value(draft.columns) or 1
+    if draft.form in {"vector", "diagonal"}:
+        return (rows,)
+    if draft.form == "matrix":
+        return (rows, columns)
+    k = draft.annotations.groups
+    if rows % k or columns % k:
+        report.error(
+            "RNN309",
+            f"`{draft.name}` is {rows} by {columns} and does not fall into {k} blocks",
+            draft.annotations.span,
+        )
+    return (k, rows // k, columns // k)
+
+
+def _misfit(name: str, call: Call, shape: tuple[int, ...]) -> str:
+    """Why an initial value cannot be had at a shape, or an empty string."""
+    if call.name == "radius" and (len(shape) != 2 or shape[0] != shape[1]):
+        return f"`{name}` is not square and has no `radius`"
+    if call.name in {"sparse", "orthogonal", "scale"} and len(shape) < 2:
+        return f"`{name}` is a vector; `{call.name}` is for matrices"
+    if call.name == "sparse" and call.arguments[0] > shape[-1]:
+        return f"`{name}` has {shape[-1]} columns, fewer than `{call}` asks for"
+    if call.name == "uniform" and not call.arguments[0] < call.arguments[1]:
+        return f"nothing lies in `{call}`"
+    return ""
+
+
+_DRAWS: Final = frozenset({"orthogonal", "normal", "uniform", "constant", "glorot"})
+
+
+def _default_initial(draft: Draft) -> tuple[Call, ...]:
+    """Matrices as Glorot and Bengio (2010) draw them, vectors zero, diagonals uniform in (0, 1)."""
+    if draft.form == "diagonal":
+        return (Call("uniform", (0.0, 1.0)),)
+    if draft.form == "vector":
+        return (Call("constant", (0.0,)),)
+    return (Call("glorot"),)

@@ -1,0 +1,220 @@
+"""Names -> values: operands and locals, variables at their times, parameters, constants."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from ..grammar import syntax
+from ..grammar.constants import Constant, Lookup, NotConstant, evaluate
+from ..grammar.source import Span
+from .catalogue import RESERVED_FUNCTIONS
+from .graph import Operand
+from .naming import did_you_mean
+from .parameters import Draft, is_bias_name, is_matrix_name
+from .scope import Variable
+from .shapes import Shapes
+from .sizing import size_of
+from .types import Dim
+from .values import Literal, Matrix, Read, Stop, SymbolVector, Value, Vector
+
+
+def _at(t: int) -> Lookup:
+    return lambda name: t if name.name == "t" else None
+
+
+class Names(Shapes):
+    """Resolves the names of one scope."""
+
+    def constant(self, expression: syntax.Expression) -> Constant:
+        """The value of an expression that must be a number."""
+        try:
+            return evaluate(expression, self._constant_name)
+        except NotConstant as error:
+            if error.name in self.scope.broken:
+                raise Stop from None
+            self.fail(
+                "RNN213",
+                error.reason,
+                error.span,
+                hint="powers and sizes are made of numbers and parameters; a square is `x * x`",
+            )
+
+    def _constant_name(self, name: syntax.Name) -> Constant | None:
+        dim = self.scope.sizes.get(name.name)
+        return None if dim is None else self.sizes.value(dim)
+
+    def offset(self, time: syntax.Expression) -> int:
+        """The `k` of a time `t + k`."""
+        try:
+            at = [evaluate(time, _at(t)) for t in (0, 1)]
+        except NotConstant:
+            at = [0, 0]
+        if at[1] - at[0] != 1 or at[0] != int(at[0]):
+            self.fail(
+                "RNN406",
+                f"`{time.span.text}` is not a time",
+                time.span,
+                hint="write `t` plus or minus an integer: `h[t-2]`",
+            )
+        return int(at[0])
+
+    def name(self, name: syntax.Name) -> Value:
+        """The value of a bare name."""
+        scope, text = self.scope, name.name
+        if text in scope.values:
+            value = scope.values[text]
+            if value is None:
+                raise Stop
+            return value
+        if text in scope.variables:
+            return self.variable(name, None, name.span)
+        if text in scope.sizes:
+            return Literal(self.constant(name))
+        draft = self.parameter(name)
+        if draft is not None:
+            return self._parameter_value(draft, name.span)
+        self.unknown(name)
+
+    def _parameter_value(self, draft: Draft, span: Span) -> Value:
+        if draft.form == "vector":
+            return Vector(self.parameter_node(draft, span), draft.rows)
+        return Matrix(draft)
+
+    def parameter(self, name: syntax.Name) -> Draft | None:
+        """The parameter that a name stands for here, or None."""
+        scope, text = self.scope, name.name
+        table = self.assembly.parameters
+        if text in scope.annotations:
+            said = scope.annotations[text]
+        elif text in scope.shared:
+            said = scope.shared[text]
+            return table.find("", text, said, None, -1, said.span, self.size)
+        elif text in RESERVED_FUNCTIONS or scope.environment.is_defined(text):
+            return None
+        elif text in scope.broken:
+            raise Stop
+        elif is_matrix_name(text) or is_bias_name(text):
+            said = None
+        else:
+            return None
+        return table.find(
+            scope.path, text, said, scope.operator, scope.application, name.span, self.size
+        )
+
+    def size(self, expression: syntax.Expression) -> Dim | None:
+        """The size that an expression of a type stands for; None when that was reported."""
+        if isinstance(expression, syntax.Name) and expression.name in self.scope.sizes:
+            return self.scope.sizes[expression.name]
+        value = size_of(expression, self.report, self._constant_name, self.scope.broken)
+        return None if value is None else self.sizes.known(value)
+
+    def unknown(self, name: syntax.Name) -> NoReturn:
+        """Report a name that means nothing here."""
+        scope, text = self.scope, name.name
+        if text in scope.broken:
+            raise Stop
+        shown_name = name.span.text
+        if text == "t":
+            self.fail("RNN201", "`t` stands only in brackets: `h[t-1]`", name.span)
+        if text in RESERVED_FUNCTIONS or scope.environment.is_defined(text):
+            self.fail(
+                "RNN207",
+                f"`{shown_name}` needs its arguments in parentheses",
+                name.span,
+                hint=f"write `{shown_name}(…)`",
+            )
+        if text in scope.outside:
+            self.fail(
+                "RNN201",
+                f"`{shown_name}` is a variable of the model, which the body of an operator "
+                "does not see",
+                name.span,
+                hint=f"make it an operand: `operator ({shown_name}, x) ⊕ h = …`",
+            )
+        known = {*scope.values, *scope.variables, *scope.sizes, *scope.annotations}
+        hint = did_you_mean(text, known) or (
+            "weights begin with a capital letter and biases with `b`; any other parameter is "
+            f"declared: `param {shown_name}: vector`"
+        )
+        self.fail("RNN201", f"unknown name `{shown_name}`", name.span, hint=hint)
+
+    def unknown_function(self, name: syntax.Name) -> NoReturn:
+        """Report a call of something that is no function."""
+        if name.name in self.scope.broken:
+            raise Stop
+        known = {*RESERVED_FUNCTIONS, *self.scope.environment.names()}
+        self.fail(
+            "RNN206",
+            f"`{name.span.text}` is neither a function nor an operator",
+            name.span,
+            hint=did_you_mean(name.name, known)
+            or f"define it: `operator {name.span.text}(a, b) = …`",
+        )
+
+    def variable(
+        self, name: syntax.Name, delay: int | None, span: Span, *, prime: bool = False
+    ) -> Value:
+        """A variable `delay` steps ago; None is its bare name, which means a time of its own."""
+        scope, text = self.scope, name.name
+        variable = scope.variables.get(text)
+        if variable is None:
+            return self._no_variable(name, delay, span, prime=prime)
+        if variable.role == "output":
+            self.fail(
+                "RNN203",
+                f"`{text}` is an output and cannot be read",
+                span,
+                "read here",
+                hint=f"outputs are not fed back; declare `state {text}: {variable.type}` to read "
+                "its last value",
+            )
+        if variable.role == "input":
+            return self._input(variable, 0 if delay is None else delay, span, prime=prime)
+        bare = delay is None
+        steps = 1 if delay is None else delay
+        self.assembly.reads.append(Read(text, steps, bare, span))
+        return self._frozen(Vector(Operand(variable.node, steps), variable.size), span)
+
+    def _input(self, variable: Variable, delay: int, span: Span, *, prime: bool) -> Value:
+        if prime or delay < 0:
+            self.fail(
+                "RNN403",
+                f"`{span.text}` is the future of an input",
+                span,
+                hint=f"`{variable.name}'` stands only left of an equation, as what is predicted; "
+                f"the current input is `{variable.name}`",
+            )
+        operand = Operand(variable.node, delay)
+        if variable.type.kind == "symbol":
+            return SymbolVector(operand, variable.size, variable.name)
+        return self._frozen(Vector(operand, variable.size), span)
+
+    def _frozen(self, vector: Vector, span: Span) -> Vector:
+        # A law shapes the operators, not the trajectory: what it reads counts as constant.
+        if not self.scope.in_law:
+            return vector
+        return self.add("stopgrad", (vector.operand,), vector.size, span)
+
+    def _no_variable(
+        self, name: syntax.Name, delay: int | None, span: Span, *, prime: bool
+    ) -> Value:
+        text = name.name
+        if self.scope.in_body and (text in self.scope.values or text in self.scope.outside):
+            self.fail(
+                "RNN113",
+                "there is no time in the body of an operator",
+                span,
+                hint="a body sees the values of one step; pass another one as an operand",
+            )
+        if text in self.scope.values:
+            if delay == 0 and not prime:
+                return self.name(name)
+            self.fail(
+                "RNN407",
+                f"`{text}` is a local and has no other time than now",
+                span,
+                hint=f"declare `state {text}: …` and set `{text}'` to read earlier values",
+            )
+        if self.parameter(name) is not None and text not in RESERVED_FUNCTIONS:
+            self.fail("RNN407", f"`{text}` is a parameter and has no time", span)
+        self.unknown(name)
