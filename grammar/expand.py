@@ -103,7 +103,7 @@ class _Expander:
             loops = frozenset()
         if isinstance(statement, syntax.Operator):
             inner = {k: v for k, v in names.items() if k not in _bound_in(statement)}
-            substitution = Substitution(inner, loops & inner.keys(), self.report)
+            substitution = Substitution(inner, loops & inner.keys(), self.report, partial=True)
             body = self._inside(statement.body, substitution)
             return replace(substitution.generic(replace(statement, body=())), body=body)
         return Substitution(names, loops, self.report).generic(statement)
@@ -154,13 +154,15 @@ class Substitution:
     names: Mapping[str, Bound]
     loops: frozenset[str]
     report: Report
+    partial: bool = False
+    """Whether subscripts may wait: those of an operator's body may need its arguments."""
 
     def without(self, name: str) -> Substitution:
         """The same, with one name left alone."""
         if name not in self.names:
             return self
         names = {k: v for k, v in self.names.items() if k != name}
-        return Substitution(names, self.loops - {name}, self.report)
+        return Substitution(names, self.loops - {name}, self.report, self.partial)
 
     def expression(self, expression: syntax.Expression) -> syntax.Expression:
         """An expression with every static name replaced."""
@@ -206,17 +208,19 @@ class Substitution:
             head, *rest = text.split("_")
             rest = [str(self.names[part]) if part in self.loops else part for part in rest]
             text = "_".join([head, *rest])
-        for index in name.indices:
-            text += f"_{self._index(index)}"
-        if text == name.name and not name.indices:
+        indices = tuple(self.expression(index) for index in name.indices)
+        if not (self.partial and any(_waits(index) for index in indices)):
+            text = "_".join([text, *(str(self._index(index)) for index in indices)])
+            indices = ()
+        if text == name.name and indices == name.indices:
             return name
         if isinstance(name, syntax.Symbol):
-            return syntax.Symbol(text, name.fixity, name.span)
-        return syntax.Name(text, name.span)
+            return syntax.Symbol(text, name.fixity, name.span, indices)
+        return syntax.Name(text, name.span, indices)
 
     def _index(self, index: syntax.Expression) -> int:
         try:
-            value = evaluate(self.expression(index))
+            value = evaluate(index)
         except NotConstant as error:
             self.report.error(
                 "RNN213",
@@ -229,6 +233,14 @@ class Substitution:
             self.report.error("RNN213", f"{value} cannot be a subscript", index.span)
             return 0
         return int(value)
+
+
+def _waits(index: syntax.Expression) -> bool:
+    try:
+        evaluate(index)
+    except NotConstant:
+        return True
+    return False
 
 
 # Fields whose names declare or call something, so that a static name must not replace them.
