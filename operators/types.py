@@ -113,9 +113,8 @@ class Sizes:
         if x is not None and y is not None:
             if x != y:
                 raise Conflict(x, y, (self._origin[a], self._origin[b]))
-            if self._origin[a] is None:
-                self._origin[a] = self._origin[b]
-        elif x is None:
+            return  # kept apart, so that each keeps the origin of its own number
+        if x is None:
             a, b = b, a
         self._parent[b] = a
 
