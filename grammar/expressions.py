@@ -201,7 +201,7 @@ class Expressions(Transformer[Token, Any]):
         """`a and b`."""
         return syntax.Logic("and", tuple(items[0::2]), self._whole(items))
 
-    def negation(self, items: Items) -> syntax.Logic:
+    def not_(self, items: Items) -> syntax.Logic:
         """`not a`."""
         return syntax.Logic("not", (items[1],), self._whole(items))
 

@@ -151,8 +151,13 @@ class Environment:
 
 
 def body_of(definition: Definition, report: Report, span: Span) -> tuple[syntax.Statement, ...]:
-    """The expanded body of a definition; reports parameters without a value (RNN211)."""
+    """The expanded body of a definition; reports parameters without a value (RNN211).
+
+    A parameter may default to a size that an operand's type binds, `operator f(h: real[n], width =
+    n)`: it is then another name of that size.
+    """
     names: dict[str, Bound] = dict(definition.arguments)
+    sizes = _sizes_of(definition.operator.operands)
     for parameter in definition.operator.parameters:
         name = parameter.name.name
         if name in names:
@@ -169,9 +174,22 @@ def body_of(definition: Definition, report: Report, span: Span) -> tuple[syntax.
             names[name] = 1
             continue
         default = Substitution(names, frozenset(), report).expression(parameter.default)
+        if isinstance(default, syntax.Name) and default.name in sizes:
+            names[name] = default.name
+            continue
         value = definition.environment.static(default)
         names[name] = 1 if value is None else value
     return expand(definition.operator.body, names, report)
+
+
+def _sizes_of(operands: Iterable[syntax.Operand]) -> set[str]:
+    """The names of sizes that the types of operands bind."""
+    found: set[str] = set()
+    for operand in operands:
+        found |= _sizes_of(operand.parts)
+        if operand.type is not None:
+            found |= {size.name for size in operand.type.sizes if isinstance(size, syntax.Name)}
+    return found
 
 
 def file_environment(

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from ..grammar.diagnostics import fail
+from ..grammar.diagnostics import Report, fail
+from ..grammar.parse import parse
 from ..grammar.source import Source
+from .binding import bind_parameters
 from .naming import did_you_mean
 
 ZOO: Final = Path(__file__).with_name("zoo")
@@ -32,3 +34,29 @@ def zoo_source(name: str) -> Source:
         )
     path = ZOO / f"{name}.rnn"
     return Source(path.read_text(encoding="utf-8"), f"zoo:{name}", path)
+
+
+def zoo_parameters(name: str) -> dict[str, int | float]:
+    """The parameters of a zoo model with their defaults, in the order of its header.
+
+    Raises:
+        RnnError: RNN606, when there is no model of that name.
+    """
+    report = Report()
+    (model,) = parse(zoo_source(name), report).models
+    values = bind_parameters(model, {}, report)
+    return {key: value for key, value in values.items() if not isinstance(value, str)}
+
+
+def zoo_summary(name: str) -> str:
+    """What a zoo model is, and where it is from: its first comment.
+
+    Raises:
+        RnnError: RNN606, when there is no model of that name.
+    """
+    lines: list[str] = []
+    for line in zoo_source(name).text.splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.removeprefix("#").strip())
+    return " ".join(lines)
