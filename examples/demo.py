@@ -42,9 +42,9 @@ def free_run() -> str:
 def main() -> None:
     """Run the demonstration."""
     if "jsb" in available():
-        spec, options = "conventional.rnn", ["--task", "jsb", "--epochs", "30"]
+        spec, options = "conventional.rnn", ["--task", "jsb", "--epochs", "100"]
     else:
-        spec, options = "adding.rnn", ["--task", "adding", "--epochs", "20"]
+        spec, options = "adding.rnn", ["--task", "adding", "--epochs", "10"]
     file, run = os.path.relpath(FOLDER / spec), free_run()
     rnnc("check", file)
     rnnc("graph", file)

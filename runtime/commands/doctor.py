@@ -11,7 +11,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Literal
 
 import click
@@ -100,20 +99,24 @@ def _triton() -> Finding:
 
 
 def _data() -> Finding:
-    from platformdirs import user_cache_path
+    from ..data.location import data_folder
+    from ..tasks import all_tasks
 
-    named = os.environ.get("RNNC_DATA")
-    folder = Path(named) if named else user_cache_path("rnnc") / "data"
-    if folder.is_dir():
-        return Finding("data", "ok", str(folder))
-    hint = "put data sets there, or name their folder in RNNC_DATA or with --data"
-    return Finding("data", "missing", f"no folder {folder}", hint)
+    folder = data_folder()
+    wanted = {task.name: folder / task.file for task in all_tasks() if task.file}
+    found = [name for name, path in wanted.items() if path.is_file()]
+    absent = [name for name in wanted if name not in found]
+    there = f"for {', '.join(found)}" if found else "none"
+    if not absent:
+        return Finding("data", "ok", f"{there}, in {folder}")
+    hint = f"missing for {', '.join(absent)}: `rnnc tasks` names the files; RNNC_DATA, the folder"
+    return Finding("data", "missing", f"{there}, in {folder}", hint)
 
 
 def _cache() -> Finding:
     from platformdirs import user_cache_path
 
-    folder = user_cache_path("rnnc")
+    folder = user_cache_path("rnnc", appauthor=False)
     existing = next(path for path in [folder, *folder.parents] if path.exists())
     try:
         with tempfile.TemporaryFile(dir=existing):

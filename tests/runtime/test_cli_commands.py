@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rnnc.operators.shipped import zoo_names
 from rnnc.runtime.cli import main
 from rnnc.runtime.report import MOST
 
@@ -201,10 +202,11 @@ def test_standard_input_is_a_spec(command: str) -> None:
 
 @pytest.mark.parametrize("command", LIGHT)
 def test_the_zoo_is_a_spec(command: str) -> None:
-    assert rnnc(command, "zoo:lstm").exit_code == 0
-    result = rnnc(command, "zoo:lsmt")
+    for name in zoo_names():
+        assert rnnc(command, f"zoo:{name}").exit_code == 0, name
+    result = rnnc(command, "zoo:nothing")
     assert result.exit_code == 1
-    assert "lstm" in result.stderr
+    assert "error[RNN606]: there is no `nothing` in the zoo" in result.stderr
 
 
 NONSENSE: dict[str, bytes] = {
