@@ -1,0 +1,129 @@
+"""What a compiled spec is called with: random inputs, lengths, resets, states and targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnnc.compiler.history import carried
+from rnnc.compiler.module import CompiledRNN
+from rnnc.operators.graph import OperatorGraph
+from rnnc.operators.types import Type
+
+
+@dataclass
+class Feed:
+    """The arguments of one call."""
+
+    x: dict[str, Tensor]
+    state: Any
+    lengths: Tensor | None
+    resets: Tensor | None
+
+    def call(self, model: CompiledRNN) -> Any:
+        """The model's answer: outputs and state."""
+        return model(self.x, self.state, lengths=self.lengths, resets=self.resets)
+
+
+def randomise(model: CompiledRNN, seed: int, scale: float = 0.5) -> CompiledRNN:
+    """Draw every parameter anew, biases, initial states and frozen ones too.
+
+    What a spec starts away from zero (a gain, an exponent) stays near its start.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in sorted(model.named_parameters()):
+            known = model.graph.by_parameter[name]
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            start = parameter.mean() if known.form == "vector" else 0.0
+            parameter.copy_(start + scale * noise / max(1, parameter.shape[-1]) ** 0.5)
+    return model
+
+
+def vectors(type_: Type, shape: tuple[int, ...], dtype: torch.dtype, seed: int) -> Tensor:
+    """Values of a type: Gaussian, zeros and ones, or symbols (no symbol, −1, among them)."""
+    generator = torch.Generator().manual_seed(seed)
+    if type_.kind == "symbol":
+        return torch.randint(-1, type_.size, shape, generator=generator)
+    values = torch.randn(*shape, type_.size, generator=generator, dtype=torch.float64)
+    return (values > 0).to(dtype) if type_.kind == "binary" else values.to(dtype)
+
+
+def inputs(
+    graph: OperatorGraph, steps: int, rows: int, *, seed: int = 0, dtype: torch.dtype | None = None
+) -> dict[str, Tensor]:
+    """Random inputs by name, (T, B, n) or (T, B) of symbols; float64 unless said otherwise."""
+    return {
+        variable.name: vectors(
+            variable.type, (steps, rows), dtype or torch.float64, 1000 * seed + index
+        )
+        for index, variable in enumerate(graph.inputs)
+    }
+
+
+def lengths(steps: int, rows: int, *, seed: int = 0) -> Tensor:
+    """Ragged lengths: one row is empty and one full, where there are rows enough."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randint(min(1, steps), steps + 1, (rows,), generator=generator)
+    if rows > 1:
+        drawn[0] = steps
+    if rows > 2:
+        drawn[-1] = 0
+    return drawn
+
+
+def resets(steps: int, rows: int, *, seed: int = 0) -> Tensor:
+    """Resets at about a third of the steps, the first one and those past a row's end among them."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(steps, rows, generator=generator) < 0.3
+
+
+def state(model: CompiledRNN, rows: int, *, seed: int = 0) -> Any:
+    """A random state to go on from."""
+    zero = model.initial_state(rows)
+    generator = torch.Generator().manual_seed(seed)
+    parts: list[Tensor] = []
+    sizes = {variable.name: variable.type.size for variable in model.graph.inputs}
+    for item, value in zip(carried(model.graph), zero, strict=True):
+        if value.is_floating_point():
+            drawn = torch.randn(value.shape, generator=generator, dtype=torch.float64)
+            parts.append((0.5 * drawn).to(value.dtype))
+        else:
+            parts.append(torch.randint(-1, sizes[item.name], value.shape, generator=generator))
+    return type(zero)(*parts)
+
+
+def feed(
+    model: CompiledRNN,
+    steps: int,
+    rows: int,
+    *,
+    seed: int = 0,
+    ragged: bool = False,
+    reset: bool = False,
+    carry: bool = False,
+) -> Feed:
+    """A whole call; `carry` is ignored for a model that runs backward and so has no state."""
+    dtype = next((p.dtype for p in model.parameters()), torch.float64)
+    return Feed(
+        inputs(model.graph, steps, rows, seed=seed, dtype=dtype),
+        state(model, rows, seed=seed) if carry and not model.runs_backward else None,
+        lengths(steps, rows, seed=seed) if ragged else None,
+        resets(steps, rows, seed=seed) if reset else None,
+    )
+
+
+def targets(model: CompiledRNN, y: Any, *, seed: int = 0) -> Any:
+    """Random targets of the shape of a call's outputs, as `model.loss` takes them."""
+    outputs = model.graph.outputs
+    ys = y if len(outputs) > 1 else (y,)
+    made: list[Tensor] = []
+    for index, (output, value) in enumerate(zip(outputs, ys, strict=True)):
+        drawn = vectors(
+            output.type, tuple(value.shape[:-1]), value.dtype, 1000 * seed + 500 + index
+        )
+        made.append(drawn.clamp(min=0) if output.type.kind == "symbol" else drawn)
+    return tuple(made) if len(made) > 1 else made[0]
