@@ -13,8 +13,8 @@ from .progress import Progress as TrainingProgress
 class Display:
     """A bar for the batches of the epoch; nothing at all when standard error is no terminal."""
 
-    def __init__(self, epochs: int, metric: str) -> None:
-        console = Console(stderr=True)
+    def __init__(self, epochs: int, metric: str, console: Console | None = None) -> None:
+        console = console or Console(stderr=True)
         self._epochs = epochs
         self._metric = metric
         self._valid = ""

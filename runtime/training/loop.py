@@ -67,24 +67,28 @@ def train(training: Training, display: Display) -> Progress:
     start = time.monotonic() - progress.seconds
     if progress.step == 0:
         save(training, progress)
-    while reason_to_stop(config, progress) is None:
-        batches = similar_lengths(
-            lengths, config.batch_size, seed=config.seed, epoch=progress.epoch
-        )
-        for rows in batches[progress.batch :]:
-            stop_if_asked(training, progress)
-            batch = collate([training.train_split[row] for row in rows], at_end=at_end)
-            loss = update(training, batch, progress)
-            progress = after_batch(progress, loss, scored_steps(training.problem, batch))
-            progress = msgspec.structs.replace(progress, seconds=time.monotonic() - start)
-            display.batch(
-                progress.epoch + 1,
-                progress.batch,
-                len(batches),
-                progress.loss_sum / progress.loss_steps,
+    try:
+        while reason_to_stop(config, progress) is None:
+            batches = similar_lengths(
+                lengths, config.batch_size, seed=config.seed, epoch=progress.epoch
             )
-        progress = validate(training, progress)
-        display.validated(progress)
+            for rows in batches[progress.batch :]:
+                stop_if_asked(training)
+                batch = collate([training.train_split[row] for row in rows], at_end=at_end)
+                loss = update(training, batch, progress)
+                progress = after_batch(progress, loss, scored_steps(training.problem, batch))
+                progress = msgspec.structs.replace(progress, seconds=time.monotonic() - start)
+                display.batch(
+                    progress.epoch + 1,
+                    progress.batch,
+                    len(batches),
+                    progress.loss_sum / progress.loss_steps,
+                )
+            progress = validate(training, progress)
+            display.validated(progress)
+    except InterruptedTrainingError:
+        save(training, progress)
+        raise
     return progress
 
 
@@ -105,11 +109,15 @@ def update(training: Training, batch: Batch, progress: Progress) -> float:
     if not math.isfinite(norm.item()):
         _not_finite(training, progress, "the gradient is not finite")
     for group in training.optimizer.param_groups:
-        group["lr"] = learning_rate(
-            config.learning_rate, config.decay, progress.decaying_since, progress.step
-        )
+        group["lr"] = rate_of(training, progress)
     training.optimizer.step()
     return value
+
+
+def rate_of(training: Training, progress: Progress) -> float:
+    """The learning rate of the next update."""
+    config = training.config
+    return learning_rate(config.learning_rate, config.decay, progress.decaying_since, progress.step)
 
 
 def validate(training: Training, progress: Progress) -> Progress:
@@ -119,12 +127,11 @@ def validate(training: Training, progress: Progress) -> Progress:
         training.problem,
         training.valid_split,
         training.metrics,
-        between_batches=lambda: stop_if_asked(training, progress),
+        between_batches=lambda: stop_if_asked(training),
     )
     valid = values[training.metrics[0]]
     if not math.isfinite(valid):
         _not_finite(training, progress, f"the validation metric became {valid}")
-    rate = training.optimizer.param_groups[0]["lr"]
     loss = progress.loss_sum / progress.loss_steps
     done = after_epoch(progress, valid)
     if done.best_epoch == done.epoch:
@@ -135,7 +142,7 @@ def validate(training: Training, progress: Progress) -> Progress:
             "step": done.step,
             "train": {"loss": loss},
             "valid": values,
-            "learning_rate": rate,
+            "learning_rate": rate_of(training, progress),
             "seconds": round(done.seconds, 3),
         }
     )
@@ -149,10 +156,9 @@ def save(training: Training, progress: Progress) -> None:
     write_checkpoint(training.run.last, _header(training, progress), tensors)
 
 
-def stop_if_asked(training: Training, progress: Progress) -> None:
-    """Save and leave, when there was an interrupt."""
+def stop_if_asked(training: Training) -> None:
+    """Leave, when there was an interrupt."""
     if training.interruption.requested:
-        save(training, progress)
         raise InterruptedTrainingError
 
 

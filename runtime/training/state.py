@@ -70,17 +70,17 @@ def unpack(
     if remembers:
         for name, weight in names.items():
             for key in MEMORIES[kind]:
-                memory = torch.zeros(()) if key == "step" else weight
-                expected[f"optimizer.{name}.{key}"] = memory
+                like = torch.zeros(()) if key == "step" else weight
+                expected[f"optimizer.{name}.{key}"] = like
     check_tensors(path, tensors, expected)
     weights = {name: tensors[f"model.{name}"] for name in model.state_dict()}
     load_weights(model, weights, path)
-    state = {
+    memory = {
         index: {key: tensors[f"optimizer.{name}.{key}"] for key in MEMORIES[kind]}
-        for index, name in enumerate(names)
+        for index, name in enumerate(names if remembers else ())
     }
     groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state if remembers else {}, "param_groups": groups})
+    optimizer.load_state_dict({"state": memory, "param_groups": groups})
     try:
         torch.set_rng_state(tensors[RANDOM])
     except RuntimeError:

@@ -1,0 +1,250 @@
+"""Checkpoints: what goes in comes out, and anything else is one diagnostic."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from support.training import begin, run_through
+
+from rnnc.grammar.diagnostics import RnnError
+from rnnc.runtime.training.checkpoint import KEY, read_checkpoint
+from rnnc.runtime.training.interruption import Interruption
+from rnnc.runtime.training.run import new_run, open_run
+from rnnc.runtime.training.start import resume, trained
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `data` and a finished `run`."""
+    folder = tmp_path_factory.mktemp("finished")
+    run_through(begin(folder, epochs=1))
+    return folder
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    """The checkpoint with the best weights, free to be spoiled."""
+    path = tmp_path / "best.safetensors"
+    path.write_bytes((finished / "run" / "best.safetensors").read_bytes())
+    return path
+
+
+def code(caught: pytest.ExceptionInfo[RnnError]) -> str:
+    (diagnostic,) = caught.value.diagnostics
+    return diagnostic.code
+
+
+def rewritten(path: Path, *, header: object = None, **tensors: torch.Tensor | None) -> None:
+    """Write a checkpoint again with another header or other tensors (None drops one)."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    if header is not None:
+        metadata[KEY] = header if isinstance(header, str) else json.dumps(header)
+    merged = {**load_file(path), **tensors}
+    save_file({k: v for k, v in merged.items() if v is not None}, path, metadata)
+
+
+def header_of(path: Path) -> dict[str, object]:
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        return json.loads(file.metadata()[KEY])
+
+
+def test_a_checkpoint_is_all_that_is_needed(finished, copied):
+    model, task, _problem, header = trained(copied, finished / "data")
+    assert header.program.text == model.program.text
+    assert task.name == "jsb"
+    assert header.config.epochs == 1
+    for name, tensor in load_file(copied).items():
+        assert torch.equal(model.state_dict()[name], tensor)
+
+
+def test_weights_are_named_as_in_the_spec(copied):
+    assert set(load_file(copied)) == {"plus.W", "plus.U", "plus.b", "predict.V", "predict.b"}
+
+
+@given(data=st.data())
+def test_a_file_that_is_cut_or_scratched_gives_one_diagnostic_or_is_read(
+    finished, tmp_path_factory, data
+):
+    content = (finished / "run" / "best.safetensors").read_bytes()
+    size = len(content) - sum(
+        tensor.numel() * 4 for tensor in load_file(finished / "run" / "best.safetensors").values()
+    )
+    broken = bytearray(content)
+    if data.draw(st.booleans(), label="cut"):
+        del broken[data.draw(st.integers(0, len(content) - 1)) :]
+    for _ in range(data.draw(st.integers(0, 4), label="scratches in the header")):
+        if broken:
+            place = data.draw(st.integers(0, min(size, len(broken)) - 1))
+            broken[place] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.getbasetemp() / "scratched.safetensors"
+    path.write_bytes(bytes(broken))
+    try:
+        trained(path, finished / "data")
+    except RnnError as error:
+        assert all(d.code.startswith("RNN") and d.severity == "error" for d in error.diagnostics)
+
+
+FOREIGN = {
+    "empty": b"",
+    "text": b"no checkpoint at all",
+    "pickle": b"cos\nmkdir\n(Vexecuted\ntR.",
+    "huge header": b"\xff" * 64,
+    "zip": b"PK\x03\x04" + bytes(60),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_foreign_files_are_refused_and_nothing_runs(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "best.safetensors"
+    path.write_bytes(FOREIGN[name])
+    with pytest.raises(RnnError, match="not a whole safetensors file") as caught:
+        read_checkpoint(path)
+    assert code(caught) == "RNN631"
+    assert not (tmp_path / "executed").exists()
+
+
+def test_somebody_elses_safetensors_are_refused(tmp_path):
+    path = tmp_path / "theirs.safetensors"
+    save_file({"W": torch.zeros(2)}, path)
+    with pytest.raises(RnnError, match="not written by rnnc") as caught:
+        read_checkpoint(path)
+    assert code(caught) == "RNN631"
+
+
+def test_another_format_version_is_named(copied):
+    rewritten(copied, header={"format": 99, "anything": 1})
+    with pytest.raises(RnnError, match="has format 99, and this rnnc reads 1") as caught:
+        read_checkpoint(copied)
+    assert code(caught) == "RNN632"
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["", "null", "[]", "{", '{"format": "1"}', '{"format": 1}', "[" * 100_000, '{"format": 1.5}'],
+)
+def test_a_header_of_another_form_is_refused(copied, header):
+    rewritten(copied, header=header)
+    with pytest.raises(RnnError, match="its header is wrong") as caught:
+        read_checkpoint(copied)
+    assert code(caught) == "RNN631"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (["config", "epochs"], 0, "RNN631.*header is wrong.*epochs"),
+        (["config", "learning_rate"], "fast", "RNN631.*header is wrong"),
+        (["progress", "epoch"], -1, "RNN631.*header is wrong"),
+        (["surprise"], 1, "RNN631.*header is wrong.*surprise"),
+        (["task", "name"], "chess", "RNN631.*no task `chess`"),
+        (["task", "options"], {"length": 5}, "RNN631.*no option `length`"),
+        (["task", "name"], "adding", "RNN620"),
+        (["program", "text"], "h' = ", "RNN1"),
+        (["program", "text"], "", "RNN114"),
+        (["program", "parameters"], {"hidden": 3}, "RNN216"),
+    ],
+)
+def test_a_tampered_header_is_refused(finished, copied, path, value, words):
+    header = header_of(copied)
+    inner = header
+    for key in path[:-1]:
+        inner = inner[key]  # type: ignore[assignment]
+    inner[path[-1]] = value
+    rewritten(copied, header=header)
+    with pytest.raises(RnnError, match=f"(?s){words}"):
+        trained(copied, finished / "data")
+
+
+@pytest.mark.parametrize(
+    ("tensors", "words"),
+    [
+        (
+            {"plus.W": torch.zeros(6, 7)},
+            r"`plus.W` should have the shape \(6, 6\) and has \(6, 7\)",
+        ),
+        ({"plus.W": None}, "it has no `plus.W`"),
+        ({"plus.X": torch.zeros(1)}, "it has `plus.X`, which the spec does not have"),
+        ({"plus.b": torch.zeros(6).double()}, "`plus.b` should be float32 and is float64"),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(finished, copied, tensors, words):
+    rewritten(copied, **tensors)
+    with pytest.raises(RnnError, match=words) as caught:
+        trained(copied, finished / "data")
+    assert code(caught) == "RNN633"
+
+
+@pytest.mark.parametrize(
+    ("tensors", "words"),
+    [
+        ({"random": None}, "it has no `random`"),
+        ({"random": torch.zeros(3, dtype=torch.uint8)}, "`random` should have the shape"),
+        ({"optimizer.plus.W.exp_avg": None}, "it has no `optimizer.plus.W.exp_avg`"),
+        ({"optimizer.plus.W.step": torch.zeros(2)}, r"should have the shape \(\)"),
+        ({"model.plus.W": torch.zeros(2, 2)}, r"`model.plus.W` should have the shape \(6, 6\)"),
+        ({"surplus": torch.zeros(2)}, "it has `surplus`"),
+    ],
+)
+def test_a_state_that_does_not_fit_is_named(finished, tmp_path, tensors, words):
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("last.safetensors", "best.safetensors", "metrics.jsonl"):
+        (run / name).write_bytes((finished / "run" / name).read_bytes())
+    rewritten(run / "last.safetensors", **tensors)
+    with pytest.raises(RnnError, match=words) as caught:
+        resume(run, {}, data=finished / "data", interruption=Interruption())
+    assert code(caught) == "RNN633"
+
+
+def test_a_folder_that_holds_a_run_is_refused_and_left_as_it_is(finished):
+    run = finished / "run"
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    with pytest.raises(RnnError, match="already holds a run, and nothing is overwritten") as caught:
+        new_run(run, "small", "jsb")
+    assert code(caught) == "RNN634"
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_a_folder_with_other_files_may_take_a_run(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    assert new_run(tmp_path, "small", "jsb").folder == tmp_path
+    with pytest.raises(RnnError, match="already holds a run"):
+        new_run(tmp_path, "small", "jsb")
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RnnError, match="is a file, and a run needs a folder"):
+        new_run(tmp_path / "file", "small", "jsb")
+
+
+def test_runs_are_numbered(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = [new_run(None, "small", "jsb").folder.as_posix() for _ in range(3)]
+    assert names == ["runs/small-jsb-1", "runs/small-jsb-2", "runs/small-jsb-3"]
+    assert new_run(None, "../a b/ⅹ", "jsb").folder.parent.as_posix() == "runs"
+
+
+@pytest.mark.parametrize("kind", ["nothing", "file", "folder"])
+def test_what_is_no_run_is_called_none(tmp_path, kind):
+    path = tmp_path / "run"
+    if kind == "file":
+        path.touch()
+    elif kind == "folder":
+        path.mkdir()
+    with pytest.raises(RnnError, match="is no run") as caught:
+        open_run(path)
+    assert code(caught) == "RNN630"

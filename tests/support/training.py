@@ -1,0 +1,96 @@
+"""Small trainings on made data, begun as the command line begins them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from rnnc.grammar.source import Source
+from rnnc.runtime.tasks import find_task
+from rnnc.runtime.training.config import TrainingConfig
+from rnnc.runtime.training.display import Display
+from rnnc.runtime.training.interruption import Interruption
+from rnnc.runtime.training.loop import Training, train
+from rnnc.runtime.training.progress import Progress
+from rnnc.runtime.training.start import start
+
+from .piano_rolls import small_data
+
+CHORALES = """
+input x: binary[88]
+state h: real[6]
+
+h' = x ⊕ h
+x' = ▷ h'
+"""
+# All that draws random numbers in training, and a state that draws some in evaluation too.
+CHANCY = """
+input x: binary[88]
+state h: real[6] = uniform(0, 0.1)
+
+h' = dropout(0.3, x ⊕ h)
+x' = ▷ h'
+"""
+ADDING = """
+input x: real[2]
+state h: real[6]
+output y: real at end
+
+h' = x ⊕ h
+y = ▷ h'
+"""
+
+
+class After(Interruption):
+    """An interrupt that comes when it has been asked for so many times."""
+
+    def __init__(self, questions: int | None = None) -> None:
+        self.left = questions
+
+    @property
+    def requested(self) -> bool:  # type: ignore[override]
+        if self.left is None:
+            return False
+        self.left -= 1
+        return self.left < 0
+
+
+def begin(
+    folder: Path,
+    spec: str = CHORALES,
+    task: str = "jsb",
+    *,
+    options: Mapping[str, int] | None = None,
+    interruption: Interruption | None = None,
+    **settings: Any,
+) -> Training:
+    """A training in `folder/run`; JSB Chorales are the small ones of `small_data`."""
+    found = find_task(task)
+    return start(
+        Source(spec, "small.rnn"),
+        found,
+        found.choose(options or {}),
+        TrainingConfig(**{"epochs": 3, "batch_size": 5, "learning_rate": 0.01, **settings}),
+        model=None,
+        parameters={},
+        data=small_data(folder / "data"),
+        folder=folder / "run",
+        interruption=interruption or After(),
+    )
+
+
+def run_through(training: Training) -> Progress:
+    """Train to the end, with nothing on the screen."""
+    with Display(training.config.epochs, training.metrics[0], Console(quiet=True)) as display:
+        return train(training, display)
+
+
+def same_tensors(left: Path, right: Path) -> bool:
+    """Whether two checkpoints hold the same tensors, bit for bit."""
+    a, b = load_file(left), load_file(right)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
