@@ -97,6 +97,13 @@ def _started(context: click.Context, given: dict[str, Any], interruption: Interr
     except ValueError as error:
         raise click.UsageError(str(error), context) from None
     config = configured(task.settings, given)
+
+    from ...compiler.backends.registry import BACKENDS
+
+    if config.backend not in ("auto", *BACKENDS):
+        known = ", ".join(("auto", *BACKENDS))
+        message = f"there is no backend `{config.backend}` here; backends: {known}"
+        raise click.UsageError(message, context)
     source = read_spec(given["file"])
 
     from ..training.start import start
@@ -119,11 +126,11 @@ def _resumed(
 ) -> Training:
     """The training of a run, where it was left."""
     said = {name for name, value in given.items() if value not in (None, (), {})}
-    if others := sorted(said - {*RESUMABLE, "data"}):
-        raise click.UsageError(
-            f"--resume goes on with what the run was begun with, so `{others[0]}` cannot be given",
-            context,
-        )
+    for parameter in context.command.params:
+        if parameter.name in said - {*RESUMABLE, "data"}:
+            flag = parameter.opts[0] if isinstance(parameter, click.Option) else "FILE"
+            message = f"--resume goes on with what the run was begun with: `{flag}` cannot be given"
+            raise click.UsageError(message, context)
     changes = {name: None if given[name] == OFF else given[name] for name in said - {"data"}}
 
     from ..training.start import resume

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 OPTIONS: Final = {
     "length": Option(50, 2, "steps of a sequence"),
     "train": Option(5000, 1, "sequences of the train split"),
-    "valid": Option(500, 1, "sequences of the valid split"),
-    "test": Option(1000, 1, "sequences of the test split"),
+    "valid": Option(1000, 1, "sequences of the valid split"),
+    "test": Option(5000, 1, "sequences of the test split"),
     "seed": Option(0, 0, "seed of the data"),
 }
 

@@ -52,7 +52,7 @@ class Scores:
             yield _row(name, self.metrics, name) + f"   {find_metric(name).unit}"
         yield _row("baseline", self.baseline, self.task.metrics[0]) + f"   {self.task.baseline}"
         for figure in self.task.published:
-            yield f"published{figure.value:37.3f}   {figure.model}: {figure.source}"
+            yield f"published{figure.value:37.4g}   {figure.model}: {figure.source}"
 
 
 def score(run: Path, data: Path | None = None) -> Scores:
@@ -75,4 +75,4 @@ def score(run: Path, data: Path | None = None) -> Scores:
 
 
 def _row(title: str, table: Table, name: str) -> str:
-    return f"{title:<16}" + "".join(f"{table[split][name]:10.3f}" for split in SPLITS)
+    return f"{title:<16}" + "".join(f"{table[split][name]:10.4g}" for split in SPLITS)

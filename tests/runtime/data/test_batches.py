@@ -18,7 +18,7 @@ SEEDS = st.integers(0, 2**63 - 1)
 @given(lengths=LENGTHS, size=SIZES, seed=SEEDS, epoch=st.integers(0, 10**6))
 def test_every_sequence_comes_exactly_once_in_full_batches(lengths, size, seed, epoch):
     batches = similar_lengths(lengths, size, seed=seed, epoch=epoch)
-    assert sorted(sum(batches, [])) == list(range(len(lengths)))
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
     assert sorted(map(len, batches))[1:] == [size] * (len(batches) - 1)
     assert batches == similar_lengths(lengths, size, seed=seed, epoch=epoch)
 
@@ -45,7 +45,7 @@ def test_a_batch_pads_little(lengths, size, seed):
 @given(lengths=LENGTHS, size=SIZES)
 def test_evaluation_goes_by_length(lengths, size):
     batches = by_length(lengths, size)
-    assert sorted(sum(batches, [])) == list(range(len(lengths)))
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
     assert [lengths[i] for batch in batches for i in batch] == sorted(lengths)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.training import CHANCY, CHORALES, begin
 
 from rnnc.compiler.losses import step_losses
 from rnnc.runtime.training import evaluation
 from rnnc.runtime.training.evaluation import evaluate
+from support.training import CHANCY, CHORALES, begin
 
 
 @pytest.mark.parametrize("rows", [1, 2, 64])

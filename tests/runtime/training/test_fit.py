@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from support.piano_rolls import small_data
-from support.training import CHORALES, After
 
 from rnnc.compiler.api import compile_program
 from rnnc.grammar.diagnostics import RnnError
@@ -16,6 +14,8 @@ from rnnc.runtime.training.binding import bound_program
 from rnnc.runtime.training.config import TrainingConfig
 from rnnc.runtime.training.fit import check_fit
 from rnnc.runtime.training.start import start
+from support.piano_rolls import small_data
+from support.training import CHORALES, After
 
 END = "output y: real at end\nh' = x ⊕ h\ny = ▷ h'\n"
 

@@ -11,7 +11,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.training import ADDING, CHANCY, CHORALES, After, begin, run_through, same_tensors
 
 from rnnc.grammar.diagnostics import RnnError
 from rnnc.runtime.training.checkpoint import read_checkpoint
@@ -19,6 +18,7 @@ from rnnc.runtime.training.evaluation import evaluate
 from rnnc.runtime.training.interruption import InterruptedTrainingError
 from rnnc.runtime.training.loop import Training
 from rnnc.runtime.training.start import resume, trained
+from support.training import ADDING, CHANCY, CHORALES, After, begin, run_through, same_tensors
 
 NOISY = {"weight_noise": 0.05, "decay": 4.0, "seed": 7}
 
@@ -176,8 +176,8 @@ def test_training_works_where_the_test_split_is_broken(tmp_path, monkeypatch):
     write_rolls(tmp_path / "broken" / "polyphonic" / "jsb_chorales.npz", arrays)
     monkeypatch.setattr(small, "small_data", lambda folder: tmp_path / "broken")
     run_through(begin(tmp_path))
+    problem = trained(tmp_path / "run", tmp_path / "broken")[2]
     with pytest.raises(RnnError, match="`test_lengths` adds up to"):
-        problem = trained(tmp_path / "run", tmp_path / "broken")[2]
         problem.load("test")
 
 
