@@ -9,11 +9,13 @@ import pytest
 
 BESIDE = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
+# Read once: tests point RNNC_DATA at data of their own.
+NAMED = os.environ.get("RNNC_DATA")
+
 
 def real_data(file: str) -> Path:
     """The folder that RNNC_DATA names, or `../shared/data`; skips when `file` is in neither."""
-    named = os.environ.get("RNNC_DATA")
-    for folder in ([Path(named)] if named else []) + [BESIDE]:
+    for folder in ([Path(NAMED)] if NAMED else []) + [BESIDE]:
         if (folder / file).is_file():
             return folder
     pytest.skip(f"`{file}` is neither in $RNNC_DATA nor in `{BESIDE}`")
