@@ -68,7 +68,7 @@ def command(context: click.Context, /, resume: Path | None, **given: Any) -> Non
         metric = training.metrics[0]
         click.echo(f"run {training.run.folder}")
         try:
-            with Display(training.config.epochs, metric) as display:
+            with Display(training.config.epochs) as display:
                 progress = train(training, display)
         except (InterruptedTrainingError, KeyboardInterrupt):
             click.echo(f"interrupted; go on with: rnnc train --resume {run}", err=True)

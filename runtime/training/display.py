@@ -13,14 +13,13 @@ from .progress import Progress as TrainingProgress
 class Display:
     """A bar for the batches of the epoch; nothing at all when standard error is no terminal."""
 
-    def __init__(self, epochs: int, metric: str, console: Console | None = None) -> None:
+    def __init__(self, epochs: int, console: Console | None = None) -> None:
         console = console or Console(stderr=True)
         self._epochs = epochs
-        self._metric = metric
         self._valid = ""
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=12),
             MofNCompleteColumn(),
             TextColumn("loss {task.fields[loss]}"),
             TextColumn("{task.fields[valid]}"),
@@ -50,13 +49,10 @@ class Display:
             completed=done,
             total=total,
             epoch=f"{epoch}/{self._epochs}",
-            loss=f"{loss:.4f}",
+            loss=f"{loss:.4g}",
             valid=self._valid,
         )
 
     def validated(self, stand: TrainingProgress) -> None:
         """Show the validation metric from now on."""
-        self._valid = (
-            f"valid {self._metric} {stand.last:.4f}, best {stand.best:.4f} "
-            f"in epoch {stand.best_epoch}"
-        )
+        self._valid = f"valid {stand.last:.4g}, best {stand.best:.4g} in {stand.best_epoch}"

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from rnnc.grammar.source import Source
 from rnnc.runtime.tasks import find_task
+from rnnc.runtime.tasks.task import Task
 from rnnc.runtime.training.config import TrainingConfig
 from rnnc.runtime.training.display import Display
 from rnnc.runtime.training.interruption import Interruption
@@ -63,14 +64,14 @@ class After(Interruption):
 def begin(
     folder: Path,
     spec: str = CHORALES,
-    task: str = "jsb",
+    task: str | Task = "jsb",
     *,
     options: Mapping[str, int] | None = None,
     interruption: Interruption | None = None,
     **settings: Any,
 ) -> Training:
     """A training in `folder/run`; JSB Chorales are the small ones of `small_data`."""
-    found = find_task(task)
+    found = task if isinstance(task, Task) else find_task(task)
     return start(
         Source(spec, "small.rnn"),
         found,
@@ -86,7 +87,7 @@ def begin(
 
 def run_through(training: Training) -> Progress:
     """Train to the end, with nothing on the screen."""
-    with Display(training.config.epochs, training.metrics[0], Console(quiet=True)) as display:
+    with Display(training.config.epochs, Console(quiet=True)) as display:
         return train(training, display)
 
 

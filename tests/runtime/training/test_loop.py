@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnc.grammar.diagnostics import RnnError
+from rnnc.operators.types import Type
+from rnnc.runtime.data.examples import next_step
+from rnnc.runtime.tasks.task import Problem, Task
 from rnnc.runtime.training.checkpoint import read_checkpoint
 from rnnc.runtime.training.evaluation import evaluate
 from rnnc.runtime.training.interruption import InterruptedTrainingError
@@ -48,6 +52,28 @@ def test_an_answer_at_the_end_is_learned_too(tmp_path):
     run_through(begin(tmp_path, ADDING, "adding", options=few, epochs=8))
     lines = records(tmp_path)
     assert lines[-1]["valid"]["squared_error"] < lines[0]["valid"]["squared_error"]
+
+
+def test_symbols_are_predicted_and_scored_in_nats_or_bits(tmp_path):
+    """A sequence that counts 0, 1, 2, 0, … is learned to the last bit."""
+    letters = Type("symbol", 3)
+    count = [next_step(torch.arange(start, start + 7) % 3) for start in (0, 0, 0)]
+    problem = Problem(letters, letters, "next input", lambda split: count, lambda split: 0.0)
+    found = Task(
+        name="counting",
+        summary="",
+        needs="",
+        metrics=("bits_per_character", "nll", "perplexity"),
+        baseline="",
+        open=lambda options, folder: problem,
+    )
+    spec = CHORALES.replace("binary[88]", "symbol[3]")
+    training = begin(tmp_path, spec, found, epochs=60, learning_rate=0.1)
+    run_through(training)
+    last = records(tmp_path)[-1]["valid"]
+    assert last["bits_per_character"] < 0.1
+    assert last["bits_per_character"] == pytest.approx(last["nll"] / math.log(2))
+    assert last["perplexity"] == pytest.approx(math.exp(last["nll"]))
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
