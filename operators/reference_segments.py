@@ -28,7 +28,8 @@ class Segments:
         self.alive = step < self.lengths
         """(T, B): whether a row still has a step t."""
         far = torch.full((call.steps, call.rows), call.steps, device=device)
-        self.start, self.end = -call.steps - far, far
+        # Further back than any history: a segment that began in an earlier call.
+        self.start, self.end = torch.full_like(far, -(2**62)), far
         if call.resets is not None and call.steps:
             hit = torch.where(call.resets, step.expand_as(far), self.start)
             self.start = hit.cummax(0).values

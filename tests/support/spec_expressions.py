@@ -92,7 +92,8 @@ class Writer:
     def _annotation(self, columns: int, rows: int) -> str:
         choices = [
             "orthogonal", "sparse(1)", "orthogonal, scale(0.9)", "normal(0.3)",
-            "uniform(-0.4, 0.4)", "frozen", "weightdrop(0.4)", f"real[{rows}, {columns}]", "normal(0.2), scale(0.8)",
+            "uniform(-0.4, 0.4)", "frozen", "weightdrop(0.4)", f"real[{rows}, {columns}]",
+            "normal(0.2), scale(0.8)",
         ]  # fmt: skip
         if rows == columns:
             choices += ["radius(0.9)"] * 6
