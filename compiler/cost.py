@@ -1,0 +1,67 @@
+"""What values cost: arithmetic and memory traffic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .flow import Flow, Value
+from .vocabulary import ELEMENTWISE, GROUPS
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """For each step and row (for values of a call: once).
+
+    products: FLOPs in products, two for each multiplication with its addition.
+    entries: elementwise operations, one for each entry, whatever they are.
+    moved: numbers read and written, had every operation its operands from memory; a matrix counts
+        once a step, not once a row, and is counted apart.
+    weights: numbers of the matrices that are read in each step.
+    """
+
+    products: int = 0
+    entries: int = 0
+    moved: int = 0
+    weights: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.products + other.products,
+            self.entries + other.entries,
+            self.moved + other.moved,
+            self.weights + other.weights,
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"{self.products} product FLOPs, {self.entries} elementwise, {4 * self.moved} bytes, "
+            f"{4 * self.weights} bytes of weights"
+        )
+
+
+def cost_of(flow: Flow, value: Value) -> Cost:
+    """What one value costs."""
+    operands = [flow.values[read.value] for read in value.operands]
+    moved = value.size + sum(v.size for v in operands if v.rate != "call")
+    if value.operation == "matmul":
+        weight = operands[0].size
+        return Cost(2 * weight, 0, moved, weight)
+    if value.operation == "outer_sum":
+        return Cost(2 * value.size, 0, moved - value.size, value.size)
+    if value.operation in {"indexed_sum", "total"}:
+        return Cost(0, operands[0].size, operands[0].size)
+    if value.operation in ELEMENTWISE or value.operation in GROUPS:
+        width = max(value.size, *(operand.size for operand in operands))
+        return Cost(0, width * max(1, len(operands) - 1), moved)
+    if value.operation in {"slice", "state"}:
+        return Cost()
+    return Cost(0, 0, moved)
+
+
+def total_cost(flow: Flow, numbers: Iterable[int]) -> Cost:
+    """What some values cost together."""
+    total = Cost()
+    for number in numbers:
+        total = total + cost_of(flow, flow.values[number])
+    return total

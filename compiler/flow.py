@@ -1,0 +1,186 @@
+"""The graph that is scheduled: forward values and their adjoints in one vocabulary.
+
+An operator graph is lowered to it (`lower.py`), differentiated in it (`adjoint.py`), rewritten in
+it (`passes/`) and cut into phases (`schedule.py`). Unlike an operator graph it has matrices as
+values, and sums over time; unlike a plan it has no order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from ..operators.graph import Attribute, OperatorGraph
+
+Rate = Literal["call", "row", "step"]
+"""How often a value is computed: once a call, once a row (B), or at each step (T, B)."""
+
+BOUNDED = frozenset({"state", "input"})
+"""What may be read at another time by forward values: outside its segment it has a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A value `delay` steps ago (negative: steps ahead).
+
+    Outside of the reader's segment a state gives its initial value, an input nothing (zero, −1 for
+    a symbol), and every other value zero. Before the first step states and inputs go on into the
+    history of the call.
+    """
+
+    value: int
+    delay: int = 0
+
+    def __str__(self) -> str:
+        return f"%{self.value}" + (f"[t{-self.delay:+d}]" if self.delay else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One operation and its result: per step and row a vector (n,), or a matrix of parameters.
+
+    `adjoint` tells the backward pass from the forward one; `origin` is the node of the operator
+    graph that it was made for, or −1.
+    """
+
+    number: int
+    operation: str
+    operands: tuple[Read, ...]
+    shape: tuple[int, ...]
+    rate: Rate
+    attributes: tuple[Attribute, ...] = ()
+    adjoint: bool = False
+    origin: int = -1
+
+    @property
+    def size(self) -> int:
+        """The width of a vector; of a matrix, its number of entries."""
+        product = 1
+        for extent in self.shape:
+            product *= extent
+        return product
+
+    def __str__(self) -> str:
+        attributes = "".join(f"[{attribute}]" for attribute in self.attributes)
+        operands = ", ".join(map(str, self.operands))
+        shape = "×".join(map(str, self.shape))
+        rate = {"call": " once", "row": " a row", "step": ""}[self.rate]
+        return f"%{self.number} = {self.operation}{attributes}({operands}): {shape}{rate}"
+
+
+@dataclass(frozen=True, slots=True)
+class Gradient:
+    """A gradient that the backward pass gives.
+
+    kind: `parameter`; `input` (T, B, n); `history` (k, B, n), of what lies before the first step;
+        `initial` (B, n), of a state's value before the segment that the first step belongs to.
+    name: of the parameter or variable.
+    value: the number of its value, or −1 where nothing depends on it (zero).
+    """
+
+    kind: Literal["parameter", "input", "history", "initial"]
+    name: str
+    value: int
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Forward values, then (once differentiated) adjoint ones, each after its operands of a step.
+
+    outputs, laws: as in the operator graph; a law's value is (T, B, 1).
+    gradients: in the order in which they were asked for.
+    """
+
+    graph: OperatorGraph
+    values: tuple[Value, ...]
+    outputs: tuple[Read, ...]
+    laws: tuple[Read, ...]
+    gradients: tuple[Gradient, ...] = ()
+
+    @cached_property
+    def readers(self) -> tuple[tuple[int, ...], ...]:
+        """For each value the values that read it, in order."""
+        found: list[list[int]] = [[] for _ in self.values]
+        for value in self.values:
+            for number in dict.fromkeys(read.value for read in value.operands):
+                found[number].append(value.number)
+        return tuple(map(tuple, found))
+
+    @cached_property
+    def components(self) -> tuple[tuple[int, ...], ...]:
+        """Strongly connected components, each after those that it reads; members in order."""
+        return tuple(_components(self))
+
+    @cached_property
+    def cyclic(self) -> frozenset[int]:
+        """The values that depend on themselves: what cannot leave a loop."""
+        found: set[int] = set()
+        for component in self.components:
+            first = self.values[component[0]]
+            if len(component) > 1 or any(r.value == first.number for r in first.operands):
+                found.update(component)
+        return frozenset(found)
+
+    @cached_property
+    def component_of(self) -> tuple[int, ...]:
+        """For each value the index of its component."""
+        found = [0] * len(self.values)
+        for index, component in enumerate(self.components):
+            for number in component:
+                found[number] = index
+        return tuple(found)
+
+    def to_text(self, *, adjoint: bool | None = None) -> str:
+        """A stable text form: one line a value; forward or adjoint values only, if asked."""
+        lines = [str(v) for v in self.values if adjoint is None or v.adjoint == adjoint]
+        if not adjoint:
+            lines += [
+                f"output {output.name} = {read}"
+                for output, read in zip(self.graph.outputs, self.outputs, strict=True)
+            ]
+            lines += [f"law = {read}" for read in self.laws]
+        if adjoint or adjoint is None:
+            lines += [f"gradient {g.kind} {g.name} = %{g.value}" for g in self.gradients]
+        return "\n".join(lines) + "\n"
+
+
+def _components(flow: Flow) -> Iterator[tuple[int, ...]]:
+    """Tarjan's algorithm (1972) without recursion; it gives operands before readers."""
+    index: dict[int, int] = {}
+    low: dict[int, int] = {}
+    open_: list[int] = []
+    inside: set[int] = set()
+    for root in range(len(flow.values)):
+        if root in index:
+            continue
+        work: list[tuple[int, Iterator[Read]]] = []
+        following: int | None = root
+        while True:
+            if following is not None:
+                index[following] = low[following] = len(index)
+                open_.append(following)
+                inside.add(following)
+                work.append((following, iter(flow.values[following].operands)))
+            number, operands = work[-1]
+            following = None
+            for read in operands:
+                if read.value not in index:
+                    following = read.value
+                    break
+                if read.value in inside:
+                    low[number] = min(low[number], index[read.value])
+            if following is not None:
+                continue
+            work.pop()
+            if work:
+                low[work[-1][0]] = min(low[work[-1][0]], low[number])
+            if low[number] == index[number]:
+                at = open_.index(number)
+                members = open_[at:]
+                del open_[at:]
+                inside.difference_update(members)
+                yield tuple(sorted(members))
+            if not work:
+                break

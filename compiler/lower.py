@@ -1,0 +1,215 @@
+"""Operator graph -> flow: composite operations taken apart into elementary ones.
+
+softmax, the norms, lp, dropout and their kin become sums, quotients and masks, so that neither the
+derivative rules nor the backends know them. Out of training dropout is nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from ..operators.graph import Node, Operand, OperatorGraph
+from .draft import Draft
+from .flow import Flow, Read
+
+EPSILON: Final = 1e-5
+
+_SAME: Final = frozenset(
+    {"tanh", "sigmoid", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "softsign", "exp"}
+    | {"log", "abs", "sqrt", "sin", "cos", "negate", "add", "subtract", "multiply", "divide"}
+    | {"concatenate", "slice", "matmul", "lookup", "stopgrad"}
+)
+
+
+class Unsupported(Exception):
+    """An operation that flows do not have; its text says which."""
+
+
+def lower(graph: OperatorGraph, *, training: bool) -> Flow:
+    """The forward flow of a graph.
+
+    Raises:
+        Unsupported: when the graph holds an operation that only the reference knows.
+    """
+    draft = Draft(graph)
+    known = _sources(draft)
+    states: dict[int, int] = {}
+    # A state may be read before the node that it takes its value from exists.
+    for state in graph.states:
+        known[state.node] = draft.source(
+            "state", (state.name,), (state.type.size,), "step", state.node
+        )
+        states[state.node] = known[state.node].value
+    wanted = _wanted(graph, training=training)
+    for number in _instant_order(graph, wanted):
+        if number not in known:
+            known[number] = _lowered(draft, graph.nodes[number], known, training=training)
+    for node, value in states.items():
+        operand = _read(graph.nodes[node].operands[0], known)
+        draft.values[value].operands = (operand,)
+    draft.outputs = [_read(output.value, known) for output in graph.outputs]
+    if training:
+        for law in graph.laws:
+            difference = draft.add("subtract", _read(law.left, known), _read(law.right, known))
+            draft.laws.append(_mean(draft, draft.add("square", difference)))
+    return draft.finish()
+
+
+def _sources(draft: Draft) -> dict[int, Read]:
+    known: dict[int, Read] = {}
+    for variable in draft.graph.inputs:
+        shape = () if variable.type.kind == "symbol" else (variable.type.size,)
+        known[variable.node] = draft.source("input", (variable.name,), shape, "step", variable.node)
+    return known
+
+
+def _wanted(graph: OperatorGraph, *, training: bool) -> set[int]:
+    roots = [output.value.node for output in graph.outputs]
+    roots += [state.node for state in graph.states]
+    if training:
+        roots += [side.node for law in graph.laws for side in (law.left, law.right)]
+    wanted: set[int] = set()
+    while roots:
+        number = roots.pop()
+        if number not in wanted:
+            wanted.add(number)
+            roots += [operand.node for operand in graph.nodes[number].operands]
+    return wanted
+
+
+def _instant_order(graph: OperatorGraph, wanted: set[int]) -> list[int]:
+    """The nodes that are wanted, each after its operands; states count as known."""
+    order: list[int] = []
+    done: set[int] = set()
+    for root in sorted(wanted):
+        stack = [root]
+        while stack:
+            number = stack[-1]
+            node = graph.nodes[number]
+            needs = [
+                operand.node
+                for operand in (() if node.operation == "state" else node.operands)
+                if operand.node not in done and graph.nodes[operand.node].operation != "state"
+            ]
+            if number not in done and needs:
+                stack += reversed(needs)
+                continue
+            stack.pop()
+            if number not in done:
+                done.add(number)
+                order.append(number)
+    return order
+
+
+def _read(operand: Operand, known: dict[int, Read]) -> Read:
+    found = known[operand.node]
+    return Read(found.value, found.delay + operand.delay)
+
+
+def _lowered(draft: Draft, node: Node, known: dict[int, Read], *, training: bool) -> Read:
+    operands = [_read(operand, known) for operand in node.operands]
+    operation, origin = node.operation, node.number
+    if operation in _SAME:
+        return draft.add(operation, *operands, attributes=node.attributes, origin=origin)
+    if operation == "parameter":
+        parameter = draft.graph.by_parameter[str(node.attributes[0])]
+        return draft.source("parameter", (parameter.name,), parameter.shape, "call", origin)
+    if operation == "constant":
+        number = draft.source("constant", (float(node.attributes[0]),), (1,), "call", origin)
+        return number if node.size == 1 else draft.add("spread", number, attributes=(node.size,))
+    if operation == "onehot":
+        return draft.add("onehot", *operands, attributes=(node.size,), origin=origin)
+    if operation in {"dropout", "variational", "zoneout"}:
+        return _random(draft, node, operands, training=training)
+    if operation not in _COMPOSITE:
+        raise Unsupported(f"`{operation}` runs on the reference backend alone")
+    return _COMPOSITE[operation](draft, node, operands)
+
+
+def _random(draft: Draft, node: Node, operands: list[Read], *, training: bool) -> Read:
+    if not training:
+        if node.operation != "zoneout":
+            return operands[0]
+        p = float(node.attributes[0])
+        new, old = operands
+        kept = draft.add("multiply", draft.constant(p), old, origin=node.number)
+        fresh = draft.add("multiply", draft.constant(1 - p), new, origin=node.number)
+        return draft.add("add", kept, fresh, origin=node.number)
+    rate = "row" if node.operation == "variational" else "step"
+    mask = draft.source("mask", (node.number,), (node.size,), rate, node.number)  # type: ignore[arg-type]
+    if node.operation == "zoneout":
+        new, old = operands
+        return draft.add("select", mask, old, new, origin=node.number)
+    return draft.add("multiply", operands[0], mask, origin=node.number)
+
+
+def _sum(draft: Draft, z: Read) -> Read:
+    n = draft.width(z)
+    return z if n == 1 else draft.add("group_sum", z, attributes=(n,))
+
+
+def _mean(draft: Draft, z: Read) -> Read:
+    n = draft.width(z)
+    return z if n == 1 else draft.add("multiply", _sum(draft, z), draft.constant(1 / n))
+
+
+def _softmax(draft: Draft, node: Node, operands: list[Read]) -> Read:
+    # Taking the largest entry away changes no value and no gradient, so it counts as a constant.
+    z = operands[0]
+    largest = draft.add("group_max", z, attributes=(node.size,))
+    e = draft.add("exp", draft.add("subtract", z, draft.add("stopgrad", largest)))
+    return draft.add("divide", e, _sum(draft, e), origin=node.number)
+
+
+def _dot(draft: Draft, node: Node, operands: list[Read]) -> Read:
+    return _sum(draft, draft.add("multiply", *operands, origin=node.number))
+
+
+def _total(draft: Draft, node: Node, operands: list[Read]) -> Read:
+    return _sum(draft, operands[0])
+
+
+def _maxout(draft: Draft, node: Node, operands: list[Read]) -> Read:
+    return draft.add("group_max", *operands, attributes=(int(node.attributes[0]),))
+
+
+def _lp(draft: Draft, node: Node, operands: list[Read]) -> Read:
+    z, rho = operands
+    k = int(node.attributes[0])
+    p = draft.add("add", draft.constant(1.0), draft.add("softplus", rho))
+    wide = p if draft.width(p) == 1 else draft.add("spread", p, attributes=(k,))
+    powers = draft.add("power", draft.add("abs", z), wide)
+    total = draft.add("group_sum", powers, attributes=(k,))
+    mean = draft.add("multiply", total, draft.constant(1 / k))
+    inverse = draft.add("reciprocal", p)
+    return draft.add("power", draft.add("at_least_tiny", mean), inverse, origin=node.number)
+
+
+def _normalised(draft: Draft, z: Read) -> Read:
+    mean = _mean(draft, draft.add("square", z))
+    root = draft.add("sqrt", draft.add("add", mean, draft.constant(EPSILON)))
+    return draft.add("multiply", z, draft.add("reciprocal", root))
+
+
+def _rmsnorm(draft: Draft, node: Node, operands: list[Read]) -> Read:
+    z, g = operands
+    return draft.add("multiply", g, _normalised(draft, z), origin=node.number)
+
+
+def _layernorm(draft: Draft, node: Node, operands: list[Read]) -> Read:
+    z, g, b = operands
+    centred = draft.add("subtract", z, _mean(draft, z))
+    scaled = draft.add("multiply", g, _normalised(draft, centred))
+    return draft.add("add", scaled, b, origin=node.number)
+
+
+_COMPOSITE: Final[dict[str, Callable[[Draft, Node, list[Read]], Read]]] = {
+    "softmax": _softmax,
+    "dot": _dot,
+    "sum": _total,
+    "maxout": _maxout,
+    "lp": _lp,
+    "rmsnorm": _rmsnorm,
+    "layernorm": _layernorm,
+}

@@ -1,0 +1,64 @@
+"""Products that share their vector become one product of stacked matrices.
+
+    matmul(W1, v), matmul(W2, v)      -> z = matmul(stack(W1, W2), v); slice(z), slice(z)
+
+Side condition: one vector at one delay, matrices of parameters transposed alike, and all of the
+products inside of one cycle or all outside of any (else a loop would hold what it need not).
+Matrices are stacked in the order of what their products go into, so that `pack` finds them side by
+side. Their gradients then are one product, too.
+"""
+
+from __future__ import annotations
+
+from ..draft import Draft
+from ..flow import Flow
+
+
+def stack(flow: Flow) -> Flow:
+    """The flow with one product for each vector."""
+    draft = Draft.of(flow)
+    groups: dict[object, list[int]] = {}
+    for value in flow.values:
+        if value.operation != "matmul" or value.rate != "step" or value.adjoint:
+            continue
+        weight, vector = value.operands
+        matrix = flow.values[weight.value]
+        if len(matrix.shape) != 2 or matrix.rate != "call":
+            continue
+        cycle = flow.component_of[value.number] if value.number in flow.cyclic else -1
+        key = (vector, value.attributes, cycle)
+        groups.setdefault(key, []).append(value.number)
+    for group in groups.values():
+        if len(group) > 1:
+            _merge(draft, flow, sorted(group, key=lambda number: _destination(flow, number)))
+    return draft.finish()
+
+
+def _merge(draft: Draft, flow: Flow, group: list[int]) -> None:
+    first = flow.values[group[0]]
+    transposed = bool(first.attributes[0])
+    weights = [flow.values[number].operands[0] for number in group]
+    stacked = draft.add("stack", *weights, attributes=(1 if transposed else 0,))
+    product = draft.add(
+        "matmul",
+        stacked,
+        first.operands[1],
+        attributes=first.attributes,
+        origin=first.origin,
+    )
+    start = 0
+    for number in group:
+        stop = start + flow.values[number].size
+        draft.redirect(number, draft.add("slice", product, attributes=(start, stop)))
+        start = stop
+
+
+def _destination(flow: Flow, number: int) -> tuple[str, int]:
+    """What a product goes into, past the sums: its operation and number."""
+    while True:
+        readers: tuple[int, ...] = flow.readers[number]
+        if len(readers) != 1:
+            return ("", number)
+        number = readers[0]
+        if flow.values[number].operation != "add":
+            return (flow.values[number].operation, number)

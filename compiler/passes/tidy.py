@@ -1,0 +1,115 @@
+"""What always runs: equal values become one, and what only passes values on goes away.
+
+    add(a)                                   -> a              a read of this step
+    multiply(a)                              -> a
+    slice(concatenate(…, a, …))              -> a              exactly that part
+    slice[0, n](a), n wide                   -> a
+    slice[i, j](slice[k, l](a))              -> slice[k+i, k+j](a)
+    add(pad[0, n](a), pad[len a, n](b), …)   -> concatenate(a, b, …)   parts side by side
+    stopgrad(a)                              -> a              once differentiated
+    two values of one operation and operands -> one
+
+Side condition: none; every rewrite keeps every bit.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from ..draft import Draft, DraftValue
+from ..flow import Flow, Read
+from ..vocabulary import SOURCES
+
+
+def tidy(flow: Flow) -> Flow:
+    """The flow without what only passes values on."""
+    draft = Draft.of(flow)
+    differentiated = bool(flow.gradients)
+    seen: dict[object, int] = {}
+    count = len(draft.values)
+    number = 0
+    while number < count:
+        value = draft.values[number]
+        value.operands = tuple(draft.settled(read) for read in value.operands)
+        instead = _instead(draft, value, differentiated=differentiated)
+        if instead is not None:
+            draft.redirect(number, instead)
+        elif value.operation != "state":
+            key = (value.operation, value.operands, value.attributes, value.shape)
+            first = seen.setdefault(key, number)
+            if first != number:
+                draft.redirect(number, Read(first))
+        number += 1
+    return draft.finish()
+
+
+def tidied(flow: Flow) -> Flow:
+    """The flow tidied until nothing changes."""
+    while True:
+        smaller = tidy(flow)
+        if smaller.values == flow.values:
+            return smaller
+        flow = smaller
+
+
+def _instead(draft: Draft, value: DraftValue, *, differentiated: bool) -> Read | None:
+    operands = value.operands
+    if value.operation in SOURCES or not operands:
+        return None
+    first = operands[0]
+    if len(operands) == 1 and value.operation in {"add", "multiply", "concatenate"}:
+        # A delayed read stays: its reader may not look back, or may count steps (`to_history`).
+        same = draft.values[first.value]
+        if not first.delay and same.shape == value.shape and same.rate == value.rate:
+            return first
+    if value.operation == "stopgrad" and differentiated and not first.delay:
+        return first
+    if value.operation == "add":
+        return _joined(draft, value)
+    if value.operation == "slice":
+        return _sliced(draft, value)
+    return None
+
+
+def _sliced(draft: Draft, value: DraftValue) -> Read | None:
+    start, stop = (int(a) for a in value.attributes)
+    read = value.operands[0]
+    source = draft.values[read.value]
+    if (start, stop) == (0, source.shape[0]) and not read.delay:
+        return read
+    if source.operation == "slice" and not read.delay:
+        inner = int(source.attributes[0])
+        value.operands = source.operands
+        value.attributes = (inner + start, inner + stop)
+        return _sliced(draft, value)
+    if source.operation == "concatenate" and not read.delay:
+        at = 0
+        for part in source.operands:
+            width = draft.width(part)
+            if (at, at + width) == (start, stop) and not part.delay:
+                return part
+            if at <= start and stop <= at + width:
+                value.operands, value.attributes = (part,), (start - at, stop - at)
+                return None
+            at += width
+    return None
+
+
+def _joined(draft: Draft, value: DraftValue) -> Read | None:
+    parts: list[tuple[int, int, Read]] = []
+    for read in value.operands:
+        source = draft.values[read.value]
+        if source.operation != "pad" or read.delay:
+            return None
+        part = source.operands[0]
+        if part.delay:
+            return None
+        start = int(source.attributes[0])
+        parts.append((start, start + draft.width(part), part))
+    parts.sort(key=lambda item: item[0])
+    edges = [(0, 0), *((start, stop) for start, stop, _ in parts), (value.shape[0], 0)]
+    if any(before[1] != after[0] for before, after in pairwise(edges)):
+        return None
+    return draft.add(
+        "concatenate", *(part for _, _, part in parts), adjoint=value.adjoint, origin=value.origin
+    )

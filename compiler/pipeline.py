@@ -1,0 +1,90 @@
+"""From operator graph to plan: the passes, in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from ..operators.graph import OperatorGraph
+from .adjoint import differentiate
+from .buffers import place
+from .flow import Flow
+from .lower import lower
+from .passes.distribute import distribute
+from .passes.flatten import flatten
+from .passes.hoist import hoist
+from .passes.pack import pack
+from .passes.retime import retime
+from .passes.stack import stack
+from .passes.tidy import tidied
+from .plan import Plan
+from .request import Request
+from .schedule import schedule
+from .verify import verify
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One rewrite: its name for `--without`, and why it stands where it stands."""
+
+    name: str
+    rewrite: Callable[[Flow], Flow]
+    reason: str
+
+
+BEFORE: Final = (
+    Pass("flatten", flatten, "first: sums of many terms hide nothing from the passes below"),
+    Pass("stack", stack, "before the adjoint, so that gradients of stacked products are one, too"),
+    Pass("pack", pack, "after stack, which puts gates side by side; before the adjoint likewise"),
+)
+"""Passes over the forward flow."""
+
+AFTER: Final = (
+    Pass("distribute", distribute, "first: it makes chains of factors for flatten"),
+    Pass("flatten", flatten, "before hoist, which splits what is flat"),
+    Pass("hoist", hoist, "takes terms and factors out of cycles, forward and backward alike"),
+    Pass("retime", retime, "last of those that see products by the step that computes them"),
+)
+"""Passes over the differentiated flow."""
+
+NAMES: Final = tuple(dict.fromkeys(p.name for p in (*BEFORE, *AFTER)))
+
+
+def flow_for(graph: OperatorGraph, request: Request) -> Flow:
+    """The flow that a plan is made of: lowered, differentiated, rewritten; checked at each step.
+
+    Raises:
+        Unsupported: when the graph holds an operation that only the reference knows.
+        ValueError: when there is no pass of a name that is to be left out.
+    """
+    unknown = sorted(request.without - set(NAMES))
+    if unknown:
+        raise ValueError(f"expected passes among {', '.join(NAMES)}, got {unknown[0]!r}")
+    flow = _rewritten(lower(graph, training=request.training), BEFORE, request)
+    if request.gradients:
+        flow = differentiate(flow, request)
+    return _rewritten(flow, AFTER, request)
+
+
+def plan_for(graph: OperatorGraph, request: Request) -> Plan:
+    """The plan of a graph.
+
+    Raises:
+        Unsupported: when the graph holds an operation that only the reference knows.
+        ValueError: when there is no pass of a name that is to be left out.
+    """
+    flow = flow_for(graph, request)
+    phases = schedule(flow, sink=request.sink)
+    places, buffers = place(flow, phases)
+    return Plan(flow, replace(request), phases, places, buffers)
+
+
+def _rewritten(flow: Flow, passes: tuple[Pass, ...], request: Request) -> Flow:
+    flow = tidied(flow)
+    verify(flow)
+    for step in passes:
+        if step.name not in request.without:
+            flow = tidied(step.rewrite(flow))
+            verify(flow)
+    return flow

@@ -1,0 +1,201 @@
+"""The plan: what is computed in which order, and where it is kept. Knows nothing of syntax.
+
+A backend takes a plan and a `Call`, and computes the phases of `forward` in order, later those of
+`backward`. T and B are known only then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from .cost import Cost, total_cost
+from .flow import Flow, Value
+from .request import Request
+
+Kind = Literal["once", "batched", "scan", "loop"]
+Extent = Literal["call", "row", "step", "series"]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Work that needs no barrier inside: wide operations first, then what is entrywise on them.
+
+    wide: products, sums and group operations; none of them reads a result of this group. Each
+        needs whole vectors, which earlier groups have finished.
+    fused: elementwise and structural values in an order in which they can be computed; entry j of
+        each needs only entries of the group, or finished ones: the epilogue of the products.
+    """
+
+    wide: tuple[int, ...]
+    fused: tuple[int, ...]
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """All values, in an order in which they can be computed."""
+        return (*self.wide, *self.fused)
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Values that are computed together.
+
+    kind: `once` a call, from parameters alone; `batched` for all steps at once; a `scan`, whose
+        one recurrence is `linear(a, b, v)` with a and b from earlier phases; or a `loop`, one step
+        after the other, in each step one group after the other.
+    direction: 1 from the first step to the last, −1 from the last to the first, 0 for neither.
+    """
+
+    number: int
+    kind: Kind
+    direction: Literal[-1, 0, 1]
+    adjoint: bool
+    groups: tuple[Group, ...]
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """All values, in an order in which they can be computed."""
+        return tuple(number for group in self.groups for number in group.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """Memory for one value, or for several side by side.
+
+    extent: `call` (its shape alone), `row` (B, width), `step` (B, width), overwritten in each step
+        of a loop, or `series` (before + T + after, B, width).
+    before: steps in front, which hold the history of a state or input.
+    after: steps behind, zero, for adjoint values that are read ahead of time.
+    first, last: the phases between which it lives; `last` is −1 for what outlives the plan.
+    saved: whether the forward pass keeps it for the backward pass.
+    """
+
+    number: int
+    width: int
+    extent: Extent
+    before: int
+    after: int
+    first: int
+    last: int
+    saved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value lies: the entries from `start` on of each row of a buffer."""
+
+    buffer: int
+    start: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a backend executes.
+
+    flow: all values; a phase names them by number.
+    phases: forward phases, then backward ones.
+    places: for each value its place, or None for constants, masks, parameters and inputs, which
+        come with the call. Where a `slice`, a `state` or a part of a `concatenate` has the place
+        of its source, nothing is left to be done for it.
+    buffers: all memory that the plan needs.
+    """
+
+    flow: Flow
+    request: Request
+    phases: tuple[Phase, ...]
+    places: tuple[Place | None, ...]
+    buffers: tuple[Buffer, ...]
+
+    @property
+    def forward(self) -> tuple[Phase, ...]:
+        """The phases of the forward pass."""
+        return tuple(phase for phase in self.phases if not phase.adjoint)
+
+    @property
+    def backward(self) -> tuple[Phase, ...]:
+        """The phases of the backward pass."""
+        return tuple(phase for phase in self.phases if phase.adjoint)
+
+    @cached_property
+    def phase_of(self) -> dict[int, int]:
+        """The phase that computes each value; those of the call are in none."""
+        return {number: phase.number for phase in self.phases for number in phase.values}
+
+    @cached_property
+    def saved(self) -> tuple[int, ...]:
+        """The forward values that the backward pass reads, in order."""
+        values = self.flow.values
+        found = {
+            read.value
+            for value in values
+            if value.adjoint
+            for read in value.operands
+            if not values[read.value].adjoint
+        }
+        return tuple(sorted(found))
+
+    def is_free(self, value: Value) -> bool:
+        """Whether a value is nothing but another name for the place of its operands."""
+        place = self.places[value.number]
+        if place is None or value.operation not in {"slice", "state", "concatenate"}:
+            return False
+        return self.in_place(value) == len(value.operands)
+
+    def in_place(self, value: Value) -> int:
+        """How many leading operands of a slice, state or concatenation lie where they belong."""
+        place = self.places[value.number]
+        start = 0
+        for index, read in enumerate(value.operands):
+            other = self.places[read.value]
+            if place is None or other is None or read.delay or other.buffer != place.buffer:
+                return index
+            offset = int(value.attributes[0]) if value.operation == "slice" else -start
+            if other.start + offset != place.start:
+                return index
+            start += self.flow.values[read.value].size
+        return len(value.operands)
+
+    def cost(self, phase: Phase) -> Cost:
+        """FLOPs and bytes of a phase, for each step and row (`once`: for a call)."""
+        return total_cost(self.flow, phase.values)
+
+    def to_text(self) -> str:
+        """A stable text form: phases, their groups and values, where each is kept."""
+        return "\n".join(self._lines()) + "\n"
+
+    def _lines(self) -> Iterator[str]:
+        values = self.flow.values
+        saved = set(self.saved)
+        for phase in self.phases:
+            side = "backward" if phase.adjoint else "forward"
+            steps = {1: ", first step to last", -1: ", last step to first", 0: ""}[phase.direction]
+            yield f"phase {phase.number}: {phase.kind}{steps} ({side}), {self.cost(phase)}"
+            for index, group in enumerate(phase.groups):
+                yield f"  group {index}"
+                for number in group.values:
+                    mark = " *" if number in group.wide else ""
+                    kept = ", saved" if number in saved else ""
+                    yield f"    {values[number]}  {self._where(number)}{kept}{mark}"
+        for output, read in zip(self.flow.graph.outputs, self.flow.outputs, strict=True):
+            yield f"output {output.name} = {read}"
+        for law in self.flow.laws:
+            yield f"law = {law}"
+        for gradient in self.flow.gradients:
+            yield f"gradient {gradient.kind} {gradient.name} = %{gradient.value}"
+        for buffer in self.buffers:
+            margin = f" +{buffer.before}" if buffer.before else ""
+            margin += f" {buffer.after}+" if buffer.after else ""
+            kept = " saved" if buffer.saved else ""
+            until = "the end" if buffer.last < 0 else f"{buffer.last}"
+            yield (
+                f"buffer {buffer.number}: {buffer.extent} {buffer.width}{margin}{kept}, "
+                f"phases {buffer.first} to {until}"
+            )
+
+    def _where(self, number: int) -> str:
+        place = self.places[number]
+        if place is None:
+            return "of the call"
+        return f"in {place.buffer}" + (f" at {place.start}" if place.start else "")

@@ -1,0 +1,48 @@
+"""What must hold of every flow, checked after every pass."""
+
+from __future__ import annotations
+
+from .flow import BOUNDED, Flow, Value
+from .vocabulary import OPERATIONS, SOURCES, result
+
+
+def verify(flow: Flow) -> None:
+    """Check a flow: shapes, order, who may read what, and when.
+
+    Raises:
+        AssertionError: when it is broken, which is a bug of the pass that made it.
+    """
+    for number, value in enumerate(flow.values):
+        assert value.number == number, f"{value} is not number {number}"
+        assert value.operation in OPERATIONS, f"unknown operation: {value}"
+        _check_operands(flow, value)
+        if value.operation in SOURCES:
+            continue
+        assert value.operands, f"no operands: {value}"
+        kinds = [(flow.values[r.value].shape, flow.values[r.value].rate) for r in value.operands]
+        found = result(value.operation, value.attributes, kinds)
+        assert found == (value.shape, value.rate), f"{value} is {found}"
+    for component in flow.components:
+        _check_cycle(flow, component)
+
+
+def _check_operands(flow: Flow, value: Value) -> None:
+    for read in value.operands:
+        source = flow.values[read.value]
+        assert value.adjoint or not source.adjoint, f"forward reads adjoint: {value}"
+        assert read.delay or source.number < value.number, f"not yet computed: {value}"
+        if read.delay:
+            assert source.rate == "step", f"a value of the call has no other time: {value}"
+            allowed = value.adjoint or source.operation in BOUNDED
+            assert allowed, f"only states and inputs are read at other times: {value}"
+
+
+def _check_cycle(flow: Flow, component: tuple[int, ...]) -> None:
+    inside = set(component)
+    signs = {
+        read.delay > 0
+        for number in component
+        for read in flow.values[number].operands
+        if read.value in inside and read.delay
+    }
+    assert len(signs) < 2, f"past and future mixed in {component}"

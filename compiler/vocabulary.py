@@ -1,0 +1,166 @@
+"""The operations of a flow: what each one means, its shape, and how often it is computed.
+
+Every backend computes exactly these. Widths of one broadcast; n, m are widths, k the size of a
+group of neighbouring entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from ..operators.graph import Attribute
+from .flow import Rate
+
+UNARY: Final = {
+    "tanh": "tanh z",
+    "sigmoid": "1 / (1 + e⁻ᶻ)",
+    "relu": "max(z, 0)",
+    "leaky_relu": "z where z > 0, else 0.01 z",
+    "elu": "z where z > 0, else eᶻ − 1",
+    "gelu": "z Φ(z)",
+    "silu": "z σ(z)",
+    "softplus": "log(1 + eᶻ); z itself where z > 20",
+    "softsign": "z / (1 + |z|)",
+    "exp": "eᶻ",
+    "log": "log z",
+    "abs": "|z|",
+    "sqrt": "√z",
+    "sin": "sin z",
+    "cos": "cos z",
+    "negate": "−z",
+    "positive": "1 where z > 0, else 0",
+    "sign": "−1, 0 or 1",
+    "square": "z z",
+    "reciprocal": "1 / z",
+    "at_least_tiny": "max(z, the smallest normal number of the type)",
+    "gelu_slope": "Φ(z) + z φ(z)",
+    "softplus_slope": "σ(z); 1 where z > 20",
+    "one_minus": "1 − z",
+}
+ELEMENTWISE: Final = UNARY | {
+    "add": "the sum of all operands (one or more)",
+    "multiply": "the product of all operands (one or more)",
+    "subtract": "a − b",
+    "divide": "a / b",
+    "power": "aᵇ, for a ≥ 0",
+    "x_log_y": "a log b; 0 where a = 0",
+    "equal": "1 where a = b, else 0",
+    "select": "(c, a, b): a where c is not 0, else b",
+    "linear": "(a, b, v): a v + b; v is this value (or its state) one step away: a scan",
+}
+STRUCTURAL: Final = {
+    "input": "[name] an input; integers for symbols, −1 for none",
+    "parameter": "[name] a parameter of the model, weight-drop applied",
+    "constant": "[number] one number",
+    "mask": "[node] a mask of the call: factors, or booleans (zoneout)",
+    "seed": "[kind, name] the gradient that comes in: of an `output`, of a `law` (by its index), "
+    "or of what is carried on (`history`): (T, B, n), zero but for the last steps of each row",
+    "state": "[name] the value coming out of a step; held where a row has ended",
+    "concatenate": "the entries of all operands, one after the other",
+    "stopgrad": "z, a constant for gradients; gone once a flow is differentiated",
+    "slice": "[start, stop] some of the entries",
+    "pad": "[start, n] the operand at `start` in n entries, zero elsewhere",
+    "onehot": "[n] the one-hot vector of a symbol; zero for none",
+    "stack": "[axis] matrices one after the other: rows (0) or columns (1)",
+    "cut": "[axis, start, stop] some rows (0) or columns (1) of a matrix",
+}
+GROUPS: Final = {
+    "group_sum": "[k] the sum of each group: (n) to (n / k)",
+    "group_max": "[k] the largest of each group",
+    "spread": "[k] every entry k times: (n) to (n k)",
+}
+PRODUCTS: Final = {
+    "matmul": "[transposed] matrix times vector; a matrix (k, r, c) is block-diagonal",
+    "lookup": "[transposed] matrix times the one-hot vector of a symbol: a column (a row)",
+}
+SUMS: Final = {
+    "outer_sum": "[blocks] Σ a bᵀ over steps and rows; the diagonal blocks alone, if there are any",
+    "indexed_sum": "[transposed, shape…] Σ over steps and rows of a, at the column (row) of a "
+    "symbol",
+    "total": "Σ over steps and rows",
+    "to_history": "[name] for each step before the first: the sum of what reads it",
+    "to_initial": "[name] over all steps: the sum of what reads outside of its segment",
+}
+OPERATIONS: Final = ELEMENTWISE | STRUCTURAL | GROUPS | PRODUCTS | SUMS
+SOURCES: Final = frozenset({"input", "parameter", "constant", "mask", "seed"})
+WIDE: Final = frozenset(GROUPS) | frozenset(PRODUCTS)
+"""What needs whole vectors, so that what computes them must be finished before."""
+
+Shape = tuple[int, ...]
+_ORDER: Final[tuple[Rate, ...]] = ("call", "row", "step")
+
+
+def result(
+    operation: str, attributes: Sequence[Attribute], operands: Sequence[tuple[Shape, Rate]]
+) -> tuple[Shape, Rate]:
+    """The shape and rate of an operation's result.
+
+    Raises:
+        ValueError: when the operands do not belong to it. Sources have no rule here.
+    """
+    shapes = [shape for shape, _ in operands]
+    rate = max((rate for _, rate in operands), key=_ORDER.index)
+    numbers = [int(a) for a in attributes if not isinstance(a, str)]
+    match operation:
+        case "state" | "stopgrad":
+            return shapes[0], "step" if operation == "state" else rate
+        case "concatenate":
+            return (sum(shape[0] for shape in shapes),), rate
+        case "slice":
+            _demand(0 <= numbers[0] < numbers[1] <= shapes[0][0], operation, shapes)
+            return (numbers[1] - numbers[0],), rate
+        case "pad" | "onehot":
+            return (numbers[-1],), rate
+        case "stack" | "cut":
+            return _matrix(operation, numbers, shapes), rate
+        case "spread":
+            return (shapes[0][0] * numbers[0],), rate
+        case "group_sum" | "group_max":
+            _demand(shapes[0][0] % numbers[0] == 0, operation, shapes)
+            return (shapes[0][0] // numbers[0],), rate
+        case "matmul" | "lookup":
+            return _product(operation, bool(attributes[0]), shapes), rate
+        case "outer_sum" | "indexed_sum" | "total":
+            return _sum(operation, numbers, shapes), "call"
+        case "to_history" | "to_initial":
+            return shapes[0], "row"
+    _demand(operation in ELEMENTWISE, operation, shapes)
+    width = max(shape[0] for shape in shapes)
+    _demand(all(shape in {(1,), (width,)} for shape in shapes), operation, shapes)
+    return (width,), rate
+
+
+def _demand(fits: bool, operation: str, shapes: Sequence[Shape]) -> None:
+    if not fits:
+        raise ValueError(f"{operation} of {', '.join(map(str, shapes))}")
+
+
+def _matrix(operation: str, numbers: list[int], shapes: list[Shape]) -> Shape:
+    axis = numbers[0]
+    extent = sum(s[axis] for s in shapes) if operation == "stack" else numbers[2] - numbers[1]
+    _demand(len({s[1 - axis] for s in shapes}) == 1, operation, shapes)
+    other = shapes[0][1 - axis]
+    return (extent, other) if axis == 0 else (other, extent)
+
+
+def _product(operation: str, transposed: bool, shapes: list[Shape]) -> Shape:
+    weight = shapes[0]
+    blocks = weight[0] if len(weight) == 3 else 1
+    rows, columns = blocks * weight[-2], blocks * weight[-1]
+    if transposed:
+        rows, columns = columns, rows
+    _demand(operation == "lookup" or shapes[1] == (columns,), operation, shapes)
+    return (rows,)
+
+
+def _sum(operation: str, numbers: list[int], shapes: list[Shape]) -> Shape:
+    if operation == "total":
+        return shapes[0]
+    if operation == "indexed_sum":
+        return tuple(numbers[1:])
+    rows, columns = shapes[0][0], shapes[1][0]
+    if not numbers:
+        return rows, columns
+    k = numbers[0]
+    return k, rows // k, columns // k
