@@ -126,6 +126,9 @@ def result(
         case "to_history" | "to_initial":
             return shapes[0], "row"
     _demand(operation in ELEMENTWISE, operation, shapes)
+    if len(shapes[0]) > 1:
+        _demand(len(set(shapes)) == 1, operation, shapes)
+        return shapes[0], rate
     width = max(shape[0] for shape in shapes)
     _demand(all(shape in {(1,), (width,)} for shape in shapes), operation, shapes)
     return (width,), rate
