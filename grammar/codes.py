@@ -41,6 +41,7 @@ CODES: Final[dict[str, str]] = {
     "RNN217": "an unused state",
     "RNN218": "a name that captures an operator's parameter",
     "RNN219": "a subscripted operator that does not follow its plain namesake",
+    "RNN220": "a `param` line that annotates nothing",
     # 3xx: shapes and types
     "RNN301": "two sizes that do not agree",
     "RNN302": "one operator at two shapes",

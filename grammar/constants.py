@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 from typing import Final
 
 from . import syntax
@@ -13,6 +14,8 @@ Lookup = Callable[[syntax.Name], "Constant | None"]
 
 LARGEST: Final = 10**12
 """No constant integer may be larger; sizes have a smaller limit of their own."""
+
+TOO_LARGE: Final = f"an integer constant is larger than {LARGEST:,}"
 
 
 class NotConstant(Exception):
@@ -67,8 +70,10 @@ def evaluate(expression: syntax.Expression, lookup: Lookup = unbound) -> Constan
             )
         case _:
             raise NotConstant(expression.span, f"`{expression.span.text}` is not a constant")
+    if isinstance(result, float) and not isfinite(result):
+        raise NotConstant(expression.span, "a constant is not a finite number")
     if abs(result) > LARGEST and isinstance(result, int):
-        raise NotConstant(expression.span, f"a constant is larger than {LARGEST}")
+        raise NotConstant(expression.span, TOO_LARGE)
     return result
 
 
@@ -95,11 +100,11 @@ def _power(base: Constant, exponent: Constant, span: Span) -> Constant:
     if abs(exponent) > 64 or (base == 0 and exponent < 0) or (base < 0 and exponent % 1):
         raise NotConstant(span, "this power has no sensible value")
     if abs(base) > LARGEST:
-        raise NotConstant(span, f"a constant is larger than {LARGEST}")
+        raise NotConstant(span, TOO_LARGE)
     try:
         result: Constant = base**exponent
     except OverflowError:
-        raise NotConstant(span, f"a constant is larger than {LARGEST}") from None
+        raise NotConstant(span, TOO_LARGE) from None
     return result
 
 

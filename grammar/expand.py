@@ -12,6 +12,7 @@ from typing import Final, TypeVar, cast
 from . import syntax
 from .constants import Constant, NotConstant, evaluate
 from .diagnostics import Report
+from .source import Span
 
 EXPANSION_LIMIT: Final = 100_000
 """Statements that one block may expand to, and steps that its loops may take."""
@@ -23,7 +24,9 @@ T = TypeVar("T")
 
 
 class _TooLarge(Exception):
-    pass
+    def __init__(self, span: Span) -> None:
+        super().__init__(span)
+        self.span = span
 
 
 @dataclass(slots=True)
@@ -42,13 +45,15 @@ class _Expander:
                 yield from self._for(statement, names, loops)
             elif isinstance(statement, syntax.If):
                 chosen = self._constant(statement.condition, names, loops)
-                if chosen is not None:
-                    body = statement.body if chosen else statement.orelse
-                    yield from self.block(body, names, loops)
+                if chosen is None:
+                    yield _silenced(statement)
+                    continue
+                body = statement.body if chosen else statement.orelse
+                yield from self.block(body, names, loops)
             else:
                 self.budget -= 1
                 if self.budget < 0:
-                    raise _TooLarge
+                    raise _TooLarge(statement.span)
                 yield self._statement(statement, names, loops)
 
     def _for(
@@ -62,15 +67,17 @@ class _Expander:
                 loop.variable.span,
                 hint="choose another name for the loop's variable",
             )
+            yield _silenced(loop)
             return
         first = self._constant(loop.first, names, loops, whole=True)
         last = self._constant(loop.last, names, loops, whole=True)
         if first is None or last is None:
+            yield _silenced(loop)
             return
         for value in range(int(first), int(last) + 1):
             self.budget -= 1
             if self.budget < 0:
-                raise _TooLarge
+                raise _TooLarge(loop.span)
             yield from self.block(loop.body, {**names, variable: value}, loops | {variable})
 
     def _constant(
@@ -88,11 +95,16 @@ class _Expander:
                 "RNN213",
                 error.reason,
                 error.span,
-                hint="ranges and conditions are made of numbers and parameters",
+                hint=_parameters_hint(names),
             )
             return None
         if whole and value != int(value):
-            self.report.error("RNN213", f"{value} is not an integer", expression.span)
+            self.report.error(
+                "RNN213",
+                f"{value} is not an integer",
+                expression.span,
+                hint="a range goes from one integer to another: `1..layers`",
+            )
             return None
         return value
 
@@ -145,6 +157,29 @@ def _bound_in(operator: syntax.Operator) -> set[str]:
         if operand.name:
             bound.add(operand.name.name)
     return bound
+
+
+def _silenced(statement: syntax.Statement) -> syntax.Broken:
+    """Stands for a block that is not known to be there: none of its names is reported."""
+    names: set[str] = set()
+    waiting: list[object] = [statement]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, syntax.Name):
+            names |= {item.name, item.name.split("_")[0]}
+        elif isinstance(item, tuple):
+            waiting += item
+        elif hasattr(item, "__dataclass_fields__") and not isinstance(item, Span):
+            waiting += [
+                getattr(item, field) for field in item.__dataclass_fields__ if field != "span"
+            ]
+    return syntax.Broken(frozenset(names), statement.span)
+
+
+def _parameters_hint(names: Mapping[str, Bound]) -> str:
+    known = ", ".join(f"`{name}`" for name in sorted(names))
+    here = f", here {known}" if known else "; there are none here: `model name(layers = 2):`"
+    return f"ranges and conditions are made of numbers and parameters{here}"
 
 
 @dataclass(slots=True)
@@ -230,7 +265,12 @@ class Substitution:
             )
             return 0
         if value != int(value) or value < 0:
-            self.report.error("RNN213", f"{value} cannot be a subscript", index.span)
+            self.report.error(
+                "RNN213",
+                f"{value} cannot be a subscript",
+                index.span,
+                hint="subscripts count from 0",
+            )
             return 0
         return int(value)
 
@@ -261,11 +301,15 @@ def expand(
     try:
         for statement in expander.block(statements, names, frozenset()):
             done.append(statement)
-    except _TooLarge:
+    except _TooLarge as limit:
         report.error(
             "RNN214",
-            f"this block expands to more than {EXPANSION_LIMIT} statements",
-            statements[0].span.to(statements[-1].span),
+            f"this block expands to more than {EXPANSION_LIMIT:,} statements",
+            limit.span,
+            "here the limit is reached",
             hint="the limit guards against a mistyped range",
         )
+        kept = (syntax.Operator, syntax.Instance, syntax.Declaration, syntax.Parameter)
+        definitions = tuple(s for s in statements if isinstance(s, kept))
+        return (*definitions, syntax.Broken(frozenset(), limit.span))
     return tuple(done)

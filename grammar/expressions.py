@@ -8,6 +8,7 @@ from lark import Token, Transformer
 
 from . import syntax
 from .diagnostics import Report
+from .mistakes import Mistakes
 from .source import Source, Span
 from .symbols import canonical_name, canonical_symbol
 
@@ -21,10 +22,12 @@ class Expressions(Transformer[Token, Any]):
 
     source: Source
     report: Report
+    mistakes: Mistakes
 
     def begin(self, source: Source, report: Report) -> None:
         """Say which text the next events are about."""
         self.source, self.report = source, report
+        self.mistakes = Mistakes(report)
 
     def _span(self, item: Any) -> Span:
         if isinstance(item, Token):
@@ -60,11 +63,21 @@ class Expressions(Transformer[Token, Any]):
         """`3`, `0.5`, `1e-3`."""
         text, span = str(items[0]), self._whole(items)
         if len(text) > NUMBER_LIMIT:
-            self.report.error("RNN107", f"a number has more than {NUMBER_LIMIT} characters", span)
+            self.report.error(
+                "RNN107",
+                f"a number has more than {NUMBER_LIMIT} characters",
+                span,
+                hint="write it as `1e-30`",
+            )
             return syntax.Number(1, span)
         value = int(text) if text.isdecimal() else float(text)
         if value == float("inf"):
-            self.report.error("RNN106", f"`{text}` is too large for a number", span)
+            self.report.error(
+                "RNN106",
+                f"`{text}` is too large for a number",
+                span,
+                hint="numbers go up to about 1e308",
+            )
             value = 1
         return syntax.Number(value, span)
 
@@ -89,7 +102,10 @@ class Expressions(Transformer[Token, Any]):
         span = self._whole(items)
         if not isinstance(items[0], syntax.Name) or items[0].indices:
             self.report.error(
-                "RNN102", "only a name can stand left of this `=`", self._span(items[0])
+                "RNN102",
+                "only a name can stand left of this `=`",
+                self._span(items[0]),
+                hint="an argument by name is `layers = 2`",
             )
             return syntax.Argument(items[2], span)
         return syntax.Argument(items[2], span, keyword=items[0])
@@ -143,7 +159,7 @@ class Expressions(Transformer[Token, Any]):
             item.span,
             hint="write `h[t-99..t]`",
         )
-        return item.first
+        return syntax.Number(0, item.span)
 
     def power(self, items: Items) -> syntax.Power:
         """`2**l`."""

@@ -137,18 +137,27 @@ def _nest(lines: list[Line], report: Report) -> list[Line]:
         if len(line.indent) > len(indent) and block:
             if len(stack) > NESTING_LIMIT:
                 report.error(
-                    "RNN107", f"blocks are nested more than {NESTING_LIMIT} deep", line.span
+                    "RNN107",
+                    f"blocks are nested more than {NESTING_LIMIT} deep",
+                    line.span,
+                    hint="move inner blocks into operators",
                 )
                 line.broken = True
             block = block[-1].block
-            stack.append((line.indent, block))
+            if block:
+                _misfit(line, block[0].indent, report)
+            stack.append((block[0].indent if block else line.indent, block))
         elif line.indent != indent:
-            report.error(
-                "RNN104",
-                "this line fits no indentation above it",
-                line.span,
-                f"indented by {len(line.indent)}, the block by {len(indent)}",
-                hint="align it with the other lines of its block",
-            )
+            _misfit(line, indent, report)
         block.append(line)
     return top
+
+
+def _misfit(line: Line, indent: str, report: Report) -> None:
+    report.error(
+        "RNN104",
+        "this line fits no indentation above it",
+        line.span,
+        f"indented by {len(line.indent)}, the block by {len(indent)}",
+        hint="align it with the other lines of its block",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Any, cast
 
 from lark import Token
@@ -49,11 +50,16 @@ class Statements(Expressions):
         for name in names:
             self._check_reserved(name)
         if "AT" in kinds and role != "output":
-            self.report.error("RNN109", f"only an output can be `at end`, not an {role}", self.line)
+            self.report.error(
+                "RNN109",
+                f"only an output can be `at end`, not {_article(role)}",
+                self.line,
+                hint="`at end` asks for one output a sequence: `output y: real at end`",
+            )
         if initial is not None and role != "state":
             self.report.error(
                 "RNN109",
-                f"only a state has an initial value, not an {role}",
+                f"only a state has an initial value, not {_article(role)}",
                 self._span(initial),
                 hint=f"declare `{role} {names[0].span.text}: {type_.span.text}` and write "
                 "equations on lines of their own",
@@ -88,14 +94,30 @@ class Statements(Expressions):
             return syntax.Result(items[0], self.line)
         type_ = items[2] if isinstance(items[1], Token) and items[1].type == "COLON" else None
         if not (isinstance(items[-2], Token) and items[-2].type == "EQUAL"):
+            self._untold(items[0])
+            return syntax.Broken(_all_names(items[0]), self.line)
+        return syntax.Equation(items[0], type_, items[-1], self.line)
+
+    def _untold(self, target: Any) -> None:
+        """Report `name: type` without a value, which may be a declaration's misspelt keyword."""
+        words = self.line.text.split(None, 1)
+        if isinstance(target, syntax.Run) and isinstance(target.items[0], syntax.Name):
+            near = get_close_matches(words[0].lower(), ("input", "state", "output", "param"), n=1)
             self.report.error(
                 "RNN109",
-                "a name with a type but without a value",
-                self.line,
-                hint=f"declare it as `state {self.line.text}`, or add `= …`",
+                f"`{words[0]}` does not begin a declaration",
+                target.items[0].span,
+                hint=f"did you mean `{near[0]} {words[1]}`?"
+                if near
+                else "a declaration begins with `input`, `state` or `output`",
             )
-            return syntax.Broken(_names(items[0]), self.line)
-        return syntax.Equation(items[0], type_, items[-1], self.line)
+            return
+        self.report.error(
+            "RNN109",
+            f"`{target.span.text}` has a type but no value",
+            self.line,
+            hint=f"declare it as `state {self.line.text}`, or add `= …`",
+        )
 
     def signature(self, items: Items) -> object:
         """What stands between `operator` and `=` or `:`."""
@@ -183,7 +205,14 @@ class Statements(Expressions):
             known = before[-1]
             before[-1] = syntax.If(known.condition, known.body, body, known.span)
             return None
-        self.report.error("RNN113", "this `else` has no `if` right above it", header.span)
+        if before and isinstance(before[-1], syntax.Broken):
+            return syntax.Broken(frozenset(), header.span)  # its `if` could not be read
+        self.report.error(
+            "RNN113",
+            "this `else` has no `if` right above it",
+            header.span,
+            hint="`if` and its `else` are indented alike, with nothing between their blocks",
+        )
         return syntax.Broken(frozenset(), header.span)
 
     def _model(self, header: Header, body: tuple[syntax.Statement, ...]) -> syntax.Statement:
@@ -288,13 +317,7 @@ class Statements(Expressions):
 
     def _check_reserved(self, name: syntax.Name | syntax.Symbol) -> None:
         if name.name in RESERVED:
-            self.report.error(
-                "RNN108",
-                f"`{name.name}` is a reserved word",
-                name.span,
-                "cannot be a name",
-                hint="`t` is the current time" if name.name == "t" else "",
-            )
+            self.mistakes.reserved(name.span, name.name)
 
 
 class _Annotation:
@@ -315,6 +338,16 @@ def _call(value: Any) -> tuple[syntax.Name | None, tuple[syntax.Argument, ...] |
     ):
         return value.items[0], value.items[1].arguments
     return None, None
+
+
+def _article(role: str) -> str:
+    return "a state" if role == "state" else f"an {role}"
+
+
+def _all_names(value: Any) -> frozenset[str]:
+    if isinstance(value, syntax.Run):
+        return frozenset().union(*map(_names, value.items))
+    return _names(value)
 
 
 def _names(value: Any) -> frozenset[str]:

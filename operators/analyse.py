@@ -21,6 +21,7 @@ from .graph import OperatorGraph
 from .modules import Modules
 from .naming import did_you_mean
 from .program import Program
+from .unused import check_unused
 
 _NOTHING: Final[Mapping[str, Bound]] = MappingProxyType({})
 
@@ -127,18 +128,22 @@ def _build(
     *,
     assume: bool,
 ) -> OperatorGraph | None:
+    unread = report.failed
     own = Report()
     around = file_environment(file, modules, own)
     values = bind_parameters(model, parameters, own, assume=assume)
     graph = build(model, around, values, own)
     for diagnostic in own:
-        report.add(diagnostic)
+        # What a broken line would have said is unknown, so nothing looks suspicious without it.
+        if not (unread and diagnostic.severity == "warning"):
+            report.add(diagnostic)
     return None if report.failed else graph
 
 
 def _check_definitions(file: syntax.File, modules: Modules, report: Report) -> None:
     """A file without a model: a library is fine to check, an empty file is not."""
-    file_environment(file, modules, report)
+    environment = file_environment(file, modules, report)
+    check_unused(environment, {}, set(), report)
     if not file.operators and not report.failed:
         _nothing(file, report)
 

@@ -41,6 +41,7 @@ def apply(evaluator: Evaluator, name: str, values: Sequence[Value], span: Span) 
     """The result of an operator for some operands, its body inlined."""
     definition = _definition(evaluator, name, span)
     scope = evaluator.scope
+    evaluator.assembly.used.add(definition.operator.span)
     if definition.operator in scope.stack:
         evaluator.fail(
             "RNN209",
@@ -50,7 +51,12 @@ def apply(evaluator: Evaluator, name: str, values: Sequence[Value], span: Span) 
             hint="an operator is made of others; what repeats is written with `for`",
         )
     if len(scope.stack) >= DEPTH_LIMIT:
-        evaluator.fail("RNN214", f"operators are nested more than {DEPTH_LIMIT} deep", span)
+        evaluator.fail(
+            "RNN214",
+            f"operators are nested more than {DEPTH_LIMIT} deep",
+            span,
+            hint="an operator inside an operator is inlined; repeat with `for` instead",
+        )
     word = ascii_name(name)
     path = f"{scope.path}.{word}" if scope.path else word
     number = len(evaluator.assembly.applications)
@@ -131,9 +137,19 @@ def _bind_all(
             f"`{name}` takes {wanted} operand{'s' if wanted > 1 else ''}, and got {len(values)}",
             span,
             related=(Label(operator.span, "defined here"),),
+            hint=_operands_hint(operator),
         )
     for operand, value in zip(operator.operands, values, strict=True):
         _bind(body, operand, value, span)
+
+
+def _operands_hint(operator: syntax.Operator) -> str:
+    """How an operator is used, and what a name without a default means in its header."""
+    operands = ", ".join(operand.span.text for operand in operator.operands)
+    if isinstance(operator.name, syntax.Symbol):
+        return "a template's parameter has a default: `operator deep(x, h, layers = 2):`"
+    name = shown(operator.name.name)
+    return f"write `{name}({operands})`; a template's parameter has a default: `layers = 2`"
 
 
 def _bind(body: Evaluator, operand: syntax.Operand, value: Value, span: Span) -> None:
@@ -158,12 +174,18 @@ def _bind(body: Evaluator, operand: syntax.Operand, value: Value, span: Span) ->
             f"`{operand.name.name}` is one vector, and got a tuple of {len(value.parts)}",
             span,
             related=(Label(operand.span, "defined here"),),
+            hint="take several values in parentheses: `operator x ⊕ (h, c) = …`",
         )
     if isinstance(value, Literal):
         value = body.vector(value, span)
     name = operand.name.name
     if name in body.scope.values:
-        body.report.error("RNN202", f"`{name}` is an operand twice", operand.span)
+        body.report.error(
+            "RNN202",
+            f"`{name}` is an operand twice",
+            operand.span,
+            hint="name them apart: `operator x ⊕ h = …`; a use may pass the same value twice",
+        )
     body.scope.values[name] = value
     if operand.type is not None:
         _bind_type(body, operand.type, value, span)

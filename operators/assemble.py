@@ -42,7 +42,10 @@ class DraftApplication:
 
 @dataclass(slots=True)
 class Assembly:
-    """Everything about one model that is shared by all of its scopes."""
+    """Everything about one model that is shared by all of its scopes.
+
+    `used` holds the places of the definitions that were applied.
+    """
 
     report: Report
     sizes: Sizes = field(default_factory=Sizes)
@@ -51,6 +54,7 @@ class Assembly:
     reads: list[Read] = field(default_factory=list)
     locals: list[tuple[str, Value, Span]] = field(default_factory=list)
     two_shaped: set[Span] = field(default_factory=set)
+    used: set[Span] = field(default_factory=set)
     parameters: ParameterTable = field(init=False)
     _shared: dict[tuple[object, ...], int] = field(default_factory=dict)
 

@@ -27,9 +27,20 @@ def bind_parameters(
     for parameter in model.parameters:
         name = parameter.name.name
         if name in values:
-            report.error("RNN202", f"`{name}` is a parameter twice", parameter.span)
+            report.error(
+                "RNN202",
+                f"`{name}` is a parameter twice",
+                parameter.span,
+                hint="delete one of the two",
+            )
         if name in RESERVED_FUNCTIONS:
-            report.error("RNN108", f"`{name}` is a function of the language", parameter.span)
+            report.error(
+                "RNN108",
+                f"`{name}` is a function of the language",
+                parameter.span,
+                "cannot be a parameter",
+                hint=f"choose another name, such as `{name}_1`",
+            )
         if name in given:
             values[name] = given[name]
         elif parameter.default is not None:

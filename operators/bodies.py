@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from ..grammar import syntax
 from ..grammar.diagnostics import Label
 from ..grammar.source import Span
+from .captures import warn_of_unused
 from .environment import Definition, body_of
 from .evaluate import Evaluator
 from .naming import shown
 from .order import in_order, targets_of
 from .parameters import Annotations, read_annotations
+from .places import is_shipped
 from .targets import annotated, parts_of
 from .values import Literal, Stop, Value
 
@@ -45,6 +47,7 @@ def evaluate_body(body: Evaluator, definition: Definition, span: Span) -> Value:
                     hint="a body holds locals, `param` lines, `for`, `if`, and its result last",
                 )
     own = _locals(body, equations)
+    scope.pending = frozenset(own) - scope.values.keys()
     for equation in in_order(equations, own, report):
         _set_local(body, equation)
     if not results:
@@ -66,6 +69,9 @@ def evaluate_body(body: Evaluator, definition: Definition, span: Span) -> Value:
             hint="several values are a tuple: `(h, c)`",
         )
     value = body.evaluate(results[-1].value)
+    if not report.failed and not is_shipped(definition.operator.span):
+        drafts = body.assembly.parameters.drafts
+        warn_of_unused(definition.operator.body, scope.annotations, drafts, scope.path, report)
     return body.vector(value, results[-1].span) if isinstance(value, Literal) else value
 
 

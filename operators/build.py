@@ -13,6 +13,7 @@ from ..grammar.source import Span
 from .applications import apply
 from .assemble import Assembly
 from .calls import call
+from .captures import warn_of_captures
 from .catalogue import RESERVED_FUNCTIONS
 from .check import check_time
 from .declare import declare
@@ -21,10 +22,12 @@ from .evaluate import Evaluator
 from .finish import finish
 from .graph import OperatorGraph
 from .laws import add_laws
-from .order import in_order, targets_of
+from .naming import closest
+from .order import in_order, names_in, targets_of
 from .parameters import read_annotations
 from .scope import Scope, Variable
 from .targets import annotated, fit, parts_of
+from .unused import check_unused
 from .values import Literal, Stop, Value, Vector
 
 
@@ -35,7 +38,6 @@ class Build:
     evaluator: Evaluator
     variables: dict[str, Variable]
     predictions: dict[str, tuple[Vector, Span, Span]]
-    broken: frozenset[str]
 
 
 def build(
@@ -44,9 +46,13 @@ def build(
     """The operator graph of a model; None when a mistake, which is reported, prevents it."""
     assembly = Assembly(report)
     statements = expand(model.body, parameters, report)
+    if any(diagnostic.code == "RNN214" for diagnostic in report):
+        return None  # what is left of the model would only raise more
     broken = frozenset().union(*(s.names for s in statements if isinstance(s, syntax.Broken)))
     variables = declare(statements, assembly, broken, frozenset(parameters))
     environment = model_environment(around, statements, report)
+    declared = {n.name for s in statements if isinstance(s, syntax.Declaration) for n in s.names}
+    broken |= declared - variables.keys()
     annotations = read_annotations(statements, report)
     for name, annotation in annotations.items():
         if name in variables:
@@ -55,16 +61,20 @@ def build(
             )
     scope = Scope(environment, variables=variables, annotations=annotations, broken=broken)
     evaluator = Evaluator(assembly, scope, apply, call)
-    known = Build(evaluator, variables, {}, broken)
+    known = Build(evaluator, variables, {})
     equations = _equations(statements, known)
     own = _locals(equations, known)
+    scope.pending = frozenset(own)
     for equation in in_order(equations, own, report):
         _set(equation, known)
     _demand_all_set(model, known, equations)
     laws = add_laws(statements, evaluator)
+    for operators in (environment, around):
+        check_unused(operators, annotations, assembly.used, report)
     graph = finish(model.name, evaluator, variables, known.predictions, laws, model.span)
     if graph is not None:
         check_time(graph, evaluator.assembly.reads, report)
+        warn_of_captures(model, annotations, assembly.parameters, report)
     return None if report.failed else graph
 
 
@@ -83,7 +93,12 @@ def _equations(statements: Sequence[syntax.Statement], known: Build) -> list[syn
                     hint="write `z = …`, `h' = …` or `x' = …`",
                 )
             case syntax.Model():
-                report.error("RNN113", "a model inside a model", statement.span)
+                report.error(
+                    "RNN113",
+                    "a model inside a model",
+                    statement.span,
+                    hint="models stand side by side; what they share is an `operator` of the file",
+                )
             case syntax.Use():
                 report.error(
                     "RNN113", "`use` inside a block", statement.span, hint="it stands at the top"
@@ -106,6 +121,7 @@ def _locals(equations: Sequence[syntax.Equation], known: Build) -> list[str]:
                         prime = f"`{name}' = …` sets its value coming out of the step"
                         if variable.role == "input":
                             prime = f"`{name}' = …` predicts its next value"
+                        scope.poison(name)
                         report.error(
                             "RNN111",
                             f"`{name}` is an {variable.role}"
@@ -118,14 +134,10 @@ def _locals(equations: Sequence[syntax.Equation], known: Build) -> list[str]:
                     elif variable is None:
                         _new_local(target, first, known)
                 case syntax.Primed(syntax.Name(name)) | syntax.Timed(syntax.Name(name)):
-                    if name not in known.variables and name not in scope.broken:
-                        report.error(
-                            "RNN201",
-                            f"`{name}` is not declared",
-                            target.span,
-                            hint=f"declare it: `state {name}: real[200]`",
-                        )
+                    if name not in known.variables and not scope.is_poisoned(name):
+                        _undeclared(target, name, known)
                 case _:
+                    scope.poison(*names_in(target))
                     report.error(
                         "RNN111",
                         f"`{target.span.text}` cannot be set",
@@ -133,6 +145,18 @@ def _locals(equations: Sequence[syntax.Equation], known: Build) -> list[str]:
                         hint="a left side is `h'`, `x'`, an output, a new name, or a tuple of them",
                     )
     return list(first)
+
+
+def _undeclared(target: syntax.Expression, name: str, known: Build) -> None:
+    scope = known.evaluator.scope
+    meant = closest(name, known.variables)
+    scope.poison(name, *([meant] if meant else []))
+    known.evaluator.report.error(
+        "RNN201",
+        f"`{name}` is not declared",
+        target.span,
+        hint=f"did you mean `{meant}`?" if meant else f"declare it: `state {name}: real[200]`",
+    )
 
 
 def _new_local(target: syntax.Name, first: dict[str, Span], known: Build) -> None:
@@ -204,6 +228,7 @@ def _assign_variable(
         return
     wanted = 1 if variable.role == "input" else 0
     if steps != wanted:
+        evaluator.scope.poison(name)
         meant = {"input": f"{name}'", "state": f"{name}'", "output": name}[variable.role]
         evaluator.fail(
             "RNN111",
@@ -218,8 +243,9 @@ def _assign_variable(
             target.span,
             "again here",
             related=(Label(variable.set_at, "first here"),),
+            hint="one equation sets a variable; add the two right sides, or use another name",
         )
-    variable.set_at = target.span
+    variable.set_at, variable.value_at = target.span, equation.value.span
     if value is None:
         return
     if isinstance(value, Literal):
@@ -244,6 +270,7 @@ def _time_of(target: syntax.Expression, evaluator: Evaluator) -> tuple[str, int]
         case syntax.Primed(syntax.Name(name)):
             variable = evaluator.scope.variables.get(name)
             if variable is not None and variable.role == "output":
+                evaluator.scope.poison(name)
                 evaluator.fail(
                     "RNN111",
                     f"`{name}` is an output and has no prime",
@@ -264,7 +291,7 @@ def _demand_all_set(
     for variable in known.variables.values():
         if variable.set_at is not None or variable.role == "input":
             continue
-        if variable.name in known.broken:
+        if known.evaluator.scope.is_poisoned(variable.name):
             continue
         mark = "'" if variable.role == "state" else ""
         report.error(
@@ -282,7 +309,7 @@ def _demand_all_set(
         for equation in equations
         for t in targets_of(equation.target)
     )
-    if not has_output and not predicted and not known.broken:
+    if not (has_output or predicted or report.failed or known.evaluator.scope.broken):
         first = next((v for v in known.variables.values() if v.role == "input"), None)
         example = f"{first.name}' = ▷ h'" if first else "output y: real"
         report.error(

@@ -122,6 +122,7 @@ def _groups(
             f"`{spans[0].text}` is {conflict.left} wide and does not fall into groups of {k}"
             + (f" for {conflict.right // k} units" if conflict.left % k == 0 else ""),
             span,
+            hint=f"choose a width that is a multiple of {k}",
         )
     return units
 
@@ -140,7 +141,12 @@ def _split(evaluator: Evaluator, given: list[syntax.Expression], span: Span) -> 
     if None in dims:
         raise Stop
     if None in values:
-        evaluator.fail("RNN303", "the sizes of `split` are not known here", span)
+        evaluator.fail(
+            "RNN303",
+            "the sizes of `split` are not known here",
+            span,
+            hint="write numbers or parameters: `split(a, 100, 1)`",
+        )
     known = [value for value in values if value is not None]
     try:
         evaluator.sizes.unify(vector.size, evaluator.sizes.known(sum(known)))
@@ -150,6 +156,7 @@ def _split(evaluator: Evaluator, given: list[syntax.Expression], span: Span) -> 
             f"`{given[0].span.text}` is {conflict.left} wide, and the parts add up to "
             f"{conflict.right}",
             span,
+            hint="the sizes of the parts add up to the size of the whole",
         )
     parts: list[Value] = []
     start = 0

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import networkx as nx
 
 from ..grammar.diagnostics import Label, Report
+from ..grammar.source import Span
 from .graph import OperatorGraph, Output
+from .places import is_shipped, own_place
 from .values import Read
 
 
 def check_time(graph: OperatorGraph, reads: Sequence[Read], report: Report) -> None:
     """Report what a graph does wrong in time, and what is legal but suspicious."""
-    _cycles_without_delay(graph, report)
+    _cycles_without_delay(graph, reads, report)
     if report.failed:
         return
     _mixed_cycles(graph, report)
@@ -44,7 +46,7 @@ def check_time(graph: OperatorGraph, reads: Sequence[Read], report: Report) -> N
     _unused_states(graph, report)
 
 
-def _cycles_without_delay(graph: OperatorGraph, report: Report) -> None:
+def _cycles_without_delay(graph: OperatorGraph, reads: Sequence[Read], report: Report) -> None:
     instant: nx.DiGraph[int] = nx.DiGraph()
     instant.add_edges_from((u, v) for u, v, delay in graph.edges() if delay == 0)
     for component in sorted(nx.strongly_connected_components(instant), key=min):
@@ -53,16 +55,43 @@ def _cycles_without_delay(graph: OperatorGraph, report: Report) -> None:
             continue
         cycle = [edge[0] for edge in nx.find_cycle(instant.subgraph(component), first)]
         names = _names(graph, cycle)
-        states = [node for node in cycle if node in graph.states_by_node]
-        place = graph.nodes[states[0] if states else cycle[0]].span
+        place = _read_on(cycle, graph, reads) or _place(graph, cycle[0])
         report.error(
             "RNN401",
             "a cycle without a delay: " + " → ".join(f"`{n}`" for n in [*names, names[0]]),
             place,
-            "needs its own value of the same step",
+            "read here",
             hint="the bare name of a state is its value from the step before; the primed one is "
             "the new value",
         )
+
+
+def _place(graph: OperatorGraph, number: int) -> Span:
+    node = graph.nodes[number]
+    return own_place(node.span, node.application, graph.applications)
+
+
+def _read_on(cycle: Sequence[int], graph: OperatorGraph, reads: Sequence[Read]) -> Span | None:
+    """Where a cycle first reads, within the step, one of the states on it."""
+    states = {graph.states_by_node[n].name for n in cycle if n in graph.states_by_node}
+    places: list[Span] = []
+    for number in cycle:
+        node = graph.nodes[number]
+        if number not in graph.states_by_node:
+            places.append(node.span)
+        application = node.application
+        while application >= 0:
+            places.append(graph.applications[application].span)
+            application = graph.applications[application].parent
+    found = [
+        read.span
+        for read in reads
+        if read.state in states
+        and read.delay == 0
+        and any(p.source is read.span.source and p.start <= read.span.start < p.end for p in places)
+    ]
+    found = found or [r.span for r in reads if r.state in states and r.delay == 0]
+    return min(found, key=lambda span: span.start, default=None)
 
 
 def _names(graph: OperatorGraph, cycle: Sequence[int]) -> list[str]:
@@ -87,9 +116,9 @@ def _mixed_cycles(graph: OperatorGraph, report: Report) -> None:
         report.error(
             "RNN402",
             f"past and future are mixed in one cycle, of {names}",
-            graph.nodes[future[0][1]].span,
+            _place(graph, future[0][1]),
             "reads the future",
-            related=(Label(graph.nodes[past[0][1]].span, "reads the past"),),
+            related=(Label(_place(graph, past[0][1]), "reads the past"),),
             hint="make it two states, one that runs forward and one backward",
         )
 
@@ -106,7 +135,7 @@ def _prediction(
             "RNN404",
             f"the prediction `{output.name}` has already seen its target: it reads "
             f"`{names[0]}`, which runs backward from the end",
-            graph.nodes[value].span,
+            output.span or graph.nodes[value].span,
             hint="predict from states that run forward; a backward state is for an `output`",
         )
         return
@@ -114,7 +143,7 @@ def _prediction(
         report.warning(
             "RNN408",
             f"the prediction `{output.name}` reads the summary from before the input",
-            graph.nodes[value].span,
+            output.span or graph.nodes[value].span,
             hint=f"write the state with a prime, as in `{output.name} = ▷ h'`, to use this step",
         )
 
@@ -153,7 +182,7 @@ def _activation(graph: OperatorGraph, output: Output, report: Report) -> None:
     report.warning(
         "RNN311",
         f"`{own}` stands before a target of type {output.type}, which has its own",
-        node.span,
+        output.span if is_shipped(node.span) and output.span else node.span,
         "applied twice in effect",
         hint=f"a `{output.type.kind}` target takes logits: leave the `{own}` out",
     )

@@ -72,10 +72,16 @@ def _is_free(
             name.span,
             "again here",
             related=(Label(variables[name.name].span, "first here"),),
+            hint="delete one of the two, or give it another name",
         )
         return False
     if name.name in taken:
-        report.error("RNN202", f"`{name.name}` is a parameter of the model", name.span)
+        report.error(
+            "RNN202",
+            f"`{name.name}` is a parameter of the model",
+            name.span,
+            hint="give one of the two another name",
+        )
         return False
     if name.name in RESERVED_FUNCTIONS:
         report.error(
@@ -83,6 +89,7 @@ def _is_free(
             f"`{name.span.text}` is a function of the language",
             name.span,
             "cannot be a variable",
+            hint=f"choose another name, such as `{name.span.text}_1`",
         )
         return False
     return True
@@ -135,7 +142,10 @@ def _initial(declaration: syntax.Declaration, report: Report) -> Initial:
                 return Initial("constant")
             if not values[0] < values[1]:
                 report.error(
-                    "RNN309", f"nothing lies between {values[0]:g} and {values[1]:g}", low.span
+                    "RNN309",
+                    f"nothing lies between {values[0]:g} and {values[1]:g}",
+                    low.span,
+                    hint="write the smaller number first",
                 )
             return Initial("uniform", values[0], values[1])
         case _:

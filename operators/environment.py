@@ -49,7 +49,12 @@ class Environment:
             return None
         if name not in self._settled:
             if name in self._settling:
-                self.report.error("RNN209", f"`{shown(name)}` is an instance of itself", found.span)
+                self.report.error(
+                    "RNN209",
+                    f"`{shown(name)}` is an instance of itself",
+                    found.span,
+                    hint="right of the `=` stands a definition with a body, or a used one",
+                )
                 return None
             self._settling.add(name)
             self._settled[name] = self._instantiate(found)
@@ -87,6 +92,7 @@ class Environment:
                 f"`{name.name}` is a function of the language",
                 name.span,
                 "cannot be defined again",
+                hint=f"choose another name, such as `{name.name}_1`",
             )
             return
         if isinstance(before, Definition | syntax.Instance):
@@ -162,17 +168,7 @@ def body_of(definition: Definition, report: Report, span: Span) -> tuple[syntax.
         name = parameter.name.name
         if name in names:
             continue
-        if parameter.default is None:
-            report.error(
-                "RNN211",
-                f"`{name}` of `{shown(definition.operator.name.name)}` has no value",
-                span,
-                hint=f"instantiate it with one: `operator ⊕ = "
-                f"{shown(definition.operator.name.name)}({name} = 2)`",
-                related=(Label(parameter.span, "declared without a default"),),
-            )
-            names[name] = 1
-            continue
+        assert parameter.default is not None  # `layers` alone would be an operand
         default = Substitution(names, frozenset(), report).expression(parameter.default)
         if isinstance(default, syntax.Name) and default.name in sizes:
             names[name] = default.name

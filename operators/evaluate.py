@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from ..grammar import syntax
+from ..grammar.diagnostics import Label
 from ..grammar.source import Span
 from .assemble import Assembly
 from .catalogue import RESERVED_FUNCTIONS
@@ -80,7 +81,12 @@ class Evaluator(Names):
             case syntax.Power():
                 return Literal(self.constant(expression))
             case _:
-                self.fail("RNN102", "a comparison cannot stand in an equation", span)
+                self.fail(
+                    "RNN102",
+                    "a comparison cannot stand in an equation",
+                    span,
+                    hint="comparisons choose parts of a spec: `if layers > 1:`",
+                )
 
     def _transposed(self, name: syntax.Name, span: Span) -> Value:
         value = self.evaluate(name)
@@ -96,9 +102,19 @@ class Evaluator(Names):
     def _parentheses(self, arguments: tuple[syntax.Argument, ...], span: Span) -> Value:
         for argument in arguments:
             if argument.keyword is not None or argument.type is not None:
-                self.fail("RNN102", "a name with `=` or `:` stands only in a definition", span)
+                self.fail(
+                    "RNN102",
+                    "a name with `=` or `:` stands only in a definition",
+                    span,
+                    hint="types and defaults stand left of the `=` of an `operator`",
+                )
         if not arguments:
-            self.fail("RNN102", "there is nothing between these parentheses", span)
+            self.fail(
+                "RNN102",
+                "there is nothing between these parentheses",
+                span,
+                hint="write a value, or delete them",
+            )
         values = self.evaluate_all([argument.value for argument in arguments])
         return values[0] if len(values) == 1 else TupleValue(tuple(values))
 
@@ -158,12 +174,19 @@ class Evaluator(Names):
             what = "a number" if isinstance(left, Literal) else "a vector"
             what = "a tuple" if isinstance(left, TupleValue) else what
             what = "a symbol" if isinstance(left, SymbolVector) else what
+            hint = "write `*` or `⊙` for the elementwise product, `dot(a, b)` for the scalar one"
+            declared = self.scope.variables.get(a.text)
+            if declared is not None:
+                what = f"an {declared.role}" if declared.role == "input" else "a state"
+                if is_matrix_name(a.text):
+                    hint = f"rename one of the two if `{a.text}` is to be a weight matrix here"
             self.fail(
                 "RNN304",
                 f"`{a.text}` is {what} and stands before a vector",
                 a,
                 "only a matrix can stand here",
-                hint="write `*` or `⊙` for the elementwise product, `dot(a, b)` for the scalar one",
+                hint=hint,
+                related=(Label(declared.span, "declared here"),) if declared else (),
             )
         draft = left.draft
         if draft.form == "diagonal":
@@ -228,7 +251,12 @@ class Evaluator(Names):
 
     def _arithmetic(self, sign: str, a: Value, b: Value, left: Span, right: Span) -> Vector:
         if sign not in _OPERATIONS:
-            self.fail("RNN102", f"`{sign}` is for constants only", right)
+            self.fail(
+                "RNN102",
+                f"`{sign}` is for constants only",
+                right,
+                hint="vectors are divided entry by entry with `/`",
+            )
         x, y = self.vector(a, left), self.vector(b, right)
         size = self.broadcast(x, y, left, right)
         return self.add(_OPERATIONS[sign], (x.operand, y.operand), size, left.to(right))

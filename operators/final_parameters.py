@@ -7,7 +7,7 @@ from typing import Final
 
 from ..grammar.diagnostics import Report
 from .graph import Call, Parameter
-from .parameters import Draft
+from .parameters import MEANINGS, Draft
 from .types import MATRIX_LIMIT, Sizes
 
 
@@ -26,7 +26,7 @@ def final_parameter(draft: Draft, sizes: Sizes, report: Report) -> Parameter:
     for call in said.initial:
         problem = _misfit(draft.name, call, shape)
         if problem:
-            report.error("RNN309", problem, said.span)
+            report.error("RNN309", problem, said.span, hint=MEANINGS[call.name])
     initial = said.initial
     if not any(call.name in _DRAWS for call in initial):
         initial = (*_default_initial(draft), *initial)
@@ -54,6 +54,7 @@ def _shape(draft: Draft, sizes: Sizes, report: Report) -> tuple[int, ...]:
             "RNN309",
             f"`{draft.name}` is {rows} by {columns} and does not fall into {k} blocks",
             draft.annotations.span,
+            hint="the number of blocks divides both sizes",
         )
     return (k, rows // k, columns // k)
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..grammar.source import Span
+from .catalogue import RESERVED_FUNCTIONS
 from .evaluate import Evaluator
 from .final_parameters import final_parameter
 from .graph import Call, Input, Law, Operand, OperatorGraph, Output, Parameter, State
+from .naming import shown
+from .places import own_place
 from .scope import Variable
 from .types import Conflict
 from .values import Vector
@@ -32,6 +35,7 @@ def finish(
             "RNN301",
             f"the parts of a vector of {conflict.left} add up to {conflict.right}",
             next((o.span for o in conflict.origins if o), span),
+            hint="the sizes of the parts of `[a ; b]` add up to the size of the whole",
         )
     if report.failed:
         return None
@@ -55,7 +59,8 @@ def finish(
         return Operand(renumbered[operand.node], operand.delay)
 
     outputs = tuple(
-        _output(variables[variable], renew(operand)) for variable, operand in values.items()
+        _output(variables[name], renew(operand), _given_at(variables[name], predictions))
+        for name, operand in values.items()
     )
     renewed = tuple(replace(law, left=renew(a), right=renew(b)) for law, a, b in laws)
     reads = [operand for node in nodes for operand in node.operands]
@@ -91,10 +96,16 @@ def _given(variables: dict[str, Variable], predictions: Predictions) -> dict[str
     return values
 
 
-def _output(variable: Variable, value: Operand) -> Output:
+def _given_at(variable: Variable, predictions: Predictions) -> Span | None:
+    """The right side of the equation that gives an output or a prediction."""
+    prediction = predictions.get(variable.name)
+    return prediction[2] if prediction else variable.value_at
+
+
+def _output(variable: Variable, value: Operand, span: Span | None) -> Output:
     if variable.role == "output":
-        return Output(variable.name, variable.type, value, variable.at_end, None)
-    return Output(f"{variable.name}'", variable.type, value, False, variable.name)
+        return Output(variable.name, variable.type, value, variable.at_end, None, span)
+    return Output(f"{variable.name}'", variable.type, value, False, variable.name, span)
 
 
 def _learned(state: State, span: Span) -> Parameter:
@@ -133,10 +144,22 @@ def _demand_known_sizes(evaluator: Evaluator, needed: set[int]) -> None:
             if local is not None:
                 hint = f"annotate it: `{local[0]}: real[400] = …`"
             what = f"the size of `{local[0]}`" if local else f"a size of `{draft.name}`"
+            meant = _function_meant(draft.name)
+            if meant and not local:
+                hint = f"`{draft.name}` is taken for a weight matrix; the function is `{meant}`"
+            place = own_place(draft.span, draft.application, assembly.applications)
+            if place is not draft.span and not local:
+                what = f"a size of `{draft.name}` of `{shown(draft.operator or '')}`"
+                hint = "give its result a name and a size: `z: real[400] = …`"
             report.error(
                 "RNN303",
                 f"{what} cannot be inferred",
-                local[1] if local else draft.span,
+                local[1] if local else place,
                 "nothing says how wide it is",
                 hint=hint,
             )
+
+
+def _function_meant(name: str) -> str:
+    close = [f for f in RESERVED_FUNCTIONS if f.replace("_", "") == name.lower().replace("_", "")]
+    return close[0] if close else ""

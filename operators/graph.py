@@ -108,6 +108,7 @@ class Output:
     value: Operand
     at_end: bool
     predicts: str | None
+    span: Span | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

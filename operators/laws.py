@@ -36,6 +36,7 @@ def add_laws(
                 "RNN301",
                 f"the sides of this law are {conflict.left} and {conflict.right} wide",
                 statement.span,
+                hint="the two sides are compared entry by entry",
             )
             continue
         if weight < 0:

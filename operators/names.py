@@ -30,7 +30,7 @@ class Names(Shapes):
         try:
             return evaluate(expression, self._constant_name)
         except NotConstant as error:
-            if error.name in self.scope.broken:
+            if self.scope.is_poisoned(error.name):
                 raise Stop from None
             self.fail(
                 "RNN213",
@@ -70,6 +70,8 @@ class Names(Shapes):
             return self.variable(name, None, name.span)
         if text in scope.sizes:
             return Literal(self.constant(name))
+        if text in scope.pending:
+            raise Stop
         draft = self.parameter(name)
         if draft is not None:
             return self._parameter_value(draft, name.span)
@@ -86,12 +88,15 @@ class Names(Shapes):
         table = self.assembly.parameters
         if text in scope.annotations:
             said = scope.annotations[text]
+            if not scope.in_body:
+                table.uses.setdefault(text, []).append((None, name.span))
         elif text in scope.shared:
             said = scope.shared[text]
+            table.uses.setdefault(text, []).append((scope.operator, name.span))
             return table.find("", text, said, None, -1, said.span, self.size)
         elif text in RESERVED_FUNCTIONS or scope.environment.is_defined(text):
             return None
-        elif text in scope.broken:
+        elif scope.is_poisoned(text):
             raise Stop
         elif is_matrix_name(text) or is_bias_name(text):
             said = None
@@ -111,11 +116,17 @@ class Names(Shapes):
     def unknown(self, name: syntax.Name) -> NoReturn:
         """Report a name that means nothing here."""
         scope, text = self.scope, name.name
-        if text in scope.broken:
+        if scope.is_poisoned(text):
             raise Stop
+        scope.poison(text)
         shown_name = name.span.text
         if text == "t":
-            self.fail("RNN201", "`t` stands only in brackets: `h[t-1]`", name.span)
+            self.fail(
+                "RNN201",
+                "`t` stands only in brackets",
+                name.span,
+                hint="it marks the time of a variable, `h[t-1]`, and has no value",
+            )
         if text in RESERVED_FUNCTIONS or scope.environment.is_defined(text):
             self.fail(
                 "RNN207",
@@ -140,8 +151,9 @@ class Names(Shapes):
 
     def unknown_function(self, name: syntax.Name) -> NoReturn:
         """Report a call of something that is no function."""
-        if name.name in self.scope.broken:
+        if self.scope.is_poisoned(name.name):
             raise Stop
+        self.scope.poison(name.name)
         known = {*RESERVED_FUNCTIONS, *self.scope.environment.names()}
         self.fail(
             "RNN206",
@@ -216,5 +228,10 @@ class Names(Shapes):
                 hint=f"declare `state {text}: …` and set `{text}'` to read earlier values",
             )
         if self.parameter(name) is not None and text not in RESERVED_FUNCTIONS:
-            self.fail("RNN407", f"`{text}` is a parameter and has no time", span)
+            self.fail(
+                "RNN407",
+                f"`{text}` is a parameter and has no time",
+                span,
+                hint=f"it is the same at every step: write `{text}`",
+            )
         self.unknown(name)

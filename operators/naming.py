@@ -13,10 +13,16 @@ def shown(name: str) -> str:
     return display_name(name)
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A hint with the closest known name, or an empty string."""
+def closest(name: str, known: Iterable[str]) -> str:
+    """The known name that was meant, or an empty string."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, 1, cutoff=0.6)
     if not close:
         close = [k for k in known if k.lower() == name.lower() or k.replace("_", "") == name]
-    return f"did you mean `{shown(close[0])}`?" if close else ""
+    return close[0] if close and close[0] != name else ""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint with the closest known name, or an empty string."""
+    meant = closest(name, known)
+    return f"did you mean `{shown(meant)}`?" if meant else ""

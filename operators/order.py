@@ -39,7 +39,7 @@ def in_order(
 ) -> list[syntax.Equation]:
     """The equations, each after those that set the locals it reads.
 
-    Equations on a cycle of locals are reported (RNN401) and left out.
+    A cycle of locals is reported (RNN401), once.
     """
     known = set(locals_)
     setter: dict[str, int] = {}
@@ -53,6 +53,7 @@ def in_order(
     ]
     done: dict[int, bool] = {}
     result: list[syntax.Equation] = []
+    reported: set[int] = set()
     for start in range(len(equations)):
         if start in done:
             continue
@@ -69,13 +70,16 @@ def in_order(
                 done[following] = False
                 stack.append((following, iter(needs[following])))
             elif not done[following]:
-                cycle = [i for i, _ in stack]
-                _report(equations, cycle[cycle.index(following) :], report)
+                path = [i for i, _ in stack]
+                cycle = path[path.index(following) :]
+                if not reported.intersection(cycle):
+                    _report(equations, cycle, report)
+                reported.update(cycle)
     return result
 
 
 def _report(equations: Sequence[syntax.Equation], cycle: list[int], report: Report) -> None:
-    names = [equations[index].target.span.text for index in cycle]
+    names = [f"`{equations[index].target.span.text}`" for index in cycle]
     first, *others = cycle
     report.error(
         "RNN401",

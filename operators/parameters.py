@@ -206,11 +206,15 @@ def _call(annotation: syntax.Expression, report: Report) -> Call | None:
 
 @dataclass(slots=True)
 class ParameterTable:
-    """All parameters of a model, in the order in which they are first met."""
+    """All parameters of a model, in the order in which they are first met.
+
+    `uses` tells which operators (None: an equation of the model) use the model's `param` names.
+    """
 
     sizes: Sizes
     report: Report
     drafts: dict[str, Draft] = field(default_factory=dict)
+    uses: dict[str, list[tuple[str | None, Span]]] = field(default_factory=dict)
 
     def find(
         self,

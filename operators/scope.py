@@ -27,6 +27,7 @@ class Variable:
     at_end: bool = False
     value: Value | None = None
     set_at: Span | None = None
+    value_at: Span | None = None
 
 
 @dataclass(slots=True)
@@ -34,7 +35,8 @@ class Scope:
     """One block of equations while it is evaluated.
 
     `variables` is empty in an operator's body, where there is no time; `values` holds operands and
-    locals, None standing for one whose mistake has been reported. `broken` names are not reported.
+    locals, None standing for one whose mistake has been reported. `broken` names are not reported,
+    nor are `pending` ones, locals that are not yet known because they wait for each other.
     """
 
     environment: Environment
@@ -47,9 +49,18 @@ class Scope:
     annotations: Mapping[str, Annotations] = field(default_factory=dict)
     shared: Mapping[str, Annotations] = field(default_factory=dict)
     broken: frozenset[str] = frozenset()
+    pending: frozenset[str] = frozenset()
     outside: frozenset[str] = frozenset()
     stack: tuple[object, ...] = ()
     in_law: bool = False
+
+    def poison(self, *names: str) -> None:
+        """Report nothing more about names: their mistake is known."""
+        self.broken |= frozenset(names)
+
+    def is_poisoned(self, name: str) -> bool:
+        """Whether the mistake about a name, or about all its subscripts, has been reported."""
+        return name in self.broken or ("_" in name and name.split("_")[0] in self.broken)
 
     @property
     def in_body(self) -> bool:

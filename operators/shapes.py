@@ -10,6 +10,7 @@ from .assemble import Assembly
 from .graph import Attribute, Operand
 from .naming import shown
 from .parameters import Draft
+from .places import own_place
 from .scope import Scope
 from .types import Conflict, Dim
 from .values import Literal, Matrix, Stop, SymbolVector, TupleValue, Value, Vector
@@ -33,7 +34,11 @@ class Shapes:
         related: tuple[Label, ...] = (),
     ) -> NoReturn:
         """Report an error and give the expression up."""
-        self.report.error(code, message, span, label, hint=hint, related=related)
+        place = own_place(span, self.scope.application, self.assembly.applications)
+        if place is not span:
+            related = (Label(span, label or "in the library"), *related)
+            label = "used here"
+        self.report.error(code, message, place, label, hint=hint, related=related)
         raise Stop
 
     def add(
@@ -120,7 +125,7 @@ class Shapes:
                     f"`{a.text}` takes a vector of {conflict.left}, and `{b.text}` has "
                     f"{conflict.right}"
                 )
-            self.fail("RNN301", message, span, related=related)
+            self.fail("RNN301", message, span, hint=_sizes_hint(a, b, draft), related=related)
 
     def two_shapes(self, first: int, second: int, conflict: Conflict, what: str) -> NoReturn:
         """Report one operator at two shapes, at the second use."""
@@ -143,3 +148,17 @@ class Shapes:
             else f"uses of one operator share their parameters; define another one besides "
             f"`{name}`",
         )
+
+
+def _sizes_hint(a: Span, b: Span, draft: Draft | None) -> str:
+    if draft is None:
+        return f"only vectors of one size go together; a matrix changes a size: `W {_item(b)}`"
+    return (
+        f"within one operator, or one model's equations, `{draft.name}` is one parameter; where "
+        "sizes differ give each use a name of its own"
+    )
+
+
+def _item(span: Span) -> str:
+    text = span.text
+    return text if text.replace("'", "").isidentifier() else f"({text})"

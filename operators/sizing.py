@@ -30,14 +30,20 @@ def size_of(
             report.error("RNN213", error.reason, error.span, hint=hint)
         return None
     if value != int(value):
-        report.error("RNN308", f"{value:g} is not a size", expression.span, "not an integer")
+        report.error(
+            "RNN308",
+            f"{value:g} is not a size",
+            expression.span,
+            "not an integer",
+            hint="sizes are integers; `//` divides without a rest",
+        )
         return None
     if not 1 <= value <= SIZE_LIMIT:
         report.error(
             "RNN308",
-            f"{int(value)} is not a sensible size",
+            f"{int(value):,} is not a sensible size",
             expression.span,
-            hint=f"sizes go from 1 to {SIZE_LIMIT}",
+            hint=f"sizes go from 1 to {SIZE_LIMIT:,}",
         )
         return None
     return int(value)

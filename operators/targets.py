@@ -53,6 +53,7 @@ def fit(evaluator: Evaluator, size: int, vector: Vector, equation: syntax.Equati
             value,
             f"{conflict.right} wide",
             related=tuple(Label(o.span, o.text) for o in conflict.origins if o),
+            hint="a matrix in front changes a size: `W (…)`; or change one of the declarations",
         )
 
 
@@ -67,5 +68,6 @@ def parts_of(
             "RNN307",
             f"the left side takes {len(target.arguments)} values, and the right side is {got}",
             equation.span,
+            hint="both sides have the same number of values, in the same order",
         )
     return parts

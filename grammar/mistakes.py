@@ -1,0 +1,202 @@
+"""Why a line cannot be read, and what its writer may have meant."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from lark import Token
+from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+
+from .diagnostics import Label, Report
+from .source import Source, Span
+from .symbols import LOOK_ALIKES, RESERVED
+
+_OPENING: Final = {")": "(", "]": "[", "}": "{"}
+_HEADERS: Final = frozenset({"model", "operator", "for", "if", "else"})
+_DECLARATIONS: Final = frozenset({"input", "state", "output"})
+_PREFIXES: Final = "▷◁△▽"
+
+# what stands before and at the place that cannot be read -> hint; the first that fits is given
+_MEANT: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
+    (re.compile(pattern), hint)
+    for pattern, hint in (
+        (r"if\b[^=]*\S\s*\0=$", "a comparison is written `==`"),
+        (r"else\s*\0if$", "`else:` stands alone on its line; an `if` goes into its block"),
+        (r"else\b.*\0", "`else:` stands alone on its line"),
+        (r"use\b.*\0", "write `use lstm, gru from gated`"),
+        (r"for\b.*\0", "write `for l in 1..layers:`"),
+        (r"law\b.*\0weight$", "a law has two sides: `law a ⊕ b ≈ b ⊕ a weight 0.1`"),
+        (r"law\b.*\0=$", "the two sides of a law are joined by `≈` or `~=`"),
+        (r"\w+'?\s*\0==$", "an equation is written with one `=`; `==` compares in an `if`"),
+        (r"\w+'?\s*:\s*\0=$", "an equation is written with `=`"),
+        (r"\w+'?\s*\0<$", "an equation is written with `=`"),
+        (r"\w+'?\s*[-+*/]\s*\0=$", "write the whole equation: `z = z_0 + …`"),
+        (r".*'\s*\0'$", "one prime is the step's new value; other times are `h[t-2]`"),
+        (r".*\[[^\]]*\0,$", "the parts of a concatenation are separated by `;`: `[a ; b]`"),
+        (r".*\0;$", LOOK_ALIKES[";"]),
+        (r"operator\b[^=]*:\s*\0", "a definition on one line has `=`: "
+         "`operator x ⊕ h = tanh(W h + U x + b)`"),
+        (r"operator\b.*=\s*\0", "right of the `=` stands the name of a definition: "
+         "`operator ⊕₁, ⊕₂ = lstm`"),
+        (r".*\.\s*\0\d", LOOK_ALIKES["."]),
+        (r"(?:input|state|output)\b[^:]*:\s*\0", "the types are `real[n]`, `binary[n]` and "
+         "`symbol[n]`"),
+        (r"(?:input|state|output)\b.*\0", "write `state h: real[200]`, a name and a type"),
+        (r".*=.*\0:$", "an annotation stands left of the `=`: `z: real[400] = …`"),
+        (r".*\0(?:[▷◁△▽]|\|>|<\||/\\|\\/)", "an operator before another item needs parentheses: "
+         "`W (▷ h)`"),
+        (r".*[-+*/⊙=(\[,;⊕⊗⊖⊛⊞⊠]\s*\0[*/⊙=),;:\]⊕⊗⊖⊛⊞⊠]", "a value is missing before it"),
+        (r"[^=]*\0(?:<=?|>=?|!=|==)$", "comparisons choose parts of a spec: `if layers > 1:`"),
+        (r".*\0(?:<=?|>=?|!=|==)$", "comparisons choose parts of a spec: `if layers > 1:`; "
+         "an equation holds values"),
+    )
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Mistakes:
+    """Reports the lines of one source that cannot be read, each mistake once."""
+
+    report: Report
+    _reserved: set[str] = field(default_factory=set)
+
+    def explain(self, error: UnexpectedInput, span: Span) -> None:
+        """Report why a line cannot be read."""
+        if isinstance(error, UnexpectedCharacters):
+            self._character(span.source, error.pos_in_stream or span.start)
+            return
+        assert isinstance(error, UnexpectedToken)
+        token: Token = error.token
+        if token.type == "$END":
+            self._unfinished(span)
+            return
+        assert token.start_pos is not None
+        assert token.end_pos is not None
+        self._token(span, Span(span.source, token.start_pos, token.end_pos))
+
+    def reserved(self, span: Span, name: str = "") -> None:
+        """Report a reserved word that stands for a name; its further uses are the same mistake."""
+        name = name or span.text
+        if name in self._reserved:
+            return
+        self._reserved.add(name)
+        self.report.error(
+            "RNN108",
+            f"`{name}` is a reserved word",
+            span,
+            "cannot be a name",
+            hint="`t` is the current time; choose another name"
+            if name == "t"
+            else f"choose another name, such as `{name}_1`",
+        )
+
+    def _token(self, span: Span, place: Span) -> None:
+        before, word = span.source.text[span.start : place.start], place.text
+        hint = next((h for p, h in _MEANT if p.match(f"{before}\0{word}")), "")
+        first = before.split(None, 1)[0] if before.strip() else ""
+        if before.strip() in RESERVED and word in {"=", "'", ":", ","}:
+            self.reserved(Span(span.source, span.start, span.start + len(before.rstrip())))
+        elif word in RESERVED and (not hint or first in _DECLARATIONS):
+            self.reserved(place)
+        elif word in _OPENING and (opened := _last_open(before)) is not None:
+            self._unfitting(span, place, opened)
+        elif word in _OPENING:
+            self.report.error(
+                "RNN103", f"`{word}` closes nothing", place, "no bracket is open", hint="delete it"
+            )
+        else:
+            self.report.error(
+                "RNN102",
+                f"`{word}` cannot stand here",
+                place,
+                "not expected here",
+                hint=hint or "a line is one statement: a declaration, an equation `z = …`, …",
+            )
+
+    def _unfitting(self, span: Span, place: Span, opened: int) -> None:
+        """A closing bracket that cannot stand where it does."""
+        start = span.start + opened
+        bracket = span.source.text[start]
+        if _OPENING[place.text] == bracket:
+            self.report.error(
+                "RNN102",
+                f"`{place.text}` cannot stand here",
+                place,
+                "something is missing before it",
+                hint="the brackets hold a value, or several separated by commas",
+            )
+            return
+        closing = {o: c for c, o in _OPENING.items()}[bracket]
+        self.report.error(
+            "RNN103",
+            f"`{place.text}` closes a `{bracket}`",
+            place,
+            f"`{closing}` belongs here",
+            related=(Label(Span(span.source, start, start + 1), "opened here"),),
+            hint=f"a `{bracket}` is closed by `{closing}`",
+        )
+
+    def _character(self, source: Source, place: int) -> None:
+        character = source.text[place]
+        span = Span(source, place, place + 1)
+        shown = character if character.isprintable() and not character.isspace() else ""
+        shown = shown or f"U+{ord(character):04X}"
+        hint = LOOK_ALIKES.get(character, "")
+        if character == ".":
+            self.report.error("RNN106", "a number is cut off at its point", span, "here", hint=hint)
+        elif character in "₀₁₂₃₄₅₆₇₈₉":
+            self.report.error(
+                "RNN102",
+                f"the subscript `{character}` stands alone",
+                span,
+                hint="a subscript comes right behind the name, before a prime: `h₁'`",
+            )
+        else:
+            self.report.error(
+                "RNN115" if hint else "RNN101",
+                f"`{shown}` is not a character of the language",
+                span,
+                hint=hint or "comments begin with `#`; names are letters, digits and underscores",
+            )
+
+    def _unfinished(self, span: Span) -> None:
+        text = span.text
+        first = text.split(None, 1)[0]
+        end = Span(span.source, max(span.start, span.end - 1), span.end)
+        if text in RESERVED and text not in _HEADERS | _DECLARATIONS:
+            self.reserved(span)
+            return
+        message, hint = "the line ends too early", ""
+        if first in _HEADERS and not text.endswith(":"):
+            message, hint = "a colon is missing", "the header of a block ends in a colon"
+            if first == "operator":
+                message = "the definition ends too early"
+                hint = "write `operator x ⊕ h = …` on one line, or end the header in a colon"
+        elif first in _DECLARATIONS and ":" not in text:
+            hint = f"a declaration needs a type: `{text}: real[200]`"
+        elif first in _DECLARATIONS:
+            hint = "the types are `real[n]`, `binary[n]` and `symbol[n]`"
+        elif first == "param":
+            hint = "write `param W: orthogonal`, a name and what is said of it"
+        elif first == "law":
+            hint = "a law has two sides: `law a ⊕ b ≈ b ⊕ a weight 0.1`"
+        elif first == "use":
+            hint = "write `use lstm, gru from gated`"
+        elif first in {"def", "class", "while"}:
+            hint = "an operator is defined by `operator x ⊕ h:`, and there are no loops over time"
+        elif text[-1] in "+-*/⊙=⊕⊗⊖⊛⊞⊠" + _PREFIXES:
+            hint = f"a value is missing behind `{text[-1]}`; a line goes on only inside brackets"
+        self.report.error("RNN102", message, end, "something is missing here", hint=hint)
+
+
+def _last_open(text: str) -> int | None:
+    """Where the innermost bracket that is still open was opened."""
+    opened: list[int] = []
+    for place, character in enumerate(text):
+        if character in "([{":
+            opened.append(place)
+        elif character in _OPENING and opened:
+            opened.pop()
+    return opened[-1] if opened else None
