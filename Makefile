@@ -1,9 +1,9 @@
 # Everything starts here: each target first makes .venv and installs rnnc into it, once.
 # Needs make and Python >= 3.11; `make PYTHON=/path/to/python3.12 test` picks another Python.
 
+enough := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 newest = $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
-	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; \
-	done)
+	"$$p" $(enough) 2>/dev/null && echo "$$p" && break; done)
 PYTHON ?= $(newest)
 PYTEST ?=
 
@@ -45,9 +45,11 @@ install: $(STAMP)  ## make .venv and install rnnc into it, editable, with its to
 
 # The stamp comes last, so an interrupted install is taken up again; a torn .venv is made anew.
 $(STAMP): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "rnnc needs Python >= 3.11; name one: make PYTHON=/path/to/python" >&2; exit 1; }
+	@test -n "$(PYTHON)" && $(PYTHON) $(enough) 2>/dev/null || \
+		{ echo "rnnc needs Python >= 3.11; name one: make PYTHON=/path/to/python" >&2; exit 1; }
 	@echo "installing rnnc into $(VENV) (torch is large: minutes, once)"
-	@$(RUN) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@$(RUN) $(enough) 2>/dev/null && $(RUN) -m pip --version >/dev/null 2>&1 || \
+		$(PYTHON) -m venv --clear $(VENV)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
