@@ -144,6 +144,9 @@ def diagnose(error: Exception) -> Diagnostic:
         reason = (error.strerror or str(error) or type(error).__name__).lower()
         hint = "free some space and try again" if error.errno == errno.ENOSPC else ""
         return Diagnostic("RNN605", f"{name}{reason}", hint=hint)
+    if isinstance(error, ImportError) and not (error.name or "rnnc").startswith("rnnc"):
+        hint = "install rnnc anew, with all that it needs: pip install rnnc; see `rnnc doctor`"
+        return Diagnostic("RNN502", f"`{error.name}` cannot be imported: {error.msg}", hint=hint)
     # torch's allocators raise types of their own, and torch must not be imported to name them.
     if isinstance(error, MemoryError) or "allocate memory" in str(error):
         hint = "use smaller sizes (`--set`) or a smaller `--batch-size`"
