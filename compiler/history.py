@@ -23,7 +23,7 @@ class Carried:
 
 
 def carried(graph: OperatorGraph) -> tuple[Carried, ...]:
-    """The variables that a model carries: its states, then inputs whose past is read."""
+    """What a model carries: its states, inputs whose past is read, and the age of a segment."""
     states = [
         Carried(s.name, s.delay, s.type.size) for s in graph.states if s.node not in graph.backward
     ]
@@ -32,7 +32,32 @@ def carried(graph: OperatorGraph) -> tuple[Carried, ...]:
         for i in graph.inputs
         if i.history
     ]
-    return (*states, *inputs)
+    age = [Carried(age_name(graph), 1, 0)] if graph.has_windows else []
+    return (*states, *inputs, *age)
+
+
+def age_name(graph: OperatorGraph) -> str:
+    """What a state calls the number of steps that its segment has had; windows need to know."""
+    taken = {state.name for state in graph.states} | {v.name for v in graph.inputs}
+    name = "age"
+    while name in taken:
+        name += "_"
+    return name
+
+
+def age_after(
+    age: Tensor | None, lengths: Tensor | None, resets: Tensor | None, steps: int
+) -> Tensor | None:
+    """(B,): how many steps each row's segment has had after a call; None without windows."""
+    if age is None:
+        return None
+    done = torch.full_like(age, steps) if lengths is None else lengths
+    if resets is None or not steps:
+        return age + done
+    step = torch.arange(steps, device=age.device).unsqueeze(-1)
+    hit = resets & (step < done)
+    last = torch.where(hit, step, torch.full_like(step, -1)).amax(0)
+    return torch.where(last < 0, age + done, done - last)
 
 
 def initial_values(
@@ -62,6 +87,8 @@ def initial_history(
     for item in carried(graph):
         if item.name in initial:
             history[item.name] = initial[item.name].expand(item.steps, rows, item.size)
+        elif item.name == age_name(graph):
+            history[item.name] = torch.zeros(1, rows, dtype=torch.int64, device=like.device)
         elif item.size:
             history[item.name] = like.new_zeros(item.steps, rows, item.size)
         else:

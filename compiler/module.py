@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -13,7 +14,8 @@ from ..operators.program import Program
 from .arguments import checked_input, checked_lengths, checked_resets, inputs_by_name
 from .backends.registry import choose
 from .chance import dropped, initial_draws, masks
-from .history import from_state, initial_history, initial_values, to_state
+from .history import age_after, age_name, from_state, initial_history, initial_values, to_state
+from .loss_terms import loss_terms, mean_over_steps
 from .losses import mean_loss
 from .named import named_tuple
 from .parameters import attach, collect
@@ -41,6 +43,7 @@ class CompiledRNN(nn.Module):
         self._backend = choose(graph, backend)[0]
         self._batch_first = batch_first
         self._laws: tuple[Tensor, ...] = ()
+        self._last: tuple[Call, Result] | None = None
         attach(self, graph)
         # Constants and frozen models have no parameter to tell the dtype and device from.
         self.register_buffer("_like", torch.empty(0), persistent=False)
@@ -134,11 +137,12 @@ class CompiledRNN(nn.Module):
     def loss(self, y: Any, target: Any, *, lengths: Any = None) -> Tensor:
         """The mean loss of a step in nats (for real targets, the squared error).
 
-        In training the weighted laws of the last call are added. Several outputs take their targets
-        as a tuple or dictionary; their losses add up.
+        In training the weighted laws of the last call are added, and the spec's `loss` terms, which
+        are about the last call, too. Several outputs take their targets as a tuple or dictionary;
+        their losses add up.
 
         Raises:
-            ValueError: when a target does not fit its output.
+            ValueError: when a target does not fit its output, or the last call.
         """
         outputs = self._graph.outputs
         ys = y if len(outputs) > 1 else (y,)
@@ -155,9 +159,17 @@ class CompiledRNN(nn.Module):
             loss = mean_loss(output.type.kind, value, goal, over)
             total = loss if total is None else total + loss
         assert total is not None
-        if self.training:
-            for law, value in zip(self._graph.laws, self._laws, strict=False):
-                total = total + law.weight * value
+        if not self.training:
+            return total
+        for law, value in zip(self._graph.laws, self._laws, strict=False):
+            total = total + law.weight * value
+        if self._graph.losses is not None:
+            goals = (
+                goal.transpose(0, 1) if self._batch_first and not output.at_end else goal
+                for output, goal in zip(outputs, targets, strict=True)
+            )
+            found = dict(zip((output.name for output in outputs), goals, strict=True))
+            total = total + loss_terms(self._graph, self._backend, self._last, found)
         return total
 
     def laws(self) -> dict[str, Tensor]:
@@ -182,6 +194,7 @@ class CompiledRNN(nn.Module):
             self._demand_forward("state")
             history = from_state(graph, state, rows, like)
         checked = checked_resets(resets, steps, rows, like.device)
+        age = history.pop(age_name(graph), None) if graph.has_windows else None
         call = Call(
             graph=graph,
             parameters=dropped(graph, parameters) if self.training else parameters,
@@ -195,10 +208,20 @@ class CompiledRNN(nn.Module):
             training=self.training,
             steps=steps,
             rows=rows,
+            age=None if age is None else age[0],
         )
         result = choose(graph, self._backend)[1](call)
-        self._laws = tuple(_mean_over_steps(value, call.lengths) for value in result.laws)
-        return result
+        self._laws = tuple(mean_over_steps(value, call.lengths) for value in result.laws)
+        self._last = (call, result) if self.training and graph.losses is not None else None
+        if call.age is None:
+            return result
+        grown = age_after(call.age, call.lengths, checked, steps)
+        assert grown is not None
+        return replace(result, history={**result.history, age_name(graph): grown.unsqueeze(0)})
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What the last call left behind belongs to its autograd graph, not to a copy.
+        return {**self.__dict__, "_laws": (), "_last": None}
 
     def _outputs(self, result: Result) -> Any:
         outputs = self._graph.outputs
@@ -230,13 +253,3 @@ class CompiledRNN(nn.Module):
         head = f"rnnc model {self._graph.name} ({count:,} parameters, backend {self._backend})"
         text = self._program.text.strip("\n")
         return "\n".join([head, *(f"    {line}".rstrip() for line in text.split("\n"))])
-
-
-def _mean_over_steps(value: Tensor, lengths: Tensor | None) -> Tensor:
-    if not value.numel():
-        return value.sum()
-    if lengths is None:
-        return value.mean()
-    alive = torch.arange(len(value), device=value.device).unsqueeze(-1) < lengths
-    total = torch.where(alive, value, torch.zeros_like(value)).sum()
-    return total / lengths.sum().clamp(min=1)

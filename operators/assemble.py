@@ -55,6 +55,8 @@ class Assembly:
     locals: list[tuple[str, Value, Span]] = field(default_factory=list)
     two_shaped: set[Span] = field(default_factory=set)
     used: set[Span] = field(default_factory=set)
+    symbols: set[int] = field(default_factory=set)
+    targets: dict[str, int] = field(default_factory=dict)
     parameters: ParameterTable = field(init=False)
     _shared: dict[tuple[object, ...], int] = field(default_factory=dict)
 
@@ -95,6 +97,20 @@ class Assembly:
         if shared:
             self._shared[key] = number
         return Operand(number)
+
+    def node(self, number: int) -> Node:
+        """A node as it is in a graph, once sizes are known, with its number in the assembly."""
+        node = self.nodes[number]
+        size = self.sizes.value(node.size) or 0
+        return Node(
+            number,
+            node.operation,
+            node.operands,
+            size,
+            node.attributes,
+            node.application,
+            node.span,
+        )
 
     def finish(
         self, roots: list[int]

@@ -22,6 +22,7 @@ from .evaluate import Evaluator
 from .finish import finish
 from .graph import OperatorGraph
 from .laws import add_laws
+from .loss_terms import add_terms
 from .naming import closest
 from .order import in_order, names_in, targets_of
 from .parameters import read_annotations
@@ -68,10 +69,10 @@ def build(
     for equation in in_order(equations, own, report):
         _set(equation, known)
     _demand_all_set(model, known, equations)
-    laws = add_laws(statements, evaluator)
+    laws, terms = add_laws(statements, evaluator), add_terms(statements, evaluator)
     for operators in (environment, around):
         check_unused(operators, annotations, assembly.used, report)
-    graph = finish(model.name, evaluator, variables, known.predictions, laws, model.span)
+    graph = finish(model.name, evaluator, variables, known.predictions, laws, terms, model.span)
     if graph is not None:
         check_time(graph, evaluator.assembly.reads, report)
         warn_of_captures(model, annotations, assembly.parameters, report)

@@ -27,7 +27,9 @@ class Call:
         zoneout (T, B, n) booleans that are true where the old value stays.
     lengths: (B,) of int64, or None when all rows have T steps.
     resets: (T, B) of bool, or None.
-    training: whether laws are evaluated.
+    age: (B,) of int64: how many steps before the first one belong to the segment that goes on
+        there; only for models with windows, which must know what is missing.
+    training: whether laws are evaluated, and values kept for `loss` terms.
     steps, rows: T and B.
     """
 
@@ -43,6 +45,7 @@ class Call:
     training: bool
     steps: int
     rows: int
+    age: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,11 @@ class Result:
     history: as in `Call`, for the call that goes on from here.
     laws: in the graph's order; (T, B): the squared difference of both sides, averaged over their
         entries; not yet masked. Empty outside of training.
+    kept: in the graph's order; (T, B, n): the values that `loss` terms need. Empty outside of
+        training.
     """
 
     outputs: tuple[Tensor, ...]
     history: Mapping[str, Tensor]
     laws: tuple[Tensor, ...]
+    kept: tuple[Tensor, ...] = ()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Final
+
 from ..grammar import syntax
 from ..grammar.source import Span
 from .catalogue import BY_NAME, Primitive
 from .evaluate import Evaluator
+from .logarithms import logarithm
 from .types import Conflict
 from .values import Literal, Stop, TupleValue, Value, Vector
+from .windows import both_present
 
 
 def call(
@@ -62,12 +67,14 @@ def _primitive(
         attributes.append(int(value) if label == "k" else float(value))
     operands = given[len(primitive.constants) :]
     spans = [operand.span for operand in operands]
+    gaps = primitive.shape == "elementwise" or primitive.name in _TAKE_GAPS
     vectors = [
-        evaluator.vector(value, place)
+        (evaluator.partial if gaps else evaluator.vector)(value, place)
         for value, place in zip(evaluator.evaluate_all(operands), spans, strict=True)
     ]
-    if primitive.name == "identity":
-        return vectors[0]
+    special = _special(evaluator, primitive.name, vectors, span)
+    if special is not None:
+        return special
     if primitive.random and (attributes[0] == 0 or evaluator.scope.in_law):
         return _without_chance(evaluator, primitive, float(attributes[0]), vectors, span)
     size = vectors[0].size
@@ -82,7 +89,7 @@ def _primitive(
             for vector, place in zip(vectors[1:], spans[1:], strict=True):
                 if evaluator.sizes.value(vector.size) != 1:
                     evaluator.agree(size, vector.size, span, spans[0], place)
-    return evaluator.add(
+    result = evaluator.add(
         primitive.name,
         tuple(vector.operand for vector in vectors),
         size,
@@ -90,6 +97,32 @@ def _primitive(
         tuple(attributes),
         shared=not primitive.random,
     )
+    return _present_in(evaluator, result, vectors, span)
+
+
+_TAKE_GAPS: Final = frozenset({"softmax", "dropout", "variational", "zoneout", "stopgrad"})
+"""Functions, besides the elementwise ones, of vectors whose entries may be missing."""
+
+
+def _present_in(evaluator: Evaluator, result: Vector, vectors: list[Vector], span: Span) -> Vector:
+    """An elementwise result, missing where an operand is."""
+    present = both_present(evaluator, [*vectors, result], result.size, span)
+    return result if present == result.present else replace(result, present=present)
+
+
+def _special(evaluator: Evaluator, name: str, vectors: list[Vector], span: Span) -> Vector | None:
+    """Functions that become other operations than their name says."""
+    (first, *_) = vectors
+    match name:
+        case "identity":
+            return first
+        case "softmax" if first.present is not None:
+            both = (first.operand, first.present)
+            return evaluator.add("masked_softmax", both, first.size, span)
+        case "log":
+            return _present_in(evaluator, logarithm(evaluator, first, span), vectors, span)
+        case _:
+            return None
 
 
 def _without_chance(
@@ -135,7 +168,7 @@ def _split(evaluator: Evaluator, given: list[syntax.Expression], span: Span) -> 
             span,
             hint="write `(p, g) = split(a, 100, 1)`",
         )
-    vector = evaluator.vector(evaluator.evaluate(given[0]), given[0].span)
+    vector = evaluator.partial(evaluator.evaluate(given[0]), given[0].span)
     dims = [evaluator.size(expression) for expression in given[1:]]
     values = [None if dim is None else evaluator.sizes.value(dim) for dim in dims]
     if None in dims:
@@ -161,14 +194,11 @@ def _split(evaluator: Evaluator, given: list[syntax.Expression], span: Span) -> 
     parts: list[Value] = []
     start = 0
     for value in known:
-        parts.append(
-            evaluator.add(
-                "slice",
-                (vector.operand,),
-                evaluator.sizes.known(value),
-                span,
-                (start, start + value),
-            )
-        )
+        size, ends = evaluator.sizes.known(value), (start, start + value)
+        part = evaluator.add("slice", (vector.operand,), size, span, ends)
+        if vector.present is not None:
+            present = evaluator.add("slice", (vector.present,), size, span, ends)
+            part = replace(part, present=present.operand)
+        parts.append(part)
         start += value
     return TupleValue(tuple(parts))

@@ -158,4 +158,28 @@ STRUCTURAL: Final = {
     "onehot": "the one-hot vector of a symbol, zero for no symbol",
 }
 
+WINDOWS: Final = {
+    "window": "the rows `v[t-first] … v[t-last]` of a variable; attributes `first` and `last`, in "
+    "steps back (negative: ahead); its operands are v at both ends. It has no value of its own: "
+    "the operations below read it row by row. A row outside of the segment is missing",
+    "present": "(window): for each row 1, or 0 where it is missing",
+    "scores": "(window, q): for each row its scalar product with q, 0 where it is missing; a row "
+    "of a symbol is one-hot: the entry of q at the symbol, 0 for no symbol",
+    "matches": "(window of a symbol, s): for each row 1 where it is the symbol s, else 0; missing "
+    "rows and no symbol match nothing",
+    "mix": "(window, a): Σ aᵢ rowᵢ over the rows that are not missing; of a symbol, the indexed "
+    "sum of a into a vector as wide as its symbols",
+    "log_mix": "(window of a symbol, l, m): log Σ e^lᵢ rowᵢ over the rows that are not missing "
+    "and where m is not 0, −∞ for symbols that none of them holds; m may be left out",
+}
+"""Attention over the past. No operation needs a copy of the window."""
+
+LOGARITHMS: Final = {
+    "masked_softmax": "(z, m): softmax over the entries where m is not 0, and 0 elsewhere; all 0 "
+    "where no entry is left",
+    "logsumexp": "(z) or (z, m): log Σ eᶻ, over the entries where m is not 0; −∞ for none",
+    "logaddexp": "(a, b): log(eᵃ + eᵇ), elementwise and broadcasting; one of them may be −∞",
+}
+"""What `log` of sums and products of probabilities becomes, so that none of it underflows."""
+
 RESERVED_FUNCTIONS: Final = frozenset(BY_NAME) | {"split"}

@@ -58,6 +58,8 @@ def declare(
                     statement.role, (), size, name.span, (name.name,), shared=False
                 )
                 variable.node = operand.node
+                if known.kind == "symbol":
+                    assembly.symbols.add(operand.node)
             variables[name.name] = variable
     return variables
 

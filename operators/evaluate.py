@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from ..grammar import syntax
@@ -13,7 +14,8 @@ from .catalogue import RESERVED_FUNCTIONS
 from .names import Names
 from .parameters import is_matrix_name
 from .scope import Scope
-from .values import Literal, Matrix, Stop, SymbolVector, TupleValue, Value, Vector
+from .values import Literal, Matrix, Stop, SymbolVector, TupleValue, Value, Vector, Window
+from .windows import all_present, both_present, product
 
 Apply = Callable[["Evaluator", str, Sequence[Value], Span], Value]
 Call = Callable[["Evaluator", syntax.Name, syntax.Parentheses, Span], Value]
@@ -60,6 +62,8 @@ class Evaluator(Names):
                 return self.variable(name, 0, span, prime=True)
             case syntax.Timed(name, time):
                 return self.variable(name, -self.offset(time), span)
+            case syntax.Windowed(name, first, last):
+                return self.windowed(name, first, last, span)
             case syntax.Transposed(name):
                 return self._transposed(name, span)
             case syntax.Parentheses(arguments):
@@ -90,6 +94,8 @@ class Evaluator(Names):
 
     def _transposed(self, name: syntax.Name, span: Span) -> Value:
         value = self.evaluate(name)
+        if isinstance(value, Window):
+            return replace(value, transposed=not value.transposed)
         if not isinstance(value, Matrix) or value.draft.form == "diagonal":
             self.fail(
                 "RNN305",
@@ -124,11 +130,12 @@ class Evaluator(Names):
             if isinstance(value, SymbolVector):
                 vectors.append(self.add("onehot", (value.operand,), value.size, part.span))
             else:
-                vectors.append(self.vector(value, part.span))
+                vectors.append(self.partial(value, part.span))
         if len(vectors) == 1:
             return vectors[0]
         size = self.sizes.total(tuple(vector.size for vector in vectors))
-        return self.add("concatenate", tuple(v.operand for v in vectors), size, span)
+        joined = self.add("concatenate", tuple(v.operand for v in vectors), size, span)
+        return replace(joined, present=all_present(self, vectors, size, span))
 
     def _run(self, items: tuple[syntax.Expression, ...]) -> Value:
         values: list[tuple[Value, Span]] = []
@@ -170,6 +177,8 @@ class Evaluator(Names):
         return not (is_matrix_name(text) or text in scope.annotations or text in scope.shared)
 
     def _product(self, left: Value, right: Value, a: Span, b: Span, span: Span) -> Vector:
+        if isinstance(left, Window):
+            return product(self, left, right, a, b, span)
         if not isinstance(left, Matrix):
             what = "a number" if isinstance(left, Literal) else "a vector"
             what = "a tuple" if isinstance(left, TupleValue) else what
@@ -223,8 +232,9 @@ class Evaluator(Names):
             elif isinstance(value, Literal):
                 value = Literal(-value.value)
             else:
-                vector = self.vector(value, operand.span)
-                value = self.add("negate", (vector.operand,), vector.size, span)
+                vector = self.partial(value, operand.span)
+                negative = self.add("negate", (vector.operand,), vector.size, span)
+                value = replace(negative, present=vector.present)
         return value
 
     def _chain(
@@ -257,6 +267,7 @@ class Evaluator(Names):
                 right,
                 hint="vectors are divided entry by entry with `/`",
             )
-        x, y = self.vector(a, left), self.vector(b, right)
-        size = self.broadcast(x, y, left, right)
-        return self.add(_OPERATIONS[sign], (x.operand, y.operand), size, left.to(right))
+        x, y = self.partial(a, left), self.partial(b, right)
+        size, span = self.broadcast(x, y, left, right), left.to(right)
+        result = self.add(_OPERATIONS[sign], (x.operand, y.operand), size, span)
+        return replace(result, present=both_present(self, [x, y], size, span))

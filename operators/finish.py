@@ -9,6 +9,7 @@ from .catalogue import RESERVED_FUNCTIONS
 from .evaluate import Evaluator
 from .final_parameters import final_parameter
 from .graph import Call, Input, Law, Operand, OperatorGraph, Output, Parameter, State
+from .loss_terms import DraftTerm, late_nodes, loss_graph
 from .naming import shown
 from .places import own_place
 from .scope import Variable
@@ -24,6 +25,7 @@ def finish(
     variables: dict[str, Variable],
     predictions: Predictions,
     laws: list[tuple[Law, Operand, Operand]],
+    terms: list[DraftTerm],
     span: Span,
 ) -> OperatorGraph | None:
     """The graph of a model whose equations have all been evaluated; None after an error."""
@@ -43,14 +45,19 @@ def finish(
     roots = [v.node for v in variables.values() if v.node >= 0]
     roots += [operand.node for operand in values.values()]
     roots += [operand.node for _, *sides in laws for operand in sides]
-    _demand_known_sizes(evaluator, assembly.needed(roots))
+    needed = assembly.needed([*roots, *(term.operand.node for term in terms)])
+    _demand_known_sizes(evaluator, needed)
     if report.failed:
         return None
-    nodes, renumbered, applications = assembly.finish(roots)
+    drafts = {number: assembly.node(number) for number in sorted(needed)} if terms else {}
+    late = late_nodes(drafts, terms, assembly.targets)
+    nodes, renumbered, applications = assembly.finish(
+        roots + [operand.node for operand in late.kept]
+    )
     parameters = [
         final_parameter(draft, assembly.sizes, report)
         for draft in assembly.parameters.drafts.values()
-        if draft.node in renumbered
+        if draft.node in needed
     ]
     if report.failed:
         return None
@@ -66,6 +73,9 @@ def finish(
     reads = [operand for node in nodes for operand in node.operands]
     reads += [output.value for output in outputs]
     reads += [side for law in renewed for side in (law.left, law.right)]
+    reads += [renew(operand) for number in late.windows for operand in drafts[number].operands]
+    kept = tuple(renew(operand) for operand in late.kept)
+    reads += kept
     delays: dict[int, list[int]] = {}
     for operand in reads:
         delays.setdefault(operand.node, []).append(operand.delay)
@@ -80,8 +90,18 @@ def finish(
         if v.role == "input"
     )
     parameters += [_learned(state, nodes[state.node].span) for state in states if state.is_learned]
+    losses = loss_graph(name, drafts, late, terms, variables, parameters) if terms else None
     return OperatorGraph(
-        name, nodes, inputs, states, outputs, tuple(parameters), applications, renewed
+        name,
+        nodes,
+        inputs,
+        states,
+        outputs,
+        tuple(parameters),
+        applications,
+        renewed,
+        kept,
+        losses,
     )
 
 

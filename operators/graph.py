@@ -170,8 +170,24 @@ class Law:
 
 
 @dataclass(frozen=True)
+class LossTerms:
+    """The `loss` terms of a model, computed once the targets are known.
+
+    `graph` has one output of width 1 a term, no states, and as inputs: `kept 0`, `kept 1`, …, the
+    values that the model keeps; `x'`, the target of the input x; and by their own names the
+    variables that windows look through.
+    """
+
+    graph: OperatorGraph
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class OperatorGraph:
-    """A checked model. Nodes are numbered in an order fixed by the text of the spec."""
+    """A checked model. Nodes are numbered in an order fixed by the text of the spec.
+
+    `kept` are the values that its `loss` terms need of it, wanted in training only.
+    """
 
     name: str
     nodes: tuple[Node, ...]
@@ -181,6 +197,8 @@ class OperatorGraph:
     parameters: tuple[Parameter, ...]
     applications: tuple[Application, ...]
     laws: tuple[Law, ...] = ()
+    kept: tuple[Operand, ...] = ()
+    losses: LossTerms | None = None
 
     @cached_property
     def by_parameter(self) -> dict[str, Parameter]:
@@ -194,10 +212,11 @@ class OperatorGraph:
 
     @cached_property
     def roots(self) -> tuple[int, ...]:
-        """The nodes whose values somebody outside wants: of outputs, states, laws."""
+        """The nodes whose values somebody outside wants: of outputs, states, laws, loss terms."""
         wanted = [output.value.node for output in self.outputs]
         wanted += [state.node for state in self.states]
         wanted += [side.node for law in self.laws for side in (law.left, law.right)]
+        wanted += [operand.node for operand in self.kept]
         return tuple(dict.fromkeys(wanted))
 
     def edges(self) -> Iterator[tuple[int, int, int]]:
@@ -224,6 +243,12 @@ class OperatorGraph:
         smallest = {number: min(nodes) for number, nodes in inside.items()}
         order = nx.lexicographical_topological_sort(condensed, key=lambda c: smallest[c])
         return tuple(tuple(sorted(inside[number])) for number in order)
+
+    @cached_property
+    def has_windows(self) -> bool:
+        """Whether some value looks through a window, and so must know what is missing."""
+        graphs = [self] + ([self.losses.graph] if self.losses else [])
+        return any(node.operation == "window" for graph in graphs for node in graph.nodes)
 
     @cached_property
     def recurrent(self) -> frozenset[int]:
@@ -279,6 +304,11 @@ class OperatorGraph:
             )
         for law in self.laws:
             lines.append(f"law {_operand(law.left)} ~= {_operand(law.right)} weight {law.weight:g}")
+        if self.losses is not None:
+            lines.append(f"keep {', '.join(map(_operand, self.kept))}")
+            lines += [f"  {line}" for line in self.losses.graph.to_text().splitlines()]
+            weights = ", ".join(f"{weight:g}" for weight in self.losses.weights)
+            lines.append(f"loss weights {weights}")
         return "\n".join(lines) + "\n"
 
     def application_name(self, number: int) -> str:

@@ -16,6 +16,7 @@ from .shapes import Shapes
 from .sizing import size_of
 from .types import Dim
 from .values import Literal, Matrix, Read, Stop, SymbolVector, Value, Vector
+from .windows import window
 
 
 def _at(t: int) -> Lookup:
@@ -187,7 +188,52 @@ class Names(Shapes):
         self.assembly.reads.append(Read(text, steps, bare, span))
         return self._frozen(Vector(Operand(variable.node, steps), variable.size), span)
 
+    def windowed(
+        self, name: syntax.Name, first: syntax.Expression, last: syntax.Expression, span: Span
+    ) -> Value:
+        """`h[t-99..t]`: a variable at all times from one to another."""
+        ends = self.offset(first), self.offset(last)
+        if self.scope.in_law:
+            self.fail(
+                "RNN113",
+                "a law has no time, and so no window",
+                span,
+                hint="a law says how operators behave for the values of one step",
+            )
+        variable = self.scope.variables.get(name.name)
+        if variable is None or variable.role == "output":
+            return self.variable(name, -ends[0] or 1, span)
+        for end in dict.fromkeys(ends):
+            if variable.role == "input":
+                self._input(variable, -end, span, prime=False)
+            else:
+                self.assembly.reads.append(Read(name.name, -end, False, span))
+        is_symbol = variable.type.kind == "symbol"
+        return window(
+            self, variable.node, variable.size, ends[0], ends[1], span, is_symbol=is_symbol
+        )
+
+    def _target(self, variable: Variable, span: Span) -> Value:
+        """The value that a predicted input should have had, in `loss`."""
+        assembly, name = self.assembly, variable.name
+        if variable.value is None:
+            self.fail(
+                "RNN403",
+                f"`{span.text}` is not known to a loss, as this model does not predict it",
+                span,
+                hint=f"predict it: `{name}' = ▷ h'`",
+            )
+        if name not in assembly.targets:
+            operand = assembly.add("target", (), variable.size, span, (name,), shared=False)
+            assembly.targets[name] = operand.node
+        operand = Operand(assembly.targets[name])
+        if variable.type.kind == "symbol":
+            return SymbolVector(operand, variable.size, f"{name}'")
+        return Vector(operand, variable.size)
+
     def _input(self, variable: Variable, delay: int, span: Span, *, prime: bool) -> Value:
+        if self.scope.in_loss and (prime or delay == -1):
+            return self._target(variable, span)
         if prime or delay < 0:
             self.fail(
                 "RNN403",

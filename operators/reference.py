@@ -16,6 +16,7 @@ from torch import Tensor
 from .call import Call, Result
 from .graph import Node, Operand, OperatorGraph
 from .reference_segments import Segments
+from .reference_windows import WINDOWED, logsumexp, look_through, masked_softmax
 
 _UNARY: Final[dict[str, Callable[[Tensor], Tensor]]] = {
     "tanh": torch.tanh,
@@ -44,6 +45,8 @@ _BINARY: Final[dict[str, Callable[[Tensor, Tensor], Tensor]]] = {
     "multiply": torch.mul,
     "divide": torch.div,
     "dot": lambda a, b: (a * b).sum(-1, keepdim=True),
+    "masked_softmax": masked_softmax,
+    "logaddexp": torch.logaddexp,
     "rmsnorm": lambda z, g: g * z * (z.square().mean(-1, keepdim=True) + 1e-5).rsqrt(),
 }
 
@@ -77,6 +80,7 @@ def run(call: Call) -> Result:
         _outputs(call, known, segments),
         _history(call, known, segments),
         _laws(call, known, segments),
+        _kept(call, known, segments),
     )
 
 
@@ -144,6 +148,13 @@ def _evaluate(
         return call.parameters[str(node.attributes[0])]
     if operation == "constant":
         return segments.filled(float(node.attributes[0]), node.size)
+    if operation == "window":
+        return segments.like.new_empty(0)
+    if operation in WINDOWED:
+        assert t is not None
+        rows = call.graph.nodes[node.operands[0].node]
+        others = [_read(operand, t, known, segments) for operand in node.operands[1:]]
+        return look_through(node, rows, known, t, others, segments)
     values = [_read(operand, t, known, segments) for operand in node.operands]
     if operation in _UNARY:
         return _UNARY[operation](values[0])
@@ -180,6 +191,8 @@ def _other(
             z, g, b = values
             centred = z - z.mean(-1, keepdim=True)
             return g * centred * (centred.square().mean(-1, keepdim=True) + 1e-5).rsqrt() + b
+        case "logsumexp":
+            return logsumexp(*values)
         case "zoneout":
             return _zoneout(node, call, t, values)
         case _:
@@ -276,3 +289,11 @@ def _laws(
         .mean(-1)
         for law in call.graph.laws
     )
+
+
+def _kept(
+    call: Call, known: dict[int, Tensor | list[Tensor]], segments: Segments
+) -> tuple[Tensor, ...]:
+    if not call.training:
+        return ()
+    return tuple(_series(operand, call, known, segments) for operand in call.graph.kept)

@@ -97,6 +97,30 @@ class Segments:
         outside = self._nothing(node, t)
         return torch.where(belongs if value.dim() == 1 else belongs.unsqueeze(-1), value, outside)
 
+    def row(
+        self, node: int, series: list[Tensor], t: int, delay: int
+    ) -> tuple[Tensor | None, Tensor]:
+        """A row of a window that step t looks through, and (B,): whether it is there.
+
+        The row is the value as it is, also where it belongs to another segment; None where there
+        is none at all.
+        """
+        source = t - delay
+        nowhere = torch.zeros_like(self.alive[t])
+        if source < 0:
+            history = self.call.history.get(self._names[node])
+            if history is None or len(history) + source < 0:
+                return None, nowhere
+            value = history[len(history) + source]
+        elif source >= len(series):
+            return None, nowhere
+        else:
+            value = series[source]
+        start = self.start[t]
+        if self.call.age is not None:
+            start = torch.where(start < 0, -self.call.age, start)
+        return value, (source >= start) & (source < self.end[t])
+
     def _nothing(self, node: int, t: int) -> Tensor:
         name = self._names[node]
         if node in self._states:

@@ -53,6 +53,7 @@ class Scope:
     outside: frozenset[str] = frozenset()
     stack: tuple[object, ...] = ()
     in_law: bool = False
+    in_loss: bool = False
 
     def poison(self, *names: str) -> None:
         """Report nothing more about names: their mistake is known."""

@@ -13,7 +13,7 @@ from .parameters import Draft
 from .places import own_place
 from .scope import Scope
 from .types import Conflict, Dim
-from .values import Literal, Matrix, Stop, SymbolVector, TupleValue, Value, Vector
+from .values import Literal, Matrix, Stop, SymbolVector, TupleValue, Value, Vector, Window
 
 
 class Shapes:
@@ -68,7 +68,16 @@ class Shapes:
         return Operand(draft.node)
 
     def vector(self, value: Value, span: Span) -> Vector:
-        """A value as a real vector, or an error that says what it is instead."""
+        """A value as a real vector without gaps, or an error that says what it is instead."""
+        vector = self.partial(value, span)
+        if vector.present is None:
+            return vector
+        if self.assembly.nodes[vector.operand.node].operation in {"scores", "matches"}:
+            return Vector(vector.operand, vector.size)  # 0 already, where there is no row
+        return self.add("multiply", (vector.operand, vector.present), vector.size, span)
+
+    def partial(self, value: Value, span: Span) -> Vector:
+        """A value as a real vector, entries of which may be missing."""
         match value:
             case Vector():
                 return value
@@ -82,6 +91,14 @@ class Shapes:
                     f"`{span.text}` is a matrix where a vector belongs",
                     span,
                     hint=f"multiply it: `{span.text} h`; or declare `param {span.text}: vector`",
+                )
+            case Window():
+                self.fail(
+                    "RNN305",
+                    f"`{span.text}` is a matrix with one row a step, where a vector belongs",
+                    span,
+                    hint=f"name it, `M = {span.text}`, and multiply it: `M q` has one entry a row, "
+                    "`Mᵀ a` is a sum of rows",
                 )
             case SymbolVector(name=name):
                 self.fail(

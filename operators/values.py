@@ -19,10 +19,14 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Vector:
-    """A real vector; numbers that are computed are vectors of one entry."""
+    """A real vector; numbers that are computed are vectors of one entry.
+
+    `present` is a vector of 1 where an entry is there and 0 where it is missing, if any may be.
+    """
 
     operand: Operand
     size: Dim
+    present: Operand | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +47,24 @@ class Matrix:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """A matrix with one row a step: `length` values of a variable, each `size` wide."""
+
+    operand: Operand
+    length: Dim
+    size: Dim
+    is_symbol: bool
+    transposed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class TupleValue:
     """Several values."""
 
     parts: tuple[Value, ...]
 
 
-Value = Literal | Vector | SymbolVector | Matrix | TupleValue
+Value = Literal | Vector | SymbolVector | Matrix | Window | TupleValue
 
 
 class Stop(Exception):

@@ -23,6 +23,7 @@ SMALL = {
     "granule": 16,
     "purkinje": 9,
     "links": 3,
+    "window": 4,
     "classes": 4,
     "inputs": 2,
 }

@@ -1,0 +1,96 @@
+"""`loss EXPR weight w`: the terms of a model's own, taken when the targets are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ..operators.call import Call, Result
+from ..operators.graph import OperatorGraph
+from .backends.registry import choose
+from .chance import masks
+
+
+def loss_terms(
+    graph: OperatorGraph,
+    backend: str,
+    last: tuple[Call, Result] | None,
+    targets: Mapping[str, Tensor],
+) -> Tensor:
+    """The weighted sum of the terms' means over the steps of the last call in training.
+
+    `targets` are (T, B, …) by the output's name, `x'` for the prediction of x.
+
+    Raises:
+        ValueError: when there was no such call, or a target has another T or B than it.
+    """
+    terms = graph.losses
+    assert terms is not None
+    if last is None:
+        raise ValueError(
+            "this model's loss has terms of its own: expected a call in training first"
+        )
+    call, result = last
+    inner = terms.graph
+    inputs: dict[str, Tensor] = {}
+    for variable in inner.inputs:
+        name = variable.name
+        if name.startswith("kept "):
+            inputs[name] = result.kept[int(name.removeprefix("kept "))]
+        elif name in targets:
+            inputs[name] = _target(name, targets[name], variable.type.kind, call, result)
+        else:
+            inputs[name] = _looked_through(graph, name, call, result)
+    like = next((value for value in inputs.values() if value.is_floating_point()), None)
+    like = torch.empty(0, device=result.outputs[0].device) if like is None else like
+    own = Call(
+        graph=inner,
+        parameters={p.name: call.parameters[p.name] for p in inner.parameters},
+        inputs=inputs,
+        history={v.name: call.history[v.name] for v in inner.inputs if v.name in call.history},
+        initial={},
+        drawn={},
+        masks=masks(inner, call.steps, call.rows, like),
+        lengths=call.lengths,
+        resets=call.resets,
+        training=False,
+        steps=call.steps,
+        rows=call.rows,
+        age=call.age,
+    )
+    values = choose(inner, backend)[1](own).outputs
+    total = values[0].new_zeros(())
+    for weight, value in zip(terms.weights, values, strict=True):
+        total = total + weight * mean_over_steps(value.squeeze(-1), call.lengths)
+    return total
+
+
+def _target(name: str, target: Tensor, kind: str, call: Call, result: Result) -> Tensor:
+    if tuple(target.shape[:2]) != (call.steps, call.rows):
+        wanted = f"({call.steps}, {call.rows}, …)"
+        raise ValueError(
+            f"target of {name}: expected {wanted} as in the last call, got {tuple(target.shape)}"
+        )
+    return target.long() if kind == "symbol" else target.to(result.outputs[0].dtype)
+
+
+def _looked_through(graph: OperatorGraph, name: str, call: Call, result: Result) -> Tensor:
+    """All steps of a variable that a window looks through."""
+    if name in call.inputs:
+        return call.inputs[name]
+    node = next(state.node for state in graph.states if state.name == name)
+    at = next(i for i, o in enumerate(graph.kept) if (o.node, o.delay) == (node, 0))
+    return result.kept[at]
+
+
+def mean_over_steps(value: Tensor, lengths: Tensor | None) -> Tensor:
+    """The mean of (T, B) over the steps that rows have."""
+    if not value.numel():
+        return value.sum()
+    if lengths is None:
+        return value.mean()
+    alive = torch.arange(len(value), device=value.device).unsqueeze(-1) < lengths
+    total = torch.where(alive, value, torch.zeros_like(value)).sum()
+    return total / lengths.sum().clamp(min=1)

@@ -1,0 +1,164 @@
+"""`loss EXPR weight w` -> a graph of its own, computed when the targets are known.
+
+What a term needs and does not depend on a target is computed with the model and kept; the rest, a
+small graph, has the kept values and the targets as its inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..grammar import syntax
+from ..grammar.source import Span
+from .evaluate import Evaluator
+from .graph import Input, LossTerms, Node, Operand, OperatorGraph, Output, Parameter
+from .scope import Variable
+from .types import Conflict, Type
+from .values import Stop
+
+
+@dataclass(frozen=True, slots=True)
+class DraftTerm:
+    """A term while its model is built."""
+
+    operand: Operand
+    weight: float
+    text: str
+    span: Span
+
+
+def add_terms(statements: Iterable[syntax.Statement], evaluator: Evaluator) -> list[DraftTerm]:
+    """The `loss` lines of a model; in them, and only there, a predicted input has a prime."""
+    terms: list[DraftTerm] = []
+    evaluator.scope.in_loss = True
+    for statement in statements:
+        if not isinstance(statement, syntax.Loss):
+            continue
+        try:
+            weight = 1.0 if statement.weight is None else evaluator.constant(statement.weight)
+            value = evaluator.vector(evaluator.evaluate(statement.value), statement.value.span)
+            evaluator.sizes.unify(value.size, evaluator.sizes.known(1))
+        except Stop:
+            continue
+        except Conflict as conflict:
+            evaluator.report.error(
+                "RNN301",
+                f"a loss is one number, and `{statement.value.span.text}` is {conflict.left} wide",
+                statement.value.span,
+                hint="sum it: `sum(z)`, `dot(z, z)`",
+            )
+            continue
+        text = statement.span.text
+        terms.append(DraftTerm(value.operand, float(weight), text, statement.span))
+    evaluator.scope.in_loss = False
+    return terms
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """The nodes of a model that only its `loss` terms need, as numbers of one graph.
+
+    `kept` are the values that the model computes for them; `targets` are nodes by variable.
+    """
+
+    nodes: frozenset[int]
+    kept: tuple[Operand, ...]
+    targets: Mapping[str, int]
+    windows: frozenset[int]
+
+
+def late_nodes(
+    nodes: Mapping[int, Node], terms: Sequence[DraftTerm], targets: Mapping[str, int]
+) -> Late:
+    """What depends on a target, and what it needs of the rest; `nodes` come in order."""
+    late = set(targets.values()) & nodes.keys()
+    changed = True
+    while changed:
+        found = {n for n, node in nodes.items() if any(o.node in late for o in node.operands)}
+        changed = not found <= late
+        late |= found
+    kept: dict[Operand, None] = {}
+    windows: set[int] = set()
+    needed = [o for n in sorted(late) for o in nodes[n].operands] + [term.operand for term in terms]
+    for operand in needed:
+        node = nodes[operand.node]
+        if operand.node in late or node.operation in {"parameter", "constant"}:
+            continue
+        if node.operation == "window":
+            windows.add(operand.node)
+            variable = nodes[node.operands[0].node]
+            if variable.operation == "state":
+                kept[Operand(variable.number)] = None
+            continue
+        kept[operand] = None
+    return Late(frozenset(late), tuple(kept), targets, frozenset(windows))
+
+
+def loss_graph(
+    name: str,
+    nodes: Mapping[int, Node],
+    late: Late,
+    terms: Sequence[DraftTerm],
+    variables: Mapping[str, Variable],
+    parameters: Sequence[Parameter],
+) -> LossTerms:
+    """The graph of the terms, whose inputs are what `LossTerms` says."""
+    made: list[Node] = []
+    renewed: dict[Operand, int] = {}
+    inputs: list[Input] = []
+
+    def add(node: Node, operands: tuple[Operand, ...]) -> int:
+        made.append(
+            Node(len(made), node.operation, operands, node.size, node.attributes, -1, node.span)
+        )
+        return len(made) - 1
+
+    def add_input(name: str, type_: Type, old: Operand, history: int) -> None:
+        span = nodes[old.node].span
+        renewed[old] = len(made)
+        made.append(Node(len(made), "input", (), type_.size, (name,), -1, span))
+        inputs.append(Input(name, type_, renewed[old], history))
+
+    for number, operand in enumerate(late.kept):
+        add_input(f"kept {number}", Type("real", nodes[operand.node].size), operand, 0)
+    for variable, node in late.targets.items():
+        if node in nodes:
+            add_input(f"{variable}'", variables[variable].type, Operand(node), 0)
+    ends = [operand for number in sorted(late.windows) for operand in nodes[number].operands]
+    for source in dict.fromkeys(operand.node for operand in ends):
+        text = str(nodes[source].attributes[0])
+        back = max(0, *(operand.delay for operand in ends if operand.node == source))
+        add_input(text, variables[text].type, Operand(source, _LOOKED_THROUGH), back)
+    for number in sorted(late.windows):
+        window = nodes[number]
+        key = Operand(window.operands[0].node, _LOOKED_THROUGH)
+        moved = tuple(Operand(renewed[key], operand.delay) for operand in window.operands)
+        renewed[Operand(number)] = add(window, moved)
+
+    def renew(operand: Operand) -> Operand:
+        if operand not in renewed:
+            node = nodes[operand.node]
+            renewed[operand] = add(node, tuple(renew(o) for o in node.operands))
+        return Operand(renewed[operand])
+
+    for number in sorted(late.nodes):
+        renew(Operand(number))
+    outputs = tuple(
+        Output(term.text, Type("real", 1), renew(term.operand), False, None) for term in terms
+    )
+    used = {str(node.attributes[0]) for node in made if node.operation == "parameter"}
+    graph = OperatorGraph(
+        f"{name} loss",
+        tuple(made),
+        tuple(inputs),
+        (),
+        outputs,
+        tuple(parameter for parameter in parameters if parameter.name in used),
+        (),
+    )
+    return LossTerms(graph, tuple(term.weight for term in terms))
+
+
+_LOOKED_THROUGH = -(2**40)
+"""Marks, as a delay that no text can have, the variable of a window among kept values."""

@@ -1,0 +1,134 @@
+"""What windows and logarithms mean: `catalogue.WINDOWS` and `catalogue.LOGARITHMS` in PyTorch.
+
+A window is read row by row, so that nothing as large as T × B × rows × width is ever made, nor
+kept for the backward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from .graph import Node
+from .reference_segments import Segments
+
+WINDOWED: Final = frozenset({"present", "scores", "matches", "mix", "log_mix"})
+"""The operations whose first operand is a window."""
+
+Rows = list[tuple[Tensor | None, Tensor]]
+
+
+def look_through(
+    node: Node,
+    window: Node,
+    known: Mapping[int, Tensor | list[Tensor]],
+    t: int,
+    others: Sequence[Tensor],
+    segments: Segments,
+) -> Tensor:
+    """The value of a node whose first operand is a window, at step t; `others` are the rest."""
+    variable = window.operands[0].node
+    series = known[variable]
+    assert isinstance(series, list)
+    first, last = (int(a) for a in window.attributes)
+    rows = [segments.row(variable, series, t, delay) for delay in range(first, last - 1, -1)]
+    present = torch.stack([there for _, there in rows], -1)
+    match node.operation:
+        case "present":
+            return present.to(segments.like.dtype)
+        case "scores":
+            return _scores(rows, others[0], present)
+        case "matches":
+            (symbol,) = others
+            symbols = _symbols(rows, symbol)
+            same = (symbols == symbol.unsqueeze(-1)) & (symbols >= 0)
+            return (same & present).to(segments.like.dtype)
+        case "mix":
+            return _mix(rows, others[0], present, node.size)
+        case _:
+            assert node.operation == "log_mix", node.operation
+            if len(others) > 1:
+                present = present & (others[1] != 0)
+            return _log_mix(_symbols(rows, others[0]), others[0], present, node.size)
+
+
+def _is_symbol(rows: Rows) -> bool:
+    return any(value is not None and not value.is_floating_point() for value, _ in rows)
+
+
+def _symbols(rows: Rows, like: Tensor) -> Tensor:
+    """(B, rows): the symbols of a window, −1 for none."""
+    none = torch.full(rows[0][1].shape, -1, device=like.device)
+    return torch.stack([none if value is None else value for value, _ in rows], -1)
+
+
+def _scores(rows: Rows, query: Tensor, present: Tensor) -> Tensor:
+    zero = query.new_zeros(present.shape)
+    if _is_symbol(rows):
+        symbols = _symbols(rows, query)
+        wide = query.expand(len(symbols), query.shape[-1])
+        there = present & (symbols >= 0)
+        return torch.where(there, wide.gather(-1, symbols.clamp(min=0)), zero)
+    none = query.new_zeros(len(present))
+    products = [none if value is None else (value * query).sum(-1) for value, _ in rows]
+    return torch.where(present, torch.stack(products, -1), zero)
+
+
+def _mix(rows: Rows, weights: Tensor, present: Tensor, size: int) -> Tensor:
+    weights = torch.where(present, weights, torch.zeros_like(present, dtype=weights.dtype))
+    total = weights.new_zeros(len(present), size)
+    if _is_symbol(rows):
+        symbols = _symbols(rows, weights)
+        kept = torch.where(symbols >= 0, weights, torch.zeros_like(weights))
+        return total.scatter_add(-1, symbols.clamp(min=0), kept)
+    for (value, _), weight in zip(rows, weights.unbind(-1), strict=True):
+        if value is not None:
+            total = total + weight.unsqueeze(-1) * value
+    return total
+
+
+def _log_mix(symbols: Tensor, logs: Tensor, present: Tensor, size: int) -> Tensor:
+    present = present & (symbols >= 0)
+    logs = logs.expand(present.shape)
+    index = symbols.clamp(min=0)
+    lowest = -torch.inf
+    # Each symbol's largest term is taken out of its sum, so that the sum is at least 1.
+    top = logs.new_full((len(present), size), lowest)
+    top = top.scatter_reduce(-1, index, logs.detach().masked_fill(~present, lowest), "amax")
+    top = torch.where(top == lowest, torch.zeros_like(top), top)
+    terms = torch.where(present, logs - top.gather(-1, index), torch.zeros_like(logs)).exp()
+    terms = torch.where(present, terms, torch.zeros_like(terms))
+    total = torch.zeros_like(top).scatter_add(-1, index, terms)
+    found = total > 0
+    value = torch.where(found, total, torch.ones_like(total)).log() + top
+    return torch.where(found, value, torch.full_like(value, lowest))
+
+
+def masked_softmax(z: Tensor, mask: Tensor) -> Tensor:
+    """Softmax over the entries where the mask is not 0; 0 elsewhere, and where none is left."""
+    terms, _ = _terms(z, mask != 0)
+    total = terms.sum(-1, keepdim=True)
+    return terms / torch.where(total > 0, total, torch.ones_like(total))
+
+
+def logsumexp(z: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The logarithm of Σ eᶻ where the mask is not 0, (…, 1); −∞ where no entry is left."""
+    if mask is None:
+        return z.logsumexp(-1, keepdim=True)
+    terms, top = _terms(z, mask != 0)
+    total = terms.sum(-1, keepdim=True)
+    found = total > 0
+    value = torch.where(found, total, torch.ones_like(total)).log() + top
+    return torch.where(found, value, torch.full_like(value, -torch.inf))
+
+
+def _terms(z: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+    """e^(z − top) where an entry is there, else 0, and the top, which takes no gradient."""
+    z, there = z + torch.zeros_like(there, dtype=z.dtype), there | torch.zeros_like(z).bool()
+    top = z.detach().masked_fill(~there, -torch.inf).amax(-1, keepdim=True)
+    top = torch.where(top == -torch.inf, torch.zeros_like(top), top)
+    terms = torch.where(there, z - top, torch.zeros_like(z)).exp()
+    return torch.where(there, terms, torch.zeros_like(terms)), top
