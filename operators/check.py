@@ -38,15 +38,16 @@ def check_time(graph: OperatorGraph, reads: Sequence[Read], report: Report) -> N
             )
     if report.failed:
         return
-    reach = nx.DiGraph(graph.network())
     for output in graph.outputs:
         if output.predicts is not None:
-            _prediction(graph, output, reach, report)
+            _prediction(graph, output, report)
         _activation(graph, output, report)
     _unused_states(graph, report)
 
 
 def _cycles_without_delay(graph: OperatorGraph, reads: Sequence[Read], report: Report) -> None:
+    if not _instant_cycle(graph):
+        return
     instant: nx.DiGraph[int] = nx.DiGraph()
     instant.add_edges_from((u, v) for u, v, delay in graph.edges() if delay == 0)
     for component in sorted(nx.strongly_connected_components(instant), key=min):
@@ -94,6 +95,38 @@ def _read_on(cycle: Sequence[int], graph: OperatorGraph, reads: Sequence[Read]) 
     return min(found, key=lambda span: span.start, default=None)
 
 
+def _instant_cycle(graph: OperatorGraph) -> bool:
+    """Whether some node needs its own value of the same step."""
+    waiting = [sum(o.delay == 0 for o in node.operands) for node in graph.nodes]
+    readers: list[list[int]] = [[] for _ in graph.nodes]
+    for source, target, delay in graph.edges():
+        if delay == 0:
+            readers[source].append(target)
+    ready = [number for number, count in enumerate(waiting) if not count]
+    done = 0
+    while ready:
+        done += 1
+        for reader in readers[ready.pop()]:
+            waiting[reader] -= 1
+            if not waiting[reader]:
+                ready.append(reader)
+    return done < len(graph.nodes)
+
+
+def _sources(graph: OperatorGraph, start: int, *, within_step: bool = False) -> set[int]:
+    """The nodes that a node depends on, itself included; of all steps, or of its own alone."""
+    found: set[int] = set()
+    waiting = [start]
+    while waiting:
+        number = waiting.pop()
+        if number not in found:
+            found.add(number)
+            waiting += [
+                o.node for o in graph.nodes[number].operands if not (within_step and o.delay)
+            ]
+    return found
+
+
 def _names(graph: OperatorGraph, cycle: Sequence[int]) -> list[str]:
     states = graph.states_by_node
     return [f"{states[n].name}'" for n in cycle if n in states] or [graph.nodes[cycle[0]].span.text]
@@ -123,11 +156,9 @@ def _mixed_cycles(graph: OperatorGraph, report: Report) -> None:
         )
 
 
-def _prediction(
-    graph: OperatorGraph, output: Output, reach: nx.DiGraph[int], report: Report
-) -> None:
+def _prediction(graph: OperatorGraph, output: Output, report: Report) -> None:
     value = output.value.node
-    seen = nx.ancestors(reach, value) | {value}
+    seen = _sources(graph, value)
     ahead = sorted(seen & graph.backward)
     if ahead:
         names = [s.name for s in graph.states if s.node in seen and s.node in graph.backward]
@@ -150,19 +181,8 @@ def _prediction(
 
 def _is_late(graph: OperatorGraph, value: int) -> bool:
     """Whether a value depends on old states, not on this step's input, while the states do."""
-
-    def within_step(node: int) -> set[int]:
-        found: set[int] = set()
-        waiting = [node]
-        while waiting:
-            number = waiting.pop()
-            if number not in found:
-                found.add(number)
-                waiting += [o.node for o in graph.nodes[number].operands if o.delay == 0]
-        return found
-
     inputs = {variable.node for variable in graph.inputs}
-    now = within_step(value)
+    now = _sources(graph, value, within_step=True)
     if now & inputs:
         return False
     old = {
@@ -171,7 +191,7 @@ def _is_late(graph: OperatorGraph, value: int) -> bool:
         for operand in graph.nodes[number].operands
         if operand.delay > 0 and operand.node in graph.states_by_node
     }
-    return any(within_step(state) & inputs for state in old)
+    return any(_sources(graph, state, within_step=True) & inputs for state in old)
 
 
 def _activation(graph: OperatorGraph, output: Output, report: Report) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from heapq import heapify, heappop, heappush
 from typing import Literal
 
 import networkx as nx
@@ -236,13 +237,35 @@ class OperatorGraph:
     def components(self) -> tuple[tuple[int, ...], ...]:
         """The strongly connected components, in an order in which each one's operands come first.
 
-        The order is fixed by the node numbers, so that it is the same in every run.
+        The order is fixed by the node numbers, so that it is the same in every run: among those
+        that are ready, the component with the smallest number comes first.
         """
-        condensed = nx.condensation(nx.DiGraph(self.network()))
-        inside: dict[int, set[int]] = nx.get_node_attributes(condensed, "members")
-        smallest = {number: min(nodes) for number, nodes in inside.items()}
-        order = nx.lexicographical_topological_sort(condensed, key=lambda c: smallest[c])
-        return tuple(tuple(sorted(inside[number])) for number in order)
+        # Without delays the graph is simple, which is far cheaper to make than `network`.
+        plain: nx.DiGraph[int] = nx.DiGraph()
+        plain.add_nodes_from(range(len(self.nodes)))
+        plain.add_edges_from({(source, target) for source, target, _ in self.edges()})
+        found = {
+            min(nodes): tuple(sorted(nodes)) for nodes in nx.strongly_connected_components(plain)
+        }
+        home = {number: first for first, nodes in found.items() for number in nodes}
+        waiting = dict.fromkeys(found, 0)
+        readers: dict[int, list[int]] = {first: [] for first in found}
+        for source, target, _ in self.edges():
+            before, after = home[source], home[target]
+            if before != after:
+                waiting[after] += 1
+                readers[before].append(after)
+        ready = [first for first, count in waiting.items() if not count]
+        heapify(ready)
+        order: list[tuple[int, ...]] = []
+        while ready:
+            first = heappop(ready)
+            order.append(found[first])
+            for reader in readers[first]:
+                waiting[reader] -= 1
+                if not waiting[reader]:
+                    heappush(ready, reader)
+        return tuple(order)
 
     @cached_property
     def has_windows(self) -> bool:
