@@ -174,7 +174,12 @@ class CompiledRNN(nn.Module):
 
     def laws(self) -> dict[str, Tensor]:
         """The unweighted values of the laws in the last call in training, by their text."""
-        return {law.text: value for law, value in zip(self._graph.laws, self._laws, strict=False)}
+        values: dict[str, Tensor] = {}
+        for law, value in zip(self._graph.laws, self._laws, strict=False):
+            # One line in a `for` is several laws.
+            again = sum(text.partition(" #")[0] == law.text for text in values)
+            values[f"{law.text} #{again + 1}" if again else law.text] = value
+        return values
 
     def _run(
         self,

@@ -66,6 +66,8 @@ class Names(Shapes):
             value = scope.values[text]
             if value is None:
                 raise Stop
+            if isinstance(value, Vector) and not scope.in_body:
+                return self._frozen(value, name.span)
             return value
         if text in scope.variables:
             return self.variable(name, None, name.span)

@@ -1,0 +1,182 @@
+"""`loss EXPR weight w`: what it adds, when, and what may be read in it."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+import rnnc
+from rnnc.compiler.module import CompiledRNN
+from rnnc.grammar.source import Source
+from rnnc.operators.analyse import analyse
+
+BINARY = """
+input x: binary[4]
+state h: real[3]
+h' = tanh(W h + U x + b)
+x' = ▷ h'
+"""
+SYMBOL = BINARY.replace("binary[4]", "symbol[5]")
+
+
+def codes(text: str) -> list[str]:
+    return [d.code for d in analyse(Source(text, "spec")).diagnostics]
+
+
+def pair(text: str, extra: str) -> tuple[CompiledRNN, CompiledRNN]:
+    """The model with and without some more lines, with equal weights."""
+    torch.manual_seed(0)
+    plain = rnnc.compile(text).double()
+    more = rnnc.compile(text + extra).double()
+    more.load_state_dict(plain.state_dict(), strict=False)
+    return plain, more
+
+
+def data(text: str, steps: int = 6, rows: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(1)
+    if "symbol" in text:
+        line = torch.randint(0, 5, (steps + 1, rows))
+    else:
+        line = (torch.rand(steps + 1, rows, 4) < 0.5).double()
+    return line[:-1], line[1:]
+
+
+def added(plain, more, x, target, **arguments):
+    """What the terms add to the loss in training."""
+    y, _ = more(x, **arguments)
+    lengths = {"lengths": arguments["lengths"]} if "lengths" in arguments else {}
+    with_terms = more.loss(y, target, **lengths)
+    return with_terms - plain.loss(plain(x, **arguments)[0], target, **lengths)
+
+
+def test_a_term_is_a_weighted_mean_over_steps():
+    plain, more = pair(BINARY, "loss dot(h', h') weight 0.5\nloss sum(h - h')\n")
+    x, target = data(BINARY)
+    long = torch.tensor([6, 0, 3, 1])
+    long[1] = 2
+    hidden = []
+    state = None
+    for t in range(6):
+        _, state = plain(x[t : t + 1], state)
+        hidden.append(state.h)
+    h = torch.stack(hidden)
+    before = torch.cat([torch.zeros_like(h[:1]), h[:-1]])
+    alive = (torch.arange(6)[:, None] < long).double()
+    for arguments, mask in (({}, torch.ones(6, 4).double()), ({"lengths": long}, alive)):
+        each = 0.5 * h.square().sum(-1) + (before - h).sum(-1)
+        expected = (each * mask).sum() / mask.sum()
+        found = added(plain, more, x, target, **arguments)
+        torch.testing.assert_close(found, expected)
+
+
+def test_the_target_may_be_read():
+    plain, more = pair(BINARY, "z = σ(▷ h')\nloss dot(z - x', z - x') weight 2\n")
+    x, target = data(BINARY)
+    y, _ = plain(x)
+    expected = 2 * (y.sigmoid() - target).square().sum(-1).mean()
+    torch.testing.assert_close(added(plain, more, x, target), expected)
+
+
+def test_a_symbol_is_looked_up_and_windows_are_searched():
+    plain, more = pair(
+        SYMBOL, "param E: real[3, 5]\nX = x[t-2..t]\nloss dot(E x', h')\nloss sum(X x') weight 3\n"
+    )
+    x, target = data(SYMBOL)
+    h, state = [], None
+    for t in range(6):
+        _, state = plain(x[t : t + 1], state)
+        h.append(state.h)
+    looked_up = more.E.t()[target]
+    first = (looked_up * torch.stack(h)).sum(-1).mean()
+    found = [
+        [sum(x[i, row] == target[t, row] for i in range(max(0, t - 2), t + 1)) for row in range(4)]
+        for t in range(6)
+    ]
+    expected = first + 3 * torch.tensor(found).double().mean()
+    torch.testing.assert_close(added(plain, more, x, target), expected)
+
+
+def test_a_window_over_a_state_is_searched_with_the_target():
+    text = BINARY.replace("h: real[3]", "h: real[4]").replace("W h", "h").replace("U x", "x")
+    plain, more = pair(text, "M = h[t-1..t]\nloss sum(M x')\n")
+    x, target = data(BINARY)
+    h, state = [], None
+    for t in range(6):
+        _, state = plain(x[t : t + 1], state)
+        h.append(state.h)
+    line = torch.stack(h)
+    both = line + torch.cat([torch.zeros_like(line[:1]), line[:-1]])
+    torch.testing.assert_close(added(plain, more, x, target), (both * target).sum(-1).mean())
+
+
+def test_a_segment_in_two_parts_with_resets_is_searched_as_a_whole():
+    _, more = pair(SYMBOL, "X = x[t-2..t]\nloss sum(X x')\n")
+    x, target = data(SYMBOL)
+    resets = torch.zeros(6, 4, dtype=torch.bool)
+    resets[4, 1] = True
+    y, _ = more(x, resets=resets)
+    whole = more.loss(y, target)
+    total, state = 0, None
+    for part in (slice(0, 3), slice(3, 6)):
+        y, state = more(x[part], state, resets=resets[part])
+        total = total + more.loss(y, target[part]) / 2
+    torch.testing.assert_close(total, whole)
+
+
+def test_gradients_reach_every_weight_through_a_term():
+    model = rnnc.compile(BINARY + "loss sum(P (▷ h' - x')) weight 1e3\nparam P: real[2, 4]\n")
+    x, target = (z.float() for z in data(BINARY))
+    y, _ = model(x)
+    model.loss(y, target).backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.parameters())
+
+
+def test_terms_are_off_in_evaluation_and_need_a_call():
+    plain, more = pair(BINARY, "loss sum(x') weight 5\n")
+    x, target = data(BINARY)
+    more.eval()
+    y, _ = more(x)
+    torch.testing.assert_close(more.loss(y, target), plain.loss(y, target))
+    more.train()
+    with pytest.raises(ValueError, match="a call in training first"):
+        more.loss(y, target)
+    y, _ = more(x)
+    with pytest.raises(ValueError, match=r"target of x'"):
+        more.loss(y[:3], target[:3])
+    assert copy.deepcopy(more).training
+
+
+def test_batch_first():
+    torch.manual_seed(0)
+    text = BINARY + "loss dot(▷ h', x')\n"
+    model = rnnc.compile(text, batch_first=True)
+    other = rnnc.compile(text)
+    other.load_state_dict(model.state_dict())
+    x, target = (z.float() for z in data(BINARY))
+    a = model.loss(model(x.transpose(0, 1))[0], target.transpose(0, 1))
+    torch.testing.assert_close(a, other.loss(other(x)[0], target))
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("loss h'", "RNN301"),
+        ("loss x'", "RNN301"),
+        ("z = x'", "RNN403"),
+        ("loss sum(x[t+2])", "RNN403"),
+        ("loss sum(q)", "RNN201"),
+        ("loss sum(h') weight h", "RNN213"),
+        ("loss sum(h')\nloss sum(g')", "RNN201"),
+    ],
+)
+def test_mistakes(line, code):
+    assert code in codes(BINARY + line)
+
+
+def test_a_target_that_is_not_predicted_is_unknown():
+    text = "input x: real[2]\noutput y: real[2]\ny = W x\nloss sum(x')"
+    assert codes(text) == ["RNN403"]
+    text = "input x: symbol[4]\nstate h: real[3]\nh' = x ⊕ h\nx' = ▷ h'\nloss sum(x')"
+    assert codes(text) == ["RNN306"]
