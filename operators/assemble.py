@@ -10,7 +10,7 @@ from ..grammar.source import Span
 from .graph import Application, Attribute, Node, Operand
 from .parameters import ParameterTable
 from .types import Dim, Sizes
-from .values import Read, Stop, Value
+from .values import Read, Stop, Value, Vector
 
 NODE_LIMIT: Final = 200_000
 """Nodes of one graph."""
@@ -130,6 +130,11 @@ class Assembly:
                 application = self.applications[application].parent
         chosen = {old: new for new, old in enumerate(sorted(live))}
         chosen[-1] = -1
+        names = {
+            value.operand.node: name
+            for name, value, _ in reversed(self.locals)
+            if isinstance(value, Vector) and not value.operand.delay
+        }
 
         def renew(operands: tuple[Operand, ...]) -> tuple[Operand, ...]:
             return tuple(
@@ -146,8 +151,9 @@ class Assembly:
                     node.attributes,
                     chosen[node.application],
                     node.span,
+                    names.get(old, ""),
                 )
-                for number, node in enumerate(nodes)
+                for number, (old, node) in enumerate(zip(sorted(needed), nodes, strict=True))
             ),
             renumbered,
             tuple(

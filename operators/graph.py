@@ -35,7 +35,8 @@ class Node:
     """One primitive operation (see `catalogue`), its operands in order, and its width.
 
     `application` is the operator application that it belongs to, or -1 for the model's own
-    equations; `attributes` are constants (the `k` of maxout, the name of a parameter).
+    equations; `attributes` are constants (the `k` of maxout, the name of a parameter); `local` is
+    the name that the spec gives to the value, where it does.
     """
 
     number: int
@@ -45,6 +46,7 @@ class Node:
     attributes: tuple[Attribute, ...]
     application: int
     span: Span = field(compare=False)
+    local: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

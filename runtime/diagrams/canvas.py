@@ -1,0 +1,118 @@
+"""A sheet of characters on which lines join where they belong to one value, and else cross."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final
+
+from .text_channels import Net
+
+_UP, _RIGHT, _DOWN, _LEFT = 1, 2, 4, 8
+_JOINED: Final = {
+    _UP | _DOWN: "│",
+    _LEFT | _RIGHT: "─",
+    _UP: "│",
+    _DOWN: "│",
+    _LEFT: "─",
+    _RIGHT: "─",
+    _DOWN | _RIGHT: "┌",
+    _DOWN | _LEFT: "┐",
+    _UP | _RIGHT: "└",
+    _UP | _LEFT: "┘",
+    _UP | _DOWN | _RIGHT: "├",
+    _UP | _DOWN | _LEFT: "┤",
+    _LEFT | _RIGHT | _DOWN: "┬",
+    _LEFT | _RIGHT | _UP: "┴",
+    15: "╋",
+}
+_DASHED: Final = {"past": {"│": "╎", "─": "╌"}, "future": {"│": "┊", "─": "┈"}, "flow": {}}
+_ASCII: Final = {"past": {"│": ":", "─": "."}, "future": {"│": "!", "─": "~"}}
+
+
+class Canvas:
+    """Characters by row and column; made once, read once."""
+
+    def __init__(self, *, ascii_only: bool) -> None:
+        self._ascii = ascii_only
+        self._letters: dict[tuple[int, int], str] = {}
+        self._masks: dict[tuple[int, int], dict[object, tuple[int, str]]] = {}
+        self._heads: set[tuple[int, int]] = set()
+
+    def write(self, row: int, column: int, words: str) -> None:
+        """Put a text; a character two columns wide takes two cells."""
+        for character in words:
+            if unicodedata.combining(character):
+                self._letters[row, column - 1] += character
+                continue
+            self._letters[row, column] = character
+            column += 1
+            if unicodedata.east_asian_width(character) in {"W", "F"}:
+                self._letters[row, column] = ""
+                column += 1
+
+    def gutter(self, row: int, words: str, margin: int) -> None:
+        """The name of an operator, or nothing, and a bar, at the left edge."""
+        self.write(row, 0, words)
+        self._letters[row, margin - 2] = "|" if self._ascii else "▏"
+
+    def line(self, first: int, last: int, column: int, net: object, kind: str) -> None:
+        """A vertical line through whole rows."""
+        for row in range(first, last + 1):
+            self._add(row, column, net, _UP | _DOWN, kind)
+
+    def rail(self, first: int, last: int, column: int, kind: str) -> None:
+        """A vertical line between the ends of two horizontal ones."""
+        key = ("rail", column)
+        self._add(first, column, key, _DOWN, kind)
+        self._add(last, column, key, _UP, kind)
+        self.line(first + 1, last - 1, column, key, kind)
+
+    def net(self, net: Net, top: int, height: int, margin: int) -> None:
+        """One value's lines in a channel of some height."""
+        if not height:
+            return
+        key = ("rail", margin + net.rail) if net.rail is not None else id(net)
+        if net.straight:
+            self.line(top, top + height - 1, margin + net.above[0], key, net.kind)
+        else:
+            row = top + net.row
+            low, high = net.reach
+            for column in range(low, high + 1):
+                mask = (_LEFT if column > low else 0) | (_RIGHT if column < high else 0)
+                self._add(row, margin + column, key, mask, net.kind)
+            for column in net.above:
+                self.line(top, row - 1, margin + column, key, net.kind)
+                self._add(row, margin + column, key, _UP, net.kind)
+            for column in net.below:
+                self.line(row + 1, top + height - 1, margin + column, key, net.kind)
+                self._add(row, margin + column, key, _DOWN, net.kind)
+        for column in net.heads:
+            self._heads.add((top + height - 1, margin + column))
+
+    def _add(self, row: int, column: int, net: object, mask: int, kind: str) -> None:
+        cell = self._masks.setdefault((row, column), {})
+        cell[net] = (cell.get(net, (0, ""))[0] | mask, kind)
+
+    def _line_at(self, cell: dict[object, tuple[int, str]]) -> str:
+        if len(cell) > 1:
+            return "|" if self._ascii else "┼"
+        mask, kind = next(iter(cell.values()))
+        character = _JOINED[mask]
+        if self._ascii:
+            character = _ASCII.get(kind, {}).get(character, character)
+            return {"│": "|", "─": "-"}.get(character, character if character in ":.!~" else "+")
+        return _DASHED[kind].get(character, character)
+
+    def lines(self) -> list[str]:
+        """The sheet, row by row, without trailing blanks."""
+        cells = {place: self._line_at(cell) for place, cell in self._masks.items()}
+        cells |= dict.fromkeys(self._heads, "v" if self._ascii else "▼")
+        cells |= self._letters
+        last = max((row for row, _ in cells), default=-1)
+        rows: list[dict[int, str]] = [{} for _ in range(last + 1)]
+        for (row, column), character in cells.items():
+            rows[row][column] = character
+        return [
+            "".join(row.get(c, " ") for c in range(max(row, default=-1) + 1)).rstrip()
+            for row in rows
+        ]

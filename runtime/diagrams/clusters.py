@@ -1,0 +1,58 @@
+"""The frames of a diagram: one for each application of an operator, nested as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from ...operators.graph import Application, OperatorGraph
+from .diagram import Cluster
+from .labels import name
+from .variables import place
+
+
+def cluster_key(application: int) -> str:
+    """The key of an application's frame; empty for the model's own equations."""
+    return f"a{application}" if application >= 0 else ""
+
+
+def clusters_of(
+    graph: OperatorGraph, wanted: Callable[[int], bool] = lambda number: True
+) -> tuple[Cluster, ...]:
+    """Frames for the wanted applications and for all that they lie in."""
+    return tuple(
+        Cluster(
+            cluster_key(application.number),
+            name(application.name),
+            cluster_key(application.parent),
+            application_details(graph, application),
+            place(application.span),
+        )
+        for application in graph.applications
+        if wanted(application.number)
+    )
+
+
+def application_details(graph: OperatorGraph, application: Application) -> tuple[tuple[str, str], ...]:
+    """What an application is: its parameters, and the others that share them."""
+    mine = parameters_inside(graph, application)
+    total = sum(graph.by_parameter[name].count for name in mine)
+    twins = [a for a in graph.applications if a.path == application.path and a is not application]
+    details = [("parameters", f"{total:,} in {len(mine)} arrays")] if mine else []
+    if twins:
+        details.append(("shares them with", f"{len(twins)} more uses of `{application.path}`"))
+    return tuple(details)
+
+
+def parameters_inside(graph: OperatorGraph, application: Application) -> list[str]:
+    """The names of the parameters of an operator and of those inside it."""
+    prefix = application.path + "."
+    return [p.name for p in graph.parameters if p.name.startswith(prefix)]
+
+
+def outermost(graph: OperatorGraph, number: int, kept: Collection[int] = ()) -> int:
+    """The application around a node that lies in no other one (or in a kept one); -1 for none."""
+    found = -1
+    while number >= 0:
+        found = number
+        number = graph.applications[number].parent
+    return found

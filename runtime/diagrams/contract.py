@@ -1,0 +1,100 @@
+"""Groups of an operator graph's nodes -> a diagram: edges between groups, one box for each delay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ...operators.graph import OperatorGraph
+from .diagram import Box, Cluster, Diagram, Edge, Kind, Level
+from .labels import delay as delay_label
+
+Flow = tuple[int, int, int]
+"""An edge of the operator graph: source, target, delay."""
+
+Link = tuple[str, str, Flow]
+"""A value that box `target` takes from node `flow[0]`: box of the source, target, edge."""
+
+
+def contract(
+    graph: OperatorGraph,
+    level: Level,
+    boxes: Sequence[Box],
+    clusters: Sequence[Cluster],
+    links: Iterable[Link],
+    *,
+    merge: bool,
+    captions: tuple[str, ...] = (),
+) -> Diagram:
+    """The diagram whose boxes are groups of nodes; `merge` draws parallel edges as one.
+
+    A value that is read some steps later goes through one z⁻¹ box, shared by all its readers.
+    """
+    delays: dict[str, Box] = {}
+    found: dict[tuple[str, str, int], list[Flow]] = {}
+    single: list[tuple[str, str, Flow]] = []
+    for source, target, flow in links:
+        steps = flow[2]
+        if steps:
+            number = flow[0]
+            key = delay_key(number, steps)
+            if key not in delays:
+                delays[key] = _delay_box(graph, key, number, steps)
+                single.append((source, key, flow))
+            source = key
+        if merge:
+            found.setdefault((source, target, steps), []).append(flow)
+        else:
+            single.append((source, target, flow))
+    edges = [
+        Edge(s, t, flow[2] if t in delays else 0, _kind(flow[2]), "", (flow,))
+        for s, t, flow in single
+    ]
+    edges += [
+        Edge(s, t, 0, _kind(steps), "", tuple(dict.fromkeys(flows)))
+        for (s, t, steps), flows in found.items()
+    ]
+    for key in delays:  # the edge into a z⁻¹ box stands for all that leave it
+        flows = tuple(f for e in edges if e.source == key for f in e.members)
+        edges = [
+            Edge(e.source, e.target, e.delay, e.kind, e.label, flows) if e.target == key else e
+            for e in edges
+        ]
+    return Diagram(
+        graph.name, level, (*delays.values(), *boxes), tuple(clusters), tuple(edges), captions
+    )
+
+
+def output_links(graph: OperatorGraph, group_of: dict[int, str]) -> list[Link]:
+    """What the outputs take."""
+    return [
+        (
+            group_of[output.value.node],
+            f"y{index}",
+            (output.value.node, -1 - index, output.value.delay),
+        )
+        for index, output in enumerate(graph.outputs)
+    ]
+
+
+def delay_key(number: int, steps: int) -> str:
+    """The key of the box that holds a node's value for later (or earlier) steps."""
+    return f"z{number}_{steps}" if steps > 0 else f"z{number}_ahead{-steps}"
+
+
+def _kind(steps: int) -> Kind:
+    return "flow" if steps == 0 else "past" if steps > 0 else "future"
+
+
+def _delay_box(graph: OperatorGraph, key: str, number: int, steps: int) -> Box:
+    variable = str(graph.nodes[number].attributes[0]) if graph.nodes[number].attributes else "value"
+    unit = "step" if abs(steps) == 1 else "steps"
+    when = f"{abs(steps)} {unit} {'ago' if steps > 0 else 'ahead'}"
+    return Box(
+        key,
+        "past" if steps > 0 else "future",
+        delay_label(steps),
+        details=(("delay", f"{variable}, {when}"),),
+        place=None,
+    )
+
+

@@ -1,0 +1,105 @@
+"""A diagram before it has coordinates: boxes, the clusters they lie in, and edges with delays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from .labels import Label
+
+Level = Literal["operator", "layer", "primitive", "plan"]
+LEVELS: Final[tuple[Level, ...]] = ("operator", "layer", "primitive", "plan")
+
+Role = Literal[
+    "input", "state", "output", "operator", "map", "unit", "point", "value", "law", "past", "future"
+]
+"""What a box stands for.
+
+input, state, output: variables; operator: a whole application; map: a product with a weight;
+unit: a function; point: elementwise arithmetic; value: a parameter or constant; law: a soft
+equation; past, future: a value kept for later steps (z⁻¹), or taken from later ones (z⁺¹).
+"""
+
+Kind = Literal["flow", "past", "future"]
+"""An edge within a step, or one that carries a value to later, or to earlier, steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Characters of a spec, lines and columns counted from 1; `text` holds the whole lines."""
+
+    file: str
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One node of a diagram.
+
+    `key` is unique, ASCII and stable; `members` are the operator graph's nodes that it stands
+    for, `arrays` the parameters that it holds; `step` is its time in an unrolled diagram; `details`
+    are what a reader may ask for.
+    """
+
+    key: str
+    role: Role
+    label: Label
+    notes: tuple[Label, ...] = ()
+    cluster: str = ""
+    members: tuple[int, ...] = ()
+    arrays: tuple[str, ...] = ()
+    step: int | None = None
+    details: tuple[tuple[str, str], ...] = ()
+    place: Place | None = None
+    marked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Boxes drawn inside one frame: an application of an operator, or a phase of the plan."""
+
+    key: str
+    label: Label
+    parent: str = ""
+    details: tuple[tuple[str, str], ...] = ()
+    place: Place | None = None
+    step: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A value on its way; `delay` is how many steps later it arrives (negative: earlier).
+
+    The edge from a variable to its z⁻¹ box carries the delay, the edges from there on none.
+    `members` are the edges (source, target, delay) of the operator graph that it stands for.
+    """
+
+    source: str
+    target: str
+    delay: int = 0
+    kind: Kind = "flow"
+    label: str = ""
+    members: tuple[tuple[int, int, int], ...] = ()
+    marked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Diagram:
+    """A model at one level. Boxes stand in the order in which their values are computed."""
+
+    name: str
+    level: Level
+    boxes: tuple[Box, ...]
+    clusters: tuple[Cluster, ...]
+    edges: tuple[Edge, ...]
+    captions: tuple[str, ...] = ()
+    steps: int = 0
+
+    @property
+    def by_key(self) -> dict[str, Box]:
+        """Boxes by their key."""
+        return {box.key: box for box in self.boxes}

@@ -1,0 +1,117 @@
+"""A diagram in Graphviz's language, to draw or to edit elsewhere; the same spec, the same bytes.
+
+Every edge has its `delay`, and every box its `role`, as attributes, so that a program can read
+the wiring back.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Final
+
+from .diagram import Box, Cluster, Diagram, Edge
+from .labels import Label, to_text
+from .palette import BOXES, EDGES, FRAME, FRAME_FILL, MARK
+
+_SHAPES: Final = {"point": "circle", "operator": "circle"}
+_DASHES: Final = {"flow": "solid", "past": "dashed", "future": "dotted"}
+
+
+def dot(diagram: Diagram) -> str:
+    """The diagram as a digraph."""
+    direction = "BT" if diagram.steps else "LR"
+    lines = [
+        f"digraph {quoted(diagram.name)} {{",
+        f"  graph [rankdir={direction}, newrank=true, nodesep=0.2, ranksep=0.38,"
+        ' fontname="Helvetica", fontsize=12];',
+        '  node [fontname="Helvetica", fontsize=12, margin="0.09,0.05", style=filled];',
+        '  edge [fontname="Helvetica", fontsize=9, arrowsize=0.6];',
+    ]
+    children: dict[str, list[Cluster]] = {}
+    for cluster in diagram.clusters:
+        children.setdefault(cluster.parent, []).append(cluster)
+    boxes: dict[str, list[Box]] = {}
+    for box in diagram.boxes:
+        boxes.setdefault(box.cluster, []).append(box)
+
+    def write(parent: str, indent: str) -> None:
+        lines.extend(indent + _box(box) for box in boxes.get(parent, []))
+        for cluster in children.get(parent, []):
+            lines.append(f"{indent}subgraph cluster_{cluster.key} {{")
+            lines.append(
+                f"{indent}  label={markup(cluster.label)}; labeljust=l; style=\"rounded,filled\";"
+                f' color="{FRAME}"; fillcolor="{FRAME_FILL}";'
+            )
+            write(cluster.key, indent + "  ")
+            lines.append(f"{indent}}}")
+
+    write("", "  ")
+    lines += [f"  {_edge(edge)}" for edge in diagram.edges]
+    if diagram.captions:
+        text = "".join(f"{escape_text(caption)}<br/>" for caption in diagram.captions)
+        lines.append(f"  label=<{text}>; labelloc=b;")
+    lines.append("}")
+    return "\n".join(lines) + "\n"
+
+
+def quoted(text: str) -> str:
+    """A string of the DOT language."""
+    safe = "".join(c if c >= " " else " " for c in text)
+    return '"' + safe.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def escape_text(text: str) -> str:
+    """Characters of an HTML-like label."""
+    return escape("".join(c if c >= " " else " " for c in text), quote=True)
+
+
+def markup(label: Label, *notes: Label) -> str:
+    """An HTML-like label with real subscripts."""
+    return f"<{_runs(label)}" + "".join(
+        f'<br/><font point-size="9">{_runs(note)}</font>' for note in notes
+    ) + ">"
+
+
+def _runs(label: Label) -> str:
+    tags = {"italic": "i", "below": "sub", "time": "sub", "above": "sup"}
+    parts = []
+    for run in label:
+        text = escape_text(run.text)
+        tag = tags.get(run.style)
+        parts.append(f"<{tag}>{text}</{tag}>" if tag and text else text)
+    return "".join(parts) or " "
+
+
+def _box(box: Box) -> str:
+    look = BOXES[box.role]
+    attributes = [
+        f"label={markup(box.label, *box.notes)}",
+        f"role={box.role}",
+        f"shape={_SHAPES.get(box.role, 'box')}",
+        f'fillcolor="{look.fill}"',
+        f'color="{MARK if box.marked else look.line}"',
+        f"penwidth={3 if box.marked else look.thickness:g}",
+        f"tooltip={quoted(to_text(box.label))}",
+    ]
+    if 0 < look.radius < 99:
+        attributes.append('style="rounded,filled"')
+    if box.role in {"past", "future"}:
+        attributes.append(f'fontcolor="{look.line}"')
+    if box.role == "future":
+        attributes.append("peripheries=2")
+    if box.role == "point":
+        attributes.append("margin=0.02")
+    return f"{box.key} [{', '.join(attributes)}];"
+
+
+def _edge(edge: Edge) -> str:
+    stroke = EDGES[edge.kind]
+    attributes = [f"delay={edge.delay}", f"style={_DASHES[edge.kind]}"]
+    attributes.append(f'color="{MARK if edge.marked else stroke.line}"')
+    if edge.marked:
+        attributes.append("penwidth=3")
+    if edge.label:
+        attributes.append(f"label={quoted(edge.label)}")
+    if edge.delay:  # not to pull the boxes of a loop apart
+        attributes.append("constraint=false")
+    return f"{edge.source} -> {edge.target} [{', '.join(attributes)}];"

@@ -1,0 +1,70 @@
+"""How operations are written in a diagram, and what a reader may ask about them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ...operators.catalogue import ARITHMETIC, BY_NAME, STRUCTURAL
+from ...operators.graph import Node, OperatorGraph, Parameter
+from .labels import Label, plain
+
+SYMBOLS: Final = {
+    "add": "+",
+    "subtract": "−",
+    "multiply": "⊙",
+    "divide": "/",
+    "negate": "−",
+}
+_NAMES: Final = {
+    "sigmoid": "σ",
+    "matmul": "×",
+    "lookup": "row of",
+    "concatenate": "[ ; ]",
+    "onehot": "one-hot",
+}
+
+
+def function_label(node: Node) -> Label:
+    """The symbol or name of an operation, with its constants."""
+    operation = node.operation
+    if operation in SYMBOLS:
+        return plain(SYMBOLS[operation])
+    if operation == "slice":
+        return plain(f"[{node.attributes[0]}, {node.attributes[1]})")
+    if operation in {"matmul", "lookup"}:
+        transposed = "ᵀ" if node.attributes and node.attributes[0] is True else ""
+        return plain(_NAMES[operation] + transposed)
+    text = _NAMES.get(operation, operation.replace("_", " "))
+    numbers = [f"{a:g}" for a in node.attributes if isinstance(a, int | float)]
+    return plain(" ".join([text, *numbers]))
+
+
+def value_details(graph: OperatorGraph, node: Node) -> tuple[tuple[str, str], ...]:
+    """What a value is: its name, its width, and the meaning of the operation."""
+    details = [("value", node.local)] if node.local else []
+    details.append(("width", f"{node.size:,}"))
+    meaning = ARITHMETIC.get(node.operation) or STRUCTURAL.get(node.operation, "")
+    source = ""
+    if node.operation in BY_NAME:
+        meaning, source = BY_NAME[node.operation].meaning, BY_NAME[node.operation].source
+    if meaning:
+        details.append((node.operation.replace("_", " "), meaning))
+    if source:
+        details.append(("from", source))
+    if node.number in graph.recurrent:
+        details.append(("runs", "one step at a time: it lies on a cycle"))
+    return tuple(details)
+
+
+def parameter_details(parameter: Parameter) -> tuple[tuple[str, str], ...]:
+    """A parameter's name, shape, size and how it begins."""
+    shape = " × ".join(map(str, parameter.shape))
+    marks = [", ".join(map(str, parameter.initial))]
+    marks += ["frozen"] if parameter.frozen else []
+    marks += [f"weightdrop {parameter.weightdrop:g}"] if parameter.weightdrop else []
+    form = "" if parameter.form in {"matrix", "vector"} else f" {parameter.form}"
+    return (
+        ("parameter", parameter.name),
+        ("shape", f"{shape}{form} = {parameter.count:,} numbers"),
+        ("begins as", ", ".join(marks)),
+    )

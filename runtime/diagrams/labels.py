@@ -1,0 +1,103 @@
+"""Names as mathematics sets them: `W_1`, `W1` and `Wi` with a subscript, variables in italics."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from ...grammar.symbols import WORDS
+
+Style = Literal["plain", "italic", "below", "above", "time"]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Characters in one style; `below` is a subscript, `above` a superscript, `time` the step."""
+
+    text: str
+    style: Style = "plain"
+
+
+Label = tuple[Run, ...]
+
+_DIGITS: Final = str.maketrans("0123456789+-", "₀₁₂₃₄₅₆₇₈₉₊₋")
+_RAISED: Final = str.maketrans("0123456789+-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻")
+_SUBSCRIPTED: Final = re.compile(r"([^\W\d_]+)([0-9]+)|([A-Z]|b)([a-z0-9]{1,2})")
+_ASCII: Final = {
+    "σ": "sigmoid",
+    "⊙": "*",
+    "−": "-",
+    "×": "x",
+    "·": "*",
+    "≈": "~=",
+    "Σ": "sum",
+    "⊕": "(+)",
+    "⊗": "(*)",
+    "⊖": "(-)",
+    "⊛": "(**)",
+    "⊞": "[+]",
+    "⊠": "[*]",
+    "▷": "|>",
+    "◁": "<|",
+    "△": "/\\",
+    "▽": "\\/",
+    "…": "...",
+    "ᵀ": "^T",
+}
+
+
+def plain(text: str) -> Label:
+    """Upright characters."""
+    return (Run(text),) if text else ()
+
+
+def name(text: str) -> Label:
+    """A name of the spec: `h_1` and `W1` with a subscript, an operator's symbol upright."""
+    text, prime = (text[:-1], "'") if text.endswith("'") else (text, "")
+    tail: Label = (Run("′"),) if prime else ()
+    if text and text[0] in WORDS:
+        below = text[1:].lstrip("_")
+        return (Run(text[0]), *((Run(below, "below"),) if below else ()), *tail)
+    head, underscore, below = text.partition("_")
+    if underscore and head and below:
+        return (*_head(head), Run(below.replace("_", ","), "below"), *tail)
+    match = _SUBSCRIPTED.fullmatch(text)
+    if match:
+        head, below = (match[1], match[2]) if match[1] else (match[3], match[4])
+        return (Run(head, "italic"), Run(below, "below"), *tail)
+    return (*_head(text), *tail)
+
+
+def _head(text: str) -> Label:
+    return (Run(text, "italic" if len(text) < 4 else "plain"),)
+
+
+def delay(steps: int) -> Label:
+    """The shift operator: z⁻¹ for a value kept one step, z⁺¹ for one taken from a step ahead."""
+    return (Run("z", "italic"), Run(f"{-steps:+d}".replace("-", "−"), "above"))
+
+
+def to_text(label: Label, *, ascii_only: bool = False) -> str:
+    """A label in one line of characters, subscripts as Unicode has them or behind `_`."""
+    parts: list[str] = []
+    for run in label:
+        text = run.text
+        if run.style == "below":
+            small = text.translate(_DIGITS)
+            text = "_" + text if ascii_only or not text.isdecimal() else small
+        elif run.style == "time":
+            text = f"[{text.lstrip(',')}]".replace("−", "-")
+        elif run.style == "above":
+            text = "^" + text if ascii_only else text.replace("−", "-").translate(_RAISED)
+        parts.append(text)
+    joined = "".join(parts)
+    return to_ascii(joined) if ascii_only else joined
+
+
+def to_ascii(text: str) -> str:
+    """The ASCII spelling of a text; what has none is written as an escape."""
+    for symbol, spelling in _ASCII.items():
+        text = text.replace(symbol, spelling)
+    text = text.replace("′", "'")
+    return text.encode("ascii", "backslashreplace").decode("ascii")

@@ -1,0 +1,109 @@
+"""The layer level: weights, activations and gates, framed by the operator that they belong to.
+
+Operators may be folded into one box each; with all of them folded it is the operator level, as in
+figure 4 of Pascanu et al. (2014).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ...operators.graph import Application, OperatorGraph
+from .clusters import application_details, cluster_key, clusters_of, outermost, parameters_inside
+from .contract import Link, contract, output_links
+from .diagram import Box, Diagram, Level
+from .labels import Label, name, plain
+from .units import unit_box, units_of
+from .variables import place, variable_boxes
+
+
+def layer_diagram(graph: OperatorGraph) -> Diagram:
+    """Every operator unfolded."""
+    return folded_diagram(graph, (), "layer")
+
+
+def operator_diagram(graph: OperatorGraph) -> Diagram:
+    """Every operator folded."""
+    return folded_diagram(graph, top_applications(graph), "operator")
+
+
+def top_applications(graph: OperatorGraph) -> tuple[int, ...]:
+    """The applications in the model's own equations that its outputs or states need."""
+    needed = needed_nodes(graph)
+    used = {outermost(graph, graph.nodes[number].application) for number in needed}
+    return tuple(sorted(used - {-1}))
+
+
+def needed_nodes(graph: OperatorGraph) -> frozenset[int]:
+    """The nodes that outputs and states depend on; what only a law needs is left out."""
+    waiting = [output.value.node for output in graph.outputs]
+    waiting += [state.node for state in graph.states] + [i.node for i in graph.inputs]
+    needed: set[int] = set()
+    while waiting:
+        number = waiting.pop()
+        if number not in needed:
+            needed.add(number)
+            waiting += [operand.node for operand in graph.nodes[number].operands]
+    return frozenset(needed)
+
+
+def folded_diagram(graph: OperatorGraph, folded: Collection[int], level: Level) -> Diagram:
+    """The layer level with some of the outermost applications drawn as one box each."""
+    needed = needed_nodes(graph)
+    inside = {
+        number: outermost(graph, graph.nodes[number].application) for number in sorted(needed)
+    }
+    open_nodes = frozenset(n for n in needed if inside[n] not in folded)
+    units = units_of(graph, open_nodes)
+    boxes = variable_boxes(graph)
+    group_of = {box.members[0]: box.key for box in boxes if box.members}
+    drawn: list[tuple[int, Box]] = []
+    for head, members in units.members().items():
+        node = graph.nodes[head]
+        box = unit_box(graph, node, members, cluster_key(node.application))
+        drawn.append((head, box))
+        group_of |= dict.fromkeys(members, box.key)
+    for number in folded:
+        members = [n for n, outer in inside.items() if outer == number]
+        if members:
+            box = operator_box(graph, graph.applications[number], members)
+            drawn.append((members[0], box))
+            group_of |= dict.fromkeys(members, box.key)
+    boxes += [box for _, box in sorted(drawn, key=lambda item: item[0])]
+    links: list[Link] = []
+    for node in graph.nodes:
+        target = group_of.get(node.number)
+        for operand in node.operands:
+            source = group_of.get(operand.node)
+            if node.number in needed and source and target and source != target:
+                links.append((source, target, (operand.node, node.number, operand.delay)))
+            elif source and source == target and operand.delay:
+                links.append((source, target, (operand.node, node.number, operand.delay)))
+    links += output_links(graph, group_of)
+    used = {box.cluster for box in boxes}
+    parents = {cluster_key(a.number): cluster_key(a.parent) for a in graph.applications}
+    for key in list(used):
+        while key:
+            used.add(key)
+            key = parents[key]
+    clusters = clusters_of(graph, lambda number: cluster_key(number) in used)
+    return contract(graph, level, boxes, clusters, links, merge=True, captions=_captions(graph))
+
+
+def operator_box(graph: OperatorGraph, application: Application, members: list[int]) -> Box:
+    """An application as one box."""
+    count = sum(graph.by_parameter[p].count for p in parameters_inside(graph, application))
+    notes: tuple[Label, ...] = (plain(f"{count:,}"),) if count else ()
+    return Box(
+        cluster_key(application.number),
+        "operator",
+        name(application.name),
+        notes,
+        members=tuple(members),
+        details=application_details(graph, application),
+        place=place(application.span),
+    )
+
+
+def _captions(graph: OperatorGraph) -> tuple[str, ...]:
+    return tuple(f"law {law.text} weight {law.weight:g}" for law in graph.laws)

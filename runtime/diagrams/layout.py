@@ -1,0 +1,274 @@
+"""Coordinates for a diagram, from Graphviz (Gansner et al. 1993), which pygraphviz brings along.
+
+Graphviz sees boxes of fixed sizes and no text, so that the result depends on no font.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from ...grammar.diagnostics import fail
+from .diagram import Cluster, Diagram, Edge
+from .measure import box_size
+
+Direction = Literal["LR", "BT"]
+Point = tuple[float, float]
+
+MISSING: Final = "RNN650"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A rectangle: its centre, width and height; y grows downwards."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    @property
+    def left(self) -> float:
+        """The smallest x."""
+        return self.x - self.width / 2
+
+    @property
+    def right(self) -> float:
+        """The largest x."""
+        return self.x + self.width / 2
+
+    @property
+    def top(self) -> float:
+        """The smallest y."""
+        return self.y - self.height / 2
+
+    @property
+    def bottom(self) -> float:
+        """The largest y."""
+        return self.y + self.height / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An edge's curve: a start, then triples of Bézier control points; `tip` is the arrow's."""
+
+    points: tuple[Point, ...]
+    tip: Point
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where everything of a diagram is, edges in the diagram's order."""
+
+    width: float
+    height: float
+    boxes: Mapping[str, Frame]
+    clusters: Mapping[str, Frame]
+    routes: tuple[Route, ...]
+
+
+def lay_out(diagram: Diagram, direction: Direction = "LR") -> Layout:
+    """Coordinates in points.
+
+    Raises:
+        RnnError: RNN650, when pygraphviz is not installed.
+    """
+    pygraphviz = graphviz()
+    with quiet():
+        drawing = pygraphviz.AGraph(string=layout_dot(diagram, direction))
+        data = drawing.draw(format="json0", prog="dot")
+    return _read(diagram, json.loads(data))
+
+
+def graphviz() -> Any:
+    """The module pygraphviz.
+
+    Raises:
+        RnnError: RNN650, when it is not installed.
+    """
+    try:
+        import pygraphviz
+    except ImportError:
+        fail(
+            MISSING,
+            "drawing this needs pygraphviz, which is not installed",
+            hint="`pip install 'rnnc[draw]'` brings it (and Graphviz) along; text, DOT and "
+            "Mermaid need no package",
+        )
+    return pygraphviz
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what Graphviz's C libraries print (about fonts) from standard error."""
+    try:
+        sys.stderr.flush()
+        saved = os.dup(2)
+    except (OSError, ValueError, AttributeError):
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def layout_dot(diagram: Diagram, direction: Direction) -> str:
+    """What Graphviz is asked: sizes, frames, and edges turned so that time's loops are cut."""
+    lines = [
+        "digraph {",
+        f'rankdir={direction}; newrank=true; nodesep=0.2; ranksep=0.38; splines=true; mclimit=6;',
+        'node [shape=box, fixedsize=true, label=""]; edge [arrowsize=0.6];',
+    ]
+    children: dict[str, list[Cluster]] = {}
+    for cluster in diagram.clusters:
+        children.setdefault(cluster.parent, []).append(cluster)
+    inside: dict[str, list[str]] = {}
+    for box in diagram.boxes:
+        wide, high = box_size(box)
+        shape = "ellipse" if box.role == "point" else "box"
+        inside.setdefault(box.cluster, []).append(
+            f"{box.key} [width={wide / 72:.4f}, height={high / 72:.4f}, shape={shape}];"
+        )
+
+    gates = _gates(diagram)
+
+    def write(parent: str) -> None:
+        together: dict[str, list[str]] = {}
+        for box in inside.get(parent, []):
+            gate = gates.get(box.partition(" ")[0], "")
+            together.setdefault(gate, []).append(box)
+        lines.extend(together.pop("", []))
+        for gate, boxes in together.items():
+            lines.extend([f"subgraph cluster_gate_{gate} {{ margin=0;", *boxes, "}"])
+        for cluster in children.get(parent, []):
+            lines.append(f"subgraph cluster_{cluster.key} {{ margin=18;")
+            write(cluster.key)
+            lines.append("}")
+
+    write("")
+    for index, edge in enumerate(diagram.edges):
+        lines.append(_edge(index, edge))
+    lines.append("}")
+    return "\n".join(lines)
+
+
+def _gates(diagram: Diagram) -> dict[str, str]:
+    """The gates of a cell: each box with the key of the gate that it belongs to.
+
+    A gate is a function whose weights feed it alone and read nothing from inside its cell. Where a
+    cell has several, Graphviz is made to keep each one's boxes together.
+    """
+    boxes = diagram.by_key
+    readers: dict[str, list[str]] = {}
+    sources: dict[str, list[str]] = {}
+    for edge in diagram.edges:
+        readers.setdefault(edge.source, []).append(edge.target)
+        sources.setdefault(edge.target, []).append(edge.source)
+    gates: dict[str, dict[str, list[str]]] = {}
+    for box in diagram.boxes:
+        maps = [boxes[key] for key in sources.get(box.key, []) if boxes[key].role == "map"]
+        outside = all(
+            len(readers[m.key]) == 1
+            and m.cluster == box.cluster
+            and all(boxes[key].cluster != box.cluster for key in sources.get(m.key, []))
+            for m in maps
+        )
+        if box.role == "unit" and box.cluster and len(maps) > 1 and outside:
+            gates.setdefault(box.cluster, {})[box.key] = [m.key for m in maps]
+    return {
+        member: gate
+        for cell in gates.values()
+        if len(cell) > 1
+        for gate, maps in cell.items()
+        for member in (*maps, gate)
+    }
+
+
+def _edge(index: int, edge: Edge) -> str:
+    if edge.delay:  # drawn from the variable to its z⁻¹, ranked the other way
+        return f"{edge.target} -> {edge.source} [dir=back, id={index}, weight=1];"
+    return f"{edge.source} -> {edge.target} [id={index}, weight=2];"
+
+
+def _read(diagram: Diagram, data: dict[str, Any]) -> Layout:
+    _, _, wide, high = (float(n) for n in data["bb"].split(","))
+    boxes: dict[str, Frame] = {}
+    clusters: dict[str, Frame] = {}
+    for item in data.get("objects", []):
+        if item["name"].startswith("cluster_gate_"):
+            continue
+        if item["name"].startswith("cluster_"):
+            left, low, right, up = (float(n) for n in item["bb"].split(","))
+            clusters[item["name"].removeprefix("cluster_")] = Frame(
+                (left + right) / 2, high - (low + up) / 2, right - left, up - low
+            )
+        elif "pos" in item:
+            x, y = (float(n) for n in item["pos"].split(","))
+            boxes[item["name"]] = Frame(
+                x, high - y, 72 * float(item["width"]), 72 * float(item["height"])
+            )
+    routes: dict[int, Route] = {}
+    for item in data.get("edges", []):
+        index = int(item["id"])
+        routes[index] = read_route(item["pos"], high, turned=bool(diagram.edges[index].delay))
+    ordered = tuple(routes[index] for index in range(len(diagram.edges)))
+    return Layout(wide, high, boxes, clusters, ordered)
+
+
+def read_route(text: str, height: float, *, turned: bool) -> Route:
+    """A curve as Graphviz writes it; `turned` when the arrow stands at its start."""
+    tip: Point | None = None
+    points: list[Point] = []
+    for part in text.split(";")[0].split():
+        marker = part[:2] if part[0] in "es" else ""
+        x, y = (float(n) for n in part.removeprefix(marker).split(","))
+        if marker:
+            tip = (x, height - y)
+        else:
+            points.append((x, height - y))
+    if turned:
+        points.reverse()
+    return Route(tuple(points), tip or points[-1])
+
+
+def along(route: Route, distance: float) -> Point:
+    """The point of a curve at some distance from its start."""
+    start = route.points[0]
+    left = distance
+    for position in samples(route):
+        step = math.dist(start, position)
+        if step >= left > 0:
+            share = left / step
+            return (
+                start[0] + share * (position[0] - start[0]),
+                start[1] + share * (position[1] - start[1]),
+            )
+        left -= step
+        start = position
+    return start
+
+
+def samples(route: Route, pieces: int = 16) -> Iterator[Point]:
+    """Points along a curve, and its arrow's tip."""
+    p = route.points
+    yield p[0]
+    for k in range(0, len(p) - 3, 3):
+        a, b, c, d = p[k : k + 4]
+        for i in range(1, pieces + 1):
+            t = i / pieces
+            s = 1 - t
+            yield (
+                s**3 * a[0] + 3 * s * s * t * b[0] + 3 * s * t * t * c[0] + t**3 * d[0],
+                s**3 * a[1] + 3 * s * s * t * b[1] + 3 * s * t * t * c[1] + t**3 * d[1],
+            )
+    yield route.tip

@@ -1,0 +1,48 @@
+"""The legend of a diagram: what is in it, each kind once, laid out in rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from .diagram import Diagram, Kind, Role
+from .labels import plain
+from .measure import SMALL, width
+from .palette import BOXES
+
+LEGEND_ROW: Final = 20.0
+_LEAST_WIDTH: Final = 420.0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One sample with its words."""
+
+    kind: Role | Kind
+    name: str
+    x: float
+    right: float
+    row: int
+
+
+def legend_entries(diagram: Diagram, available: float) -> list[Entry]:
+    """The entries for what a diagram holds; delays show as edges, which always have a box."""
+    held = {box.role for box in diagram.boxes}
+    wanted: list[tuple[Role | Kind, str]] = [
+        (role, look.meaning)
+        for role, look in BOXES.items()
+        if role in held and role not in {"past", "future"}
+    ]
+    if "past" in held:
+        wanted.append(("past", "to the next step, through z⁻¹"))
+    if "future" in held:
+        wanted.append(("future", "to the step before, through z⁺¹"))
+    entries: list[Entry] = []
+    x, row = 0.0, 0
+    for kind, words in wanted:
+        wide = 34 + width(plain(words), SMALL + 1)
+        if x and x + wide > max(available, _LEAST_WIDTH):
+            x, row = 0.0, row + 1
+        entries.append(Entry(kind, words, x, x + wide, row))
+        x += wide + 16
+    return entries

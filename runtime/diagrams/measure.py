@@ -1,0 +1,50 @@
+"""How large a label is, without a font at hand: widths that common sans-serif fonts stay under."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final
+
+from .diagram import Box
+from .labels import Label
+
+POINT: Final = 13.0
+"""Size of a label's characters; notes and subscripts are smaller."""
+
+SMALL: Final = 9.5
+LINE: Final = 13.0
+_NARROW: Final = frozenset("iljtfrI1.,;:'′|[]()!⁻¹ ")
+_WIDE: Final = frozenset("mwMWΣ⊕▷⊙×→≈@%")
+
+
+def width(label: Label, size: float) -> float:
+    """Points that a label takes in a line."""
+    total = 0.0
+    for run in label:
+        scale = size if run.style in {"plain", "italic"} else size * 0.72
+        total += scale * sum(_advance(character) for character in run.text)
+    return total
+
+
+def _advance(character: str) -> float:
+    if character in _NARROW:
+        return 0.40
+    if character in _WIDE or unicodedata.east_asian_width(character) in {"W", "F"}:
+        return 1.0
+    return 0.72 if character.isupper() else 0.62
+
+
+def box_size(box: Box) -> tuple[float, float]:
+    """Width and height of a box in points, room around its lines included."""
+    if box.role in {"past", "future"}:
+        return 30.0, 24.0
+    label = width(box.label, POINT)
+    if box.role == "point":
+        side = max(24.0, label + 10)
+        return side, 24.0
+    lines = max([label, *(width(note, SMALL) for note in box.notes)])
+    height = 15.0 + LINE + 12.0 * len(box.notes)
+    if box.role == "operator":
+        label = width(box.label, POINT * 1.5)
+        return max(46.0, label + 20, lines + 16), 34.0 + 12.0 * len(box.notes)
+    return max(34.0, lines + 16), height

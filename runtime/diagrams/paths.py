@@ -1,0 +1,234 @@
+"""The paths and cycles that the depth measures speak of, as edges of the operator graph.
+
+Lengths are counted as `operators.depth` counts them: one for each product with a learned matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from fractions import Fraction
+from typing import Final
+
+from ...operators.depth import depth
+from ...operators.graph import Node, OperatorGraph
+from .diagram import Diagram
+
+Flow = tuple[int, int, int]
+Flows = frozenset[Flow]
+
+
+def highlight(diagram: Diagram, graph: OperatorGraph, measure: str) -> Diagram:
+    """The diagram with one of `MEASURES` marked."""
+    flows = MEASURES[measure](graph)
+    ends = {number for flow in flows for number in flow[:2]}
+    edges = tuple(replace(e, marked=any(f in flows for f in e.members)) for e in diagram.edges)
+    touched = {key for edge in edges if edge.marked for key in (edge.source, edge.target)}
+    boxes = tuple(
+        replace(
+            box,
+            marked=box.key in touched
+            or (box.role == "operator" and any(number in ends for number in box.members)),
+        )
+        for box in diagram.boxes
+    )
+    return replace(diagram, boxes=boxes, edges=edges)
+
+
+def recurrences(graph: OperatorGraph) -> Flows:
+    """Every edge that lies on a cycle."""
+    component = {n: i for i, members in enumerate(graph.components) for n in members}
+    return frozenset(
+        (source, target, delay)
+        for source, target, delay in graph.edges()
+        if target in graph.recurrent and component[source] == component[target]
+    )
+
+
+def recurrent_depth(graph: OperatorGraph) -> Flows:
+    """A cycle with the most matrices a step."""
+    return _cycle(graph, depth(graph).recurrent, sign=1)
+
+
+def skip_coefficient(graph: OperatorGraph) -> Flows:
+    """A cycle with the fewest matrices a step."""
+    skip = depth(graph).skip_coefficient
+    return _cycle(graph, 1 / skip if skip else Fraction(0), sign=-1)
+
+
+def input_to_hidden(graph: OperatorGraph) -> Flows:
+    """A longest path within a step from an input to a state's new value."""
+    inputs = {variable.node for variable in graph.inputs}
+    return _longest(graph, inputs, {state.node for state in graph.states}, inputs)
+
+
+def hidden_to_hidden(graph: OperatorGraph) -> Flows:
+    """A longest path from a state to its own next value."""
+    best: tuple[int, Flows] = (-1, frozenset())
+    for state in graph.states:
+        if state.node in graph.recurrent:
+            members = next(set(c) for c in graph.components if state.node in c)
+            path = _longest_delayed(graph, state.node, members)
+            length = sum(_is_product(graph, graph.nodes[target]) for _, target, _ in path)
+            if path and length > best[0]:
+                best = (length, path)
+    return best[1]
+
+
+def hidden_to_output(graph: OperatorGraph) -> Flows:
+    """A longest path from a state's new value to an output, meeting no other state."""
+    states = {state.node for state in graph.states}
+    outputs = {output.value.node for output in graph.outputs}
+    path = set(_longest(graph, states, outputs, states, blocked=states))
+    ends = {target for _, target, _ in path} - {source for source, _, _ in path}
+    for index, output in enumerate(graph.outputs):
+        if output.value.node in ends:
+            path.add((output.value.node, -1 - index, output.value.delay))
+    return frozenset(path)
+
+
+MEASURES: Final[Mapping[str, Callable[[OperatorGraph], Flows]]] = {
+    "recurrent-depth": recurrent_depth,
+    "skip-coefficient": skip_coefficient,
+    "input-to-hidden": input_to_hidden,
+    "hidden-to-hidden": hidden_to_hidden,
+    "hidden-to-output": hidden_to_output,
+    "recurrences": recurrences,
+}
+
+
+def _is_product(graph: OperatorGraph, node: Node) -> bool:
+    if node.operation not in {"matmul", "lookup"}:
+        return False
+    weight = graph.nodes[node.operands[0].node]
+    name = str(weight.attributes[0]) if weight.operation == "parameter" else ""
+    return name in graph.by_parameter and graph.by_parameter[name].is_matrix
+
+
+def _within_step(graph: OperatorGraph) -> list[Node]:
+    """All nodes, each after its operands of the same step."""
+    waiting = [sum(not o.delay for o in node.operands) for node in graph.nodes]
+    readers: list[list[int]] = [[] for _ in graph.nodes]
+    for source, target, delay in graph.edges():
+        if not delay:
+            readers[source].append(target)
+    ready = [number for number, count in enumerate(waiting) if not count]
+    order: list[Node] = []
+    while ready:
+        number = ready.pop()
+        order.append(graph.nodes[number])
+        for reader in readers[number]:
+            waiting[reader] -= 1
+            if not waiting[reader]:
+                ready.append(reader)
+    return order
+
+
+def _longest(
+    graph: OperatorGraph,
+    starts: Collection[int],
+    ends: Collection[int],
+    delayed: Collection[int],
+    *,
+    blocked: Collection[int] = (),
+) -> Flows:
+    """A longest path; only the nodes of `delayed` may be read at another step."""
+    best: dict[int, tuple[int, Flow | None]] = dict.fromkeys(starts, (0, None))
+    for node in _within_step(graph):
+        if node.number in blocked:
+            continue
+        for operand in node.operands:
+            if operand.node in best and (not operand.delay or operand.node in delayed):
+                length = best[operand.node][0] + _is_product(graph, node)
+                if length > best.get(node.number, (-1, None))[0]:
+                    best[node.number] = (length, (operand.node, node.number, operand.delay))
+    reached = [number for number in sorted(ends) if number in best]
+    if not reached:
+        return frozenset()
+    return _back(best, max(reached, key=lambda number: best[number][0]))
+
+
+def _longest_delayed(graph: OperatorGraph, start: int, members: Collection[int]) -> Flows:
+    best: dict[int, tuple[int, Flow | None]] = {}
+    for node in _within_step(graph):
+        if node.number not in members:
+            continue
+        for operand in node.operands:
+            fresh = bool(operand.delay) and operand.node == start
+            if fresh or (not operand.delay and operand.node in best):
+                before = 0 if fresh else best[operand.node][0]
+                length = before + _is_product(graph, node)
+                if length > best.get(node.number, (-1, None))[0]:
+                    best[node.number] = (length, (operand.node, node.number, operand.delay))
+    return _back(best, start) if start in best else frozenset()
+
+
+def _back(best: Mapping[int, tuple[int, Flow | None]], end: int) -> Flows:
+    path: set[Flow] = set()
+    flow = best[end][1]
+    while flow is not None and flow not in path:
+        path.add(flow)
+        if flow[2] or flow[0] not in best:
+            break
+        flow = best[flow[0]][1]
+    return frozenset(path)
+
+
+def _cycle(graph: OperatorGraph, ratio: Fraction, *, sign: int) -> Flows:
+    """A cycle whose length over its delays is the extreme one, `ratio`.
+
+    With every edge worth `sign · (length − ratio · delay)` no cycle is worth more than nothing, and
+    those that are worth nothing consist of edges that longest paths use.
+    """
+    flows = sorted(recurrences(graph))
+    worth = {
+        flow: sign
+        * (
+            _is_product(graph, graph.nodes[flow[1]]) * ratio.denominator
+            - abs(flow[2]) * ratio.numerator
+        )
+        for flow in flows
+    }
+    best = dict.fromkeys((number for flow in flows for number in flow[:2]), 0)
+    for _ in range(len(best) + 1):
+        changed = False
+        for flow in flows:
+            reached = best[flow[0]] + worth[flow]
+            if reached > best[flow[1]]:
+                best[flow[1]] = reached
+                changed = True
+        if not changed:
+            break
+    tight = [flow for flow in flows if best[flow[0]] + worth[flow] == best[flow[1]]]
+    return _any_cycle(tight)
+
+
+def _any_cycle(flows: Iterable[Flow]) -> Flows:
+    """A cycle among some edges, the same one every time; nothing if there is none."""
+    leaving: dict[int, list[Flow]] = {}
+    for flow in flows:
+        leaving.setdefault(flow[0], []).append(flow)
+    done: set[int] = set()
+    for start in sorted(leaving):
+        path: list[Flow] = []
+        at: dict[int, int] = {start: 0}
+        choices = {start: list(leaving[start])}
+        number = start
+        while True:
+            if number in done or not choices[number]:
+                done.add(number)
+                if not path:
+                    break
+                at.pop(number, None)
+                number = path.pop()[0]
+                continue
+            flow = choices[number].pop(0)
+            if flow[1] in at:
+                return frozenset([*path[at[flow[1]] :], flow])
+            if flow[1] in done or flow[1] not in leaving:
+                continue
+            path.append(flow)
+            number = flow[1]
+            at[number] = len(path)
+            choices.setdefault(number, list(leaving[number]))
+    return frozenset()

@@ -1,0 +1,79 @@
+"""What a diagram says beyond its wiring: widths on edges, sizes of weights, depths below."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from fractions import Fraction
+from typing import Final, Literal
+
+from ...operators.depth import depth
+from ...operators.graph import OperatorGraph
+from .diagram import Box, Diagram, Edge
+from .labels import Label, plain
+
+Detail = Literal["shapes", "params", "depth"]
+DETAILS: Final[tuple[Detail, ...]] = ("shapes", "params", "depth")
+
+
+def show(diagram: Diagram, graph: OperatorGraph, details: Collection[Detail]) -> Diagram:
+    """The diagram with the wanted details; `shapes` are widths and shapes, `params` counts."""
+    boxes = tuple(_box(box, graph, details) for box in diagram.boxes)
+    edges = diagram.edges
+    if "shapes" in details:
+        edges = _widths(diagram, graph)
+    captions = diagram.captions
+    if "depth" in details:
+        captions = (*captions, *depth_lines(graph))
+    return replace(diagram, boxes=boxes, edges=edges, captions=captions)
+
+
+def depth_lines(graph: OperatorGraph) -> tuple[str, ...]:
+    """The depth measures in two lines of words."""
+    found = depth(graph)
+    skip = "∞" if found.skip_coefficient is None else _number(found.skip_coefficient)
+    return (
+        f"depth: input to hidden {found.input_to_hidden}, hidden to hidden "
+        f"{found.hidden_to_hidden}, hidden to output {found.hidden_to_output}",
+        f"recurrent depth {_number(found.recurrent)}, feedforward depth "
+        f"{_number(found.feedforward)}, skip coefficient {skip}",
+    )
+
+
+def _number(value: Fraction) -> str:
+    return str(value.numerator) if value.denominator == 1 else f"{float(value):.4g}"
+
+
+def _box(box: Box, graph: OperatorGraph, details: Collection[Detail]) -> Box:
+    if box.role in {"unit", "point", "law", "past", "future"}:
+        return box
+    notes: tuple[Label, ...] = box.notes if "shapes" in details else ()
+    if box.role == "operator":
+        notes = box.notes if "params" in details else ()
+    elif box.role in {"map", "value"} and "params" in details:
+        count = sum(
+            parameter.count
+            for name in box.arrays
+            for parameter in (graph.by_parameter[name],)
+        )
+        notes = (*notes, plain(f"{count:,}")) if count else notes
+    elif box.role == "output" and not notes:
+        notes = tuple(note for note in box.notes if note == plain("at end"))
+    return replace(box, notes=notes)
+
+
+def _widths(diagram: Diagram, graph: OperatorGraph) -> tuple[Edge, ...]:
+    """Each value's width, once, on the first edge that carries it; not where its box says it."""
+    roles = {box.key: box.role for box in diagram.boxes}
+    said: set[tuple[str, int]] = set()
+    edges: list[Edge] = []
+    for edge in diagram.edges:
+        label = ""
+        source = edge.members[0][0] if edge.members else -1
+        silent = {"input", "state", "map", "past", "future", "value"}
+        if source >= 0 and roles[edge.source] not in silent and (edge.source, source) not in said:
+            said.add((edge.source, source))
+            if roles[edge.target] not in {"state", "output"}:
+                label = f"{graph.nodes[source].size:,}"
+        edges.append(replace(edge, label=label))
+    return tuple(edges)

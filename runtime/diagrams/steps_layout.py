@@ -1,0 +1,141 @@
+"""Coordinates for an unrolled diagram: one step laid out, repeated, and the delays routed between.
+
+Every step looks the same, as in the papers; time runs to the right, depth upwards.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any, Final
+
+from .diagram import Diagram, Edge
+from .layout import Frame, Layout, Route, graphviz, lay_out, quiet, read_route
+from .measure import box_size
+
+GAP: Final = 46.0
+"""Points between two steps."""
+
+
+def lay_out_steps(diagram: Diagram) -> Layout:
+    """Coordinates in points.
+
+    Raises:
+        RnnError: RNN650, when pygraphviz is not installed.
+    """
+    step = {box.key: _step_of(box.key, box.step, diagram.steps) for box in diagram.boxes}
+    first = Diagram(
+        diagram.name,
+        diagram.level,
+        tuple(box for box in diagram.boxes if step[box.key] == 0),
+        tuple(cluster for cluster in diagram.clusters if cluster.step == 0),
+        tuple(e for e in diagram.edges if not e.delay and step[e.source] == 0),
+    )
+    one = lay_out(first, "BT")
+    pitch = one.width + GAP
+    boxes: dict[str, Frame] = {}
+    for box in diagram.boxes:
+        number = step[box.key]
+        if number is not None:
+            frame = one.boxes[_first(box.key)]
+            boxes[box.key] = replace(frame, x=frame.x + number * pitch)
+    clusters = {}
+    for cluster in diagram.clusters:
+        frame = one.clusters[_first(cluster.key)]
+        clusters[cluster.key] = replace(frame, x=frame.x + (cluster.step or 0) * pitch)
+    right = (diagram.steps - 1) * pitch + one.width
+    left = _place_ends(diagram, boxes, right)
+    routes: dict[int, Route] = {}
+    inside = {
+        (e.source, e.target, e.kind): route for e, route in zip(first.edges, one.routes, strict=True)
+    }
+    across: list[tuple[int, Edge]] = []
+    for index, edge in enumerate(diagram.edges):
+        number = step[edge.source]
+        if edge.delay or number is None:
+            across.append((index, edge))
+            continue
+        route = inside[_first(edge.source), _first(edge.target), edge.kind]
+        routes[index] = _moved(route, number * pitch)
+    routes |= _between(boxes, diagram, across, one.height)
+    ordered = tuple(_moved(routes[index], -left) for index in range(len(diagram.edges)))
+    widest = max(frame.right for frame in boxes.values())
+    lowest = max([one.height, *(frame.bottom for frame in boxes.values())])
+    return Layout(
+        max(widest, right) - left,
+        lowest,
+        {key: replace(frame, x=frame.x - left) for key, frame in boxes.items()},
+        {key: replace(frame, x=frame.x - left) for key, frame in clusters.items()},
+        ordered,
+    )
+
+
+def _step_of(key: str, step: int | None, steps: int) -> int | None:
+    return step if step is not None and 0 <= step < steps and "_more_" not in key else None
+
+
+def _first(key: str) -> str:
+    return key.rpartition("_at_")[0] + "_at_0"
+
+
+def _moved(route: Route, by: float) -> Route:
+    return Route(tuple((x + by, y) for x, y in route.points), (route.tip[0] + by, route.tip[1]))
+
+
+def _place_ends(diagram: Diagram, boxes: dict[str, Frame], right: float) -> float:
+    """Put what comes from outside the steps beside them, each level with its own copies."""
+    left = 0.0
+    taken: list[Frame] = list(boxes.values())
+    for box in diagram.boxes:
+        if box.key in boxes:
+            continue
+        wide, high = box_size(box)
+        after = box.step is not None and box.step >= diagram.steps
+        own = box.key.partition("_at_")[0].partition("_more_")[0] + "_at_0"
+        x = right + GAP - 10 + wide / 2 if after else -GAP + 10 - wide / 2
+        frame = Frame(x, boxes[own].y, wide, high)
+        while any(abs(f.x - frame.x) < 60 and abs(f.y - frame.y) < high + 6 for f in taken):
+            frame = replace(frame, y=frame.y + high + 8)
+        boxes[box.key] = frame
+        taken.append(frame)
+        left = min(left, frame.left)
+    return left
+
+
+def _between(
+    boxes: dict[str, Frame], diagram: Diagram, across: list[tuple[int, Edge]], height: float
+) -> dict[int, Route]:
+    """Curves between the steps that keep clear of every box, from Graphviz's own router."""
+    if not across:
+        return {}
+    lines = ["digraph {", 'splines=true; esep="+4"; node [shape=box, fixedsize=true, label=""];']
+    for key, frame in boxes.items():
+        lines.append(
+            f'{key} [pos="{frame.x:.2f},{height - frame.y:.2f}", width={frame.width / 72:.4f}, '
+            f"height={frame.height / 72:.4f}];"
+        )
+    for index, edge in across:
+        lines.append(f"{edge.source} -> {edge.target} [id={index}, arrowsize=0.6];")
+    lines.append("}")
+    with quiet():
+        drawing = graphviz().AGraph(string="\n".join(lines))
+        data: dict[str, Any] = json.loads(drawing.draw(format="json0", prog="nop"))
+
+    shift = _shift(data, boxes)
+    routes = {}
+    for item in data["edges"]:
+        route = read_route(item["pos"], 0.0, turned=False)
+        routes[int(item["id"])] = Route(
+            tuple((x + shift[0], y + shift[1]) for x, y in route.points),
+            (route.tip[0] + shift[0], route.tip[1] + shift[1]),
+        )
+    return routes
+
+
+def _shift(data: dict[str, Any], boxes: dict[str, Frame]) -> tuple[float, float]:
+    """Graphviz may move a whole drawing; how far back it has to go."""
+    for item in data["objects"]:
+        if item["name"] in boxes:
+            x, y = (float(n) for n in item["pos"].split(","))
+            return boxes[item["name"]].x - x, boxes[item["name"]].y + y
+    return 0.0, 0.0

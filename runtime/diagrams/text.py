@@ -1,0 +1,217 @@
+"""A diagram drawn in characters, for a terminal; ASCII on request."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Final
+
+from .canvas import Canvas
+from .diagram import Box, Diagram
+from .labels import to_ascii, to_text
+from .text_channels import Net, assign_rows
+from .text_layers import Grid, Item, arrange
+
+WIDEST: Final = 100
+"""Columns that a drawing keeps to when leaving out shapes helps."""
+
+_BRACKETS: Final = {
+    "map": ("[", "]"),
+    "value": ("[", "]"),
+    "unit": ("(", ")"),
+    "point": ("(", ")"),
+    "law": ("(", ")"),
+    "operator": ("(", ")"),
+    "state": ("⟨", "⟩"),
+    "input": ("", ""),
+    "output": ("", ""),
+    "past": ("", ""),
+    "future": ("", ""),
+}
+
+
+def text(diagram: Diagram, *, ascii_only: bool = False) -> str:
+    """The drawing, its title and captions, one line each, without trailing blanks."""
+    lines = _draw(diagram, notes=True, ascii_only=ascii_only)
+    if max(map(columns, lines), default=0) > WIDEST:
+        lines = _draw(diagram, notes=False, ascii_only=ascii_only)
+    captions = [to_ascii(c) if ascii_only else c for c in diagram.captions]
+    title = f"{diagram.name} · {diagram.level} level"
+    head = to_ascii(title.replace("·", "-")) if ascii_only else title
+    return "\n".join([head, "", *lines, *([""] if captions else []), *captions]) + "\n"
+
+
+def columns(line: str) -> int:
+    """How many terminal columns a text takes."""
+    wide = sum(unicodedata.east_asian_width(c) in {"W", "F"} for c in line)
+    return len(line) + wide - sum(unicodedata.combining(c) > 0 for c in line)
+
+
+def _words(box: Box, prefix: str, *, notes: bool, ascii_only: bool) -> str:
+    parts = [to_text(box.label, ascii_only=ascii_only)]
+    small = [to_text(note, ascii_only=ascii_only).replace(" × ", "×") for note in box.notes]
+    if notes or box.role == "unit":
+        parts += [note.replace(" x ", "x") for note in small]
+    left, right = _BRACKETS[box.role]
+    if ascii_only:
+        left, right = left.replace("⟨", "<"), right.replace("⟩", ">")
+    words = " ".join(parts)
+    return f"{left}{prefix}{words}{right}"
+
+
+def _draw(diagram: Diagram, *, notes: bool, ascii_only: bool) -> list[str]:
+    readers: dict[str, int] = {}
+    for edge in diagram.edges:
+        readers[edge.target] = readers.get(edge.target, 0) + 1
+    gutters, prefixes = {}, {}
+    words: dict[str, str] = {}
+    for attempt in range(2):
+        for box in diagram.boxes:
+            said = _words(box, prefixes.get(box.key, ""), notes=notes, ascii_only=ascii_only)
+            room = 2 * readers.get(box.key, 0) - 1
+            words[box.key] = said.center(room) if columns(said) < room else said
+        grid = arrange(diagram, {key: columns(said) for key, said in words.items()})
+        gutters, prefixes = _frames(diagram, grid, ascii_only=ascii_only)
+        if attempt == 0 and not prefixes:
+            break
+    return _paint(diagram, grid, words, gutters, ascii_only=ascii_only)
+
+
+def _frames(
+    diagram: Diagram, grid: Grid, *, ascii_only: bool
+) -> tuple[dict[int, str], dict[str, str]]:
+    """How boxes say whose they are.
+
+    An operator alone in its layers has its name beside them (first result, by layer); elsewhere
+    each box has its operator's name before its own (second result, by box).
+    """
+    parents = {c.key: c.parent for c in diagram.clusters}
+    names = {c.key: to_text(c.label, ascii_only=ascii_only) for c in diagram.clusters}
+
+    def outermost(key: str) -> str:
+        while key and parents[key]:
+            key = parents[key]
+        return key
+
+    owner = {box.key: outermost(box.cluster) for box in diagram.boxes}
+    layers: dict[str, set[int]] = {}
+    owners: list[set[str]] = []
+    for number, layer in enumerate(grid.layers):
+        here = {owner[item.key] for item in layer if not item.passing} - {""}
+        owners.append(here)
+        for key in here:
+            layers.setdefault(key, set()).add(number)
+    beside: dict[int, str] = {}
+    before: dict[str, str] = {}
+    for key, numbers in layers.items():
+        span = range(min(numbers), max(numbers) + 1)
+        if all(owners[number] <= {key} for number in span):
+            beside |= dict.fromkeys(span, names[key])
+        else:
+            before |= {b: f"{names[key]}." for b, o in owner.items() if o == key}
+    return beside, before
+
+
+def _paint(
+    diagram: Diagram,
+    grid: Grid,
+    words: Mapping[str, str],
+    gutters: Mapping[int, str],
+    *,
+    ascii_only: bool,
+) -> list[str]:
+    boxes = diagram.by_key
+    margin = max((columns(said) + 3 for said in gutters.values()), default=0)
+    widest = max(i.column + i.width for layer in grid.layers for i in layer)
+    place = {i.key: i for layer in grid.layers for i in layer if not i.passing}
+    channels = _channels(diagram, grid, place, widest)
+    canvas = Canvas(ascii_only=ascii_only)
+    row = 0
+    rails: dict[int, list[int]] = {}
+    for number in range(-1, len(grid.layers)):
+        if number >= 0:
+            for item in grid.layers[number]:
+                if item.passing:
+                    canvas.line(row, row, margin + item.column, "flow", _kind_of(boxes, item))
+                else:
+                    canvas.write(row, margin + item.column, words[item.key])
+            if number in gutters:
+                first = gutters.get(number - 1) != gutters[number]
+                canvas.gutter(row, gutters[number] if first else "", margin)
+            row += 1
+        nets = channels[number + 1]
+        count = assign_rows(nets)
+        arrows = any(net.heads for net in nets)
+        height = count + int(arrows or (bool(nets) and not count))
+        for net in nets:
+            canvas.net(net, row, height, margin)
+            if net.rail is not None:
+                rails.setdefault(net.rail, []).append(row + net.row)
+        if number + 1 in gutters and gutters.get(number) == gutters[number + 1]:
+            for between in range(row, row + height):
+                canvas.gutter(between, "", margin)
+        row += height
+    for rail, ends in rails.items():
+        kind = next(n.kind for nets in channels for n in nets if n.rail == rail)
+        canvas.rail(min(ends), max(ends), margin + rail, kind)
+    return canvas.lines()
+
+
+def _kind_of(boxes: Mapping[str, Box], item: Item) -> str:
+    role = boxes[item.key].role
+    return role if role in {"past", "future"} else "flow"
+
+
+def _channels(
+    diagram: Diagram, grid: Grid, place: Mapping[str, Item], widest: int
+) -> list[list[Net]]:
+    """The nets of every channel; channel `n` lies above layer `n`."""
+    boxes = diagram.by_key
+    channels: list[list[Net]] = [[] for _ in range(len(grid.layers) + 1)]
+    back = [] if diagram.steps else [e for e in diagram.edges if e.delay]
+    incoming: dict[int, list[Item]] = {}
+    for links in grid.links:
+        for above, below in links:
+            incoming.setdefault(id(below), []).append(above)
+    for number, links in enumerate(grid.links):
+        nets: dict[int, Net] = {}
+        leaving = {above.middle: above.key for above, _ in links}
+        for above, below in links:
+            role = boxes[above.key].role
+            kind = role if role in {"past", "future"} else "flow"
+            net = nets.setdefault(id(above), Net(kind))  # type: ignore[arg-type]
+            net.above = [above.middle]
+            if below.passing:
+                net.below.append(below.column)
+            else:
+                port = _port(below, above, incoming[id(below)], leaving)
+                net.below.append(port)
+                net.heads.append(port)
+        channels[number + 1] += nets.values()
+    order = sorted(back, key=lambda e: place[e.source].layer - place[e.target].layer)
+    for index, edge in enumerate(order):
+        rail = widest + 2 + 2 * index
+        source, target = place[edge.source], place[edge.target]
+        right = source.column + source.width - 1 - sum(
+            1 for e in order[:index] if e.source == edge.source
+        )
+        channels[source.layer + 1].append(Net(edge.kind, [right], [], [], rail))
+        channels[target.layer].append(Net(edge.kind, [], [target.middle], [target.middle], rail))
+    return channels
+
+
+def _port(below: Item, above: Item, feeding: list[Item], leaving: Mapping[int, str]) -> int:
+    """The column at which a value enters a box: straight where it can, else in order."""
+    inside = range(below.column, below.column + below.width)
+    if len(feeding) == 1:
+        if above.middle in inside and below.width > 2:
+            return above.middle
+        wanted = below.middle
+    else:
+        ranked = sorted(feeding, key=lambda item: item.middle)
+        place = next(i for i, item in enumerate(ranked) if item is above)
+        wanted = below.column + round((place + 0.5) * below.width / len(ranked) - 0.5)
+    for column in (wanted, wanted + 1, wanted - 1):
+        if column in inside and leaving.get(column, above.key) == above.key:
+            return column
+    return wanted

@@ -1,0 +1,210 @@
+"""Rows and columns for a drawing in text, after Sugiyama et al. (1981).
+
+Boxes stand in layers, each value above its readers; a value that passes a layer has a place there.
+Columns are the least-squares fit to the middle of the neighbours that keeps the boxes apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from .diagram import Diagram, Edge
+
+_SWEEPS: Final = 12
+_GAP: Final = 2
+
+
+@dataclass(slots=True)
+class Item:
+    """A box in its layer, or (`width` 1) a value of box `key` on its way through one."""
+
+    key: str
+    layer: int
+    width: int
+    passing: bool = False
+    column: int = 0
+    """The left end."""
+
+    @property
+    def middle(self) -> int:
+        """The column of its centre."""
+        return self.column + (self.width - 1) // 2
+
+
+@dataclass(slots=True)
+class Grid:
+    """Layers from top to bottom; `links` holds, by layer, which item feeds which one below."""
+
+    layers: list[list[Item]]
+    links: list[list[tuple[Item, Item]]] = field(default_factory=list)
+
+
+def arrange(diagram: Diagram, widths: Mapping[str, int]) -> Grid:
+    """Layers, orders and columns for the boxes of a diagram."""
+    flows = [edge for edge in diagram.edges if not edge.delay or diagram.steps]
+    depth = _depths(diagram, flows)
+    grid = _with_passing(diagram, flows, depth, widths)
+    _order(grid)
+    _columns(grid)
+    return grid
+
+
+def _depths(diagram: Diagram, flows: Sequence[Edge]) -> dict[str, int]:
+    """Each box as low as its readers allow, so that what belongs together stands together.
+
+    A box that nothing in this step reads stands right below what feeds it.
+    """
+    readers: dict[str, list[str]] = {}
+    feeders: dict[str, list[str]] = {}
+    for edge in flows:
+        readers.setdefault(edge.source, []).append(edge.target)
+        feeders.setdefault(edge.target, []).append(edge.source)
+    height: dict[str, int] = {}
+    for key in reversed(_in_order(diagram, readers, feeders)):
+        height[key] = 1 + max((height[reader] for reader in readers.get(key, [])), default=-1)
+    highest = max(height.values(), default=0)
+    depth = {key: highest - value for key, value in height.items()}
+    ends = {box.key for box in diagram.boxes if box.role == "output"}
+    for key in depth:
+        if key not in readers and key not in ends:
+            depth[key] = 1 + max((depth[feeder] for feeder in feeders.get(key, [])), default=-1)
+    return depth
+
+
+def _in_order(
+    diagram: Diagram, readers: Mapping[str, list[str]], feeders: Mapping[str, list[str]]
+) -> list[str]:
+    """All boxes, each after those that feed it."""
+    waiting = {box.key: len(feeders.get(box.key, [])) for box in diagram.boxes}
+    ready = [key for key, count in waiting.items() if not count]
+    order: list[str] = []
+    while ready:
+        key = ready.pop()
+        order.append(key)
+        for reader in readers.get(key, []):
+            waiting[reader] -= 1
+            if not waiting[reader]:
+                ready.append(reader)
+    return order
+
+
+def _with_passing(
+    diagram: Diagram, flows: Sequence[Edge], depth: Mapping[str, int], widths: Mapping[str, int]
+) -> Grid:
+    count = 1 + max(depth.values(), default=0)
+    grid = Grid([[] for _ in range(count)], [[] for _ in range(count)])
+    items: dict[str, Item] = {}
+    for box in diagram.boxes:
+        items[box.key] = Item(box.key, depth[box.key], widths[box.key])
+        grid.layers[depth[box.key]].append(items[box.key])
+    readers: dict[str, list[str]] = {}
+    for edge in flows:
+        if edge.target not in readers.setdefault(edge.source, []):
+            readers[edge.source].append(edge.target)
+    for source, targets in readers.items():
+        above = items[source]
+        for layer in range(depth[source] + 1, max(depth[t] for t in targets) + 1):
+            grid.links[layer - 1] += [
+                (above, items[t]) for t in targets if depth[t] == layer
+            ]
+            if any(depth[t] > layer for t in targets):
+                passing = Item(source, layer, 1, passing=True)
+                grid.layers[layer].append(passing)
+                grid.links[layer - 1].append((above, passing))
+                above = passing
+    return grid
+
+
+def _order(grid: Grid) -> None:
+    """Sort each layer by the mean place of its neighbours, down and up, and keep the best found."""
+    best = [list(layer) for layer in grid.layers]
+    fewest = _crossings(grid)
+    for sweep in range(_SWEEPS):
+        downwards = sweep % 2 == 0
+        numbers = range(len(grid.layers)) if downwards else range(len(grid.layers) - 1, -1, -1)
+        for number in numbers:
+            near = number - 1 if downwards else number + 1
+            if not 0 <= near < len(grid.layers):
+                continue
+            place = {id(item): i for i, item in enumerate(grid.layers[near])}
+            around: dict[int, list[int]] = {}
+            for above, below in grid.links[min(number, near)]:
+                here, there = (below, above) if downwards else (above, below)
+                around.setdefault(id(here), []).append(place[id(there)])
+            own = {id(item): i for i, item in enumerate(grid.layers[number])}
+            grid.layers[number].sort(
+                key=lambda item: _mean(around.get(id(item), [own[id(item)]]))
+            )
+        crossings = _crossings(grid)
+        if crossings < fewest:
+            fewest, best = crossings, [list(layer) for layer in grid.layers]
+    grid.layers[:] = best
+
+
+def _mean(numbers: Sequence[int]) -> float:
+    return sum(numbers) / len(numbers)
+
+
+def _crossings(grid: Grid) -> int:
+    total = 0
+    for number, links in enumerate(grid.links[:-1]):
+        above = {id(item): i for i, item in enumerate(grid.layers[number])}
+        below = {id(item): i for i, item in enumerate(grid.layers[number + 1])}
+        pairs = sorted((above[id(a)], below[id(b)]) for a, b in links)
+        if len(pairs) > 400:  # counting would take longer than it helps
+            continue
+        for i, (a, b) in enumerate(pairs):
+            total += sum(1 for c, d in pairs[i + 1 :] if c > a and d < b)
+    return total
+
+
+def _columns(grid: Grid) -> None:
+    for layer in grid.layers:
+        column = 0
+        for item in layer:
+            item.column = column
+            column += item.width + _GAP
+    above: dict[int, list[Item]] = {}
+    below: dict[int, list[Item]] = {}
+    for links in grid.links:
+        for a, b in links:
+            above.setdefault(id(b), []).append(a)
+            below.setdefault(id(a), []).append(b)
+    for sweep in range(_SWEEPS):
+        near = above if sweep % 2 == 0 else below
+        layers = grid.layers if sweep % 2 == 0 else grid.layers[::-1]
+        for layer in layers:
+            wanted = []
+            for item in layer:
+                others = near.get(id(item), [])
+                middle = sum(o.middle for o in others) / len(others) if others else item.middle
+                wanted.append(middle - (item.width - 1) // 2)
+            _spread(layer, wanted)
+    left = min((item.column for layer in grid.layers for item in layer), default=0)
+    for layer in grid.layers:
+        for item in layer:
+            item.column -= left
+
+
+def _spread(layer: Sequence[Item], wanted: Sequence[float]) -> None:
+    """The columns closest to the wanted ones, in squares, that keep order and gaps.
+
+    Subtracting each item's offset turns the gaps into monotony, which pooling adjacent violators
+    solves (Ayer et al. 1955).
+    """
+    offsets = [0]
+    for item in layer[:-1]:
+        offsets.append(offsets[-1] + item.width + _GAP)
+    pools: list[tuple[float, int]] = []
+    for want, offset in zip(wanted, offsets, strict=True):
+        pools.append((want - offset, 1))
+        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
+            (b, n), (a, m) = pools.pop(), pools.pop()
+            pools.append(((a * m + b * n) / (m + n), m + n))
+    index = 0
+    for value, size in pools:
+        for _ in range(size):
+            layer[index].column = round(value) + offsets[index]
+            index += 1

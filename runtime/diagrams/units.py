@@ -1,0 +1,143 @@
+"""Nodes -> units of a layer: a weight, an activation with the sum and bias inside, a gate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from ...operators.catalogue import BY_NAME
+from ...operators.graph import Node, OperatorGraph
+from .diagram import Box, Role
+from .functions import SYMBOLS, function_label, parameter_details, value_details
+from .labels import Label, Run, name, plain
+from .variables import node_key, place
+
+ACTIVATIONS: Final = frozenset(
+    f.name for f in BY_NAME.values() if len(f.operands) == 1 and not f.constants and not f.random
+)
+
+
+@dataclass(slots=True)
+class Units:
+    """Which unit each node belongs to: `head[n]` is the node whose value the unit gives."""
+
+    graph: OperatorGraph
+    head: dict[int, int] = field(default_factory=dict)
+
+    def members(self) -> dict[int, list[int]]:
+        """The nodes of each unit, by its head."""
+        found: dict[int, list[int]] = {}
+        for number in sorted(self.head):
+            found.setdefault(self.head[number], []).append(number)
+        return found
+
+
+def units_of(graph: OperatorGraph, wanted: frozenset[int]) -> Units:
+    """Fold the wanted nodes: sums into what follows them, weights into what uses them."""
+    readers: dict[int, list[tuple[int, int]]] = {}
+    for source, target, delay in graph.edges():
+        if target in wanted:
+            readers.setdefault(source, []).append((target, delay))
+    roots = set(graph.roots)
+    units = Units(graph)
+    for node in reversed(graph.nodes):
+        if node.number not in wanted or node.operation in {"input", "state"}:
+            continue
+        if node.operation in {"parameter", "constant"} and node.number not in roots:
+            if all(graph.nodes[r].operation not in {"state"} for r, _ in readers[node.number]):
+                continue
+        units.head[node.number] = node.number
+        if node.number in roots or len(readers.get(node.number, [])) != 1:
+            continue
+        reader, delay = readers[node.number][0]
+        parent = graph.nodes[reader]
+        if delay or parent.application != node.application or reader not in units.head:
+            continue
+        if node.operation == "add" and not (node.local and parent.operation == "add"):
+            if parent.operation == "add" or parent.operation in ACTIVATIONS:
+                units.head[node.number] = units.head[reader]
+    return units
+
+
+def unit_box(graph: OperatorGraph, head: Node, members: list[int], cluster: str) -> Box:
+    """The box of one unit."""
+    arrays = _arrays(graph, members)
+    role, label, notes = _look(graph, head, members, arrays)
+    if head.local and role in {"unit", "point"}:
+        label = (*name(head.local), Run(" = "), *label)
+        role = "unit"
+    details = value_details(graph, head)
+    for array in arrays:
+        details = (*details, *parameter_details(graph.by_parameter[array]))
+    return Box(
+        node_key(head.number),
+        role,
+        label,
+        notes,
+        cluster,
+        tuple(members),
+        tuple(arrays),
+        details=details,
+        place=place(head.span),
+    )
+
+
+def _arrays(graph: OperatorGraph, members: list[int]) -> list[str]:
+    """The parameters that a unit uses, in order."""
+    found: list[str] = []
+    for number in members:
+        for operand in graph.nodes[number].operands:
+            node = graph.nodes[operand.node]
+            if node.operation == "parameter" and str(node.attributes[0]) not in found:
+                found.append(str(node.attributes[0]))
+    return found
+
+
+def _look(
+    graph: OperatorGraph, head: Node, members: list[int], arrays: list[str]
+) -> tuple[Role, Label, tuple[Label, ...]]:
+    operands = [graph.nodes[operand.node] for operand in head.operands]
+    if head.operation in {"parameter", "constant"}:
+        if head.operation == "constant":
+            return "value", plain(f"{head.attributes[0]:g}"), ()
+        return "value", _short(str(head.attributes[0])), ()
+    if head.operation in {"matmul", "lookup"} and operands[0].operation == "parameter":
+        parameter = graph.by_parameter[arrays[0]]
+        transposed = (Run("T", "above"),) if head.attributes and head.attributes[0] is True else ()
+        shape = plain(" × ".join(map(str, parameter.shape)))
+        return "map", (*_short(arrays[0]), *transposed), (shape,)
+    if head.operation == "multiply" and len(arrays) == 1 and operands[0].operation == "parameter":
+        return "map", (*_short(arrays[0]), Run(" ⊙")), (plain(str(head.size)),)
+    if head.operation in SYMBOLS:
+        constant = _with_constant(head, operands)
+        if constant:
+            return "unit", constant, ()
+    own = [a for a in arrays]
+    notes: tuple[Label, ...] = ()
+    if own:
+        note: list[Run] = []
+        for array in own:
+            note += [Run("+ " if not note else " + "), *_short(array)]
+        if head.operation not in SYMBOLS and len(members) == 1:
+            note = [run for array in own for run in (*_short(array), Run(" "))]
+        notes = (tuple(note),)
+    role: Role = "point" if head.operation in SYMBOLS and not notes else "unit"
+    if head.operation == "add" and notes:
+        return "unit", notes[0], ()
+    return role, function_label(head), notes
+
+
+def _with_constant(head: Node, operands: list[Node]) -> Label:
+    """`1 −`, `0.5 ⊙`: arithmetic with a number."""
+    symbol = SYMBOLS[head.operation]
+    if head.operation == "negate" or len(operands) != 2:
+        return ()
+    if operands[0].operation == "constant":
+        return plain(f"{operands[0].attributes[0]:g} {symbol}")
+    if operands[1].operation == "constant":
+        return plain(f"{symbol} {operands[1].attributes[0]:g}")
+    return ()
+
+
+def _short(parameter: str) -> Label:
+    return name(parameter.rpartition(".")[2])
