@@ -8,11 +8,20 @@ from typing import TYPE_CHECKING
 from ..operators.reading import read_spec
 
 if TYPE_CHECKING:
+    from ..grammar.source import Source
     from ..operators.graph import OperatorGraph
 
 
 def analysed(file: str, model: str | None, parameters: Mapping[str, int | float]) -> OperatorGraph:
     """Read and analyse a spec; raises RnnError with every diagnostic when it is at fault."""
+    return analysed_with_source(file, model, parameters)[0]
+
+
+def analysed_with_source(
+    file: str, model: str | None, parameters: Mapping[str, int | float]
+) -> tuple[OperatorGraph, Source]:
+    """The graph and the text that it was built from; raises RnnError as `analysed` does."""
     from ..operators.analyse import analyse
 
-    return analyse(read_spec(file), model=model, parameters=parameters).require()
+    source = read_spec(file)
+    return analyse(source, model=model, parameters=parameters).require(), source

@@ -1,17 +1,102 @@
-"""Print the operator graph."""
+"""Draw the operator graph of a model.
+
+In the terminal as text; with `-o` as SVG, PDF, PNG, an interactive page, DOT or Mermaid.
+"""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import click
 
-from ..analysed import analysed
+from ..analysed import analysed_with_source
+from ..diagrams.diagram import LEVELS, Level
+from ..diagrams.paths import MEASURES
+from ..diagrams.show import DETAILS, Detail
+from ..diagrams.unroll import MOST_STEPS
 from ..options import model_option, set_option
+
+
+def _details(ctx: click.Context, option: click.Parameter, given: str) -> tuple[Detail, ...]:
+    wanted = [part.strip() for part in given.split(",") if part.strip()]
+    for part in wanted:
+        if part not in (*DETAILS, "none"):
+            known = ", ".join(DETAILS)
+            raise click.BadParameter(f"expected {known} or none, got `{part}`", ctx, option)
+    return tuple(detail for detail in DETAILS if detail in wanted)
 
 
 @click.command()
 @click.argument("file", metavar="FILE")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Write a picture; the ending says which: .svg .pdf .png .html .dot .mmd .txt",
+)
+@click.option("--force", is_flag=True, help="Replace the output if it is already there.")
+@click.option(
+    "--level",
+    type=click.Choice(LEVELS),
+    default="layer",
+    show_default=True,
+    help="⊕ and ▷ as boxes; what they are made of; every operation; the compiled phases.",
+)
+@click.option(
+    "--unroll",
+    "steps",
+    type=click.IntRange(0, MOST_STEPS),
+    default=0,
+    metavar="N",
+    help="Lay N steps side by side.",
+)
+@click.option(
+    "--show",
+    "details",
+    default="shapes",
+    show_default=True,
+    callback=_details,
+    metavar="LIST",
+    help="Any of shapes, params, depth, with commas between; or none.",
+)
+@click.option(
+    "--highlight",
+    "measure",
+    type=click.Choice(tuple(MEASURES)),
+    help="Mark the path or cycle behind a depth measure, or every recurrence.",
+)
+@click.option("--ascii", "ascii_only", is_flag=True, help="Draw text with ASCII characters alone.")
 @set_option
 @model_option
-def command(file: str, parameters: dict[str, int | float], model: str | None) -> None:
-    """Print the operator graph of a model as text, one node a line with its delays."""
-    click.echo(analysed(file, model, parameters).to_text())
+def command(
+    file: str,
+    output: Path | None,
+    force: bool,
+    level: Level,
+    steps: int,
+    details: tuple[Detail, ...],
+    measure: str | None,
+    ascii_only: bool,
+    parameters: dict[str, int | float],
+    model: str | None,
+) -> None:
+    """Draw the operator graph of a model, as text or, with -o, as a picture."""
+    from ..diagrams.formats import format_of, render
+    from ..diagrams.levels import diagram_of
+    from ..diagrams.save import save
+
+    form = format_of(output) if output else "text"
+    if level == "plan" and steps:
+        raise click.UsageError("the plan is not unrolled: leave out --unroll or --level plan")
+    graph, source = analysed_with_source(file, model, parameters)
+    diagram = diagram_of(graph, level, steps=steps, details=details, measure=measure)
+    if output is None:
+        encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
+        plain = ascii_only or encoding.replace("_", "-") not in {"utf-8", "utf8"}
+        data = render(diagram, form, graph=graph, source=source, ascii_only=plain)
+        click.echo(data.decode("utf-8"), nl=False)
+        return
+    data = render(diagram, form, graph=graph, source=source, ascii_only=ascii_only)
+    save(output, data, force=force)
+    click.echo(f"wrote {output}", err=True)

@@ -41,7 +41,7 @@ class Canvas:
     def write(self, row: int, column: int, words: str) -> None:
         """Put a text; a character two columns wide takes two cells."""
         for character in words:
-            if unicodedata.combining(character):
+            if unicodedata.combining(character) and (row, column - 1) in self._letters:
                 self._letters[row, column - 1] += character
                 continue
             self._letters[row, column] = character

@@ -32,7 +32,9 @@ def clusters_of(
     )
 
 
-def application_details(graph: OperatorGraph, application: Application) -> tuple[tuple[str, str], ...]:
+def application_details(
+    graph: OperatorGraph, application: Application
+) -> tuple[tuple[str, str], ...]:
     """What an application is: its parameters, and the others that share them."""
     mine = parameters_inside(graph, application)
     total = sum(graph.by_parameter[name].count for name in mine)

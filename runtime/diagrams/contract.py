@@ -1,4 +1,4 @@
-"""Groups of an operator graph's nodes -> a diagram: edges between groups, one box for each delay."""
+"""Groups of a graph's nodes -> a diagram: edges between groups, one box for each delay."""
 
 from __future__ import annotations
 
@@ -96,5 +96,3 @@ def _delay_box(graph: OperatorGraph, key: str, number: int, steps: int) -> Box:
         details=(("delay", f"{variable}, {when}"),),
         place=None,
     )
-
-

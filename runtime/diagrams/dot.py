@@ -10,7 +10,7 @@ from html import escape
 from typing import Final
 
 from .diagram import Box, Cluster, Diagram, Edge
-from .labels import Label, to_text
+from .labels import Label, to_text, visible
 from .palette import BOXES, EDGES, FRAME, FRAME_FILL, MARK
 
 _SHAPES: Final = {"point": "circle", "operator": "circle"}
@@ -39,7 +39,7 @@ def dot(diagram: Diagram) -> str:
         for cluster in children.get(parent, []):
             lines.append(f"{indent}subgraph cluster_{cluster.key} {{")
             lines.append(
-                f"{indent}  label={markup(cluster.label)}; labeljust=l; style=\"rounded,filled\";"
+                f'{indent}  label={markup(cluster.label)}; labeljust=l; style="rounded,filled";'
                 f' color="{FRAME}"; fillcolor="{FRAME_FILL}";'
             )
             write(cluster.key, indent + "  ")
@@ -56,20 +56,21 @@ def dot(diagram: Diagram) -> str:
 
 def quoted(text: str) -> str:
     """A string of the DOT language."""
-    safe = "".join(c if c >= " " else " " for c in text)
-    return '"' + safe.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '"' + visible(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def escape_text(text: str) -> str:
     """Characters of an HTML-like label."""
-    return escape("".join(c if c >= " " else " " for c in text), quote=True)
+    return escape(visible(text), quote=True)
 
 
 def markup(label: Label, *notes: Label) -> str:
     """An HTML-like label with real subscripts."""
-    return f"<{_runs(label)}" + "".join(
-        f'<br/><font point-size="9">{_runs(note)}</font>' for note in notes
-    ) + ">"
+    return (
+        f"<{_runs(label)}"
+        + "".join(f'<br/><font point-size="9">{_runs(note)}</font>' for note in notes)
+        + ">"
+    )
 
 
 def _runs(label: Label) -> str:

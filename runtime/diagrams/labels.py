@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -24,6 +25,8 @@ Label = tuple[Run, ...]
 _DIGITS: Final = str.maketrans("0123456789+-", "₀₁₂₃₄₅₆₇₈₉₊₋")
 _RAISED: Final = str.maketrans("0123456789+-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻")
 _SUBSCRIPTED: Final = re.compile(r"([^\W\d_]+)([0-9]+)|([A-Z]|b)([a-z0-9]{1,2})")
+_UNSEEN: Final = frozenset({"Cc", "Cs", "Cn", "Zl", "Zp"})
+_TURNING: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _ASCII: Final = {
     "σ": "sigmoid",
     "⊙": "*",
@@ -91,8 +94,13 @@ def to_text(label: Label, *, ascii_only: bool = False) -> str:
         elif run.style == "above":
             text = "^" + text if ascii_only else text.replace("−", "-").translate(_RAISED)
         parts.append(text)
-    joined = "".join(parts)
+    joined = visible("".join(parts))
     return to_ascii(joined) if ascii_only else joined
+
+
+def visible(text: str) -> str:
+    """A text in one line; what would break a line or turn its direction becomes `�`."""
+    return "".join("�" if unicodedata.category(c) in _UNSEEN or c in _TURNING else c for c in text)
 
 
 def to_ascii(text: str) -> str:

@@ -75,9 +75,9 @@ def folded_diagram(graph: OperatorGraph, folded: Collection[int], level: Level) 
         target = group_of.get(node.number)
         for operand in node.operands:
             source = group_of.get(operand.node)
-            if node.number in needed and source and target and source != target:
-                links.append((source, target, (operand.node, node.number, operand.delay)))
-            elif source and source == target and operand.delay:
+            if node.number not in needed or source is None or target is None:
+                continue
+            if source != target or operand.delay:
                 links.append((source, target, (operand.node, node.number, operand.delay)))
     links += output_links(graph, group_of)
     used = {box.cluster for box in boxes}

@@ -126,7 +126,7 @@ def layout_dot(diagram: Diagram, direction: Direction) -> str:
     """What Graphviz is asked: sizes, frames, and edges turned so that time's loops are cut."""
     lines = [
         "digraph {",
-        f'rankdir={direction}; newrank=true; nodesep=0.2; ranksep=0.38; splines=true; mclimit=6;',
+        f"rankdir={direction}; newrank=true; nodesep=0.2; ranksep=0.38; splines=true; mclimit=6;",
         'node [shape=box, fixedsize=true, label=""]; edge [arrowsize=0.6];',
     ]
     children: dict[str, list[Cluster]] = {}

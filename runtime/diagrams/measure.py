@@ -37,7 +37,7 @@ def _advance(character: str) -> float:
 def box_size(box: Box) -> tuple[float, float]:
     """Width and height of a box in points, room around its lines included."""
     if box.role in {"past", "future"}:
-        return 30.0, 24.0
+        return max(30.0, width(box.label, POINT) + 12), 24.0
     label = width(box.label, POINT)
     if box.role == "point":
         side = max(24.0, label + 10)
@@ -46,5 +46,5 @@ def box_size(box: Box) -> tuple[float, float]:
     height = 15.0 + LINE + 12.0 * len(box.notes)
     if box.role == "operator":
         label = width(box.label, POINT * 1.5)
-        return max(46.0, label + 20, lines + 16), 34.0 + 12.0 * len(box.notes)
+        return max(46.0, label + 20, lines + 16), 46.0 + 4.0 * len(box.notes)
     return max(34.0, lines + 16), height

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from .diagram import Box, Cluster, Diagram, Edge
-from .labels import Label, to_text
+from .labels import Label, to_text, visible
 from .palette import BOXES, EDGES, MARK
 
 _SHAPES: Final = {
@@ -62,13 +62,13 @@ def mermaid(diagram: Diagram) -> str:
 def escaped(text: str) -> str:
     """Text inside a quoted label: whatever Mermaid or HTML could read becomes a code."""
     return "".join(
-        c if c.isalnum() or c in " ,.+-=·′[]" or ord(c) > 126 else f"#{ord(c)};" if c >= " " else " "
-        for c in text
+        c if c.isalnum() or c in " ,.+-=·[]" or ord(c) > 126 else f"#{ord(c)};"
+        for c in visible(text)
     )
 
 
 def _comment(text: str) -> str:
-    return "".join(c if c >= " " and c not in "{}" else " " for c in text)
+    return visible(text).replace("{", "(").replace("}", ")")
 
 
 def _words(label: Label) -> str:

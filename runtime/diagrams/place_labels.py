@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from .diagram import Cluster, Diagram
+from .labels import plain
 from .layout import Frame, Layout, Point, along, samples
 from .measure import POINT, SMALL, width
-from .labels import plain
 
 _HEIGHT: Final = 12.0
 
@@ -86,6 +86,4 @@ def _on_border(label: Frame, border: Frame) -> bool:
 
 def overlap(a: Frame, b: Frame) -> bool:
     """Whether two rectangles share a point inside both."""
-    return (
-        abs(a.x - b.x) * 2 < a.width + b.width and abs(a.y - b.y) * 2 < a.height + b.height
-    )
+    return abs(a.x - b.x) * 2 < a.width + b.width and abs(a.y - b.y) * 2 < a.height + b.height

@@ -52,9 +52,7 @@ def _box(box: Box, graph: OperatorGraph, details: Collection[Detail]) -> Box:
         notes = box.notes if "params" in details else ()
     elif box.role in {"map", "value"} and "params" in details:
         count = sum(
-            parameter.count
-            for name in box.arrays
-            for parameter in (graph.by_parameter[name],)
+            parameter.count for name in box.arrays for parameter in (graph.by_parameter[name],)
         )
         notes = (*notes, plain(f"{count:,}")) if count else notes
     elif box.role == "output" and not notes:

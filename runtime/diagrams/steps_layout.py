@@ -47,7 +47,8 @@ def lay_out_steps(diagram: Diagram) -> Layout:
     left = _place_ends(diagram, boxes, right)
     routes: dict[int, Route] = {}
     inside = {
-        (e.source, e.target, e.kind): route for e, route in zip(first.edges, one.routes, strict=True)
+        (e.source, e.target, e.kind): route
+        for e, route in zip(first.edges, one.routes, strict=True)
     }
     across: list[tuple[int, Edge]] = []
     for index, edge in enumerate(diagram.edges):
@@ -94,8 +95,8 @@ def _place_ends(diagram: Diagram, boxes: dict[str, Frame], right: float) -> floa
         own = box.key.partition("_at_")[0].partition("_more_")[0] + "_at_0"
         x = right + GAP - 10 + wide / 2 if after else -GAP + 10 - wide / 2
         frame = Frame(x, boxes[own].y, wide, high)
-        while any(abs(f.x - frame.x) < 60 and abs(f.y - frame.y) < high + 6 for f in taken):
-            frame = replace(frame, y=frame.y + high + 8)
+        while any(abs(f.x - frame.x) < 60 and abs(f.y - frame.y) < high + 10 for f in taken):
+            frame = replace(frame, y=frame.y + high + 12)
         boxes[box.key] = frame
         taken.append(frame)
         left = min(left, frame.left)
@@ -108,7 +109,7 @@ def _between(
     """Curves between the steps that keep clear of every box, from Graphviz's own router."""
     if not across:
         return {}
-    lines = ["digraph {", 'splines=true; esep="+4"; node [shape=box, fixedsize=true, label=""];']
+    lines = ["digraph {", 'splines=true; esep="+3"; node [shape=box, fixedsize=true, label=""];']
     for key, frame in boxes.items():
         lines.append(
             f'{key} [pos="{frame.x:.2f},{height - frame.y:.2f}", width={frame.width / 72:.4f}, '

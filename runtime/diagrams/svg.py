@@ -1,4 +1,4 @@
-"""A diagram as SVG, drawn from its layout's coordinates; no script, no font, no outside reference."""
+"""A diagram as SVG, drawn from its layout's coordinates: no script, no font, no reference."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import math
 from html import escape
 
 from .diagram import Box, Cluster, Diagram, Edge
-from .labels import Label, to_text
+from .labels import Label, to_text, visible
 from .layout import Direction, Frame, Layout, Point, Route, lay_out
 from .legend import LEGEND_ROW, legend_entries
 from .measure import POINT, SMALL
-from .steps_layout import lay_out_steps
-from .place_labels import place_labels
 from .palette import BOXES, EDGES, FAINT, FRAME, FRAME_FILL, INK, MARK
+from .place_labels import place_labels
+from .steps_layout import lay_out_steps
 
 MARGIN = 14.0
 FONTS = "'Helvetica Neue',Helvetica,Arial,'Liberation Sans','DejaVu Sans',sans-serif"
+
+SERIFS = "'Times New Roman',Times,'Liberation Serif','DejaVu Serif',serif"
 
 
 def svg(diagram: Diagram, direction: Direction = "LR", *, legend: bool = True) -> str:
@@ -70,7 +72,7 @@ def draw(diagram: Diagram, layout: Layout, *, legend: bool = True) -> str:
         parts.append("</g>")
     for index, caption in enumerate(captions):
         y = base + LEGEND_ROW * rows + 15 * index + 11
-        parts.append(f'<text class="note" x="0" y="{_n(y)}" font-size="{_n(SMALL + 1)}">{_text(caption)}</text>')
+        parts.append(_line("note", 0, y, SMALL + 1, _text(caption)))
     parts.append("</svg>")
     return "\n".join(parts) + "\n"
 
@@ -82,21 +84,27 @@ def style() -> str:
         f"text{{fill:{INK};text-anchor:middle}}",
         f".note,.size{{fill:{FAINT}}}",
         ".note{text-anchor:start}",
-        ".i{font-style:italic;font-family:'Times New Roman',Times,'Liberation Serif','DejaVu Serif',serif;font-size:112%}",
+        f".i{{font-style:italic;font-family:{SERIFS};font-size:112%}}",
         f".cluster rect{{fill:{FRAME_FILL};stroke:{FRAME};stroke-width:1}}",
         ".cluster text{font-weight:600}",
         ".edge path{fill:none}",
         ".edge .halo{stroke:none}",
     ]
     for role, look in BOXES.items():
-        rules.append(f".{role}>rect{{fill:{look.fill};stroke:{look.line};stroke-width:{_n(look.thickness)}}}")
+        rules.append(
+            f".{role}>rect{{fill:{look.fill};stroke:{look.line};stroke-width:{_n(look.thickness)}}}"
+        )
     for kind, stroke in EDGES.items():
         dashes = f";stroke-dasharray:{stroke.dashes}" if stroke.dashes else ""
-        rules.append(f".{kind}>.line{{stroke:{stroke.line};stroke-width:{_n(stroke.thickness)}{dashes}}}")
+        rules.append(
+            f".{kind}>.line{{stroke:{stroke.line};stroke-width:{_n(stroke.thickness)}{dashes}}}"
+        )
         rules.append(f".{kind}>.tip{{fill:{stroke.line}}}")
     rules.append(f".marked>.line{{stroke:{MARK};stroke-width:3.2}}.marked>.tip{{fill:{MARK}}}")
     rules.append(f".marked>rect{{stroke:{MARK};stroke-width:3}}")
-    rules.append(f".past>text{{fill:{BOXES['past'].line}}}.future>text{{fill:{BOXES['future'].line}}}")
+    rules.append(
+        f".past>text{{fill:{BOXES['past'].line}}}.future>text{{fill:{BOXES['future'].line}}}"
+    )
     return "".join(rules)
 
 
@@ -111,7 +119,8 @@ def _box(box: Box, frame: Frame) -> str:
     look = BOXES[box.role]
     radius = min(look.radius, frame.height / 2)
     marked = " marked" if box.marked else ""
-    parts = [f'<g class="box {box.role}{marked}" id="{box.key}"><title>{_text(to_text(box.label))}</title>']
+    words = _text(to_text(box.label))
+    parts = [f'<g class="box {box.role}{marked}" id="{box.key}"><title>{words}</title>']
     parts.append(_rect(frame, radius))
     if box.role == "future":  # a second outline, so that it differs in grey print too
         inner = Frame(frame.x, frame.y, frame.width - 5, frame.height - 5)
@@ -120,14 +129,17 @@ def _box(box: Box, frame: Frame) -> str:
     step = 12.0
     lines = len(box.notes)
     y = frame.y + size * 0.36 - lines * step / 2
-    parts.append(f'<text x="{_n(frame.x)}" y="{_n(y)}" font-size="{_n(size)}">{_runs(box.label)}</text>')
+    parts.append(_line("name", frame.x, y, size, _runs(box.label)))
     for index, note in enumerate(box.notes):
         y += step if index or size == POINT else step + 2
-        parts.append(
-            f'<text class="size" x="{_n(frame.x)}" y="{_n(y)}" font-size="{_n(SMALL)}">{_runs(note)}</text>'
-        )
+        parts.append(_line("size", frame.x, y, SMALL, _runs(note)))
     parts.append("</g>")
     return "".join(parts)
+
+
+def _line(kind: str, x: float, y: float, size: float, words: str) -> str:
+    place = f'x="{_n(x)}" y="{_n(y)}" font-size="{_n(size)}"'
+    return f'<text class="{kind}" {place}>{words}</text>'
 
 
 def _rect(frame: Frame, radius: float) -> str:
@@ -166,15 +178,16 @@ def _tip(route: Route) -> str:
 
 
 def _size(text: str, frame: Frame) -> str:
-    place = f'x="{_n(frame.x)}" y="{_n(frame.y + 3.3)}"'
-    return f'<text class="size" {place} font-size="{_n(SMALL)}">{_text(text)}</text>'
+    return _line("size", frame.x, frame.y + 3.3, SMALL, _text(text))
 
 
 def _legend(kind: str, words: str, x: float, y: float) -> str:
-    text = f'<text class="note" x="{_n(x + 34)}" y="{_n(y + 11)}" font-size="{_n(SMALL + 1)}">{_text(words)}</text>'
+    text = _line("note", x + 34, y + 11, SMALL + 1, _text(words))
     if kind in EDGES:
-        route = Route(((x, y + 8), (x + 8, y + 8), (x + 15, y + 8), (x + 22, y + 8)), (x + 28, y + 8))
-        sample = _edge(Edge("", "", 0, kind), route)  # type: ignore[arg-type]
+        route = Route(
+            ((x, y + 8), (x + 8, y + 8), (x + 15, y + 8), (x + 22, y + 8)), (x + 28, y + 8)
+        )
+        sample = _edge(Edge("", "", 0, kind), route)
         return sample + text
     frame = Frame(x + 14, y + 8, 26 if kind != "point" else 14, 14)
     look = BOXES[kind]  # type: ignore[index]
@@ -203,10 +216,9 @@ def _n(number: float) -> str:
 
 
 def _text(text: str) -> str:
-    """Escaped for XML; characters that XML cannot hold become a replacement character."""
-    allowed = "".join(c if c in "\t\n\r" or c >= " " and c not in "\ufffe\uffff" else "�" for c in text)
-    return escape(allowed, quote=False)
+    """Escaped for XML."""
+    return escape(visible(text).replace("\ufffe", "�").replace("\uffff", "�"), quote=False)
 
 
 def _attribute(text: str) -> str:
-    return escape(_text(text).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+    return escape(visible(text))

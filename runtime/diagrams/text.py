@@ -8,7 +8,7 @@ from typing import Final
 
 from .canvas import Canvas
 from .diagram import Box, Diagram
-from .labels import to_ascii, to_text
+from .labels import to_ascii, to_text, visible
 from .text_channels import Net, assign_rows
 from .text_layers import Grid, Item, arrange
 
@@ -35,8 +35,8 @@ def text(diagram: Diagram, *, ascii_only: bool = False) -> str:
     lines = _draw(diagram, notes=True, ascii_only=ascii_only)
     if max(map(columns, lines), default=0) > WIDEST:
         lines = _draw(diagram, notes=False, ascii_only=ascii_only)
-    captions = [to_ascii(c) if ascii_only else c for c in diagram.captions]
-    title = f"{diagram.name} · {diagram.level} level"
+    captions = [to_ascii(visible(c)) if ascii_only else visible(c) for c in diagram.captions]
+    title = visible(f"{diagram.name} · {diagram.level} level")
     head = to_ascii(title.replace("·", "-")) if ascii_only else title
     return "\n".join([head, "", *lines, *([""] if captions else []), *captions]) + "\n"
 
@@ -63,7 +63,8 @@ def _draw(diagram: Diagram, *, notes: bool, ascii_only: bool) -> list[str]:
     readers: dict[str, int] = {}
     for edge in diagram.edges:
         readers[edge.target] = readers.get(edge.target, 0) + 1
-    gutters, prefixes = {}, {}
+    gutters: dict[int, str] = {}
+    prefixes: dict[str, str] = {}
     words: dict[str, str] = {}
     for attempt in range(2):
         for box in diagram.boxes:
@@ -108,7 +109,8 @@ def _frames(
         if all(owners[number] <= {key} for number in span):
             beside |= dict.fromkeys(span, names[key])
         else:
-            before |= {b: f"{names[key]}." for b, o in owner.items() if o == key}
+            short = names[key].partition(" · ")[0]
+            before |= {b: f"{short}." for b, o in owner.items() if o == key}
     return beside, before
 
 
@@ -179,7 +181,7 @@ def _channels(
         for above, below in links:
             role = boxes[above.key].role
             kind = role if role in {"past", "future"} else "flow"
-            net = nets.setdefault(id(above), Net(kind))  # type: ignore[arg-type]
+            net = nets.setdefault(id(above), Net(kind))
             net.above = [above.middle]
             if below.passing:
                 net.below.append(below.column)
@@ -192,8 +194,11 @@ def _channels(
     for index, edge in enumerate(order):
         rail = widest + 2 + 2 * index
         source, target = place[edge.source], place[edge.target]
-        right = source.column + source.width - 1 - sum(
-            1 for e in order[:index] if e.source == edge.source
+        right = (
+            source.column
+            + source.width
+            - 1
+            - sum(1 for e in order[:index] if e.source == edge.source)
         )
         channels[source.layer + 1].append(Net(edge.kind, [right], [], [], rail))
         channels[target.layer].append(Net(edge.kind, [], [target.middle], [target.middle], rail))

@@ -42,11 +42,7 @@ def assign_rows(nets: list[Net]) -> int:
     """
     bent = [net for net in nets if not net.straight]
     over = {
-        id(net): [
-            other
-            for other in bent
-            if other is not net and set(other.above) & set(net.below)
-        ]
+        id(net): [other for other in bent if other is not net and set(other.above) & set(net.below)]
         for net in bent
     }
     rows: list[list[Net]] = []

@@ -106,9 +106,7 @@ def _with_passing(
     for source, targets in readers.items():
         above = items[source]
         for layer in range(depth[source] + 1, max(depth[t] for t in targets) + 1):
-            grid.links[layer - 1] += [
-                (above, items[t]) for t in targets if depth[t] == layer
-            ]
+            grid.links[layer - 1] += [(above, items[t]) for t in targets if depth[t] == layer]
             if any(depth[t] > layer for t in targets):
                 passing = Item(source, layer, 1, passing=True)
                 grid.layers[layer].append(passing)
@@ -134,9 +132,7 @@ def _order(grid: Grid) -> None:
                 here, there = (below, above) if downwards else (above, below)
                 around.setdefault(id(here), []).append(place[id(there)])
             own = {id(item): i for i, item in enumerate(grid.layers[number])}
-            grid.layers[number].sort(
-                key=lambda item: _mean(around.get(id(item), [own[id(item)]]))
-            )
+            grid.layers[number].sort(key=lambda item: _mean(around.get(id(item), [own[id(item)]])))
         crossings = _crossings(grid)
         if crossings < fewest:
             fewest, best = crossings, [list(layer) for layer in grid.layers]

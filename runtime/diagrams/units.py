@@ -43,9 +43,10 @@ def units_of(graph: OperatorGraph, wanted: frozenset[int]) -> Units:
     for node in reversed(graph.nodes):
         if node.number not in wanted or node.operation in {"input", "state"}:
             continue
-        if node.operation in {"parameter", "constant"} and node.number not in roots:
-            if all(graph.nodes[r].operation not in {"state"} for r, _ in readers[node.number]):
-                continue
+        users = [graph.nodes[reader].operation for reader, _ in readers.get(node.number, [])]
+        said = node.operation in {"parameter", "constant"} and "state" not in users
+        if said and node.number not in roots:  # in the boxes of its readers
+            continue
         units.head[node.number] = node.number
         if node.number in roots or len(readers.get(node.number, [])) != 1:
             continue
@@ -53,9 +54,9 @@ def units_of(graph: OperatorGraph, wanted: frozenset[int]) -> Units:
         parent = graph.nodes[reader]
         if delay or parent.application != node.application or reader not in units.head:
             continue
-        if node.operation == "add" and not (node.local and parent.operation == "add"):
-            if parent.operation == "add" or parent.operation in ACTIVATIONS:
-                units.head[node.number] = units.head[reader]
+        joins = parent.operation in ACTIVATIONS or (parent.operation == "add" and not node.local)
+        if node.operation == "add" and joins:
+            units.head[node.number] = units.head[reader]
     return units
 
 
@@ -112,14 +113,13 @@ def _look(
         constant = _with_constant(head, operands)
         if constant:
             return "unit", constant, ()
-    own = [a for a in arrays]
     notes: tuple[Label, ...] = ()
-    if own:
+    if arrays:
         note: list[Run] = []
-        for array in own:
+        for array in arrays:
             note += [Run("+ " if not note else " + "), *_short(array)]
         if head.operation not in SYMBOLS and len(members) == 1:
-            note = [run for array in own for run in (*_short(array), Run(" "))]
+            note = [run for array in arrays for run in (*_short(array), Run(" "))]
         notes = (tuple(note),)
     role: Role = "point" if head.operation in SYMBOLS and not notes else "unit"
     if head.operation == "add" and notes:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from .diagram import Box, Diagram
 from .dot import escape_text, markup, quoted
+from .labels import plain
 from .layout import Direction, Frame, Layout, Route, graphviz, quiet
 from .legend import LEGEND_ROW, legend_entries
-from .measure import POINT, SMALL
+from .measure import POINT, SMALL, width
 from .palette import BOXES, EDGES, FAINT, FRAME, FRAME_FILL, INK, MARK
 from .place_labels import place_labels
 from .svg import coordinates
@@ -28,7 +30,9 @@ def print_picture(
     text = _positioned(diagram, layout)
     with quiet():
         drawing = graphviz().AGraph(string=text)
-        data: bytes = drawing.draw(format=form, prog="nop2", args="-Gdpi=192" if form == "png" else "")
+        data: bytes = drawing.draw(
+            format=form, prog="nop2", args="-Gdpi=192" if form == "png" else ""
+        )
     return data
 
 
@@ -76,16 +80,21 @@ def _box(box: Box, frame: Frame, node: object) -> None:
     assert callable(node)
     node(
         frame,
-        markup(box.label, *box.notes),
+        '""',
         shape="ellipse" if round_shape else "box",
         style="filled" if round_shape else radius,
         fillcolor=look.fill,
         color=MARK if box.marked else look.line,
-        fontcolor=look.line if box.role in {"past", "future"} else INK,
         penwidth=3 if box.marked else look.thickness,
         peripheries=2 if box.role == "future" else 1,
-        fontsize=POINT * 1.4 if box.role == "operator" else POINT,
     )
+    size = POINT * 1.4 if box.role == "operator" else POINT
+    ink = look.line if box.role in {"past", "future"} else INK
+    y = frame.y - 6.5 * len(box.notes)
+    node(replace(frame, y=y), markup(box.label), shape="none", fontsize=size, fontcolor=ink)
+    for index, note in enumerate(box.notes):
+        y = frame.y + 6.5 * len(box.notes) + 12.0 * (index + 1 - len(box.notes))
+        node(replace(frame, y=y), markup(note), shape="none", fontsize=SMALL, fontcolor=FAINT)
 
 
 def _curve(kind: str, route: Route, number: int, *, marked: bool) -> str:
@@ -132,7 +141,7 @@ def _below(diagram: Diagram, layout: Layout, node: object, lines: list[str]) -> 
         _words(entry.name, entry.x + 34, y, entry.right - entry.x - 30, node)
     for index, caption in enumerate(diagram.captions):
         y = base + LEGEND_ROW * rows + 15 * index
-        _words(caption, 0, y, 6.0 * len(caption), node)
+        _words(caption, 0, y, width(plain(caption), SMALL + 1), node)
 
 
 def _words(text: str, x: float, y: float, wide: float, node: object) -> None:

@@ -1,0 +1,75 @@
+"""The formats that a diagram can be written in, by the ending of the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from ...grammar.diagnostics import fail
+from ...grammar.source import Source
+from ...operators.graph import OperatorGraph
+from .diagram import Diagram
+
+ENDINGS: Final = {
+    ".svg": "svg",
+    ".pdf": "pdf",
+    ".png": "png",
+    ".dot": "dot",
+    ".gv": "dot",
+    ".mmd": "mermaid",
+    ".mermaid": "mermaid",
+    ".txt": "text",
+}
+
+
+def format_of(path: Path) -> str:
+    """The format that a file's ending names.
+
+    Raises:
+        RnnError: RNN651, for an ending that names none.
+    """
+    ending = path.suffix.lower()
+    if ending not in ENDINGS:
+        what = f"`{ending}`" if ending else "without an ending"
+        fail(
+            "RNN651",
+            f"`{path}`: there is no format {what}",
+            hint=f"endings are {', '.join(ENDINGS)}",
+        )
+    return ENDINGS[ending]
+
+
+def render(
+    diagram: Diagram,
+    form: str,
+    *,
+    graph: OperatorGraph,
+    source: Source,
+    ascii_only: bool = False,
+) -> bytes:
+    """A diagram in one of the formats; only the page looks at the graph and the spec again.
+
+    Raises:
+        RnnError: RNN650, when the format needs pygraphviz and it is not installed.
+    """
+    match form:
+        case "svg":
+            from .svg import svg
+
+            return svg(diagram).encode("utf-8")
+        case "pdf" | "png":
+            from .printing import print_picture
+
+            return print_picture(diagram, "pdf" if form == "pdf" else "png")
+        case "dot":
+            from .dot import dot
+
+            return dot(diagram).encode("utf-8")
+        case "mermaid":
+            from .mermaid import mermaid
+
+            return mermaid(diagram).encode("utf-8")
+        case _:
+            from .text import text
+
+            return text(diagram, ascii_only=ascii_only).encode("utf-8")

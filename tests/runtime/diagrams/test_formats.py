@@ -1,0 +1,216 @@
+"""What each format must be to the programs that read it, whatever stands in the labels."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pygraphviz
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnnc.operators.shipped import zoo_names
+from rnnc.runtime.diagrams.diagram import Box, Cluster, Diagram, Edge, Level
+from rnnc.runtime.diagrams.dot import dot
+from rnnc.runtime.diagrams.labels import name, plain, to_text
+from rnnc.runtime.diagrams.levels import diagram_of
+from rnnc.runtime.diagrams.mermaid import mermaid
+from rnnc.runtime.diagrams.palette import BOXES
+from rnnc.runtime.diagrams.printing import print_picture
+from rnnc.runtime.diagrams.svg import svg
+from rnnc.runtime.diagrams.text import columns, text
+from support.diagrams import DELAYS, graph_of, zoo_graph
+
+SVG = "{http://www.w3.org/2000/svg}"
+PAPER = ["rnn", "dt_rnn", "dts_rnn", "do_rnn", "dot_rnn", "dots_rnn", "srnn"]
+NASTY = [
+    "<b>x</b>",
+    "</svg><script>alert(1)</script>",
+    '"; evil -> node; "',
+    "a\nb\tc\x00\x1b[31m\u2028",
+    "]]>&amp;&lt;",
+    'end; click a href "javascript:x"',
+    "\\N\\G\\",
+    "{}|<>`%%{init}%%",
+    "漢字 العربية 🎹 e\u0301",
+    "\ud800",
+]
+
+
+def nasty(words: str) -> Diagram:
+    """A diagram with a text wherever a text may be."""
+    box = Box("n0", "input", plain(words), (plain(words),), details=((words, words),))
+    other = replace(box, key="n1", role="unit", cluster="a0")
+    cluster = Cluster("a0", name(words), details=((words, words),))
+    edge = Edge("n0", "n1", label=words)
+    return Diagram(words, "layer", (box, other), (cluster,), (edge,), (words,))
+
+
+def parsed_edges(source: str) -> Counter[tuple[str, str, int]]:
+    drawing = pygraphviz.AGraph(string=source)
+    return Counter((e[0], e[1], int(e.attr["delay"])) for e in drawing.edges())
+
+
+def wanted_edges(diagram: Diagram) -> Counter[tuple[str, str, int]]:
+    return Counter((e.source, e.target, e.delay) for e in diagram.edges)
+
+
+@pytest.mark.parametrize("level", ["operator", "layer", "primitive", "plan"])
+@pytest.mark.parametrize("model", [*zoo_names(), "delays"])
+def test_dot_parses_back_to_the_same_multigraph(model: str, level: Level) -> None:
+    graph = graph_of(DELAYS) if model == "delays" else zoo_graph(model)
+    diagram = diagram_of(graph, level)
+    source = dot(diagram)
+    assert parsed_edges(source) == wanted_edges(diagram)
+    drawing = pygraphviz.AGraph(string=source)
+    assert {n: n.attr["role"] for n in drawing.nodes()} == {b.key: b.role for b in diagram.boxes}
+    found = {s.name for s in drawing.subgraphs()}
+    assert found == {f"cluster_{c.key}" for c in diagram.clusters if not c.parent}
+    planted = source.replace("delay=1", "delay=2", 1).replace("delay=-1", "delay=1", 1)
+    assert planted == source or parsed_edges(planted) != wanted_edges(diagram)
+
+
+@pytest.mark.parametrize("model", zoo_names())
+def test_svg_of_the_zoo_is_well_formed_and_whole(model: str) -> None:
+    diagram = diagram_of(zoo_graph(model), "layer", details=("shapes", "params", "depth"))
+    root = ElementTree.fromstring(svg(diagram))
+    drawn = [g for g in root.iter(f"{SVG}g") if g.get("class", "").startswith("box ")]
+    assert [g.get("id") for g in drawn] == [b.key for b in diagram.boxes]
+    curves = [
+        g
+        for part in root.findall(f"{SVG}g")
+        if part.get("class") == "drawing"
+        for g in part.iter(f"{SVG}g")
+        if g.get("class", "").startswith("edge ")
+    ]
+    assert Counter((g.get("data-from"), g.get("data-to")) for g in curves) == Counter(
+        (e.source, e.target) for e in diagram.edges
+    )
+    text_ = "".join(root.itertext())
+    assert "recurrent depth" in text_
+    assert "script" not in "".join(element.tag for element in root.iter())
+
+
+def test_subscripts_are_real() -> None:
+    root = ElementTree.fromstring(svg(diagram_of(zoo_graph("dts_rnn"), "layer")))
+    lowered = [t.text for t in root.iter(f"{SVG}tspan") if t.get("font-size") == "72%"]
+    assert "1" in lowered
+    assert "2" in lowered
+
+
+def test_one_legend_names_each_kind_once() -> None:
+    diagram = diagram_of(zoo_graph("bilstm"), "layer")
+    root = ElementTree.fromstring(svg(diagram))
+    (legend,) = [g for g in root.iter(f"{SVG}g") if g.get("class") == "legend"]
+    words = [t.text for t in legend.iter(f"{SVG}text")]
+    assert len(words) == len(set(words))
+    assert {"input", "state", "output"} <= set(words)
+    assert any("next" in str(w) for w in words)
+    assert any("before" in str(w) for w in words)
+
+
+@pytest.mark.parametrize("words", NASTY)
+def test_no_text_breaks_a_format(words: str) -> None:
+    diagram = nasty(words)
+    picture = svg(diagram)
+    root = ElementTree.fromstring(picture)
+    assert not [
+        e
+        for e in root.iter()
+        if e.tag
+        not in {
+            SVG + tag
+            for tag in ("svg", "title", "style", "rect", "g", "path", "polygon", "text", "tspan")
+        }
+    ]
+    source = dot(diagram)
+    assert parsed_edges(source) == Counter({("n0", "n1", 0): 1})
+    chart = mermaid(diagram)
+    assert [line for line in chart.splitlines() if "-->" in line] != []
+    for line in chart.splitlines():
+        assert re.fullmatch(
+            r'flowchart LR|  %% [^{}]*| *n\d[(\["]+[^"<>]*(<br/>[^"<>]*)*[)\]"]+'
+            r'|  subgraph a0\["[^"<>]*"\]|  end|  n0 -->\|"[^"<>|]*"\| n1'
+            r"|  class(Def)? [\w,#.: -]+",
+            line,
+        ), line
+    assert len(text(diagram).encode("utf-8").splitlines()) > 2
+    assert "\x1b" not in text(diagram)
+    assert "\x00" not in text(diagram)
+    print_picture(diagram, "pdf")
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_escaped(words: str) -> None:
+    diagram = nasty(words)
+    assert parsed_edges(dot(diagram)) == Counter({("n0", "n1", 0): 1})
+    assert text(diagram, ascii_only=True).isascii()
+    assert len(mermaid(diagram).splitlines()) == len(mermaid(nasty("x")).splitlines())
+
+
+@pytest.mark.parametrize("model", PAPER)
+@pytest.mark.parametrize("level", ["operator", "layer"])
+def test_models_of_the_paper_fit_a_hundred_columns(model: str, level: Level) -> None:
+    for ascii_only in (False, True):
+        drawn = text(diagram_of(zoo_graph(model), level), ascii_only=ascii_only)
+        assert max(map(columns, drawn.splitlines())) <= 100
+        assert not [line for line in drawn.splitlines() if line != line.rstrip()]
+
+
+def test_the_text_drawing_of_a_conventional_network() -> None:
+    assert text(diagram_of(zoo_graph("rnn"), "operator")) == (
+        """\
+rnn · operator level
+
+ ┌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌┐
+ ▼                ╎
+z⁻¹  x 88 binary  ╎
+ └╌╌┐ ┌───┘       ╎
+    ▼ ▼           ╎
+    (⊕)           ╎
+     ▼            ╎
+  ⟨h 200⟩         ╎
+     │  └╌╌╌╌╌╌╌╌╌┘
+     ▼
+    (▷)
+     ▼
+x′ 88 binary
+"""
+    )
+
+
+@pytest.mark.parametrize("model", ["dts_rnn", "srnn"])
+def test_unrolled_text_names_the_steps(model: str) -> None:
+    drawn = text(diagram_of(zoo_graph(model), "operator", steps=3))
+    assert "x[t-1]" in drawn
+    assert "x[t+1]" in drawn
+
+
+@pytest.mark.parametrize("model", ["dts_rnn", "bilstm"])
+def test_print_gives_pdf_and_png(model: str) -> None:
+    diagram = diagram_of(zoo_graph(model), "layer", details=("shapes", "depth"))
+    assert print_picture(diagram, "pdf").startswith(b"%PDF")
+    assert print_picture(diagram, "png").startswith(b"\x89PNG")
+
+
+def luminance(colour: str) -> float:
+    r, g, b = ((int(colour[i : i + 2], 16) / 255) ** 2.2 for i in (1, 3, 5))
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+
+def test_ink_is_readable_on_every_fill_in_grey() -> None:
+    for look in BOXES.values():
+        light = (luminance(look.fill) + 0.05) / (luminance("#1b1b1b") + 0.05)
+        assert light > 7, look
+        assert luminance(look.fill) - luminance(look.line) > 0.2, look
+
+
+def test_names_are_set_as_mathematics() -> None:
+    assert to_text(name("W_1")) == to_text(name("W1")) == "W₁"
+    assert to_text(name("⊕_2")) == "⊕₂"
+    assert to_text(name("x'")) == "x′"
+    assert to_text(name("Wi"), ascii_only=True) == "W_i"
+    assert to_text(name("hidden")) == "hidden"

@@ -1,0 +1,119 @@
+"""Coordinates: nothing overlaps, labels fit, and no curve runs through a box that it passes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from rnnc.runtime.diagrams.diagram import Diagram
+from rnnc.runtime.diagrams.layout import Frame, Layout, samples
+from rnnc.runtime.diagrams.levels import diagram_of
+from rnnc.runtime.diagrams.measure import POINT, SMALL, width
+from rnnc.runtime.diagrams.place_labels import overlap, place_labels
+from rnnc.runtime.diagrams.svg import coordinates
+from support.diagrams import zoo_graph
+
+DRAWN = ["dts_rnn", "dot_rnn", "srnn", "lstm"]
+
+
+def crossings(diagram: Diagram, layout: Layout) -> list[tuple[str, str, str]]:
+    """Every (source, target, box) whose curve has a point inside a box that it passes."""
+    found = []
+    for edge, route in zip(diagram.edges, layout.routes, strict=True):
+        for key, frame in layout.boxes.items():
+            if key in {edge.source, edge.target}:
+                continue
+            inner = Frame(frame.x, frame.y, frame.width - 1, frame.height - 1)
+            if any(
+                inner.left < x < inner.right and inner.top < y < inner.bottom
+                for x, y in samples(route, 40)
+            ):
+                found.append((edge.source, edge.target, key))
+    return found
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+@pytest.mark.parametrize("level", ["operator", "layer", "plan"])
+@pytest.mark.parametrize("name", DRAWN)
+def test_no_curve_crosses_a_box_and_nothing_overlaps(name: str, level: str, steps: int) -> None:
+    if level == "plan" and steps:
+        level = "primitive"
+    diagram = diagram_of(zoo_graph(name), level, steps=steps)  # type: ignore[arg-type]
+    layout = coordinates(diagram)
+    assert crossings(diagram, layout) == []
+    frames = list(layout.boxes.values())
+    assert not any(overlap(a, b) for i, a in enumerate(frames) for b in frames[i + 1 :])
+    for frame in frames:
+        assert frame.left >= -1
+        assert frame.right <= layout.width + 1
+        assert frame.top >= -1
+        assert frame.bottom <= layout.height + 1
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_curves_end_at_their_boxes(name: str) -> None:
+    for steps in (0, 3):
+        diagram = diagram_of(zoo_graph(name), "layer", steps=steps)
+        layout = coordinates(diagram)
+        for edge, route in zip(diagram.edges, layout.routes, strict=True):
+            for key, (x, y) in ((edge.source, route.points[0]), (edge.target, route.tip)):
+                frame = layout.boxes[key]
+                assert abs(x - frame.x) <= frame.width / 2 + 6
+                assert abs(y - frame.y) <= frame.height / 2 + 6
+
+
+@pytest.mark.parametrize("level", ["operator", "layer", "primitive", "plan"])
+@pytest.mark.parametrize("name", DRAWN)
+def test_labels_fit_their_boxes(name: str, level: str) -> None:
+    diagram = diagram_of(
+        zoo_graph(name),
+        level,  # type: ignore[arg-type]
+        details=("shapes", "params"),
+    )
+    layout = coordinates(diagram)
+    for box in diagram.boxes:
+        frame = layout.boxes[box.key]
+        lines = [width(box.label, POINT), *(width(note, SMALL) for note in box.notes)]
+        assert max(lines) <= frame.width - 4, box
+        assert 12 * len(lines) <= frame.height, box
+    labels = place_labels(diagram, layout)
+    texts = [*labels.clusters.values(), *labels.edges.values()]
+    assert not any(overlap(a, b) for i, a in enumerate(texts) for b in texts[i + 1 :])
+    assert not any(overlap(a, b) for a in labels.edges.values() for b in layout.boxes.values())
+
+
+def test_the_operators_stand_from_left_to_right() -> None:
+    diagram = diagram_of(zoo_graph("srnn"), "layer")
+    layout = coordinates(diagram)
+    lefts = [layout.clusters[cluster.key].left for cluster in diagram.clusters]
+    assert lefts == sorted(lefts)
+
+
+def test_steps_look_alike_and_stand_side_by_side() -> None:
+    diagram = diagram_of(zoo_graph("dts_rnn"), "layer", steps=3)
+    boxes = coordinates(diagram).boxes
+    for key, frame in boxes.items():
+        if not key.endswith("_at_0"):
+            continue
+        second, third = (boxes[key.removesuffix("0") + step] for step in "12")
+        assert math.isclose(second.y, frame.y)
+        assert math.isclose(third.x - second.x, second.x - frame.x, abs_tol=0.01)
+        assert second.x > frame.x
+
+
+def test_a_box_pushed_under_a_curve_is_noticed() -> None:
+    diagram = diagram_of(zoo_graph("dts_rnn"), "layer")
+    layout = coordinates(diagram)
+    long = max(range(len(diagram.edges)), key=lambda i: len(layout.routes[i].points))
+    x, y = list(samples(layout.routes[long]))[8]
+    ends = {diagram.edges[long].source, diagram.edges[long].target}
+    key = next(k for k in layout.boxes if k not in ends)
+    moved = {**layout.boxes, key: replace(layout.boxes[key], x=x, y=y)}
+    assert crossings(diagram, replace(layout, boxes=moved))
+
+
+def test_the_layout_is_the_same_each_time() -> None:
+    diagram = diagram_of(zoo_graph("lstm"), "layer")
+    assert coordinates(diagram) == coordinates(diagram)

@@ -1,0 +1,149 @@
+"""Every model of the zoo at every level: what must be in a diagram, whatever draws it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from rnnc.operators.graph import OperatorGraph
+from rnnc.operators.shipped import zoo_names
+from rnnc.runtime.diagrams.diagram import LEVELS, Diagram, Level
+from rnnc.runtime.diagrams.dot import dot
+from rnnc.runtime.diagrams.labels import to_text
+from rnnc.runtime.diagrams.levels import MOST_BOXES, diagram_of
+from rnnc.runtime.diagrams.mermaid import mermaid
+from rnnc.runtime.diagrams.text import text
+from support.diagrams import DELAYS, LAW, graph_of, zoo_graph
+
+MODELS = [*zoo_names(), "law", "delays"]
+
+
+def model(name: str) -> OperatorGraph:
+    return (
+        graph_of({"law": LAW, "delays": DELAYS}[name])
+        if name in {"law", "delays"}
+        else zoo_graph(name)
+    )
+
+
+def wiring(diagram: Diagram) -> Counter[tuple[str, str, int]]:
+    """Edges between boxes other than z⁻¹ ones, with what the z⁻¹ box between them says."""
+    stores = {b.key for b in diagram.boxes if b.role in {"past", "future"}}
+    into = {e.target: e for e in diagram.edges if e.target in stores}
+    found: Counter[tuple[str, str, int]] = Counter()
+    for edge in diagram.edges:
+        if edge.target in stores:
+            continue
+        if edge.source in stores:
+            found[into[edge.source].source, edge.target, into[edge.source].delay] += 1
+        else:
+            found[edge.source, edge.target, edge.delay] += 1
+    return found
+
+
+def check(diagram: Diagram) -> None:
+    keys = [box.key for box in diagram.boxes]
+    assert len(keys) == len(set(keys))
+    assert all(e.source in keys and e.target in keys for e in diagram.edges)
+    frames = {cluster.key for cluster in diagram.clusters} | {""}
+    assert all(box.cluster in frames for box in diagram.boxes)
+    assert all(cluster.parent in frames for cluster in diagram.clusters)
+    assert all(key.isidentifier() and key.isascii() for key in [*keys, *(frames - {""})])
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_draws_at_every_level_as_text_dot_and_mermaid(name: str, level: Level) -> None:
+    graph = model(name)
+    diagram = diagram_of(graph, level, details=("shapes", "params", "depth"))
+    check(diagram)
+    for render in (text, dot, mermaid):
+        once = render(diagram)
+        assert once == render(diagram_of(graph, level, details=("shapes", "params", "depth")))
+        assert once.count("\n") >= 5
+    assert text(diagram, ascii_only=True).isascii()
+    for variable in (*graph.inputs, *graph.states, *graph.outputs):
+        assert any(to_text(b.label).startswith(variable.name[0]) for b in diagram.boxes)
+
+
+@pytest.mark.parametrize("level", ["operator", "layer", "primitive"])
+@pytest.mark.parametrize("name", MODELS)
+def test_one_box_holds_each_delayed_value(name: str, level: Level) -> None:
+    graph = model(name)
+    diagram = diagram_of(graph, level)
+    stores = [b.key for b in diagram.boxes if b.role in {"past", "future"}]
+    wanted = {(s, d) for s, t, d in graph.edges() if d}
+    wanted |= {(o.value.node, o.value.delay) for o in graph.outputs if o.value.delay}
+    if level != "primitive":  # what only a law reads is left out
+        drawn = {(e.source, e.delay) for e in diagram.edges if e.delay}
+        assert len(drawn) == len(stores)
+        assert drawn <= {(f"n{s}", d) for s, d in wanted}
+        return
+    assert len(stores) == len(wanted)
+    for edge in diagram.edges:
+        if edge.delay:
+            assert edge.kind == ("past" if edge.delay > 0 else "future")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_primitive_level_is_the_operator_graph(name: str) -> None:
+    graph = model(name)
+    wanted = Counter((f"n{s}", f"n{t}", d) for s, t, d in graph.edges())
+    for index, output in enumerate(graph.outputs):
+        wanted[f"n{output.value.node}", f"y{index}", output.value.delay] += 1
+    for index, law in enumerate(graph.laws):
+        for side in (law.left, law.right):
+            wanted[f"n{side.node}", f"law{index}", side.delay] += 1
+    found = wiring(diagram_of(graph, "primitive"))
+    assert found == wanted
+    planted = wanted.copy()
+    planted.subtract([next(iter(planted))])
+    assert found != +planted
+
+
+@pytest.mark.parametrize("level", ["operator", "layer"])
+@pytest.mark.parametrize("name", zoo_names())
+def test_folding_keeps_every_edge_between_its_boxes(name: str, level: Level) -> None:
+    graph = model(name)
+    diagram = diagram_of(graph, level)
+    group = {n: b.key for b in diagram.boxes for n in b.members}
+    wanted = {
+        (group[s], group[t], d)
+        for s, t, d in graph.edges()
+        if s in group and t in group and (group[s] != group[t] or d)
+    }
+    ends = {b.key for b in diagram.boxes if b.role == "output"}
+    assert {edge for edge in wiring(diagram) if edge[1] not in ends} == wanted
+
+
+def test_paper_figures_have_their_operators_as_boxes() -> None:
+    diagram = diagram_of(zoo_graph("srnn"), "operator")
+    labels = [to_text(b.label) for b in diagram.boxes if b.role == "operator"]
+    assert labels == ["⊕₁", "⊕₂", "▷"]
+
+
+def test_laws_are_told_below_and_drawn_at_the_primitive_level() -> None:
+    graph = graph_of(LAW)
+    for level in LEVELS[:2]:
+        assert "weight 0.1" in diagram_of(graph, level).captions[0]
+    assert any(b.role == "law" for b in diagram_of(graph, "primitive").boxes)
+
+
+def test_a_graph_too_large_to_read_is_folded_and_says_so() -> None:
+    source = "\n".join(
+        [
+            "model tall(layers = 400):",
+            "    input x: real[2]",
+            "    z_0 = x",
+            "    for l in 1..layers:",
+            "        state h_l: real[3]",
+            "        h_l' = z_{l-1} ⊕_l h_l",
+            "        z_l = h_l'",
+            "    x' = ▷ z_{layers}",
+        ]
+    )
+    diagram = diagram_of(graph_of(source), "layer")
+    assert "folded to operators" in diagram.captions[0]
+    assert len(diagram.boxes) < 4 * 400
+    assert len(diagram_of(graph_of(source), "primitive").boxes) > MOST_BOXES / 2

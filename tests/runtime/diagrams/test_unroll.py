@@ -1,0 +1,69 @@
+"""Unrolled diagrams compute what the rolled one does, step by step."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from rnnc.operators.graph import OperatorGraph
+from rnnc.operators.shipped import zoo_names
+from rnnc.runtime.diagrams.diagram import Diagram
+from rnnc.runtime.diagrams.labels import to_text
+from rnnc.runtime.diagrams.levels import diagram_of
+from support.diagrams import DELAYS, graph_of, zoo_graph
+
+
+def between_steps(diagram: Diagram) -> Counter[tuple[str, int, str, int]]:
+    """(source, its step, target, its step) of all edges between variables' copies, relays gone."""
+
+    def split(key: str) -> tuple[str, int]:
+        base, _, step = key.rpartition("_at_")
+        return base, -int(step[6:]) if step.startswith("before") else int(step)
+
+    relays = {b.key for b in diagram.boxes if b.key.startswith("z")}
+    into = {e.target: e.source for e in diagram.edges if e.target in relays}
+    found: Counter[tuple[str, int, str, int]] = Counter()
+    for edge in diagram.edges:
+        if edge.target in relays or "_more_" in edge.target:
+            continue
+        source = into.get(edge.source, edge.source)
+        found[*split(source), *split(edge.target)] += 1
+    return found
+
+
+@pytest.mark.parametrize("level", ["operator", "layer"])
+@pytest.mark.parametrize("name", [*zoo_names(), "delays"])
+def test_every_copy_reads_what_the_rolled_one_reads(name: str, level: str) -> None:
+    graph: OperatorGraph = graph_of(DELAYS) if name == "delays" else zoo_graph(name)
+    rolled = diagram_of(graph, level)  # type: ignore[arg-type]
+    stores = {e.target: e for e in rolled.edges if e.delay}
+    wanted: Counter[tuple[str, int, str, int]] = Counter()
+    for step in range(3):
+        for edge in rolled.edges:
+            if edge.target in stores:
+                continue
+            store = stores.get(edge.source)
+            if store:
+                wanted[store.source, step - store.delay, edge.target, step] += 1
+            else:
+                wanted[edge.source, step, edge.target, step] += 1
+    unrolled = diagram_of(graph, level, steps=3)  # type: ignore[arg-type]
+    found = between_steps(unrolled)
+    assert found == wanted
+    found.subtract([next(iter(found))])
+    assert +found != wanted
+
+
+def test_steps_are_named_as_in_the_paper() -> None:
+    diagram = diagram_of(zoo_graph("rnn"), "operator", steps=3)
+    labels = [to_text(b.label) for b in diagram.boxes if b.role in {"input", "output"}]
+    assert labels[:2] == ["x[t-1]", "x[t]"]
+    assert [label for label in labels if label == "x[t+1]"]
+    assert labels.count("x[t+2]") == 1
+
+
+def test_backward_states_come_from_the_right() -> None:
+    diagram = diagram_of(zoo_graph("bilstm"), "operator", steps=2)
+    kinds = {edge.kind for edge in diagram.edges if edge.delay}
+    assert kinds == {"past", "future"}

@@ -1,0 +1,41 @@
+"""Operator graphs to draw: of the zoo, and of specs written in a test."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from rnnc.grammar.source import Source
+from rnnc.operators.analyse import analyse
+from rnnc.operators.graph import OperatorGraph
+from rnnc.operators.shipped import zoo_source
+
+LAW = """\
+input x: binary[88]
+state h: real[100]
+h' = x ⊕ h
+x' = ▷ h'
+law x ⊕ (x[t-1] ⊕ h) ≈ x[t-1] ⊕ (x ⊕ h) weight 0.1
+"""
+
+DELAYS = """\
+operator mlp(z: real[n], w: real[m]) = tanh(A z + relu(B w + b1) + b)
+operator x ⊕ h = mlp(x, h)
+input x: real[3]
+state h: real[64] = learned
+state g: real[8]
+h' = 0.5 * (x ⊕ h) + 0.5 * dropout(0.5, h)
+g[t] = x ⊕_2 g[t+1]
+output y: real[2] at end
+y = softmax(V h[t-2] + M h' + N g' + O x[t-3])
+"""
+
+
+@cache
+def zoo_graph(name: str) -> OperatorGraph:
+    """The graph of a model of the zoo."""
+    return analyse(zoo_source(name)).require()
+
+
+def graph_of(text: str, name: str = "model") -> OperatorGraph:
+    """The graph of a spec."""
+    return analyse(Source(text, name)).require()
