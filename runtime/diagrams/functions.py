@@ -31,6 +31,11 @@ def function_label(node: Node) -> Label:
         return plain(SYMBOLS[operation])
     if operation == "slice":
         return plain(f"[{node.attributes[0]}, {node.attributes[1]})")
+    if operation == "window":
+        first, last = (
+            f"t{-int(a):+d}".replace("+0", "").replace("-", "−") for a in node.attributes
+        )
+        return plain(f"{first} … {last}")
     if operation in {"matmul", "lookup"}:
         transposed = "ᵀ" if node.attributes and node.attributes[0] is True else ""
         return plain(_NAMES[operation] + transposed)

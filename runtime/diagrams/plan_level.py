@@ -5,6 +5,7 @@ The plan is that of a forward pass in evaluation.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from ...compiler.flow import Value
@@ -12,12 +13,12 @@ from ...compiler.lower import Unsupported
 from ...compiler.pipeline import plan_for
 from ...compiler.plan import Group, Phase, Plan
 from ...compiler.request import Request
-from ...grammar.diagnostics import fail
 from ...operators.graph import OperatorGraph
 from .contract import Link, contract
 from .diagram import Box, Cluster, Diagram
 from .functions import parameter_details
 from .labels import Label, Run, name, plain
+from .layer_level import layer_diagram
 from .variables import node_key, variable_boxes
 
 MOST_NAMED: Final = 7
@@ -47,13 +48,12 @@ _WORDS: Final = {
 def plan_diagram(graph: OperatorGraph) -> Diagram:
     """The phases of the compiled model as frames, in order.
 
-    Raises:
-        RnnError: RNN501, when the model holds an operation that is not compiled.
+    A model that only the reference runs is one loop.
     """
     try:
         plan = plan_for(graph, Request(training=False))
     except Unsupported as error:
-        fail("RNN501", f"there is no plan: {error}", hint="draw another level of it")
+        return _one_loop(graph, str(error))
     states = {
         value.number: graph.states[index]
         for value in plan.flow.values
@@ -109,19 +109,28 @@ def plan_diagram(graph: OperatorGraph) -> Diagram:
     )
 
 
-def _inside(box: Box, cluster: str) -> Box:
-    return Box(
-        box.key,
-        box.role,
-        box.label,
-        box.notes,
-        cluster,
-        box.members,
-        (),
-        None,
-        box.details,
-        box.place,
+def _one_loop(graph: OperatorGraph, reason: str) -> Diagram:
+    """All of a model in one frame, which the reference runs step after step."""
+    whole = layer_diagram(graph)
+    frame = Cluster("phase0", plain("loop 0 · 100%"), details=(("phase", _WORDS["loop", 1]),))
+    fixed = {"input", "output", "past", "future"}
+    return replace(
+        whole,
+        level="plan",
+        boxes=tuple(
+            b if b.cluster or b.role in fixed else replace(b, cluster=frame.key)
+            for b in whole.boxes
+        ),
+        clusters=(
+            frame,
+            *(c if c.parent else replace(c, parent=frame.key) for c in whole.clusters),
+        ),
+        captions=(f"{reason}: no phases, one loop over all of it", *whole.captions),
     )
+
+
+def _inside(box: Box, cluster: str) -> Box:
+    return replace(box, cluster=cluster)
 
 
 def _shares(plan: Plan) -> dict[int, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
@@ -60,16 +61,15 @@ def _words(box: Box, prefix: str, *, notes: bool, ascii_only: bool) -> str:
 
 
 def _draw(diagram: Diagram, *, notes: bool, ascii_only: bool) -> list[str]:
-    readers: dict[str, int] = {}
-    for edge in diagram.edges:
-        readers[edge.target] = readers.get(edge.target, 0) + 1
+    entering = Counter(edge.target for edge in diagram.edges)
+    kept = Counter(edge.source for edge in diagram.edges if edge.delay)
     gutters: dict[int, str] = {}
     prefixes: dict[str, str] = {}
     words: dict[str, str] = {}
     for attempt in range(2):
         for box in diagram.boxes:
             said = _words(box, prefixes.get(box.key, ""), notes=notes, ascii_only=ascii_only)
-            room = 2 * readers.get(box.key, 0) - 1
+            room = max(2 * entering[box.key] - 1, 2 * kept[box.key] + 1)
             words[box.key] = said.center(room) if columns(said) < room else said
         grid = arrange(diagram, {key: columns(said) for key, said in words.items()})
         gutters, prefixes = _frames(diagram, grid, ascii_only=ascii_only)
