@@ -41,6 +41,9 @@ def free_run() -> str:
 
 def main() -> None:
     """Run the demonstration."""
+    # Networks of this size gain nothing from a second thread, and on a busy machine threads that
+    # wait for each other cost many times the work itself.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     if "jsb" in available():
         spec, options = "conventional.rnn", ["--task", "jsb", "--epochs", "100"]
     else:
