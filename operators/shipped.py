@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -48,15 +50,20 @@ def zoo_parameters(name: str) -> dict[str, int | float]:
     return {key: value for key, value in values.items() if not isinstance(value, str)}
 
 
-def zoo_summary(name: str) -> str:
+def zoo_about(name: str) -> str:
     """What a zoo model is, and where it is from: its first comment.
 
     Raises:
         RnnError: RNN606, when there is no model of that name.
     """
-    lines: list[str] = []
-    for line in zoo_source(name).text.splitlines():
-        if not line.startswith("#"):
-            break
-        lines.append(line.removeprefix("#").strip())
-    return " ".join(lines)
+    lines = zoo_source(name).text.splitlines()
+    comment = takewhile(lambda line: line.startswith("#"), lines)
+    return " ".join(line.removeprefix("#").strip() for line in comment)
+
+
+def zoo_summary(name: str) -> str:
+    """The first sentence of `zoo_about`."""
+    return _SENTENCE.split(zoo_about(name), maxsplit=1)[0].rstrip(".")
+
+
+_SENTENCE: Final = re.compile(r"(?<! al)\.\s+(?=[A-Z⊕▷])")

@@ -1,0 +1,59 @@
+"""List the models that ship with rnnc, or print one.
+
+Each with its parameters and their defaults, its depths at those, and the paper it is from.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ..options import json_option
+
+
+@click.command("zoo")
+@click.argument("name", required=False)
+@json_option
+def command(name: str | None, as_json: bool) -> None:
+    """List the models that ship with rnnc, or print the one called NAME."""
+    from ...operators.shipped import zoo_names, zoo_source
+    from ..report import print_json
+
+    if name is not None:
+        name = name.removeprefix("zoo:")
+        source = zoo_source(name)
+        if as_json:
+            print_json({**_described(name), "text": source.text})
+        else:
+            click.echo(source.text, nl=False)
+        return
+    models = [_described(known) for known in zoo_names()]
+    if as_json:
+        print_json({"models": models})
+        return
+    for model in models:
+        click.echo(f"zoo:{model['name']}")
+        click.echo(f"  {model['summary']}")
+        values = "  ".join(f"{key}={value}" for key, value in model["parameters"].items())
+        click.echo(f"  parameters  {values}")
+        depths = "  ".join(
+            f"{key.replace('_', ' ')} {value}" for key, value in model["depth"].items()
+        )
+        click.echo(f"  depths      {depths}")
+
+
+def _described(name: str) -> dict[str, Any]:
+    from ...operators.analyse import analyse
+    from ...operators.shipped import zoo_about, zoo_parameters, zoo_source, zoo_summary
+    from ...operators.summary import summarise
+
+    found = summarise(analyse(zoo_source(name)).require())
+    return {
+        "name": name,
+        "summary": zoo_summary(name),
+        "about": zoo_about(name),
+        "parameters": zoo_parameters(name),
+        "weights": found["parameters"]["weights"],
+        "depth": found["depth"],
+    }
