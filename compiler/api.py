@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args
 
 from ..grammar.diagnostics import RnnError
 from ..grammar.render import render_text
@@ -14,7 +14,10 @@ from ..operators.analyse import Analysis, analyse
 from ..operators.program import Program
 from ..operators.reading import read_spec
 from ..operators.shipped import zoo_source
+from .backends.backend import Options
 from .module import CompiledRNN
+from .pipeline import NAMES
+from .request import Memory
 
 
 def compile(
@@ -22,6 +25,9 @@ def compile(
     *,
     model: str | None = None,
     backend: str = "auto",
+    require: str | None = None,
+    memory: Memory = "save",
+    without: Iterable[str] = (),
     batch_first: bool = False,
     parameters: Mapping[str, int | float] | None = None,
     **sizes: int | float,
@@ -32,22 +38,35 @@ def compile(
         spec: a path, `zoo:NAME`, or (when it has several lines) the text itself.
         model: which model, where the file has several.
         backend: `auto`, `reference`, or another backend of this machine.
+        require: `fused` makes it an error to fall back to the reference.
+        memory: `save` what the backward pass reads, or `recompute` what is cheap in it.
+        without: names of compiler passes to leave out (`rnnc.compiler.pipeline.NAMES`).
         batch_first: whether inputs and outputs are (B, T, …) instead of (T, B, …).
         parameters: values of the model's parameters.
         **sizes: the same, as keywords.
 
     Raises:
-        RnnError: when the spec is at fault; its text says where and what to do.
+        RnnError: when the spec is at fault, or no backend may run it; its text says where and what
+            to do.
         ValueError: when another argument is.
     """
     bound = _numbers({**(parameters or {}), **sizes})
     source = _source(spec)
     analysis = analyse(source, model=model, parameters=bound, assume=False)
-    return _module(analysis, backend=backend, batch_first=batch_first)
+    options = _options(memory, without)
+    return _module(
+        analysis, backend=backend, batch_first=batch_first, options=options, require=require
+    )
 
 
 def compile_program(
-    program: Program, *, backend: str = "auto", batch_first: bool = False
+    program: Program,
+    *,
+    backend: str = "auto",
+    require: str | None = None,
+    memory: Memory = "save",
+    without: Iterable[str] = (),
+    batch_first: bool = False,
 ) -> CompiledRNN:
     """Compile what a compiled model's `program` holds; reads no file but the shipped library."""
     analysis = analyse(
@@ -57,17 +76,39 @@ def compile_program(
         modules=program.modules,
         assume=False,
     )
-    return _module(analysis, backend=backend, batch_first=batch_first)
+    options = _options(memory, without)
+    return _module(
+        analysis, backend=backend, batch_first=batch_first, options=options, require=require
+    )
 
 
-def _module(analysis: Analysis, *, backend: str, batch_first: bool) -> CompiledRNN:
+def _options(memory: str, without: Iterable[str]) -> Options:
+    if memory not in get_args(Memory):
+        raise ValueError(f"memory: expected one of {', '.join(get_args(Memory))}, got {memory!r}")
+    left_out = frozenset(without)
+    unknown = sorted(left_out - set(NAMES))
+    if unknown:
+        raise ValueError(f"without: expected passes among {', '.join(NAMES)}, got {unknown[0]!r}")
+    return Options(memory, left_out)  # type: ignore[arg-type]
+
+
+def _module(
+    analysis: Analysis, *, backend: str, batch_first: bool, options: Options, require: str | None
+) -> CompiledRNN:
     graph = analysis.graph
     if graph is None or analysis.program is None:
         errors = tuple(d for d in analysis.diagnostics if d.severity == "error")
         raise RnnError(errors)
     for diagnostic in analysis.diagnostics:
         print(render_text(diagnostic), file=sys.stderr)
-    return CompiledRNN(graph, analysis.program, backend=backend, batch_first=batch_first)
+    return CompiledRNN(
+        graph,
+        analysis.program,
+        backend=backend,
+        batch_first=batch_first,
+        options=options,
+        require=require,
+    )
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, int | float]:

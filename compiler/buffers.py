@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .flow import Flow, Value
+from .flow import BOUNDED, Flow, Value
 from .plan import Buffer, Extent, Phase, Place
 
 _GIVEN = frozenset({"parameter", "constant", "mask", "input", "seed"})
@@ -172,6 +172,8 @@ def _lifetimes(flow: Flow, phases: tuple[Phase, ...], phase_of: dict[int, int]) 
                 life.saved = True
             if read.delay < 0:
                 life.after = max(life.after, -read.delay)
+            elif source.operation not in BOUNDED:
+                life.before = max(life.before, read.delay)
     for state in flow.graph.states:
         number = next(
             v.number

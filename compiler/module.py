@@ -12,7 +12,8 @@ from ..operators.call import Call, Result
 from ..operators.graph import OperatorGraph
 from ..operators.program import Program
 from .arguments import checked_input, checked_lengths, checked_resets, inputs_by_name
-from .backends.registry import choose
+from .backends.backend import Options
+from .backends.registry import Backends
 from .chance import dropped, initial_draws, masks
 from .history import age_after, age_name, from_state, initial_history, initial_values, to_state
 from .loss_terms import loss_terms, mean_over_steps
@@ -37,16 +38,19 @@ class CompiledRNN(nn.Module):
         *,
         backend: str = "auto",
         batch_first: bool = False,
+        options: Options | None = None,
+        require: str | None = None,
     ) -> None:
         super().__init__()
         self._graph, self._program = graph, program
-        self._backend = choose(graph, backend)[0]
+        self._backends = Backends(graph, backend, options, require)
         self._batch_first = batch_first
         self._laws: tuple[Tensor, ...] = ()
         self._last: tuple[Call, Result] | None = None
         attach(self, graph)
         # Constants and frozen models have no parameter to tell the dtype and device from.
         self.register_buffer("_like", torch.empty(0), persistent=False)
+        self._backends.choose(self._like_tensor())
 
     @property
     def graph(self) -> OperatorGraph:
@@ -60,8 +64,13 @@ class CompiledRNN(nn.Module):
 
     @property
     def backend(self) -> str:
-        """The backend that runs this model."""
-        return self._backend
+        """The backend that runs this model on its device, in its dtype."""
+        return self._backends.choose(self._like_tensor()).name
+
+    @property
+    def backends(self) -> Backends:
+        """The backends that may run this model."""
+        return self._backends
 
     @property
     def batch_first(self) -> bool:
@@ -215,7 +224,7 @@ class CompiledRNN(nn.Module):
             rows=rows,
             age=None if age is None else age[0],
         )
-        result = choose(graph, self._backend)[1](call)
+        result = self._backends.choose(like).run(call)
         self._laws = tuple(mean_over_steps(value, call.lengths) for value in result.laws)
         self._last = (call, result) if self.training and graph.losses is not None else None
         if call.age is None:
@@ -255,6 +264,6 @@ class CompiledRNN(nn.Module):
 
     def __repr__(self) -> str:
         count = sum(parameter.numel() for parameter in self.parameters())
-        head = f"rnnc model {self._graph.name} ({count:,} parameters, backend {self._backend})"
+        head = f"rnnc model {self._graph.name} ({count:,} parameters, backend {self.backend})"
         text = self._program.text.strip("\n")
         return "\n".join([head, *(f"    {line}".rstrip() for line in text.split("\n"))])

@@ -64,7 +64,7 @@ def flow_for(graph: OperatorGraph, request: Request) -> Flow:
     flow = _rewritten(lower(graph, training=request.training), BEFORE, request)
     if request.gradients:
         flow = differentiate(flow, request)
-    return _rewritten(flow, AFTER, request)
+    return _rewritten(tidied(flow, differentiated=True), AFTER, request)
 
 
 def plan_for(graph: OperatorGraph, request: Request) -> Plan:

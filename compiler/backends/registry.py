@@ -5,24 +5,79 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from ...operators.call import Call, Result
+from torch import Tensor
+
+from ...grammar.diagnostics import fail
 from ...operators.graph import OperatorGraph
-from ...operators.reference import run as run_reference
+from ..lower import Unsupported
+from .aten.backend import Aten
+from .backend import Backend, Options
+from .reference import Reference
 
-Backend = Callable[[Call], Result]
+BACKENDS: Final[dict[str, Callable[[OperatorGraph, Options], Backend]]] = {
+    "reference": Reference,
+    "aten": Aten,
+}
 
-BACKENDS: Final[dict[str, Backend]] = {"reference": run_reference}
+AUTO: Final = ("aten", "reference")
+"""What `auto` tries, the fastest first."""
+
+REQUIREMENTS: Final = ("fused",)
 
 
-def choose(graph: OperatorGraph, name: str) -> tuple[str, Backend]:
-    """The backend that a user asked for; `auto` is the fastest that runs the graph.
+class Backends:
+    """The backends that may run one model, in the order in which they are tried."""
 
-    Raises:
-        ValueError: when there is no backend of that name.
-    """
-    if name == "auto":
-        name = "reference"
-    if name not in BACKENDS:
-        known = ", ".join(["auto", *BACKENDS])
-        raise ValueError(f"backend: expected one of {known}, got {name!r}")
-    return name, BACKENDS[name]
+    def __init__(
+        self,
+        graph: OperatorGraph,
+        name: str = "auto",
+        options: Options | None = None,
+        require: str | None = None,
+    ) -> None:
+        """Make them.
+
+        Raises:
+            ValueError: when there is no backend, requirement or pass of a name.
+            RnnError: when the backend that is asked for cannot run the graph (RNN501).
+        """
+        if name not in ("auto", *BACKENDS):
+            known = ", ".join(["auto", *BACKENDS])
+            raise ValueError(f"backend: expected one of {known}, got {name!r}")
+        if require is not None and require not in REQUIREMENTS:
+            raise ValueError(f"require: expected one of {', '.join(REQUIREMENTS)}, got {require!r}")
+        self.name, self.require = name, require
+        self.refused: dict[str, str] = {}
+        """Why some backends are not among them."""
+        self._made: list[Backend] = []
+        for candidate in AUTO if name == "auto" else (name,):
+            try:
+                self._made.append(BACKENDS[candidate](graph, options or Options()))
+            except Unsupported as error:
+                self.refused[candidate] = str(error)
+        if not self._made:
+            fail("RNN501", f"backend `{name}` cannot run `{graph.name}`: {self.refused[name]}")
+
+    def choose(self, like: Tensor) -> Backend:
+        """The backend that runs on a tensor's device and dtype.
+
+        Raises:
+            RnnError: when there is none, or only one that is not fused where that is required
+                (RNN501).
+        """
+        refused = dict(self.refused)
+        for backend in self._made:
+            reason = backend.refuses(like)
+            if reason:
+                refused[backend.name] = reason
+            elif self.require == "fused" and backend.name == "reference":
+                refused[backend.name] = "it runs one operation at a time"
+            else:
+                return backend
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+        fail(
+            "RNN501",
+            f"no {'fused ' if self.require else ''}backend runs this model on {like.device} in "
+            f"{str(like.dtype).removeprefix('torch.')} ({reasons})",
+            hint="leave `require` out to run it all the same" if self.require else "",
+        )

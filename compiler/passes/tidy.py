@@ -21,10 +21,9 @@ from ..flow import Flow, Read
 from ..vocabulary import SOURCES
 
 
-def tidy(flow: Flow) -> Flow:
+def tidy(flow: Flow, *, differentiated: bool = False) -> Flow:
     """The flow without what only passes values on."""
     draft = Draft.of(flow)
-    differentiated = bool(flow.gradients)
     seen: dict[object, int] = {}
     count = len(draft.values)
     number = 0
@@ -43,10 +42,10 @@ def tidy(flow: Flow) -> Flow:
     return draft.finish()
 
 
-def tidied(flow: Flow) -> Flow:
+def tidied(flow: Flow, *, differentiated: bool = False) -> Flow:
     """The flow tidied until nothing changes."""
     while True:
-        smaller = tidy(flow)
+        smaller = tidy(flow, differentiated=differentiated)
         if smaller.values == flow.values:
             return smaller
         flow = smaller
@@ -62,7 +61,7 @@ def _instead(draft: Draft, value: DraftValue, *, differentiated: bool) -> Read |
         same = draft.values[first.value]
         if not first.delay and same.shape == value.shape and same.rate == value.rate:
             return first
-    if value.operation == "stopgrad" and differentiated and not first.delay:
+    if value.operation == "stopgrad" and differentiated:
         return first
     if value.operation == "add":
         return _joined(draft, value)

@@ -1,0 +1,85 @@
+"""The phases of a plan, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from ....operators.call import Call, Result
+from ...flow import Read
+from ...plan import Phase, Plan
+from ..boundaries import Boundaries, like_of
+from .batched import run_batched
+from .loop import run_loop
+from .memory import Memory
+
+
+def prepared(plan: Plan, call: Call) -> Memory:
+    """The memory of a call before its first phase."""
+    like = like_of(call).detach()
+    return Memory(plan, call, like, Boundaries(call, like))
+
+
+def run_phases(phases: Iterable[Phase], memory: Memory) -> None:
+    """Compute some phases; what no later one reads is let go."""
+    for phase in phases:
+        if phase.kind in {"loop", "scan"}:
+            run_loop(phase, memory)
+        else:
+            run_batched(phase, memory)
+        memory.release(phase.number, frozenset())
+
+
+def collected(memory: Memory) -> Result:
+    """What a call gives, once all forward phases have run."""
+    plan, call, boundaries = memory.plan, memory.call, memory.boundaries
+    graph = plan.flow.graph
+    outputs: list[Tensor] = []
+    for output, read in zip(graph.outputs, plan.flow.outputs, strict=True):
+        series = _whole(memory, read)
+        outputs.append(boundaries.last(series) if output.at_end else boundaries.shown(series))
+    history: dict[str, Tensor] = {}
+    numbers = {
+        str(v.attributes[0]): v.number
+        for v in plan.flow.values
+        if v.operation in {"state", "input"}
+    }
+    for name in call.history:
+        # An input that nothing reads is in no flow; it is carried on all the same.
+        if name in numbers:
+            line, before = memory.line(numbers[name])
+            keep = len(call.history[name])
+            line = line[before - keep : before + call.steps]
+        else:
+            padded = boundaries.padded(call.inputs[name].detach())
+            line = torch.cat([call.history[name].detach(), padded])
+        history[name] = boundaries.history_after(name, line)
+    laws = tuple(_whole(memory, read).squeeze(-1) for read in plan.flow.laws)
+    return Result(tuple(outputs), history, laws)
+
+
+def _whole(memory: Memory, read: Read) -> Tensor:
+    """A value at all steps and rows, in memory that nobody else has."""
+    series = memory.read(read)
+    width = memory.values[read.value].shape[-1]
+    call = memory.call
+    if series.dim() == 3 and _is_own(memory, read):
+        return series
+    return series.expand(call.steps, call.rows, width).clone()
+
+
+def _is_own(memory: Memory, read: Read) -> bool:
+    """Whether a buffer holds this value alone and is not kept: it may go to the caller as it is."""
+    place = memory.plan.places[read.value]
+    if place is None or read.delay or read.value in memory.given:
+        return False
+    buffer = memory.plan.buffers[place.buffer]
+    whole = buffer.width == memory.values[read.value].shape[-1]
+    return whole and not (buffer.saved or buffer.before or buffer.after) and _is_last(memory, read)
+
+
+def _is_last(memory: Memory, read: Read) -> bool:
+    reads = (*memory.plan.flow.outputs, *memory.plan.flow.laws)
+    return sum(memory.plan.places[r.value] == memory.plan.places[read.value] for r in reads) == 1

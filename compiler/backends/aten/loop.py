@@ -1,0 +1,252 @@
+"""One phase step by step: a list of calls a step, each with its operands already cut to steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...flow import BOUNDED, Read, Value
+from ...plan import Phase
+from ...vocabulary import ELEMENTWISE
+from .batched import fresh
+from .memory import Memory
+from .operations import ELEMENTWISE as COMPUTE
+
+Steps = Sequence[Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One call a step: `call(*[operand[t] for operand in operands], out=out[t])`."""
+
+    call: Callable[..., Any]
+    operands: tuple[Steps, ...]
+    out: Steps
+
+
+def run_loop(phase: Phase, memory: Memory) -> None:
+    """Compute a phase that has a cycle."""
+    steps = memory.call.steps
+    for number in phase.values:
+        value = memory.values[number]
+        if value.operation == "state":
+            memory.fill_margins(value)
+    if not steps:
+        return
+    program = [
+        (instruction.call, list(zip(*instruction.operands, strict=True)), instruction.out)
+        for instruction in _Loop(phase, memory).program()
+    ]
+    order = range(steps) if phase.direction > 0 else range(steps - 1, -1, -1)
+    for t in order:
+        for call, operands, out in program:
+            call(*operands[t], out=out[t])
+
+
+class _Loop:
+    """Makes the instructions of a loop phase."""
+
+    def __init__(self, phase: Phase, memory: Memory) -> None:
+        self.phase, self.memory = phase, memory
+        self.inside = frozenset(phase.values)
+        self.steps = memory.call.steps
+        self.made: list[Instruction] = []
+        self.columns: dict[Read, Steps] = {}
+        self.current: dict[int, Steps] = {}
+        self.absorbed = self._absorbed()
+
+    def program(self) -> list[Instruction]:
+        for number in self.phase.values:
+            value = self.memory.values[number]
+            if number in self.absorbed:
+                continue
+            if value.operation == "state":
+                self._state(value)
+            elif value.operation == "add":
+                self._sum(value)
+            elif not self.memory.plan.is_free(value):
+                self._plain(value)
+        return self.made
+
+    def emit(self, call: Callable[..., Any], operands: Sequence[Steps], out: Steps) -> None:
+        self.made.append(Instruction(call, tuple(operands), out))
+
+    def _absorbed(self) -> frozenset[int]:
+        """Products that the sum which reads them computes: `addmm`, `addcmul`."""
+        found: set[int] = set()
+        values, flow = self.memory.values, self.memory.plan.flow
+        for number in self.phase.values:
+            value = values[number]
+            if value.operation != "add":
+                continue
+            for read in value.operands:
+                source = values[read.value]
+                if (
+                    read.delay
+                    or read.value not in self.inside
+                    or flow.readers[read.value] != (number,)
+                    or sum(r.value == read.value for r in value.operands) > 1
+                    or source.shape != value.shape
+                    or self._is_kept(read.value)
+                ):
+                    continue
+                if (
+                    source.operation == "matmul"
+                    and len(values[source.operands[0].value].shape) == 2
+                ):
+                    found.add(read.value)
+                if source.operation == "multiply" and len(source.operands) == 2:
+                    found.add(read.value)
+        return frozenset(found)
+
+    def _is_kept(self, number: int) -> bool:
+        flow = self.memory.plan.flow
+        wanted = {read.value for read in (*flow.outputs, *flow.laws)}
+        return number in wanted or any(g.value == number for g in flow.gradients)
+
+    def out(self, number: int) -> Steps:
+        """Where a value is written at each step."""
+        if number not in self.current:
+            tensor = self.memory.out(number)
+            self.current[number] = tensor.unbind(0) if tensor.dim() == 3 else [tensor] * self.steps
+        return self.current[number]
+
+    def read(self, read: Read) -> Steps:
+        """What a read sees at each step; masks what lies outside of the segment."""
+        if read in self.columns:
+            return self.columns[read]
+        value = self.memory.values[read.value]
+        if not read.delay and read.value in self.inside:
+            return self.out(read.value)
+        if value.rate != "step":
+            tensor = self.memory.now(read.value)
+            found: Steps = [tensor] * self.steps
+        elif read.delay and read.value in self.inside:
+            found = self._own_past(value, read)
+        else:
+            found = self.memory.read(read).unbind(0)
+        self.columns[read] = found
+        return found
+
+    def _own_past(self, value: Value, read: Read) -> Steps:
+        """A read of this loop's own values: masked step by step, as they come."""
+        memory = self.memory
+        line, before = memory.line(read.value)
+        whole = line.unbind(0)
+        first = before - read.delay
+        assert first >= 0, value
+        assert first + self.steps <= len(whole), value
+        raw = whole[first : first + self.steps]
+        if not memory.boundaries.cuts(read.delay, bounded=value.operation in BOUNDED):
+            return raw
+        linked = memory.boundaries.linked(read.delay).unbind(0)
+        outside = memory.outside(value)
+        other: Steps = outside.unbind(0) if outside.dim() == 3 else [outside] * self.steps
+        scratch = [torch.empty_like(raw[0])] * self.steps
+        self.emit(torch.where, (linked, raw, other), scratch)
+        return scratch
+
+    def _state(self, value: Value) -> None:
+        memory = self.memory
+        out = self.out(value.number)
+        if not memory.plan.is_free(value):
+            self.emit(_copy, (self.read(value.operands[0]),), out)
+        alive = memory.boundaries.alive
+        if alive is None:
+            return
+        name = str(value.attributes[0])
+        if name in memory.call.history:
+            line, before = memory.line(value.number)
+            held: Steps = line.unbind(0)[before - 1 : before - 1 + self.steps]
+        else:
+            initial = memory.boundaries.initial(name).detach()
+            held = initial.unbind(0) if initial.dim() == 3 else [initial] * self.steps
+        self.emit(torch.where, (alive.unbind(0), out, held), out)
+
+    def _plain(self, value: Value) -> None:
+        out = self.out(value.number)
+        if value.operation == "concatenate":
+            self._concatenate(value)
+            return
+        operands = [self.read(read) for read in value.operands]
+        if value.operation in ELEMENTWISE:
+            self.emit(COMPUTE[value.operation], operands, out)
+        elif value.operation == "matmul" and operands[0][0].dim() == 2:
+            weight = operands[0][0] if value.attributes[0] else operands[0][0].t()
+            self.emit(torch.mm, (operands[1], [weight] * self.steps), out)
+        else:
+            self.emit(_Fresh(value), operands, out)
+
+    def _concatenate(self, value: Value) -> None:
+        memory = self.memory
+        place, start = memory.plan.places[value.number], 0
+        whole = self.out(value.number)
+        for read in value.operands:
+            width = memory.values[read.value].shape[0]
+            there = memory.plan.places[read.value]
+            assert place is not None
+            lies = there is not None and not read.delay
+            if not lies or (there.buffer, there.start) != (place.buffer, place.start + start):  # type: ignore[union-attr]
+                part = [step[..., start : start + width] for step in whole]
+                self.emit(_copy, (self.read(read),), part)
+            start += width
+
+    def _sum(self, value: Value) -> None:
+        """A sum, its products computed on the way: `addmm` on the first term, then `addcmul`."""
+        values = self.memory.values
+        out = self.out(value.number)
+        matmuls: list[Value] = []
+        products: list[Value] = []
+        terms: list[Steps] = []
+        for read in value.operands:
+            source = values[read.value]
+            if read.value not in self.absorbed:
+                terms.append(self.read(read))
+            elif source.operation == "matmul":
+                matmuls.append(source)
+            else:
+                products.append(source)
+        rows = (self.memory.call.rows, value.shape[0])
+        # Only what has all of its rows can be what a product is added to.
+        terms.sort(key=lambda term: term[0].shape != rows)
+        total: Steps | None = terms.pop(0) if terms and (matmuls or terms[1:] or products) else None
+        if total is None and not matmuls and not products:
+            self.emit(_copy, (terms[0],), out)
+            return
+        for source in matmuls:
+            weight, vector = (self.read(read) for read in source.operands)
+            matrix = [weight[0] if source.attributes[0] else weight[0].t()] * self.steps
+            if total is None:
+                self.emit(torch.mm, (vector, matrix), out)
+            else:
+                self.emit(torch.addmm, (total, vector, matrix), out)
+            total = out
+        for source in products:
+            a, b = (self.read(read) for read in source.operands)
+            if total is None:
+                self.emit(torch.mul, (a, b), out)
+            else:
+                self.emit(torch.addcmul, (total, a, b), out)
+            total = out
+        for term in terms:
+            assert total is not None
+            self.emit(torch.add, (total, term), out)
+            total = out
+
+
+class _Fresh:
+    """An operation that has no form with `out`."""
+
+    def __init__(self, value: Value) -> None:
+        self.value = value
+
+    def __call__(self, *operands: Tensor, out: Tensor) -> None:
+        out.copy_(fresh(self.value, list(operands)))
+
+
+def _copy(operand: Tensor, out: Tensor) -> Tensor:
+    return out.copy_(operand)

@@ -1,0 +1,165 @@
+"""The tensors of one execution of a plan: where each value is, now and at other times."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ....operators.call import Call
+from ...flow import BOUNDED, Read, Value
+from ...plan import Buffer, Plan
+from ..boundaries import Boundaries
+
+
+class Memory:
+    """Holds what is known, and hands out views of it.
+
+    Buffers are made when they are first written to; those that a phase was the last to read are
+    let go after it.
+    """
+
+    def __init__(self, plan: Plan, call: Call, like: Tensor, boundaries: Boundaries) -> None:
+        self.plan, self.call, self.like, self.boundaries = plan, call, like, boundaries
+        self.values = plan.flow.values
+        self.buffers: dict[int, Tensor] = {}
+        self.given: dict[int, tuple[Tensor, int]] = {}
+        self.early: dict[str, Tensor] = {}
+        """Of the gradient of what is carried on, what belongs to the history."""
+        self.replaced: dict[str, Tensor] = {}
+        """Of the gradient of what is carried on, what belongs to initial values."""
+        self._shifted: dict[tuple[int, int], Tensor] = {}
+        for value in self.values:
+            self._give(value)
+
+    def _give(self, value: Value) -> None:
+        call, name = self.call, str(value.attributes[0]) if value.attributes else ""
+        if value.operation == "parameter":
+            self.given[value.number] = (call.parameters[name].detach(), 0)
+        elif value.operation == "constant":
+            number = float(value.attributes[0])
+            self.given[value.number] = (self.like.new_full((1,), number), 0)
+        elif value.operation == "mask":
+            self.given[value.number] = (call.masks[int(value.attributes[0])], 0)
+        elif value.operation == "input":
+            series = self.boundaries.padded(call.inputs[name].detach())
+            history = call.history.get(name)
+            before = 0 if history is None else len(history)
+            if history is not None:
+                series = torch.cat([history.detach(), series])
+            self.given[value.number] = (series, before)
+
+    def buffer(self, number: int) -> Tensor:
+        """The tensor of a buffer, its margins filled."""
+        if number not in self.buffers:
+            self.buffers[number] = self._make(self.plan.buffers[number])
+        return self.buffers[number]
+
+    def _make(self, buffer: Buffer) -> Tensor:
+        steps, rows = self.call.steps, self.call.rows
+        if buffer.extent in {"row", "step"}:
+            return self.like.new_empty(rows, buffer.width)
+        before, after = buffer.before, buffer.after
+        tensor = self.like.new_empty(before + steps + after, rows, buffer.width)
+        if before:
+            tensor[:before].zero_()
+        if after:
+            tensor[before + steps :].zero_()
+        return tensor
+
+    def fill_margins(self, value: Value) -> None:
+        """Put a state's history in front of it, and what is beyond the end behind it."""
+        place = self.plan.places[value.number]
+        assert place is not None
+        buffer, name = self.plan.buffers[place.buffer], str(value.attributes[0])
+        columns = self.buffer(place.buffer)[..., place.start : place.start + value.shape[0]]
+        history = self.call.history.get(name)
+        if history is not None and buffer.before:
+            columns[buffer.before - len(history) : buffer.before].copy_(history.detach())
+        if buffer.after and name in self.call.initial and history is None:
+            initial = self.boundaries.initial(name).detach()
+            columns[buffer.before + self.call.steps :].copy_(
+                initial if initial.dim() == 2 else initial[-1:]
+            )
+
+    def put(self, number: int, tensor: Tensor) -> None:
+        """Set a value that is computed once a call, once a row, or comes from outside."""
+        self.given[number] = (tensor, 0)
+
+    def out(self, number: int) -> Tensor:
+        """Where a value is to be written: (T, B, n), or (B, n) for what a loop overwrites."""
+        return self._placed(number)[0]
+
+    def _placed(self, number: int) -> tuple[Tensor, int]:
+        place = self.plan.places[number]
+        assert place is not None, self.values[number]
+        buffer = self.plan.buffers[place.buffer]
+        tensor, width = self.buffer(place.buffer), self.values[number].shape[-1]
+        if buffer.width != width:
+            tensor = tensor[..., place.start : place.start + width]
+        if buffer.extent != "series":
+            return tensor, 0
+        if buffer.before or buffer.after:
+            return tensor[buffer.before : buffer.before + self.call.steps], buffer.before
+        return tensor, 0
+
+    def line(self, number: int) -> tuple[Tensor, int]:
+        """A value with its margins, and how many steps stand before the first one."""
+        if number in self.given:
+            return self.given[number]
+        place = self.plan.places[number]
+        assert place is not None, self.values[number]
+        width = self.values[number].shape[-1]
+        tensor = self.buffer(place.buffer)[..., place.start : place.start + width]
+        return tensor, self.plan.buffers[place.buffer].before
+
+    def now(self, number: int) -> Tensor:
+        """A value at all steps: (T, B, n); (n) or a matrix for one of a call; (B, n) of a row."""
+        if number in self.given:
+            tensor, before = self.given[number]
+            return tensor[before:] if before else tensor
+        return self.out(number)
+
+    def shifted(self, read: Read) -> Tensor:
+        """What a read sees at all steps, the ends of segments not yet minded."""
+        if not read.delay:
+            return self.now(read.value)
+        line, before = self.line(read.value)
+        steps = self.call.steps
+        first = before - read.delay
+        if first >= 0 and first + steps <= len(line):
+            return line[first : first + steps]
+        key = (read.value, read.delay)
+        if key not in self._shifted:
+            front = line.new_zeros(max(0, -first), *line.shape[1:])
+            back = line.new_zeros(max(0, first + steps - len(line)), *line.shape[1:])
+            whole = torch.cat([front, line, back])
+            first = max(first, 0)
+            self._shifted[key] = whole[first : first + steps]
+        return self._shifted[key]
+
+    def read(self, read: Read) -> Tensor:
+        """What a read sees at all steps."""
+        if not read.delay:
+            return self.now(read.value)
+        series = self.shifted(read)
+        value = self.values[read.value]
+        if not self.boundaries.cuts(read.delay, bounded=value.operation in BOUNDED):
+            return series
+        linked = self.boundaries.linked(read.delay)
+        if not value.shape:
+            return series.masked_fill(~linked.squeeze(-1), -1)
+        return torch.where(linked, series, self.outside(value))
+
+    def outside(self, value: Value) -> Tensor:
+        """What lies outside of a segment: broadcasts with (T, B, n)."""
+        name = str(value.attributes[0]) if value.attributes else ""
+        if value.operation == "state":
+            return self.boundaries.initial(name).detach()
+        return self.like.new_zeros(())
+
+    def release(self, phase: int, keep: frozenset[int]) -> None:
+        """Let go of the buffers that no phase after this one reads."""
+        for number in list(self.buffers):
+            if number not in keep and 0 <= self.plan.buffers[number].last <= phase:
+                del self.buffers[number]
+        self._shifted.clear()

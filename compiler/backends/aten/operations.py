@@ -1,0 +1,215 @@
+"""How ATen computes each operation of a flow, into a given tensor.
+
+The last axis is the vector; in front of it there are rows, or steps and rows, or nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ....operators.graph import Attribute
+
+Compute = Callable[..., Any]
+"""(operands, out=tensor) -> anything."""
+
+_nn: Final[Any] = torch._C._nn  # the activations' own forms that take `out`
+
+
+def _copied(function: Callable[..., Tensor]) -> Compute:
+    def compute(*operands: Tensor, out: Tensor) -> Tensor:
+        return out.copy_(function(*operands))
+
+    return compute
+
+
+def gelu_slope(z: Tensor) -> Tensor:
+    """The derivative of z Φ(z): Φ(z) + z φ(z)."""
+    normal = 0.5 * (1 + torch.erf(z * math.sqrt(0.5)))
+    return normal + z * torch.exp(-0.5 * z * z) * (1 / math.sqrt(2 * math.pi))
+
+
+def softplus_slope(z: Tensor) -> Tensor:
+    """The derivative of what torch calls softplus, which is z itself from 20 on."""
+    return torch.where(z > 20, torch.ones((), dtype=z.dtype, device=z.device), torch.sigmoid(z))
+
+
+def _one_minus(z: Tensor, out: Tensor) -> Tensor:
+    return torch.add(z.new_ones(()), z, alpha=-1, out=out)
+
+
+def _positive(z: Tensor, out: Tensor) -> Tensor:
+    return torch.gt(z, 0, out=out)
+
+
+def _equal(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
+    return torch.eq(a, b, out=out)
+
+
+def _at_least_tiny(z: Tensor, out: Tensor) -> Tensor:
+    return torch.clamp(z, min=torch.finfo(z.dtype).tiny, out=out)
+
+
+def _relu(z: Tensor, out: Tensor) -> Tensor:
+    return torch.clamp(z, min=0, out=out)
+
+
+def _select(c: Tensor, a: Tensor, b: Tensor, out: Tensor) -> Tensor:
+    return torch.where(c if c.dtype == torch.bool else c != 0, a, b, out=out)
+
+
+def _chain(pair: Compute) -> Compute:
+    """An operation of two operands on any number of them."""
+
+    def compute(*operands: Tensor, out: Tensor) -> Tensor:
+        # What is written to has all rows from the start; an operand that has them comes first.
+        first, *rest = sorted(operands, key=lambda operand: operand.shape != out.shape)
+        if not rest or first.shape != out.shape:
+            first = out.copy_(first)
+        for operand in rest:
+            first = pair(first, operand, out=out)
+        return out
+
+    return compute
+
+
+def _linear(a: Tensor, b: Tensor, v: Tensor, out: Tensor) -> Tensor:
+    return torch.addcmul(b, a, v, out=out)
+
+
+ELEMENTWISE: Final[dict[str, Compute]] = {
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "relu": _relu,
+    "leaky_relu": _nn.leaky_relu,
+    "elu": _nn.elu,
+    "gelu": _nn.gelu,
+    "silu": _nn.silu,
+    "softplus": _nn.softplus,
+    "softsign": _copied(F.softsign),
+    "exp": torch.exp,
+    "log": torch.log,
+    "abs": torch.abs,
+    "sqrt": torch.sqrt,
+    "sin": torch.sin,
+    "cos": torch.cos,
+    "negate": torch.neg,
+    "positive": _positive,
+    "sign": torch.sign,
+    "square": torch.square,
+    "reciprocal": torch.reciprocal,
+    "at_least_tiny": _at_least_tiny,
+    "gelu_slope": _copied(gelu_slope),
+    "softplus_slope": _copied(softplus_slope),
+    "one_minus": _one_minus,
+    "add": _chain(torch.add),
+    "multiply": _chain(torch.mul),
+    "subtract": torch.sub,
+    "divide": torch.div,
+    "power": torch.pow,
+    "x_log_y": torch.xlogy,
+    "equal": _equal,
+    "select": _select,
+    "linear": _linear,
+}
+
+
+def parted(z: Tensor, count: int) -> Tensor:
+    """The entries of a vector in `count` groups: (…, n) to (…, count, n / count)."""
+    return z.reshape(*z.shape[:-1], count, z.shape[-1] // count)
+
+
+def group_sum(z: Tensor, k: int) -> Tensor:
+    """The sum of each group of k neighbouring entries."""
+    if k == z.shape[-1]:
+        return z.sum(-1, keepdim=True)
+    return parted(z, z.shape[-1] // k).sum(-1)
+
+
+def group_max(z: Tensor, k: int) -> Tensor:
+    """The largest of each group of k neighbouring entries."""
+    return parted(z, z.shape[-1] // k).amax(-1)
+
+
+def spread(z: Tensor, k: int) -> Tensor:
+    """Every entry k times."""
+    if z.shape[-1] == 1:
+        return z.expand(*z.shape[:-1], k)
+    return z.repeat_interleave(k, -1)
+
+
+def pad(z: Tensor, start: int, width: int) -> Tensor:
+    """The entries at `start` of a wider vector of zeros."""
+    return F.pad(z, (start, width - start - z.shape[-1]))
+
+
+def onehot(symbol: Tensor, width: int, dtype: torch.dtype) -> Tensor:
+    """One-hot vectors, zero for no symbol (−1)."""
+    hot = F.one_hot(symbol.clamp(min=0), width).to(dtype)
+    return hot * (symbol >= 0).unsqueeze(-1)
+
+
+def product(weight: Tensor, vector: Tensor, transposed: bool) -> Tensor:
+    """Matrix times vector; a matrix (k, r, c) is block-diagonal."""
+    if weight.dim() == 2:
+        return vector @ weight if transposed else F.linear(vector, weight)
+    parts = parted(vector, len(weight))
+    equation = "...kr,krc->...kc" if transposed else "...kc,krc->...kr"
+    return torch.einsum(equation, parts, weight).flatten(-2)
+
+
+def look_up(weight: Tensor, symbol: Tensor, transposed: bool) -> Tensor:
+    """The column (row, if transposed) of a matrix at a symbol; zero for no symbol (−1)."""
+    if weight.dim() == 3:
+        weight = torch.block_diag(*weight)  # type: ignore[no-untyped-call]
+    rows = weight if transposed else weight.t()
+    found = rows[symbol.clamp(min=0)]
+    return found.masked_fill_((symbol < 0).unsqueeze(-1), 0)
+
+
+def outer_sum(a: Tensor, b: Tensor, blocks: tuple[Attribute, ...]) -> Tensor:
+    """Σ a bᵀ over all leading axes; with blocks, the diagonal blocks alone."""
+    a = a.reshape(-1, a.shape[-1])
+    b = b.reshape(-1, b.shape[-1])
+    if not blocks:
+        return a.t() @ b
+    k = int(blocks[0])
+    return torch.einsum("nkr,nkc->krc", parted(a, k), parted(b, k))
+
+
+def indexed_sum(a: Tensor, symbol: Tensor, attributes: tuple[Attribute, ...]) -> Tensor:
+    """Σ a at the column (row, if transposed) of its symbol, in the shape of the matrix.
+
+    As a product with one-hot rows where that is small, else by a sum over sorted symbols: never by
+    atomic additions, so that two runs give the same bits.
+    """
+    transposed, *shape = (int(x) for x in attributes)
+    rows, columns = (shape[-2] * shape[0], shape[-1] * shape[0]) if len(shape) == 3 else shape
+    count = rows if transposed else columns
+    flat = a.reshape(-1, a.shape[-1])
+    # One row more takes what has no symbol; it is left out again.
+    index = symbol.reshape(-1)
+    index = torch.where(index < 0, count, index)
+    total = _sum_by_index(flat, index, count + 1)[:count]
+    dense = total if transposed else total.t()
+    if len(shape) == 3:
+        k, r, c = shape
+        return torch.stack([dense[i * r : (i + 1) * r, i * c : (i + 1) * c] for i in range(k)])
+    return dense
+
+
+def _sum_by_index(values: Tensor, index: Tensor, count: int) -> Tensor:
+    total = values.new_zeros(count, values.shape[-1])
+    if not len(values):
+        return total
+    if values.device.type == "cpu":
+        # On CPUs index_add_ adds in order.
+        return total.index_add_(0, index, values)
+    order = torch.argsort(index, stable=True)
+    lengths = torch.bincount(index, minlength=count)
+    return torch.segment_reduce(values[order], "sum", lengths=lengths, initial=0.0)

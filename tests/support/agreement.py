@@ -1,0 +1,58 @@
+"""Everything that a model computes, on any backend: outputs, states, laws, all gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import rnnc
+
+from . import feeds
+from .compare import assert_close, total
+
+
+def answers(
+    text: str, backend: str, *, seed: int, steps: int, rows: int, sizes: Any = None, **said: Any
+) -> dict[str, Any]:
+    """One training step in float64: values by what they are, gradients of all that is real.
+
+    said: `ragged`, `reset`, `carry` as in `feeds.feed`; `training`; all else goes to the compiler.
+    """
+    flags = {k: bool(said.pop(k, False)) for k in ("ragged", "reset", "carry")}
+    training = said.pop("training", True)
+    torch.manual_seed(seed)
+    model = rnnc.compile(text, backend=backend, parameters=sizes or {}, **said).double()
+    feeds.randomise(model, seed).train(training)
+    feed = feeds.feed(model, steps, rows, seed=seed, **flags)
+    sources = [(f"input {k}", v) for k, v in feed.x.items() if v.is_floating_point()]
+    if feed.state is not None:
+        sources += [
+            (f"state {k}", v) for k, v in feed.state._asdict().items() if v.is_floating_point()
+        ]
+    for _, tensor in sources:
+        tensor.requires_grad_()
+    y, state = feed.call(model)
+    laws = tuple(model._laws)
+    sources += [(k, p) for k, p in model.named_parameters() if p.requires_grad]
+    score = total((y if isinstance(y, tuple) else (y,), state, laws), seed)
+    found: tuple[Tensor | None, ...] = (None,) * len(sources)
+    if score.requires_grad:
+        found = torch.autograd.grad(score, [t for _, t in sources], allow_unused=True)
+    return {
+        "outputs": tuple(y) if isinstance(y, tuple) else (y,),
+        "state": None if state is None else tuple(state),
+        "laws": laws,
+        "gradients": {
+            name: torch.zeros_like(tensor) if gradient is None else gradient
+            for (name, tensor), gradient in zip(sources, found, strict=True)
+        },
+    }
+
+
+def assert_agree(text: str, backend: str = "aten", *, tolerance: float = 1e-9, **said: Any) -> None:
+    """A backend agrees with the reference, in values and gradients."""
+    options = {k: said.pop(k) for k in ("memory", "without", "require") if k in said}
+    ours = answers(text, backend, **said, **options)
+    assert_close(ours, answers(text, "reference", **said), tolerance, backend)
