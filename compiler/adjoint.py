@@ -91,9 +91,11 @@ class _Adjoint:
             if ("output", output.name) in request.seeds and read.value in self.needed:
                 seed = draft.source("seed", ("output", output.name), draft.kind(read)[0], "step")
                 self._gain(read, seed)
-        for index, read in enumerate(self.flow.laws):
-            if ("law", str(index)) in request.seeds and read.value in self.needed:
-                self._gain(read, draft.source("seed", ("law", str(index)), (1,), "step"))
+        for kind, reads in (("law", self.flow.laws), ("kept", self.flow.kept)):
+            for index, read in enumerate(reads):
+                if (kind, str(index)) in request.seeds and read.value in self.needed:
+                    shape = draft.kind(read)[0]
+                    self._gain(read, draft.source("seed", (kind, str(index)), shape, "step"))
         for number, name in _bounded(self.flow).items():
             if ("history", name) in request.seeds and number in self.needed:
                 shape = draft.values[number].shape
@@ -176,7 +178,8 @@ def _reached(flow: Flow, request: Request) -> set[int]:
         for output, read in zip(flow.graph.outputs, flow.outputs, strict=True)
         if ("output", output.name) in request.seeds
     ]
-    roots += [r.value for i, r in enumerate(flow.laws) if ("law", str(i)) in request.seeds]
+    for kind, reads in (("law", flow.laws), ("kept", flow.kept)):
+        roots += [r.value for i, r in enumerate(reads) if (kind, str(i)) in request.seeds]
     roots += [n for n, name in _bounded(flow).items() if ("history", name) in request.seeds]
     reached: set[int] = set()
     while roots:

@@ -183,7 +183,7 @@ def _lifetimes(flow: Flow, phases: tuple[Phase, ...], phase_of: dict[int, int]) 
         lives[number].series = True
         lives[number].outlives = True
         lives[number].before = max(0, state.delay)
-    for read in (*flow.outputs, *flow.laws):
+    for read in flow.results:
         lives[read.value].series = lives[read.value].outlives = True
     for gradient in flow.gradients:
         if gradient.value >= 0:

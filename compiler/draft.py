@@ -36,6 +36,7 @@ class Draft:
         self.values: list[DraftValue] = []
         self.outputs: list[Read] = []
         self.laws: list[Read] = []
+        self.kept: list[Read] = []
         self.gradients: list[Gradient] = []
         self.adjoint = False
         """Whether new values belong to the backward pass."""
@@ -50,6 +51,7 @@ class Draft:
             for v in flow.values
         ]
         draft.outputs, draft.laws = list(flow.outputs), list(flow.laws)
+        draft.kept = list(flow.kept)
         draft.gradients = list(flow.gradients)
         return draft
 
@@ -109,6 +111,7 @@ class Draft:
             value.operands = tuple(self.settled(read) for read in value.operands)
         self.outputs = [self.settled(read) for read in self.outputs]
         self.laws = [self.settled(read) for read in self.laws]
+        self.kept = [self.settled(read) for read in self.kept]
         self.gradients = [
             g if g.value < 0 else replace(g, value=self.settled(Read(g.value)).value)
             for g in self.gradients
@@ -133,6 +136,7 @@ class Draft:
             tuple(values),
             renew(self.outputs),
             renew(self.laws),
+            renew(self.kept),
             tuple(
                 g if g.value < 0 else replace(g, value=renumbered[g.value]) for g in self.gradients
             ),
@@ -141,7 +145,7 @@ class Draft:
     def _order(self) -> list[int]:
         """Everything that is needed, forward before adjoint, instant operands before readers."""
         carried = {s.name for s in self.graph.states}
-        roots = [read.value for read in (*self.outputs, *self.laws)]
+        roots = [read.value for read in (*self.outputs, *self.laws, *self.kept)]
         roots += [
             number
             for number, value in enumerate(self.values)

@@ -89,7 +89,7 @@ class Gradient:
 class Flow:
     """Forward values, then (once differentiated) adjoint ones, each after its operands of a step.
 
-    outputs, laws: as in the operator graph; a law's value is (T, B, 1).
+    outputs, laws, kept: as in the operator graph; a law's value is (T, B, 1).
     gradients: in the order in which they were asked for.
     """
 
@@ -97,7 +97,13 @@ class Flow:
     values: tuple[Value, ...]
     outputs: tuple[Read, ...]
     laws: tuple[Read, ...]
+    kept: tuple[Read, ...] = ()
     gradients: tuple[Gradient, ...] = ()
+
+    @property
+    def results(self) -> tuple[Read, ...]:
+        """All that a call gives, but for what is carried on."""
+        return (*self.outputs, *self.laws, *self.kept)
 
     @cached_property
     def readers(self) -> tuple[tuple[int, ...], ...]:
@@ -141,6 +147,7 @@ class Flow:
                 for output, read in zip(self.graph.outputs, self.outputs, strict=True)
             ]
             lines += [f"law = {read}" for read in self.laws]
+            lines += [f"keep {read}" for read in self.kept]
         if adjoint or adjoint is None:
             lines += [f"gradient {g.kind} {g.name} = %{g.value}" for g in self.gradients]
         return "\n".join(lines) + "\n"

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from ..operators.call import Call, Result
 from ..operators.graph import OperatorGraph
-from .backends.registry import choose
+from .backends.registry import Backends
 from .chance import masks
 
 
 def loss_terms(
     graph: OperatorGraph,
-    backend: str,
+    backends: Backends,
     last: tuple[Call, Result] | None,
     targets: Mapping[str, Tensor],
 ) -> Tensor:
@@ -60,7 +60,7 @@ def loss_terms(
         rows=call.rows,
         age=call.age,
     )
-    values = choose(inner, backend)[1](own).outputs
+    values = backends.choose(like).run(own).outputs
     total = values[0].new_zeros(())
     for weight, value in zip(terms.weights, values, strict=True):
         total = total + weight * mean_over_steps(value.squeeze(-1), call.lengths)

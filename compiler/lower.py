@@ -53,6 +53,7 @@ def lower(graph: OperatorGraph, *, training: bool) -> Flow:
         for law in graph.laws:
             difference = draft.add("subtract", _read(law.left, known), _read(law.right, known))
             draft.laws.append(_mean(draft, draft.add("square", difference)))
+        draft.kept = [_read(operand, known) for operand in graph.kept]
     return draft.finish()
 
 
@@ -69,6 +70,7 @@ def _wanted(graph: OperatorGraph, *, training: bool) -> set[int]:
     roots += [state.node for state in graph.states]
     if training:
         roots += [side.node for law in graph.laws for side in (law.left, law.right)]
+        roots += [operand.node for operand in graph.kept]
     wanted: set[int] = set()
     while roots:
         number = roots.pop()
@@ -123,7 +125,7 @@ def _lowered(draft: Draft, node: Node, known: dict[int, Read], *, training: bool
     if operation in {"dropout", "variational", "zoneout"}:
         return _random(draft, node, operands, training=training)
     if operation not in _COMPOSITE:
-        raise Unsupported(f"`{operation}` runs on the reference backend alone")
+        raise Unsupported(f"it has no `{operation}`")
     return _COMPOSITE[operation](draft, node, operands)
 
 

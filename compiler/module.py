@@ -44,6 +44,8 @@ class CompiledRNN(nn.Module):
         super().__init__()
         self._graph, self._program = graph, program
         self._backends = Backends(graph, backend, options, require)
+        terms = graph if graph.losses is None else graph.losses.graph
+        self._term_backends = Backends(terms, "reference" if backend == "reference" else "auto")
         self._batch_first = batch_first
         self._laws: tuple[Tensor, ...] = ()
         self._last: tuple[Call, Result] | None = None
@@ -178,7 +180,7 @@ class CompiledRNN(nn.Module):
                 for output, goal in zip(outputs, targets, strict=True)
             )
             found = dict(zip((output.name for output in outputs), goals, strict=True))
-            total = total + loss_terms(self._graph, self._backend, self._last, found)
+            total = total + loss_terms(self._graph, self._term_backends, self._last, found)
         return total
 
     def laws(self) -> dict[str, Tensor]:

@@ -182,6 +182,8 @@ class Plan:
             yield f"output {output.name} = {read}"
         for law in self.flow.laws:
             yield f"law = {law}"
+        for read in self.flow.kept:
+            yield f"keep {read}"
         for gradient in self.flow.gradients:
             yield f"gradient {gradient.kind} {gradient.name} = %{gradient.value}"
         for buffer in self.buffers:

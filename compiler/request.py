@@ -18,7 +18,7 @@ class Request:
     training: whether masks are drawn and laws evaluated.
     gradients: (kind, name) of each gradient that is wanted; kinds as in `flow.Gradient`.
     seeds: (kind, name) of each result that a gradient comes in for: `output` and its name, `law`
-        and its index, `history` and the name of a state or input.
+        or `kept` and its index, `history` and the name of a state or input.
     memory: `save` keeps what the backward pass reads; `recompute` keeps only products, states and
         inputs, and computes what is elementwise again.
     sink: whether elementwise work outside of a loop, for one loop alone, is done inside it (a
@@ -72,6 +72,7 @@ def all_seeds(graph: OperatorGraph) -> frozenset[tuple[str, str]]:
     """Every result that a gradient may come in for."""
     seeds = {("output", output.name) for output in graph.outputs}
     seeds |= {("law", str(index)) for index in range(len(graph.laws))}
+    seeds |= {("kept", str(index)) for index in range(len(graph.kept))}
     seeds |= {("history", s.name) for s in graph.states if s.node not in graph.backward}
     seeds |= {("history", i.name) for i in graph.inputs if i.history and i.type.kind != "symbol"}
     return frozenset(seeds)

@@ -54,7 +54,7 @@ def _sunk(flow: Flow) -> list[Block]:
     """The blocks, elementwise values with readers in one loop alone moved into it."""
     blocks = _blocks(flow)
     home = {n: i for i, (_, numbers) in enumerate(blocks) for n in numbers}
-    kept = {read.value for read in (*flow.outputs, *flow.laws)}
+    kept = {read.value for read in flow.results}
     kept |= {gradient.value for gradient in flow.gradients}
     moved: dict[int, list[int]] = {}
     for index in range(len(blocks) - 1, -1, -1):

@@ -54,8 +54,9 @@ STRUCTURAL: Final = {
     "parameter": "[name] a parameter of the model, weight-drop applied",
     "constant": "[number] one number",
     "mask": "[node] a mask of the call: factors, or booleans (zoneout)",
-    "seed": "[kind, name] the gradient that comes in: of an `output`, of a `law` (by its index), "
-    "or of what is carried on (`history`): (T, B, n), zero but for the last steps of each row",
+    "seed": "[kind, name] the gradient that comes in: of an `output`, of a `law` or of what is "
+    "`kept` (by index), or of what is carried on (`history`): (T, B, n), zero but for the last "
+    "steps of each row",
     "state": "[name] the value coming out of a step; held where a row has ended",
     "concatenate": "the entries of all operands, one after the other",
     "stopgrad": "z, a constant for gradients; gone once a flow is differentiated",

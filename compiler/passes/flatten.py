@@ -44,7 +44,7 @@ def _uses(flow: Flow) -> list[int]:
     for value in flow.values:
         for read in value.operands:
             used[read.value] += 1
-    for read in (*flow.outputs, *flow.laws):
+    for read in flow.results:
         used[read.value] += 1
     for gradient in flow.gradients:
         if gradient.value >= 0:

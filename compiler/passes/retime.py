@@ -17,7 +17,7 @@ from ..flow import Flow, Read
 def retime(flow: Flow) -> Flow:
     """The flow with products at the step of their reader."""
     draft = Draft.of(flow)
-    kept = {read.value for read in (*flow.outputs, *flow.laws)}
+    kept = {read.value for read in flow.results}
     kept |= {gradient.value for gradient in flow.gradients}
     for value in flow.values:
         if not value.adjoint or value.operation not in {"matmul", "multiply"}:

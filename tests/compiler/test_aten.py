@@ -32,7 +32,7 @@ def test_random_specs_agree_with_the_reference(seed: int) -> None:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_zoo_agrees_with_the_reference(name: str) -> None:
-    assert_agree(f"zoo:{name}", seed=1, **CALLS["everything"])
+    assert_agree(f"zoo:{name}", "auto", seed=1, **CALLS["everything"])
 
 
 @pytest.mark.parametrize("call", CALLS)

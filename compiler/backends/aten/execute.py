@@ -57,7 +57,8 @@ def collected(memory: Memory) -> Result:
             line = torch.cat([call.history[name].detach(), padded])
         history[name] = boundaries.history_after(name, line)
     laws = tuple(_whole(memory, read).squeeze(-1) for read in plan.flow.laws)
-    return Result(tuple(outputs), history, laws)
+    kept = tuple(_whole(memory, read) for read in plan.flow.kept)
+    return Result(tuple(outputs), history, laws, kept)
 
 
 def _whole(memory: Memory, read: Read) -> Tensor:
@@ -81,5 +82,5 @@ def _is_own(memory: Memory, read: Read) -> bool:
 
 
 def _is_last(memory: Memory, read: Read) -> bool:
-    reads = (*memory.plan.flow.outputs, *memory.plan.flow.laws)
+    reads = memory.plan.flow.results
     return sum(memory.plan.places[r.value] == memory.plan.places[read.value] for r in reads) == 1

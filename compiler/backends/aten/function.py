@@ -96,10 +96,12 @@ class _Shell:
         """A result from its tensors in a row."""
         kept = len(self.history)
         after = self.outputs + kept
+        laws = after + len(self.call.graph.laws) * self.call.training
         return Result(
             tuple(flat[: self.outputs]),
             dict(zip(self.history, flat[self.outputs : after], strict=True)),
-            tuple(flat[after:]),
+            tuple(flat[after:laws]),
+            tuple(flat[laws:]),
         )
 
 
@@ -128,7 +130,7 @@ class _Function(torch.autograd.Function):
         )
         ctx.buffers, ctx.values, ctx.count = buffers, values, len(tensors)
         ctx.set_materialize_grads(False)
-        flat = (*result.outputs, *result.history.values(), *result.laws)
+        flat = (*result.outputs, *result.history.values(), *result.laws, *result.kept)
         ctx.mark_non_differentiable(*(t for t in flat if not t.is_floating_point()))
         return flat
 
@@ -166,7 +168,8 @@ def _seed(memory: Memory, shell: _Shell, gradients: Sequence[Tensor | None]) -> 
     plan, boundaries = memory.plan, memory.boundaries
     outputs = plan.flow.graph.outputs
     at = {output.name: index for index, output in enumerate(outputs)}
-    first_law = shell.outputs + len(shell.history)
+    laws = shell.outputs + len(shell.history)
+    first = {"law": laws, "kept": laws + len(plan.flow.laws)}
     for value in plan.flow.values:
         if value.operation != "seed":
             continue
@@ -177,10 +180,10 @@ def _seed(memory: Memory, shell: _Shell, gradients: Sequence[Tensor | None]) -> 
                 ends = outputs[at[name]].at_end
                 place = boundaries.before_last if ends else boundaries.shown
                 gradient = place(gradient)
-        elif kind == "law":
-            gradient = gradients[first_law + int(name)]
+        elif kind in {"law", "kept"}:
+            gradient = gradients[first[kind] + int(name)]
             if gradient is not None:
-                gradient = boundaries.shown(gradient.unsqueeze(-1))
+                gradient = boundaries.shown(gradient.unsqueeze(-1) if kind == "law" else gradient)
         else:
             gradient = gradients[shell.outputs + shell.history.index(name)]
             if gradient is not None:
@@ -214,7 +217,7 @@ def _again(
 ) -> list[Tensor | None]:
     """Gradients that can be differentiated again: through the reference."""
     result = run_reference(call)
-    flat = (*result.outputs, *result.history.values(), *result.laws)
+    flat = (*result.outputs, *result.history.values(), *result.laws, *result.kept)
     pairs = [
         (y, g) for y, g in zip(flat, gradients, strict=True) if g is not None and y.requires_grad
     ]

@@ -105,7 +105,7 @@ class _Loop:
 
     def _is_kept(self, number: int) -> bool:
         flow = self.memory.plan.flow
-        wanted = {read.value for read in (*flow.outputs, *flow.laws)}
+        wanted = {read.value for read in flow.results}
         return number in wanted or any(g.value == number for g in flow.gradients)
 
     def out(self, number: int) -> Steps:
