@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from lark import Lark, TextSlice
+from lark import Lark, TextSlice, Token
 from lark.exceptions import UnexpectedInput
 
 from . import syntax
@@ -20,17 +20,27 @@ from .statements import Header, Statements
 from .symbols import canonical_name
 
 _LOCK: Final = threading.Lock()
+_GRAMMAR: Final = Path(__file__).with_name("rnn.lark")
 _WORD: Final = re.compile(r"[^\W\d_][\w₀-₉]*")
 
 
 @cache
 def _parser() -> tuple[Lark, Statements]:
     statements = Statements()
-    grammar = Path(__file__).with_name("rnn.lark").read_text(encoding="utf-8")
     parser = Lark(
-        grammar, parser="lalr", lexer="basic", transformer=statements, maybe_placeholders=False
+        _GRAMMAR.read_text(encoding="utf-8"),
+        parser="lalr",
+        lexer="basic",
+        transformer=statements,
+        maybe_placeholders=False,
     )
     return parser, statements
+
+
+@cache
+def _lexer() -> Lark:
+    # A parser builds its lexer anew each time that it is asked for tokens; this one keeps its own.
+    return Lark(_GRAMMAR.read_text(encoding="utf-8"), parser=None, lexer="basic")
 
 
 def parse(source: Source, report: Report) -> syntax.File:
@@ -63,6 +73,13 @@ def parse(source: Source, report: Report) -> syntax.File:
         name = "".join(c if c.isalnum() or c == "_" else "_" for c in stem).strip("_") or "model"
         models = (syntax.Model(name, (), loose, whole),)
     return syntax.File(uses, definitions, models, whole)
+
+
+def tokens_of(span: Span) -> list[Token]:
+    """The tokens of one logical line that can be parsed, comments and blanks left out."""
+    text = span.source.text
+    with _LOCK:
+        return list(_lexer().lex(TextSlice(text, span.start, span.end)))
 
 
 def _homeless(

@@ -366,3 +366,22 @@ class File:
     operators: tuple[Definitions, ...]
     models: tuple[Model, ...]
     span: Span
+
+
+def same(left: object, right: object) -> bool:
+    """Whether two pieces of syntax mean the same; their places in the text do not count."""
+    waiting = [(left, right)]
+    while waiting:
+        a, b = waiting.pop()
+        if type(a) is not type(b):
+            return False
+        if isinstance(a, tuple) and isinstance(b, tuple):
+            if len(a) != len(b):
+                return False
+            waiting += zip(a, b, strict=True)
+        elif hasattr(a, "__dataclass_fields__"):
+            fields = [name for name in a.__dataclass_fields__ if name != "span"]
+            waiting += [(getattr(a, name), getattr(b, name)) for name in fields]
+        elif a != b and {a, b} != {"sigmoid", "σ"}:
+            return False
+    return True

@@ -1,0 +1,130 @@
+"""A spec in canonical layout and symbols: the same tokens, the same comments, the same meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from lark import Token
+
+from .diagnostics import Report
+from .layout import Line, lay_out
+from .parse import parse, tokens_of
+from .source import Source
+from .spacing import Spacing, words
+from .syntax import same
+
+INDENT: Final = 4
+BLANK_LINES: Final = 2
+"""Blank lines in a row that are kept."""
+
+
+def format_source(source: Source, *, ascii_only: bool = False) -> str:
+    r"""A spec's text in canonical form, with `\n` line ends and one at the end.
+
+    Blocks are indented by four spaces, comments stay where they are, line breaks inside brackets
+    are kept, and of several blank lines two. `ascii_only` writes `(+)` for `⊕` and so on.
+
+    Raises:
+        RnnError: when the spec cannot be parsed; nothing is known then of what it means.
+    """
+    report = Report()
+    tree = parse(source, report)
+    report.raise_if_failed()
+    text = _Layout(source, ascii_only).text()
+    again = parse(Source(text, source.name, source.path), report)
+    if report.failed or not same(tree, again):
+        raise AssertionError(f"formatting would change the meaning of {source.name}")
+    return text
+
+
+@dataclass(slots=True)
+class _Row:
+    """What stands on one line of text: tokens of a statement, and how deep."""
+
+    depth: int
+    first: int
+    last: int
+    tokens: list[Token]
+    spacing: Spacing
+    indices: list[int] = field(default_factory=list)
+
+
+class _Layout:
+    def __init__(self, source: Source, ascii_only: bool) -> None:
+        self.source, self.ascii_only = source, ascii_only
+        lines = list(_flat(lay_out(source, Report()), 0))
+        statements = [(line, depth, tokens_of(line.span)) for line, depth in lines]
+        known = words(tokens for _, _, tokens in statements)
+        self.rows: dict[int, _Row] = {}
+        self.depths: dict[int, tuple[int, int]] = {}
+        for line, depth, tokens in statements:
+            first = source.position(line.span.start)[0]
+            last = source.position(max(line.span.start, line.span.end - 1))[0]
+            row = _Row(depth, first, last, tokens, Spacing(tokens, known, ascii_only=ascii_only))
+            self.depths[first] = (len(line.indent.expandtabs(INDENT)), depth)
+            for number in range(first, last + 1):
+                self.rows[number] = row
+
+    def text(self) -> str:
+        done: list[str] = []
+        blank = 0
+        for number, written in enumerate(self.source.text.split("\n"), 1):
+            code, _, comment = written.partition("#")
+            note = _comment(comment) if "#" in written else ""
+            if not code.strip() and not note:
+                blank += 1
+                continue
+            done += [""] * min(blank, BLANK_LINES)
+            blank = 0
+            done.append(self._line(number, code, note))
+        return "\n".join(done) + "\n" if done else ""
+
+    def _line(self, number: int, code: str, note: str) -> str:
+        row = self.rows.get(number)
+        if row is None:
+            return " " * (INDENT * self._comment_depth(number, code)) + note
+        body = row.spacing.text(self._tokens_on(number, row))
+        depth = row.depth
+        if number > row.first:
+            closing = body[:1] in {")", "]", "}"}
+            depth += 0 if closing else 1
+        return (" " * (INDENT * depth) + body + ("  " + note if body and note else note)).rstrip()
+
+    def _tokens_on(self, number: int, row: _Row) -> range:
+        lines = [self.source.position(token.start_pos or 0)[0] for token in row.tokens]
+        inside = [index for index, line in enumerate(lines) if line == number]
+        return range(inside[0], inside[-1] + 1) if inside else range(0)
+
+    def _comment_depth(self, number: int, code: str) -> int:
+        """How deep a comment on a line of its own stands: as the statement below it.
+
+        At the end of a block it stays in the block that its indentation puts it into.
+        """
+        indent = len(code.expandtabs(INDENT))
+        below = [n for n in self.depths if n > number]
+        depth, width = 0, 0
+        if below:
+            width, depth = self.depths[min(below)]
+        if indent <= width:
+            return depth
+        above = sorted((n for n in self.depths if n < number), reverse=True)
+        for line in above:
+            width, found = self.depths[line]
+            if found <= depth:
+                break
+            if width <= indent:
+                return found
+        return depth
+
+
+def _flat(lines: Iterable[Line], depth: int) -> Iterator[tuple[Line, int]]:
+    for line in lines:
+        yield line, depth
+        yield from _flat(line.block, depth + 1)
+
+
+def _comment(text: str) -> str:
+    text = text.rstrip()
+    return f"#{text}" if not text or text[0] in " #!\t" else f"# {text}"
