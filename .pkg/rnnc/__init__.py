@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["RnnError", "__version__", "compile"]
+__all__ = ["RnnError", "__version__", "compile", "from_torch", "load_torch", "to_torch"]
 
 if TYPE_CHECKING:
     from .compiler.api import compile
+    from .compiler.torch_weights import from_torch, load_torch, to_torch
     from .grammar.diagnostics import RnnError
 
 
@@ -22,4 +23,8 @@ def __getattr__(name: str) -> Any:
         from .grammar.diagnostics import RnnError
 
         return RnnError
+    if name in {"from_torch", "load_torch", "to_torch"}:
+        from .compiler import torch_weights
+
+        return getattr(torch_weights, name)
     raise AttributeError(f"module 'rnnc' has no attribute {name!r}")

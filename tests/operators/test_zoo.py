@@ -221,6 +221,29 @@ def test_depths_grow_with_layers_as_pascanu_et_al_define_them(layers):
     assert places("rhn") == (layers, layers, 1)
 
 
+def test_a_frozen_core_stays_while_the_rest_learns():
+    torch.manual_seed(0)
+    sizes = {**sizes_of("cb_rnn"), "frozen_core": 1}
+    trained = small("cb_rnn")
+    model = rnnc.compile("zoo:cb_rnn", parameters=sizes)
+    model.load_state_dict(trained.state_dict())
+    x, target = batch(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.1, nesterov=True)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    losses = []
+    for _ in range(20):
+        optimizer.zero_grad()
+        torch.manual_seed(3)
+        loss = model.loss(model(x)[0], target)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    moved = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
+    assert moved == {key for key in before if not key.startswith("core.")}
+    assert sum(key.startswith("core.") for key in before) == 4
+
+
 def test_the_cerebellum_counts_as_in_the_authors_code():
     # Voce et al. 2026, results of the authors' code: 37,504 in the cerebellum, 41,922 in all.
     graph = analyse(zoo_source("cb_rnn")).require()
