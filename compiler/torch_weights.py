@@ -1,7 +1,7 @@
-"""Weights from torch.nn.RNN, LSTM and GRU, and back to them, with several layers and both directions.
+"""Weights from torch.nn.RNN, LSTM and GRU, and back, with several layers and both directions.
 
-A layer of torch's is an operator here: `⊕` or `⊕₁`, `⊕₂`, … run forward, `⊗₁`, `⊗₂`, … backward. Torch
-has two biases where one is enough: their sum is read, and one of them is written as zero.
+A layer of torch's is an operator here: `⊕` or `⊕₁`, `⊕₂`, … run forward, `⊗₁`, `⊗₂`, … backward.
+Torch has two biases where one is enough: their sum is read, and one of them is written as zero.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ def from_torch(module: nn.RNNBase, **parameters: int | float) -> CompiledRNN:
         raise ValueError("expected an nn.RNN of tanh, got relu: no model of the zoo has it")
     sizes = {"layers": module.num_layers, "hidden": module.hidden_size, "notes": module.input_size}
     name = _ZOO[kind.name, module.bidirectional]
-    model = compile(f"zoo:{name}", batch_first=module.batch_first, parameters={**sizes, **parameters})
+    model = compile(
+        f"zoo:{name}", batch_first=module.batch_first, parameters={**sizes, **parameters}
+    )
     first = next(module.parameters())
     model = model.to(device=first.device, dtype=first.dtype)
     load_torch(model, module)
@@ -161,9 +163,9 @@ def _read(module: nn.RNNBase, kind: _Kind, stacks: list[list[str]]) -> dict[str,
             recurrent = module.get_parameter(f"weight_hh_{tail}").detach().chunk(gates)
             zero = weights[0].new_zeros(gates * module.hidden_size)
             biases = [
-                (module.get_parameter(f"bias_{side}_{tail}").detach() if module.bias else zero).chunk(
-                    gates
-                )
+                (
+                    module.get_parameter(f"bias_{side}_{tail}").detach() if module.bias else zero
+                ).chunk(gates)
                 for side in ("ih", "hh")
             ]
             for gate in range(gates):
@@ -200,9 +202,7 @@ def _module(model: CompiledRNN, kind: _Kind, stacks: list[list[str]]) -> nn.RNNB
     return module
 
 
-def _write(
-    module: nn.RNNBase, tail: str, kind: _Kind, model: CompiledRNN, operator: str
-) -> None:
+def _write(module: nn.RNNBase, tail: str, kind: _Kind, model: CompiledRNN, operator: str) -> None:
     def joined(names: tuple[str, ...]) -> Tensor:
         return torch.cat([model.get_parameter(f"{operator}.{name}") for name in names])
 

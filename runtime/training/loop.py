@@ -76,7 +76,8 @@ def train(training: Training, display: Display) -> Progress:
                 stop_if_asked(training)
                 batch = collate([training.train_split[row] for row in rows], at_end=at_end)
                 loss = update(training, batch, progress)
-                progress = after_batch(progress, loss, scored_steps(training.problem, batch))
+                laws = {text: value.item() for text, value in training.model.laws().items()}
+                progress = after_batch(progress, loss, scored_steps(training.problem, batch), laws)
                 progress = msgspec.structs.replace(progress, seconds=time.monotonic() - start)
                 display.batch(
                     progress.epoch + 1,
@@ -133,6 +134,7 @@ def validate(training: Training, progress: Progress) -> Progress:
     if not math.isfinite(valid):
         _not_finite(training, progress, f"the validation metric became {valid}")
     loss = progress.loss_sum / progress.loss_steps
+    laws = {text: total / progress.loss_steps for text, total in progress.law_sums.items()}
     done = after_epoch(progress, valid)
     if done.best_epoch == done.epoch:
         write_checkpoint(training.run.best, _header(training, done), training.model.state_dict())
@@ -140,7 +142,7 @@ def validate(training: Training, progress: Progress) -> Progress:
         {
             "epoch": done.epoch,
             "step": done.step,
-            "train": {"loss": loss},
+            "train": {"loss": loss} | ({"laws": laws} if laws else {}),
             "valid": values,
             "learning_rate": rate_of(training, progress),
             "seconds": round(done.seconds, 3),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated
 
 import msgspec
@@ -17,6 +19,7 @@ class Progress(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     * `epoch`: epochs done; `batch`: batches done of the one after them; `step`: updates done.
     * `loss_sum`, `loss_steps`: the loss of that unfinished epoch, and the steps it is a sum over.
+    * `law_sums`: the values of the model's laws, by their text, as sums over the same steps.
     * `best`, `best_epoch`: the best validation metric and its epoch.
     * `last`: the validation metric of the last epoch; `decaying_since`: the update after which it
       first rose, where the learning rate decays from.
@@ -28,6 +31,7 @@ class Progress(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     step: Count = 0
     loss_sum: float = 0.0
     loss_steps: Count = 0
+    law_sums: dict[str, float] = {}
     best: float | None = None
     best_epoch: Count = 0
     last: float | None = None
@@ -44,14 +48,19 @@ def reason_to_stop(config: TrainingConfig, progress: Progress) -> str | None:
     return None
 
 
-def after_batch(progress: Progress, loss: float, steps: int) -> Progress:
-    """One update later; `loss` is the mean over the batch's `steps`."""
+def after_batch(
+    progress: Progress, loss: float, steps: int, laws: Mapping[str, float] = MappingProxyType({})
+) -> Progress:
+    """One update later; `loss` and the values of `laws` are means over the batch's `steps`."""
     return msgspec.structs.replace(
         progress,
         batch=progress.batch + 1,
         step=progress.step + 1,
         loss_sum=progress.loss_sum + loss * steps,
         loss_steps=progress.loss_steps + steps,
+        law_sums={
+            text: progress.law_sums.get(text, 0.0) + value * steps for text, value in laws.items()
+        },
     )
 
 
@@ -66,6 +75,7 @@ def after_epoch(progress: Progress, valid: float) -> Progress:
         batch=0,
         loss_sum=0.0,
         loss_steps=0,
+        law_sums={},
         best=valid if better else progress.best,
         best_epoch=progress.epoch + 1 if better else progress.best_epoch,
         last=valid,

@@ -342,7 +342,8 @@ def test_initial_values_and_annotations():
     assert drops == {f"plus.U{gate}": 0.25 for gate in "ifgo"}
     summary = SUMMARY.replace("6", "12")
     model = rnnc.compile(
-        f"use reservoir from reservoir\n{head}operator ⊕ = reservoir(links = 5, rho = 0.7)\n{summary}"
+        f"use reservoir from reservoir\n{head}"
+        f"operator ⊕ = reservoir(links = 5, rho = 0.7)\n{summary}"
     )
     W = model.get_parameter("plus.W").detach()
     assert (W != 0).sum(-1).tolist() == [5] * 12

@@ -239,7 +239,9 @@ def test_a_frozen_core_stays_while_the_rest_learns():
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0]
-    moved = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
+    moved = {
+        key for key, value in model.state_dict().items() if not torch.equal(value, before[key])
+    }
     assert moved == {key for key in before if not key.startswith("core.")}
     assert sum(key.startswith("core.") for key in before) == 4
 
