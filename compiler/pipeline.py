@@ -16,6 +16,7 @@ from .passes.flatten import flatten
 from .passes.hoist import hoist
 from .passes.pack import pack
 from .passes.retime import retime
+from .passes.scan import scan
 from .passes.stack import stack
 from .passes.tidy import tidied
 from .plan import Plan
@@ -44,7 +45,8 @@ AFTER: Final = (
     Pass("distribute", distribute, "first: it makes chains of factors for flatten"),
     Pass("flatten", flatten, "before hoist, which splits what is flat"),
     Pass("hoist", hoist, "takes terms and factors out of cycles, forward and backward alike"),
-    Pass("retime", retime, "last of those that see products by the step that computes them"),
+    Pass("retime", retime, "after hoist, which leaves single terms at their readers"),
+    Pass("scan", scan, "last: what it makes of a cycle no other pass needs to know"),
 )
 """Passes over the differentiated flow."""
 

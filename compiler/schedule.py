@@ -72,7 +72,7 @@ def _sunk(flow: Flow) -> list[Block]:
         if len(homes) != 1 or value.number in kept or delayed:
             continue
         target = homes.pop()
-        if target >= 0 and blocks[target][0] == "loop":
+        if target >= 0 and blocks[target][0] in {"loop", "scan"}:
             home[value.number] = target
             moved.setdefault(target, []).append(value.number)
     gone = {n for numbers in moved.values() for n in numbers}

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from ...flow import Value
-from ...plan import Phase
+from ...plan import Phase, Plan
 from ...vocabulary import ELEMENTWISE
+from .fusion import absorbed
 from .gradients import to_history, to_initial
 from .memory import Memory
 from .operations import (
@@ -18,7 +19,6 @@ from .operations import (
     group_sum,
     indexed_sum,
     look_up,
-    onehot,
     outer_sum,
     pad,
     product,
@@ -28,19 +28,51 @@ from .operations import (
 
 def run_batched(phase: Phase, memory: Memory) -> None:
     """Compute a phase that has no cycle."""
+    inner = absorbed(memory.plan, phase)
+    uses = last_uses(phase, memory.plan, inner)
     for number in phase.values:
         value = memory.values[number]
+        if number in inner:
+            continue
         if value.operation in {"to_history", "to_initial"}:
             gather = to_history if value.operation == "to_history" else to_initial
             memory.put(number, gather(value, memory))
         elif value.rate != "step":
             memory.put(number, _once(value, memory))
         elif not memory.plan.is_free(value):
-            _series(value, memory)
-            if value.operation == "state":
-                memory.fill_margins(value)
-        elif value.operation == "state":
+            if value.operation in ELEMENTWISE:
+                memory.reuse(value, uses, _reads(value, memory, inner))
+            _series(value, memory, inner)
+        if value.operation == "state":
             memory.fill_margins(value)
+        memory.drop(uses.get(number, ()), phase.number)
+
+
+def last_uses(phase: Phase, plan: Plan, inner: frozenset[int]) -> dict[int, list[int]]:
+    """For a value of a phase, the buffers that it is the last one of the phase to read or write."""
+    last: dict[int, int] = {}
+    reader: dict[int, int] = {}
+    for number in phase.values:
+        if number in inner:
+            reader[number] = plan.flow.readers[number][0]
+    for number in phase.values:
+        user = reader.get(number, number)
+        for source in (number, *(read.value for read in plan.flow.values[number].operands)):
+            place = plan.places[source]
+            if place is not None:
+                last[place.buffer] = user
+    order = {number: index for index, number in enumerate(phase.values)}
+    for number in phase.values:
+        # A product that a sum computes is read when the sum is.
+        user = reader.get(number, number)
+        for read in plan.flow.values[number].operands:
+            place = plan.places[read.value]
+            if place is not None and order[last[place.buffer]] < order[user]:
+                last[place.buffer] = user
+    found: dict[int, list[int]] = {}
+    for buffer, number in last.items():
+        found.setdefault(number, []).append(buffer)
+    return found
 
 
 def _once(value: Value, memory: Memory) -> Tensor:
@@ -95,21 +127,68 @@ def _common(shapes: list[torch.Size]) -> torch.Size:
     return torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call, no-any-return]
 
 
-def _series(value: Value, memory: Memory) -> None:
+def _series(value: Value, memory: Memory, inner: frozenset[int]) -> None:
     out = memory.out(value.number)
     if value.operation == "concatenate":
         _place_parts(value, memory, out)
-        return
-    operands = [memory.read(read) for read in value.operands]
-    if value.operation in ELEMENTWISE:
-        COMPUTE[value.operation](*operands, out=out)
-    elif value.operation == "matmul" and operands[0].dim() == 2 and operands[1].dim() == 3:
-        weight = operands[0] if value.attributes[0] else operands[0].t()
-        torch.mm(operands[1].flatten(0, 1), weight, out=out.flatten(0, 1))
-    elif value.operation == "onehot":
-        out.copy_(onehot(operands[0], value.shape[0], out.dtype))
+    elif value.operation == "add" and any(read.value in inner for read in value.operands):
+        _sum(value, memory, inner, out)
+    elif value.operation == "matmul" and len(memory.values[value.operands[0].value].shape) == 2:
+        weight, vector = _factors(value, memory)
+        torch.mm(vector, weight, out=out.flatten(0, 1))
     else:
-        out.copy_(fresh(value, operands))
+        operands = [memory.read(read) for read in value.operands]
+        if value.operation in ELEMENTWISE:
+            COMPUTE[value.operation](*operands, out=out)
+        else:
+            out.copy_(fresh(value, operands))
+
+
+def _reads(value: Value, memory: Memory, inner: frozenset[int]) -> list[int]:
+    """All values that are read to compute one, through the products that it absorbs."""
+    found: list[int] = []
+    for read in value.operands:
+        if read.value in inner:
+            found += [deeper.value for deeper in memory.values[read.value].operands]
+        else:
+            found.append(read.value)
+    return found
+
+
+def _factors(value: Value, memory: Memory) -> tuple[Tensor, Tensor]:
+    """The matrix as it stands right of the rows, and the rows of all steps."""
+    weight, vector = (memory.read(read) for read in value.operands)
+    vector = vector.expand(memory.call.steps, memory.call.rows, vector.shape[-1])
+    return weight if value.attributes[0] else weight.t(), vector.flatten(0, 1)
+
+
+def _sum(value: Value, memory: Memory, inner: frozenset[int], out: Tensor) -> None:
+    """A sum, its products computed on the way."""
+    flat = out.flatten(0, 1)
+    plain = [memory.read(read) for read in value.operands if read.value not in inner]
+    plain.sort(key=lambda term: (term.data_ptr() != out.data_ptr(), term.dim()))
+    total = plain.pop(0) if plain else None
+    sources = [memory.values[read.value] for read in value.operands if read.value in inner]
+    for source in sorted(sources, key=lambda source: source.operation != "matmul"):
+        if source.operation == "matmul":
+            weight, vector = _factors(source, memory)
+            if total is None:
+                torch.mm(vector, weight, out=flat)
+            else:
+                rows = total.flatten(0, 1) if total.dim() == 3 else total
+                if total.dim() == 2:
+                    rows = total.expand(out.shape).flatten(0, 1)
+                torch.addmm(rows, vector, weight, out=flat)
+        else:
+            a, b = (memory.read(read) for read in source.operands)
+            if total is None:
+                COMPUTE["multiply"](a, b, out=out)
+            else:
+                torch.addcmul(total, a, b, out=out)
+        total = out
+    assert total is not None
+    for term in plain:
+        out.add_(term)
 
 
 def _place_parts(value: Value, memory: Memory, out: Tensor) -> None:

@@ -14,6 +14,7 @@ from ..boundaries import Boundaries, like_of
 from .batched import run_batched
 from .loop import run_loop
 from .memory import Memory
+from .scan import run_scan
 
 
 def prepared(plan: Plan, call: Call) -> Memory:
@@ -25,7 +26,9 @@ def prepared(plan: Plan, call: Call) -> Memory:
 def run_phases(phases: Iterable[Phase], memory: Memory) -> None:
     """Compute some phases; what no later one reads is let go."""
     for phase in phases:
-        if phase.kind in {"loop", "scan"}:
+        if phase.kind == "scan":
+            run_scan(phase, memory)
+        elif phase.kind == "loop":
             run_loop(phase, memory)
         else:
             run_batched(phase, memory)

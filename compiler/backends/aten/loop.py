@@ -13,6 +13,7 @@ from ...flow import BOUNDED, Read, Value
 from ...plan import Phase
 from ...vocabulary import ELEMENTWISE
 from .batched import fresh
+from .fusion import absorbed
 from .memory import Memory
 from .operations import ELEMENTWISE as COMPUTE
 
@@ -57,7 +58,7 @@ class _Loop:
         self.made: list[Instruction] = []
         self.columns: dict[Read, Steps] = {}
         self.current: dict[int, Steps] = {}
-        self.absorbed = self._absorbed()
+        self.absorbed = absorbed(memory.plan, phase)
 
     def program(self) -> list[Instruction]:
         for number in self.phase.values:
@@ -74,39 +75,6 @@ class _Loop:
 
     def emit(self, call: Callable[..., Any], operands: Sequence[Steps], out: Steps) -> None:
         self.made.append(Instruction(call, tuple(operands), out))
-
-    def _absorbed(self) -> frozenset[int]:
-        """Products that the sum which reads them computes: `addmm`, `addcmul`."""
-        found: set[int] = set()
-        values, flow = self.memory.values, self.memory.plan.flow
-        for number in self.phase.values:
-            value = values[number]
-            if value.operation != "add":
-                continue
-            for read in value.operands:
-                source = values[read.value]
-                if (
-                    read.delay
-                    or read.value not in self.inside
-                    or flow.readers[read.value] != (number,)
-                    or sum(r.value == read.value for r in value.operands) > 1
-                    or source.shape != value.shape
-                    or self._is_kept(read.value)
-                ):
-                    continue
-                if (
-                    source.operation == "matmul"
-                    and len(values[source.operands[0].value].shape) == 2
-                ):
-                    found.add(read.value)
-                if source.operation == "multiply" and len(source.operands) == 2:
-                    found.add(read.value)
-        return frozenset(found)
-
-    def _is_kept(self, number: int) -> bool:
-        flow = self.memory.plan.flow
-        wanted = {read.value for read in flow.results}
-        return number in wanted or any(g.value == number for g in flow.gradients)
 
     def out(self, number: int) -> Steps:
         """Where a value is written at each step."""

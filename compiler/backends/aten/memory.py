@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -157,9 +159,52 @@ class Memory:
             return self.boundaries.initial(name).detach()
         return self.like.new_zeros(())
 
+    def reuse(self, value: Value, uses: dict[int, list[int]], reads: Sequence[int]) -> None:
+        """Let an entrywise value overwrite an operand that nothing else will read.
+
+        reads: all values that are read while it is computed.
+        """
+        place = self.plan.places[value.number]
+        assert place is not None
+        mine = self.plan.buffers[place.buffer]
+        if mine.number in self.buffers or not _is_plain(mine, value):
+            return
+        used = [place.buffer for place in map(self.plan.places.__getitem__, reads) if place]
+        for read in value.operands:
+            there = self.plan.places[read.value]
+            if there is None or read.delay or used.count(there.buffer) > 1:
+                continue
+            theirs = self.plan.buffers[there.buffer]
+            if (
+                theirs.number in uses.get(value.number, ())
+                and theirs.number in self.buffers
+                and _is_plain(theirs, self.values[read.value])
+                and not theirs.saved
+                and theirs.last == mine.first
+                and theirs.width == mine.width
+            ):
+                self.buffers[mine.number] = self.buffers[theirs.number]
+                return
+
+    def drop(self, numbers: Sequence[int], phase: int) -> None:
+        """Let go of buffers that were read for the last time."""
+        for number in numbers:
+            if self.plan.buffers[number].last == phase:
+                self.buffers.pop(number, None)
+
     def release(self, phase: int, keep: frozenset[int]) -> None:
         """Let go of the buffers that no phase after this one reads."""
         for number in list(self.buffers):
             if number not in keep and 0 <= self.plan.buffers[number].last <= phase:
                 del self.buffers[number]
         self._shifted.clear()
+
+
+def _is_plain(buffer: Buffer, value: Value) -> bool:
+    """Whether a buffer is one value's series and nothing else."""
+    return (
+        buffer.extent == "series"
+        and not buffer.before
+        and not buffer.after
+        and buffer.width == value.shape[-1]
+    )

@@ -67,8 +67,9 @@ def _chain(pair: Compute) -> Compute:
     """An operation of two operands on any number of them."""
 
     def compute(*operands: Tensor, out: Tensor) -> Tensor:
-        # What is written to has all rows from the start; an operand that has them comes first.
-        first, *rest = sorted(operands, key=lambda operand: operand.shape != out.shape)
+        # What is overwritten comes first, then what has all rows, as the result has.
+        here = out.data_ptr()
+        first, *rest = sorted(operands, key=lambda o: (o.data_ptr() != here, o.shape != out.shape))
         if not rest or first.shape != out.shape:
             first = out.copy_(first)
         for operand in rest:
