@@ -128,9 +128,9 @@ def _build(
     *,
     assume: bool,
 ) -> OperatorGraph | None:
-    unread = report.failed
     own = Report()
     around = file_environment(file, modules, own)
+    unread = report.failed
     values = bind_parameters(model, parameters, own, assume=assume)
     graph = build(model, around, values, own)
     for diagnostic in own:
