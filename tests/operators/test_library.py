@@ -77,14 +77,21 @@ def lp_units(w, x, h, k=2):
     return lp(w["V"] @ h + w["b"], w["ρ"], k), h
 
 
-def deep_lp(w, x, h, k=2):
-    z = lp(w["W_1"] @ h + w["U_1"] @ x + w["b_1"], w["ρ"], k)
-    h = tanh(w["W_2"] @ z + w["S_2"] @ h + w["U_2"] @ x + w["b_2"])
-    return h, h
+def deep_lp(w, x, h, layers=2, k=2):
+    z = h
+    for n in range(1, layers + 1):
+        a = w[f"W_{n}"] @ z + w[f"U_{n}"] @ x + w[f"b_{n}"]
+        if n > 1:
+            a = a + w[f"S_{n}"] @ h
+        z = lp(a, w[f"ρ_{n}"], k) if n < layers else tanh(a)
+    return z, z
 
 
-def deep_maxout(w, x, h, k=2):
-    return w["V_2"] @ groups(w["V_1"] @ h + w["b_1"], k).max(-1) + w["b_2"], h
+def deep_maxout(w, x, h, layers=2, k=2):
+    z = h
+    for n in range(1, layers):
+        z = groups(w[f"V_{n}"] @ z + w[f"b_{n}"], k).max(-1)
+    return w[f"V_{layers}"] @ z + w[f"b_{layers}"], h
 
 
 def gate(w, name, x, h):
@@ -244,6 +251,8 @@ CASES: list[tuple[str, str, str, str, Callable[..., Any], dict[str, Any]]] = [
     ("units", "lp_units", "k = 3", READ, lp_units, {"k": 3}),
     ("units", "deep_lp", "k = 3, width = 5", SUMMARY, deep_lp, {"k": 3}),
     ("units", "deep_maxout", "k = 3, width = 5", READ, deep_maxout, {"k": 3}),
+    ("units", "deep_lp", "layers = 3", SUMMARY, deep_lp, {"layers": 3}),
+    ("units", "deep_maxout", "layers = 3", READ, deep_maxout, {"layers": 3}),
     ("gated", "lstm", "", PAIR, lstm, {}),
     ("gated", "lstm_peephole", "", PAIR, lstm_peephole, {}),
     ("gated", "lstm_coupled", "", PAIR, lstm_coupled, {}),
