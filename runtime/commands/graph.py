@@ -83,20 +83,19 @@ def command(
 ) -> None:
     """Draw the operator graph of a model, as text or, with -o, as a picture."""
     from ..diagrams.formats import format_of, render
-    from ..diagrams.levels import diagram_of
+    from ..diagrams.levels import View
     from ..diagrams.save import save
 
     form = format_of(output) if output else "text"
     if level == "plan" and steps:
         raise click.UsageError("the plan is not unrolled: leave out --unroll or --level plan")
     graph, source = analysed_with_source(file, model, parameters)
-    diagram = diagram_of(graph, level, steps=steps, details=details, measure=measure)
+    view = View(level, steps, details, measure)
     if output is None:
         encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
         plain = ascii_only or encoding.replace("_", "-") not in {"utf-8", "utf8"}
-        data = render(diagram, form, graph=graph, source=source, ascii_only=plain)
-        click.echo(data.decode("utf-8"), nl=False)
+        drawn = render(graph, source, form, view, ascii_only=plain)
+        click.echo(drawn.decode("utf-8"), nl=False)
         return
-    data = render(diagram, form, graph=graph, source=source, ascii_only=ascii_only)
-    save(output, data, force=force)
+    save(output, render(graph, source, form, view, ascii_only=ascii_only), force=force)
     click.echo(f"wrote {output}", err=True)

@@ -8,12 +8,14 @@ from typing import Final
 from ...grammar.diagnostics import fail
 from ...grammar.source import Source
 from ...operators.graph import OperatorGraph
-from .diagram import Diagram
+from .levels import View, diagram_of
 
 ENDINGS: Final = {
     ".svg": "svg",
     ".pdf": "pdf",
     ".png": "png",
+    ".html": "html",
+    ".htm": "html",
     ".dot": "dot",
     ".gv": "dot",
     ".mmd": "mermaid",
@@ -40,18 +42,18 @@ def format_of(path: Path) -> str:
 
 
 def render(
-    diagram: Diagram,
-    form: str,
-    *,
-    graph: OperatorGraph,
-    source: Source,
-    ascii_only: bool = False,
+    graph: OperatorGraph, source: Source, form: str, view: View, *, ascii_only: bool = False
 ) -> bytes:
-    """A diagram in one of the formats; only the page looks at the graph and the spec again.
+    """A model as a picture in one of the formats.
 
     Raises:
         RnnError: RNN650, when the format needs pygraphviz and it is not installed.
     """
+    if form == "html":
+        from .page import page
+
+        return page(graph, source, view).encode("utf-8")
+    diagram = diagram_of(graph, view)
     match form:
         case "svg":
             from .svg import svg

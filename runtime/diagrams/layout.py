@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from ...grammar.diagnostics import fail
@@ -79,11 +80,16 @@ def lay_out(diagram: Diagram, direction: Direction = "LR") -> Layout:
     Raises:
         RnnError: RNN650, when pygraphviz is not installed.
     """
+    return _read(diagram, json.loads(arranged(layout_dot(diagram, direction), "dot")))
+
+
+@lru_cache(maxsize=64)
+def arranged(text: str, engine: str) -> bytes:
+    """What Graphviz says to a graph, as JSON; the steps of an unrolled diagram ask the same."""
     pygraphviz = graphviz()
     with quiet():
-        drawing = pygraphviz.AGraph(string=layout_dot(diagram, direction))
-        data = drawing.draw(format="json0", prog="dot")
-    return _read(diagram, json.loads(data))
+        data: bytes = pygraphviz.AGraph(string=text).draw(format="json0", prog=engine)
+    return data
 
 
 def graphviz() -> Any:

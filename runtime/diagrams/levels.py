@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ...operators.graph import OperatorGraph
 from .diagram import Diagram, Level
-from .layer_level import layer_diagram, operator_diagram
+from .layer_level import folded_diagram, layer_diagram, operator_diagram
 from .paths import highlight
 from .plan_level import plan_diagram
 from .primitive_level import primitive_diagram
@@ -18,7 +18,6 @@ from .unroll import unroll
 MOST_BOXES: Final = 1500
 """Boxes of the largest diagram that is drawn as asked; a larger one is folded to operators."""
 
-USUAL: Final[tuple[Detail, ...]] = ("shapes",)
 _MAKERS: Final = {
     "operator": operator_diagram,
     "layer": layer_diagram,
@@ -27,25 +26,38 @@ _MAKERS: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is asked for: a level, steps side by side (0: rolled up), details, a marked measure.
+
+    `measure` is one of `paths.MEASURES`.
+    """
+
+    level: Level = "layer"
+    steps: int = 0
+    details: tuple[Detail, ...] = ("shapes",)
+    measure: str | None = None
+
+    def at(self, steps: int) -> View:
+        """The same with another number of steps."""
+        return replace(self, steps=steps)
+
+
 def diagram_of(
-    graph: OperatorGraph,
-    level: Level = "layer",
-    *,
-    steps: int = 0,
-    details: Collection[Detail] = USUAL,
-    measure: str | None = None,
+    graph: OperatorGraph, view: View, *, folded: Collection[int] | None = None
 ) -> Diagram:
     """The diagram of a model; one that is too large to read is folded, and says so.
 
-    `steps` unrolls it, 0 leaves it rolled up; `measure` is one of `paths.MEASURES`.
+    `folded` are the applications to fold where that is not all (operator level) or none (layer).
     """
-    diagram = _MAKERS[level](graph)
-    if len(diagram.boxes) * max(steps, 1) > MOST_BOXES and level != "operator":
-        folded = operator_diagram(graph)
-        note = f"folded to operators: the {level} level has {len(diagram.boxes):,} boxes"
-        if len(folded.boxes) < len(diagram.boxes):
-            diagram = replace(folded, captions=(note, *folded.captions))
-    if measure is not None:
-        diagram = highlight(diagram, graph, measure)
-    diagram = show(diagram, graph, details)
-    return unroll(diagram, steps) if steps else diagram
+    maker = _MAKERS[view.level]
+    diagram = maker(graph) if folded is None else folded_diagram(graph, folded, view.level)
+    if len(diagram.boxes) * max(view.steps, 1) > MOST_BOXES and view.level != "operator":
+        small = operator_diagram(graph)
+        note = f"folded to operators: the {view.level} level has {len(diagram.boxes):,} boxes"
+        if len(small.boxes) < len(diagram.boxes):
+            diagram = replace(small, captions=(note, *small.captions))
+    if view.measure is not None:
+        diagram = highlight(diagram, graph, view.measure)
+    diagram = show(diagram, graph, view.details)
+    return unroll(diagram, view.steps) if view.steps else diagram

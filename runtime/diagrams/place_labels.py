@@ -11,6 +11,10 @@ from .labels import plain
 from .layout import Frame, Layout, Point, along, samples
 from .measure import POINT, SMALL, width
 
+Points = dict[tuple[int, int], list[Point]]
+"""Points of curves, by the square of the plane that they lie in."""
+
+_CELL: Final = 32.0
 _HEIGHT: Final = 12.0
 
 
@@ -25,7 +29,10 @@ class Labels:
 def place_labels(diagram: Diagram, layout: Layout) -> Labels:
     """Choose for each text the first place that nothing else takes."""
     taken = list(layout.boxes.values())
-    curves = [point for route in layout.routes for point in samples(route, 24)]
+    curves: Points = {}
+    for route in layout.routes:
+        for x, y in samples(route, 24):
+            curves.setdefault((int(x // _CELL), int(y // _CELL)), []).append((x, y))
     names: dict[str, Frame] = {}
     for cluster in diagram.clusters:
         if cluster.key not in layout.clusters:
@@ -67,10 +74,15 @@ def _corners(cluster: Cluster, frame: Frame) -> Iterable[Frame]:
             yield Frame(x, y, wide, _HEIGHT)
 
 
-def _free(frame: Frame, taken: list[Frame], curves: list[Point]) -> bool:
-    return not any(overlap(frame, other) for other in taken) and not any(
-        frame.left - 2 < x < frame.right + 2 and frame.top - 2 < y < frame.bottom + 2
-        for x, y in curves
+def _free(frame: Frame, taken: list[Frame], curves: Points) -> bool:
+    if any(overlap(frame, other) for other in taken):
+        return False
+    left, right, top, bottom = frame.left - 2, frame.right + 2, frame.top - 2, frame.bottom + 2
+    return not any(
+        left < x < right and top < y < bottom
+        for column in range(int(left // _CELL), int(right // _CELL) + 1)
+        for row in range(int(top // _CELL), int(bottom // _CELL) + 1)
+        for x, y in curves.get((column, row), ())
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from .diagram import Diagram, Edge
-from .layout import Frame, Layout, Route, graphviz, lay_out, quiet, read_route
+from .layout import Frame, Layout, Route, arranged, lay_out, read_route
 from .measure import box_size
 
 GAP: Final = 46.0
@@ -58,7 +58,7 @@ def lay_out_steps(diagram: Diagram) -> Layout:
             continue
         route = inside[_first(edge.source), _first(edge.target), edge.kind]
         routes[index] = _moved(route, number * pitch)
-    routes |= _between(boxes, diagram, across, one.height)
+    routes |= _across(diagram, boxes, across, step, pitch)
     ordered = tuple(_moved(routes[index], -left) for index in range(len(diagram.edges)))
     widest = max(frame.right for frame in boxes.values())
     lowest = max([one.height, *(frame.bottom for frame in boxes.values())])
@@ -103,25 +103,54 @@ def _place_ends(diagram: Diagram, boxes: dict[str, Frame], right: float) -> floa
     return left
 
 
-def _between(
-    boxes: dict[str, Frame], diagram: Diagram, across: list[tuple[int, Edge]], height: float
+def _across(
+    diagram: Diagram,
+    boxes: dict[str, Frame],
+    edges: list[tuple[int, Edge]],
+    step: dict[str, int | None],
+    pitch: float,
 ) -> dict[int, Route]:
-    """Curves between the steps that keep clear of every box, from Graphviz's own router."""
-    if not across:
-        return {}
+    """Curves between steps. As steps look alike, those between later ones are moved copies."""
+
+    def column(key: str) -> int:
+        number = step[key]
+        if number is not None:
+            return number
+        return diagram.steps if boxes[key].x > 0 else -1
+
+    windows: dict[tuple[int, int], list[tuple[int, Edge]]] = {}
+    for index, edge in edges:
+        ends = column(edge.source), column(edge.target)
+        windows.setdefault((min(ends), max(ends)), []).append((index, edge))
+    routes: dict[int, Route] = {}
+    first: dict[tuple[str, str, int], Route] = {}
+    for (low, high), inside in sorted(windows.items()):
+        if low > 0 and high < diagram.steps:
+            for index, edge in inside:
+                route = first[_first(edge.source), _first(edge.target), edge.delay]
+                routes[index] = _moved(route, low * pitch)
+            continue
+        near = {key: frame for key, frame in boxes.items() if low <= column(key) <= high}
+        found = _between(near, inside)
+        routes |= found
+        if low == 0 and high < diagram.steps:
+            for index, edge in inside:
+                first[_first(edge.source), _first(edge.target), edge.delay] = found[index]
+    return routes
+
+
+def _between(boxes: dict[str, Frame], across: list[tuple[int, Edge]]) -> dict[int, Route]:
+    """Curves that keep clear of every box, from Graphviz's own router."""
     lines = ["digraph {", 'splines=true; esep="+3"; node [shape=box, fixedsize=true, label=""];']
     for key, frame in boxes.items():
         lines.append(
-            f'{key} [pos="{frame.x:.2f},{height - frame.y:.2f}", width={frame.width / 72:.4f}, '
+            f'{key} [pos="{frame.x:.2f},{-frame.y:.2f}", width={frame.width / 72:.4f}, '
             f"height={frame.height / 72:.4f}];"
         )
     for index, edge in across:
         lines.append(f"{edge.source} -> {edge.target} [id={index}, arrowsize=0.6];")
     lines.append("}")
-    with quiet():
-        drawing = graphviz().AGraph(string="\n".join(lines))
-        data: dict[str, Any] = json.loads(drawing.draw(format="json0", prog="nop"))
-
+    data: dict[str, Any] = json.loads(arranged("\n".join(lines), "nop"))
     shift = _shift(data, boxes)
     routes = {}
     for item in data["edges"]:

@@ -200,6 +200,10 @@ def _channels(
             - 1
             - sum(1 for e in order[:index] if e.source == edge.source)
         )
+        if source.layer + 1 == target.layer:
+            direct = Net(edge.kind, [right], [target.middle], [target.middle])
+            channels[target.layer].append(direct)
+            continue
         channels[source.layer + 1].append(Net(edge.kind, [right], [], [], rail))
         channels[target.layer].append(Net(edge.kind, [], [target.middle], [target.middle], rail))
     return channels

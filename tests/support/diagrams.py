@@ -8,6 +8,9 @@ from rnnc.grammar.source import Source
 from rnnc.operators.analyse import analyse
 from rnnc.operators.graph import OperatorGraph
 from rnnc.operators.shipped import zoo_source
+from rnnc.runtime.diagrams.diagram import Diagram, Level
+from rnnc.runtime.diagrams.levels import View, diagram_of
+from rnnc.runtime.diagrams.show import Detail
 
 LAW = """\
 input x: binary[88]
@@ -39,3 +42,15 @@ def zoo_graph(name: str) -> OperatorGraph:
 def graph_of(text: str, name: str = "model") -> OperatorGraph:
     """The graph of a spec."""
     return analyse(Source(text, name)).require()
+
+
+def drawn(
+    graph: OperatorGraph,
+    level: Level = "layer",
+    *,
+    steps: int = 0,
+    details: tuple[Detail, ...] = ("shapes",),
+    measure: str | None = None,
+) -> Diagram:
+    """A model's diagram."""
+    return diagram_of(graph, View(level, steps, details, measure))

@@ -16,13 +16,12 @@ from rnnc.operators.shipped import zoo_names
 from rnnc.runtime.diagrams.diagram import Box, Cluster, Diagram, Edge, Level
 from rnnc.runtime.diagrams.dot import dot
 from rnnc.runtime.diagrams.labels import name, plain, to_text
-from rnnc.runtime.diagrams.levels import diagram_of
 from rnnc.runtime.diagrams.mermaid import mermaid
 from rnnc.runtime.diagrams.palette import BOXES
 from rnnc.runtime.diagrams.printing import print_picture
 from rnnc.runtime.diagrams.svg import svg
 from rnnc.runtime.diagrams.text import columns, text
-from support.diagrams import DELAYS, graph_of, zoo_graph
+from support.diagrams import DELAYS, drawn, graph_of, zoo_graph
 
 SVG = "{http://www.w3.org/2000/svg}"
 PAPER = ["rnn", "dt_rnn", "dts_rnn", "do_rnn", "dot_rnn", "dots_rnn", "srnn"]
@@ -62,7 +61,7 @@ def wanted_edges(diagram: Diagram) -> Counter[tuple[str, str, int]]:
 @pytest.mark.parametrize("model", [*zoo_names(), "delays"])
 def test_dot_parses_back_to_the_same_multigraph(model: str, level: Level) -> None:
     graph = graph_of(DELAYS) if model == "delays" else zoo_graph(model)
-    diagram = diagram_of(graph, level)
+    diagram = drawn(graph, level)
     source = dot(diagram)
     assert parsed_edges(source) == wanted_edges(diagram)
     drawing = pygraphviz.AGraph(string=source)
@@ -75,10 +74,10 @@ def test_dot_parses_back_to_the_same_multigraph(model: str, level: Level) -> Non
 
 @pytest.mark.parametrize("model", zoo_names())
 def test_svg_of_the_zoo_is_well_formed_and_whole(model: str) -> None:
-    diagram = diagram_of(zoo_graph(model), "layer", details=("shapes", "params", "depth"))
+    diagram = drawn(zoo_graph(model), "layer", details=("shapes", "params", "depth"))
     root = ElementTree.fromstring(svg(diagram))
-    drawn = [g for g in root.iter(f"{SVG}g") if g.get("class", "").startswith("box ")]
-    assert [g.get("id") for g in drawn] == [b.key for b in diagram.boxes]
+    boxes = [g for g in root.iter(f"{SVG}g") if g.get("class", "").startswith("box ")]
+    assert [g.get("id") for g in boxes] == [b.key for b in diagram.boxes]
     curves = [
         g
         for part in root.findall(f"{SVG}g")
@@ -95,14 +94,14 @@ def test_svg_of_the_zoo_is_well_formed_and_whole(model: str) -> None:
 
 
 def test_subscripts_are_real() -> None:
-    root = ElementTree.fromstring(svg(diagram_of(zoo_graph("dts_rnn"), "layer")))
+    root = ElementTree.fromstring(svg(drawn(zoo_graph("dts_rnn"), "layer")))
     lowered = [t.text for t in root.iter(f"{SVG}tspan") if t.get("font-size") == "72%"]
     assert "1" in lowered
     assert "2" in lowered
 
 
 def test_one_legend_names_each_kind_once() -> None:
-    diagram = diagram_of(zoo_graph("bilstm"), "layer")
+    diagram = drawn(zoo_graph("bilstm"), "layer")
     root = ElementTree.fromstring(svg(diagram))
     (legend,) = [g for g in root.iter(f"{SVG}g") if g.get("class") == "legend"]
     words = [t.text for t in legend.iter(f"{SVG}text")]
@@ -155,13 +154,13 @@ def test_any_text_is_escaped(words: str) -> None:
 @pytest.mark.parametrize("level", ["operator", "layer"])
 def test_models_of_the_paper_fit_a_hundred_columns(model: str, level: Level) -> None:
     for ascii_only in (False, True):
-        drawn = text(diagram_of(zoo_graph(model), level), ascii_only=ascii_only)
-        assert max(map(columns, drawn.splitlines())) <= 100
-        assert not [line for line in drawn.splitlines() if line != line.rstrip()]
+        said = text(drawn(zoo_graph(model), level), ascii_only=ascii_only)
+        assert max(map(columns, said.splitlines())) <= 100
+        assert not [line for line in said.splitlines() if line != line.rstrip()]
 
 
 def test_the_text_drawing_of_a_conventional_network() -> None:
-    assert text(diagram_of(zoo_graph("rnn"), "operator")) == (
+    assert text(drawn(zoo_graph("rnn"), "operator")) == (
         """\
 rnn · operator level
 
@@ -184,14 +183,14 @@ x′ 88 binary
 
 @pytest.mark.parametrize("model", ["dts_rnn", "srnn"])
 def test_unrolled_text_names_the_steps(model: str) -> None:
-    drawn = text(diagram_of(zoo_graph(model), "operator", steps=3))
-    assert "x[t-1]" in drawn
-    assert "x[t+1]" in drawn
+    said = text(drawn(zoo_graph(model), "operator", steps=3))
+    assert "x[t-1]" in said
+    assert "x[t+1]" in said
 
 
 @pytest.mark.parametrize("model", ["dts_rnn", "bilstm"])
 def test_print_gives_pdf_and_png(model: str) -> None:
-    diagram = diagram_of(zoo_graph(model), "layer", details=("shapes", "depth"))
+    diagram = drawn(zoo_graph(model), "layer", details=("shapes", "depth"))
     assert print_picture(diagram, "pdf").startswith(b"%PDF")
     assert print_picture(diagram, "png").startswith(b"\x89PNG")
 

@@ -21,7 +21,7 @@ def rnnc(*arguments: str | Path) -> Result:
     return RUNNER.invoke(main, ["graph", *map(str, arguments)])
 
 
-@pytest.mark.parametrize("ending", ["svg", "pdf", "png", "dot", "gv", "mmd", "txt"])
+@pytest.mark.parametrize("ending", ["svg", "pdf", "png", "html", "dot", "gv", "mmd", "txt"])
 def test_each_ending_writes_its_format_once(tmp_path: Path, ending: str) -> None:
     picture = tmp_path / f"model.{ending}"
     assert rnnc("zoo:dts_rnn", "-o", picture).exit_code == 0
@@ -111,7 +111,7 @@ main(["graph", "zoo:dts_rnn", "-o", {str(tmp_path)!r} + "/model.ENDING"])
     for ending in ("txt", "dot", "mmd"):
         result = without(["pygraphviz"], program.replace("ENDING", ending))
         assert result.returncode == 0, result.stderr.decode()
-    for ending in ("svg", "pdf", "png"):
+    for ending in ("svg", "pdf", "png", "html"):
         result = without(["pygraphviz"], program.replace("ENDING", ending))
         assert result.returncode == 1
         assert b"RNN650" in result.stderr
@@ -124,7 +124,7 @@ def test_no_format_or_level_imports_torch_or_numpy(tmp_path: Path) -> None:
 import sys
 from rnnc.runtime.cli import main
 calls = [["--level", level] for level in ("operator", "layer", "primitive", "plan")]
-calls += [["-o", {str(tmp_path)!r} + "/m." + e] for e in ("svg", "pdf", "dot")]
+calls += [["-o", {str(tmp_path)!r} + "/m." + e] for e in ("svg", "html", "pdf", "dot")]
 for call in calls:
     try:
         main(["graph", "zoo:lstm", *call])

@@ -9,11 +9,10 @@ import pytest
 
 from rnnc.runtime.diagrams.diagram import Diagram
 from rnnc.runtime.diagrams.layout import Frame, Layout, samples
-from rnnc.runtime.diagrams.levels import diagram_of
 from rnnc.runtime.diagrams.measure import POINT, SMALL, width
 from rnnc.runtime.diagrams.place_labels import overlap, place_labels
 from rnnc.runtime.diagrams.svg import coordinates
-from support.diagrams import zoo_graph
+from support.diagrams import drawn, zoo_graph
 
 DRAWN = ["dts_rnn", "dot_rnn", "srnn", "lstm"]
 
@@ -40,7 +39,7 @@ def crossings(diagram: Diagram, layout: Layout) -> list[tuple[str, str, str]]:
 def test_no_curve_crosses_a_box_and_nothing_overlaps(name: str, level: str, steps: int) -> None:
     if level == "plan" and steps:
         level = "primitive"
-    diagram = diagram_of(zoo_graph(name), level, steps=steps)  # type: ignore[arg-type]
+    diagram = drawn(zoo_graph(name), level, steps=steps)  # type: ignore[arg-type]
     layout = coordinates(diagram)
     assert crossings(diagram, layout) == []
     frames = list(layout.boxes.values())
@@ -55,7 +54,7 @@ def test_no_curve_crosses_a_box_and_nothing_overlaps(name: str, level: str, step
 @pytest.mark.parametrize("name", DRAWN)
 def test_curves_end_at_their_boxes(name: str) -> None:
     for steps in (0, 3):
-        diagram = diagram_of(zoo_graph(name), "layer", steps=steps)
+        diagram = drawn(zoo_graph(name), "layer", steps=steps)
         layout = coordinates(diagram)
         for edge, route in zip(diagram.edges, layout.routes, strict=True):
             for key, (x, y) in ((edge.source, route.points[0]), (edge.target, route.tip)):
@@ -67,7 +66,7 @@ def test_curves_end_at_their_boxes(name: str) -> None:
 @pytest.mark.parametrize("level", ["operator", "layer", "primitive", "plan"])
 @pytest.mark.parametrize("name", DRAWN)
 def test_labels_fit_their_boxes(name: str, level: str) -> None:
-    diagram = diagram_of(
+    diagram = drawn(
         zoo_graph(name),
         level,  # type: ignore[arg-type]
         details=("shapes", "params"),
@@ -85,14 +84,14 @@ def test_labels_fit_their_boxes(name: str, level: str) -> None:
 
 
 def test_the_operators_stand_from_left_to_right() -> None:
-    diagram = diagram_of(zoo_graph("srnn"), "layer")
+    diagram = drawn(zoo_graph("srnn"), "layer")
     layout = coordinates(diagram)
     lefts = [layout.clusters[cluster.key].left for cluster in diagram.clusters]
     assert lefts == sorted(lefts)
 
 
 def test_steps_look_alike_and_stand_side_by_side() -> None:
-    diagram = diagram_of(zoo_graph("dts_rnn"), "layer", steps=3)
+    diagram = drawn(zoo_graph("dts_rnn"), "layer", steps=3)
     boxes = coordinates(diagram).boxes
     for key, frame in boxes.items():
         if not key.endswith("_at_0"):
@@ -104,7 +103,7 @@ def test_steps_look_alike_and_stand_side_by_side() -> None:
 
 
 def test_a_box_pushed_under_a_curve_is_noticed() -> None:
-    diagram = diagram_of(zoo_graph("dts_rnn"), "layer")
+    diagram = drawn(zoo_graph("dts_rnn"), "layer")
     layout = coordinates(diagram)
     long = max(range(len(diagram.edges)), key=lambda i: len(layout.routes[i].points))
     x, y = list(samples(layout.routes[long]))[8]
@@ -115,5 +114,5 @@ def test_a_box_pushed_under_a_curve_is_noticed() -> None:
 
 
 def test_the_layout_is_the_same_each_time() -> None:
-    diagram = diagram_of(zoo_graph("lstm"), "layer")
+    diagram = drawn(zoo_graph("lstm"), "layer")
     assert coordinates(diagram) == coordinates(diagram)

@@ -9,9 +9,8 @@ import pytest
 from rnnc.operators.depth import depth
 from rnnc.operators.graph import OperatorGraph
 from rnnc.operators.shipped import zoo_names
-from rnnc.runtime.diagrams.levels import diagram_of
 from rnnc.runtime.diagrams.paths import MEASURES, Flows
-from support.diagrams import DELAYS, graph_of, zoo_graph
+from support.diagrams import DELAYS, drawn, graph_of, zoo_graph
 
 
 def length(graph: OperatorGraph, flows: Flows) -> int:
@@ -69,13 +68,13 @@ def test_a_broken_cycle_is_none() -> None:
 @pytest.mark.parametrize("measure", MEASURES)
 def test_marks_show_at_every_level(measure: str) -> None:
     for level in ("operator", "layer", "primitive"):
-        diagram = diagram_of(zoo_graph("dots_rnn"), level, measure=measure)  # type: ignore[arg-type]
+        diagram = drawn(zoo_graph("dots_rnn"), level, measure=measure)  # type: ignore[arg-type]
         assert any(edge.marked for edge in diagram.edges)
         assert any(box.marked for box in diagram.boxes)
         assert not all(edge.marked for edge in diagram.edges)
 
 
 def test_the_deep_transition_is_what_is_marked() -> None:
-    diagram = diagram_of(zoo_graph("dts_rnn"), "layer", measure="recurrent-depth")
+    diagram = drawn(zoo_graph("dts_rnn"), "layer", measure="recurrent-depth")
     arrays = {a for b in diagram.boxes if b.marked and b.role == "map" for a in b.arrays}
     assert arrays == {"plus.W_1", "plus.W_2"}

@@ -1,0 +1,245 @@
+"""A diagram as one self-contained web page: picture and spec side by side, each marking the other.
+
+Every state of the page (operators folded or not, rolled up or unrolled) is laid out here and packed
+into it, so that the browser needs no layout code, and no network.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from html import escape
+from pathlib import Path
+from typing import Any, Final
+
+from ...grammar.source import Source
+from ...grammar.symbols import display_name
+from ...operators.graph import OperatorGraph
+from .clusters import cluster_key
+from .diagram import Box, Cluster, Diagram
+from .labels import to_text, visible
+from .layer_level import top_applications
+from .levels import View, diagram_of
+from .palette import BOXES, DARK_MARK, EDGES
+from .svg import style, svg
+
+MOST_UNITS: Final = 3
+"""Operators that fold each on its own; in models with more, those of one symbol fold together."""
+
+MOST_PACKED: Final = 96 * 1024
+"""Characters of the packed pictures."""
+
+_HERE: Final = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What folds together: the keys of the frames and boxes, and the applications."""
+
+    label: str
+    keys: tuple[str, ...]
+    applications: tuple[int, ...]
+
+
+def page(graph: OperatorGraph, source: Source, view: View) -> str:
+    """The page as HTML.
+
+    Raises:
+        RnnError: RNN650, when pygraphviz is not installed.
+    """
+    units = units_of(graph) if view.level in {"layer", "operator"} else ()
+    mask = (1 << len(units)) - 1 if view.level == "operator" else 0
+    first = _diagram(graph, view, units, mask, view.steps)
+    items = _items(first)
+    variants: dict[tuple[int, int], str] = {}
+    for bits, steps in _states(view, units):
+        diagram = _diagram(graph, view, units, bits, steps)
+        items |= {key: item for key, item in _items(diagram).items() if key not in items}
+        variants[bits, steps] = _bare(svg(diagram))
+    data = {
+        "file": source.name,
+        "folded": mask,
+        "steps": view.steps,
+        "units": [{"label": unit.label, "keys": unit.keys} for unit in units],
+        "items": items,
+    }
+    start = (mask, view.steps)
+    return _document(graph, source, variants[start], data, _packed(variants, start))
+
+
+def _packed(variants: dict[tuple[int, int], str], start: tuple[int, int]) -> str:
+    """The pictures, compressed; of a large model not all, as the page must stay small.
+
+    Two steps go first, then what is folded in part.
+    """
+    full = max(bits for bits, _ in variants)
+    left = sorted(
+        (key for key in variants if key != start and key[1]),
+        key=lambda key: (key[1] != 2, key[0] in {0, full}, -key[0]),
+    )
+    while True:
+        named = {f"{bits}|{steps}": picture for (bits, steps), picture in variants.items()}
+        text = base64.b64encode(zlib.compress(json.dumps(named).encode(), 9)).decode()
+        if len(text) < MOST_PACKED or not left:
+            return text
+        del variants[left.pop(0)]
+
+
+def units_of(graph: OperatorGraph) -> tuple[Unit, ...]:
+    """The operators of a model that fold, few enough to lay out every state."""
+    tops = [graph.applications[number] for number in top_applications(graph)]
+    if len(tops) <= MOST_UNITS:
+        return tuple(_unit(display_name(a.name), [a.number]) for a in tops)
+    by_symbol: dict[str, list[int]] = {}
+    for application in tops:
+        symbol = application.name.partition("_")[0]
+        by_symbol.setdefault(symbol, []).append(application.number)
+    if len(by_symbol) <= MOST_UNITS:
+        return tuple(_unit(symbol, numbers) for symbol, numbers in by_symbol.items())
+    return (_unit("all operators", [application.number for application in tops]),)
+
+
+def _unit(label: str, applications: Sequence[int]) -> Unit:
+    return Unit(label, tuple(map(cluster_key, applications)), tuple(applications))
+
+
+def _states(view: View, units: Sequence[Unit]) -> Iterator[tuple[int, int]]:
+    """Which operators are folded, as bits, and how many steps: all that the page can show."""
+    masks = range(1 << len(units))
+    for bits in masks:
+        yield bits, 0
+    counts = {2, 3, view.steps} - {0} if view.level != "plan" else set()
+    for steps in sorted(counts):
+        for bits in masks if len(masks) <= 4 else (masks[0], masks[-1]):
+            yield bits, steps
+
+
+def _diagram(
+    graph: OperatorGraph, view: View, units: Sequence[Unit], mask: int, steps: int
+) -> Diagram:
+    folded: list[int] | None = None
+    if units:
+        folded = [a for i, unit in enumerate(units) if mask >> i & 1 for a in unit.applications]
+    return diagram_of(graph, view.at(steps), folded=folded)
+
+
+def _items(diagram: Diagram) -> dict[str, Any]:
+    """What the page tells about boxes and frames, by their key in the rolled diagram."""
+    found: dict[str, Any] = {}
+    listed: list[tuple[Box | Cluster, str]] = [(box, box.cluster) for box in diagram.boxes]
+    listed += [(cluster, cluster.parent) for cluster in diagram.clusters]
+    for item, outer in listed:
+        key = item.key.partition("_at_")[0].partition("_more_")[0]
+        if key in found:
+            continue
+        found[key] = {
+            "label": to_text(item.label),
+            "details": item.details,
+            "place": asdict(item.place) if item.place else None,
+            "cluster": outer.partition("_at_")[0],
+        }
+    return found
+
+
+def _bare(picture: str) -> str:
+    """A picture without its style sheet, which the page has once."""
+    before, _, rest = picture.partition("<style>")
+    return before + rest.partition("</style>")[2]
+
+
+def _document(
+    graph: OperatorGraph,
+    source: Source,
+    picture: str,
+    data: dict[str, Any],
+    packed: str,
+) -> str:
+    script = (_HERE / "page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    title = escape(visible(f"{graph.name}: operator graph"))
+    lines = "".join(
+        f'<span class="line">{escape(visible(line))}</span>'
+        for line in source.text.rstrip("\n").split("\n")
+    )
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{(_HERE / "page.css").read_text(encoding="utf-8")}{style()}{_dark_style()}</style>
+</head>
+<body>
+<header>
+<h1>{escape(visible(graph.name))}</h1>
+<div class="group" role="group" aria-label="Time">
+<button data-key="1" data-steps="0" title="rolled up (1)">rolled</button>
+<button data-key="2" data-steps="2" title="two steps (2)">2 steps</button>
+<button data-key="3" data-steps="3" title="three steps (3)">3 steps</button>
+</div>
+<div class="group" role="group" aria-label="Operators">
+<button class="folding" data-key="f" title="fold every operator (f)">fold</button>
+<button class="folding" data-key="u" title="unfold every operator (u)">unfold</button>
+</div>
+<div class="group" role="group" aria-label="Size">
+<button data-key="-" title="smaller (-)" aria-label="smaller">−</button>
+<button data-key="0" title="fit (0)">fit</button>
+<button data-key="+" title="larger (+)" aria-label="larger">+</button>
+</div>
+<button data-key="d" title="light or dark (d)">◐</button>
+<span id="status" role="status"></span>
+</header>
+<main id="stage">{picture}</main>
+<aside>
+<section id="card" aria-live="polite"></section>
+<pre id="spec" aria-label="{escape(visible(source.name))}">{lines}</pre>
+</aside>
+<script type="application/json" id="data">{_embedded(data)}</script>
+<script type="application/octet-stream" id="variants">{packed}</script>
+<script>{script}</script>
+</body>
+</html>
+"""
+
+
+def _embedded(value: object) -> str:
+    """JSON that cannot end the script element that it stands in."""
+    text = json.dumps(value, ensure_ascii=False)
+    return visible(text).replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _dark_style() -> str:
+    """The picture's colours in the dark."""
+    rules = [
+        ".paper{fill:#16181c}",
+        "#stage text{fill:#eceff3}#stage .note,#stage .size{fill:#a4abb5}",
+        "#stage .cluster rect{fill:#1d2025;stroke:#6b737e}",
+    ]
+    for role, look in BOXES.items():
+        rules.append(f"#stage .{role}>rect{{fill:{look.dark_fill};stroke:{look.dark_line}}}")
+    for kind, stroke in EDGES.items():
+        rules.append(f"#stage .{kind}>.line{{stroke:{stroke.dark}}}")
+        rules.append(f"#stage .{kind}>.tip{{fill:{stroke.dark}}}")
+    for kind in ("past", "future"):
+        rules.append(f"#stage .{kind}>text{{fill:{EDGES[kind].dark}}}")
+    rules.append(f"#stage .marked>.line,#stage .marked>rect{{stroke:{DARK_MARK}}}")
+    rules.append(f"#stage .marked>.tip{{fill:{DARK_MARK}}}")
+    rules.append("#stage .hot>rect{stroke:var(--hot)}")
+
+    def under(root: str) -> str:
+        return "".join(
+            ",".join(f"{root} {part}" for part in rule.partition("{")[0].split(","))
+            + "{"
+            + rule.partition("{")[2]
+            for block in rules
+            for rule in block.replace("}", "}\n").splitlines()
+        )
+
+    dark = under(":root:not([data-theme=light])")
+    return f"@media (prefers-color-scheme:dark){{{dark}}}{under(':root[data-theme=dark]')}"
