@@ -18,18 +18,25 @@ test: export OMP_NUM_THREADS := 1
 test: export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format install clean
+.PHONY: help demo test test-browser chromium check format install clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | \
-		while IFS="$$(printf '\t')" read -r name words; do printf '  make %-8s %s\n' "$$name" "$$words"; done
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | \
+		while IFS="$$(printf '\t')" read -r name words; do printf '  make %-13s %s\n' "$$name" "$$words"; done
 
 demo: $(STAMP)  ## check, draw and train a two-line network, and print its test score
 	@$(RUN) examples/demo.py
 
 test: $(STAMP)  ## run the tests (PYTEST='-k name' passes arguments on)
 	$(RUN) -m pytest -n auto --maxprocesses 8 --dist loadgroup $(PYTEST)
+
+test-browser: $(STAMP) chromium  ## test the interactive page in Chromium, which it installs
+	$(RUN) -m pytest -m browser tests/runtime/diagrams $(PYTEST)
+
+chromium:
+	@command -v chromium >/dev/null || { apt-get update -q && apt-get install -qy chromium; } \
+		>/dev/null 2>&1 || { echo "there is no Chromium, and it cannot be installed" >&2; exit 1; }
 
 check: $(STAMP)  ## lint, formatting, types, import direction
 	$(RUN) -m ruff check .

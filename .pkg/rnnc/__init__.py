@@ -17,8 +17,14 @@ def __getattr__(name: str) -> Any:
     # Importing lazily keeps `import rnnc` (and so the command line) free of torch.
     if name == "compile":
         from .compiler.api import compile
+        from .runtime.notebook import install
 
+        install()
         return compile
+    if name == "load_ipython_extension":
+        from .runtime.notebook import load_ipython_extension
+
+        return load_ipython_extension
     if name == "RnnError":
         from .grammar.diagnostics import RnnError
 

@@ -1,0 +1,101 @@
+"""Notebooks: models display as pictures, and `%%rnn name` compiles a cell.
+
+`%load_ext rnnc` turns both on; the pictures come by themselves once `rnnc.compile` is used.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from ..grammar.diagnostics import RnnError
+from ..grammar.render import render_text
+from ..operators.analyse import Analysis
+from ..operators.graph import OperatorGraph
+
+USAGE = "%%rnn NAME [parameter=value …], and the spec below it"
+
+
+class Shell(Protocol):
+    """What is used of IPython's InteractiveShell."""
+
+    user_ns: dict[str, Any]
+
+    def register_magic_function(
+        self, func: Any, magic_kind: str = "line", magic_name: str | None = None
+    ) -> None:
+        """Make a function a magic."""
+
+
+def load_ipython_extension(shell: Shell) -> None:
+    """What `%load_ext rnnc` calls."""
+    install()
+
+    def rnn(line: str, cell: str) -> Any:
+        """Compile the cell's spec, bind it to a name, and show it."""
+        return compile_cell(shell, line, cell)
+
+    shell.register_magic_function(rnn, "cell", "rnn")
+
+
+def install() -> None:
+    """Let operator graphs, analyses and compiled models display as pictures."""
+    kinds: list[Any] = [OperatorGraph, Analysis]
+    compiled = sys.modules.get("rnnc.compiler.module")
+    if compiled is not None:
+        kinds.append(compiled.CompiledRNN)
+    for kind in kinds:
+        kind._repr_mimebundle_ = _bundle_of
+
+
+def compile_cell(shell: Shell, line: str, cell: str) -> Any:
+    """Compile a cell; what is wrong with it is printed, and then nothing is bound."""
+    from .. import compile
+
+    name, *rest = line.split() or [""]
+    if not name.isidentifier():
+        print(f"rnnc: expected a name for the model: {USAGE}", file=sys.stderr)
+        return None
+    sizes: dict[str, int | float] = {}
+    for part in rest:
+        key, _, value = part.partition("=")
+        try:
+            sizes[key] = float(value) if "." in value or "e" in value else int(value)
+        except ValueError:
+            print(f"rnnc: expected parameter=value, got {part!r}: {USAGE}", file=sys.stderr)
+            return None
+    try:
+        model = compile(cell.rstrip() + "\n", parameters=sizes)
+    except RnnError as error:
+        print("\n\n".join(map(render_text, error.diagnostics)), file=sys.stderr)
+        return None
+    except ValueError as error:
+        print(f"rnnc: {error}", file=sys.stderr)
+        return None
+    shell.user_ns[name] = model
+    return model
+
+
+def _bundle_of(shown: Any, include: Any = None, exclude: Any = None) -> Mapping[str, str]:
+    """The hook that IPython calls; `include` and `exclude` are left to it."""
+    graph = shown if isinstance(shown, OperatorGraph) else getattr(shown, "graph", None)
+    if graph is None:  # an analysis of a spec with mistakes
+        return {"text/plain": "\n\n".join(map(render_text, shown.diagnostics))}
+    return mime_bundle(graph)
+
+
+def mime_bundle(graph: OperatorGraph) -> dict[str, str]:
+    """A model as text and Mermaid, and as SVG where pygraphviz is installed."""
+    from .diagrams.levels import View, diagram_of
+    from .diagrams.mermaid import mermaid
+    from .diagrams.svg import svg
+    from .diagrams.text import text
+
+    diagram = diagram_of(graph, View())
+    bundle = {"text/plain": text(diagram), "text/vnd.mermaid": mermaid(diagram)}
+    try:
+        bundle["image/svg+xml"] = svg(diagram)
+    except RnnError:  # without pygraphviz
+        return bundle
+    return bundle
