@@ -217,9 +217,10 @@ class Expressions(Transformer[Token, Any]):
         """`a and b`."""
         return syntax.Logic("and", tuple(items[0::2]), self._whole(items))
 
-    def not_(self, items: Items) -> syntax.Logic:
-        """`not a`."""
-        return syntax.Logic("not", (items[1],), self._whole(items))
+    def negation(self, items: Items) -> syntax.Logic:
+        """`not a`; however often it is said, it is one or two of them."""
+        once = syntax.Logic("not", (items[-1],), self._whole(items))
+        return once if len(items) % 2 == 0 else syntax.Logic("not", (once,), once.span)
 
     def type(self, items: Items) -> syntax.Type:
         """`real[400]`."""

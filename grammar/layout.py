@@ -136,13 +136,16 @@ def _nest(lines: list[Line], report: Report) -> list[Line]:
         indent, block = stack[-1]
         if len(line.indent) > len(indent) and block:
             if len(stack) > NESTING_LIMIT:
-                report.error(
-                    "RNN107",
-                    f"blocks are nested more than {NESTING_LIMIT} deep",
-                    line.span,
-                    hint="move inner blocks into operators",
-                )
+                if not block[-1].block:
+                    report.error(
+                        "RNN107",
+                        f"blocks are nested more than {NESTING_LIMIT} deep",
+                        line.span,
+                        hint="move inner blocks into operators",
+                    )
                 line.broken = True
+                block[-1].block.append(line)  # and so is what is deeper still
+                continue
             block = block[-1].block
             if block:
                 _misfit(line, block[0].indent, report)

@@ -26,6 +26,9 @@ from .values import Literal, Stop, SymbolVector, TupleValue, Value, Vector
 DEPTH_LIMIT: Final = 64
 """Operators inside operators inside operators."""
 
+APPLICATION_LIMIT: Final = 50_000
+"""Uses of operators in one model, those inside other operators counted each time."""
+
 
 @cache
 def _defaults() -> dict[str, Definition]:
@@ -42,7 +45,7 @@ def apply(evaluator: Evaluator, name: str, values: Sequence[Value], span: Span) 
     definition = _definition(evaluator, name, span)
     scope = evaluator.scope
     evaluator.assembly.used.add(definition.operator.span)
-    if definition.operator in scope.stack:
+    if any(outer is definition.operator for outer in scope.stack):
         evaluator.fail(
             "RNN209",
             f"`{shown(name)}` uses itself",
@@ -60,6 +63,13 @@ def apply(evaluator: Evaluator, name: str, values: Sequence[Value], span: Span) 
     word = ascii_name(name)
     path = f"{scope.path}.{word}" if scope.path else word
     number = len(evaluator.assembly.applications)
+    if number >= APPLICATION_LIMIT:
+        evaluator.fail(
+            "RNN214",
+            f"operators are used more than {APPLICATION_LIMIT:,} times",
+            span,
+            hint="operators used inside operators multiply: name shared values as locals",
+        )
     operands = tuple(tuple(_operands_of(value)) for value in values)
     evaluator.assembly.applications.append(
         DraftApplication(name, path, scope.application, operands, span)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from ..grammar import syntax
 from ..grammar.diagnostics import Report
 from ..grammar.source import Span
 from .graph import Application, Attribute, Node, Operand
@@ -57,6 +58,8 @@ class Assembly:
     used: set[Span] = field(default_factory=set)
     symbols: set[int] = field(default_factory=set)
     targets: dict[str, int] = field(default_factory=dict)
+    bodies: dict[tuple[object, ...], tuple[syntax.Statement, ...]] = field(default_factory=dict)
+    """Expanded bodies by the place of the definition and the arguments given to it."""
     parameters: ParameterTable = field(init=False)
     _shared: dict[tuple[object, ...], int] = field(default_factory=dict)
 

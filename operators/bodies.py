@@ -21,7 +21,10 @@ from .values import Literal, Stop, Value
 def evaluate_body(body: Evaluator, definition: Definition, span: Span) -> Value:
     """The result of a body whose operands are bound."""
     scope, report = body.scope, body.report
-    statements = body_of(definition, report, span)
+    key = definition.operator.span, definition.arguments
+    statements = body.assembly.bodies.get(key)
+    if statements is None:
+        statements = body.assembly.bodies[key] = body_of(definition, report, span)
     scope.broken |= frozenset().union(
         *(s.names for s in statements if isinstance(s, syntax.Broken))
     )

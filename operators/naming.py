@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Final
 
 from ..grammar.symbols import display_name
+
+MANY: Final = 500
+"""Among more names than these, only those of the same initial and about the same length count."""
 
 
 def shown(name: str) -> str:
@@ -16,6 +20,8 @@ def shown(name: str) -> str:
 def closest(name: str, known: Iterable[str]) -> str:
     """The known name that was meant, or an empty string."""
     known = sorted(known)
+    if len(known) > MANY:
+        known = [k for k in known if k[0] == name[0] and abs(len(k) - len(name)) < 2][:MANY]
     close = difflib.get_close_matches(name, known, 1, cutoff=0.6)
     if not close:
         close = [k for k in known if k.lower() == name.lower() or k.replace("_", "") == name]

@@ -31,10 +31,11 @@ def check_unused(
 
     What depends on sizes and on arguments is only known where an operator is used.
     """
+    reached: set[Span] = set()  # what an unused operator uses has been read with it
     for name, definition in environment.own.items():
         if not isinstance(definition, Definition) or definition.environment is not environment:
             continue
-        if definition.operator.span in used:
+        if definition.operator.span in used or definition.operator.span in reached:
             continue
         found = Report()
         assembly = Assembly(found)
@@ -44,6 +45,7 @@ def check_unused(
         values = [_some_value(operand, assembly) for operand in operator.operands]
         with suppress(Stop):
             apply(evaluator, name, values, operator.span)
+        reached |= assembly.used
         for diagnostic in found:
             if diagnostic.code[:4] in {"RNN1", "RNN2"} and diagnostic.code not in _DEPENDS_ON_USE:
                 report.add(diagnostic)
