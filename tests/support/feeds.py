@@ -92,7 +92,9 @@ def state(model: CompiledRNN, rows: int, *, seed: int = 0) -> Any:
             drawn = torch.randn(value.shape, generator=generator, dtype=torch.float64)
             parts.append((0.5 * drawn).to(value.dtype))
         else:
-            parts.append(torch.randint(-1, sizes[item.name], value.shape, generator=generator))
+            # What is no symbol is the age of a segment, of a model with windows.
+            low, high = (-1, sizes[item.name]) if item.name in sizes else (0, 4)
+            parts.append(torch.randint(low, high, value.shape, generator=generator))
     return type(zero)(*parts)
 
 

@@ -19,6 +19,7 @@ from .operations import (
     group_sum,
     indexed_sum,
     look_up,
+    onehot,
     outer_sum,
     pad,
     product,
@@ -113,7 +114,7 @@ def fresh(value: Value, operands: list[Tensor]) -> Tensor:
             return product(operands[0], operands[1], bool(numbers[0]))
         case "lookup":
             return look_up(operands[0], operands[1], bool(numbers[0]))
-        case "state":
+        case "state" | "stopgrad":
             return operands[0]
     shape = _common([operand.shape for operand in operands])
     dtype = next(o.dtype for o in reversed(operands) if o.is_floating_point())
@@ -136,6 +137,8 @@ def _series(value: Value, memory: Memory, inner: frozenset[int]) -> None:
     elif value.operation == "matmul" and len(memory.values[value.operands[0].value].shape) == 2:
         weight, vector = _factors(value, memory)
         torch.mm(vector, weight, out=out.flatten(0, 1))
+    elif value.operation == "onehot":
+        out.copy_(onehot(memory.read(value.operands[0]), value.shape[0]))
     else:
         operands = [memory.read(read) for read in value.operands]
         if value.operation in ELEMENTWISE:

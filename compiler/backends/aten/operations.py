@@ -149,10 +149,9 @@ def pad(z: Tensor, start: int, width: int) -> Tensor:
     return F.pad(z, (start, width - start - z.shape[-1]))
 
 
-def onehot(symbol: Tensor, width: int, dtype: torch.dtype) -> Tensor:
-    """One-hot vectors, zero for no symbol (−1)."""
-    hot = F.one_hot(symbol.clamp(min=0), width).to(dtype)
-    return hot * (symbol >= 0).unsqueeze(-1)
+def onehot(symbol: Tensor, width: int) -> Tensor:
+    """One-hot vectors of integers, zero for no symbol (−1)."""
+    return F.one_hot(symbol.clamp(min=0), width) * (symbol >= 0).unsqueeze(-1)
 
 
 def product(weight: Tensor, vector: Tensor, transposed: bool) -> Tensor:
