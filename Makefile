@@ -18,7 +18,7 @@ test: export OMP_NUM_THREADS := 1
 test: export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser chromium check format install clean
+.PHONY: help demo test test-browser chromium gallery check format install clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -37,6 +37,9 @@ test-browser: $(STAMP) chromium  ## test the interactive page in Chromium, which
 chromium:
 	@command -v chromium >/dev/null || { apt-get update -q && apt-get install -qy chromium; } \
 		>/dev/null 2>&1 || { echo "there is no Chromium, and it cannot be installed" >&2; exit 1; }
+
+gallery: $(STAMP)  ## draw docs/gallery.md and its pictures anew
+	@$(RUN) -m rnnc.runtime.diagrams.gallery docs
 
 check: $(STAMP)  ## lint, formatting, types, import direction
 	$(RUN) -m ruff check .

@@ -26,7 +26,7 @@ Kind = Literal["flow", "past", "future"]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Characters of a spec, lines and columns counted from 1; `text` holds the whole lines."""
+    """Characters of a spec, lines and columns counted from 1; `text` holds the lines, dedented."""
 
     file: str
     line: int

@@ -49,6 +49,7 @@ def value_details(graph: OperatorGraph, node: Node) -> tuple[tuple[str, str], ..
     details = [("value", node.local)] if node.local else []
     details.append(("width", f"{node.size:,}"))
     meaning = ARITHMETIC.get(node.operation) or STRUCTURAL.get(node.operation, "")
+    meaning = meaning.partition("; attribute")[0]
     source = ""
     if node.operation in BY_NAME:
         meaning, source = BY_NAME[node.operation].meaning, BY_NAME[node.operation].source

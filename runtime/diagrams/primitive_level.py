@@ -56,7 +56,7 @@ def _box(graph: OperatorGraph, node: Node) -> Box:
         details = (*parameter_details(parameter), *details)
     elif node.operation == "constant":
         role = "value"
-        label = plain(f"{node.attributes[0]:g}")
+        label = plain(f"{node.attributes[0]:.4g}")
     elif node.operation in {"matmul", "lookup"}:
         role = "map"
     elif node.operation in ARITHMETIC or node.operation in SYMBOLS:

@@ -100,7 +100,7 @@ def _look(
     operands = [graph.nodes[operand.node] for operand in head.operands]
     if head.operation in {"parameter", "constant"}:
         if head.operation == "constant":
-            return "value", plain(f"{head.attributes[0]:g}"), ()
+            return "value", plain(f"{head.attributes[0]:.4g}"), ()
         return "value", _short(str(head.attributes[0])), ()
     if head.operation in {"matmul", "lookup"} and operands[0].operation == "parameter":
         parameter = graph.by_parameter[arrays[0]]
@@ -133,9 +133,9 @@ def _with_constant(head: Node, operands: list[Node]) -> Label:
     if head.operation == "negate" or len(operands) != 2:
         return ()
     if operands[0].operation == "constant":
-        return plain(f"{operands[0].attributes[0]:g} {symbol}")
+        return plain(f"{operands[0].attributes[0]:.4g} {symbol}")
     if operands[1].operation == "constant":
-        return plain(f"{symbol} {operands[1].attributes[0]:g}")
+        return plain(f"{symbol} {operands[1].attributes[0]:.4g}")
     return ()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import dedent
+
 from ...grammar.source import Span
 from ...operators.graph import Input, OperatorGraph, Output, State
 from .diagram import Box, Place
@@ -16,7 +18,7 @@ def place(span: Span) -> Place:
     line, column = span.source.position(span.start)
     end_line, end_column = span.source.position(max(span.start, span.end))
     last = min(end_line, line + LONGEST_PLACE - 1)
-    text = "\n".join(span.source.line(number) for number in range(line, last + 1))
+    text = dedent("\n".join(span.source.line(number) for number in range(line, last + 1)))
     return Place(span.source.name, line, column, end_line, end_column, text)
 
 

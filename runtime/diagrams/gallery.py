@@ -1,0 +1,142 @@
+"""The gallery of the zoo: `python -m rnnc.runtime.diagrams.gallery docs` writes it anew."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ...operators.analyse import analyse
+from ...operators.graph import OperatorGraph
+from ...operators.shipped import zoo_names, zoo_source
+from .levels import View, diagram_of
+from .show import depth_lines
+from .svg import svg
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One picture: a model, how it is looked at, and what to see in it."""
+
+    model: str
+    file: str
+    view: View
+    words: str
+
+
+FIGURES: Final = (
+    Figure(
+        "rnn",
+        "figure4_rnn",
+        View("operator", 3),
+        "Figure 4 of the paper: ⊕ takes an input and a summary, ▷ predicts, three steps side by "
+        "side.",
+    ),
+    Figure(
+        "rnn", "figure2_rnn", View("layer", 3), "A conventional network: nothing in it is deep."
+    ),
+    Figure(
+        "dt_rnn",
+        "figure2_dt_rnn",
+        View("layer", 3),
+        "DT-RNN: ⊕ holds two layers, so the way from a summary to the next is deep.",
+    ),
+    Figure(
+        "dts_rnn",
+        "figure2_dts_rnn",
+        View("layer", 3),
+        "DT(S)-RNN: the deep transition with shortcuts around its first layer.",
+    ),
+    Figure(
+        "dots_rnn",
+        "figure2_dots_rnn",
+        View("layer", 3),
+        "DOT(S)-RNN: ▷ holds two layers as well, so the output is deep, too.",
+    ),
+    Figure(
+        "srnn",
+        "figure2_srnn",
+        View("layer", 3),
+        "sRNN: two summaries, one above the other; each transition on its own is shallow.",
+    ),
+    Figure(
+        "dts_rnn",
+        "recurrent_depth",
+        View(measure="recurrent-depth"),
+        "Rolled up, the cycle behind the recurrent depth of 2 marked "
+        "(`--highlight recurrent-depth`).",
+    ),
+    Figure(
+        "lstm",
+        "plan_lstm",
+        View("plan"),
+        "The plan of an LSTM (`--level plan`): input products batched over time, the loop, the "
+        "output batched after it.",
+    ),
+    Figure(
+        "bilstm",
+        "operator_bilstm",
+        View("operator"),
+        "Backward in time: z⁺¹, double-framed and dotted.",
+    ),
+)
+
+
+def write_gallery(folder: Path) -> list[Path]:
+    """Write `gallery.md` and the pictures beside it; returns their paths.
+
+    Raises:
+        RnnError: RNN650, when pygraphviz is not installed.
+    """
+    pictures = folder / "gallery"
+    pictures.mkdir(parents=True, exist_ok=True)
+    lines = [
+        "# Gallery",
+        "",
+        "Every model of the zoo as `rnnc graph` draws it, and the figures of Pascanu et al. (2014,",
+        "arXiv 1312.6026). `make gallery` writes this page and its pictures anew. Solid arrows are",
+        "values within a step; what is dashed is kept for the next step, through z⁻¹.",
+        "",
+        "## Figures of the paper, and other views",
+    ]
+    written: list[Path] = []
+    for figure in FIGURES:
+        written.append(_picture(pictures, figure.file, zoo_graph(figure.model), figure.view))
+        lines += ["", figure.words, "", f"![{figure.model}](gallery/{figure.file}.svg)"]
+    lines += ["", "## The zoo"]
+    for name in zoo_names():
+        graph = zoo_graph(name)
+        written.append(_picture(pictures, name, graph, View()))
+        depths = "; ".join(depth_lines(graph)).removeprefix("depth: ")
+        lines += ["", f"### {name}", "", *_about(name), "", f"![{name}](gallery/{name}.svg)"]
+        lines += ["", f"{depths[0].upper()}{depths[1:]}."]
+    page = folder / "gallery.md"
+    page.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return [page, *written]
+
+
+def zoo_graph(name: str) -> OperatorGraph:
+    """The graph of a model of the zoo."""
+    return analyse(zoo_source(name)).require()
+
+
+def _picture(folder: Path, file: str, graph: OperatorGraph, view: View) -> Path:
+    path = folder / f"{file}.svg"
+    path.write_text(svg(diagram_of(graph, view)), encoding="utf-8")
+    return path
+
+
+def _about(name: str) -> list[str]:
+    """The comment that a model of the zoo begins with."""
+    lines: list[str] = []
+    for line in zoo_source(name).text.splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.removeprefix("#").strip())
+    return lines
+
+
+if __name__ == "__main__":
+    for written in write_gallery(Path(sys.argv[1] if len(sys.argv) > 1 else "docs")):
+        print(written)
