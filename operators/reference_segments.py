@@ -87,7 +87,9 @@ class Segments:
         if source >= len(series):
             return self._nothing(node, t)
         if source < 0:
-            history = self.call.history[self._names[node]]
+            history = self.call.history.get(self._names[node])
+            if history is None:
+                return self._nothing(node, t)  # a state that runs backward has no past
             value = history[len(history) + source]
         else:
             value = series[source]

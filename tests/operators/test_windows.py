@@ -272,3 +272,13 @@ HEAD = "input x: real[2]\nstate h: real[2]\nh' = x ⊕ h\noutput y: real[2]\n"
 )
 def test_mistakes(line, code):
     assert code in codes(HEAD + line)
+
+
+def test_the_past_of_a_state_that_runs_backward():
+    text = (
+        "input x: real[2]\nstate g: real[2]\ng[t] = tanh(x + g[t+1])\noutput y: real[2]\ny = g[t-1]"
+    )
+    x = torch.randn(3, 1, 2)
+    y, _ = rnnc.compile(text, backend="reference")(x)
+    g1 = torch.tanh(x[1] + torch.tanh(x[2]))
+    torch.testing.assert_close(y, torch.stack([torch.zeros(1, 2), torch.tanh(x[0] + g1), g1]))
