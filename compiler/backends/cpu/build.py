@@ -1,0 +1,117 @@
+"""C text -> a loaded library: from the cache, or through the machine's compiler."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import astuple
+from pathlib import Path
+from typing import Final
+
+from ....grammar.diagnostics import fail
+from .cache import UnusableCache, cache_folder, seal, sound_entry, workplace
+from .toolchain import FLAGS, LEVEL_FLAGS, Level, Toolchain, find_toolchain
+
+_TIMEOUT: Final = 120.0
+_loaded: dict[str, ctypes.CDLL] = {}
+_lock = threading.Lock()
+_told: set[str] = set()
+
+
+def build(source: str, level: Level, *, timeout: float = _TIMEOUT) -> ctypes.CDLL:
+    """Compile a C text for vector instructions of this level, and load it.
+
+    Raises:
+        RnnError: RNN503, when there is no compiler, or it fails, hangs, or cannot write.
+    """
+    toolchain = find_toolchain()
+    key = _key(source, level, toolchain)
+    with _lock:
+        library = _loaded.get(key)
+        if library is None:
+            library = _loaded[key] = _from_cache(source, level, toolchain, key, timeout)
+    return library
+
+
+def flags_of(level: Level, toolchain: Toolchain) -> tuple[str, ...]:
+    """The compiler's flags."""
+    return (*FLAGS, *LEVEL_FLAGS[level], *(("-fopenmp",) if toolchain.openmp else ()))
+
+
+def _key(source: str, level: Level, toolchain: Toolchain) -> str:
+    from .... import __version__
+
+    parts = [__version__, source, flags_of(level, toolchain), astuple(toolchain)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _from_cache(
+    source: str, level: Level, toolchain: Toolchain, key: str, timeout: float
+) -> ctypes.CDLL:
+    try:
+        folder = cache_folder()
+        entry = folder / f"{key}.so"
+        if not sound_entry(entry):
+            with workplace(folder) as place:
+                seal(_compile(source, level, toolchain, Path(place), timeout), entry)
+        return ctypes.CDLL(str(entry))
+    except (UnusableCache, OSError) as error:
+        _tell(f"rnnc: kernels are compiled anew in each process: {error}")
+    try:
+        # Private to this process (mode 0700), and gone once the library is mapped.
+        with tempfile.TemporaryDirectory(prefix="rnnc-") as place:
+            return ctypes.CDLL(str(_compile(source, level, toolchain, Path(place), timeout)))
+    except OSError as error:
+        fail("RNN503", f"the compiled kernels cannot be written or loaded: {error}")
+
+
+def _tell(line: str) -> None:
+    if line not in _told:
+        _told.add(line)
+        print(line, file=sys.stderr)
+
+
+def _compile(source: str, level: Level, toolchain: Toolchain, place: Path, timeout: float) -> Path:
+    text, compiled, library = place / "model.c", place / "model.o", place / "model.so"
+    text.write_text(source, encoding="utf-8")
+    _run([toolchain.compiler, *flags_of(level, toolchain), "-c", text, "-o", compiled], timeout)
+    runtime = [toolchain.openmp] if toolchain.openmp else []
+    _run([toolchain.compiler, "-shared", compiled, "-o", library, *runtime, "-lm"], timeout)
+    return library
+
+
+def _run(command: list[str | Path], timeout: float) -> None:
+    # A group of its own: a compiler that hangs is ended with all that it has started.
+    with subprocess.Popen(  # noqa: S603 - the user's own compiler
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "LC_ALL": "C"},
+        start_new_session=True,
+    ) as process:
+        try:
+            errors = process.communicate(timeout=timeout)[1]
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            fail("RNN503", f"the C compiler {command[0]} did not finish in {timeout:g} s")
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode:
+        told = errors.decode(errors="replace").strip().splitlines()
+        if any("No space left" in line for line in told):
+            raise OSError(28, "no space left on the disk")
+        first = next((line for line in told if "error" in line), told[0] if told else "no message")
+        fail("RNN503", f"the C compiler {command[0]} failed ({process.returncode}): {first}")

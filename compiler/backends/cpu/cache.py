@@ -1,0 +1,93 @@
+"""Compiled kernels on disk, in the user's own cache folder.
+
+An entry is a shared library with a mark behind it: the SHA-256 of the library, which loaders do not
+look at. An entry that a crash has torn is seen by it and built again; a mapped file that is
+shorter than its tables say would kill the process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+_MARK: Final = b"rnnc-sha256:"
+_STALE: Final = 3600.0
+
+
+class UnusableCache(Exception):
+    """The cache folder cannot be used; the text says why, in one line."""
+
+
+def cache_folder() -> Path:
+    """The folder of kernels, made with mode 0700 where it is missing.
+
+    Raises:
+        UnusableCache: when it cannot be made or written, or belongs to somebody else: who can
+            write there can put code into this process.
+    """
+    from platformdirs import user_cache_path
+
+    folder = user_cache_path("rnnc") / "kernels"
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        state = folder.lstat()
+    except OSError as error:
+        raise UnusableCache(f"{folder}: {_reason(error)}") from error
+    if not stat.S_ISDIR(state.st_mode):
+        raise UnusableCache(f"{folder} is not a folder")
+    if state.st_uid != os.getuid():
+        raise UnusableCache(f"{folder} belongs to another user")
+    if state.st_mode & 0o077:
+        raise UnusableCache(f"{folder} is open to other users (mode {state.st_mode & 0o777:o})")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UnusableCache(f"{folder} cannot be written")
+    return folder
+
+
+def sound_entry(path: Path) -> bool:
+    """Whether a finished, whole library lies there."""
+    try:
+        if path.stat().st_uid != os.getuid():
+            return False
+        content = path.read_bytes()
+    except OSError:
+        return False
+    body, mark = content[: -len(_MARK) - 32], content[-len(_MARK) - 32 :]
+    return mark == _MARK + hashlib.sha256(body).digest()
+
+
+def seal(library: Path, entry: Path) -> None:
+    """Move a fresh library to its place, marked, in one step.
+
+    Raises:
+        OSError: when the disk is full, or has become read-only.
+    """
+    content = library.read_bytes()
+    with library.open("ab") as file:
+        file.write(_MARK + hashlib.sha256(content).digest())
+        file.flush()
+        os.fsync(file.fileno())
+    library.replace(entry)
+
+
+def workplace(folder: Path) -> tempfile.TemporaryDirectory[str]:
+    """A folder to build in, on the same disk as the entry; what crashes have left is cleared."""
+    now = time.time()
+    for left in folder.glob("build-*"):
+        try:
+            if now - left.stat().st_mtime > _STALE:
+                shutil.rmtree(left, ignore_errors=True)
+        except OSError:
+            continue  # another process was faster
+    return tempfile.TemporaryDirectory(prefix="build-", dir=folder, ignore_cleanup_errors=True)
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
