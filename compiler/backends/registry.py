@@ -12,11 +12,13 @@ from ...operators.graph import OperatorGraph
 from ..lower import Unsupported
 from .aten.backend import Aten
 from .backend import Backend, Options
+from .cpu.backend import Cpu
 from .reference import Reference
 
 BACKENDS: Final[dict[str, Callable[[OperatorGraph, Options], Backend]]] = {
     "reference": Reference,
     "aten": Aten,
+    "cpu": Cpu,
 }
 
 AUTO: Final = ("aten", "reference")

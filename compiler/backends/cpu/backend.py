@@ -1,0 +1,117 @@
+"""The plan as generated C: the fastest backend on a CPU with a C compiler."""
+
+from __future__ import annotations
+
+import threading
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ....grammar.diagnostics import RnnError
+from ....operators.call import Call, Result
+from ....operators.graph import OperatorGraph
+from ....operators.reference import run as run_reference
+from ...lower import lower
+from ...plan import Phase, Plan
+from ...planner import Planner
+from ...request import Request, all_seeds, training_request
+from ..aten.function import is_transformed
+from ..backend import Options
+from .build import build
+from .function import run
+from .program import WITHOUT, Program, compile_program
+from .toolchain import Level, machine_level
+
+Key = tuple[Request, bool, Level]
+
+
+class Cpu:
+    """Runs plans as C that is compiled on this machine, in float32 and float64."""
+
+    name = "cpu"
+
+    def __init__(self, graph: OperatorGraph, options: Options) -> None:
+        """Make it; nothing is compiled yet.
+
+        Raises:
+            Unsupported: when the graph holds an operation that only the reference knows.
+        """
+        lower(graph, training=True)
+        self.graph, self.options = graph, options
+        self.level: Level = machine_level()
+        self._programs: dict[Key, Program] = {}
+        self._lock = threading.Lock()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Cpu:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Cpu, (self.graph, self.options)
+
+    def refuses(self, like: Tensor) -> str:
+        """It needs a C compiler that works, and real numbers of 32 or 64 bits on the CPU."""
+        if like.device.type != "cpu":
+            return f"it runs on the CPU, not on {like.device}"
+        if like.dtype not in {torch.float32, torch.float64}:
+            return f"it has float32 and float64, not {like.dtype}"
+        return why_not()
+
+    def run(self, call: Call) -> Result:
+        """Run one call; transforms of functions (`torch.func`) see through the reference alone.
+
+        Raises:
+            RnnError: RNN503, when the machine can no longer compile.
+        """
+        return run_reference(call) if is_transformed() else run(self, call)
+
+    def program(self, request: Request, *, double: bool) -> Program:
+        """The loaded program for a request, made when it is first asked for."""
+        key = (request, double, self.level)
+        with self._lock:
+            program = self._programs.get(key)
+            if program is None:
+                program = compile_program(self.graph, request, double=double, level=self.level)
+                program.load()
+                self._programs[key] = program
+        return program
+
+    def request(self, *, training: bool, gradients: tuple[tuple[str, str], ...]) -> Request:
+        """The request of a call that wants these gradients."""
+        return Request(
+            training=training,
+            gradients=gradients,
+            seeds=all_seeds(self.graph) if gradients else frozenset(),
+            memory=self.options.memory,
+            sink=True,
+            without=self.options.without | WITHOUT,
+        )
+
+    def plan(self) -> Plan | None:
+        """The plan of a training step."""
+        request = training_request(self.graph)
+        planner = Planner(self.graph, memory=self.options.memory, without=self.options.without)
+        return planner(request)
+
+    def explain(self, phase: Phase) -> str:
+        """How a phase is computed."""
+        match phase.kind:
+            case "once":
+                return "ATen, once a call"
+            case "batched":
+                return "generated C, blocks of rows; sums over steps as packed products"
+            case "scan":
+                return "generated C, one pass over the steps in registers"
+            case _:
+                return "generated C, one parallel region around all steps"
+
+
+@cache
+def why_not() -> str:
+    """Why this machine cannot compile kernels; empty where it can. Tried once a process."""
+    try:
+        build("int rnnc_answer(void) { return 42; }\n", "plain", timeout=20)
+    except RnnError as error:
+        return "; ".join(diagnostic.message for diagnostic in error.diagnostics)
+    return ""

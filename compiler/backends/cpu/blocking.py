@@ -1,0 +1,90 @@
+"""How the products of a stage are cut into blocks, and their matrices into panels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from ...flow import Read
+from .layout import Layout
+from .stages import Stage, Term
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Neighbouring sums that one call of `product` adds to: a vector of rows, a panel."""
+
+    vector: Read
+    depth: int
+    first: int
+    columns: tuple[tuple[Term, int], ...]
+    more: bool
+
+
+@dataclass(frozen=True)
+class Products:
+    """How a stage's products are blocked.
+
+    A block is `across` vectors of neighbouring columns of every sum; vector v of sum s has place
+    s · across + v among the block's registers.
+    """
+
+    layout: Layout
+    stage: Stage
+    vectors: int
+
+    @cached_property
+    def across(self) -> int:
+        """Vectors of columns of one sum in a block."""
+        lanes = -(-self.stage.width // self.layout.lanes)
+        return min(lanes, max(1, self.vectors // max(1, len(self.stage.sums))))
+
+    @cached_property
+    def blocks(self) -> int:
+        """How many blocks the stage's columns make."""
+        return -(-self.stage.width // (self.across * self.layout.lanes))
+
+    @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """The calls of `product` for one block, in order."""
+        values = self.layout.flow.values
+        layers: dict[tuple[Read, int], dict[int, Term]] = {}
+        for place, found in enumerate(self.stage.sums):
+            for term in found.terms:
+                again = 0
+                while place in layers.setdefault((term.vector, again), {}):
+                    again += 1
+                layers[term.vector, again][place] = term
+        begun: set[int] = set()
+        runs: list[Run] = []
+        for (vector, _), terms in layers.items():
+            slots = [
+                (place * self.across + v, terms[place], v)
+                for place in sorted(terms)
+                for v in range(self.across)
+            ]
+            while slots:
+                first = slots[0][0]
+                size = 1
+                while (
+                    size < min(self.vectors, len(slots))
+                    and slots[size][0] == first + size
+                    and (slots[size][0] in begun) == (first in begun)
+                ):
+                    size += 1
+                columns = tuple((term, v) for _, term, v in slots[:size])
+                depth = values[vector.value].shape[0]
+                runs.append(Run(vector, depth, first, columns, first in begun))
+                begun.update(slot for slot, _, _ in slots[:size])
+                slots = slots[size:]
+        return tuple(runs)
+
+    @cached_property
+    def block_size(self) -> int:
+        """How many numbers the panels of one block hold."""
+        return sum(run.depth * len(run.columns) for run in self.runs) * self.layout.lanes
+
+    @property
+    def sums_size(self) -> int:
+        """How many numbers the sums of one row of a block take."""
+        return len(self.stage.sums) * self.across * self.layout.lanes

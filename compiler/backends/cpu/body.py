@@ -1,0 +1,236 @@
+"""The body of one stage's C function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from ...flow import Read, Value
+from ...vocabulary import GROUPS
+from .blocking import Products
+from .expressions import expression
+from .layout import Layout, is_here, sum_of
+from .stages import Stage
+
+COLUMN_BLOCK: Final = 4
+"""Vectors of columns that stages without products are shared out by."""
+
+
+@dataclass(frozen=True)
+class Body:
+    """The body of one stage's function."""
+
+    layout: Layout
+    plan: Products
+
+    @property
+    def stage(self) -> Stage:
+        """The stage."""
+        return self.plan.stage
+
+    def _outside_reads(self) -> list[tuple[int, Read]]:
+        """What is read from memory, by the value that reads it."""
+        flow = self.layout.flow
+        found: dict[tuple[int, Read], None] = {}
+        for number in self.stage.values:
+            taken = sum_of(self.stage, number)
+            reads = flow.values[number].operands if taken is None else taken.rest
+            if flow.values[number].operation == "matmul":
+                reads = ()
+            for read in reads:
+                if not is_here(flow, self.stage, number, read):
+                    found[number, read] = None
+        return list(found)
+
+    def pointers(self) -> Iterator[str]:
+        """Local names of everything in memory."""
+        flow = self.layout.flow
+        vectors = [run.vector for run in self.plan.runs]
+        reads = [*vectors, *(read for _, read in self._outside_reads())]
+        for number in dict.fromkeys(read.value for read in reads):
+            value = flow.values[number]
+            if value.operation == "constant":
+                continue
+            kind = "int32_t" if value.shape == () else "real"
+            yield f"    const {kind} *const p{number} = f->at[{number}];"
+        for number in self.stage.values:
+            if self.layout.table_key(flow.values[number]):
+                slot = self.layout.table_slot(flow.values[number])
+                yield f"    const real *const table{number} = f->at[{slot}];"
+            if number in self.layout.stored:
+                yield f"    real *const to{number} = f->at[{number}];"
+        for slot in sorted({self._index(read) for read in reads if read.delay}):
+            yield f"    const int32_t *const x{slot} = f->index[{slot}];"
+
+    def _index(self, read: Read) -> int:
+        return self.layout.indices.index(self.layout.index_key(read))
+
+    def _row(self, read: Read) -> str:
+        """The row that a read finds for row n, as a C expression."""
+        value = self.layout.flow.values[read.value]
+        if value.rate == "row":
+            return "f->row_of[n]"
+        return f"x{self._index(read)}[n]" if read.delay else "n"
+
+    def _address(self, read: Read) -> str:
+        value = self.layout.flow.values[read.value]
+        if value.rate == "call":
+            return f"p{read.value}"
+        return f"p{read.value} + (long){self._row(read)} * {self.layout.stride(read.value)}"
+
+    def _name(self, read: Read) -> str:
+        return f"r{read.value}" + (f"_{self._index(read)}" if read.delay else "")
+
+    def rows(self) -> Iterator[str]:
+        """Pointers to the rows that row n reads and writes."""
+        values = self.layout.flow.values
+        seen: set[str] = set()
+        for number, read in self._outside_reads():
+            value, name = values[read.value], self._name(read)
+            if value.operation == "constant" or value.shape == () or name in seen:
+                continue
+            if values[number].operation == "lookup" and value.rate == "call":
+                continue
+            seen.add(name)
+            yield f"const real *const {name} = {self._address(read)};"
+        for number in self.stage.values:
+            value = values[number]
+            if self.layout.table_key(value):
+                symbol = value.operands[-1]
+                stride = self.layout.padded(value.shape[0])
+                yield (
+                    f"const real *const row{number} = table{number} + "
+                    f"(long)p{symbol.value}[{self._row(symbol)}] * {stride};"
+                )
+            if number in self.layout.stored:
+                stride = self.layout.stride(number)
+                yield f"real *const w{number} = to{number} + n * {stride};"
+
+    def columns(self) -> Iterator[str]:
+        """The values at columns u to u + LANES."""
+        flow, stage = self.layout.flow, self.stage
+        for number in stage.values:
+            value = flow.values[number]
+            found = sum_of(stage, number)
+            if found is not None:
+                place = stage.sums.index(found) * self.plan.across
+                terms = [f"LOAD(sum + ({place} + v) * LANES)"]
+                terms += [self._operand(number, read) for read in found.rest]
+                text = " + ".join(terms)
+            else:
+                text = self._expression(value)
+            yield f"const vec v{number} = {text};"
+            if number in self.layout.stored:
+                yield f"STORE(w{number} + u, v{number});"
+
+    def _expression(self, value: Value) -> str:
+        if self.layout.table_key(value):
+            return f"LOAD(row{value.number} + u)"
+        if value.operation == "slice":
+            start = int(value.attributes[0])
+            return f"LOAD({self._name(value.operands[0])} + {start} + u)"
+        if value.operation == "pad":
+            read = value.operands[0]
+            size = self.layout.flow.values[read.value].shape[0]
+            return f"window({self._name(read)}, u - {int(value.attributes[0])}, {size})"
+        operands = [self._operand(value.number, read) for read in value.operands]
+        return expression(value.operation, operands)
+
+    def _operand(self, number: int, read: Read) -> str:
+        if is_here(self.layout.flow, self.stage, number, read):
+            return f"v{read.value}"
+        value = self.layout.flow.values[read.value]
+        if value.operation == "constant":
+            return f"splat({_literal(float(value.attributes[0]))})"
+        if value.shape == (1,):
+            return f"splat({self._name(read)}[0])"
+        return f"LOAD({self._name(read)} + u)"
+
+    def elementwise(self) -> Iterator[str]:
+        """No products: rows, then columns."""
+        width = COLUMN_BLOCK * self.layout.lanes
+        yield "    for (long n = i0; n < i1; n++) {"
+        for line in self.rows():
+            yield f"        {line}"
+        most = self.stage.width
+        yield f"        const long end = j1 * {width} < {most} ? j1 * {width} : {most};"
+        yield f"        for (long u = j0 * {width}; u < end; u += LANES) {{"
+        for line in self.columns():
+            yield f"            {line}"
+        yield "        }"
+        yield "    }"
+
+    def with_products(self, offset: int) -> Iterator[str]:
+        """Blocks of columns, tiles of rows: products, then what is made of them."""
+        plan, stride = self.plan, self.plan.sums_size
+        width = plan.across * self.layout.lanes
+        yield f"    real sums[TILE_ROWS * {stride}] __attribute__((aligned(64)));"
+        yield "    if (i1 <= i0) return;"
+        yield "    const int most = tile_rows(i1 - i0);"
+        yield "    for (long j = j0; j < j1; j++) for (long i = i0; i < i1; i += most) {"
+        yield "        const int m = i1 - i < most ? (int)(i1 - i) : most;"
+        yield f"        const real *panel = f->panels + {offset} + j * {plan.block_size};"
+        yield "        const real *rows[TILE_ROWS];"
+        before: Read | None = None
+        for run in plan.runs:
+            count = len(run.columns)
+            if run.vector != before:
+                yield "        for (int r = 0; r < m; r++) {"
+                yield "            const long n = i + r;"
+                yield f"            rows[r] = {self._address(run.vector)};"
+                yield "        }"
+                before = run.vector
+            yield (
+                f"        product(m, {count}, {run.depth}, rows, panel, "
+                f"sums + {run.first} * LANES, {stride}, {int(run.more)});"
+            )
+            yield f"        panel += {run.depth * count * self.layout.lanes};"
+        yield "        for (int r = 0; r < m; r++) {"
+        yield "            const long n = i + r;"
+        yield f"            const real *const sum = sums + r * {stride};"
+        for line in self.rows():
+            yield f"            {line}"
+        yield f"            for (long v = 0; v < {plan.across}; v++) {{"
+        yield f"                const long u = j * {width} + v * LANES;"
+        yield f"                if (u >= {self.stage.width}) break;"
+        for line in self.columns():
+            yield f"                {line}"
+        yield "            }"
+        yield "        }"
+        yield "    }"
+
+    def whole(self) -> Iterator[str]:
+        """One value of whole vectors, row by row."""
+        value = self.layout.flow.values[self.stage.values[0]]
+        yield "    for (long n = i0; n < i1; n++) {"
+        for line in self.rows():
+            yield f"        {line}"
+        to = f"w{value.number}"
+        if value.operation in GROUPS:
+            read = value.operands[0]
+            size = self.layout.flow.values[read.value].shape[0]
+            count = int(value.attributes[0])
+            yield f"        {value.operation}({to}, {self._name(read)}, {size}, {count});"
+        else:
+            start = 0
+            for read in value.operands:
+                part = self.layout.flow.values[read.value]
+                size = part.shape[0]
+                if part.operation == "constant":
+                    yield f"        {to}[{start}] = {_literal(float(part.attributes[0]))};"
+                else:
+                    yield (
+                        f"        memcpy({to} + {start}, {self._name(read)}, "
+                        f"{size} * sizeof(real));"
+                    )
+                start += size
+        yield "    }"
+
+
+def _literal(number: float) -> str:
+    if number != number:
+        return "(real)NAN"
+    if number in (float("inf"), float("-inf")):
+        return "(real)INFINITY" if number > 0 else "(real)-INFINITY"
+    return f"(real){number.hex()}"

@@ -1,0 +1,160 @@
+"""Stages -> C: one function a stage, one a unit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from .blocking import Products
+from .body import COLUMN_BLOCK, Body
+from .layout import Layout
+from .stages import Unit
+from .toolchain import VECTOR_BYTES, Level
+
+_PARTS: Final = ("vectors.h", "functions.h", "products.h", "groups.h", "frame.h", "outer.h")
+_ROW_CHUNK: Final = 96
+
+
+def tile_vectors(level: Level) -> int:
+    """How many vectors of columns a tile of products has (`products.h`)."""
+    return 4 if level == "avx512" else 2
+
+
+def prelude(level: Level, *, double: bool) -> str:
+    """The part of every file that no model changes."""
+    real, integer = ("double", "int64_t") if double else ("float", "int32_t")
+    head = (
+        f"#define REAL {real}\n#define INTEGER {integer}\n#define IS_DOUBLE {int(double)}\n"
+        f"#define VECTOR_BYTES {VECTOR_BYTES[level]}\n"
+    )
+    folder = Path(__file__).parent
+    return head + "\n".join((folder / part).read_text(encoding="utf-8") for part in _PARTS)
+
+
+@dataclass(frozen=True)
+class Emitter:
+    """Writes the C functions of a model; `name` keeps several models in one file apart."""
+
+    layout: Layout
+    vectors: int
+    name: str
+
+    def text(self) -> str:
+        """All functions of the model."""
+        lines: list[str] = []
+        for unit in self.layout.units:
+            if not unit.outside:
+                lines += self._unit(unit)
+        return "\n".join(lines) + "\n"
+
+    def function(self, unit: Unit) -> str:
+        """The name of a unit's function."""
+        return f"{self.name}_unit_{unit.number}"
+
+    def products(self, unit: Unit) -> list[Products]:
+        """The products of each stage of a unit."""
+        return [Products(self.layout, stage, self.vectors) for stage in unit.stages]
+
+    def panel_size(self, unit: Unit) -> int:
+        """How many numbers the packed matrices of a unit take."""
+        return sum(p.blocks * p.block_size for p in self.products(unit) if p.stage.sums)
+
+    def _unit(self, unit: Unit) -> Iterator[str]:
+        offset = 0
+        plans = self.products(unit)
+        for index, plan in enumerate(plans):
+            yield from self._stage(unit, index, plan, offset)
+            if plan.stage.sums:
+                offset += plan.blocks * plan.block_size
+        yield f"void {self.function(unit)}(const Frame *f, long along) {{"
+        yield "    PARALLEL {"
+        yield "    const long thread = THREAD, threads = THREADS;"
+        offset = 0
+        for plan in plans:
+            if plan.stage.sums:
+                yield from self._packing(plan, offset)
+                offset += plan.blocks * plan.block_size
+        if offset:
+            yield "    BARRIER"
+        yield from (self._loop(unit, plans) if unit.direction else self._batch(unit, plans))
+        yield "    }"
+        yield "}"
+
+    def _packing(self, plan: Products, offset: int) -> Iterator[str]:
+        lanes = self.layout.lanes
+        yield f"    for (long j = thread; j < {plan.blocks}; j += threads) {{"
+        yield f"        real *panel = f->panels + {offset} + j * {plan.block_size};"
+        for run in plan.runs:
+            count = len(run.columns)
+            for place, (term, v) in enumerate(run.columns):
+                yield (
+                    f"        pack(f->at[{term.weight}], {plan.stage.width}, {run.depth}, "
+                    f"{int(term.transposed)}, (j * {plan.across} + {v}) * LANES, "
+                    f"panel + {place * lanes}, {count * lanes});"
+                )
+            yield f"        panel += {run.depth * count * lanes};"
+        yield "    }"
+
+    def _batch(self, unit: Unit, plans: list[Products]) -> Iterator[str]:
+        yield f"    const long chunks = (f->total + {_ROW_CHUNK - 1}) / {_ROW_CHUNK};"
+        yield "    const long end = chunks * (thread + 1) / threads;"
+        yield "    for (long c = chunks * thread / threads; c < end; c++) {"
+        yield f"        const long i0 = c * {_ROW_CHUNK};"
+        most = f"i0 + {_ROW_CHUNK}"
+        yield f"        const long i1 = {most} < f->total ? {most} : f->total;"
+        for index, plan in enumerate(plans):
+            yield f"        {self._call(unit, index, 'i0, i1', '0', str(self._blocks(plan)))}"
+        yield "    }"
+
+    def _loop(self, unit: Unit, plans: list[Products]) -> Iterator[str]:
+        yield "    const Share s = share_of(f, along, thread, threads);"
+        steps = (
+            "for (long t = 0; t < f->steps; t++)"
+            if unit.direction > 0
+            else "for (long t = f->steps - 1; t >= 0; t--)"
+        )
+        yield f"    {steps} {{"
+        yield "        const long lives = f->offset[t + 1] - f->offset[t];"
+        yield "        const long i0 = f->offset[t] + (s.first < lives ? s.first : lives);"
+        yield "        const long i1 = f->offset[t] + (s.last < lives ? s.last : lives);"
+        for index, plan in enumerate(plans):
+            if plan.stage.after:
+                yield "        if (along > 1) { BARRIER }"
+            if plan.stage.whole:
+                rows = "i0 + (i1 - i0) * s.column / along, i0 + (i1 - i0) * (s.column + 1) / along"
+                yield f"        {self._call(unit, index, rows, '0', '1')}"
+            else:
+                blocks = self._blocks(plan)
+                first, last = (
+                    f"{blocks} * {where} / along" for where in ("s.column", "(s.column + 1)")
+                )
+                yield f"        {self._call(unit, index, 'i0, i1', first, last)}"
+        yield "        if (along > 1) { BARRIER }"
+        yield "    }"
+
+    def _call(self, unit: Unit, index: int, rows: str, first: str, last: str) -> str:
+        return f"{self.function(unit)}_{index}(f, {rows}, {first}, {last});"
+
+    def _blocks(self, plan: Products) -> int:
+        if plan.stage.whole:
+            return 1
+        if plan.stage.sums:
+            return plan.blocks
+        return -(-plan.stage.width // (COLUMN_BLOCK * self.layout.lanes))
+
+    def _stage(self, unit: Unit, index: int, plan: Products, offset: int) -> Iterator[str]:
+        yield (
+            f"static void {self.function(unit)}_{index}"
+            "(const Frame *f, long i0, long i1, long j0, long j1) {"
+        )
+        body = Body(self.layout, plan)
+        yield from body.pointers()
+        if plan.stage.whole:
+            yield from body.whole()
+        elif plan.stage.sums:
+            yield from body.with_products(offset)
+        else:
+            yield from body.elementwise()
+        yield "}"

@@ -1,0 +1,166 @@
+// Elementary functions on vectors, to a few units in the last place over the whole range: infinities,
+// NaN, signed zeros and denormals as libm has them.
+
+#if IS_DOUBLE
+#define MAGIC 6755399441055744.0 /* 1.5 * 2^52: adding it rounds to an integer, kept in the low bits */
+#define MANTISSA 52
+#define BIAS 1023
+#define LN2_HIGH 6.93147180369123816490e-01
+#define LN2_LOW 1.90821492927058770002e-10
+#define EXP_HIGHEST 710.0
+#define EXP_LOWEST (-746.0)
+#define TANH_ONE 20.0
+#define SQRT_HALF_BITS 0x3fe6a09e667f3bcdLL
+#define SMALLEST 2.2250738585072014e-308
+#define UPSCALE 18014398509481984.0 /* 2^54 */
+#define UPSCALE_LOG2 54
+#define C_(x) x
+#define LIBM(name) name
+#else
+#define MAGIC 12582912.0f /* 1.5 * 2^23 */
+#define MANTISSA 23
+#define BIAS 127
+#define LN2_HIGH 0.693359375f
+#define LN2_LOW (-2.12194440e-4f)
+#define EXP_HIGHEST 89.0f
+#define EXP_LOWEST (-104.0f)
+#define TANH_ONE 10.0f
+#define SQRT_HALF_BITS 0x3f3504f3
+#define SMALLEST 1.17549435e-38f
+#define UPSCALE 33554432.0f /* 2^25 */
+#define UPSCALE_LOG2 25
+#define C_(x) x##f
+#define LIBM(name) name##f
+#endif
+
+#define ABSOLUTE ((ivec)splat(-(real)0) ^ isplat(-1))
+
+INLINE vec v_abs(vec x) { return (vec)((ivec)x & ABSOLUTE); }
+INLINE vec v_with_sign(vec x, vec sign) { return (vec)((ivec)x | ((ivec)sign & ~ABSOLUTE)); }
+INLINE vec power_of_two(ivec n) { return (vec)((n + BIAS) << MANTISSA); }
+
+// x = n log 2 + r, |r| <= log(2) / 2; (e^r - 1 - r) / r^2 by its Taylor series.
+INLINE vec exp_parts(vec x, ivec *n, vec *r) {
+    vec shifted = x * C_(1.44269504088896340736) + MAGIC;
+    *n = (ivec)shifted - (ivec)splat(MAGIC);
+    vec whole = shifted - MAGIC;
+    vec z = x - whole * LN2_HIGH;
+    z = z - whole * LN2_LOW;
+    *r = z;
+#if IS_DOUBLE
+    vec p = splat(1.0 / 87178291200.0);
+    p = p * z + 1.0 / 6227020800.0;
+    p = p * z + 1.0 / 479001600.0;
+    p = p * z + 1.0 / 39916800.0;
+    p = p * z + 1.0 / 3628800.0;
+    p = p * z + 1.0 / 362880.0;
+    p = p * z + 1.0 / 40320.0;
+    p = p * z + 1.0 / 5040.0;
+#else
+    vec p = splat(1.0f / 5040.0f);
+#endif
+    p = p * z + C_(1.0) / C_(720.0);
+    p = p * z + C_(1.0) / C_(120.0);
+    p = p * z + C_(1.0) / C_(24.0);
+    p = p * z + C_(1.0) / C_(6.0);
+    return p * z + C_(0.5);
+}
+
+INLINE vec v_exp(vec x) {
+    ivec n;
+    vec r;
+    x = choose(x > EXP_HIGHEST, splat(EXP_HIGHEST), x);
+    x = choose(x < EXP_LOWEST, splat(EXP_LOWEST), x);
+    vec q = exp_parts(x, &n, &r);
+    // In two factors, so that results below the smallest normal number and above half of the
+    // greatest come out right.
+    ivec half = n >> 1;
+    return (q * r * r + r + 1) * power_of_two(half) * power_of_two(n - half);
+}
+
+// e^x - 1 without cancellation; x in [-700, 700] (-87, 87), NaN allowed.
+INLINE vec small_expm1(vec x) {
+    ivec n;
+    vec r;
+    vec q = exp_parts(x, &n, &r), scale = power_of_two(n);
+    return scale * (q * r * r + r) + (scale - 1);
+}
+
+INLINE vec v_expm1_negative(vec x) {
+    return small_expm1(choose(x < -TANH_ONE * 4, splat(-TANH_ONE * 4), x));
+}
+
+INLINE vec v_tanh(vec x) {
+    vec a = v_abs(x);
+    a = choose(a > TANH_ONE, splat(TANH_ONE), a);
+    vec e = small_expm1(a + a);
+    return v_with_sign(e / (e + 2), x);
+}
+
+INLINE vec v_sigmoid(vec x) { return 1 / (1 + v_exp(-x)); }
+
+// x = 2^n m, sqrt(1/2) <= m < sqrt(2); log m by the series of fdlibm's e_log.c.
+INLINE vec v_log(vec x) {
+    ivec tiny = (x < SMALLEST);
+    vec y = choose(tiny, x * UPSCALE, x);
+    ivec n = ((ivec)y - SQRT_HALF_BITS) >> MANTISSA;
+    vec m = (vec)((ivec)y - (n << MANTISSA));
+    n = n - (tiny & UPSCALE_LOG2);
+    vec whole = __builtin_convertvector(n, vec);
+    vec f = m - 1, s = f / (2 + f), z = s * s, half = C_(0.5) * f * f;
+    vec p = splat(C_(1.479819860511658591e-01));
+    p = p * z + C_(1.531383769920937332e-01);
+    p = p * z + C_(1.818357216161805012e-01);
+    p = p * z + C_(2.222219843214978396e-01);
+    p = p * z + C_(2.857142874366239149e-01);
+    p = p * z + C_(3.999999999940941908e-01);
+    p = p * z + C_(6.666666666666735130e-01);
+    vec result = whole * LN2_HIGH - ((half - (s * (half + p * z) + whole * LN2_LOW)) - f);
+    result = choose(x == 0, splat(-INFINITY), result);
+    result = choose(x == INFINITY, x, result);
+    return choose((x < 0) | (x != x), splat(NAN), result);
+}
+
+INLINE vec v_log1p_of_unit(vec u) { // 0 <= u <= 1
+    vec w = 1 + u;
+    return v_log(w) - ((w - 1) - u) / w;
+}
+
+#define BY_LANE(name, expression)                  \
+    static __attribute__((noinline, unused)) vec name(vec x) { \
+        for (int l = 0; l < LANES; l++) {          \
+            real z = x[l];                         \
+            x[l] = (expression);                   \
+        }                                          \
+        return x;                                  \
+    }
+BY_LANE(v_sqrt, LIBM(sqrt)(z))
+BY_LANE(v_sin, LIBM(sin)(z))
+BY_LANE(v_cos, LIBM(cos)(z))
+BY_LANE(v_normal, C_(0.5) * LIBM(erfc)(z * C_(-0.70710678118654752440)))
+
+static __attribute__((noinline, unused)) vec v_power(vec a, vec b) {
+    for (int l = 0; l < LANES; l++) a[l] = LIBM(pow)(a[l], b[l]);
+    return a;
+}
+
+INLINE vec v_relu(vec x) { return choose(x < 0, splat(0), x); }
+INLINE vec v_leaky_relu(vec x) { return choose(x > 0, x, x * C_(0.01)); }
+INLINE vec v_elu(vec x) { return choose(x > 0, x, v_expm1_negative(x)); }
+INLINE vec v_gelu(vec x) { return x * v_normal(x); }
+INLINE vec v_gelu_slope(vec x) {
+    return v_normal(x) + x * (C_(0.39894228040143267794) * v_exp(x * x * C_(-0.5)));
+}
+INLINE vec v_silu(vec x) { return x / (1 + v_exp(-x)); }
+INLINE vec v_softplus(vec x) {
+    vec low = v_relu(x) + v_log1p_of_unit(v_exp(-v_abs(x)));
+    return choose(x > 20, x, low);
+}
+INLINE vec v_softplus_slope(vec x) { return choose(x > 20, splat(1), v_sigmoid(x)); }
+INLINE vec v_softsign(vec x) { return x / (1 + v_abs(x)); }
+INLINE vec v_positive(vec x) { return choose(x > 0, splat(1), splat(0)); }
+INLINE vec v_sign(vec x) { return choose(x > 0, splat(1), choose(x < 0, splat(-1), x * 0)); }
+INLINE vec v_at_least_tiny(vec x) { return choose(x < SMALLEST, splat(SMALLEST), x); }
+INLINE vec v_equal(vec a, vec b) { return choose(a == b, splat(1), splat(0)); }
+INLINE vec v_select(vec c, vec a, vec b) { return choose(c != 0, a, b); }
+INLINE vec v_x_log_y(vec a, vec b) { return choose(a == 0, splat(0), a * v_log(b)); }

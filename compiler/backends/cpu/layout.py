@@ -1,0 +1,160 @@
+"""Where generated code finds each value: slots of pointers, strides, and tables of earlier rows.
+
+Rows of all steps lie one after the other, step by step, only those that still live (`rows.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from ...flow import BOUNDED, Flow, Read, Value
+from ...vocabulary import PRODUCTS, SUMS
+from .stages import Stage, Sum, Unit
+
+IndexKey = tuple[int, str]
+"""A delay, and what lies outside of a segment: `bounded` (an initial value or nothing), `drawn`
+(a new initial value for each segment), or `zero`."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """All that code and caller must agree on.
+
+    lanes: how many numbers a vector has.
+    """
+
+    flow: Flow
+    units: tuple[Unit, ...]
+    lanes: int
+
+    @cached_property
+    def indices(self) -> tuple[IndexKey, ...]:
+        """The tables of rows, in the order of their slots."""
+        found = {
+            self.index_key(read): None
+            for unit in self.units
+            for number in unit.values
+            for read in self.flow.values[number].operands
+            if read.delay
+        }
+        found |= {self.index_key(read): None for read in self.flow.outputs if read.delay}
+        found |= {self.index_key(read): None for read in self.flow.laws if read.delay}
+        return tuple(found)
+
+    @cached_property
+    def tables(self) -> tuple[tuple[int, bool], ...]:
+        """What symbols look up: (matrix, transposed); their slots follow those of the values.
+
+        One-hot vectors of size n look up in the identity, here called (−n − 1, True).
+        """
+        found: dict[tuple[int, bool], None] = {}
+        for unit in self.units:
+            for number in unit.values if not unit.outside else ():
+                key = self.table_key(self.flow.values[number])
+                if key is not None:
+                    found[key] = None
+        return tuple(found)
+
+    def table_key(self, value: Value) -> tuple[int, bool] | None:
+        """The table that a value looks up in."""
+        if value.operation == "lookup":
+            return value.operands[0].value, bool(value.attributes[0])
+        if value.operation == "onehot":
+            return -value.shape[0] - 1, True
+        return None
+
+    def table_slot(self, value: Value) -> int:
+        """The slot of this table."""
+        key = self.table_key(value)
+        assert key is not None
+        return len(self.flow.values) + self.tables.index(key)
+
+    def index_key(self, read: Read) -> IndexKey:
+        """The table of rows that a read needs."""
+        value = self.flow.values[read.value]
+        if value.operation not in BOUNDED:
+            return read.delay, "zero"
+        states = {s.name: s for s in self.flow.graph.states}
+        state = states.get(str(value.attributes[0])) if value.operation == "state" else None
+        drawn = state is not None and state.initial.kind == "uniform"
+        return read.delay, "drawn" if drawn else "bounded"
+
+    def padded(self, width: int) -> int:
+        """A width in whole vectors."""
+        return -(-width // self.lanes) * self.lanes
+
+    def stride(self, number: int) -> int:
+        """The distance of two rows of a value: whole vectors where vectors are read."""
+        value = self.flow.values[number]
+        if value.shape == ():
+            return 1
+        return value.shape[0] if number in self.unpadded else self.padded(value.shape[0])
+
+    @cached_property
+    def unpadded(self) -> frozenset[int]:
+        """Inputs that only products read: their rows need no room behind them."""
+        wide = {
+            read.value
+            for unit in self.units
+            for number in unit.values
+            for read in self.flow.values[number].operands
+            if self.flow.values[number].operation not in PRODUCTS | SUMS
+        }
+        return frozenset(
+            v.number for v in self.flow.values if v.operation == "input" and v.number not in wide
+        )
+
+    @cached_property
+    def delayed(self) -> frozenset[int]:
+        """Values that are read at other steps."""
+        reads = [r for v in self.flow.values for r in v.operands]
+        reads += [*self.flow.outputs, *self.flow.laws]
+        return frozenset(read.value for read in reads if read.delay)
+
+    @cached_property
+    def stored(self) -> frozenset[int]:
+        """Values of generated code that must be in memory."""
+        kept = {r.value for r in (*self.flow.outputs, *self.flow.laws)}
+        kept |= {g.value for g in self.flow.gradients}
+        for unit in self.units:
+            if unit.outside:
+                kept |= {r.value for n in unit.values for r in self.flow.values[n].operands}
+                continue
+            for stage in unit.stages:
+                kept |= _read_from_memory(self.flow, stage)
+        kept |= {v.number for v in self.flow.values if v.operation == "state"}
+        return frozenset(kept)
+
+
+def _read_from_memory(flow: Flow, stage: Stage) -> set[int]:
+    found: set[int] = set(stage.values) if stage.whole else set()
+    for number in stage.values:
+        for read in reads_of(flow, stage, number):
+            if not is_here(flow, stage, number, read):
+                found.add(read.value)
+    return found
+
+
+def sum_of(stage: Stage, number: int) -> Sum | None:
+    """The sum of products that a value of a stage begins with."""
+    return next((found for found in stage.sums if found.value == number), None)
+
+
+def reads_of(flow: Flow, stage: Stage, number: int) -> tuple[Read, ...]:
+    """What a value reads, the products that it has taken in counted by their vectors."""
+    found = sum_of(stage, number)
+    if found is None:
+        return flow.values[number].operands
+    return (*(term.vector for term in found.terms), *found.rest)
+
+
+def is_here(flow: Flow, stage: Stage, number: int, read: Read) -> bool:
+    """Whether a value of a stage reads another one of it, in a register."""
+    if stage.whole or read.delay or read.value not in stage.values:
+        return False
+    value = flow.values[number]
+    found = sum_of(stage, number)
+    if found is not None and read not in found.rest:
+        return False
+    return value.operation not in {"slice", "pad", "matmul", "lookup", "onehot"}

@@ -1,0 +1,202 @@
+"""Faults planted in generated code are caught; what one row holds stays in that row."""
+
+from __future__ import annotations
+
+import copy
+import multiprocessing.reduction
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import torch
+
+import rnnc
+from rnnc.compiler.backends.cpu.program import Program
+from rnnc.compiler.module import CompiledRNN
+from support.agreement import assert_agree
+from support.compare import assert_close, grads
+
+MODEL = """
+model m(H = 21):
+    input x: real[5]
+    state h: real[H]
+    state c: real[H]
+    i = σ(Wi x + Ui h + bi)
+    g = tanh(Wg x + Ug (i ⊙ h) + bg)
+    c' = i ⊙ c + g
+    h' = i ⊙ tanh(c')
+    output y: real[3]
+    y = V h' + bv
+"""
+CALL = {"steps": 6, "rows": 9, "seed": 1, "ragged": True, "reset": True}
+
+
+@pytest.fixture(autouse=True)
+def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody has written holds no number, not what a call before has left there."""
+    empty = torch.empty
+
+    def full_of_nan(*sizes: Any, **options: Any) -> torch.Tensor:
+        made = empty(*sizes, **options)
+        return made.fill_(float("nan")) if made.is_floating_point() else made
+
+    monkeypatch.setattr(torch, "empty", full_of_nan)
+
+
+def test_nothing_is_planted_here() -> None:
+    assert_agree(MODEL, "cpu", **CALL)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("n - first < LANES ? n - first : LANES", "n - first < LANES ? n - first - 1 : LANES"),
+        ("k < K; k++) {\n        vec b", "k < K - 1; k++) {\n        vec b"),
+        ("n = i + r;\n            rows[r]", "n = i;\n            rows[r]"),
+        ("x0[n]", "n"),
+        ("more ? LOAD(sums + i * stride", "0 ? LOAD(sums + i * stride"),
+        ("N - j < nv * LANES ? N - j", "N - j < nv * LANES ? N - j - 1"),
+        ("stride, k0 > 0)", "stride, 1)"),
+        ("v_tanh(vec x) {", "v_tanh(vec x) { x = x * C_(1.0001);"),
+        ("const int32_t *row_of;", "const int32_t *row_of_;\n#define row_of row_of_ + 0 * 1\n"),
+    ],
+    ids=["tail", "depth", "row", "stale", "sum", "outer tail", "first block", "tanh", "nothing"],
+)
+def test_a_planted_fault_is_caught(
+    right: str, wrong: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    source = Program.source
+
+    def planted(self: Program) -> str:
+        text = source(self)
+        assert right in text
+        return text.replace(right, wrong)
+
+    monkeypatch.setattr(Program, "source", planted)
+    if request.node.callspec.id == "nothing":
+        assert_agree(MODEL, "cpu", **CALL)
+        return
+    with pytest.raises(AssertionError, match="off by"):
+        assert_agree(MODEL, "cpu", **CALL)
+
+
+@pytest.mark.parametrize("barriers", [True, False])
+def test_a_missing_barrier_is_caught(barriers: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Program.source
+
+    def slow(self: Program) -> str:
+        # One thread of a step is late, so that the other one must wait for it.
+        text = source(self).replace(
+            "const long lives =", "if (thread == 1) usleep(3000);\n        const long lives ="
+        )
+        if not barriers:
+            text = text.replace("if (along > 1) { BARRIER }", "")
+        return "#include <unistd.h>\n" + text
+
+    monkeypatch.setattr(Program, "source", slow)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    call = {"steps": 4, "rows": 1, "seed": 1, "sizes": {"H": 150}}
+    if barriers:
+        assert_agree(MODEL, "cpu", **call)
+    else:
+        with pytest.raises(AssertionError):
+            assert_agree(MODEL, "cpu", **call)
+
+
+def model() -> CompiledRNN:
+    torch.manual_seed(0)
+    return rnnc.compile(MODEL, backend="cpu")
+
+
+def test_nan_stays_in_its_row() -> None:
+    net = model()
+    x = torch.randn(5, 9, 5)
+    clean = x.clone().requires_grad_()
+    dirty = x.clone()
+    dirty[2, 4] = float("nan")
+    dirty[3, 7] = float("inf")
+    dirty.requires_grad_()
+    ys = [net(v)[0] for v in (clean, dirty)]
+    for y in ys:
+        y.sum().backward()
+    others = [row for row in range(9) if row not in (4, 7)]
+    assert torch.equal(ys[0][:, others], ys[1][:, others])
+    assert ys[1][2:, 4].isnan().all()
+    assert clean.grad is not None
+    assert dirty.grad is not None
+    assert torch.equal(clean.grad[:, others], dirty.grad[:, others])
+
+
+def test_denormals_outside_survive() -> None:
+    script = (
+        "import torch, rnnc\n"
+        f"net = rnnc.compile({MODEL!r}, backend='cpu')\n"
+        "net(torch.randn(3, 4, 5))[0].sum().backward()\n"
+        "tiny = torch.full((64,), 1e-39)\n"
+        "assert (tiny * 1.0 > 0).all() and (tiny / 2 > 0).all() and 5e-324 * 1.0 != 0\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True)
+
+
+def test_denormals_inside_survive() -> None:
+    text = "model m:\n    input x: real[3]\n    output y: real[3]\n    y = x / 2\n"
+    net = rnnc.compile(text, backend="cpu")
+    y, _ = net(torch.full((1, 1, 3), 2e-39))
+    assert (y > 0).all()
+
+
+def test_copies_and_threads_share_nothing_that_changes() -> None:
+    net = model()
+    twin = copy.deepcopy(net)
+    again = multiprocessing.reduction.ForkingPickler.loads(
+        multiprocessing.reduction.ForkingPickler.dumps(net)
+    )
+    x = torch.randn(4, 3, 5)
+
+    def train(which: CompiledRNN) -> dict[str, torch.Tensor]:
+        which.zero_grad()
+        which(x)[0].sum().backward()
+        return grads(which)
+
+    with ThreadPoolExecutor(3) as pool:
+        one, two, three = pool.map(train, [net, twin, again])
+    assert_close(two, one, 0.0)
+    assert_close(three, one, 0.0)
+
+
+def test_second_derivatives_are_those_of_the_reference() -> None:
+    found = []
+    for backend in ("cpu", "reference"):
+        torch.manual_seed(0)
+        net = rnnc.compile(MODEL, backend=backend).double()
+        x = torch.randn(3, 2, 5, dtype=torch.float64).requires_grad_()
+        (g,) = torch.autograd.grad(net(x)[0].sum(), x, create_graph=True)
+        g.square().sum().backward()
+        found.append(grads(net))
+    assert_close(found[0], found[1], 1e-9)
+
+
+def test_an_argument_changed_in_between_is_noticed() -> None:
+    net = model()
+    y, _ = net(torch.randn(3, 2, 5))
+    with torch.no_grad():
+        next(iter(net.parameters())).add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_results_are_not_windows_on_what_is_saved() -> None:
+    net = model()
+    x = torch.randn(3, 2, 5)
+    y, state = net(x)
+    y.sum().backward()
+    expected = grads(net)
+    net.zero_grad()
+    y, state = net(x)
+    with torch.no_grad():
+        for tensor in (y, *state):
+            tensor.detach().zero_()
+    y.sum().backward()
+    assert_close(grads(net), expected, 0.0)

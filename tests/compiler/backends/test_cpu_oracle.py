@@ -1,0 +1,126 @@
+"""Generated C equals the reference: values, states, laws and every gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+import rnnc
+from rnnc.compiler.backends.cpu import backend as backend_module
+from rnnc.compiler.backends.cpu.toolchain import LEVEL_FLAGS, machine_level
+from rnnc.compiler.lower import Unsupported, lower
+from rnnc.operators.shipped import zoo_names
+from support.agreement import assert_agree
+from support.shared_unit import compiled_together
+from support.specs import random_spec
+
+CALLS: dict[str, dict[str, Any]] = {
+    "plain": {"steps": 5, "rows": 3},
+    "one row, one step": {"steps": 1, "rows": 1},
+    "everything": {"steps": 7, "rows": 8, "ragged": True, "reset": True, "carry": True},
+    "ragged": {"steps": 4, "rows": 3, "ragged": True},
+    "no steps": {"steps": 0, "rows": 2, "carry": True},
+    "no rows": {"steps": 3, "rows": 0},
+    "many rows": {"steps": 2, "rows": 131, "carry": True},
+}
+LEVELS = ["plain", "avx2", "avx512"]
+WIDEST = LEVELS.index(machine_level())
+
+
+def has_plan(name: str) -> bool:
+    try:
+        lower(rnnc.compile(f"zoo:{name}", backend="reference").graph, training=True)
+    except Unsupported:
+        return False
+    return True
+
+
+PLANNED = [name for name in zoo_names() if has_plan(name)]
+
+
+def agree(text: str, sizes: dict[str, int], seed: int, call: str) -> None:
+    assert_agree(text, "cpu", sizes=sizes, seed=seed, **CALLS[call])
+
+
+def check_all(cases: list[Callable[[], None]], patch: pytest.MonkeyPatch) -> None:
+    for case in compiled_together(cases, patch):
+        case()
+
+
+def test_nearly_all_of_the_zoo_has_a_plan() -> None:
+    assert len(PLANNED) >= 0.9 * len(zoo_names())
+
+
+@pytest.mark.parametrize("part", range(3))
+def test_the_zoo_agrees_with_the_reference(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = [partial(agree, f"zoo:{name}", {}, 1, "everything") for name in PLANNED[part::3]]
+    check_all(cases, monkeypatch)
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_random_specs_agree_with_the_reference(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = list(CALLS)
+    cases: list[Callable[[], None]] = []
+    for seed in range(part, 60, 4):
+        spec = random_spec(seed)
+        other = names[seed % len(names)]
+        chosen = "everything" if seed % 3 else other
+        cases.append(partial(agree, spec.text, spec.sizes, seed, chosen))
+    check_all(cases, monkeypatch)
+
+
+TAILS = """
+model m(H = 37, K = 3):
+    input x: real[5]
+    input s: symbol[11]
+    state h: real[H]
+    state c: real[H] = learned
+    state b: real[7]
+    z = U x + E s
+    i = σ(Wi h + z)
+    f = σ(Wf h + z + bf)
+    o = tanh(Wo h + Vo c)
+    g = gelu(Wg (h ⊙ i)) + softplus(Wk h) + elu(z) + silu(z)
+    c' = f ⊙ c + i ⊙ g
+    q: real[K] = softmax(Q h)
+    h' = o ⊙ tanh(c') + softsign(R q)
+    b[t] = tanh(Wb b[t+1] + Ub h')
+    output y: real[9]
+    y = V h' + Vb b[t] + Vx x[t-2]
+"""
+
+
+@pytest.mark.parametrize("level", LEVELS[: WIDEST + 1])
+@pytest.mark.parametrize("double", [True, False], ids=["float64", "float32"])
+def test_every_level_agrees_in_both_dtypes(
+    level: str, double: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend_module, "machine_level", lambda: level)
+    if not double:
+        monkeypatch.setattr("torch.nn.Module.double", lambda self: self.float())
+    for call in ("everything", "many rows"):
+        arguments = CALLS[call] | {"carry": False}
+        tolerance = 1e-9 if double else 1e-4
+        assert_agree(TAILS, "cpu", seed=3, tolerance=tolerance, **arguments)
+    assert set(LEVEL_FLAGS) == set(LEVELS)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("rows", [1, 3, 9])
+def test_any_number_of_threads_gives_the_same_bits(
+    threads: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from support.agreement import answers
+    from support.compare import assert_close
+
+    one = answers(TAILS, "cpu", seed=2, steps=6, rows=rows, ragged=True)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    many = answers(TAILS, "cpu", seed=2, steps=6, rows=rows, ragged=True)
+    again = answers(TAILS, "cpu", seed=2, steps=6, rows=rows, ragged=True)
+    assert_close(many, again, 0.0)
+    assert_close(many, one, 0.0)

@@ -1,0 +1,54 @@
+"""Outer sums of any size, against torch's own products."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import rnnc
+from rnnc.compiler.backends.cpu.program import WITHOUT, Program, compile_program
+from rnnc.compiler.backends.cpu.toolchain import machine_level
+from rnnc.compiler.request import Request
+
+LEVELS = ["plain", "avx2", "avx512"]
+LEVELS = LEVELS[: LEVELS.index(machine_level()) + 1]
+SPEC = "model m:\n    input x: real[3]\n    output y: real[3]\n    y = W x\n"
+
+
+@pytest.fixture(scope="module", params=[(level, d) for level in LEVELS for d in (False, True)])
+def program(request: pytest.FixtureRequest) -> Program:
+    level, double = request.param
+    graph = rnnc.compile(SPEC, backend="reference").graph
+    made = compile_program(graph, Request(without=WITHOUT), double=double, level=level)
+    made.load()
+    return made
+
+
+@settings(max_examples=60)
+@given(
+    m=st.integers(1, 80),
+    n=st.integers(1, 150),
+    depth=st.integers(1, 600),
+    threads=st.integers(1, 3),
+    shuffled=st.booleans(),
+    seed=st.integers(0, 2**31),
+)
+def test_outer_sums(
+    program: Program, m: int, n: int, depth: int, threads: int, shuffled: bool, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    a, b = (
+        torch.randn(depth + 1, width + 3, generator=generator, dtype=program.dtype)[:, :width]
+        for width in (m, n)
+    )
+    index = torch.randint(0, depth + 1, (depth,), generator=generator, dtype=torch.int32)
+    rows = index if shuffled else None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "get_num_threads", lambda: threads)
+        found = program.outer_sum(a, None, b, rows, depth)
+    expected = a[:depth].double().t() @ (b[index.long()] if shuffled else b[:depth]).double()
+    tolerance = 1e-12 if program.double else 1e-5
+    assert found.shape == (m, n)
+    assert (found - expected).abs().max() <= tolerance * depth

@@ -1,0 +1,65 @@
+"""Many generated models in one C file: what all share is compiled once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from rnnc.compiler.backends.cpu.build import build
+from rnnc.compiler.backends.cpu.emit import prelude
+from rnnc.compiler.backends.cpu.program import Program
+
+
+class _Collected(Exception):
+    pass
+
+
+def compiled_together(
+    cases: Iterable[Callable[[], Any]], patch: pytest.MonkeyPatch
+) -> list[Callable[[], Any]]:
+    """The same cases, whose first program each comes out of one library.
+
+    A case is run once up to the point where it would compile, and once more when it is called.
+    """
+    found: dict[str, Program] = {}
+
+    def collect(self: Program) -> None:
+        found.setdefault(self.text, self)
+        raise _Collected
+
+    kept = list(cases)
+    with patch.context() as context:
+        context.setattr(Program, "load", collect)
+        for case in kept:
+            with pytest.raises(_Collected):
+                case()
+    groups: dict[tuple[str, bool], dict[str, str]] = {}
+    for text, program in found.items():
+        group = groups.setdefault((program.level, program.double), {})
+        group[text] = f"m{len(group)}"
+    libraries = {
+        (level, double): build(
+            prelude(level, double=double)  # type: ignore[arg-type]
+            + "".join(text.replace("m_model_", f"{name}_") for text, name in texts.items()),
+            level,  # type: ignore[arg-type]
+        )
+        for (level, double), texts in groups.items()
+    }
+
+    def load(self: Program) -> None:
+        key = (self.level, self.double)
+        if self.text in groups.get(key, {}):
+            object.__setattr__(self.emitter, "name", groups[key][self.text])
+            self.libraries.append(libraries[key])
+
+    def with_library(case: Callable[[], Any]) -> Callable[[], Any]:
+        def call() -> Any:
+            with patch.context() as context:
+                context.setattr(Program, "load", load)
+                return case()
+
+        return call
+
+    return [with_library(case) for case in kept]
