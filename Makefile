@@ -18,7 +18,7 @@ test: export OMP_NUM_THREADS := 1
 test: export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser chromium gallery check format install clean
+.PHONY: help demo test test-browser chromium gallery check fuzz mutations format install clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -46,6 +46,12 @@ check: $(STAMP)  ## lint, formatting, types, import direction
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 	$(VENV)/bin/lint-imports
+
+fuzz: $(STAMP)  ## check and format broken specs (COUNT=100000, SEED=0)
+	$(RUN) benchmarks/fuzz.py --count $(or $(COUNT),100000) --seed $(or $(SEED),0)
+
+mutations: $(STAMP)  ## how slips of one token are reported, in figures (COUNT=300, SEED=0)
+	$(RUN) benchmarks/mutations.py --count $(or $(COUNT),300) --seed $(or $(SEED),0)
 
 format: $(STAMP)  ## format the code and mend what ruff can mend
 	$(RUN) -m ruff check --fix .

@@ -98,10 +98,11 @@ class Report:
         self.add(Diagnostic(code, message, "warning", Label(span, label), related, hint))
 
     def add(self, diagnostic: Diagnostic) -> None:
-        """Add a diagnostic; one mistake met twice (a body used twice) stays one message."""
+        """Add a diagnostic; one mistake met twice (a loop, a body used twice) stays one message."""
         span = diagnostic.span
         place = (id(span.source), span.start, span.end) if span else ()
-        self._diagnostics.setdefault((diagnostic.code, diagnostic.message, place), diagnostic)
+        what = place or diagnostic.message
+        self._diagnostics.setdefault((diagnostic.code, what), diagnostic)
 
     def __iter__(self) -> Iterator[Diagnostic]:
         """In the order of the text, file by file as they were first met."""

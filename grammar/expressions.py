@@ -107,7 +107,9 @@ class Expressions(Transformer[Token, Any]):
                 self._span(items[0]),
                 hint="an argument by name is `layers = 2`",
             )
-            return syntax.Argument(items[2], span)
+            names = [i for i in getattr(items[0], "items", ()) if isinstance(i, syntax.Name)]
+            meant = names[-1] if names else syntax.Name("_", self._span(items[0]))
+            return syntax.Argument(items[2], span, keyword=meant)
         return syntax.Argument(items[2], span, keyword=items[0])
 
     def _argument(self, item: Any) -> syntax.Argument:

@@ -22,12 +22,14 @@ _BRACKETS = {")": "(", "]": "[", "}": "{"}
 class Line:
     """One logical line (it may span several lines of text inside brackets) and the block below it.
 
-    `broken` lines have already been reported and are not to be parsed.
+    `broken` lines have already been reported and are not to be parsed; those that are `misplaced`
+    have been, too, but can be.
     """
 
     span: Span
     indent: str
     broken: bool = False
+    misplaced: bool = False
     block: list[Line] = field(default_factory=list)
 
 
@@ -114,6 +116,7 @@ def _nest(lines: list[Line], report: Report) -> list[Line]:
     top: list[Line] = []
     stack: list[tuple[str, list[Line]]] = []
     first_indent: Line | None = None
+    accepted: dict[int, set[str]] = {}
     for line in lines:
         if line.indent:
             first_indent = first_indent or line
@@ -148,19 +151,25 @@ def _nest(lines: list[Line], report: Report) -> list[Line]:
                 continue
             block = block[-1].block
             if block:
-                _misfit(line, block[0].indent, report)
+                _misfit(line, block, accepted, report)
             stack.append((block[0].indent if block else line.indent, block))
         elif line.indent != indent:
-            _misfit(line, indent, report)
+            _misfit(line, block, accepted, report)
         block.append(line)
     return top
 
 
-def _misfit(line: Line, indent: str, report: Report) -> None:
+def _misfit(line: Line, block: list[Line], accepted: dict[int, set[str]], report: Report) -> None:
+    """Report a line that is not aligned with its block; further ones like it are one mistake."""
+    known = accepted.setdefault(id(block), set())
+    if line.indent in known:
+        return
+    known.add(line.indent)
+    line.misplaced = True
     report.error(
         "RNN104",
         "this line fits no indentation above it",
         line.span,
-        f"indented by {len(line.indent)}, the block by {len(indent)}",
+        f"indented by {len(line.indent)}, the block by {len(block[0].indent)}",
         hint="align it with the other lines of its block",
     )

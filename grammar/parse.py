@@ -104,12 +104,25 @@ def _is_lost(model: syntax.Model) -> bool:
 
 
 def _block(
-    parser: Lark, statements: Statements, lines: list[Line], report: Report
+    parser: Lark,
+    statements: Statements,
+    lines: list[Line],
+    report: Report,
+    *,
+    quiet: bool = False,
 ) -> tuple[syntax.Statement, ...]:
+    """The statements of a block.
+
+    It is `quiet` about lines that go on with one that could not be read: they are its rest.
+    """
     block: list[syntax.Statement] = []
     for line in lines:
-        header = None if line.broken else _line(parser, statements, line, report)
-        body = _block(parser, statements, line.block, report)
+        text = line.span.text
+        is_rest = bool(block) and isinstance(block[-1], syntax.Broken) and text[0] in ")]},"
+        silent = quiet or is_rest or line.misplaced
+        header = None if line.broken else _line(parser, statements, line, silent=silent)
+        is_cut = header is None and not line.broken and text[-1] != ":"
+        body = _block(parser, statements, line.block, report, quiet=quiet or is_cut)
         statement = statements.close(header, body, block) if header else _broken(line)
         if isinstance(statement, syntax.Broken):
             names = frozenset().union(statement.names, *map(_words, line.block))
@@ -121,14 +134,19 @@ def _block(
     return tuple(block)
 
 
-def _line(parser: Lark, statements: Statements, line: Line, report: Report) -> object | None:
+def _line(parser: Lark, statements: Statements, line: Line, *, silent: bool) -> object | None:
     span = line.span
+    statements.line = span
+    told = statements.report, statements.mistakes
+    if silent:
+        statements.begin(span.source, Report())
     try:
-        statements.line = span
         return parser.parse(TextSlice(span.source.text, span.start, span.end))
     except UnexpectedInput as error:
         statements.mistakes.explain(error, span)
         return None
+    finally:
+        statements.report, statements.mistakes = told
 
 
 def _broken(line: Line) -> syntax.Broken:

@@ -167,7 +167,7 @@ class Statements(Expressions):
     ) -> syntax.Statement | None:
         """A header with the block below it; `before` holds what the block around it has so far."""
         if not isinstance(header, Header):
-            if body:
+            if body and not isinstance(body[0], syntax.Broken):
                 self.report.error(
                     "RNN104",
                     "this line is indented, but the line above it opens no block",

@@ -73,7 +73,8 @@ def build(
     for operators in (environment, around):
         check_unused(operators, annotations, assembly.used, report)
     graph = finish(model.name, evaluator, variables, known.predictions, laws, terms, model.span)
-    if graph is not None:
+    unread = any(isinstance(statement, syntax.Broken) for statement in statements)
+    if graph is not None and not unread:
         check_time(graph, evaluator.assembly.reads, report)
         warn_of_captures(model, annotations, assembly.parameters, report)
     return None if report.failed else graph
@@ -93,6 +94,7 @@ def _equations(statements: Sequence[syntax.Statement], known: Build) -> list[syn
                     statement.span,
                     hint="write `z = …`, `h' = …` or `x' = …`",
                 )
+                known.evaluator.scope.poison(*names_in(statement.value))
             case syntax.Model():
                 report.error(
                     "RNN113",

@@ -1,0 +1,32 @@
+"""A few hundred broken texts, seeded; `make fuzz` tries as many as one likes."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from support import fuzzing
+from support.fuzzing import Hang, spec, survive
+
+
+@pytest.mark.parametrize("block", range(6))
+def test_no_text_brings_down_the_checker_or_the_formatter(block):
+    for seed in range(block * 50, block * 50 + 50):
+        try:
+            survive(spec(seed))
+        except Exception as error:
+            raise AssertionError(f"seed {seed}: {spec(seed)!r}") from error
+
+
+def test_a_hang_would_be_seen(monkeypatch):
+    monkeypatch.setattr(fuzzing, "SECONDS", 0.05)
+    monkeypatch.setattr(fuzzing, "check", lambda source: time.sleep(5))
+    with pytest.raises(Hang):
+        survive(b"x")
+
+
+def test_a_crash_would_be_seen(monkeypatch):
+    monkeypatch.setattr(fuzzing, "check", lambda source: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        survive(b"x")

@@ -1,0 +1,24 @@
+"""Slips of one token: no traceback, few messages, and the first one where the slip is."""
+
+from __future__ import annotations
+
+from support.mutations import mutate, outcome
+
+COUNT = 80
+
+
+def test_single_token_mutations():
+    outcomes = [outcome(mutate(seed)) for seed in range(COUNT)]
+    noisy = [o.mutation for o in outcomes if o.diagnostics > 2]
+    assert noisy == []
+    reported = [o for o in outcomes if o.diagnostics]
+    assert sum(o.on_line for o in reported) >= 0.9 * len(reported)
+    assert len(reported) >= 0.8 * COUNT
+
+
+def test_mutations_change_the_text_on_the_line_that_they_name():
+    for seed in range(30):
+        mutation = mutate(seed)
+        before = mutation.original.text.split("\n")[mutation.line - 1]
+        if mutation.before != mutation.after:
+            assert mutation.text.split("\n")[mutation.line - 1] != before

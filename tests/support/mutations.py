@@ -1,0 +1,108 @@
+"""Single-token mutations of valid specs: what a slip of the keyboard makes of them."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from rnnc.grammar.diagnostics import Diagnostic, Report
+from rnnc.grammar.layout import Line, lay_out
+from rnnc.grammar.parse import tokens_of
+from rnnc.grammar.source import Source
+from rnnc.operators.analyse import check
+from rnnc.operators.modules import LIBRARY
+
+from .specs import Spec, random_spec
+
+ZOO = sorted(LIBRARY.with_name("zoo").glob("*.rnn"))
+SYMBOLS = [*"⊕▷⊗=+-*⊙()[],:;'×@", ".."]
+WORDS = ["state", "input", "h", "W", "b", "tanh", "foo", "3", "0.5", "t", "for", "real"]
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A spec with one token changed, and what was changed where."""
+
+    text: str
+    line: int
+    before: str
+    after: str
+    sizes: dict[str, int]
+    original: Source
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a mutated spec fared: how many diagnostics, and where the first one is."""
+
+    mutation: Mutation
+    diagnostics: int
+    on_line: bool
+
+
+def valid_spec(seed: int) -> Spec:
+    """A model of the zoo, or a random spec."""
+    if seed % 2:
+        return random_spec(seed)
+    return Spec(seed, ZOO[seed // 2 % len(ZOO)].read_text(encoding="utf-8"))
+
+
+def mutate(seed: int) -> Mutation:
+    """Delete, double, replace, misspell or swap one token of a valid spec, or insert one."""
+    chance = random.Random(seed)
+    spec = valid_spec(seed)
+    source = Source(spec.text)
+    tokens = [token for line in _all(lay_out(source, Report())) for token in tokens_of(line.span)]
+    index = chance.randrange(len(tokens))
+    token = tokens[index]
+    start, end = token.start_pos or 0, token.end_pos or 0
+    before = source.text[start:end]
+    kind = chance.choice(["delete", "double", "replace", "misspell", "swap", "insert"])
+    after = before
+    if kind == "swap" and index + 1 < len(tokens):
+        following = tokens[index + 1]
+        if source.position(following.start_pos or 0)[0] == source.position(start)[0]:
+            between = source.text[end : following.start_pos]
+            after = str(following) + between + before
+            end = following.end_pos or end
+            before = source.text[start:end]
+    elif kind == "double":
+        after = f"{before} {before}"
+    elif kind == "replace":
+        after = chance.choice(SYMBOLS + WORDS)
+    elif kind == "insert":
+        after = f"{before} {chance.choice(SYMBOLS + WORDS)} "
+    elif kind == "misspell" and len(before) > 1 and before.isalpha():
+        place = chance.randrange(len(before))
+        after = before[:place] + chance.choice("aeinorst") + before[place + 1 :]
+    else:
+        after = ""
+    changed = source.text[:start] + after + source.text[end:]
+    return Mutation(changed, source.position(start)[0], before, after, spec.sizes, source)
+
+
+def outcome(mutation: Mutation) -> Outcome:
+    """Check a mutated spec; what was said of the spec before, and notes, are no complaints."""
+    source = Source(mutation.text, "mutated.rnn")
+    before = {(d.code, d.message) for d in check(mutation.original, parameters=mutation.sizes)}
+    found = [
+        d
+        for d in check(source, parameters=mutation.sizes)
+        if d.severity != "note" and (d.code, d.message) not in before
+    ]
+    if not found:
+        return Outcome(mutation, 0, True)
+    places = [found[0].span, *(label.span for label in found[0].related)]
+    lines = {p.source.position(p.start)[0] for p in places if p and p.source is source}
+    is_there = mutation.line in lines or _is_made_wrong(found[0], mutation)
+    return Outcome(mutation, len(found), is_there)
+
+
+def _is_made_wrong(diagnostic: Diagnostic, mutation: Mutation) -> bool:
+    """Whether a message about another line names what the mutation took away or put in."""
+    words = {w for w in (mutation.before.strip(), mutation.after.strip()) if w.isidentifier()}
+    return any(f"`{word}" in diagnostic.message + diagnostic.hint for word in words)
+
+
+def _all(lines: list[Line]) -> list[Line]:
+    return [item for line in lines for item in (line, *_all(line.block))]
