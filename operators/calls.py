@@ -12,7 +12,7 @@ from .evaluate import Evaluator
 from .logarithms import logarithm
 from .types import Conflict
 from .values import Literal, Stop, TupleValue, Value, Vector
-from .windows import both_present
+from .windows import both_present, filled
 
 
 def call(
@@ -72,6 +72,8 @@ def _primitive(
         (evaluator.partial if gaps else evaluator.vector)(value, place)
         for value, place in zip(evaluator.evaluate_all(operands), spans, strict=True)
     ]
+    if primitive.name == "sqrt":
+        vectors = [filled(evaluator, vectors[0], span)]
     special = _special(evaluator, primitive.name, vectors, span)
     if special is not None:
         return special

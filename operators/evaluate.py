@@ -15,7 +15,7 @@ from .names import Names
 from .parameters import is_matrix_name
 from .scope import Scope
 from .values import Literal, Matrix, Stop, SymbolVector, TupleValue, Value, Vector, Window
-from .windows import all_present, both_present, product
+from .windows import all_present, both_present, filled, product
 
 Apply = Callable[["Evaluator", str, Sequence[Value], Span], Value]
 Call = Callable[["Evaluator", syntax.Name, syntax.Parentheses, Span], Value]
@@ -269,5 +269,7 @@ class Evaluator(Names):
             )
         x, y = self.partial(a, left), self.partial(b, right)
         size, span = self.broadcast(x, y, left, right), left.to(right)
+        if sign == "/":
+            y = filled(self, y, right)
         result = self.add(_OPERATIONS[sign], (x.operand, y.operand), size, span)
         return replace(result, present=both_present(self, [x, y], size, span))

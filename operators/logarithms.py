@@ -14,6 +14,7 @@ from .graph import Operand
 from .shapes import Shapes
 from .types import Dim
 from .values import Vector
+from .windows import filled
 
 DEPTH_LIMIT = 200
 """Operations inside operations that are looked through."""
@@ -23,7 +24,8 @@ def logarithm(shapes: Shapes, vector: Vector, span: Span) -> Vector:
     """The logarithm of a vector: term by term where every term has one, or the function `log`."""
     found = _Logarithms(shapes, span).of(vector.operand, DEPTH_LIMIT)
     if found is None:
-        return shapes.add("log", (vector.operand,), vector.size, span)
+        whole = filled(shapes, vector, span)
+        return shapes.add("log", (whole.operand,), vector.size, span)
     return found
 
 

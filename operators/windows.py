@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..grammar.source import Span
 from .graph import Operand
 from .shapes import Shapes
@@ -44,6 +46,17 @@ def product(shapes: Shapes, rows: Window, right: Value, a: Span, b: Span, span: 
         shapes.agree(rows.size, query.size, span, a, b)
         found = shapes.add("scores", (rows.operand, query.operand), rows.length, span)
     return Vector(found.operand, found.size, present)
+
+
+def filled(shapes: Shapes, vector: Vector, span: Span) -> Vector:
+    """A vector with 1 where an entry is missing, for functions that have no value or slope at 0."""
+    if vector.present is None:
+        return vector
+    one = shapes.add("constant", (), shapes.sizes.known(1), span, (1.0,)).operand
+    whole = shapes.vector(vector, span)
+    rest = shapes.add("subtract", (one, vector.present), vector.size, span)
+    full = shapes.add("add", (whole.operand, rest.operand), vector.size, span)
+    return replace(full, present=vector.present)
 
 
 def both_present(shapes: Shapes, vectors: list[Vector], size: Dim, span: Span) -> Operand | None:

@@ -282,3 +282,21 @@ def test_the_past_of_a_state_that_runs_backward():
     y, _ = rnnc.compile(text, backend="reference")(x)
     g1 = torch.tanh(x[1] + torch.tanh(x[2]))
     torch.testing.assert_close(y, torch.stack([torch.zeros(1, 2), torch.tanh(x[0] + g1), g1]))
+
+
+@pytest.mark.parametrize("term", ["w / (M x - 1)", "log(M x * w)", "sqrt(M x * w)", "w / M x"])
+def test_what_is_missing_poisons_no_gradient(term):
+    text = f"""
+    input x: real[2]
+    param w: vector, constant(2)
+    M = x[t-2..t]
+    output y: real
+    y = sum(softmax({term}) * w) + sum({term})
+    """
+    model = rnnc.compile(text)
+    x = (1 + torch.rand(2, 1, 2)).requires_grad_()
+    y, _ = model(x)
+    y.sum().backward()
+    assert y.isfinite().all()
+    assert x.grad.isfinite().all()
+    assert model.w.grad.isfinite().all()
