@@ -12,9 +12,16 @@ from typing import Any, Final
 from .diagram import Diagram, Edge
 from .layout import Frame, Layout, Route, arranged, lay_out, read_route
 from .measure import box_size
+from .place_labels import overlap
 
 GAP: Final = 46.0
 """Points between two steps."""
+
+MOST_ROUTED: Final = 40
+"""Boxes among which all edges are routed together."""
+
+NEAR: Final = 60.0
+"""Points around an edge's ends in which boxes may stand in its way."""
 
 
 def lay_out_steps(diagram: Diagram) -> Layout:
@@ -131,12 +138,31 @@ def _across(
                 routes[index] = _moved(route, low * pitch)
             continue
         near = {key: frame for key, frame in boxes.items() if low <= column(key) <= high}
-        found = _between(near, inside)
+        found = {}
+        for group in _groups(near, inside):
+            found |= _between(*group)
         routes |= found
         if low == 0 and high < diagram.steps:
             for index, edge in inside:
                 first[_first(edge.source), _first(edge.target), edge.delay] = found[index]
     return routes
+
+
+def _groups(
+    boxes: dict[str, Frame], edges: list[tuple[int, Edge]]
+) -> list[tuple[dict[str, Frame], list[tuple[int, Edge]]]]:
+    """The router's time grows faster than the square of its boxes; most are far from an edge."""
+    if len(boxes) <= MOST_ROUTED:
+        return [(boxes, edges)]
+    groups = []
+    for index, edge in edges:
+        a, b = boxes[edge.source], boxes[edge.target]
+        left, right = min(a.left, b.left) - NEAR, max(a.right, b.right) + NEAR
+        top, bottom = min(a.top, b.top) - NEAR, max(a.bottom, b.bottom) + NEAR
+        area = Frame((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
+        around = {key: frame for key, frame in boxes.items() if overlap(area, frame)}
+        groups.append((around, [(index, edge)]))
+    return groups
 
 
 def _between(boxes: dict[str, Frame], across: list[tuple[int, Edge]]) -> dict[int, Route]:
