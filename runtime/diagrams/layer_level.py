@@ -106,4 +106,11 @@ def operator_box(graph: OperatorGraph, application: Application, members: list[i
 
 
 def _captions(graph: OperatorGraph) -> tuple[str, ...]:
-    return tuple(f"law {law.text} weight {law.weight:g}" for law in graph.laws)
+    """Laws and loss terms, which say what is learned and not how a value is computed."""
+    laws = [f"law {law.text} weight {law.weight:g}" for law in graph.laws]
+    if graph.losses is None:
+        return tuple(laws)
+    nodes = graph.losses.graph.nodes
+    ends = [output.value.node for output in graph.losses.graph.outputs]
+    terms = zip(ends, graph.losses.weights, strict=True)
+    return (*laws, *(f"loss {nodes[end].span.text} weight {weight:g}" for end, weight in terms))

@@ -87,9 +87,45 @@ def hidden_to_output(graph: OperatorGraph) -> Flows:
     return frozenset(path)
 
 
+def feedforward_depth(graph: OperatorGraph) -> Flows:
+    """A longest path from an input to an output, each delay on it costing the recurrent depth."""
+    ratio = depth(graph).recurrent
+    best: dict[int, tuple[int, Flow | None]] = {i.node: (0, None) for i in graph.inputs}
+    flows = [
+        (operand.node, node.number, operand.delay)
+        for node in _within_step(graph)
+        for operand in node.operands
+    ]
+    changed = True
+    while changed:
+        changed = False
+        for flow in flows:
+            if flow[0] in best:
+                reached = best[flow[0]][0] + _worth(graph, flow, ratio)
+                if flow[1] not in best or reached > best[flow[1]][0]:
+                    best[flow[1]] = (reached, flow)
+                    changed = True
+    ends = [
+        (best[o.value.node][0] - abs(o.value.delay) * ratio.numerator, index)
+        for index, o in enumerate(graph.outputs)
+        if o.value.node in best
+    ]
+    if not ends:
+        return frozenset()
+    index = max(ends, key=lambda end: end[0])[1]
+    value = graph.outputs[index].value
+    path: set[Flow] = {(value.node, -1 - index, value.delay)}
+    flow = best[value.node][1]
+    while flow is not None:
+        path.add(flow)
+        flow = best[flow[0]][1]
+    return frozenset(path)
+
+
 MEASURES: Final[Mapping[str, Callable[[OperatorGraph], Flows]]] = {
     "recurrent-depth": recurrent_depth,
     "skip-coefficient": skip_coefficient,
+    "feedforward-depth": feedforward_depth,
     "input-to-hidden": input_to_hidden,
     "hidden-to-hidden": hidden_to_hidden,
     "hidden-to-output": hidden_to_output,
@@ -181,14 +217,7 @@ def _cycle(graph: OperatorGraph, ratio: Fraction, *, sign: int) -> Flows:
     those that are worth nothing consist of edges that longest paths use.
     """
     flows = sorted(recurrences(graph))
-    worth = {
-        flow: sign
-        * (
-            _is_product(graph, graph.nodes[flow[1]]) * ratio.denominator
-            - abs(flow[2]) * ratio.numerator
-        )
-        for flow in flows
-    }
+    worth = {flow: sign * _worth(graph, flow, ratio) for flow in flows}
     best = dict.fromkeys((number for flow in flows for number in flow[:2]), 0)
     for _ in range(len(best) + 1):
         changed = False
@@ -201,6 +230,12 @@ def _cycle(graph: OperatorGraph, ratio: Fraction, *, sign: int) -> Flows:
             break
     tight = [flow for flow in flows if best[flow[0]] + worth[flow] == best[flow[1]]]
     return _any_cycle(tight)
+
+
+def _worth(graph: OperatorGraph, flow: Flow, ratio: Fraction) -> int:
+    """An edge's length less `ratio` for each delay, in units of the ratio's denominator."""
+    length = _is_product(graph, graph.nodes[flow[1]])
+    return length * ratio.denominator - abs(flow[2]) * ratio.numerator
 
 
 def _any_cycle(flows: Iterable[Flow]) -> Flows:

@@ -106,16 +106,16 @@ def test_without_pygraphviz_text_formats_work_and_the_rest_says_what_to_install(
 ) -> None:
     program = f"""
 from rnnc.runtime.cli import main
-main(["graph", "zoo:dts_rnn", "-o", {str(tmp_path)!r} + "/model.ENDING"])
+for ending in ("txt", "dot", "mmd", "svg", "pdf", "png", "html"):
+    try:
+        main(["graph", "zoo:dts_rnn", "-o", {str(tmp_path)!r} + "/model." + ending])
+    except SystemExit as end:
+        assert end.code == (ending in ("svg", "pdf", "png", "html")), (ending, end.code)
 """
-    for ending in ("txt", "dot", "mmd"):
-        result = without(["pygraphviz"], program.replace("ENDING", ending))
-        assert result.returncode == 0, result.stderr.decode()
-    for ending in ("svg", "pdf", "png", "html"):
-        result = without(["pygraphviz"], program.replace("ENDING", ending))
-        assert result.returncode == 1
-        assert b"RNN650" in result.stderr
-        assert b"pip install 'rnnc[draw]'" in result.stderr
+    result = without(["pygraphviz"], program)
+    assert result.returncode == 0, result.stderr.decode()
+    assert result.stderr.count(b"RNN650") == 4
+    assert result.stderr.count(b"pip install 'rnnc[draw]'") == 4
     assert len(list(tmp_path.iterdir())) == 3
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from rnnc.operators.shipped import zoo_names
 from rnnc.runtime.diagrams.diagram import Diagram
 from rnnc.runtime.diagrams.layout import Frame, Layout, samples
 from rnnc.runtime.diagrams.measure import POINT, SMALL, width
@@ -49,6 +50,13 @@ def test_no_curve_crosses_a_box_and_nothing_overlaps(name: str, level: str, step
         assert frame.right <= layout.width + 1
         assert frame.top >= -1
         assert frame.bottom <= layout.height + 1
+
+
+@pytest.mark.parametrize("name", sorted({*zoo_names()} - {*DRAWN}))
+def test_no_curve_crosses_a_box_in_the_rest_of_the_zoo(name: str) -> None:
+    for steps in (0, 2):
+        diagram = drawn(zoo_graph(name), "layer", steps=steps)
+        assert crossings(diagram, coordinates(diagram)) == []
 
 
 @pytest.mark.parametrize("name", DRAWN)

@@ -45,6 +45,9 @@ def test_paths_have_the_length_of_their_measure(name: str) -> None:
     assert length(graph, MEASURES["input-to-hidden"](graph)) == measures.input_to_hidden
     assert length(graph, MEASURES["hidden-to-hidden"](graph)) == measures.hidden_to_hidden
     assert length(graph, MEASURES["hidden-to-output"](graph)) == measures.hidden_to_output
+    path = MEASURES["feedforward-depth"](graph)
+    delays = sum(abs(delay) for _, _, delay in path)
+    assert length(graph, path) - delays * measures.recurrent == measures.feedforward
     if not graph.recurrent:
         return
     cycle = MEASURES["recurrent-depth"](graph)
