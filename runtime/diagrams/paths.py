@@ -115,10 +115,10 @@ def feedforward_depth(graph: OperatorGraph) -> Flows:
     index = max(ends, key=lambda end: end[0])[1]
     value = graph.outputs[index].value
     path: set[Flow] = {(value.node, -1 - index, value.delay)}
-    flow = best[value.node][1]
-    while flow is not None:
-        path.add(flow)
-        flow = best[flow[0]][1]
+    step = best[value.node][1]
+    while step is not None:
+        path.add(step)
+        step = best[step[0]][1]
     return frozenset(path)
 
 

@@ -138,7 +138,7 @@ def _across(
                 routes[index] = _moved(route, low * pitch)
             continue
         near = {key: frame for key, frame in boxes.items() if low <= column(key) <= high}
-        found = {}
+        found: dict[int, Route] = {}
         for group in _groups(near, inside):
             found |= _between(*group)
         routes |= found
