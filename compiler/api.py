@@ -51,6 +51,8 @@ def compile(
         ValueError: when another argument is.
     """
     bound = _numbers({**(parameters or {}), **sizes})
+    if model is not None and not isinstance(model, str):
+        raise ValueError(f"model: expected the name of a model, got {model!r}")
     source = _source(spec)
     analysis = analyse(source, model=model, parameters=bound, assume=False)
     options = _options(memory, without)
@@ -126,4 +128,6 @@ def _source(spec: str | os.PathLike[str]) -> Source:
             return Source(spec)
         if spec.startswith("zoo:"):
             return zoo_source(spec.removeprefix("zoo:"))
-    return read_spec(os.fspath(spec))
+    if not isinstance(spec, str | os.PathLike):
+        raise ValueError(f"spec: expected a path, zoo:NAME or text, got {type(spec).__name__}")
+    return read_spec(os.fsdecode(spec))

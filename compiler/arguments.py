@@ -36,6 +36,28 @@ def inputs_by_name(graph: OperatorGraph, x: Any) -> dict[str, Tensor]:
     return dict(zip(names, given, strict=True))
 
 
+def by_output(graph: OperatorGraph, what: str, given: Any) -> tuple[Tensor, ...]:
+    """The tensors that are given for a model's outputs, in their order.
+
+    Raises:
+        ValueError: when it is not one tensor for each output.
+    """
+    names = [output.name.rstrip("'") for output in graph.outputs]
+    if isinstance(given, Tensor):
+        given = (given,)
+    if isinstance(given, Mapping):
+        if set(given) != set(names):
+            raise ValueError(f"{what}: expected {names}, got {sorted(map(str, given))}")
+        given = tuple(given[name] for name in names)
+    if not isinstance(given, tuple | list) or len(given) != len(names):
+        got = len(given) if isinstance(given, tuple | list) else type(given).__name__
+        raise ValueError(f"{what}: expected a tensor for each of {names}, got {got}")
+    for name, value in zip(names, given, strict=True):
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{what}: expected a tensor for {name}, got {type(value).__name__}")
+    return tuple(given)
+
+
 def checked_input(variable: Input, x: Tensor, like: Tensor) -> Tensor:
     """One input as (T, B, n) of the model's dtype, or (T, B) of int64 for symbols.
 
@@ -77,12 +99,16 @@ def checked_lengths(lengths: Any, steps: int, rows: int, device: torch.device) -
     """
     if lengths is None:
         return None
-    lengths = torch.as_tensor(lengths, device=device)
+    try:
+        lengths = torch.as_tensor(lengths, device=device)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        got = type(lengths).__name__
+        raise ValueError(f"lengths: expected ({rows},) of integers, got {got}") from None
     if lengths.shape != (rows,):
         raise ValueError(f"lengths: expected ({rows},), got {tuple(lengths.shape)}")
     if rows == 0:
         return torch.as_tensor(lengths, dtype=torch.int64)
-    if lengths.is_floating_point() or lengths.dtype == torch.bool:
+    if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
         raise ValueError(f"lengths: expected integers, got {lengths.dtype}")
     low, high = int(lengths.min()), int(lengths.max())
     if low < 0 or high > steps:

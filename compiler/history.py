@@ -110,6 +110,7 @@ def from_state(graph: OperatorGraph, state: Any, rows: int, like: Tensor) -> dic
         ValueError: on a wrong number of parts, or a wrong shape, dtype or device.
     """
     items = carried(graph)
+    sizes = {variable.name: variable.type.size for variable in graph.inputs}
     if isinstance(state, Tensor):
         state = (state,)
     if not isinstance(state, tuple | list) or len(state) != len(items):
@@ -130,5 +131,18 @@ def from_state(graph: OperatorGraph, state: Any, rows: int, like: Tensor) -> dic
                 f"state.{item.name}: expected {dtype} on {like.device}, got {value.dtype} on "
                 f"{value.device}"
             )
+        if not item.size and item.name in sizes:
+            _demand_symbols(item.name, value, sizes[item.name])
         history[item.name] = value if item.steps > 1 else value.unsqueeze(0)
     return history
+
+
+def _demand_symbols(name: str, value: Tensor, size: int) -> None:
+    if not value.numel():
+        return
+    low, high = int(value.min()), int(value.max())
+    if low < -1 or high >= size:
+        raise ValueError(
+            f"state.{name}: expected symbols from 0 to {size - 1} (or −1 for none), "
+            f"got {low if low < -1 else high}"
+        )

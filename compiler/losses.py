@@ -50,17 +50,18 @@ def mean_loss(kind: str, y: Tensor, target: Tensor, lengths: Tensor | None = Non
         kind: `binary`, `symbol` or `real`, as in `step_losses`.
         y: (T, B, m), or (B, m) for one output a sequence.
         target: as `step_losses` takes it.
-        lengths: (B,) integers in 1..T, the length of each row; None when no row is padded. An
+        lengths: (B,) integers in 0..T, the length of each row; None when no row is padded. An
             output at the end has no padding, whatever the lengths.
 
     Returns:
-        A scalar. Whatever padding holds, NaN included, reaches neither it nor a gradient.
+        A scalar, 0 where there is no step. Whatever padding holds, NaN included, reaches neither
+        it nor a gradient.
 
     Raises:
         ValueError: as `step_losses`, and for lengths of another shape, dtype or range.
     """
     total, steps = summed_loss(kind, y, target, lengths)
-    return total / steps
+    return total / max(steps, 1)
 
 
 def summed_loss(
@@ -84,6 +85,9 @@ def summed_loss(
 def _check(kind: str, y: Tensor, target: Tensor) -> None:
     if kind not in KINDS:
         raise ValueError(f"expected a kind among {', '.join(KINDS)}, got {kind!r}")
+    for name, value in (("y", y), ("target", target)):
+        if not isinstance(value, Tensor):
+            raise ValueError(f"expected {name} to be a tensor, got {type(value).__name__}")
     if y.dim() not in (2, 3) or not y.is_floating_point():
         raise ValueError(
             f"expected y of floating-point numbers, (T, B, m) or (B, m), got {_say(y)}"
@@ -102,9 +106,9 @@ def _check(kind: str, y: Tensor, target: Tensor) -> None:
 def _check_lengths(y: Tensor, lengths: Tensor) -> None:
     if lengths.shape != y.shape[1:2] or lengths.is_floating_point() or lengths.is_complex():
         raise ValueError(f"expected lengths ({y.shape[1]},) of integers, got {_say(lengths)}")
-    if lengths.numel() and not 1 <= int(lengths.min()) <= int(lengths.max()) <= y.shape[0]:
+    if lengths.numel() and not 0 <= int(lengths.min()) <= int(lengths.max()) <= y.shape[0]:
         raise ValueError(
-            f"expected lengths in 1..{y.shape[0]}, got {int(lengths.min())}..{int(lengths.max())}"
+            f"expected lengths in 0..{y.shape[0]}, got {int(lengths.min())}..{int(lengths.max())}"
         )
 
 

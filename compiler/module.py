@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..operators.call import Call, Result
 from ..operators.graph import OperatorGraph
 from ..operators.program import Program
-from .arguments import checked_input, checked_lengths, checked_resets, inputs_by_name
+from .arguments import by_output, checked_input, checked_lengths, checked_resets, inputs_by_name
 from .backends.backend import Options
 from .backends.registry import Backends
 from .chance import dropped, initial_draws, masks
@@ -19,10 +19,10 @@ from .history import age_after, age_name, from_state, initial_history, initial_v
 from .loss_terms import loss_terms, mean_over_steps
 from .losses import mean_loss
 from .named import named_tuple
-from .parameters import attach, collect
+from .parameters import Named, attach, collect
 
 
-class CompiledRNN(nn.Module):
+class CompiledRNN(Named):
     """A recurrent network compiled from a spec; `rnnc.compile` makes it.
 
     Calls are `y, state = model(x, state, lengths=…, resets=…)`: x is (T, B, n), or (T, B) of int64
@@ -138,9 +138,11 @@ class CompiledRNN(nn.Module):
         """The state before a first step, for `batch_size` rows.
 
         Raises:
-            ValueError: when the model runs backward in time.
+            ValueError: when the model runs backward in time, or that is no number of rows.
         """
         self._demand_forward("state")
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 0:
+            raise ValueError(f"batch_size: expected an integer from 0 up, got {batch_size!r}")
         like = self._like_tensor()
         initial = initial_values(self._graph, collect(self, self._graph), batch_size, like)
         return to_state(self._graph, initial_history(self._graph, initial, batch_size, like))
@@ -156,12 +158,10 @@ class CompiledRNN(nn.Module):
             ValueError: when a target does not fit its output, or the last call.
         """
         outputs = self._graph.outputs
-        ys = y if len(outputs) > 1 else (y,)
-        targets = target if len(outputs) > 1 else (target,)
-        if len(outputs) > 1 and isinstance(target, dict):
-            targets = tuple(target[output.name.rstrip("'")] for output in outputs)
-        if len(ys) != len(outputs) or len(targets) != len(outputs):
-            raise ValueError(f"expected {len(outputs)} outputs and targets, got {len(targets)}")
+        ys = by_output(self._graph, "y", y)
+        targets = by_output(self._graph, "target", target)
+        if lengths is not None:
+            lengths = torch.as_tensor(lengths)
         total: Tensor | None = None
         for output, value, goal in zip(outputs, ys, targets, strict=True):
             if self._batch_first and not output.at_end:

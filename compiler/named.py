@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import unicodedata
 from collections import namedtuple
 from collections.abc import Callable
 from functools import lru_cache
@@ -10,16 +11,22 @@ from typing import Any
 
 
 def field_name(name: str) -> str:
-    """A name as a field: `x'` is `x`, and Python's keywords get an underscore behind."""
-    name = name.rstrip("'")
+    """A name as a field: `x'` is `x`, and Python's keywords get an underscore behind.
+
+    In NFKC, as Python reads names in its own sources.
+    """
+    name = unicodedata.normalize("NFKC", name.rstrip("'"))
     return f"{name}_" if keyword.iskeyword(name) else name
 
 
 @lru_cache(maxsize=512)
 def named_tuple(kind: str, names: tuple[str, ...]) -> Callable[..., Any]:
-    """The tuple type with some fields; equal names give the same type."""
+    """The tuple type with some fields; equal names give the same type.
+
+    A name that is none in Python, or no longer its own, becomes `_` and its place: `_1`.
+    """
     fields = [field_name(name) for name in names]
-    base: Any = namedtuple(kind, fields)  # type: ignore[misc]
+    base: Any = namedtuple(kind, fields, rename=True)  # type: ignore[misc]
 
     def reduce(self: tuple[Any, ...]) -> tuple[Any, ...]:
         # The type is made at run time, so an instance is rebuilt from its names.

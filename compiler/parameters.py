@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from ..operators.graph import OperatorGraph
 from .initialise import initial_value
 
 
-class Operators(nn.Module):
+class Named(nn.Module):
+    """A module whose parts may have any name of the language."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # torch sets this flag by its name, and would refuse where an operator is called so.
+        if name == "training":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+
+class Operators(Named):
     """The parameters of one operator, and of the operators inside it."""
 
     def extra_repr(self) -> str:

@@ -131,8 +131,10 @@ Y = torch.zeros(3, 2, 4)
         ("real", Y, Y.cfloat(), None, "of real numbers, got complex64"),
         ("real", Y, Y, torch.tensor([3, 3, 3]), r"lengths \(2,\) of integers, got int64 \(3,\)"),
         ("real", Y, Y, torch.tensor([3.0, 3.0]), "lengths .* of integers, got float32"),
-        ("real", Y, Y, torch.tensor([4, 3]), r"lengths in 1\.\.3, got 3\.\.4"),
-        ("real", Y, Y, torch.tensor([0, 3]), r"lengths in 1\.\.3, got 0\.\.3"),
+        ("real", Y, Y, torch.tensor([4, 3]), r"lengths in 0\.\.3, got 3\.\.4"),
+        ("real", Y, Y, torch.tensor([-1, 3]), r"lengths in 0\.\.3, got -1\.\.3"),
+        ("real", Y, None, None, "target to be a tensor, got NoneType"),
+        ("real", None, Y, None, "y to be a tensor, got NoneType"),
     ],
 )
 def test_arguments_that_do_not_fit_say_what_was_expected(kind, y, target, lengths, words):
