@@ -19,8 +19,8 @@ from typing import Any, NoReturn
 
 import click
 
-from .. import __version__
 from ..grammar.diagnostics import Diagnostic, RnnError
+from ..grammar.version import __version__
 from . import commands
 from .report import print_diagnostics
 

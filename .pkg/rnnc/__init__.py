@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from .grammar.version import __version__
+
 __all__ = ["RnnError", "__version__", "compile", "from_torch", "load_torch", "to_torch"]
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ class Finding:
 @json_option
 def command(as_json: bool) -> None:
     """Look for what rnnc can use on this machine; exit status 1 if it cannot run at all."""
-    from ... import __version__
+    from ...grammar.version import __version__
 
     findings = list(examine())
     if as_json:

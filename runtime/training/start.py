@@ -8,11 +8,11 @@ from pathlib import Path
 import msgspec
 import torch
 
-from ... import __version__
 from ...compiler.api import compile_program
 from ...compiler.module import CompiledRNN
 from ...grammar.diagnostics import fail
 from ...grammar.source import Source
+from ...grammar.version import __version__
 from ..tasks import find_task
 from ..tasks.task import Problem, Task
 from .binding import bound_program

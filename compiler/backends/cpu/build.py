@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from ....grammar.diagnostics import fail
+from ....grammar.version import __version__
 from .cache import UnusableCache, cache_folder, seal, sound_entry, workplace
 from .toolchain import FLAGS, LEVEL_FLAGS, Level, Toolchain, find_toolchain
 
@@ -47,8 +48,6 @@ def flags_of(level: Level, toolchain: Toolchain) -> tuple[str, ...]:
 
 
 def _key(source: str, level: Level, toolchain: Toolchain) -> str:
-    from .... import __version__
-
     parts = [__version__, source, flags_of(level, toolchain), astuple(toolchain)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
