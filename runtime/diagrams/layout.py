@@ -157,7 +157,7 @@ def layout_dot(diagram: Diagram, direction: Direction) -> str:
         for gate, boxes in together.items():
             lines.extend([f"subgraph cluster_gate_{gate} {{ margin=0;", *boxes, "}"])
         for cluster in children.get(parent, []):
-            lines.append(f"subgraph cluster_{cluster.key} {{ margin=18;")
+            lines.append(f"subgraph cluster_{cluster.key} {{ margin=20;")
             write(cluster.key)
             lines.append("}")
 

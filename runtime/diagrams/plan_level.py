@@ -105,7 +105,7 @@ def plan_diagram(graph: OperatorGraph) -> Diagram:
         clusters,
         links,
         merge=True,
-        captions=_captions(plan),
+        captions=_captions(plan, shares),
     )
 
 
@@ -233,7 +233,13 @@ def _links(plan: Plan, group_of: dict[int, str], node_of: dict[int, int]) -> lis
     return links
 
 
-def _captions(plan: Plan) -> tuple[str, ...]:
+def _captions(plan: Plan, shares: dict[int, float]) -> tuple[str, ...]:
+    """The phases in a line of words, with their parts of the work."""
+    phases = [
+        f"{phase.kind} {phase.number} {shares[phase.number]:.0%}"
+        for phase in plan.forward
+        if phase.kind != "once"
+    ]
+    said = f"arithmetic of a step: {', '.join(phases)}"
     once = sum(len(phase.values) for phase in plan.forward if phase.kind == "once")
-    said = "percentages are parts of the arithmetic of one step"
-    return (f"{said}; {once} values are prepared once a call" if once else said,)
+    return (f"{said}; once a call: {once} values" if once else said,)

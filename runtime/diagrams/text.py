@@ -105,11 +105,11 @@ def _frames(
     beside: dict[int, str] = {}
     before: dict[str, str] = {}
     for key, numbers in layers.items():
+        short = names[key].partition(" · ")[0]
         span = range(min(numbers), max(numbers) + 1)
         if all(owners[number] <= {key} for number in span):
-            beside |= dict.fromkeys(span, names[key])
+            beside |= dict.fromkeys(span, short)
         else:
-            short = names[key].partition(" · ")[0]
             before |= {b: f"{short}." for b, o in owner.items() if o == key}
     return beside, before
 
