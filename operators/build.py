@@ -29,7 +29,7 @@ from .parameters import read_annotations
 from .scope import Scope, Variable
 from .targets import annotated, fit, parts_of
 from .unused import check_unused
-from .values import Literal, Stop, Value, Vector
+from .values import Literal, Stop, TupleValue, Value, Vector
 
 
 @dataclass(slots=True)
@@ -256,6 +256,8 @@ def _assign_variable(
             "constant", (), variable.size, equation.value.span, (float(value.value),)
         )
         value = Vector(operand, variable.size)
+    if isinstance(value, TupleValue):
+        _one_for_many(variable, len(value.parts), equation, known)
     vector = evaluator.vector(value, equation.value.span)
     fit(evaluator, variable.size, vector, equation)
     if variable.role == "input":
@@ -263,6 +265,24 @@ def _assign_variable(
     elif variable.role == "state":
         evaluator.assembly.nodes[variable.node].operands = (vector.operand,)
     variable.value = vector
+
+
+def _one_for_many(
+    variable: Variable, parts: int, equation: syntax.Equation, known: Build
+) -> None:
+    """Report a tuple that one variable is to take; the others it was meant for are then unset."""
+    others = [v.name for v in known.variables.values() if v.role == "state" and v.set_at is None]
+    names = [variable.name, *others][:parts]
+    if variable.role != "state" or len(names) < parts:
+        return
+    known.evaluator.scope.poison(*names)
+    target = ", ".join(f"{name}'" for name in names)
+    known.evaluator.fail(
+        "RNN307",
+        f"`{equation.target.span.text}` takes one value, and the right side is a tuple of {parts}",
+        equation.value.span,
+        hint=f"take it apart: `({target}) = …`",
+    )
 
 
 def _time_of(target: syntax.Expression, evaluator: Evaluator) -> tuple[str, int]:

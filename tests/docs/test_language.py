@@ -1,0 +1,45 @@
+"""Every block of the manual is checked, and its tables are those of the catalogue."""
+
+from __future__ import annotations
+
+import pytest
+
+from rnnc.grammar.codes import CODES
+from rnnc.grammar.format import format_source
+from rnnc.grammar.source import Source
+from rnnc.operators.analyse import check
+from rnnc.operators.catalogue import FUNCTIONS
+from support.blocks import blocks
+from support.tables import MANUAL, with_tables
+
+SPECS = [block for block in blocks(MANUAL) if block.language == "rnn"]
+
+
+@pytest.mark.parametrize("block", SPECS, ids=lambda block: f"line-{block.line}")
+def test_a_block_is_sound_or_fails_with_the_code_that_it_names(block):
+    found = [diagnostic.code for diagnostic in check(Source(block.text, "spec.rnn"))]
+    assert found == ([block.info] if block.info else [])
+
+
+@pytest.mark.parametrize("block", SPECS, ids=lambda block: f"line-{block.line}")
+def test_a_block_keeps_its_meaning_when_formatted(block):
+    text = format_source(Source(block.text, "spec.rnn"))
+    found = [diagnostic.code for diagnostic in check(Source(text, "spec.rnn"))]
+    assert found == ([block.info] if block.info else [])
+
+
+def test_failing_blocks_name_codes():
+    marked = {block.info for block in SPECS if block.info}
+    assert marked
+    assert marked <= set(CODES)
+
+
+def test_the_tables_are_those_of_the_catalogue():
+    text = MANUAL.read_text(encoding="utf-8")
+    assert with_tables(text) == text, "run: python -m support.tables in tests/"
+    assert all(f"`{function.signature}`" in text for function in FUNCTIONS)
+
+
+def test_an_outdated_table_would_be_seen():
+    text = MANUAL.read_text(encoding="utf-8").replace("`tanh(z)`", "`tanhh(z)`")
+    assert with_tables(text) != text

@@ -1,0 +1,43 @@
+"""The tables of the manual, made from the catalogue; `python -m support.tables` writes them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from rnnc.operators.catalogue import FUNCTIONS
+from rnnc.operators.parameters import MEANINGS
+
+MANUAL = Path(__file__).resolve().parent.parent.parent / "docs" / "language.md"
+
+
+def functions() -> str:
+    """One row a function of the language: how it is called, what it means, where it is from."""
+    rows = ["| function | meaning | source |", "| --- | --- | --- |"]
+    for function in FUNCTIONS:
+        calls = [function.signature]
+        calls += [function.signature.replace(function.name, a, 1) for a in function.aliases]
+        meaning = function.meaning.replace("|", "\\|")
+        rows.append(f"| {', '.join(f'`{call}`' for call in calls)} | {meaning} | {function.source} |")
+    return "\n".join(rows)
+
+
+def annotations() -> str:
+    """One row an annotation of a parameter."""
+    rows = ["| annotation | meaning |", "| --- | --- |"]
+    for name, meaning in MEANINGS.items():
+        call, _, words = meaning.rpartition("`: ")
+        rows.append(f"| {call}` | {words} |" if call else f"| `{name}` | {meaning} |")
+    return "\n".join(rows)
+
+
+def with_tables(text: str) -> str:
+    """The manual with its tables made anew."""
+    for name, table in (("functions", functions()), ("annotations", annotations())):
+        pattern = rf"(<!-- table: {name} -->\n).*?(<!-- end -->)"
+        text = re.sub(pattern, lambda m, t=table: f"{m[1]}{t}\n{m[2]}", text, flags=re.DOTALL)
+    return text
+
+
+if __name__ == "__main__":
+    MANUAL.write_text(with_tables(MANUAL.read_text(encoding="utf-8")), encoding="utf-8")
