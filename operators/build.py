@@ -267,9 +267,7 @@ def _assign_variable(
     variable.value = vector
 
 
-def _one_for_many(
-    variable: Variable, parts: int, equation: syntax.Equation, known: Build
-) -> None:
+def _one_for_many(variable: Variable, parts: int, equation: syntax.Equation, known: Build) -> None:
     """Report a tuple that one variable is to take; the others it was meant for are then unset."""
     others = [v.name for v in known.variables.values() if v.role == "state" and v.set_at is None]
     names = [variable.name, *others][:parts]

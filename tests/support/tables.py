@@ -18,7 +18,8 @@ def functions() -> str:
         calls = [function.signature]
         calls += [function.signature.replace(function.name, a, 1) for a in function.aliases]
         meaning = function.meaning.replace("|", "\\|")
-        rows.append(f"| {', '.join(f'`{call}`' for call in calls)} | {meaning} | {function.source} |")
+        called = ", ".join(f"`{call}`" for call in calls)
+        rows.append(f"| {called} | {meaning} | {function.source} |")
     return "\n".join(rows)
 
 
