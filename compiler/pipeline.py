@@ -15,6 +15,7 @@ from .passes.distribute import distribute
 from .passes.flatten import flatten
 from .passes.hoist import hoist
 from .passes.pack import pack
+from .passes.recompute import recompute
 from .passes.retime import retime
 from .passes.scan import scan
 from .passes.stack import stack
@@ -66,7 +67,11 @@ def flow_for(graph: OperatorGraph, request: Request) -> Flow:
     flow = _rewritten(lower(graph, training=request.training), BEFORE, request)
     if request.gradients:
         flow = differentiate(flow, request)
-    return _rewritten(tidied(flow, differentiated=True), AFTER, request)
+    flow = _rewritten(tidied(flow, differentiated=True), AFTER, request)
+    if request.memory == "recompute":
+        flow = recompute(flow)
+        verify(flow)
+    return flow
 
 
 def plan_for(graph: OperatorGraph, request: Request) -> Plan:

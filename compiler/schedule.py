@@ -86,33 +86,84 @@ def _sunk(flow: Flow) -> list[Block]:
 def _ordered(
     flow: Flow, blocks: list[Block], *, adjoint: bool
 ) -> Iterable[tuple[Kind, tuple[int, ...]]]:
+    """Blocks of one pass in phases.
+
+    What depends on a gradient that comes in is computed as early as it can be; all else of the
+    backward pass (slopes, what is computed again) only when that is about to read it.
+    """
     waiting = [b for b in blocks if flow.values[b[1][0]].adjoint == adjoint]
+    late = _without_gradient(flow) if adjoint else frozenset[int]()
     missing = {n for _, numbers in waiting for n in numbers}
     while waiting:
         for wanted in ("once", "batched"):
-            taken: list[int] = []
-            rest: list[Block] = []
-            for kind, numbers in waiting:
-                if kind == wanted and _is_ready(flow, numbers, missing):
-                    taken += numbers
-                    missing.difference_update(numbers)
-                else:
-                    rest.append((kind, numbers))
-            waiting = rest
+            taken = _taken(flow, waiting, wanted, missing, late)
+            waiting = [block for block in waiting if block[1][0] in missing]
             if taken:
-                yield wanted, tuple(taken)
-        for index, (kind, numbers) in enumerate(waiting):
-            if _is_ready(flow, numbers, missing):
+                yield wanted, taken
+        for kind, numbers in waiting:
+            if kind in {"loop", "scan"} and _is_ready(flow, numbers, missing, late):
+                pulled = _pulled(flow, waiting, numbers, missing)
+                if pulled:
+                    yield "batched", pulled
                 missing.difference_update(numbers)
-                del waiting[index]
+                waiting = [block for block in waiting if block[1][0] in missing]
                 yield kind, numbers
                 break
 
 
-def _is_ready(flow: Flow, numbers: tuple[int, ...], missing: set[int]) -> bool:
+def _taken(
+    flow: Flow, waiting: list[Block], wanted: str, missing: set[int], late: frozenset[int]
+) -> tuple[int, ...]:
+    """All values of a kind that are ready, and what they need; no longer missing then."""
+    taken: list[int] = []
+    for kind, numbers in waiting:
+        if kind != wanted or numbers[0] not in missing or numbers[0] in late:
+            continue
+        if _is_ready(flow, numbers, missing, late):
+            taken += _pulled(flow, waiting, numbers, missing)
+            missing.difference_update(numbers)
+            taken += numbers
+    return tuple(taken)
+
+
+def _without_gradient(flow: Flow) -> frozenset[int]:
+    """The adjoint values outside of cycles that depend on no gradient that comes in."""
+    moved: set[int] = set()
+    for component in flow.components:
+        operands = {read.value for number in component for read in flow.values[number].operands}
+        seeded = any(flow.values[number].operation == "seed" for number in component)
+        if seeded or operands & moved:
+            moved.update(component)
+    return frozenset(
+        v.number
+        for v in flow.values
+        if v.adjoint and v.number not in moved and v.number not in flow.cyclic
+        if not any(gradient.value == v.number for gradient in flow.gradients)
+    )
+
+
+def _pulled(
+    flow: Flow, waiting: list[Block], numbers: tuple[int, ...], missing: set[int]
+) -> tuple[int, ...]:
+    """What is missing of the operands of some values, operands first; no longer missing then."""
+    needed: set[int] = set()
+    stack = [read.value for number in numbers for read in flow.values[number].operands]
+    while stack:
+        number = stack.pop()
+        if number in missing and number not in numbers and number not in needed:
+            needed.add(number)
+            stack += [read.value for read in flow.values[number].operands]
+    missing -= needed
+    return tuple(n for _, block in waiting for n in block if n in needed)
+
+
+def _is_ready(
+    flow: Flow, numbers: tuple[int, ...], missing: set[int], late: frozenset[int]
+) -> bool:
+    """Whether all operands are there, or wait only to be asked for."""
     own = set(numbers)
     return not any(
-        read.value in missing and read.value not in own
+        read.value in missing and read.value not in own and read.value not in late
         for number in numbers
         for read in flow.values[number].operands
     )
