@@ -112,6 +112,8 @@ def _read(operand: Operand, known: dict[int, Read]) -> Read:
 def _lowered(draft: Draft, node: Node, known: dict[int, Read], *, training: bool) -> Read:
     operands = [_read(operand, known) for operand in node.operands]
     operation, origin = node.operation, node.number
+    if operation == "subtract" and _is_one(draft, operands[0]):
+        return draft.add("one_minus", operands[1], origin=origin)
     if operation in _SAME:
         return draft.add(operation, *operands, attributes=node.attributes, origin=origin)
     if operation == "parameter":
@@ -127,6 +129,11 @@ def _lowered(draft: Draft, node: Node, known: dict[int, Read], *, training: bool
     if operation not in _COMPOSITE:
         raise Unsupported(f"it has no `{operation}`")
     return _COMPOSITE[operation](draft, node, operands)
+
+
+def _is_one(draft: Draft, read: Read) -> bool:
+    value = draft.values[read.value]
+    return value.operation == "constant" and value.attributes == (1.0,)
 
 
 def _random(draft: Draft, node: Node, operands: list[Read], *, training: bool) -> Read:

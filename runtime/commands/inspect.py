@@ -3,31 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..analysed import analysed
 from ..options import json_option, model_option, set_option
 from ..report import print_json
+from ..stages import STAGES, backend_options, emit
+
+if TYPE_CHECKING:
+    from ...operators.graph import OperatorGraph
 
 
 @click.command()
 @click.argument("file", metavar="FILE")
 @set_option
 @model_option
+@click.option("--plan", "with_plan", is_flag=True, help="Show the compiled plan, too.")
+@click.option("--emit", "stage", type=click.Choice(STAGES), help="Print one stage instead.")
+@backend_options
 @json_option
 def command(
-    file: str, parameters: dict[str, int | float], model: str | None, as_json: bool
+    file: str,
+    parameters: dict[str, int | float],
+    model: str | None,
+    with_plan: bool,
+    stage: str | None,
+    backend: str,
+    memory: str,
+    without: tuple[str, ...],
+    as_json: bool,
 ) -> None:
-    """Show the inputs, states, outputs, parameters and depths of a model."""
+    """Show the inputs, states, outputs, parameters, depths and work of a model."""
+    if stage is not None:
+        said: dict[str, Any] = {"backend": backend, "memory": memory, "without": without}
+        click.echo(emit(file, stage, model, parameters, **said), nl=False)
+        return
     from ...operators.summary import summarise
 
-    summary = summarise(analysed(file, model, parameters))
+    graph = analysed(file, model, parameters)
+    summary = summarise(graph)
+    plan = planned(graph, memory, without)
+    if plan is not None:
+        summary["cost"] = plan["cost"]
+    if with_plan:
+        summary["plan"] = plan
     if as_json:
         print_json(summary)
     else:
         click.echo("\n".join(describe(summary)))
+
+
+def planned(graph: OperatorGraph, memory: str, without: tuple[str, ...]) -> dict[str, Any] | None:
+    """The plan of a training step as plain JSON values; None for what only the reference runs."""
+    from ...compiler.explain import explain
+    from ...compiler.lower import Unsupported
+    from ...compiler.pipeline import plan_for
+    from ...compiler.request import training_request
+
+    request = training_request(graph, memory=memory, without=without)  # type: ignore[arg-type]
+    try:
+        report = explain(plan_for(graph, request))
+    except Unsupported:
+        return None
+    report["cost"] = {
+        side: {
+            key: sum(p[key] for p in report["phases"] if p["pass"] == side and p["kind"] != "once")
+            for key in ("product_flops", "elementwise")
+        }
+        for side in ("forward", "backward")
+    }
+    return report
 
 
 def describe(summary: dict[str, Any]) -> Iterable[str]:
@@ -56,6 +103,21 @@ def describe(summary: dict[str, Any]) -> Iterable[str]:
     yield f"{total:,} parameters, {weights:,} of them weights"
     yield ""
     yield from _table([(_words(name), str(depth)) for name, depth in summary["depth"].items()])
+    if "cost" in summary:
+        yield ""
+        for side, cost in summary["cost"].items():
+            yield (
+                f"{side} pass, a step and row: {cost['product_flops']:,} FLOPs in products, "
+                f"{cost['elementwise']:,} elementwise"
+            )
+    if "plan" in summary:
+        from ...compiler.explain import describe as describe_plan
+
+        yield ""
+        if summary["plan"] is None:
+            yield "no plan: the reference runs it one operation at a time"
+        else:
+            yield from describe_plan(summary["plan"])
 
 
 def _delay(delay: int) -> str:

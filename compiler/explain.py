@@ -1,0 +1,150 @@
+"""What a plan does, for people: phases, what left the loops, what is fused and saved, the work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from .flow import Value
+from .plan import Phase, Plan
+from .vocabulary import ELEMENTWISE, GROUPS, PRODUCTS
+
+_WHEN: Final = {
+    ("once", 0): "once a call",
+    ("batched", 0): "all steps at once",
+    ("scan", 1): "scan",
+    ("scan", -1): "scan, last step first",
+    ("loop", 1): "loop",
+    ("loop", -1): "loop, last step first",
+}
+
+
+def explain(plan: Plan) -> dict[str, Any]:
+    """A plan as plain JSON values; FLOPs and numbers are for each step and row."""
+    costs = {phase.number: plan.cost(phase) for phase in plan.phases}
+    work = sum(cost.products + cost.entries for cost in costs.values()) or 1
+    looped = {n for phase in plan.phases if phase.kind == "loop" for n in phase.values}
+    return {
+        "phases": [
+            {
+                "number": phase.number,
+                "pass": "backward" if phase.adjoint else "forward",
+                "kind": phase.kind,
+                "direction": phase.direction,
+                "products": [_product(plan, n) for n in phase.values if _is_product(plan, n)],
+                "dependent_products": _dependent(plan, phase),
+                "fused": [
+                    plan.flow.values[n].operation
+                    for g in phase.groups
+                    for n in _fused(plan, g.fused)
+                ],
+                "product_flops": costs[phase.number].products,
+                "elementwise": costs[phase.number].entries,
+                "bytes": 4 * costs[phase.number].moved,
+                "weight_bytes": 4 * costs[phase.number].weights,
+                "share": round(
+                    (costs[phase.number].products + costs[phase.number].entries) / work, 4
+                ),
+            }
+            for phase in plan.phases
+        ],
+        "hoisted": [
+            _product(plan, v.number)
+            for v in plan.flow.values
+            if v.number not in looped and not v.adjoint and v.rate == "step" and looped
+            if _is_product(plan, v.number)
+        ],
+        "saved": sum(b.width for b in plan.buffers if b.saved and b.extent == "series"),
+        "memory": plan.request.memory,
+        "without": sorted(plan.request.without),
+    }
+
+
+def describe(report: dict[str, Any]) -> Iterator[str]:
+    """The lines that a person reads, from what `explain` gives (with `backend` and `why` added)."""
+    for side in ("forward", "backward"):
+        phases = [phase for phase in report["phases"] if phase["pass"] == side]
+        if not phases:
+            continue
+        yield f"{side} pass"
+        for phase in phases:
+            when = _WHEN[phase["kind"], phase["direction"]]
+            where = f"  [{phase['backend']}: {phase['why']}]" if "backend" in phase else ""
+            yield f"  {phase['number']:>2}  {when:22}{phase['share']:>7.1%} of the work{where}"
+            if phase["products"]:
+                yield f"      products: {'; '.join(phase['products'])}"
+                if phase["kind"] == "loop":
+                    yield f"      one after the other in a step: {phase['dependent_products']}"
+            if phase["fused"]:
+                yield f"      fused: {_counted(phase['fused'])}"
+    if report["hoisted"]:
+        yield f"hoisted out of loops: {'; '.join(report['hoisted'])}"
+    kept = f"{report['saved']:,} numbers a step and row"
+    yield f"kept for the backward pass ({report['memory']}): {kept}"
+    if report["without"]:
+        yield f"passes left out: {', '.join(report['without'])}"
+
+
+def _is_product(plan: Plan, number: int) -> bool:
+    value = plan.flow.values[number]
+    return value.operation in PRODUCTS or value.operation in {"outer_sum", "indexed_sum"}
+
+
+def _product(plan: Plan, number: int) -> str:
+    """A product in the names of its parameters: `Wf, Wi · h[t-1]`."""
+    value = plan.flow.values[number]
+    left, right = (plan.flow.values[read.value] for read in value.operands)
+    if value.operation in PRODUCTS:
+        mark = "ᵀ" if value.attributes[0] else ""
+        what = ", ".join(f"{name}{mark}" for name in _parameters(plan, left))
+        return f"{what} · {_named(plan, right, value.operands[1].delay)}"
+    readers = sorted(_gradients(plan, number))
+    return f"gradient of {', '.join(readers)}" if readers else "a gradient"
+
+
+def _parameters(plan: Plan, value: Value) -> list[str]:
+    if value.operation == "parameter":
+        return [str(value.attributes[0])]
+    found = [_parameters(plan, plan.flow.values[read.value]) for read in value.operands]
+    return [name for names in found for name in names] or ["matrix"]
+
+
+def _named(plan: Plan, value: Value, delay: int) -> str:
+    time = f"[t{-delay:+d}]" if delay else ""
+    if value.operation in {"state", "input"}:
+        return f"{value.attributes[0]}{time}"
+    if value.operation == "seed":
+        return f"gradient of {value.attributes[1]}"
+    if value.adjoint:
+        return f"gradients{time}"
+    if value.origin >= 0 and plan.flow.graph.nodes[value.origin].local:
+        return f"{plan.flow.graph.nodes[value.origin].local}{time}"
+    return f"%{value.number}{time}"
+
+
+def _gradients(plan: Plan, number: int) -> set[str]:
+    found = {g.name for g in plan.flow.gradients if g.value == number}
+    for reader in plan.flow.readers[number]:
+        if plan.flow.values[reader].rate == "call":
+            found |= _gradients(plan, reader)
+    return found
+
+
+def _dependent(plan: Plan, phase: Phase) -> int:
+    """How many of a phase's groups hold products: what a step must wait for, one by one."""
+    return sum(
+        any(plan.flow.values[n].operation in PRODUCTS for n in group.wide) for group in phase.groups
+    )
+
+
+def _fused(plan: Plan, numbers: tuple[int, ...]) -> list[int]:
+    return [
+        n
+        for n in numbers
+        if plan.flow.values[n].operation in ELEMENTWISE or plan.flow.values[n].operation in GROUPS
+    ]
+
+
+def _counted(names: list[str]) -> str:
+    counts = {name: names.count(name) for name in names}
+    return ", ".join(name if count == 1 else f"{count} {name}" for name, count in counts.items())

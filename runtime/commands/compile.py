@@ -1,0 +1,95 @@
+"""Compile a spec, and say what became of it: phases, what was hoisted and fused, the backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ..options import json_option, model_option, set_option
+from ..report import print_json
+from ..stages import STAGES, backend_options, emit
+
+
+@click.command()
+@click.argument("file", metavar="FILE")
+@set_option
+@model_option
+@backend_options
+@click.option(
+    "--require",
+    type=click.Choice(["fused"]),
+    help="Fail instead of falling back to the reference.",
+)
+@click.option("--emit", "stage", type=click.Choice(STAGES), help="Print one stage instead.")
+@json_option
+def command(
+    file: str,
+    parameters: dict[str, int | float],
+    model: str | None,
+    backend: str,
+    memory: str,
+    without: tuple[str, ...],
+    require: str | None,
+    stage: str | None,
+    as_json: bool,
+) -> None:
+    """Compile FILE for this machine and report what runs it."""
+    if stage is not None:
+        chosen: dict[str, Any] = {"backend": backend, "memory": memory, "without": without}
+        click.echo(emit(file, stage, model, parameters, **chosen), nl=False)
+        return
+    report = compiled(file, parameters, model, backend, memory, without, require)
+    if as_json:
+        print_json(report)
+        return
+    from ...compiler.explain import describe
+
+    click.echo(f"model {report['model']}, backend {report['backend']}")
+    for name, reason in report["refused"].items():
+        click.echo(f"not {name}: {reason}")
+    if report["phases"]:
+        click.echo("\n".join(describe(report)))
+    click.echo(f"compiled in {report['seconds']:.2f} s")
+
+
+def compiled(
+    file: str,
+    parameters: dict[str, int | float],
+    model: str | None,
+    backend: str,
+    memory: str,
+    without: tuple[str, ...],
+    require: str | None,
+) -> dict[str, Any]:
+    """What a model was compiled to, as plain JSON values."""
+    import time
+
+    import torch
+
+    from ...compiler.backends.backend import Options
+    from ...compiler.backends.registry import BACKENDS, Backends
+    from ...compiler.explain import explain
+    from ..analysed import analysed
+
+    if backend not in ("auto", *BACKENDS):
+        known = ", ".join(("auto", *BACKENDS))
+        raise click.UsageError(f"there is no backend `{backend}` here; backends: {known}")
+    graph = analysed(file, model, parameters)
+    start = time.perf_counter()
+    options = Options(memory, frozenset(without))  # type: ignore[arg-type]
+    backends = Backends(graph, backend, options, require)
+    chosen = backends.choose(torch.empty(0))
+    plan = chosen.plan()
+    report: dict[str, Any] = {"phases": [], "hoisted": [], "saved": 0, "memory": memory}
+    if plan is not None:
+        report = explain(plan)
+        for phase, said in zip(plan.phases, report["phases"], strict=True):
+            said["backend"], said["why"] = chosen.name, chosen.explain(phase)
+    return {
+        "model": graph.name,
+        "backend": chosen.name,
+        "refused": backends.refused,
+        "seconds": time.perf_counter() - start,
+        **report,
+    }

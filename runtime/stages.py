@@ -1,0 +1,134 @@
+"""The stages of compilation as text, for `--emit`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import click
+
+from ..grammar.diagnostics import Report, RnnError, fail
+from ..grammar.source import Span
+from ..operators.reading import read_spec
+from .analysed import analysed
+
+STAGES: Final = ("syntax", "graph", "adjoint", "plan", "code")
+
+
+def emit(
+    file: str,
+    stage: str,
+    model: str | None,
+    parameters: Mapping[str, int | float],
+    *,
+    backend: str = "auto",
+    memory: str = "save",
+    without: Iterable[str] = (),
+) -> str:
+    """One stage of a spec's compilation.
+
+    Raises:
+        RnnError: when the spec is at fault, or no backend here generates code for it (RNN501).
+    """
+    if stage == "syntax":
+        return _syntax(file)
+    graph = analysed(file, model, parameters)
+    if stage == "graph":
+        return graph.to_text()
+    if stage == "code":
+        return _code(graph, backend, memory, without)
+    from ..compiler.lower import Unsupported
+    from ..compiler.pipeline import flow_for, plan_for
+    from ..compiler.request import training_request
+
+    request = training_request(graph, memory=memory, without=without)  # type: ignore[arg-type]
+    try:
+        if stage == "adjoint":
+            return flow_for(graph, request).to_text(adjoint=True)
+        return plan_for(graph, request).to_text()
+    except Unsupported as error:
+        fail("RNN501", f"`{graph.name}` has no plan: {error}", hint="the reference runs it")
+
+
+def _code(graph: Any, backend: str, memory: str, without: Iterable[str]) -> str:
+    import torch
+
+    from ..compiler.backends.backend import Options
+    from ..compiler.backends.registry import Backends
+
+    options = Options(memory, frozenset(without))  # type: ignore[arg-type]
+    chosen = Backends(graph, backend, options).choose(torch.empty(0))
+    generate = getattr(chosen, "code", None)
+    if generate is None:
+        fail("RNN501", f"backend `{chosen.name}` calls torch and generates no code")
+    return str(generate())
+
+
+def _syntax(file: str) -> str:
+    from ..grammar.parse import parse
+
+    report = Report()
+    tree = parse(read_spec(file), report)
+    if report.failed:
+        raise RnnError(tuple(report))
+    return "\n".join(_lines(tree, 0)) + "\n"
+
+
+def _lines(node: Any, depth: int) -> Iterable[str]:
+    """A tree as an outline: a line a node, its plain fields beside its name."""
+    if isinstance(node, tuple):
+        for item in node:
+            yield from _lines(item, depth)
+        return
+    indent = "  " * depth
+    if not dataclasses.is_dataclass(node):
+        yield f"{indent}{node!r}"
+        return
+    plain: list[str] = []
+    inner: list[tuple[str, Any]] = []
+    for field in dataclasses.fields(node):
+        value = getattr(node, field.name)
+        if isinstance(value, Span):
+            line, column = value.source.position(value.start)
+            plain.append(f"{line}:{column}")
+        elif isinstance(value, tuple) or dataclasses.is_dataclass(value):
+            inner.append((field.name, value))
+        elif value is not None:
+            plain.append(f"{field.name}={value!r}")
+    yield f"{indent}{type(node).__name__} {' '.join(plain)}".rstrip()
+    for _, value in inner:
+        yield from _lines(value, depth + 1)
+
+
+def backend_options(command: Any) -> Any:
+    """The options that say what a spec is compiled for."""
+    for option in reversed(
+        (
+            click.option("--backend", default="auto", metavar="NAME", help="What to compile for."),
+            click.option(
+                "--memory",
+                type=click.Choice(["save", "recompute"]),
+                default="save",
+                help="What the backward pass reads: kept, or computed again.",
+            ),
+            click.option(
+                "--without",
+                multiple=True,
+                metavar="PASS",
+                callback=_passes,
+                help="Leave a compiler pass out; may be repeated.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _passes(ctx: click.Context, option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    from ..compiler.pipeline import NAMES
+
+    for name in given:
+        if name not in NAMES:
+            raise click.BadParameter(f"there is no pass `{name}`; passes: {', '.join(NAMES)}", ctx)
+    return given

@@ -1,0 +1,185 @@
+"""Plans: what a loop holds, when gradients are taken, stable texts, costs, time to plan."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from rnnc.compiler.lower import Unsupported
+from rnnc.compiler.pipeline import NAMES, plan_for
+from rnnc.compiler.plan import Phase, Plan
+from rnnc.compiler.request import Request, training_request
+from rnnc.compiler.verify import verify
+from rnnc.grammar.source import Source
+from rnnc.operators.analyse import analyse
+from rnnc.operators.graph import OperatorGraph
+from rnnc.operators.shipped import zoo_names, zoo_source
+from support.specs import random_spec
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+SMALL = {
+    "lstm": {"hidden": 16, "notes": 8},
+    "gru": {"hidden": 16, "notes": 8},
+    "dts_rnn": {"hidden": 16, "notes": 8},
+}
+
+
+def graph_of(name: str, **sizes: int) -> OperatorGraph:
+    graph = analyse(zoo_source(name), parameters=sizes).graph
+    assert graph is not None
+    return graph
+
+
+def plan_of(name: str, **sizes: int) -> Plan:
+    graph = graph_of(name, **sizes)
+    return plan_for(graph, training_request(graph))
+
+
+def products(plan: Plan, phase: Phase) -> int:
+    return sum(plan.flow.values[n].operation in {"matmul", "lookup"} for n in phase.values)
+
+
+def loops(plan: Plan) -> list[Phase]:
+    return [phase for phase in plan.phases if phase.kind == "loop"]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_plan_of_a_known_cell_is_as_it_was_read(name: str) -> None:
+    text = plan_of(name, **SMALL[name]).to_text()
+    assert text == (GOLDEN / f"plan_{name}.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "dependent"), [("lstm", 1), ("gru", 1), ("dts_rnn", 2), ("rnn", 1)]
+)
+def test_a_loop_holds_the_products_that_it_must_and_no_other(name: str, dependent: int) -> None:
+    plan = plan_of(name)
+    assert [products(plan, phase) for phase in loops(plan)] == [dependent, dependent]
+    states = {v.number for v in plan.flow.values if v.operation == "state"}
+    forward = loops(plan)[0]
+    for number in forward.values:
+        value = plan.flow.values[number]
+        if value.operation == "matmul":
+            assert value.operands[1].value in states | set(forward.values)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_weight_gradient_is_one_product_after_the_loop(name: str) -> None:
+    plan = plan_of(name)
+    last = max(phase.number for phase in loops(plan))
+    inside = {n for phase in loops(plan) for n in phase.values}
+    sums = [v for v in plan.flow.values if v.operation == "outer_sum"]
+    assert not any(v.number in inside for v in sums)
+    recurrent = [v for v in sums if any(r.delay for r in v.operands)]
+    assert recurrent
+    assert all(plan.phase_of[v.number] > last for v in recurrent)
+    # No gradient of a matrix is a sum of several products.
+    assert not any(v.operation == "add" and len(v.shape) > 1 for v in plan.flow.values)
+
+
+@pytest.mark.parametrize("name", ["mingru", "qrnn"])
+def test_linear_recurrences_are_scans_in_both_directions(name: str) -> None:
+    plan = plan_of(name)
+    assert not loops(plan)
+    scans = [phase for phase in plan.phases if phase.kind == "scan"]
+    assert {phase.direction for phase in scans} == {1, -1}
+
+
+def test_a_recurrence_that_is_not_affine_stays_a_loop() -> None:
+    text = "input x: real[3]\nstate h: real[3]\nh' = h * h + x\nx' = |> h'\n"
+    graph = analyse(Source(text)).graph
+    assert graph is not None
+    plan = plan_for(graph, training_request(graph))
+    assert next(p.kind for p in plan.phases if p.kind in {"scan", "loop"}) == "loop"
+
+
+@pytest.mark.parametrize("name", zoo_names())
+def test_planning_takes_under_a_tenth_of_a_second(name: str) -> None:
+    graph = graph_of(name)
+    took: list[float] = []
+    for _ in range(3):
+        start = time.process_time()
+        try:
+            plan_for(graph, training_request(graph))
+        except Unsupported:
+            pytest.skip("only the reference runs it")
+        took.append(time.process_time() - start)
+    assert min(took) < 0.1
+
+
+def test_a_plan_is_the_same_in_every_run() -> None:
+    for seed in range(8):
+        spec = random_spec(seed)
+        texts = []
+        for _ in range(2):
+            graph = analyse(Source(spec.text), parameters=spec.sizes).graph
+            assert graph is not None
+            texts.append(plan_for(graph, training_request(graph, inputs=True)).to_text())
+        assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("sink", [False, True])
+def test_every_value_is_computed_once_and_after_its_operands(sink: bool) -> None:
+    for seed in range(25):
+        spec = random_spec(seed)
+        graph = analyse(Source(spec.text), parameters=spec.sizes).graph
+        assert graph is not None
+        plan = plan_for(graph, training_request(graph, inputs=True, history=True, sink=sink))
+        verify(plan.flow)
+        order = [n for phase in plan.phases for n in phase.values]
+        assert len(order) == len(set(order))
+        position = {n: i for i, n in enumerate(order)}
+        for value in plan.flow.values:
+            for read in value.operands:
+                if value.number not in position or read.value not in position:
+                    continue
+                same = plan.phase_of[value.number] == plan.phase_of[read.value]
+                if not read.delay or not same:
+                    assert position[read.value] < position[value.number], value
+
+
+def test_no_place_is_shared_by_values_that_differ() -> None:
+    for seed in range(25):
+        spec = random_spec(seed)
+        graph = analyse(Source(spec.text), parameters=spec.sizes).graph
+        assert graph is not None
+        plan = plan_for(graph, training_request(graph))
+        taken: dict[tuple[int, int], int] = {}
+        for value in plan.flow.values:
+            place = plan.places[value.number]
+            if place is None or value.operation in {"slice", "state", "concatenate"}:
+                continue
+            for entry in range(place.start, place.start + value.size):
+                assert taken.setdefault((place.buffer, entry), value.number) == value.number
+
+
+def test_flops_are_those_of_the_matrices() -> None:
+    plan = plan_of("lstm", hidden=16, notes=8)
+    forward = [plan.cost(p).products for p in plan.forward]
+    assert sum(forward) == 2 * (4 * 16 * (16 + 8) + 8 * 16)
+    backward = [plan.cost(p).products for p in plan.backward]
+    # Twice the forward pass but for the gradient of the input, which nobody asked for.
+    assert sum(backward) == 2 * sum(forward) - 2 * 4 * 16 * 8
+
+
+def test_an_evaluation_has_no_backward_pass_and_no_chance() -> None:
+    graph = graph_of("awd_lstm")
+    plan = plan_for(graph, Request(training=False))
+    assert not plan.backward
+    assert not any(v.operation == "mask" for v in plan.flow.values)
+
+
+def test_an_unknown_pass_is_refused() -> None:
+    graph = graph_of("rnn")
+    with pytest.raises(ValueError, match="abacus"):
+        plan_for(graph, training_request(graph, without=["abacus"]))
+    assert "hoist" in NAMES
+
+
+def test_recomputation_keeps_states_alone() -> None:
+    graph = graph_of("lstm")
+    plan = plan_for(graph, training_request(graph, memory="recompute"))
+    kept = {plan.flow.values[n].operation for n in plan.saved if plan.flow.values[n].rate == "step"}
+    assert kept <= {"state", "input", "mask"}

@@ -1,0 +1,68 @@
+"""`rnnc compile`, `rnnc verify`, and the stages that `--emit` prints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from support.commands import rnnc
+
+
+@pytest.mark.parametrize("stage", ["syntax", "graph", "adjoint", "plan"])
+def test_each_stage_prints(stage: str) -> None:
+    found = rnnc("inspect", "zoo:lstm", "--emit", stage)
+    assert found.returncode == 0, found.stderr
+    assert len(found.stdout.splitlines()) > 20
+    assert found.stdout == rnnc("compile", "zoo:lstm", "--emit", stage).stdout
+
+
+def test_compile_reports_phases_and_what_runs_them() -> None:
+    found = rnnc("compile", "zoo:lstm", "--backend", "aten", "--json")
+    assert found.returncode == 0, found.stderr
+    report = json.loads(found.stdout)
+    assert report["backend"] == "aten"
+    assert [p["kind"] for p in report["phases"]].count("loop") == 2
+    assert all(p["backend"] == "aten" and p["why"] for p in report["phases"])
+    assert report["hoisted"]
+    assert sum(p["share"] for p in report["phases"]) == pytest.approx(1, abs=0.01)
+    text = rnnc("compile", "zoo:lstm", "--backend", "aten").stdout.decode()
+    assert "hoisted out of loops" in text
+    assert "kept for the backward pass (save)" in text
+
+
+def test_a_requirement_that_is_not_met_is_an_error(tmp_path: Path) -> None:
+    arguments = ["compile", "zoo:lstm", "--backend", "reference", "--require", "fused"]
+    found = rnnc(*arguments)
+    assert found.returncode == 1
+    assert b"RNN501" in found.stderr
+    assert rnnc(*arguments[:2], "--require", "fused").returncode == 0
+
+
+def test_inspect_shows_the_plan_without_torch() -> None:
+    report = json.loads(rnnc("inspect", "zoo:gru", "--plan", "--json").stdout)
+    assert report["plan"]["phases"]
+    assert report["cost"]["forward"]["product_flops"] > 0
+    assert b"one after the other in a step" in rnnc("inspect", "zoo:gru", "--plan").stdout
+
+
+def test_passes_are_left_out_by_name() -> None:
+    whole = rnnc("inspect", "zoo:lstm", "--emit", "plan").stdout
+    assert b"stack" in whole
+    assert (
+        b"stack" not in rnnc("inspect", "zoo:lstm", "--emit", "plan", "--without", "stack").stdout
+    )
+    wrong = rnnc("compile", "zoo:lstm", "--without", "abacus")
+    assert wrong.returncode == 2
+    assert b"abacus" in wrong.stderr
+
+
+def test_verify_passes_on_a_small_model(tmp_path: Path) -> None:
+    spec = tmp_path / "small.rnn"
+    spec.write_text("input x: real[3]\nstate h: real[4]\nh' = x (+) h\nx' = |> h'\n")
+    found = rnnc("verify", spec, "--json")
+    assert found.returncode == 0, found.stdout + found.stderr
+    report = json.loads(found.stdout)
+    assert report["ok"]
+    assert {c["status"] for c in report["checks"]} <= {"ok", "skipped"}
