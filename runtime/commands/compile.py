@@ -1,4 +1,4 @@
-"""Compile a spec, and say what became of it: phases, what was hoisted and fused, the backend."""
+"""Compile a spec and report its phases and what runs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check on this machine that a compiled model is right, and show the smallest case where not."""
+"""Check on this machine that a compiled model computes what it should."""
 
 from __future__ import annotations
 
