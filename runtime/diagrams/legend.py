@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .diagram import Diagram, Kind, Role
-from .labels import plain
+from .labels import delay, plain, to_text
 from .measure import SMALL, width
 from .palette import BOXES
 
@@ -34,9 +34,10 @@ def legend_entries(diagram: Diagram, available: float) -> list[Entry]:
         if role in held and role not in {"past", "future"}
     ]
     if "past" in held:
-        wanted.append(("past", "to the next step, through z⁻¹"))
+        wanted.append(("past", _through(diagram, "past", "to the next step", "to later steps")))
     if "future" in held:
-        wanted.append(("future", "to the step before, through z⁺¹"))
+        before = _through(diagram, "future", "to the step before", "to earlier steps")
+        wanted.append(("future", before))
     entries: list[Entry] = []
     x, row = 0.0, 0
     for kind, words in wanted:
@@ -46,3 +47,10 @@ def legend_entries(diagram: Diagram, available: float) -> list[Entry]:
         entries.append(Entry(kind, words, x, x + wide, row))
         x += wide + 16
     return entries
+
+
+def _through(diagram: Diagram, kind: Kind, near: str, far: str) -> str:
+    """Where a delayed value goes, with the delays that occur."""
+    delays = sorted({e.delay for e in diagram.edges if e.delay and e.kind == kind}, key=abs)
+    stores = ", ".join(to_text(delay(steps)) for steps in delays)
+    return f"{near if [abs(steps) for steps in delays] == [1] else far}, through {stores}"

@@ -29,7 +29,7 @@ BOXES: Final[dict[Role, Look]] = {
     "state": Look("#f6cf8a", "#8a5a00", "#5c4008", "#f2b84b", 2.0, 12, "state"),
     "output": Look("#cdeee1", "#00785a", "#0b4636", "#4fd3ab", 1.2, 12, "output"),
     "operator": Look("#ffffff", "#222222", "#2b2f36", "#e6e6e6", 1.8, 99, "operator"),
-    "map": Look("#ffffff", "#333333", "#22262c", "#c9ced6", 1.0, 0, "learned weight"),
+    "map": Look("#ffffff", "#333333", "#22262c", "#c9ced6", 1.0, 0, "weight"),
     "unit": Look("#eceff2", "#333333", "#363c45", "#c9ced6", 1.0, 6, "function"),
     "point": Look("#ffffff", "#333333", "#22262c", "#c9ced6", 1.0, 99, "elementwise"),
     "value": Look("#ffffff", "#888888", "#22262c", "#9aa0a8", 0.8, 0, "parameter, constant"),

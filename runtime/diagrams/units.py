@@ -105,7 +105,8 @@ def _look(
     if head.operation in {"matmul", "lookup"} and operands[0].operation == "parameter":
         parameter = graph.by_parameter[arrays[0]]
         transposed = (Run("T", "above"),) if head.attributes and head.attributes[0] is True else ()
-        shape = plain(" × ".join(map(str, parameter.shape)))
+        frozen = " frozen" if parameter.frozen else ""
+        shape = plain(" × ".join(map(str, parameter.shape)) + frozen)
         return "map", (*_short(arrays[0]), *transposed), (shape,)
     if head.operation == "multiply" and len(arrays) == 1 and operands[0].operation == "parameter":
         return "map", (*_short(arrays[0]), Run(" ⊙")), (plain(str(head.size)),)
