@@ -1,0 +1,116 @@
+"""Diagnostics as values and as text: columns, wide characters, colours, several files, order."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from rnnc.grammar.diagnostics import Diagnostic, Label, Report, RnnError, fail
+from rnnc.grammar.render import ansi, cells, render_json, render_text
+from rnnc.grammar.source import Source, Span
+
+TEXT = "input x: real[3]\nh' = tanh(W h + U y + b)\n"
+
+
+def at(text: str, word: str) -> Span:
+    source = Source(text, "a.rnn")
+    start = source.text.index(word)
+    return Span(source, start, start + len(word))
+
+
+def caret_columns(rendered: str) -> tuple[str, str]:
+    lines = rendered.split("\n")
+    return lines[1], lines[2]
+
+
+def test_the_form_of_a_diagnostic():
+    span = at(TEXT, "y")
+    found = Diagnostic("RNN203", "`y` is an output", label=Label(span, "read here"), hint="a\nb")
+    assert render_text(found) == (
+        "a.rnn:2:19: error[RNN203]: `y` is an output\n"
+        "  2 | h' = tanh(W h + U y + b)\n"
+        "    |                   ^ read here\n"
+        "  hint: a\n"
+        "        b"
+    )
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["h", "ψσ", "界界", "h\u0303", "\t", "ｈ", "e\u0301\u0302", "⊕▷σ", "🙂", "\u200b", "\x07"],
+)
+def test_the_caret_stands_below_what_it_marks(before):
+    text = f"{before} = ! q"
+    shown, caret = caret_columns(render_text(Diagnostic("RNN101", "m", label=Label(at(text, "!")))))
+    assert cells(shown[: shown.index("!")]) == caret.index("^")
+
+
+def test_a_wide_mark_is_as_wide_as_what_it_marks():
+    _, caret = caret_columns(
+        render_text(Diagnostic("RNN101", "m", label=Label(at("界界 = 1", "界界"))))
+    )
+    assert caret.count("^") == 4
+
+
+def test_a_long_line_is_cut_around_the_place():
+    text = "z = " + "a + " * 500 + "! + " + "a + " * 500
+    shown, caret = caret_columns(render_text(Diagnostic("RNN101", "m", label=Label(at(text, "!")))))
+    assert shown[caret.index("^")] == "!"
+    assert len(shown) < 200
+
+
+def test_control_characters_do_not_reach_the_terminal():
+    shown = render_text(Diagnostic("RNN101", "m", label=Label(at("z = \x1b[31m !", "!"))))
+    assert "\x1b" not in shown
+
+
+def test_a_second_place_in_another_file_is_named():
+    other = Span(Source("operator f(x) = x\n", "lib.rnn"), 9, 13)
+    found = Diagnostic("RNN207", "m", label=Label(at(TEXT, "y")), related=(Label(other, "here"),))
+    assert "in lib.rnn" in render_text(found)
+
+
+def test_colours_add_nothing_but_colours():
+    found = Diagnostic("RNN203", "m", label=Label(at(TEXT, "y"), "here"), hint="do")
+    coloured = render_text(found, ansi)
+    assert "\x1b[" in coloured
+    for code in ("\x1b[1;31m", "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[0m"):
+        coloured = coloured.replace(code, "")
+    assert coloured == render_text(found)
+
+
+def test_json_counts_from_one_in_characters():
+    found = Diagnostic("RNN203", "m", label=Label(at("界 = y", "y")), hint="do")
+    document = json.loads(json.dumps(render_json([found])))
+    assert document == {
+        "diagnostics": [
+            {
+                "code": "RNN203", "severity": "error", "message": "m", "hint": "do",
+                "file": "a.rnn", "line": 1, "column": 5, "end_line": 1, "end_column": 6,
+            }
+        ]
+    }  # fmt: skip
+
+
+def test_a_report_is_in_the_order_of_the_text_and_says_one_thing_once():
+    report = Report()
+    source = Source(TEXT, "a.rnn")
+    report.error("RNN201", "second", Span(source, 20, 21))
+    report.warning("RNN217", "first", Span(source, 3, 4))
+    report.error("RNN201", "second, met again in a loop", Span(source, 20, 21))
+    assert [d.message for d in report] == ["first", "second"]
+    with pytest.raises(RnnError) as caught:
+        report.raise_if_failed()
+    assert len(caught.value.diagnostics) == 2
+
+
+def test_warnings_alone_do_not_fail():
+    report = Report()
+    report.warning("RNN217", "m", at(TEXT, "y"))
+    report.raise_if_failed()
+
+
+def test_a_mistake_without_a_place_names_its_file():
+    with pytest.raises(RnnError, match=r"^error\[RNN601\]: gone$"):
+        fail("RNN601", "gone")
