@@ -41,6 +41,11 @@ _MEANT: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
         (r"operator\b.*=\s*\0", "right of the `=` stands the name of a definition: "
          "`operator ⊕₁, ⊕₂ = lstm`"),
         (r".*\.\s*\0\d", LOOK_ALIKES["."]),
+        (r".*\d\0,$", "decimals have a point: `0.5`"),
+        (r"(?:input|state|output)\b.*\b(?:real|binary|symbol)\s*\0\($", "sizes stand in square "
+         "brackets: `real[200]`"),
+        (r"(?:input|state|output)\s+\w+\s+\0\w+", "names are separated by commas: "
+         "`state h, c: real[200]`"),
         (r"(?:input|state|output)\b[^:]*:\s*\0", "the types are `real[n]`, `binary[n]` and "
          "`symbol[n]`"),
         (r"(?:input|state|output)\b.*\0", "write `state h: real[200]`, a name and a type"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from signal import ITIMER_REAL, SIGALRM, setitimer, signal
+from signal import ITIMER_PROF, SIGPROF, setitimer, signal
 from types import FrameType
 
 from rnnc.grammar.diagnostics import RnnError
@@ -90,7 +90,7 @@ def survive(data: bytes) -> None:
     """Read, check, render and format a text; only a diagnostic or a result may come of it.
 
     Raises:
-        Hang: when it takes more than five seconds; and whatever else goes wrong.
+        Hang: when it takes the processor for more than five seconds; and whatever else goes wrong.
     """
     with _limited():
         try:
@@ -124,13 +124,13 @@ def _limited() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         raise Hang
 
-    before = signal(SIGALRM, stop)
-    setitimer(ITIMER_REAL, SECONDS)
+    before = signal(SIGPROF, stop)
+    setitimer(ITIMER_PROF, SECONDS)
     try:
         yield
     finally:
-        setitimer(ITIMER_REAL, 0)
-        signal(SIGALRM, before)
+        setitimer(ITIMER_PROF, 0)
+        signal(SIGPROF, before)
 
 
 def _from_grammar(chance: random.Random) -> str:
