@@ -14,6 +14,7 @@ from ..operators.program import Program
 from .arguments import by_output, checked_input, checked_lengths, checked_resets, inputs_by_name
 from .backends.backend import Options
 from .backends.registry import Backends
+from .backends.traced import untraced
 from .chance import dropped, initial_draws, masks
 from .history import age_after, age_name, from_state, initial_history, initial_values, to_state
 from .loss_terms import loss_terms, mean_over_steps
@@ -226,7 +227,7 @@ class CompiledRNN(Named):
             rows=rows,
             age=None if age is None else age[0],
         )
-        result = self._backends.choose(like).run(call)
+        result = untraced(self._backends.choose(like).run, call)
         self._laws = tuple(mean_over_steps(value, call.lengths) for value in result.laws)
         self._last = (call, result) if self.training and graph.losses is not None else None
         if call.age is None:
