@@ -108,7 +108,7 @@ class Expressions(Transformer[Token, Any]):
                 hint="an argument by name is `layers = 2`",
             )
             names = [i for i in getattr(items[0], "items", ()) if isinstance(i, syntax.Name)]
-            meant = names[-1] if names else syntax.Name("_", self._span(items[0]))
+            meant = names[0] if names else syntax.Name("_", self._span(items[0]))
             return syntax.Argument(items[2], span, keyword=meant)
         return syntax.Argument(items[2], span, keyword=items[0])
 

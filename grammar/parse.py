@@ -17,10 +17,14 @@ from .diagnostics import Report
 from .layout import Line, lay_out
 from .source import Source, Span
 from .statements import Header, Statements
-from .symbols import canonical_name
+from .symbols import SPELLINGS, canonical_name, canonical_symbol
 
 _LOCK: Final = threading.Lock()
 _GRAMMAR: Final = Path(__file__).with_name("rnn.lark")
+_SYMBOL: Final = re.compile(
+    f"(?:{'|'.join(re.escape(text) for s in SPELLINGS for text in (s.unicode, s.ascii))})"
+    r"(?:[₀-₉]+|_\w+)?"
+)
 _WORD: Final = re.compile(r"[^\W\d_][\w₀-₉]*")
 
 
@@ -126,7 +130,7 @@ def _block(
         statement = statements.close(header, body, block) if header else _broken(line)
         if isinstance(statement, syntax.Broken):
             names = frozenset().union(statement.names, *map(_words, line.block))
-            statement = syntax.Broken(names, statement.span)
+            statement = syntax.Broken(names, statement.span, _operators(line))
         if statement is not None:
             block.append(statement)
         if not isinstance(header, Header | None):
@@ -151,6 +155,19 @@ def _line(parser: Lark, statements: Statements, line: Line, *, silent: bool) -> 
 
 def _broken(line: Line) -> syntax.Broken:
     return syntax.Broken(_words(line), line.span)
+
+
+def _operators(line: Line) -> frozenset[str]:
+    """What a line that begins with `operator` or `use` may define, computed subscripts apart."""
+    first, _, rest = line.span.text.partition(" ")
+    if first == "use":
+        return frozenset(map(canonical_name, _WORD.findall(rest)))
+    if first != "operator":
+        return frozenset()
+    header = re.split("[=:]", rest)[0]
+    symbols = {canonical_symbol(symbol) for symbol in _SYMBOL.findall(header)}
+    stems = {symbol[0] for symbol in symbols if "_" in symbol and not symbol[-1].isdecimal()}
+    return frozenset(symbols | stems or set(map(canonical_name, _WORD.findall(header)[:1])))
 
 
 def _words(line: Line) -> frozenset[str]:

@@ -332,10 +332,14 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A line that could not be read; what it names is not reported again."""
+    """A line that could not be read; what it names is not reported again.
+
+    `operators` are those that it may have defined or taken over.
+    """
 
     names: frozenset[str]
     span: Span
+    operators: frozenset[str] = frozenset()
 
 
 Statement = (

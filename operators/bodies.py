@@ -11,7 +11,7 @@ from .captures import warn_of_unused
 from .environment import Definition, body_of
 from .evaluate import Evaluator
 from .naming import shown
-from .order import in_order, targets_of
+from .order import in_order, names_in, targets_of
 from .parameters import Annotations, read_annotations
 from .places import is_shipped
 from .targets import annotated, parts_of
@@ -92,6 +92,7 @@ def _locals(body: Evaluator, equations: Sequence[syntax.Equation]) -> list[str]:
                     hint="a body sets locals, `z = …`, and ends in its result; there is no time "
                     "in it and no prime",
                 )
+                scope.poison(*names_in(target))
                 continue
             name = target.name
             if name in first or name in scope.values:
@@ -117,7 +118,8 @@ def _set_local(evaluator: Evaluator, equation: syntax.Equation) -> None:
         value = evaluator.evaluate(equation.value)
         if equation.type is not None:
             value = annotated(evaluator, equation.type, value, equation)
-        _assign(evaluator, equation.target, value, equation)
+        if all(isinstance(t, syntax.Name) for t in targets_of(equation.target)):
+            _assign(evaluator, equation.target, value, equation)
     except Stop:
         for name in names:
             evaluator.scope.values.setdefault(name.name, None)

@@ -195,7 +195,9 @@ def _set(equation: syntax.Equation, known: Build) -> None:
             value = annotated(evaluator, equation.type, value, equation)
     except Stop:
         value = None
-    _assign(equation.target, value, equation, known)
+    settable = (syntax.Name, syntax.Primed, syntax.Timed)
+    if all(isinstance(target, settable) for target in targets_of(equation.target)):
+        _assign(equation.target, value, equation, known)
 
 
 def _assign(

@@ -40,7 +40,7 @@ class Environment:
 
     def lookup(self, name: str) -> Definition | None:
         """The definition behind a name, with the arguments of its instance; None if undefined."""
-        found = self.own.get(name)
+        found = self._own(name)
         if found is None:
             return self.parent.lookup(name) if self.parent else None
         if isinstance(found, Definition):
@@ -63,7 +63,9 @@ class Environment:
 
     def is_defined(self, name: str) -> bool:
         """Whether a name stands for an operator, be its definition sound or not."""
-        return name in self.own or (self.parent is not None and self.parent.is_defined(name))
+        return self._own(name) is not None or (
+            self.parent is not None and self.parent.is_defined(name)
+        )
 
     def names(self) -> set[str]:
         """All names of operators that are visible."""
@@ -77,6 +79,16 @@ class Environment:
             elif isinstance(statement, syntax.Instance):
                 for name in statement.names:
                     self._add(name, statement)
+            elif isinstance(statement, syntax.Broken):
+                for lost in statement.operators:
+                    self.own.setdefault(lost, statement)
+
+    def _own(self, name: str) -> Definition | syntax.Instance | syntax.Broken | None:
+        found = self.own.get(name)
+        if found is None and "_" in name:  # `⊕_1`, of a broken `operator ⊕_l …`
+            stem = self.own.get(name.split("_")[0])
+            return stem if isinstance(stem, syntax.Broken) else None
+        return found
 
     def bind(self, name: str, definition: Definition) -> None:
         """Make another file's operator visible under its name."""
