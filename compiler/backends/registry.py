@@ -21,7 +21,7 @@ BACKENDS: Final[dict[str, Callable[[OperatorGraph, Options], Backend]]] = {
     "cpu": Cpu,
 }
 
-AUTO: Final = ("aten", "reference")
+AUTO: Final = ("cpu", "aten", "reference")
 """What `auto` tries, the fastest first."""
 
 REQUIREMENTS: Final = ("fused",)
