@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -64,7 +66,12 @@ class Cpu:
         Raises:
             RnnError: RNN503, when the machine can no longer compile.
         """
-        return run_reference(call) if is_transformed() else run(self, call)
+        if is_transformed():
+            return run_reference(call)
+        # torch.compile, once it is loaded, is not to look into what is compiled already.
+        if "torch._dynamo" in sys.modules:
+            return _untraced()(self, call)
+        return run(self, call)
 
     def program(self, request: Request, *, double: bool) -> Program:
         """The loaded program for a request, made when it is first asked for."""
@@ -105,6 +112,11 @@ class Cpu:
                 return "generated C, one pass over the steps in registers"
             case _:
                 return "generated C, one parallel region around all steps"
+
+
+@cache
+def _untraced() -> Callable[[Cpu, Call], Result]:
+    return torch.compiler.disable(run)  # type: ignore[no-any-return, no-untyped-call]
 
 
 @cache

@@ -31,8 +31,10 @@ def cache_folder() -> Path:
         UnusableCache: when it cannot be made or written, or belongs to somebody else: who can
             write there can put code into this process.
     """
-    from platformdirs import user_cache_path
-
+    try:
+        from platformdirs import user_cache_path
+    except ImportError as error:
+        raise UnusableCache(f"the cache folder is not known: {error}") from error
     folder = user_cache_path("rnnc") / "kernels"
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

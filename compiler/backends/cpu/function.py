@@ -34,7 +34,7 @@ def run(backend: Cpu, call: Call) -> Result:
         tensors = [tensor for _, tensor in leaves]
         results = _Run.apply(program, call, keys, *tensors)  # type: ignore[no-untyped-call]
     else:
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
             execution = Execution(program, call, _rows(call))
             execution.run(adjoint=False)
             results = tuple(_results(execution))
@@ -122,7 +122,8 @@ class _Run(torch.autograd.Function):
         ctx: Any, program: Program, call: Call, keys: tuple[tuple[str, str], ...], *tensors: Tensor
     ) -> tuple[Tensor, ...]:
         execution = Execution(program, call, _rows(call))
-        execution.run(adjoint=False)
+        with torch.autocast("cpu", enabled=False):
+            execution.run(adjoint=False)
         ctx.set_materialize_grads(False)
         known = {n: execution.known[n] for n in sorted(program.saved) if n in execution.known}
         ctx.places = [
@@ -150,7 +151,8 @@ class _Run(torch.autograd.Function):
         names += [("history", name) for name in _floating_history(call)]
         names += [("law", str(i)) for i in range(len(program.layout.flow.laws))]
         execution.seeds = Seeds(dict(zip(names, gradients, strict=True)))
-        execution.run(adjoint=True)
+        with torch.autocast("cpu", enabled=False):
+            execution.run(adjoint=True)
         found = {(g.kind, g.name): g.value for g in program.layout.flow.gradients}
         result = [
             execution.gradient(kind, found.get((kind, name), -1), tensor.shape, name)

@@ -200,3 +200,15 @@ def test_results_are_not_windows_on_what_is_saved() -> None:
             tensor.detach().zero_()
     y.sum().backward()
     assert_close(grads(net), expected, 0.0)
+
+
+def test_autocast_changes_nothing() -> None:
+    net, x = model(), torch.randn(4, 3, 5)
+    found = []
+    for enabled in (False, True):
+        net.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            y, _ = net(x)
+        y.sum().backward()
+        found.append((y, grads(net)))
+    assert_close(found[1], found[0], 0.0)
