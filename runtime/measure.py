@@ -41,5 +41,7 @@ def measure(ways: Mapping[str, Callable[[], object]], repeat: int) -> dict[str, 
 
 
 def _times(wall: list[float], busy: list[float], first: float) -> Times:
-    low, middle, high = statistics.quantiles(wall, n=4) if len(wall) > 1 else wall * 3
+    low, middle, high = (
+        statistics.quantiles(wall, n=4, method="inclusive") if len(wall) > 1 else wall * 3
+    )
     return Times(middle, low, high, statistics.median(busy), first)

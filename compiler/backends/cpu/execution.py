@@ -54,7 +54,7 @@ class Execution(Bindings):
                 self._at[number] = series.pointer()
         size = self.program.panel_sizes[unit.number]
         panels = torch.empty(size + 64, dtype=self.program.dtype)
-        threads = torch.get_num_threads()
+        threads, along = shared_out(torch.get_num_threads(), rows, size)
         frame = Frame(
             ctypes.addressof(self._at),
             ctypes.addressof(self._index),
@@ -66,7 +66,7 @@ class Execution(Bindings):
             threads,
             -(-panels.data_ptr() // 64) * 64,
         )
-        self.program.run(unit, frame, _along(threads, rows.rows))
+        self.program.run(unit, frame, along)
 
     def _bind(self, number: int) -> None:
         """Put a finished value into its slot, as generated code wants it."""
@@ -246,7 +246,24 @@ class Execution(Bindings):
         return torch.zeros(shape, dtype=self.program.dtype) if given is None else given
 
 
-def _along(threads: int, rows: int) -> int:
-    """How many threads share the columns of a step: those that have no rows of their own."""
-    across = max(a for a in range(1, threads + 1) if threads % a == 0 and a <= max(1, rows // 4))
-    return threads // across
+ENOUGH_FOR_TWO = 1_000_000
+"""Multiplications below which starting a second thread costs more than it saves."""
+
+ENOUGH_TO_WAIT = 1_000_000
+"""Weights of a step from which threads that share it save more than their waiting costs."""
+
+
+def shared_out(threads: int, rows: Rows, weights: int) -> tuple[int, int]:
+    """How many threads run a unit, and how many of them share the columns of a step.
+
+    Threads have rows of their own as long as there are enough; those that share columns must wait
+    for each other at every product.
+    """
+    if rows.total * weights < ENOUGH_FOR_TWO:
+        return 1, 1
+    if weights < ENOUGH_TO_WAIT:
+        return min(threads, max(1, rows.rows)), 1
+    across = max(
+        a for a in range(1, threads + 1) if threads % a == 0 and a <= max(1, rows.rows // 4)
+    )
+    return threads, threads // across

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import rnnc
+from rnnc.compiler.backends.cpu import execution
 from rnnc.compiler.backends.cpu.program import Program
 from rnnc.compiler.module import CompiledRNN
 from support.agreement import assert_agree
@@ -97,6 +98,8 @@ def test_a_missing_barrier_is_caught(barriers: bool, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(Program, "source", slow)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(execution, "ENOUGH_FOR_TWO", 0)
+    monkeypatch.setattr(execution, "ENOUGH_TO_WAIT", 0)
     call = {"steps": 4, "rows": 1, "seed": 1, "sizes": {"H": 150}}
     if barriers:
         assert_agree(MODEL, "cpu", **call)

@@ -10,6 +10,7 @@ import pytest
 
 import rnnc
 from rnnc.compiler.backends.cpu import backend as backend_module
+from rnnc.compiler.backends.cpu import execution
 from rnnc.compiler.backends.cpu.toolchain import LEVEL_FLAGS, machine_level
 from rnnc.compiler.lower import Unsupported, lower
 from rnnc.operators.shipped import zoo_names
@@ -108,10 +109,11 @@ def test_every_level_agrees_in_both_dtypes(
     assert set(LEVEL_FLAGS) == set(LEVELS)
 
 
+@pytest.mark.parametrize("waiting", [True, False])
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("rows", [1, 3, 9])
 def test_any_number_of_threads_gives_the_same_bits(
-    threads: int, rows: int, monkeypatch: pytest.MonkeyPatch
+    threads: int, rows: int, waiting: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
 
@@ -120,6 +122,8 @@ def test_any_number_of_threads_gives_the_same_bits(
 
     one = answers(TAILS, "cpu", seed=2, steps=6, rows=rows, ragged=True)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(execution, "ENOUGH_FOR_TWO", 0)
+    monkeypatch.setattr(execution, "ENOUGH_TO_WAIT", 0 if waiting else 10**9)
     many = answers(TAILS, "cpu", seed=2, steps=6, rows=rows, ragged=True)
     again = answers(TAILS, "cpu", seed=2, steps=6, rows=rows, ragged=True)
     assert_close(many, again, 0.0)
