@@ -14,6 +14,7 @@ from ...vocabulary import SUMS
 from .bindings import Bindings, Known, Series
 from .outside import evaluate, summed
 from .program import Frame
+from .rows import Rows
 from .stages import Unit
 
 
@@ -54,7 +55,7 @@ class Execution(Bindings):
                 self._at[number] = series.pointer()
         size = self.program.panel_sizes[unit.number]
         panels = torch.empty(size + 64, dtype=self.program.dtype)
-        threads, along = shared_out(torch.get_num_threads(), rows, size)
+        threads, along = shared_out(torch.get_num_threads(), rows, self.program.work(unit), size)
         frame = Frame(
             ctypes.addressof(self._at),
             ctypes.addressof(self._index),
@@ -253,13 +254,13 @@ ENOUGH_TO_WAIT = 1_000_000
 """Weights of a step from which threads that share it save more than their waiting costs."""
 
 
-def shared_out(threads: int, rows: Rows, weights: int) -> tuple[int, int]:
+def shared_out(threads: int, rows: Rows, work: int, weights: int) -> tuple[int, int]:
     """How many threads run a unit, and how many of them share the columns of a step.
 
     Threads have rows of their own as long as there are enough; those that share columns must wait
-    for each other at every product.
+    for each other at every product. `work` is what one row takes, in multiplications.
     """
-    if rows.total * weights < ENOUGH_FOR_TWO:
+    if rows.total * work < ENOUGH_FOR_TWO:
         return 1, 1
     if weights < ENOUGH_TO_WAIT:
         return min(threads, max(1, rows.rows)), 1

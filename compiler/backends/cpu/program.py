@@ -20,6 +20,8 @@ from .layout import Layout
 from .stages import Unit, units_of
 from .toolchain import VECTOR_BYTES, Level
 
+_MULTIPLICATIONS_A_FUNCTION = 8
+
 
 class Frame(ctypes.Structure):
     """What a call of a unit is given (`frame.h`)."""
@@ -104,6 +106,11 @@ class Program:
     def panel_sizes(self) -> dict[int, int]:
         """For each unit how many numbers its packed matrices take."""
         return {u.number: self.emitter.panel_size(u) for u in self.layout.units if not u.outside}
+
+    def work(self, unit: Unit) -> int:
+        """About how many multiplications a row of a unit takes."""
+        entrywise = sum(stage.width * len(stage.values) for stage in unit.stages)
+        return self.panel_sizes[unit.number] + _MULTIPLICATIONS_A_FUNCTION * entrywise
 
     @cached_property
     def saved(self) -> frozenset[int]:
