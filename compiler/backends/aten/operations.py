@@ -89,7 +89,8 @@ ELEMENTWISE: Final[dict[str, Compute]] = {
     "relu": _relu,
     "leaky_relu": _nn.leaky_relu,
     "elu": _nn.elu,
-    "gelu": _nn.gelu,
+    # torch's own `out=` leaves a strided float32 tensor as it was.
+    "gelu": _copied(F.gelu),
     "silu": _nn.silu,
     "softplus": _nn.softplus,
     "softsign": _copied(F.softsign),
