@@ -1,0 +1,129 @@
+"""The aten backend against the reference loop: medians of interleaved training steps.
+
+`python benchmarks/aten.py` prints milliseconds, the ratio, and the peak memory of a step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from typing import Any
+
+import torch
+
+import rnnc
+from rnnc.operators.shipped import zoo_names
+
+MEMORY = """
+import re, sys, torch
+sys.path.insert(0, {folder!r})
+from aten import compiled, feed, step
+
+def kilobytes(field):
+    return int(re.search(field + r":\\s+([0-9]+)", open("/proc/self/status").read())[1])
+
+torch.set_num_threads({threads})
+model = compiled({name!r}, {backend!r}, {hidden})
+step(model, feed(model, 2, 1))
+x = feed(model, {steps}, {rows})
+before = kilobytes("VmRSS")
+open("/proc/self/clear_refs", "w").write("5")
+step(model, x)
+print(kilobytes("VmHWM") - before)
+"""
+
+
+def compiled(name: str, backend: str, hidden: int) -> Any:
+    """A zoo model of some width, where its header lets one choose it."""
+    torch.manual_seed(0)
+    try:
+        return rnnc.compile(f"zoo:{name}", backend=backend, hidden=hidden)
+    except rnnc.RnnError:
+        return rnnc.compile(f"zoo:{name}", backend=backend)
+
+
+def feed(model: Any, steps: int, rows: int) -> tuple[torch.Tensor, ...]:
+    made = []
+    for variable in model.graph.inputs:
+        if variable.type.kind == "symbol":
+            made.append(torch.randint(0, variable.type.size, (steps, rows)))
+        else:
+            made.append(torch.rand(steps, rows, variable.type.size))
+    return tuple(made)
+
+
+def step(model: Any, x: tuple[torch.Tensor, ...]) -> None:
+    model.zero_grad(set_to_none=True)
+    y, _ = model(x)
+    parts = y if isinstance(y, tuple) else (y,)
+    torch.stack([part.square().mean() for part in parts]).sum().backward()
+
+
+def medians(models: list[Any], steps: int, rows: int, repeats: int) -> list[float]:
+    x = feed(models[0], steps, rows)
+    took: list[list[float]] = [[] for _ in models]
+    for repeat in range(repeats + 2):
+        for index, model in enumerate(models):
+            start = time.perf_counter()
+            step(model, x)
+            if repeat >= 2:
+                took[index].append(time.perf_counter() - start)
+    return [statistics.median(values) for values in took]
+
+
+def peak(name: str, backend: str, arguments: argparse.Namespace) -> float:
+    """Megabytes by which a process grows in its first step of full size."""
+    from pathlib import Path
+
+    script = MEMORY.format(
+        folder=str(Path(__file__).parent),
+        name=name,
+        backend=backend,
+        hidden=arguments.hidden,
+        steps=arguments.steps,
+        rows=arguments.rows,
+        threads=torch.get_num_threads(),
+    )
+    found = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=True
+    )
+    return int(found.stdout) / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=list(zoo_names()))
+    parser.add_argument("--hidden", type=int, default=128)
+    parser.add_argument("--rows", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--memory", action="store_true", help="measure the peak memory, too")
+    arguments = parser.parse_args()
+    print(
+        f"B={arguments.rows} H={arguments.hidden} T={arguments.steps} float32, "
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}"
+    )
+    print("| model | reference ms | aten ms | ratio | reference MB | aten MB |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for name in arguments.names:
+        try:
+            models = [compiled(name, b, arguments.hidden) for b in ("reference", "aten")]
+        except rnnc.RnnError as error:
+            print(f"| {name} | {error.diagnostics[0].message} | | | | |")
+            continue
+        slow, fast = medians(models, arguments.steps, arguments.rows, arguments.repeats)
+        space = ["", ""]
+        if arguments.memory:
+            space = [f"{peak(name, b, arguments):.0f}" for b in ("reference", "aten")]
+        print(
+            f"| {name} | {slow * 1e3:.1f} | {fast * 1e3:.1f} | {slow / fast:.2f} | "
+            f"{space[0]} | {space[1]} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
