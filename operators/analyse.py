@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -49,15 +50,19 @@ class Analysis:
 
 
 @contextmanager
-def _deep_recursion() -> Iterator[None]:
+def _room_to_work() -> Iterator[None]:
     # Nesting is limited where it is read (100 brackets, 64 operators), to more frames than
-    # Python allows by default.
-    before = sys.getrecursionlimit()
+    # Python allows by default. And a tree that only grows is not worth collecting: the collector
+    # would walk all of it again and again, at a cost that grows faster than the spec.
+    before, collecting = sys.getrecursionlimit(), gc.isenabled()
     sys.setrecursionlimit(max(before, 20_000))
+    gc.disable()
     try:
         yield
     finally:
         sys.setrecursionlimit(before)
+        if collecting:
+            gc.enable()
 
 
 def analyse(
@@ -76,7 +81,7 @@ def analyse(
     """
     report = Report()
     found = Modules(report, modules)
-    with _deep_recursion():
+    with _room_to_work():
         file = parse(source, report)
         chosen = _choose(file, model, report)
         graph = None
@@ -102,7 +107,7 @@ def check_models(
     """The graphs of every model of a spec (or of one), and all diagnostics."""
     report = Report()
     graphs: list[OperatorGraph] = []
-    with _deep_recursion():
+    with _room_to_work():
         file = parse(source, report)
         modules = Modules(report)
         if model is not None:
