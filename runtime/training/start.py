@@ -24,6 +24,7 @@ from .loop import Training
 from .progress import Progress
 from .run import new_run, open_run
 from .state import make_optimizer, unpack
+from .threads import use_threads
 
 
 def start(
@@ -48,6 +49,7 @@ def start(
     torch.manual_seed(config.seed)
     program = bound_program(source, model, parameters, problem.parameters)
     network = compile_program(program, backend=config.backend)
+    use_threads(network.graph, config.batch_size)
     check_fit(task, problem, network.graph)
     header = Header(
         version=__version__,
@@ -119,6 +121,7 @@ def restore(
     problem = task.open(options, data)
     torch.manual_seed(header.config.seed)
     model = compile_program(header.program.restored(), backend=backend)
+    use_threads(model.graph, header.config.batch_size)
     check_fit(task, problem, model.graph)
     return model, task, problem
 

@@ -1,0 +1,24 @@
+"""How many threads a training step is worth."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+import torch
+
+from ...operators.graph import OperatorGraph
+
+WORTH_SHARING: Final = 4_000_000
+"""Multiplications of one time step from which threads gain more than they wait for each other."""
+
+
+def use_threads(graph: OperatorGraph, rows: int) -> None:
+    """Let torch use one thread for a model whose steps are small.
+
+    On a free machine a small step is hardly faster on more threads; where other programs run, it is
+    many times slower, because threads meet at each step. OMP_NUM_THREADS wins where it is set.
+    """
+    weights = sum(parameter.count for parameter in graph.parameters if parameter.is_matrix)
+    if "OMP_NUM_THREADS" not in os.environ and weights * rows < WORTH_SHARING:
+        torch.set_num_threads(1)
