@@ -50,7 +50,7 @@ def test_what_is_needed_is_in_reach(module: str) -> None:
         ["--version"],
         ["check", "SPEC"],
         ["check", "SPEC", "--json"],
-        ["fmt", "--check", "SPEC"],
+        ["fmt", "SPEC"],
         ["inspect", "SPEC"],
         ["inspect", "SPEC", "--json"],
         ["graph", "SPEC"],

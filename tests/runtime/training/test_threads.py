@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+
 from rnnc.operators.analyse import analyse
 from rnnc.operators.graph import OperatorGraph
 from rnnc.operators.shipped import zoo_source
