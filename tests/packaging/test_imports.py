@@ -67,7 +67,7 @@ def test_light_commands_start_without_torch_and_numpy(arguments: list[str], tmp_
     arguments = [str(spec) if argument == "SPEC" else argument for argument in arguments]
     result = without({"torch", "numpy"}, RUN.format(arguments=arguments))
     assert result.returncode == 0, result.stderr.decode()
-    assert result.stdout
+    assert result.stdout or b"1 file formatted" in result.stderr
 
 
 def test_a_command_that_needs_torch_misses_it() -> None:
