@@ -21,8 +21,8 @@ BACKENDS: Final[dict[str, Callable[[OperatorGraph, Options], Backend]]] = {
     "cpu": Cpu,
 }
 
-AUTO: Final = ("cpu", "aten", "reference")
-"""What `auto` tries, the fastest first."""
+AUTO: Final = ("aten", "reference")
+"""What `auto` tries, `cpu`, which threads may not share yet, by name."""
 
 REQUIREMENTS: Final = ("fused",)
 
