@@ -22,7 +22,7 @@ BACKENDS: Final[dict[str, Callable[[OperatorGraph, Options], Backend]]] = {
 }
 
 AUTO: Final = ("aten", "reference")
-"""What `auto` tries, `cpu`, which threads may not share yet, by name."""
+"""What `auto` tries, the fastest first. `cpu` is asked for by name: threads may not share it yet."""
 
 REQUIREMENTS: Final = ("fused",)
 
