@@ -22,7 +22,7 @@ BACKENDS: Final[dict[str, Callable[[OperatorGraph, Options], Backend]]] = {
 }
 
 AUTO: Final = ("aten", "reference")
-"""What `auto` tries, the fastest first. `cpu` is asked for by name: threads may not share it yet."""
+"""What `auto` tries, the fastest first; `cpu` only by name, for threads cannot share it."""
 
 REQUIREMENTS: Final = ("fused",)
 
