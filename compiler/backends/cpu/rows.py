@@ -98,10 +98,14 @@ class Rows:
         return torch.where(latest < 0, first, latest)
 
     def index(self, key: IndexKey) -> Tensor:
-        """For each packed row the row that it reads, int32."""
-        if key not in self._indices:
-            self._indices[key] = self._index(*key).to(torch.int32)
-        return self._indices[key]
+        """For each packed row the row that it reads, int32; the same tensor at every call.
+
+        Generated code keeps its address, and threads share rows: the first table made stays.
+        """
+        found = self._indices.get(key)
+        if found is None:
+            found = self._indices.setdefault(key, self._index(*key).to(torch.int32))
+        return found
 
     def _index(self, delay: int, outside: str) -> Tensor:
         source = self.step_of - delay

@@ -6,6 +6,8 @@ import copy
 import multiprocessing.reduction
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ import torch
 import rnnc
 from rnnc.compiler.backends.cpu import execution
 from rnnc.compiler.backends.cpu.program import Program
+from rnnc.compiler.backends.cpu.rows import Rows
 from rnnc.compiler.module import CompiledRNN
 from support.agreement import assert_agree
 from support.compare import assert_close, grads
@@ -149,22 +152,41 @@ def test_denormals_inside_survive() -> None:
     assert (y > 0).all()
 
 
-def test_copies_share_nothing_that_changes() -> None:
+def test_copies_and_threads_share_nothing_that_changes() -> None:
     net = model()
     twin = copy.deepcopy(net)
     again = multiprocessing.reduction.ForkingPickler.loads(
         multiprocessing.reduction.ForkingPickler.dumps(net)
     )
-    x = torch.randn(4, 3, 5)
+    start = threading.Barrier(3)
 
-    def train(which: CompiledRNN) -> dict[str, torch.Tensor]:
+    def train(which: CompiledRNN, steps: int) -> dict[str, torch.Tensor]:
+        x = torch.randn(steps, 3, 5, generator=torch.Generator().manual_seed(steps))
         which.zero_grad()
+        start.wait()
         which(x)[0].sum().backward()
         return grads(which)
 
-    one, two, three = map(train, [net, twin, again])
-    assert_close(two, one, 0.0)
-    assert_close(three, one, 0.0)
+    with ThreadPoolExecutor(3) as pool:
+        for steps in range(3, 40):  # each time rows that no thread has met before
+            one, two, three = pool.map(train, [net, twin, again], [steps] * 3)
+            assert_close(two, one, 0.0)
+            assert_close(three, one, 0.0)
+
+
+def test_threads_that_make_a_table_of_rows_at_once_get_the_same() -> None:
+    # Its address is in use while a thread runs: a table that a second one replaced would be gone.
+    both = threading.Barrier(2)
+
+    class Slow(Rows):
+        def _index(self, delay: int, outside: str) -> torch.Tensor:
+            both.wait(10)
+            return super()._index(delay, outside)
+
+    rows = Slow(3, 2)
+    with ThreadPoolExecutor(2) as pool:
+        one, two = pool.map(rows.index, [(1, "bounded")] * 2)
+    assert one is two
 
 
 def test_second_derivatives_are_those_of_the_reference() -> None:
