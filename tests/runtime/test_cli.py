@@ -169,6 +169,8 @@ def test_control_c_is_status_130(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT / ".pkg")},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # A shell that has put the tests in the background has them ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     # The other end can be opened as soon as the command reads, so the signal meets it at work.
     for _ in range(1000):
