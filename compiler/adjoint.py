@@ -35,6 +35,7 @@ class _Adjoint:
         self.needed = _active(flow, request) & _reached(flow, request)
         self.gains: dict[int, list[Read]] = {}
         self.late: dict[int, list[Read]] = {}
+        self.unmixed: dict[int, list[Read]] = {}
         self.made: dict[object, Read] = {}
 
     def built(self) -> Flow:
@@ -85,6 +86,14 @@ class _Adjoint:
         """The shape of a vector or matrix."""
         return self.draft.values[value.value].shape
 
+    def ahead(self, value: Read, steps: int) -> Read:
+        """The value so many steps later; itself where it is the same at all steps."""
+        if self.draft.kind(value)[1] != "step":
+            return value
+        # What a reader sees at another time is its own: it may lie outside of its segment.
+        own = self.make("add", value) if value.delay else value
+        return Read(own.value, -steps)
+
     def _seed(self) -> None:
         draft, request = self.draft, self.request
         for output, read in zip(self.flow.graph.outputs, self.flow.outputs, strict=True):
@@ -105,6 +114,11 @@ class _Adjoint:
 
     def _gain(self, operand: Read, gain: Read) -> None:
         shape, rate = self.draft.kind(operand)
+        if self.draft.values[gain.value].operation == "unmix":
+            # What rows of a window gain stands at their own step already.
+            self.gains.setdefault(operand.value, []).append(gain)
+            self.unmixed.setdefault(operand.value, []).append(gain)
+            return
         if rate == "call" and self.draft.kind(gain)[1] != "call":
             gain = self.make("total", gain)
         if shape == (1,) and self.draft.width(gain) > 1:
@@ -121,11 +135,18 @@ class _Adjoint:
             return Gradient(kind, name, -1)  # type: ignore[arg-type]
         if kind in {"parameter", "input"}:
             return Gradient(kind, name, heads[number].value)  # type: ignore[arg-type]
-        late = self.late.get(number, [])
+        late = list(self.late.get(number, []))
+        if kind == "history":
+            late += [self._before(unmixed, name) for unmixed in self.unmixed.get(number, [])]
         if not late:
             return Gradient(kind, name, -1)  # type: ignore[arg-type]
         made = self.draft.add(f"to_{kind}", *late, attributes=(name,))
         return Gradient(kind, name, made.value)  # type: ignore[arg-type]
+
+    def _before(self, unmixed: Read, name: str) -> Read:
+        """What an `unmix` gives to the steps before the first one."""
+        value = self.draft.values[unmixed.value]
+        return self.make("unmix_history", *value.operands, attributes=(name, *value.attributes))
 
 
 def _bounded(flow: Flow) -> dict[int, str]:
@@ -151,6 +172,8 @@ def _lets_through(flow: Flow, number: int) -> Sequence[int]:
         return ()
     if value.operation == "select":
         return operands[1:]
+    if value.operation == "log_mix":
+        return operands[2:3]
     return operands[:1] if value.operation == "lookup" else operands
 
 

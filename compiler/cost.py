@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .flow import Flow, Value
-from .vocabulary import ELEMENTWISE, GROUPS
+from .vocabulary import ELEMENTWISE, GROUPS, WINDOWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,23 @@ def cost_of(flow: Flow, value: Value) -> Cost:
     if value.operation in ELEMENTWISE or value.operation in GROUPS:
         width = max(value.size, *(operand.size for operand in operands))
         return Cost(0, width * max(1, len(operands) - 1), moved)
+    if value.operation in WINDOWS:
+        return _window_cost(value, operands, moved)
     if value.operation in {"slice", "state"}:
         return Cost()
     return Cost(0, 0, moved)
+
+
+def _window_cost(value: Value, operands: list[Value], moved: int) -> Cost:
+    """Each row is read again by every window that it is in; of a symbol, only its entry."""
+    first, last = (int(end) for end in value.attributes[:2])
+    rows = first - last + 1
+    if value.operation == "unmix":
+        return Cost(2 * rows * value.size, 0, rows * (operands[2].size + 1) + value.size)
+    if operands[0].shape:
+        width = operands[0].size
+        return Cost(2 * rows * width, 0, moved + (rows - 2) * width)
+    return Cost(0, 2 * rows if value.operation == "log_mix" else rows, moved + rows)
 
 
 def total_cost(flow: Flow, numbers: Iterable[int]) -> Cost:

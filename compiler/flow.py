@@ -27,7 +27,7 @@ class Read:
 
     Outside of the reader's segment a state gives its initial value, an input nothing (zero, −1 for
     a symbol), and every other value zero. Before the first step states and inputs go on into the
-    history of the call.
+    history of the call. (Rows of a window are zero there: `vocabulary.WINDOWS`.)
     """
 
     value: int

@@ -1,15 +1,18 @@
 """Operator graph -> flow: composite operations taken apart into elementary ones.
 
 softmax, the norms, lp, dropout and their kin become sums, quotients and masks, so that neither the
-derivative rules nor the backends know them. Out of training dropout is nothing.
+derivative rules nor the backends know them. Out of training dropout is nothing. Where entries may
+be missing, what is taken out of exponents, and what is divided by, is chosen so that no infinity
+meets a gradient.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final
 
-from ..operators.graph import Node, Operand, OperatorGraph
+from ..operators.graph import Attribute, Node, Operand, OperatorGraph
 from .draft import Draft
 from .flow import Flow, Read
 
@@ -18,8 +21,9 @@ EPSILON: Final = 1e-5
 _SAME: Final = frozenset(
     {"tanh", "sigmoid", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "softsign", "exp"}
     | {"log", "abs", "sqrt", "sin", "cos", "negate", "add", "subtract", "multiply", "divide"}
-    | {"concatenate", "slice", "matmul", "lookup", "stopgrad"}
+    | {"concatenate", "slice", "matmul", "lookup", "stopgrad", "logaddexp"}
 )
+_WINDOWED: Final = frozenset({"scores", "mix", "matches", "log_mix"})
 
 
 class Unsupported(Exception):
@@ -112,6 +116,11 @@ def _read(operand: Operand, known: dict[int, Read]) -> Read:
 def _lowered(draft: Draft, node: Node, known: dict[int, Read], *, training: bool) -> Read:
     operands = [_read(operand, known) for operand in node.operands]
     operation, origin = node.operation, node.number
+    if operation == "window":
+        # It has no value of its own: what looks through it reads the variable.
+        return Read(operands[0].value)
+    if operation == "present" or operation in _WINDOWED:
+        return _windowed(draft, node, operands)
     if operation == "subtract" and _is_one(draft, operands[0]):
         return draft.add("one_minus", operands[1], origin=origin)
     if operation in _SAME:
@@ -153,6 +162,25 @@ def _random(draft: Draft, node: Node, operands: list[Read], *, training: bool) -
     return draft.add("multiply", operands[0], mask, origin=node.number)
 
 
+def _windowed(draft: Draft, node: Node, operands: list[Read]) -> Read:
+    window = draft.graph.nodes[node.operands[0].node]
+    ends: tuple[Attribute, ...] = window.attributes
+    first, last = (int(end) for end in ends)
+    if node.operation == "present":
+        return draft.source("present", ends, (node.size,), "step", node.number)
+    variable, *others = operands
+    if node.operation == "log_mix" and len(others) == 1:
+        others.append(draft.source("present", ends, (first - last + 1,), "step"))
+    return draft.add(
+        node.operation,
+        Read(variable.value, first),
+        Read(variable.value, last),
+        *others,
+        attributes=(*ends, node.size) if node.operation in {"mix", "log_mix"} else ends,
+        origin=node.number,
+    )
+
+
 def _sum(draft: Draft, z: Read) -> Read:
     n = draft.width(z)
     return z if n == 1 else draft.add("group_sum", z, attributes=(n,))
@@ -169,6 +197,35 @@ def _softmax(draft: Draft, node: Node, operands: list[Read]) -> Read:
     largest = draft.add("group_max", z, attributes=(node.size,))
     e = draft.add("exp", draft.add("subtract", z, draft.add("stopgrad", largest)))
     return draft.add("divide", e, _sum(draft, e), origin=node.number)
+
+
+def _terms(draft: Draft, z: Read, mask: Read | None, n: int) -> tuple[Read, Read]:
+    """e^(z − top) where the mask is not 0, elsewhere 0; and the top, which counts as a constant."""
+    zero, lowest = draft.constant(0.0), draft.constant(-math.inf)
+    there = z if mask is None else draft.add("select", mask, z, lowest)
+    top = there if n == 1 else draft.add("group_max", there, attributes=(n,))
+    top = draft.add("stopgrad", top)
+    # Of nothing but −∞ nothing is taken away.
+    top = draft.add("select", draft.add("equal", top, lowest), zero, top)
+    e = draft.add("exp", draft.add("subtract", there, top))
+    return (e if mask is None else draft.add("select", mask, e, zero)), top
+
+
+def _masked_softmax(draft: Draft, node: Node, operands: list[Read]) -> Read:
+    e, _ = _terms(draft, operands[0], operands[1], node.size)
+    total = _sum(draft, e)
+    whole = draft.add("select", draft.add("positive", total), total, draft.constant(1.0))
+    return draft.add("divide", e, whole, origin=node.number)
+
+
+def _logsumexp(draft: Draft, node: Node, operands: list[Read]) -> Read:
+    n = max(draft.width(read) for read in operands)
+    e, top = _terms(draft, operands[0], operands[1] if len(operands) > 1 else None, n)
+    total = _sum(draft, e)
+    found = draft.add("positive", total)
+    whole = draft.add("select", found, total, draft.constant(1.0))
+    value = draft.add("add", draft.add("log", whole), top)
+    return draft.add("select", found, value, draft.constant(-math.inf), origin=node.number)
 
 
 def _dot(draft: Draft, node: Node, operands: list[Read]) -> Read:
@@ -215,6 +272,8 @@ def _layernorm(draft: Draft, node: Node, operands: list[Read]) -> Read:
 
 _COMPOSITE: Final[dict[str, Callable[[Draft, Node, list[Read]], Read]]] = {
     "softmax": _softmax,
+    "masked_softmax": _masked_softmax,
+    "logsumexp": _logsumexp,
     "dot": _dot,
     "sum": _total,
     "maxout": _maxout,

@@ -1,7 +1,7 @@
 """The operations of a flow: what each one means, its shape, and how often it is computed.
 
 Every backend computes exactly these. Widths of one broadcast; n, m are widths, k the size of a
-group of neighbouring entries.
+group of neighbouring entries, L the rows of a window.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ ELEMENTWISE: Final = UNARY | {
     "divide": "a / b",
     "power": "aᵇ, for a ≥ 0",
     "x_log_y": "a log b; 0 where a = 0",
+    "logaddexp": "log(eᵃ + eᵇ); one of them may be −∞",
     "equal": "1 where a = b, else 0",
     "select": "(c, a, b): a where c is not 0, else b",
     "linear": "(a, b, v): a v + b; v is this value (or its state) one step away: a scan",
@@ -54,6 +55,7 @@ STRUCTURAL: Final = {
     "parameter": "[name] a parameter of the model, weight-drop applied",
     "constant": "[number] one number",
     "mask": "[node] a mask of the call: factors, or booleans (zoneout)",
+    "present": "[first, last] for each row of a window 1, or 0 where it is missing: (L)",
     "seed": "[kind, name] the gradient that comes in: of an `output`, of a `law` or of what is "
     "`kept` (by index), or of what is carried on (`history`): (T, B, n), zero but for the last "
     "steps of each row",
@@ -75,17 +77,34 @@ PRODUCTS: Final = {
     "matmul": "[transposed] matrix times vector; a matrix (k, r, c) is block-diagonal",
     "lookup": "[transposed] matrix times the one-hot vector of a symbol: a column (a row)",
 }
+WINDOWS: Final = {
+    "scores": "[first, last] (v, v, q): the scalar product of q with each row: (L)",
+    "mix": "[first, last, n] (v, v, a): Σ aᵢ rowᵢ: (n)",
+    "matches": "[first, last] (v, v, s): 1 for each row that is the symbol s, else 0: (L)",
+    "log_mix": "[first, last, n] (v, v, l, m): log Σ e^lᵢ rowᵢ over rows where m is not 0; −∞ for "
+    "symbols that no such row holds: (n)",
+    "shares": "[first, last] (v, v, l, y, m): e^(lᵢ − y at the symbol of rowᵢ), 0 where m is: (L)",
+    "unmix": "[first, last] (a, a, u, u): Σ aᵢ u over the windows in which this step is rowᵢ",
+}
+"""A window looks through the rows `v[t-first] … v[t-last]` of a state or input, the oldest first.
+
+Its first two operands are v at both ends (of `unmix`, what the readers of the step had, at both
+ends: with negative delays), so that all else sees how far it looks. A row outside of the segment
+counts as zero; a symbol as one-hot, no symbol as zero. Never is there a copy of the rows.
+"""
 SUMS: Final = {
     "outer_sum": "[blocks] Σ a bᵀ over steps and rows; the diagonal blocks alone, if there are any",
     "indexed_sum": "[transposed, shape…] Σ over steps and rows of a, at the column (row) of a "
     "symbol",
     "total": "Σ over steps and rows",
+    "unmix_history": "[name, first, last] (a, a, u, u): what `unmix` gives, for each step before "
+    "the first",
     "to_history": "[name] for each step before the first: the sum of what reads it",
     "to_initial": "[name] over all steps: the sum of what reads outside of its segment",
 }
-OPERATIONS: Final = ELEMENTWISE | STRUCTURAL | GROUPS | PRODUCTS | SUMS
-SOURCES: Final = frozenset({"input", "parameter", "constant", "mask", "seed"})
-WIDE: Final = frozenset(GROUPS) | frozenset(PRODUCTS)
+OPERATIONS: Final = ELEMENTWISE | STRUCTURAL | GROUPS | PRODUCTS | WINDOWS | SUMS
+SOURCES: Final = frozenset({"input", "parameter", "constant", "mask", "present", "seed"})
+WIDE: Final = frozenset(GROUPS) | frozenset(PRODUCTS) | frozenset(WINDOWS)
 """What needs whole vectors, so that what computes them must be finished before."""
 
 Shape = tuple[int, ...]
@@ -122,17 +141,11 @@ def result(
             return (shapes[0][0] // numbers[0],), rate
         case "matmul" | "lookup":
             return _product(operation, bool(attributes[0]), shapes), rate
-        case "outer_sum" | "indexed_sum" | "total":
-            return _sum(operation, numbers, shapes), "call"
-        case "to_history" | "to_initial":
-            return shapes[0], "row"
-    _demand(operation in ELEMENTWISE, operation, shapes)
-    if len(shapes[0]) > 1:
-        _demand(len(set(shapes)) == 1, operation, shapes)
-        return shapes[0], rate
-    width = max(shape[0] for shape in shapes)
-    _demand(all(shape in {(1,), (width,)} for shape in shapes), operation, shapes)
-    return (width,), rate
+    if operation in WINDOWS:
+        return _window(operation, numbers, shapes), "step"
+    if operation in SUMS:
+        return _sum(operation, numbers, shapes)
+    return _entrywise(operation, shapes), rate
 
 
 def _demand(fits: bool, operation: str, shapes: Sequence[Shape]) -> None:
@@ -158,13 +171,40 @@ def _product(operation: str, transposed: bool, shapes: list[Shape]) -> Shape:
     return (rows,)
 
 
-def _sum(operation: str, numbers: list[int], shapes: list[Shape]) -> Shape:
-    if operation == "total":
+def _window(operation: str, numbers: list[int], shapes: list[Shape]) -> Shape:
+    first, last = numbers[:2]
+    rows = first - last + 1
+    _demand(rows > 0 and shapes[0] == shapes[1], operation, shapes)
+    if operation == "unmix":
+        _demand(shapes[0] == (rows,) and shapes[2] == shapes[3], operation, shapes)
+        return shapes[2]
+    width = numbers[2:] or [rows]
+    _demand(operation != "mix" or shapes[0] in {(), (width[0],)}, operation, shapes)
+    return (width[0],)
+
+
+def _entrywise(operation: str, shapes: list[Shape]) -> Shape:
+    _demand(operation in ELEMENTWISE, operation, shapes)
+    if len(shapes[0]) > 1:
+        _demand(len(set(shapes)) == 1, operation, shapes)
         return shapes[0]
-    if operation == "indexed_sum":
-        return tuple(numbers[1:])
+    width = max(shape[0] for shape in shapes)
+    _demand(all(shape in {(1,), (width,)} for shape in shapes), operation, shapes)
+    return (width,)
+
+
+def _sum(operation: str, numbers: list[int], shapes: list[Shape]) -> tuple[Shape, Rate]:
+    match operation:
+        case "to_history" | "to_initial":
+            return shapes[0], "row"
+        case "unmix_history":
+            return shapes[2], "row"
+        case "total":
+            return shapes[0], "call"
+        case "indexed_sum":
+            return tuple(numbers[1:]), "call"
     rows, columns = shapes[0][0], shapes[1][0]
     if not numbers:
-        return rows, columns
+        return (rows, columns), "call"
     k = numbers[0]
-    return k, rows // k, columns // k
+    return (k, rows // k, columns // k), "call"

@@ -26,7 +26,10 @@ class Maker(Protocol):
         """The width of a vector."""
 
     def shape(self, value: Any) -> tuple[int, ...]:
-        """The shape of a vector or matrix."""
+        """The shape of a vector or matrix; () for a symbol."""
+
+    def ahead(self, value: Any, steps: int) -> Any:
+        """The value so many steps later; itself where it is the same at all steps."""
 
 
 Rule = Callable[[Maker, Any, Sequence[Any], Any, tuple[Attribute, ...]], Sequence[Any | None]]
@@ -195,6 +198,58 @@ def _group_max(
     return (m.make("multiply", m.make("spread", g, attributes=k), weights),)
 
 
+def _unmixed(m: Maker, weights: Any, vector: Any, ends: tuple[Attribute, ...]) -> Any:
+    """What the variable of rows gains: Σ weightsᵢ vector over the windows it is row i of."""
+    first, last = (int(end) for end in ends)
+    return m.make(
+        "unmix",
+        *(m.ahead(weights, last), m.ahead(weights, first)),
+        *(m.ahead(vector, last), m.ahead(vector, first)),
+        attributes=ends,
+    )
+
+
+def _scores(
+    m: Maker, y: Any, operands: Sequence[Any], g: Any, attributes: tuple[Attribute, ...]
+) -> Sequence[Any | None]:
+    # yᵢ = rowᵢ · q: dq = Σ gᵢ rowᵢ, drowᵢ = gᵢ q
+    v, end, q = operands
+    n = m.width(q)
+    symbol = m.shape(v) == ()
+    rows = None if symbol else _unmixed(m, g, q, attributes)
+    return rows, None, m.make("mix", v, end, g, attributes=(*attributes, n))
+
+
+def _mix(
+    m: Maker, y: Any, operands: Sequence[Any], g: Any, attributes: tuple[Attribute, ...]
+) -> Sequence[Any | None]:
+    # y = Σ aᵢ rowᵢ: daᵢ = rowᵢ · g, drowᵢ = aᵢ g
+    v, end, a = operands
+    ends = attributes[:2]
+    rows = None if m.shape(v) == () else _unmixed(m, a, g, ends)
+    return rows, None, m.make("scores", v, end, g, attributes=ends)
+
+
+def _log_mix(
+    m: Maker, y: Any, operands: Sequence[Any], g: Any, attributes: tuple[Attribute, ...]
+) -> Sequence[Any | None]:
+    # y = log Σ e^lᵢ rowᵢ: dlᵢ = (g at rowᵢ's symbol) e^(lᵢ − y there)
+    v, end, logs, mask = operands
+    ends = attributes[:2]
+    share = m.make("shares", v, end, logs, y, mask, attributes=ends)
+    gain = m.make("multiply", m.make("scores", v, end, g, attributes=ends), share)
+    return None, None, gain, None
+
+
+def _logaddexp(
+    m: Maker, y: Any, operands: Sequence[Any], g: Any, attributes: tuple[Attribute, ...]
+) -> Sequence[Any | None]:
+    # d log(eᵃ + eᵇ) = e^(a − y) da + e^(b − y) db
+    return [
+        m.make("multiply", g, m.make("exp", m.make("subtract", operand, y))) for operand in operands
+    ]
+
+
 RULES: Final[dict[str, Rule]] = {name: _elementwise(slope) for name, slope in SLOPES.items()} | {
     "add": _add,
     "subtract": lambda m, y, operands, g, attributes: (g, m.make("negate", g)),
@@ -217,8 +272,12 @@ RULES: Final[dict[str, Rule]] = {name: _elementwise(slope) for name, slope in SL
     ),
     "group_max": _group_max,
     "state": lambda m, y, operands, g, attributes: (g,),
+    "scores": _scores,
+    "mix": _mix,
+    "log_mix": _log_mix,
+    "logaddexp": _logaddexp,
 }
 """The rule of every operation that lets gradients through."""
 
-CONSTANT: Final = frozenset({"stopgrad", "onehot", "positive", "sign", "equal"})
+CONSTANT: Final = frozenset({"stopgrad", "onehot", "positive", "sign", "equal", "matches"})
 """Operations whose result counts as a constant."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ...operators.call import Call
@@ -29,6 +30,7 @@ class Boundaries:
         self._ends: tuple[Tensor, Tensor] | None = None
         self._linked: dict[int, Tensor] = {}
         self._initial: dict[str, Tensor] = {}
+        self._present: dict[tuple[int, int], Tensor] = {}
 
     def ends(self) -> tuple[Tensor, Tensor]:
         """(T, B) each: the first step of each step's segment, and the step after its last.
@@ -68,6 +70,31 @@ class Boundaries:
             linked = source < end if delay < 0 else after
             self._linked[delay] = linked.unsqueeze(-1)
         return self._linked[delay]
+
+    def present(self, first: int, last: int) -> Tensor:
+        """(T, B, L): whether the step that many steps ago, `first` to `last`, is of this segment.
+
+        Unlike what is `linked`, one before the first step counts only if the segment is that old.
+        """
+        if (first, last) not in self._present:
+            start, end = self.ends()
+            if self.call.age is not None:
+                start = torch.where(start < 0, -self.call.age, start)
+            back = torch.arange(first, last - 1, -1, device=self.like.device)
+            source = self.step.unsqueeze(-1) - back
+            belongs = (source >= start.unsqueeze(-1)) & (source < end.unsqueeze(-1))
+            self._present[first, last] = belongs
+        return self._present[first, last]
+
+    def readers(self, first: int, last: int) -> Tensor:
+        """(T, B, L): of the steps `last` to `first` ahead, whether their window has this step."""
+        present = self.present(first, last)
+        rows = first - last + 1
+        front, back = max(0, -last), max(0, first)
+        line = F.pad(present, (0, 0, 0, 0, front, back))
+        # The step j after the earliest reader has this one as its row L − 1 − j.
+        at = [line[front + last + j :][: len(present), :, rows - 1 - j] for j in range(rows)]
+        return torch.stack(at, -1)
 
     def initial(self, name: str) -> Tensor:
         """(B, n) or (T, B, n): what a state is before the segment of each step."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from ..draft import Draft
 from ..flow import Flow, Read
+from ..vocabulary import SOURCES
 
 
 def recompute(flow: Flow) -> Flow:
@@ -27,7 +28,7 @@ def recompute(flow: Flow) -> Flow:
 
     def copied(read: Read) -> Read:
         value = flow.values[read.value]
-        if value.adjoint or value.rate != "step" or value.operation in {"state", "input", "mask"}:
+        if value.adjoint or value.rate != "step" or value.operation in {"state", *SOURCES}:
             return read
         if value.number in taken_by and not read.delay:
             return Read(taken_by[value.number])

@@ -181,6 +181,10 @@ EXPRESSIONS = {
     "group_sum": "softmax(U x)",
     "group_max": "maxout(2, U2 x)",
     "state": "U x + h",
+    "scores": "U x + Q2 (M x)",
+    "mix": "U x + Mᵀ (P2 x)",
+    "log_mix": "log(Sᵀ exp(P2 x) + softmax(U x))",
+    "logaddexp": "log(exp(U x) + softmax(W x))",
 }  # fmt: skip
 
 
@@ -195,6 +199,13 @@ def _spec(name: str) -> str:
     if name == "slice":
         lines.append("(p, q) = split(U2 x, 3, 3)")
         lines += ["param U2: real[6, 3]"]
+    if name in {"scores", "mix", "log_mix"}:
+        lines += [
+            "M = h[t-2..t-1]",
+            "S = s[t-1..t]",
+            "param P2: real[2, 3]",
+            "param Q2: real[3, 2]",
+        ]
     return "\n".join([*lines, f"h' = {EXPRESSIONS[name]}", "y = h' + 0.1 * sum(h')", ""])
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch
 from torch import Tensor
 
 from ...flow import Value
 from ...plan import Phase, Plan
-from ...vocabulary import ELEMENTWISE
+from ...vocabulary import ELEMENTWISE, WINDOWS
 from .fusion import absorbed
 from .gradients import to_history, to_initial
 from .memory import Memory
@@ -25,6 +27,14 @@ from .operations import (
     product,
     spread,
 )
+from .windows import unmix_history, window_for_all
+
+LATE: Final = {
+    "to_history": to_history,
+    "to_initial": to_initial,
+    "unmix_history": unmix_history,
+}
+"""What flows out of the series."""
 
 
 def run_batched(phase: Phase, memory: Memory) -> None:
@@ -35,9 +45,8 @@ def run_batched(phase: Phase, memory: Memory) -> None:
         value = memory.values[number]
         if number in inner:
             continue
-        if value.operation in {"to_history", "to_initial"}:
-            gather = to_history if value.operation == "to_history" else to_initial
-            memory.put(number, gather(value, memory))
+        if value.operation in LATE:
+            memory.put(number, LATE[value.operation](value, memory))
         elif value.rate != "step":
             memory.put(number, _once(value, memory))
         elif not memory.plan.is_free(value):
@@ -137,6 +146,8 @@ def _series(value: Value, memory: Memory, inner: frozenset[int]) -> None:
     elif value.operation == "matmul" and len(memory.values[value.operands[0].value].shape) == 2:
         weight, vector = _factors(value, memory)
         torch.mm(vector, weight, out=out.flatten(0, 1))
+    elif value.operation in WINDOWS:
+        window_for_all(value, memory, out)
     elif value.operation == "onehot":
         out.copy_(onehot(memory.read(value.operands[0]), value.shape[0]))
     else:

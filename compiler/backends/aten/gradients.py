@@ -22,6 +22,9 @@ def to_history(value: Value, memory: Memory) -> Tensor:
         if memory.values[read.value].operation == "seed":
             total += memory.early[name]
             continue
+        if memory.values[read.value].operation == "unmix_history":
+            total += memory.now(read.value)
+            continue
         back = -read.delay
         if back <= 0:
             continue

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from ...flow import BOUNDED, Read, Value
 from ...plan import Phase
-from ...vocabulary import ELEMENTWISE
+from ...vocabulary import ELEMENTWISE, WINDOWS
 from .batched import fresh
 from .fusion import absorbed
 from .memory import Memory
 from .operations import ELEMENTWISE as COMPUTE
+from .windows import call_at_each_step, ends_of
 
 Steps = Sequence[Tensor]
 
@@ -36,7 +37,7 @@ def run_loop(phase: Phase, memory: Memory) -> None:
         value = memory.values[number]
         if value.operation == "state":
             memory.fill_margins(value)
-    if not steps:
+    if not steps or not memory.call.rows:
         return
     program = [
         (instruction.call, list(zip(*instruction.operands, strict=True)), instruction.out)
@@ -140,6 +141,9 @@ class _Loop:
         if value.operation == "concatenate":
             self._concatenate(value)
             return
+        if value.operation in WINDOWS:
+            self._window(value, out)
+            return
         operands = [self.read(read) for read in value.operands]
         if value.operation in ELEMENTWISE:
             self.emit(COMPUTE[value.operation], operands, out)
@@ -148,6 +152,15 @@ class _Loop:
             self.emit(torch.mm, (operands[1], [weight] * self.steps), out)
         else:
             self.emit(_Fresh(value), operands, out)
+
+    def _window(self, value: Value, out: Steps) -> None:
+        boundaries = self.memory.boundaries
+        call, rows = call_at_each_step(value, self.memory)
+        unmixed = value.operation == "unmix"
+        others = () if unmixed else value.operands[2:]
+        there = (boundaries.readers if unmixed else boundaries.present)(*ends_of(value))
+        operands = [*rows, *(self.read(read) for read in others), there.unbind(0)]
+        self.emit(call, operands, out)
 
     def _concatenate(self, value: Value) -> None:
         memory = self.memory

@@ -42,6 +42,9 @@ class Memory:
             self.given[value.number] = (self.like.new_full((1,), number), 0)
         elif value.operation == "mask":
             self.given[value.number] = (call.masks[int(value.attributes[0])], 0)
+        elif value.operation == "present":
+            first, last = (int(end) for end in value.attributes)
+            self.given[value.number] = (self.boundaries.present(first, last).to(self.like.dtype), 0)
         elif value.operation == "input":
             series = self.boundaries.padded(call.inputs[name].detach())
             history = call.history.get(name)

@@ -115,6 +115,7 @@ ELEMENTWISE: Final[dict[str, Compute]] = {
     "divide": torch.div,
     "power": torch.pow,
     "x_log_y": torch.xlogy,
+    "logaddexp": torch.logaddexp,
     "equal": _equal,
     "select": _select,
     "linear": _linear,

@@ -15,7 +15,7 @@ from ....grammar.diagnostics import RnnError
 from ....operators.call import Call, Result
 from ....operators.graph import OperatorGraph
 from ....operators.reference import run as run_reference
-from ...lower import lower
+from ...lower import Unsupported, lower
 from ...plan import Phase, Plan
 from ...planner import Planner
 from ...request import Request, all_seeds, training_request
@@ -40,6 +40,8 @@ class Cpu:
         Raises:
             Unsupported: when the graph holds an operation that only the reference knows.
         """
+        if graph.has_windows:
+            raise Unsupported("it has no windows of time")
         lower(graph, training=True)
         self.graph, self.options = graph, options
         self.level: Level = machine_level()

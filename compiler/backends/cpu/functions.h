@@ -156,6 +156,10 @@ INLINE vec v_softplus(vec x) {
     vec low = v_relu(x) + v_log1p_of_unit(v_exp(-v_abs(x)));
     return choose(x > 20, x, low);
 }
+INLINE vec v_logaddexp(vec a, vec b) {
+    vec apart = choose(a == b, splat(0), v_abs(a - b)); // both may be infinite
+    return choose(a > b, a, b) + v_log1p_of_unit(v_exp(-apart));
+}
 INLINE vec v_softplus_slope(vec x) { return choose(x > 20, splat(1), v_sigmoid(x)); }
 INLINE vec v_softsign(vec x) { return x / (1 + v_abs(x)); }
 INLINE vec v_positive(vec x) { return choose(x > 0, splat(1), splat(0)); }
