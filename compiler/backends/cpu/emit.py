@@ -43,11 +43,11 @@ class Emitter:
 
     def text(self) -> str:
         """All functions of the model."""
-        lines: list[str] = []
-        for unit in self.layout.units:
-            if not unit.outside:
-                lines += self._unit(unit)
-        return "\n".join(lines) + "\n"
+        return "".join(self.unit_text(unit) for unit in self.layout.units if not unit.outside)
+
+    def unit_text(self, unit: Unit) -> str:
+        """The functions of one unit."""
+        return "\n".join(self._unit(unit)) + "\n"
 
     def function(self, unit: Unit) -> str:
         """The name of a unit's function."""

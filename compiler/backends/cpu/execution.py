@@ -55,7 +55,8 @@ class Execution(Bindings):
                 self._at[number] = series.pointer()
         size = self.program.panel_sizes[unit.number]
         panels = torch.empty(size + 64, dtype=self.program.dtype)
-        threads, along = shared_out(torch.get_num_threads(), rows, self.program.work(unit), size)
+        work = self.program.work[unit.number]
+        threads, along = shared_out(torch.get_num_threads(), rows, work, size)
         frame = Frame(
             ctypes.addressof(self._at),
             ctypes.addressof(self._index),

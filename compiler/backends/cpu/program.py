@@ -107,10 +107,15 @@ class Program:
         """For each unit how many numbers its packed matrices take."""
         return {u.number: self.emitter.panel_size(u) for u in self.layout.units if not u.outside}
 
-    def work(self, unit: Unit) -> int:
-        """About how many multiplications a row of a unit takes."""
-        entrywise = sum(stage.width * len(stage.values) for stage in unit.stages)
-        return self.panel_sizes[unit.number] + _MULTIPLICATIONS_A_FUNCTION * entrywise
+    @cached_property
+    def work(self) -> dict[int, int]:
+        """For each unit about how many multiplications a row takes."""
+        return {
+            u.number: self.panel_sizes[u.number]
+            + _MULTIPLICATIONS_A_FUNCTION * sum(s.width * len(s.values) for s in u.stages)
+            for u in self.layout.units
+            if not u.outside
+        }
 
     @cached_property
     def saved(self) -> frozenset[int]:
