@@ -47,9 +47,10 @@ check: $(STAMP)  ## lint, formatting, types, import direction
 	$(RUN) -m mypy
 	$(VENV)/bin/lint-imports
 
-fuzz: $(STAMP)  ## check and format broken specs, run random ones (COUNT=100000, SPECS=2000, SEED=0)
+fuzz: $(STAMP)  ## check and format broken specs, run random ones (COUNT=100000, SPECS=2000, SANITIZED=500, SEED=0)
 	$(RUN) benchmarks/fuzz.py --count $(or $(COUNT),100000) --seed $(or $(SEED),0)
 	$(RUN) benchmarks/agreement.py --count $(or $(SPECS),2000) --seed $(or $(SEED),0)
+	$(RUN) benchmarks/sanitizers.py --count $(or $(SANITIZED),500) --seed $(or $(SEED),0)
 
 mutations: $(STAMP)  ## how slips of one token are reported, in figures (COUNT=300, SEED=0)
 	$(RUN) benchmarks/mutations.py --count $(or $(COUNT),300) --seed $(or $(SEED),0)
