@@ -21,8 +21,8 @@ BACKENDS: Final[dict[str, Callable[[OperatorGraph, Options], Backend]]] = {
     "cpu": Cpu,
 }
 
-AUTO: Final = ("aten", "reference")
-"""What `auto` tries, the fastest first; `cpu` only by name, for threads cannot share it."""
+AUTO: Final = ("cpu", "aten", "reference")
+"""What `auto` tries, the fastest first."""
 
 REQUIREMENTS: Final = ("fused",)
 

@@ -176,7 +176,7 @@ class Bindings:
         at_end = kind == "output" and outputs[name].at_end
         if given is not None and kind == "law":
             return self._series(rows.packed(given.unsqueeze(-1)), value)
-        if given is not None and kind == "output" and not at_end:
+        if given is not None and (kind == "kept" or (kind == "output" and not at_end)):
             return self._series(rows.packed(given), value)
         buffer = torch.zeros(total + 1, self.layout.stride(value.number), dtype=self.program.dtype)
         width = value.shape[0]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def run(backend: Cpu, call: Call) -> Result:
-    """All outputs, the final history and the laws of one call."""
+    """All outputs, the final history, the laws and what `loss` terms need of one call."""
     leaves = _leaves(call)
     wanted: tuple[tuple[str, str], ...] = ()
     if torch.is_grad_enabled():
@@ -76,7 +76,7 @@ def _floating_history(call: Call) -> list[str]:
 
 
 def _results(execution: Execution) -> list[Tensor]:
-    """Outputs, history of real values, laws."""
+    """Outputs, history of real values, laws, kept values."""
     call, flow = execution.call, execution.layout.flow
     results = [
         _output(execution, output.at_end, read)
@@ -85,6 +85,7 @@ def _results(execution: Execution) -> list[Tensor]:
     results += [execution.final(name) for name in _floating_history(call)]
     if call.training:
         results += [execution.spread(read).squeeze(-1) for read in flow.laws]
+        results += [execution.spread(read) for read in flow.kept]
     return results
 
 
@@ -103,7 +104,9 @@ def _result(call: Call, results: tuple[Tensor, ...]) -> Result:
         if name not in history:
             history[name] = _final_symbols(call, rows, name, before)
     ordered = {name: history[name] for name in call.history}
-    return Result(results[:outputs], ordered, results[outputs + len(names) :])
+    laws = outputs + len(names)
+    kept = laws + len(call.graph.laws) * call.training
+    return Result(results[:outputs], ordered, results[laws:kept], results[kept:])
 
 
 def _final_symbols(call: Call, rows: Rows, name: str, before: Tensor) -> Tensor:
@@ -150,6 +153,7 @@ class _Run(torch.autograd.Function):
         names = [("output", o.name) for o in call.graph.outputs]
         names += [("history", name) for name in _floating_history(call)]
         names += [("law", str(i)) for i in range(len(program.layout.flow.laws))]
+        names += [("kept", str(i)) for i in range(len(program.layout.flow.kept))]
         execution.seeds = Seeds(dict(zip(names, gradients, strict=True)))
         with torch.autocast("cpu", enabled=False):
             execution.run(adjoint=True)

@@ -38,8 +38,7 @@ class Layout:
             for read in self.flow.values[number].operands
             if read.delay
         }
-        found |= {self.index_key(read): None for read in self.flow.outputs if read.delay}
-        found |= {self.index_key(read): None for read in self.flow.laws if read.delay}
+        found |= {self.index_key(read): None for read in self.flow.results if read.delay}
         return tuple(found)
 
     @cached_property
@@ -109,13 +108,13 @@ class Layout:
     def delayed(self) -> frozenset[int]:
         """Values that are read at other steps."""
         reads = [r for v in self.flow.values for r in v.operands]
-        reads += [*self.flow.outputs, *self.flow.laws]
+        reads += self.flow.results
         return frozenset(read.value for read in reads if read.delay)
 
     @cached_property
     def stored(self) -> frozenset[int]:
         """Values of generated code that must be in memory."""
-        kept = {r.value for r in (*self.flow.outputs, *self.flow.laws)}
+        kept = {r.value for r in self.flow.results}
         kept |= {g.value for g in self.flow.gradients}
         for unit in self.units:
             if unit.outside:
