@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from .labels import Label
 
@@ -87,6 +87,13 @@ class Edge:
     marked: bool = False
 
 
+class Contents(NamedTuple):
+    """What lies directly in a cluster, in the diagram's order."""
+
+    boxes: list[Box]
+    clusters: list[Cluster]
+
+
 @dataclass(frozen=True, slots=True)
 class Diagram:
     """A model at one level. Boxes stand in the order in which their values are computed."""
@@ -103,3 +110,12 @@ class Diagram:
     def by_key(self) -> dict[str, Box]:
         """Boxes by their key."""
         return {box.key: box for box in self.boxes}
+
+    def contents(self) -> dict[str, Contents]:
+        """What lies in each cluster by its key; what lies in none is under the empty key."""
+        found = {key: Contents([], []) for key in ("", *(c.key for c in self.clusters))}
+        for cluster in self.clusters:
+            found[cluster.parent].clusters.append(cluster)
+        for box in self.boxes:
+            found[box.cluster].boxes.append(box)
+        return found

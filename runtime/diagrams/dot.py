@@ -9,7 +9,7 @@ from __future__ import annotations
 from html import escape
 from typing import Final
 
-from .diagram import Box, Cluster, Diagram, Edge
+from .diagram import Box, Diagram, Edge
 from .labels import Label, to_text, visible
 from .palette import BOXES, EDGES, FRAME, FRAME_FILL, MARK
 
@@ -27,16 +27,11 @@ def dot(diagram: Diagram) -> str:
         '  node [fontname="Helvetica", fontsize=12, margin="0.09,0.05", style=filled];',
         '  edge [fontname="Helvetica", fontsize=9, arrowsize=0.6];',
     ]
-    children: dict[str, list[Cluster]] = {}
-    for cluster in diagram.clusters:
-        children.setdefault(cluster.parent, []).append(cluster)
-    boxes: dict[str, list[Box]] = {}
-    for box in diagram.boxes:
-        boxes.setdefault(box.cluster, []).append(box)
+    contents = diagram.contents()
 
     def write(parent: str, indent: str) -> None:
-        lines.extend(indent + _box(box) for box in boxes.get(parent, []))
-        for cluster in children.get(parent, []):
+        lines.extend(indent + _box(box) for box in contents[parent].boxes)
+        for cluster in contents[parent].clusters:
             lines.append(f"{indent}subgraph cluster_{cluster.key} {{")
             lines.append(
                 f'{indent}  label={markup(cluster.label)}; labeljust=l; style="rounded,filled";'

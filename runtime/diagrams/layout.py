@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any, Final, Literal
 
 from ...grammar.diagnostics import fail
-from .diagram import Cluster, Diagram, Edge
+from .diagram import Diagram, Edge
 from .measure import box_size
 
 Direction = Literal["LR", "BT"]
@@ -135,28 +135,21 @@ def layout_dot(diagram: Diagram, direction: Direction) -> str:
         f"rankdir={direction}; newrank=true; nodesep=0.2; ranksep=0.38; splines=true; mclimit=6;",
         'node [shape=box, fixedsize=true, label=""]; edge [arrowsize=0.6];',
     ]
-    children: dict[str, list[Cluster]] = {}
-    for cluster in diagram.clusters:
-        children.setdefault(cluster.parent, []).append(cluster)
-    inside: dict[str, list[str]] = {}
-    for box in diagram.boxes:
-        wide, high = box_size(box)
-        shape = "ellipse" if box.role == "point" else "box"
-        inside.setdefault(box.cluster, []).append(
-            f"{box.key} [width={wide / 72:.4f}, height={high / 72:.4f}, shape={shape}];"
-        )
-
+    contents = diagram.contents()
     gates = _gates(diagram)
 
     def write(parent: str) -> None:
         together: dict[str, list[str]] = {}
-        for box in inside.get(parent, []):
-            gate = gates.get(box.partition(" ")[0], "")
-            together.setdefault(gate, []).append(box)
+        for box in contents[parent].boxes:
+            wide, high = box_size(box)
+            shape = "ellipse" if box.role == "point" else "box"
+            size = f"width={wide / 72:.4f}, height={high / 72:.4f}"
+            told = f"{box.key} [{size}, shape={shape}];"
+            together.setdefault(gates.get(box.key, ""), []).append(told)
         lines.extend(together.pop("", []))
         for gate, boxes in together.items():
             lines.extend([f"subgraph cluster_gate_{gate} {{ margin=0;", *boxes, "}"])
-        for cluster in children.get(parent, []):
+        for cluster in contents[parent].clusters:
             lines.append(f"subgraph cluster_{cluster.key} {{ margin=20;")
             write(cluster.key)
             lines.append("}")
@@ -264,12 +257,14 @@ def along(route: Route, distance: float) -> Point:
     return start
 
 
-def samples(route: Route, pieces: int = 16) -> Iterator[Point]:
-    """Points along a curve, and its arrow's tip."""
+def samples(route: Route, spacing: float = 4.0) -> Iterator[Point]:
+    """Points along a curve, no further apart than `spacing`, and its arrow's tip."""
     p = route.points
     yield p[0]
     for k in range(0, len(p) - 3, 3):
         a, b, c, d = p[k : k + 4]
+        # A Bézier curve moves at most three times as fast as its longest leg is long.
+        pieces = math.ceil(3 * max(math.dist(a, b), math.dist(b, c), math.dist(c, d)) / spacing)
         for i in range(1, pieces + 1):
             t = i / pieces
             s = 1 - t

@@ -37,7 +37,8 @@ def _advance(character: str) -> float:
 def box_size(box: Box) -> tuple[float, float]:
     """Width and height of a box in points, room around its lines included."""
     if box.role in {"past", "future"}:
-        return max(30.0, width(box.label, POINT) + 12), 24.0
+        frames = 6.0 if box.role == "future" else 0.0  # it has two outlines
+        return max(30.0, width(box.label, POINT) + 12) + frames, 24.0 + frames
     label = width(box.label, POINT)
     if box.role == "point":
         side = max(24.0, label + 10)

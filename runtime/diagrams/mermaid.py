@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .diagram import Box, Cluster, Diagram, Edge
+from .diagram import Box, Diagram, Edge
 from .labels import Label, to_text, visible
 from .palette import BOXES, EDGES, MARK
 
@@ -25,16 +25,11 @@ def mermaid(diagram: Diagram) -> str:
     """The diagram as a flowchart."""
     lines = [f"flowchart {'BT' if diagram.steps else 'LR'}"]
     lines += [f"  %% {_comment(caption)}" for caption in (diagram.name, *diagram.captions)]
-    children: dict[str, list[Cluster]] = {}
-    for cluster in diagram.clusters:
-        children.setdefault(cluster.parent, []).append(cluster)
-    boxes: dict[str, list[Box]] = {}
-    for box in diagram.boxes:
-        boxes.setdefault(box.cluster, []).append(box)
+    contents = diagram.contents()
 
     def write(parent: str, indent: str) -> None:
-        lines.extend(indent + _box(box) for box in boxes.get(parent, []))
-        for cluster in children.get(parent, []):
+        lines.extend(indent + _box(box) for box in contents[parent].boxes)
+        for cluster in contents[parent].clusters:
             lines.append(f'{indent}subgraph {cluster.key}["{_words(cluster.label)}"]')
             write(cluster.key, indent + "  ")
             lines.append(f"{indent}end")

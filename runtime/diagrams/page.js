@@ -5,7 +5,7 @@
   const stage = $("stage"), card = $("card"), spec = $("spec"), status = $("status");
   const lines = [...spec.querySelectorAll(".line")];
   const NAMESPACE = "http://www.w3.org/2000/svg";
-  let variants = {};
+  let variants = {}, items = {};
   let folded = data.folded, steps = data.steps;
   let view = { x: 0, y: 0, scale: 1 };
 
@@ -28,8 +28,6 @@
     stage.replaceChildren(document.importNode(parsed.documentElement, true));
     prepare();
     fit();
-    for (const button of document.querySelectorAll("[data-steps]"))
-      button.setAttribute("aria-pressed", String(Number(button.dataset.steps) === steps));
     if (said) status.textContent = said;
   }
 
@@ -38,12 +36,14 @@
     svg.removeAttribute("width");
     svg.removeAttribute("height");
     for (const item of svg.querySelectorAll(".drawing .box, .drawing .cluster")) {
-      const known = data.items[base(item.id)];
+      const known = items[base(item.id)];
       if (!known) continue;
       item.setAttribute("tabindex", "0");
       item.setAttribute("role", unitOf(item.id) >= 0 ? "button" : "img");
       item.setAttribute("aria-label", known.label);
     }
+    for (const button of document.querySelectorAll("[data-steps]"))
+      button.setAttribute("aria-pressed", String(Number(button.dataset.steps) === steps));
   }
 
   const unitOf = (id) => data.units.findIndex((unit) => unit.keys.includes(base(id)));
@@ -121,7 +121,7 @@
     while (known && !seen.has(known)) {
       seen.add(known);
       if (known.place && known.place.file === data.file) return known.place;
-      known = data.items[known.cluster];
+      known = items[known.cluster];
     }
     return null;
   }
@@ -152,7 +152,7 @@
 
   function point(item) {
     clear();
-    const known = item && data.items[base(item.id)];
+    const known = item && items[base(item.id)];
     card.replaceChildren();
     if (!known) {
       card.append("Point at a box: its shape, parameters, equation and line of the spec.");
@@ -210,7 +210,7 @@
     let smallest = Infinity;
     const hits = [];
     for (const item of stage.querySelectorAll(".drawing .box, .drawing .cluster")) {
-      const where = placeOf(data.items[base(item.id)]);
+      const where = placeOf(items[base(item.id)]);
       if (!where || number < where.line || number > where.end_line) continue;
       const size = where.end_line - where.line;
       smallest = Math.min(smallest, size);
@@ -257,19 +257,26 @@
   addEventListener("resize", fit);
 
   async function unpack() {
-    const bytes = Uint8Array.from(atob($("variants").textContent), (c) => c.charCodeAt(0));
+    const first = new XMLSerializer().serializeToString(stage.querySelector("svg"));
+    const bytes = Uint8Array.from(atob($("packed").textContent), (c) => c.charCodeAt(0));
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-    variants = JSON.parse(await new Response(stream).text());
+    ({ items, pictures: variants } = JSON.parse(await new Response(stream).text()));
+    variants[keyOf(folded, steps)] = first;
+    prepare();
     const has = (count) => Object.keys(variants).some((key) => key.endsWith("|" + count));
     for (const button of document.querySelectorAll("[data-steps]"))
-      button.disabled = !has(Number(button.dataset.steps));
+      if (!has(Number(button.dataset.steps))) {
+        button.disabled = true;
+        button.title = "too large to be kept in this page";
+      }
     for (const button of document.querySelectorAll(".folding"))
       button.disabled = !data.units.length;
     document.documentElement.dataset.ready = "yes";
   }
 
+  point(null);
+  const unpacked = unpack();
   prepare();
   fit();
-  point(null);
-  unpack().catch((error) => { status.textContent = "This browser shows the picture as it is: " + error.message; });
+  unpacked.catch((error) => { status.textContent = "This browser shows the picture as it is: " + error.message; });
 })();

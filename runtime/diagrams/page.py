@@ -30,8 +30,8 @@ from .svg import style, svg
 MOST_UNITS: Final = 3
 """Operators that fold each on its own; in models with more, those of one symbol fold together."""
 
-MOST_PACKED: Final = 96 * 1024
-"""Characters of the packed pictures."""
+MOST_BYTES: Final = 198_000
+"""Bytes of the largest page that keeps all its pictures."""
 
 _HERE: Final = Path(__file__).parent
 
@@ -65,27 +65,32 @@ def page(graph: OperatorGraph, source: Source, view: View) -> str:
         "folded": mask,
         "steps": view.steps,
         "units": [{"label": unit.label, "keys": unit.keys} for unit in units],
-        "items": items,
     }
     start = (mask, view.steps)
-    return _document(graph, source, variants[start], data, _packed(variants, start))
+    bare = _document(graph, source, variants[start], data, "")
+    room = MOST_BYTES - len(bare.encode("utf-8"))
+    return _document(graph, source, variants[start], data, _packed(items, variants, start, room))
 
 
-def _packed(variants: dict[tuple[int, int], str], start: tuple[int, int]) -> str:
-    """The pictures, compressed; of a large model not all, as the page must stay small.
+def _packed(
+    items: dict[str, Any], variants: dict[tuple[int, int], str], start: tuple[int, int], room: int
+) -> str:
+    """What is told of boxes, and the pictures, compressed; of a large model not all pictures.
 
-    Two steps go first, then what is folded in part.
+    The first one stands in the page as it is. Two steps go first, then what is folded in part.
     """
     full = max(bits for bits, _ in variants)
     left = sorted(
         (key for key in variants if key != start and key[1]),
         key=lambda key: (key[1] != 2, key[0] in {0, full}, -key[0]),
     )
+    told = visible(json.dumps(items, ensure_ascii=False))
     while True:
-        named = {f"{bits}|{steps}": picture for (bits, steps), picture in variants.items()}
-        text = base64.b64encode(zlib.compress(json.dumps(named).encode(), 9)).decode()
-        if len(text) < MOST_PACKED or not left:
-            return text
+        named = {f"{m}|{n}": picture for (m, n), picture in variants.items() if (m, n) != start}
+        said = f'{{"items":{told},"pictures":{json.dumps(named)}}}'
+        packed = base64.b64encode(zlib.compress(said.encode("utf-8"), 9)).decode()
+        if len(packed) < room or not left:
+            return packed
         del variants[left.pop(0)]
 
 
@@ -201,7 +206,7 @@ def _document(
 <pre id="spec" aria-label="{escape(visible(source.name))}">{lines}</pre>
 </aside>
 <script type="application/json" id="data">{_embedded(data)}</script>
-<script type="application/octet-stream" id="variants">{packed}</script>
+<script type="application/octet-stream" id="packed">{packed}</script>
 <script>{script}</script>
 </body>
 </html>

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from .diagram import Cluster, Diagram
 from .labels import plain
-from .layout import Frame, Layout, Point, along, samples
+from .layout import Frame, Layout, Point, Route, along, samples
 from .measure import POINT, SMALL, width
-
-Points = dict[tuple[int, int], list[Point]]
-"""Points of curves, by the square of the plane that they lie in."""
 
 _CELL: Final = 32.0
 _HEIGHT: Final = 12.0
@@ -26,41 +24,83 @@ class Labels:
     edges: dict[int, Frame]
 
 
+class _Plane:
+    """What is taken so far, by the squares of the plane that it lies in."""
+
+    def __init__(self) -> None:
+        self.frames: dict[tuple[int, int], list[Frame]] = {}
+        self.points: dict[tuple[int, int], list[Point]] = {}
+
+    def take(self, frame: Frame) -> None:
+        """Nothing may overlap this rectangle from now on."""
+        for square in _squares(frame, 0):
+            self.frames.setdefault(square, []).append(frame)
+
+    def pass_through(self, route: Route) -> None:
+        """Nothing may touch this curve from now on."""
+        for x, y in samples(route):
+            self.points.setdefault((int(x // _CELL), int(y // _CELL)), []).append((x, y))
+
+    def free(self, frame: Frame) -> bool:
+        """Whether a rectangle would touch nothing."""
+        left, right, top, bottom = frame.left - 2, frame.right + 2, frame.top - 2, frame.bottom + 2
+        return not any(
+            any(overlap(frame, other) for other in self.frames.get(square, ()))
+            or any(left < x < right and top < y < bottom for x, y in self.points.get(square, ()))
+            for square in _squares(frame, 2)
+        )
+
+
+def _squares(frame: Frame, margin: float) -> Iterator[tuple[int, int]]:
+    rows = range(int((frame.top - margin) // _CELL), int((frame.bottom + margin) // _CELL) + 1)
+    for column in range(
+        int((frame.left - margin) // _CELL), int((frame.right + margin) // _CELL) + 1
+    ):
+        for row in rows:
+            yield column, row
+
+
 def place_labels(diagram: Diagram, layout: Layout) -> Labels:
     """Choose for each text the first place that nothing else takes."""
-    taken = list(layout.boxes.values())
-    curves: Points = {}
+    plane = _Plane()
+    for frame in layout.boxes.values():
+        plane.take(frame)
     for route in layout.routes:
-        for x, y in samples(route, 24):
-            curves.setdefault((int(x // _CELL), int(y // _CELL)), []).append((x, y))
+        plane.pass_through(route)
     names: dict[str, Frame] = {}
     for cluster in diagram.clusters:
         if cluster.key not in layout.clusters:
             continue
         choices = list(_corners(cluster, layout.clusters[cluster.key]))
-        names[cluster.key] = next((c for c in choices if _free(c, taken, curves)), choices[0])
-        taken.append(names[cluster.key])
+        names[cluster.key] = next((c for c in choices if plane.free(c)), choices[0])
+        plane.take(names[cluster.key])
     sizes: dict[int, Frame] = {}
     borders = [*layout.clusters.values()]
     for index, edge in enumerate(diagram.edges):
         if not edge.label:
             continue
         wide = width(plain(edge.label), SMALL)
-        for distance in (14.0, 22.0, 30.0, 9.0):
-            x, y = along(layout.routes[index], distance)
-            places = [
-                Frame(x + dx, y + dy, wide, 9.0) for dx, dy in ((0, -8), (0, 8), (wide / 2 + 4, 0))
-            ]
-            free = [
-                f
-                for f in places
-                if _free(f, taken, curves) and not any(_on_border(f, b) for b in borders)
-            ]
-            if free:
-                sizes[index] = free[0]
-                taken.append(free[0])
-                break
+        places = _beside(layout.routes[index], wide)
+        found = next(
+            (f for f in places if plane.free(f) and not any(_on_border(f, b) for b in borders)),
+            None,
+        )
+        if found:
+            sizes[index] = found
+            plane.take(found)
     return Labels(names, sizes)
+
+
+def _beside(route: Route, wide: float) -> Iterator[Frame]:
+    """Places for a text on either side of a curve, near its start first."""
+    for distance in (14.0, 22.0, 30.0, 9.0, 42.0, 60.0):
+        x, y = along(route, distance)
+        bx, by = along(route, distance + 2)
+        length = math.hypot(bx - x, by - y) or 1.0
+        across, down = (by - y) / length, (x - bx) / length  # the curve's normal
+        for side in (1, -1) if down <= 0 else (-1, 1):  # above it, or right of it, first
+            yield Frame(x + side * across * (wide / 2 + 5), y + side * down * 8.5, wide, 9.0)
+        yield Frame(x + wide / 2 + 4, y, wide, 9.0)
 
 
 def _corners(cluster: Cluster, frame: Frame) -> Iterable[Frame]:
@@ -72,18 +112,6 @@ def _corners(cluster: Cluster, frame: Frame) -> Iterable[Frame]:
     for x in (left, right, frame.x):
         for y in (top, bottom):
             yield Frame(x, y, wide, _HEIGHT)
-
-
-def _free(frame: Frame, taken: list[Frame], curves: Points) -> bool:
-    if any(overlap(frame, other) for other in taken):
-        return False
-    left, right, top, bottom = frame.left - 2, frame.right + 2, frame.top - 2, frame.bottom + 2
-    return not any(
-        left < x < right and top < y < bottom
-        for column in range(int(left // _CELL), int(right // _CELL) + 1)
-        for row in range(int(top // _CELL), int(bottom // _CELL) + 1)
-        for x, y in curves.get((column, row), ())
-    )
 
 
 def _on_border(label: Frame, border: Frame) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from .diagram import Diagram, Edge
-from .layout import Frame, Layout, Route, arranged, lay_out, read_route
+from .layout import Frame, Layout, Point, Route, arranged, lay_out, read_route
 from .measure import box_size
 from .place_labels import overlap
 
@@ -166,32 +166,36 @@ def _groups(
 
 
 def _between(boxes: dict[str, Frame], across: list[tuple[int, Edge]]) -> dict[int, Route]:
-    """Curves that keep clear of every box, from Graphviz's own router."""
+    """Curves that keep clear of every box, from Graphviz's own router.
+
+    Names and places are relative: steps are alike, and the same question is answered once.
+    """
     lines = ["digraph {", 'splines=true; esep="+3"; node [shape=box, fixedsize=true, label=""];']
+    names = {key: f"b{number}" for number, key in enumerate(boxes)}
+    left = min(frame.x for frame in boxes.values())
     for key, frame in boxes.items():
         lines.append(
-            f'{key} [pos="{frame.x:.2f},{-frame.y:.2f}", width={frame.width / 72:.4f}, '
-            f"height={frame.height / 72:.4f}];"
+            f'{names[key]} [pos="{frame.x - left:.2f},{-frame.y:.2f}", '
+            f"width={frame.width / 72:.4f}, height={frame.height / 72:.4f}];"
         )
-    for index, edge in across:
-        lines.append(f"{edge.source} -> {edge.target} [id={index}, arrowsize=0.6];")
+    for number, (_, edge) in enumerate(across):
+        ends = f"{names[edge.source]} -> {names[edge.target]}"
+        lines.append(f"{ends} [id={number}, arrowsize=0.6];")
     lines.append("}")
     data: dict[str, Any] = json.loads(arranged("\n".join(lines), "nop"))
-    shift = _shift(data, boxes)
+    right, down = _shift(data, next(iter(boxes.values())))
     routes = {}
     for item in data["edges"]:
         route = read_route(item["pos"], 0.0, turned=False)
-        routes[int(item["id"])] = Route(
-            tuple((x + shift[0], y + shift[1]) for x, y in route.points),
-            (route.tip[0] + shift[0], route.tip[1] + shift[1]),
+        routes[across[int(item["id"])][0]] = Route(
+            tuple((x + right, y + down) for x, y in route.points),
+            (route.tip[0] + right, route.tip[1] + down),
         )
     return routes
 
 
-def _shift(data: dict[str, Any], boxes: dict[str, Frame]) -> tuple[float, float]:
-    """Graphviz may move a whole drawing; how far back it has to go."""
-    for item in data["objects"]:
-        if item["name"] in boxes:
-            x, y = (float(n) for n in item["pos"].split(","))
-            return boxes[item["name"]].x - x, boxes[item["name"]].y + y
-    return 0.0, 0.0
+def _shift(data: dict[str, Any], first: Frame) -> Point:
+    """How far an answer has to move: by where the first box was, and by what Graphviz moved it."""
+    item = next(item for item in data["objects"] if item["name"] == "b0")
+    x, y = (float(n) for n in item["pos"].split(","))
+    return first.x - x, first.y + y

@@ -8,7 +8,7 @@ from html import escape
 from .diagram import Box, Cluster, Diagram, Edge
 from .labels import Label, to_text, visible
 from .layout import Direction, Frame, Layout, Point, Route, lay_out
-from .legend import LEGEND_ROW, legend_entries
+from .legend import LEGEND_ROW, Entry, legend_entries
 from .measure import POINT, SMALL
 from .palette import BOXES, EDGES, FAINT, FRAME, FRAME_FILL, INK, MARK
 from .place_labels import place_labels
@@ -68,7 +68,7 @@ def draw(diagram: Diagram, layout: Layout, *, legend: bool = True) -> str:
     if entries:
         parts.append('<g class="legend">')
         for entry in entries:
-            parts.append(_legend(entry.kind, entry.name, entry.x, base + LEGEND_ROW * entry.row))
+            parts.append(_legend(entry, base + LEGEND_ROW * entry.row))
         parts.append("</g>")
     for index, caption in enumerate(captions):
         y = base + LEGEND_ROW * rows + 15 * index + 11
@@ -181,17 +181,16 @@ def _size(text: str, frame: Frame) -> str:
     return _line("size", frame.x, frame.y + 3.3, SMALL, _text(text))
 
 
-def _legend(kind: str, words: str, x: float, y: float) -> str:
-    text = _line("note", x + 34, y + 11, SMALL + 1, _text(words))
-    if kind in EDGES:
-        route = Route(
-            ((x, y + 8), (x + 8, y + 8), (x + 15, y + 8), (x + 22, y + 8)), (x + 28, y + 8)
-        )
-        sample = _edge(Edge("", "", 0, kind), route)
-        return sample + text
-    frame = Frame(x + 14, y + 8, 26 if kind != "point" else 14, 14)
-    look = BOXES[kind]  # type: ignore[index]
-    return f'<g class="{kind}">{_rect(frame, min(look.radius, 7))}</g>' + text
+def _legend(entry: Entry, y: float) -> str:
+    x = entry.x
+    sample = ""
+    if entry.delayed is not None:
+        row = [(x + step, y + 8) for step in (0, 8, 15, 22)]
+        sample = _edge(Edge("", "", 0, entry.delayed), Route(tuple(row), (x + 28, y + 8)))
+    elif entry.role is not None:
+        outline = _rect(Frame(x + 14, y + 8, entry.sample, 14), min(BOXES[entry.role].radius, 7))
+        sample = f'<g class="{entry.role}">{outline}</g>'
+    return sample + _line("note", x + 34, y + 11, SMALL + 1, _text(entry.name))
 
 
 def _runs(label: Label) -> str:

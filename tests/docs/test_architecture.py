@@ -1,4 +1,4 @@
-"""The map of the code names every file of the language."""
+"""The map of the code names every file of the language and of the diagrams."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from support.commands import ROOT
 
 FILES = [
     f"{folder}/{path.name}"
-    for folder in ("grammar", "operators")
+    for folder in ("grammar", "operators", "runtime/diagrams")
     for path in sorted((ROOT / folder).glob("*.py"))
     if path.name != "__init__.py"
 ]

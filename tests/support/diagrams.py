@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cache
+
+import pygraphviz
 
 from rnnc.grammar.source import Source
 from rnnc.operators.analyse import analyse
@@ -54,3 +57,14 @@ def drawn(
 ) -> Diagram:
     """A model's diagram."""
     return diagram_of(graph, View(level, steps, details, measure))
+
+
+def parsed_edges(source: str) -> Counter[tuple[str, str, int]]:
+    """The edges (source, target, delay) that Graphviz reads in a DOT file."""
+    drawing = pygraphviz.AGraph(string=source)
+    return Counter((e[0], e[1], int(e.attr["delay"])) for e in drawing.edges())
+
+
+def wanted_edges(diagram: Diagram) -> Counter[tuple[str, str, int]]:
+    """The edges (source, target, delay) of a diagram."""
+    return Counter((e.source, e.target, e.delay) for e in diagram.edges)

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnc.operators.shipped import zoo_names
-from rnnc.runtime.diagrams.diagram import Box, Cluster, Diagram, Edge, Level
+from rnnc.runtime.diagrams.diagram import LEVELS, Box, Cluster, Diagram, Edge, Level
 from rnnc.runtime.diagrams.dot import dot
 from rnnc.runtime.diagrams.labels import name, plain, to_text
 from rnnc.runtime.diagrams.mermaid import mermaid
@@ -21,7 +20,7 @@ from rnnc.runtime.diagrams.palette import BOXES
 from rnnc.runtime.diagrams.printing import print_picture
 from rnnc.runtime.diagrams.svg import svg
 from rnnc.runtime.diagrams.text import columns, text
-from support.diagrams import DELAYS, drawn, graph_of, zoo_graph
+from support.diagrams import DELAYS, drawn, graph_of, parsed_edges, wanted_edges, zoo_graph
 
 SVG = "{http://www.w3.org/2000/svg}"
 PAPER = ["rnn", "dt_rnn", "dts_rnn", "do_rnn", "dot_rnn", "dots_rnn", "srnn"]
@@ -48,49 +47,17 @@ def nasty(words: str) -> Diagram:
     return Diagram(words, "layer", (box, other), (cluster,), (edge,), (words,))
 
 
-def parsed_edges(source: str) -> Counter[tuple[str, str, int]]:
-    drawing = pygraphviz.AGraph(string=source)
-    return Counter((e[0], e[1], int(e.attr["delay"])) for e in drawing.edges())
-
-
-def wanted_edges(diagram: Diagram) -> Counter[tuple[str, str, int]]:
-    return Counter((e.source, e.target, e.delay) for e in diagram.edges)
-
-
-@pytest.mark.parametrize("level", ["operator", "layer", "primitive", "plan"])
-@pytest.mark.parametrize("model", [*zoo_names(), "delays"])
-def test_dot_parses_back_to_the_same_multigraph(model: str, level: Level) -> None:
-    graph = graph_of(DELAYS) if model == "delays" else zoo_graph(model)
-    diagram = drawn(graph, level)
+@pytest.mark.parametrize("level", LEVELS)
+def test_dot_keeps_delays_of_both_signs(level: Level) -> None:
+    diagram = drawn(graph_of(DELAYS), level)
     source = dot(diagram)
     assert parsed_edges(source) == wanted_edges(diagram)
+    assert {edge.delay for edge in diagram.edges} >= {-1, 0, 1, 2, 3}
     drawing = pygraphviz.AGraph(string=source)
-    assert {n: n.attr["role"] for n in drawing.nodes()} == {b.key: b.role for b in diagram.boxes}
     found = {s.name for s in drawing.subgraphs()}
     assert found == {f"cluster_{c.key}" for c in diagram.clusters if not c.parent}
-    planted = source.replace("delay=1", "delay=2", 1).replace("delay=-1", "delay=1", 1)
-    assert planted == source or parsed_edges(planted) != wanted_edges(diagram)
-
-
-@pytest.mark.parametrize("model", zoo_names())
-def test_svg_of_the_zoo_is_well_formed_and_whole(model: str) -> None:
-    diagram = drawn(zoo_graph(model), "layer", details=("shapes", "params", "depth"))
-    root = ElementTree.fromstring(svg(diagram))
-    boxes = [g for g in root.iter(f"{SVG}g") if g.get("class", "").startswith("box ")]
-    assert [g.get("id") for g in boxes] == [b.key for b in diagram.boxes]
-    curves = [
-        g
-        for part in root.findall(f"{SVG}g")
-        if part.get("class") == "drawing"
-        for g in part.iter(f"{SVG}g")
-        if g.get("class", "").startswith("edge ")
-    ]
-    assert Counter((g.get("data-from"), g.get("data-to")) for g in curves) == Counter(
-        (e.source, e.target) for e in diagram.edges
-    )
-    text_ = "".join(root.itertext())
-    assert "recurrent depth" in text_
-    assert "script" not in "".join(element.tag for element in root.iter())
+    planted = source.replace("delay=1", "delay=2", 1)
+    assert parsed_edges(planted) != wanted_edges(diagram)
 
 
 def test_subscripts_are_real() -> None:
@@ -186,13 +153,6 @@ def test_unrolled_text_names_the_steps(model: str) -> None:
     said = text(drawn(zoo_graph(model), "operator", steps=3))
     assert "x[t-1]" in said
     assert "x[t+1]" in said
-
-
-@pytest.mark.parametrize("model", ["dts_rnn", "bilstm"])
-def test_print_gives_pdf_and_png(model: str) -> None:
-    diagram = drawn(zoo_graph(model), "layer", details=("shapes", "depth"))
-    assert print_picture(diagram, "pdf").startswith(b"%PDF")
-    assert print_picture(diagram, "png").startswith(b"\x89PNG")
 
 
 def luminance(colour: str) -> float:

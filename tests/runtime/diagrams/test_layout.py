@@ -22,13 +22,16 @@ def crossings(diagram: Diagram, layout: Layout) -> list[tuple[str, str, str]]:
     """Every (source, target, box) whose curve has a point inside a box that it passes."""
     found = []
     for edge, route in zip(diagram.edges, layout.routes, strict=True):
+        points = list(samples(route, 1.0))
+        left, right = min(x for x, _ in points), max(x for x, _ in points)
+        top, bottom = min(y for _, y in points), max(y for _, y in points)
+        area = Frame((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
         for key, frame in layout.boxes.items():
-            if key in {edge.source, edge.target}:
+            if key in {edge.source, edge.target} or not overlap(area, frame):
                 continue
             inner = Frame(frame.x, frame.y, frame.width - 1, frame.height - 1)
             if any(
-                inner.left < x < inner.right and inner.top < y < inner.bottom
-                for x, y in samples(route, 40)
+                inner.left < x < inner.right and inner.top < y < inner.bottom for x, y in points
             ):
                 found.append((edge.source, edge.target, key))
     return found
@@ -89,6 +92,13 @@ def test_labels_fit_their_boxes(name: str, level: str) -> None:
     texts = [*labels.clusters.values(), *labels.edges.values()]
     assert not any(overlap(a, b) for i, a in enumerate(texts) for b in texts[i + 1 :])
     assert not any(overlap(a, b) for a in labels.edges.values() for b in layout.boxes.values())
+    curves = [point for route in layout.routes for point in samples(route, 2.0)]
+    for label in labels.edges.values():
+        assert not [
+            (x, y)
+            for x, y in curves
+            if label.left < x < label.right and label.top < y < label.bottom
+        ]
 
 
 def test_the_operators_stand_from_left_to_right() -> None:
