@@ -138,15 +138,16 @@ def answer(seed: int, double: bool) -> None:
     import pytest
     import torch
 
-    from rnnc.compiler.backends.cpu import execution
+    from rnnc.compiler.backends.cpu import geometry
     from support.agreement import answers
     from support.specs import random_spec
 
     spec, threads = random_spec(seed), 1 + seed % 3
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "get_num_threads", lambda: threads)
-        patch.setattr(execution, "ENOUGH_FOR_TWO", 0)
-        patch.setattr(execution, "ENOUGH_TO_WAIT", 0 if seed % 2 else 10**9)
+        patch.setattr(geometry, "ENOUGH_FOR_TWO", 0)
+        patch.setattr(geometry, "ENOUGH_TO_WAIT", 0 if seed % 2 else 10**9)
+        patch.setattr(geometry, "ENOUGH_TO_PACK", 0 if seed % 4 < 2 else 10**9)
         if not double:
             patch.setattr(torch.nn.Module, "double", lambda self: self.float())
         answers(spec.text, "cpu", sizes=spec.sizes, seed=seed, **CALLS[seed % len(CALLS)])

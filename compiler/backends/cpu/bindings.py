@@ -1,4 +1,4 @@
-"""The values of one call: what comes with it, and room for what is computed."""
+"""The values of one call: what comes with it, as compiled code wants it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ....operators.call import Call
 from ...flow import Read, Value
+from .geometry import Geometry
+from .memory import SAVED, SCRATCH
 from .program import Program
 from .rows import Rows
 
@@ -33,11 +36,6 @@ class Series:
         rows = self.buffer[self.base : self.base + total]
         return rows[:, : self.width] if rows.dim() == 2 else rows
 
-    def pointer(self) -> int:
-        """The address of the first row."""
-        stride = self.buffer.stride(0) if self.buffer.dim() == 2 else 1
-        return self.buffer.data_ptr() + self.base * stride * self.buffer.element_size()
-
 
 Known = Tensor | Series
 
@@ -52,60 +50,159 @@ class Seeds:
 class Bindings:
     """Tensors of a call by the numbers of values.
 
-    `known` has every value so far: (n,) or a matrix for those computed once a call, (B, n) for
-    those of a row, a `Series` for those of all steps; batches are in the order of packed rows.
+    `known` has what ATen has met so far: (n,) or a matrix for those computed once a call, (B, n)
+    for those of a row, a `Series` for those of all steps; batches are in the order of packed rows.
     """
 
-    def __init__(self, program: Program, call: Call, rows: Rows) -> None:
-        self.program, self.call, self.rows = program, call, rows
+    def __init__(self, program: Program, call: Call, rows: Rows, geometry: Geometry) -> None:
+        self.program, self.call, self.rows, self.geometry = program, call, rows, geometry
         self.layout, self.values = program.layout, program.layout.flow.values
         self.known: dict[int, Known] = {}
         self.seeds = Seeds()
-        self._states = {s.name: s for s in call.graph.states}
-        self._inputs = {v.name: v for v in call.graph.inputs}
-        slots = len(self.values) + len(self.layout.tables)
-        self._at = (ctypes.c_void_p * slots)()
-        self._index = (ctypes.c_void_p * max(1, len(self.layout.indices)))()
-        self._alive: dict[int, Tensor] = {}
+        self.blocks: list[Tensor] = []
+        self._address = [0, 0]
+        self._at = (ctypes.c_void_p * self.layout.slots)()
+        self._copies: list[int] = []
+        self._alive: list[Tensor] = []
+
+    def make_room(self, saved: Tensor | None) -> None:
+        """Memory for all that is computed; `saved` is what the forward pass has left."""
+        sizes = self.geometry.sizes
+        item = self.geometry.item
+        for block in (SAVED, SCRATCH):
+            if block == SAVED and saved is not None:
+                tensor = saved
+            else:
+                tensor = torch.empty(sizes[block] + 64 // item, dtype=self.program.dtype)
+            self.blocks.append(tensor)
+            self._address[block] = -(-tensor.data_ptr() // 64) * 64
 
     def get(self, number: int) -> Known:
         """A value that is computed already, or that comes with the call."""
-        if number not in self.known:
-            self.known[number] = self._source(self.values[number])
-        return self.known[number]
+        known = self.known.get(number)
+        if known is None:
+            known = self._stored(number) or self._source(self.values[number])
+            self.known[number] = known
+        return known
 
-    def room(self, value: Value) -> Series:
-        """Room for a value of all steps; history and what is outside are filled in."""
-        name = str(value.attributes[0]) if value.operation == "state" else ""
-        delayed = value.number in self.layout.delayed
-        width, stride = value.shape[0], self.layout.stride(value.number)
-        total, rows = self.rows.total, self.rows.rows
-        if value.operation != "state":
-            buffer = torch.empty(total + 1, stride, dtype=self.program.dtype)
-            if delayed:
-                buffer[total].zero_()
-            return Series(buffer, 0, width)
+    def _stored(self, number: int) -> Series | None:
+        """What compiled code has computed, as a view."""
+        place = self.geometry.places.get(number)
+        value = self.values[number]
+        if place is None or value.operation in {"parameter", "input", "mask", "seed"}:
+            return None
+        block = self.blocks[place.block]
+        shift = (self._address[place.block] - block.data_ptr()) // self.geometry.item
+        shape, strides = (place.rows, place.stride), (place.stride, 1)
+        rows = block.as_strided(shape, strides, block.storage_offset() + shift + place.start)
+        return Series(rows, place.base, value.shape[0])
+
+    def bind(self, number: int) -> None:
+        """Put the address of a source into its slot, or have it copied to its place."""
+        value = self.values[number]
+        if value.operation == "parameter":
+            tensor = self.call.parameters[value.attributes[0]]  # type: ignore[index]
+            if len(value.shape) == 1:
+                self._copy(number, tensor)
+                return
+            if len(value.shape) == 3:
+                tensor = torch.block_diag(*tensor.detach())  # type: ignore[no-untyped-call]
+            self._point(number, tensor)
+        elif value.operation == "input":
+            self._bind_input(value)
+        elif value.operation == "seed":
+            self._bind_seed(value)
+        else:
+            known = self.get(number)
+            if isinstance(known, Series):
+                self._bind_rows(number, known.all(self.rows.total))
+            elif number in self.geometry.places:
+                self._copy(number, known)
+            else:
+                matrix = torch.block_diag(*known) if known.dim() == 3 else known  # type: ignore[no-untyped-call]
+                self._point(number, matrix)
+
+    def _point(self, number: int, tensor: Tensor) -> None:
+        if not tensor.is_contiguous():
+            tensor = tensor.contiguous()
+        self._alive.append(tensor)
+        self._at[number] = tensor.data_ptr()
+
+    def _bind_rows(self, number: int, rows: Tensor) -> None:
+        """Packed rows (N, n), or (T, B, n) where that is the same."""
+        if number in self.geometry.places:
+            self._copy(number, rows)
+        else:
+            self._point(number, rows)
+
+    def _bind_input(self, value: Value) -> None:
+        name, number = str(value.attributes[0]), value.number
+        if value.shape == ():
+            series = self.get(number)
+            assert isinstance(series, Series)
+            self._at[number] = series.buffer.data_ptr() + 4 * series.base
+            return
+        series = self.call.inputs[name]
+        self._bind_rows(number, series if self.rows.is_dense else self.rows.packed(series))
         history = self.call.history.get(name)
-        before = 0 if history is None else len(history) * rows
-        drawn = self.call.drawn.get(name)
-        draws = None if drawn is None or self.rows.resets is None else self._draws(drawn)
-        more = 0 if draws is None else len(draws)
-        buffer = torch.empty(before + total + rows + more + 1, stride, dtype=self.program.dtype)
+        if history is not None and number in self.layout.delayed:
+            self._copy(number, self.rows.sorted(history, 1), -len(history) * self.rows.rows)
+
+    def _bind_seed(self, value: Value) -> None:
+        kind, name = str(value.attributes[0]), str(value.attributes[1])
+        given = self.seeds.given.get((kind, name))
+        if given is None or kind == "history" or self._is_at_end(kind, name):
+            series = self.get(value.number)
+            assert isinstance(series, Series)
+            self._bind_rows(value.number, series.all(self.rows.total))
+            return
+        self._bind_rows(value.number, self._seeded(kind, given))
+
+    def _seeded(self, kind: str, given: Tensor) -> Tensor:
+        series = given.unsqueeze(-1) if kind == "law" else given
+        return series if self.rows.is_dense else self.rows.packed(series)
+
+    def bind_state(self, value: Value) -> None:
+        """Copy what a state is before the first step, and outside of segments."""
+        name, number, rows = str(value.attributes[0]), value.number, self.rows
+        history = self.call.history.get(name)
         if history is not None:
-            self._fill(buffer, 0, self.rows.sorted(history, 1).reshape(before, width))
-        self._fill(buffer, before + total, self.rows.sorted(self.call.initial[name], 0))
-        if draws is not None:
-            self._fill(buffer, before + total + rows, draws)
-        return Series(buffer, before, width)
+            self._copy(number, rows.sorted(history, 1), -len(history) * rows.rows)
+        self._copy(number, rows.sorted(self.call.initial[name], 0), rows.total)
+        drawn = self.call.drawn.get(name)
+        if drawn is not None and rows.resets is not None:
+            sorted_ = rows.sorted(drawn[: rows.steps], 1).reshape(-1, drawn.shape[-1])
+            self._copy(number, sorted_.index_select(0, rows.draws), rows.total + rows.rows)
 
-    def _draws(self, drawn: Tensor) -> Tensor:
-        sorted_ = self.rows.sorted(drawn[: self.rows.steps], 1)
-        return sorted_.reshape(-1, drawn.shape[-1]).index_select(0, self.rows.draws)
+    def bind_table(self, value: Value) -> None:
+        """The matrix that a symbol looks up in, a row for each symbol and one of zeros."""
+        slot = self.layout.table_slot(value)
+        if self._at[slot] is not None:
+            return
+        if value.operation == "onehot":
+            matrix = torch.eye(value.shape[0], dtype=self.program.dtype)
+        else:
+            known = self.get(value.operands[0].value)
+            assert isinstance(known, Tensor)
+            if known.dim() == 3:
+                known = torch.block_diag(*known)  # type: ignore[no-untyped-call]
+            matrix = known if value.attributes[0] else known.t()
+        width = self.layout.padded(matrix.shape[1])
+        table = F.pad(matrix, (0, width - matrix.shape[1], 0, 1))
+        self._alive.append(table)
+        self._at[slot] = table.data_ptr()
 
-    def _fill(self, buffer: Tensor, start: int, rows: Tensor) -> None:
-        target = buffer[start : start + len(rows)]
-        target[:, : rows.shape[1]] = rows
-        target[:, rows.shape[1] :] = 0
+    def _copy(self, number: int, tensor: Tensor, row: int = 0) -> None:
+        """Have the rows of a tensor copied to the place of a value, from one of its rows on."""
+        if not tensor.numel():
+            return
+        if tensor.stride(-1) != 1:
+            tensor = tensor.contiguous()
+        # Until the copy is made the tensor must not go.
+        self._alive.append(tensor)
+        place, item = self.geometry.places[number], self.geometry.item
+        to = self._address[place.block] + (place.first + row * place.stride) * item
+        self._copies += (to, *rows_at(tensor, item), place.stride * item)
 
     def _source(self, value: Value) -> Known:
         match value.operation:
@@ -125,61 +222,53 @@ class Bindings:
         return self._seed(value)
 
     def _series(self, packed: Tensor, value: Value) -> Series:
-        """Packed rows (N, n) as generated code wants them, not copied where they are so already."""
-        stride = self.layout.stride(value.number)
-        width = packed.shape[1]
-        if width == stride and packed.is_contiguous() and value.number not in self.layout.delayed:
-            return Series(packed, 0, width)
-        buffer = packed.new_empty(len(packed) + 1, stride)
-        self._fill(buffer, 0, packed)
-        buffer[len(packed)].zero_()
-        return Series(buffer, 0, width)
+        """Packed rows, with zeros behind them for who reads at another step."""
+        if value.number in self.layout.delayed:
+            packed = torch.cat([packed, packed.new_zeros(1, packed.shape[1])])
+        return Series(packed, 0, value.shape[0])
 
     def _input(self, value: Value) -> Series:
         name = str(value.attributes[0])
-        series = self.call.inputs[name].detach()
-        variable = self._inputs[name]
-        packed = self.rows.packed(series)
-        if value.shape == ():
-            packed = packed.to(torch.int32)
-            packed = torch.where(packed < 0, variable.type.size, packed)
-        if value.number not in self.layout.delayed:
-            return (
-                Series(packed.contiguous(), 0, 0)
-                if value.shape == ()
-                else self._series(packed, value)
-            )
-        rows = self.rows.rows
+        packed = self.rows.packed(self.call.inputs[name].detach())
         history = self.call.history.get(name)
-        before = 0 if history is None else len(history) * rows
-        total = len(packed)
+        delayed = value.number in self.layout.delayed
         if value.shape == ():
-            buffer = torch.full((before + total + rows,), variable.type.size, dtype=torch.int32)
-            buffer[before : before + total] = packed
+            return self._symbols(packed, self._inputs[name], history if delayed else None)
+        before = 0
+        if delayed:
+            past = packed.new_empty(0, packed.shape[1])
             if history is not None:
-                past = self.rows.sorted(history, 1).reshape(-1)
-                buffer[:before] = torch.where(past < 0, variable.type.size, past)
-            return Series(buffer, before, 0)
-        stride = self.layout.stride(value.number)
-        buffer = packed.new_zeros(before + total + rows + 1, stride)
-        self._fill(buffer, before, packed)
+                past = self.rows.sorted(history, 1).reshape(-1, packed.shape[1])
+            before = len(past)
+            packed = torch.cat([past, packed, packed.new_zeros(self.rows.rows + 1, value.shape[0])])
+        return Series(packed, before, value.shape[0])
+
+    def _symbols(self, packed: Tensor, none: int, history: Tensor | None) -> Series:
+        """Symbols as 32-bit integers, with `none` for −1, in front of the first step and behind."""
+        rows = self.rows.rows
+        before = 0 if history is None else len(history) * rows
+        buffer = torch.full((before + len(packed) + rows,), none, dtype=torch.int32)
+        buffer[before : before + len(packed)] = torch.where(packed < 0, none, packed)
         if history is not None:
-            past = self.rows.sorted(history, 1).reshape(before, -1)
-            self._fill(buffer, 0, past)
-        return Series(buffer, before, value.shape[0])
+            past = self.rows.sorted(history, 1).reshape(-1)
+            buffer[:before] = torch.where(past < 0, none, past)
+        return Series(buffer, before, 0)
+
+    @property
+    def _inputs(self) -> dict[str, int]:
+        return {v.name: v.type.size for v in self.call.graph.inputs}
+
+    def _is_at_end(self, kind: str, name: str) -> bool:
+        return kind == "output" and any(o.at_end for o in self.call.graph.outputs if o.name == name)
 
     def _seed(self, value: Value) -> Series:
         kind, name = str(value.attributes[0]), str(value.attributes[1])
         given = self.seeds.given.get((kind, name))
-        rows, total = self.rows, self.rows.total
-        outputs = {o.name: o for o in self.call.graph.outputs}
-        at_end = kind == "output" and outputs[name].at_end
-        if given is not None and kind == "law":
-            return self._series(rows.packed(given.unsqueeze(-1)), value)
-        if given is not None and (kind == "kept" or (kind == "output" and not at_end)):
-            return self._series(rows.packed(given), value)
+        rows, total, width = self.rows, self.rows.total, value.shape[0]
+        at_end = self._is_at_end(kind, name)
+        if given is not None and kind != "history" and not at_end:
+            return self._series(self._seeded(kind, given).reshape(-1, width), value)
         buffer = torch.zeros(total + 1, self.layout.stride(value.number), dtype=self.program.dtype)
-        width = value.shape[0]
         if given is not None and at_end:
             live = rows.lengths > 0
             buffer[rows.last[live], :width] = rows.sorted(given, 0)[live]
@@ -192,8 +281,7 @@ class Bindings:
 
     def outside_of(self, name: str) -> str:
         """What lies outside of a variable's segments, as tables of rows call it."""
-        state = self._states.get(name)
-        return "drawn" if state is not None and state.initial.kind == "uniform" else "bounded"
+        return "drawn" if name in self.program.drawn else "bounded"
 
     def rows_of(self, read: Read) -> Tensor:
         """All rows (N, n) of what is read, of any rate."""
@@ -206,3 +294,16 @@ class Bindings:
         if rate == "row":
             return known.index_select(0, self.rows.row_of)
         return known.expand(self.rows.total, *known.shape)
+
+
+def rows_at(tensor: Tensor, item: int) -> tuple[int, int, int, int, int, int]:
+    """The rows of a tensor for `copy_rows`: address, then extents and strides, and their width."""
+    shape, strides = tensor.shape, tensor.stride()
+    match len(shape):
+        case 1:
+            n0, s0, n1, s1 = 1, 0, 1, 0
+        case 2:
+            n0, s0, n1, s1 = 1, 0, shape[0], strides[0]
+        case _:
+            n0, s0, n1, s1 = shape[0], strides[0], shape[1], strides[1]
+    return tensor.data_ptr(), n0, s0 * item, n1, s1 * item, shape[-1] * item

@@ -170,7 +170,10 @@ class Body:
         yield "    const int most = tile_rows(i1 - i0);"
         yield "    for (long j = j0; j < j1; j++) for (long i = i0; i < i1; i += most) {"
         yield "        const int m = i1 - i < most ? (int)(i1 - i) : most;"
-        yield f"        const real *panel = f->panels + {offset} + j * {plan.block_size};"
+        yield (
+            "        const real *panel = "
+            f"f->panels ? f->panels + {offset} + j * {plan.block_size} : NULL;"
+        )
         yield "        const real *rows[TILE_ROWS];"
         before: Read | None = None
         for run in plan.runs:
@@ -181,11 +184,20 @@ class Body:
                 yield f"            rows[r] = {self._address(run.vector)};"
                 yield "        }"
                 before = run.vector
+            yield "        if (panel) {"
             yield (
-                f"        product(m, {count}, {run.depth}, rows, panel, "
+                f"            product(m, {count}, {run.depth}, rows, panel, "
                 f"sums + {run.first} * LANES, {stride}, {int(run.more)});"
             )
-            yield f"        panel += {run.depth * count * self.layout.lanes};"
+            yield f"            panel += {run.depth * count * self.layout.lanes};"
+            yield "        } else {"
+            for place, (term, v) in enumerate(run.columns):
+                yield (
+                    f"            direct(m, {run.depth}, rows, f->at[{term.weight}], "
+                    f"{self.stage.width}, {int(term.transposed)}, (j * {plan.across} + {v}) * "
+                    f"LANES, sums + {run.first + place} * LANES, {stride}, {int(run.more)});"
+                )
+            yield "        }"
         yield "        for (int r = 0; r < m; r++) {"
         yield "            const long n = i + r;"
         yield f"            const real *const sum = sums + r * {stride};"

@@ -13,7 +13,10 @@ from .layout import Layout
 from .stages import Unit
 from .toolchain import VECTOR_BYTES, Level
 
-_PARTS: Final = ("vectors.h", "functions.h", "products.h", "groups.h", "frame.h", "outer.h")
+_PARTS: Final = (
+    *("vectors.h", "functions.h", "products.h", "direct.h", "groups.h", "frame.h", "outer.h"),
+    "calls.h",
+)
 _ROW_CHUNK: Final = 96
 
 
@@ -71,13 +74,15 @@ class Emitter:
         yield f"void {self.function(unit)}(const Frame *f, long along) {{"
         yield "    PARALLEL {"
         yield "    const long thread = THREAD, threads = THREADS;"
-        offset = 0
-        for plan in plans:
-            if plan.stage.sums:
-                yield from self._packing(plan, offset)
-                offset += plan.blocks * plan.block_size
-        if offset:
+        if any(plan.stage.sums for plan in plans):
+            yield "    if (f->panels) {"
+            offset = 0
+            for plan in plans:
+                if plan.stage.sums:
+                    yield from self._packing(plan, offset)
+                    offset += plan.blocks * plan.block_size
             yield "    BARRIER"
+            yield "    }"
         yield from (self._loop(unit, plans) if unit.direction else self._batch(unit, plans))
         yield "    }"
         yield "}"

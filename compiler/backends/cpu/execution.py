@@ -1,4 +1,4 @@
-"""One call of a program: binds tensors to slots, runs the units in order."""
+"""One call of a program: binds tensors to slots, runs the segments in order."""
 
 from __future__ import annotations
 
@@ -6,120 +6,78 @@ import ctypes
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from ....operators.call import Call
 from ...flow import Read, Value
 from ...vocabulary import SUMS
-from .bindings import Bindings, Known, Series
+from .bindings import Bindings, Known, Seeds, Series
+from .geometry import Place
 from .outside import evaluate, summed
-from .program import Frame
+from .program import Program
 from .rows import Rows
-from .stages import Unit
+from .segments import Segment
 
 
 class Execution(Bindings):
-    """Runs a program's units on the tensors of one call."""
+    """Runs one pass of a program on the tensors of one call."""
 
-    def run(self, *, adjoint: bool) -> None:
-        """Run the units of one pass."""
+    def __init__(self, program: Program, call: Call, rows: Rows, *, adjoint: bool) -> None:
+        geometry = program.geometry(rows, torch.get_num_threads(), adjoint=adjoint)
+        super().__init__(program, call, rows, geometry)
+
+    def forward(self) -> None:
+        """Run the forward pass."""
+        if self.rows.total:
+            self.make_room(None)
+            self._run()
+
+    def saved(self) -> list[Tensor]:
+        """What the backward pass reads: a block of memory, and what ATen has computed."""
         if not self.rows.total:
-            return
-        for unit in self.layout.units:
-            if unit.adjoint != adjoint:
-                continue
-            if unit.outside:
-                for number in unit.values:
-                    self.known[number] = self._outside(self.values[number])
-            else:
-                self._generated(unit)
+            return []
+        found = (self.get(number) for number in self.program.saved_outside)
+        return [self.blocks[0], *(tensor for tensor in found if isinstance(tensor, Tensor))]
+
+    def backward(self, saved: Sequence[Tensor], seeds: Seeds) -> None:
+        """Run the backward pass on what the forward pass has saved."""
+        self.seeds = seeds
+        if self.rows.total:
+            self.make_room(saved[0])
+            self.known.update(zip(self.program.saved_outside, saved[1:], strict=True))
+            self._run()
+
+    def _run(self) -> None:
+        for index, segment in enumerate(self.geometry.segments):
+            self._compiled(index, segment)
+            for number in segment.outside:
+                self.known[number] = self._outside(self.values[number])
         self._alive.clear()
 
-    def _generated(self, unit: Unit) -> None:
-        layout, rows = self.layout, self.rows
-        own = set(unit.values)
-        for number in unit.values:
-            value = self.values[number]
-            for read in value.operands:
-                if read.value not in own:
-                    self._bind(read.value)
-                if read.delay:
-                    slot = layout.indices.index(layout.index_key(read))
-                    self._index[slot] = rows.index(layout.indices[slot]).data_ptr()
-            if layout.table_key(value) is not None:
-                self._bind_table(value)
-        for number in unit.values:
-            if number in layout.stored:
-                series = self.room(self.values[number])
-                self.known[number] = series
-                self._at[number] = series.pointer()
-        size = self.program.panel_sizes[unit.number]
-        panels = torch.empty(size + 64, dtype=self.program.dtype)
-        work = self.program.work[unit.number]
-        threads, along = shared_out(torch.get_num_threads(), rows, work, size)
-        frame = Frame(
-            ctypes.addressof(self._at),
-            ctypes.addressof(self._index),
-            rows.row_of.data_ptr(),
-            rows.offset.data_ptr(),
-            rows.steps,
-            rows.rows,
-            rows.total,
-            threads,
-            -(-panels.data_ptr() // 64) * 64,
-        )
-        self.program.run(unit, frame, along)
-
-    def _bind(self, number: int) -> None:
-        """Put a finished value into its slot, as generated code wants it."""
-        value = self.values[number]
-        if value.operation == "constant" or self._at[number] is not None:
+    def _compiled(self, index: int, segment: Segment) -> None:
+        if not segment.compiled:
             return
-        known = self.get(number)
-        if isinstance(known, Series):
-            self._at[number] = known.pointer()
-            self._alive[number] = known.buffer
-            return
-        if known.dim() == 3:
-            known = torch.block_diag(*known)  # type: ignore[no-untyped-call]
-        elif known.dim() == 1 or value.rate == "row":
-            known = self._padded(known)
-        known = known.contiguous()
-        self._alive[number] = known
-        self._at[number] = known.data_ptr()
-
-    def _bind_table(self, value: Value) -> None:
-        slot = self.layout.table_slot(value)
-        if self._at[slot] is not None:
-            return
-        if value.operation == "onehot":
-            matrix = torch.eye(value.shape[0], dtype=self.program.dtype)
-        else:
-            known = self.get(value.operands[0].value)
-            assert isinstance(known, Tensor)
-            if known.dim() == 3:
-                known = torch.block_diag(*known)  # type: ignore[no-untyped-call]
-            matrix = known if value.attributes[0] else known.t()
-        width = self.layout.padded(matrix.shape[1])
-        table = F.pad(matrix, (0, width - matrix.shape[1], 0, 1))
-        self._alive[slot] = table
-        self._at[slot] = table.data_ptr()
-
-    def _padded(self, tensor: Tensor) -> Tensor:
-        width = tensor.shape[-1]
-        more = self.layout.padded(width) - width
-        # Shifted reads run over the end by less than one vector.
-        if tensor.dim() == 1:
-            return F.pad(tensor, (0, more + self.layout.lanes))
-        return F.pad(tensor, (0, more, 0, 1)) if more or tensor.dim() == 2 else tensor
+        for number in segment.sources:
+            self.bind(number)
+        for number in segment.states:
+            self.bind_state(self.values[number])
+        for number in segment.looked_up:
+            self.bind_table(self.values[number])
+        for value in segment.sums:
+            result = torch.empty(value.shape, dtype=self.program.dtype)
+            self.known[value.number] = result
+            self._at[self.layout.sums[value.number]] = result.data_ptr()
+        jobs = self.geometry.jobs[index]
+        call = (ctypes.c_int64 * 13)(*self._address, *self.geometry.numbers)
+        copies, count = self._copies, len(self._copies)
+        table = (ctypes.c_int64 * count)(*copies) if count else None
+        self.program.run_jobs(self._at, call, jobs, len(jobs), table, count // 8)
+        self._copies = []
 
     def _outside(self, value: Value) -> Known:
         if value.operation in {"to_history", "to_initial"}:
             return self._late(value)
         rates = {self.values[read.value].rate for read in value.operands}
-        if value.operation == "outer_sum" and not value.attributes and rates == {"step"}:
-            (a, a_rows), (b, b_rows) = (self._located(read) for read in value.operands)
-            return self.program.outer_sum(a, a_rows, b, b_rows, self.rows.total)
         if value.operation in SUMS and "step" in rates:
             return summed(value, [self.rows_of(read) for read in value.operands])
         operands: list[Tensor] = []
@@ -130,13 +88,6 @@ class Execution(Bindings):
         if value.operation in SUMS:
             return summed(value, self._by_row(value, operands))
         return evaluate(value, operands)
-
-    def _located(self, read: Read) -> tuple[Tensor, Tensor | None]:
-        """The rows of all steps of what is read, and which of them each row reads."""
-        known = self.get(read.value)
-        assert isinstance(known, Series)
-        index = self.rows.index(self.layout.index_key(read)) if read.delay else None
-        return known.buffer[known.base :, : known.width], index
 
     def _by_row(self, value: Value, operands: Sequence[Tensor]) -> list[Tensor]:
         return [
@@ -174,16 +125,27 @@ class Execution(Bindings):
                 result.index_add_(0, found[live] + count, gains[live])
         return result if initial or history is None else result.view(-1, rows.rows, width)
 
-    def _rows_or_empty(self, read: Read) -> Tensor:
-        value = self.values[read.value]
-        if self.rows.total:
-            return self.rows_of(read)
-        return torch.empty(0, value.shape[0], dtype=self.program.dtype)
-
     def spread(self, read: Read) -> Tensor:
         """What is read, (T, B, n), zero where a row has ended; never a view of a buffer."""
-        found = self.rows.spread(self._rows_or_empty(read))
-        return found.clone(memory_format=torch.contiguous_format) if self.rows.is_dense else found
+        width, rows = self.values[read.value].shape[0], self.rows
+        if not rows.total:
+            return torch.zeros(rows.given_steps, rows.rows, width, dtype=self.program.dtype)
+        place = self.geometry.places.get(read.value)
+        if rows.is_dense and place is not None and not read.delay:
+            return self._taken(place, 0, (rows.steps, rows.rows, width))
+        found = rows.spread(self.rows_of(read))
+        return found.clone(memory_format=torch.contiguous_format) if rows.is_dense else found
+
+    def _taken(self, place: Place, row: int, shape: tuple[int, ...]) -> Tensor:
+        """Some rows of a place, copied; `row` counts from the first step's first one."""
+        result = torch.empty(shape, dtype=self.program.dtype)
+        item, width = self.geometry.item, shape[-1]
+        count = result.numel() // width
+        start = self._address[place.block] + (place.first + row * place.stride) * item
+        numbers = (result.data_ptr(), start, 1, 0, count, place.stride * item)
+        table = (ctypes.c_int64 * 8)(*numbers, width * item, width * item)
+        self.program.copy_rows(table, 1)
+        return result
 
     def at_end(self, read: Read) -> Tensor:
         """What is read at each row's last step, (B, n); zero for rows without any."""
@@ -199,18 +161,11 @@ class Execution(Bindings):
         before = self.call.history[name].detach()
         if not self.rows.total:
             return before.clone()
-        number = next(
-            (
-                v.number
-                for v in self.values
-                if v.attributes[:1] == (name,)
-                and (
-                    v.operation == "state"
-                    or (v.operation == "input" and v.number in self.layout.delayed)
-                )
-            ),
-            None,
-        )
+        number = self.program.carried.get(name)
+        if number is not None and self.rows.is_plain:
+            place = self.geometry.places[number]
+            back = self.rows.total - before.shape[0] * before.shape[1]
+            return self._taken(place, back, tuple(before.shape))
         rows = self.rows.final(len(before), self.outside_of(name))
         if number is not None:
             known = self.get(number)
@@ -236,7 +191,7 @@ class Execution(Bindings):
         if not self.rows.total:
             return self._gradient_of_nothing(kind, shape, name)
         if kind == "input":
-            return self.rows.spread(self.rows_of(Read(number))).view(shape)
+            return self.spread(Read(number)).view(shape)
         known = self.get(number)
         assert isinstance(known, Tensor)
         if kind == "parameter":
@@ -246,26 +201,3 @@ class Execution(Bindings):
     def _gradient_of_nothing(self, kind: str, shape: torch.Size, name: str) -> Tensor:
         given = self.seeds.given.get(("history", name)) if kind == "history" else None
         return torch.zeros(shape, dtype=self.program.dtype) if given is None else given
-
-
-ENOUGH_FOR_TWO = 1_000_000
-"""Multiplications below which starting a second thread costs more than it saves."""
-
-ENOUGH_TO_WAIT = 1_000_000
-"""Weights of a step from which threads that share it save more than their waiting costs."""
-
-
-def shared_out(threads: int, rows: Rows, work: int, weights: int) -> tuple[int, int]:
-    """How many threads run a unit, and how many of them share the columns of a step.
-
-    Threads have rows of their own as long as there are enough; those that share columns must wait
-    for each other at every product. `work` is what one row takes, in multiplications.
-    """
-    if rows.total * work < ENOUGH_FOR_TWO:
-        return 1, 1
-    if weights < ENOUGH_TO_WAIT:
-        return min(threads, max(1, rows.rows)), 1
-    across = max(
-        a for a in range(1, threads + 1) if threads % a == 0 and a <= max(1, rows.rows // 4)
-    )
-    return threads, threads // across

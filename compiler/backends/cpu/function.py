@@ -11,7 +11,7 @@ from torch import Tensor
 from ....operators.call import Call, Result
 from ...flow import Read
 from ..twice import call_with, differentiable_gradients
-from .bindings import Seeds, Series
+from .bindings import Seeds
 from .execution import Execution
 from .program import Program
 from .rows import Rows, dense_rows
@@ -35,8 +35,8 @@ def run(backend: Cpu, call: Call) -> Result:
         results = _Run.apply(program, call, keys, *tensors)  # type: ignore[no-untyped-call]
     else:
         with torch.no_grad(), torch.autocast("cpu", enabled=False):
-            execution = Execution(program, call, _rows(call))
-            execution.run(adjoint=False)
+            execution = Execution(program, call, _rows(call), adjoint=False)
+            execution.forward()
             results = tuple(_results(execution))
     return _result(call, results)
 
@@ -99,10 +99,9 @@ def _result(call: Call, results: tuple[Tensor, ...]) -> Result:
     outputs = len(call.graph.outputs)
     names = _floating_history(call)
     history = dict(zip(names, results[outputs : outputs + len(names)], strict=True))
-    rows = _rows(call)
     for name, before in call.history.items():
         if name not in history:
-            history[name] = _final_symbols(call, rows, name, before)
+            history[name] = _final_symbols(call, _rows(call), name, before)
     ordered = {name: history[name] for name in call.history}
     laws = outputs + len(names)
     kept = laws + len(call.graph.laws) * call.training
@@ -124,17 +123,11 @@ class _Run(torch.autograd.Function):
     def forward(
         ctx: Any, program: Program, call: Call, keys: tuple[tuple[str, str], ...], *tensors: Tensor
     ) -> tuple[Tensor, ...]:
-        execution = Execution(program, call, _rows(call))
+        execution = Execution(program, call, _rows(call), adjoint=False)
         with torch.autocast("cpu", enabled=False):
-            execution.run(adjoint=False)
+            execution.forward()
         ctx.set_materialize_grads(False)
-        known = {n: execution.known[n] for n in sorted(program.saved) if n in execution.known}
-        ctx.places = [
-            (n, (k.base, k.width) if isinstance(k, Series) else None) for n, k in known.items()
-        ]
-        ctx.save_for_backward(
-            *tensors, *(k.buffer if isinstance(k, Series) else k for k in known.values())
-        )
+        ctx.save_for_backward(*tensors, *execution.saved())
         ctx.program, ctx.keys, ctx.rows, ctx.call = program, keys, execution.rows, _bare(call)
         return tuple(_results(execution))
 
@@ -147,16 +140,14 @@ class _Run(torch.autograd.Function):
                 call_with(call, ctx.keys, tensors), tensors, gradients, ctx.needs_input_grad[3:]
             )
             return (None, None, None, *again)
-        execution = Execution(program, call, ctx.rows)
-        for (number, series), tensor in zip(ctx.places, saved, strict=True):
-            execution.known[number] = tensor if series is None else Series(tensor, *series)
         names = [("output", o.name) for o in call.graph.outputs]
         names += [("history", name) for name in _floating_history(call)]
         names += [("law", str(i)) for i in range(len(program.layout.flow.laws))]
         names += [("kept", str(i)) for i in range(len(program.layout.flow.kept))]
-        execution.seeds = Seeds(dict(zip(names, gradients, strict=True)))
+        whole = call_with(call, ctx.keys, tensors)
+        execution = Execution(program, whole, ctx.rows, adjoint=True)
         with torch.autocast("cpu", enabled=False):
-            execution.run(adjoint=True)
+            execution.backward(saved, Seeds(dict(zip(names, gradients, strict=True))))
         found = {(g.kind, g.name): g.value for g in program.layout.flow.gradients}
         result = [
             execution.gradient(kind, found.get((kind, name), -1), tensor.shape, name)

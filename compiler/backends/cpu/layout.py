@@ -69,6 +69,30 @@ class Layout:
         assert key is not None
         return len(self.flow.values) + self.tables.index(key)
 
+    @cached_property
+    def sums(self) -> dict[int, int]:
+        """The slots of the results of sums over all rows, behind those of tables."""
+        first = len(self.flow.values) + len(self.tables)
+        numbers = [v.number for v in self.flow.values if v.operation in SUMS]
+        return {number: first + index for index, number in enumerate(numbers)}
+
+    @cached_property
+    def slots(self) -> int:
+        """How many pointers a call has."""
+        return len(self.flow.values) + len(self.tables) + len(self.sums)
+
+    def is_copied(self, number: int) -> bool:
+        """Whether a value that comes with the call, or from ATen, is copied for generated code.
+
+        Matrices and tensors of the right stride are read where they lie.
+        """
+        value = self.flow.values[number]
+        if value.shape == ():
+            return False
+        if value.rate == "step":
+            return number in self.delayed or self.stride(number) != value.shape[0]
+        return value.rate == "row" or len(value.shape) == 1
+
     def index_key(self, read: Read) -> IndexKey:
         """The table of rows that a read needs."""
         value = self.flow.values[read.value]
@@ -85,10 +109,18 @@ class Layout:
 
     def stride(self, number: int) -> int:
         """The distance of two rows of a value: whole vectors where vectors are read."""
-        value = self.flow.values[number]
-        if value.shape == ():
-            return 1
-        return value.shape[0] if number in self.unpadded else self.padded(value.shape[0])
+        return self._strides[number]
+
+    @cached_property
+    def _strides(self) -> tuple[int, ...]:
+        return tuple(
+            1
+            if value.shape == ()
+            else value.shape[0]
+            if value.number in self.unpadded
+            else self.padded(value.shape[0])
+            for value in self.flow.values
+        )
 
     @cached_property
     def unpadded(self) -> frozenset[int]:
@@ -112,10 +144,15 @@ class Layout:
         return frozenset(read.value for read in reads if read.delay)
 
     @cached_property
+    def results(self) -> frozenset[int]:
+        """Values that are read when all is computed."""
+        found = {read.value for read in self.flow.results}
+        return frozenset(found | {g.value for g in self.flow.gradients})
+
+    @cached_property
     def stored(self) -> frozenset[int]:
         """Values of generated code that must be in memory."""
-        kept = {r.value for r in self.flow.results}
-        kept |= {g.value for g in self.flow.gradients}
+        kept = set(self.results)
         for unit in self.units:
             if unit.outside:
                 kept |= {r.value for n in unit.values for r in self.flow.values[n].operands}

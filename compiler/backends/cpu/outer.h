@@ -4,11 +4,11 @@
 #define OUTER_DEPTH 256
 
 // Every entry is summed in one order, whatever the number of threads.
-INLINE void outer_tile(const int m, const int nv, long K, const real *a, const real *b, real *to,
-                       long stride, int more) {
+INLINE void outer_tile(const int nv, long K, const real *a, const real *b, real *to, long stride,
+                       int more) {
     vec c[TILE_ROWS][TILE_VECTORS];
 #pragma GCC unroll 8
-    for (int i = 0; i < m; i++)
+    for (int i = 0; i < TILE_ROWS; i++)
 #pragma GCC unroll 8
         for (int v = 0; v < nv; v++)
             c[i][v] = more ? LOAD(to + i * stride + v * LANES) : splat(0);
@@ -17,18 +17,48 @@ INLINE void outer_tile(const int m, const int nv, long K, const real *a, const r
 #pragma GCC unroll 8
         for (int v = 0; v < nv; v++) w[v] = LOAD(b + v * LANES);
 #pragma GCC unroll 8
-        for (int i = 0; i < m; i++) {
+        for (int i = 0; i < TILE_ROWS; i++) {
             vec x = splat(a[i]);
 #pragma GCC unroll 8
             for (int v = 0; v < nv; v++) c[i][v] += x * w[v];
         }
     }
 #pragma GCC unroll 8
-    for (int i = 0; i < m; i++)
+    for (int i = 0; i < TILE_ROWS; i++)
 #pragma GCC unroll 8
         for (int v = 0; v < nv; v++) STORE(to + i * stride + v * LANES, c[i][v]);
 }
 
+static __attribute__((noinline, unused)) void outer_block(int nv, long K, const real *a,
+                                                          const real *b, real *to, long stride,
+                                                          int more) {
+    switch (nv) {
+    case 1: outer_tile(1, K, a, b, to, stride, more); return;
+    case 2: outer_tile(2, K, a, b, to, stride, more); return;
+#if TILE_VECTORS > 2
+    case 3: outer_tile(3, K, a, b, to, stride, more); return;
+    default: outer_tile(4, K, a, b, to, stride, more);
+#endif
+    }
+}
+
+// A block at the edge of C: what lies beyond stays as it is.
+static __attribute__((noinline, unused)) void outer_edge(int nv, long K, const real *a,
+                                                         const real *b, real *to, long stride,
+                                                         int more, long rows, long columns) {
+    real whole[TILE_ROWS * TILE_VECTORS * LANES];
+    const long width = nv * LANES;
+    if (more) {
+        memset(whole, 0, sizeof whole);
+        for (long i = 0; i < rows; i++)
+            memcpy(whole + i * width, to + i * stride, columns * sizeof(real));
+    }
+    outer_block(nv, K, a, b, whole, width, more);
+    for (long i = 0; i < rows; i++)
+        memcpy(to + i * stride, whole + i * width, columns * sizeof(real));
+}
+
+// Columns first .. first + there of rows k0 .. k1 side by side, zero up to `width`.
 static __attribute__((unused)) void pack_columns(const real *z, long stride, const int32_t *index,
                                                  long k0, long k1, long first, long there,
                                                  long width, real *panel) {
@@ -41,21 +71,20 @@ static __attribute__((unused)) void pack_columns(const real *z, long stride, con
     }
 }
 
-// C has rows of N in whole vectors; `work` holds for each thread room for one block of a and of b.
+// `work` holds for each thread room for one block of a and of b.
 void outer_sum(real *C, long M, long N, long K, const real *a, long a_stride,
                const int32_t *a_index, const real *b, long b_stride, const int32_t *b_index,
                real *work, long threads_wanted) {
-    const long stride = (N + LANES - 1) / LANES * LANES;
     const long tiles = (M + TILE_ROWS - 1) / TILE_ROWS;
 #ifdef _OPENMP
-#pragma omp parallel num_threads(threads_wanted)
+#pragma omp parallel num_threads(threads_wanted) if (threads_wanted > 1)
 #endif
     {
         const long t0 = tiles * THREAD / THREADS, t1 = tiles * (THREAD + 1) / THREADS;
         const long room = (tiles * TILE_ROWS + TILE_VECTORS * LANES) * OUTER_DEPTH;
         real *as = work + THREAD * room, *bs = as + tiles * TILE_ROWS * OUTER_DEPTH;
         for (long k0 = 0; k0 < K && t0 < t1; k0 += OUTER_DEPTH) {
-            const long k1 = k0 + OUTER_DEPTH < K ? k0 + OUTER_DEPTH : K, deep = k1 - k0;
+            const long k1 = k0 + OUTER_DEPTH < K ? k0 + OUTER_DEPTH : K;
             for (long t = t0; t < t1; t++) {
                 const long there = M - t * TILE_ROWS < TILE_ROWS ? M - t * TILE_ROWS : TILE_ROWS;
                 real *to = as + t * TILE_ROWS * OUTER_DEPTH;
@@ -66,24 +95,23 @@ void outer_sum(real *C, long M, long N, long K, const real *a, long a_stride,
                     else for (long i = 0; i < TILE_ROWS; i++) to[i] = i < there ? row[i] : 0;
                 }
             }
-            for (long j = 0; j < stride; j += TILE_VECTORS * LANES) {
-                const long left = (stride - j) / LANES;
+            for (long j = 0; j < N; j += TILE_VECTORS * LANES) {
+                const long left = (N - j + LANES - 1) / LANES;
                 const int nv = left < TILE_VECTORS ? (int)left : TILE_VECTORS;
-                const long there = N - j < nv * LANES ? N - j : nv * LANES;
-                pack_columns(b, b_stride, b_index, k0, k1, j, there, nv * LANES, bs);
+                const long columns = N - j < nv * LANES ? N - j : nv * LANES;
+                pack_columns(b, b_stride, b_index, k0, k1, j, columns, nv * LANES, bs);
                 for (long t = t0; t < t1; t++) {
-                    const real *panel = as + t * TILE_ROWS * OUTER_DEPTH;
-                    real *to = C + t * TILE_ROWS * stride + j;
-                    switch (nv) {
-                    case 1: outer_tile(TILE_ROWS, 1, deep, panel, bs, to, stride, k0 > 0); break;
-                    case 2: outer_tile(TILE_ROWS, 2, deep, panel, bs, to, stride, k0 > 0); break;
-#if TILE_VECTORS > 2
-                    case 3: outer_tile(TILE_ROWS, 3, deep, panel, bs, to, stride, k0 > 0); break;
-                    default: outer_tile(TILE_ROWS, 4, deep, panel, bs, to, stride, k0 > 0);
-#endif
-                    }
+                    const long rows = M - t * TILE_ROWS < TILE_ROWS ? M - t * TILE_ROWS : TILE_ROWS;
+                    const real *from = as + t * TILE_ROWS * OUTER_DEPTH;
+                    real *to = C + t * TILE_ROWS * N + j;
+                    if (rows < TILE_ROWS || columns < nv * LANES)
+                        outer_edge(nv, k1 - k0, from, bs, to, N, k0 > 0, rows, columns);
+                    else outer_block(nv, k1 - k0, from, bs, to, N, k0 > 0);
                 }
             }
         }
+        if (K == 0)
+            for (long i = t0 * TILE_ROWS; i < t1 * TILE_ROWS && i < M; i++)
+                memset(C + i * N, 0, N * sizeof(real));
     }
 }

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
-from torch import Tensor
 
 from ....operators.graph import OperatorGraph
 from ...pipeline import flow_for
@@ -16,27 +15,16 @@ from ...request import Request
 from ...schedule import schedule
 from .build import build
 from .emit import Emitter, prelude, tile_vectors
+from .geometry import Geometry
 from .layout import Layout
+from .memory import Memory, memory_of
+from .rows import Rows
+from .segments import Segment, segments_of
 from .stages import Unit, units_of
 from .toolchain import VECTOR_BYTES, Level
 
 _MULTIPLICATIONS_A_FUNCTION = 8
-
-
-class Frame(ctypes.Structure):
-    """What a call of a unit is given (`frame.h`)."""
-
-    _fields_ = (
-        ("at", ctypes.c_void_p),
-        ("index", ctypes.c_void_p),
-        ("row_of", ctypes.c_void_p),
-        ("offset", ctypes.c_void_p),
-        ("steps", ctypes.c_int64),
-        ("rows", ctypes.c_int64),
-        ("total", ctypes.c_int64),
-        ("threads", ctypes.c_int64),
-        ("panels", ctypes.c_void_p),
-    )
+_MOST_GEOMETRIES = 64
 
 
 @dataclass(frozen=True)
@@ -48,6 +36,7 @@ class Program:
     double: bool
     level: Level
     libraries: list[ctypes.CDLL] = field(default_factory=list)
+    geometries: dict[tuple[int, int, int, bool], Geometry] = field(default_factory=dict)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -72,35 +61,71 @@ class Program:
         if not self.libraries:
             self.libraries.append(build(self.source(), self.level))
 
-    def run(self, unit: Unit, frame: Frame, along: int) -> None:
-        """Run one unit of generated code."""
-        function = getattr(self.libraries[0], self.emitter.function(unit))
-        function(ctypes.byref(frame), ctypes.c_long(along))
+    def run_jobs(self, *arguments: object) -> None:
+        """Run compiled jobs (`calls.h`)."""
+        self.libraries[0].run_jobs(*arguments)
 
-    def outer_sum(
-        self, a: Tensor, a_rows: Tensor | None, b: Tensor, b_rows: Tensor | None, depth: int
-    ) -> Tensor:
-        """Σ aᵀ b over rows, through the tables of rows if there are any; (M, N), contiguous."""
-        lanes, tile = self.layout.lanes, 6
-        m, n = a.shape[1], b.shape[1]
-        tiles, stride = -(-m // tile), self.layout.padded(n)
-        threads = torch.get_num_threads()
-        room = (tiles * tile + self.emitter.vectors * lanes) * 256
-        result = torch.empty(tiles * tile, stride, dtype=self.dtype)
-        work = torch.empty(threads * room, dtype=self.dtype)
-        self.libraries[0].outer_sum(
-            *map(ctypes.c_void_p, (result.data_ptr(),)),
-            *map(ctypes.c_long, (m, n, depth)),
-            ctypes.c_void_p(a.data_ptr()),
-            ctypes.c_long(a.stride(0)),
-            ctypes.c_void_p(None if a_rows is None else a_rows.data_ptr()),
-            ctypes.c_void_p(b.data_ptr()),
-            ctypes.c_long(b.stride(0)),
-            ctypes.c_void_p(None if b_rows is None else b_rows.data_ptr()),
-            ctypes.c_void_p(work.data_ptr()),
-            ctypes.c_long(threads),
-        )
-        return result[:m, :n].contiguous()
+    def copy_rows(self, table: ctypes.Array[ctypes.c_int64], count: int) -> None:
+        """Copy rows (`calls.h`)."""
+        self.libraries[0].copy_rows(table, count)
+
+    def address(self, unit: Unit) -> int:
+        """Where a unit's function lies in this process."""
+        function = getattr(self.libraries[0], self.emitter.function(unit))
+        return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+    def segments(self, *, adjoint: bool) -> tuple[Segment, ...]:
+        """The segments of one pass."""
+        return self._segments[adjoint]
+
+    @cached_property
+    def _segments(self) -> tuple[tuple[Segment, ...], tuple[Segment, ...]]:
+        found = [segments_of(self.layout, adjoint=adjoint) for adjoint in (False, True)]
+        return found[0], found[1]
+
+    def memory(self, *, adjoint: bool) -> Memory:
+        """The slots of one pass."""
+        return self._memory[adjoint]
+
+    @cached_property
+    def _memory(self) -> tuple[Memory, Memory]:
+        first = memory_of(self.layout, self._segments[0], self.saved, None)
+        return first, memory_of(self.layout, self._segments[1], frozenset(), first)
+
+    def geometry(self, rows: Rows, threads: int, *, adjoint: bool) -> Geometry:
+        """A pass for these rows: one that is known, where no row ends early or is reset."""
+        if not rows.is_plain:
+            return Geometry(self, rows, threads, adjoint=adjoint)
+        key = (rows.steps, rows.rows, threads, adjoint)
+        found = self.geometries.get(key)
+        if found is None:
+            if len(self.geometries) >= _MOST_GEOMETRIES:
+                self.geometries.clear()
+            found = self.geometries[key] = Geometry(self, rows, threads, adjoint=adjoint)
+        return found
+
+    @cached_property
+    def history(self) -> dict[str, int]:
+        """How many values before the first step a state or input has, by name."""
+        graph = self.layout.flow.graph
+        found = {s.name: 0 if s.node in graph.backward else s.delay for s in graph.states}
+        return found | {v.name: v.history for v in graph.inputs}
+
+    @cached_property
+    def drawn(self) -> frozenset[str]:
+        """The states whose initial value is drawn."""
+        states = self.layout.flow.graph.states
+        return frozenset(s.name for s in states if s.initial.kind == "uniform")
+
+    @cached_property
+    def carried(self) -> dict[str, int]:
+        """The values that hold what is carried on of states and inputs."""
+        return {
+            str(v.attributes[0]): v.number
+            for v in self.layout.flow.values
+            if v.operation == "state"
+            or (v.operation == "input" and v.shape != () and v.number in self.layout.delayed)
+        }
 
     @cached_property
     def panel_sizes(self) -> dict[int, int]:
@@ -128,6 +153,12 @@ class Program:
             for read in value.operands
             if not values[read.value].adjoint
         )
+
+    @cached_property
+    def saved_outside(self) -> tuple[int, ...]:
+        """Those of them that ATen has computed."""
+        made = {n for segment in self.segments(adjoint=False) for n in segment.outside}
+        return tuple(sorted(self.saved & made))
 
 
 # The stages of generated code interleave products themselves; and a stacked matrix would be a copy.

@@ -53,6 +53,11 @@ class Rows:
         """Whether packed rows are (T, B, …) as they were given."""
         return self.order is None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether there are neither lengths nor resets."""
+        return self.order is None and self.resets is None
+
     @cached_property
     def origin(self) -> Tensor:
         """For each packed row its place in (T · B) as given."""

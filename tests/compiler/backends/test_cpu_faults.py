@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.backends.cpu import execution
+from rnnc.compiler.backends.cpu import geometry
 from rnnc.compiler.backends.cpu.program import Program
 from rnnc.compiler.backends.cpu.rows import Rows
 from rnnc.compiler.module import CompiledRNN
@@ -61,11 +61,25 @@ def test_nothing_is_planted_here() -> None:
         ("x0[n]", "n"),
         ("more ? LOAD(sums + i * stride", "0 ? LOAD(sums + i * stride"),
         ("N - j < nv * LANES ? N - j", "N - j < nv * LANES ? N - j - 1"),
-        ("stride, k0 > 0)", "stride, 1)"),
+        ("N, k0 > 0", "N, 1"),
+        ("W + v * K + k);", "W + v * K);"),
+        ("first_of(rows[i] + k, K - k)", "splat(0)"),
         ("v_tanh(vec x) {", "v_tanh(vec x) { x = x * C_(1.0001);"),
         ("const int32_t *row_of;", "const int32_t *row_of_;\n#define row_of row_of_ + 0 * 1\n"),
     ],
-    ids=["tail", "depth", "row", "stale", "sum", "outer tail", "first block", "tanh", "nothing"],
+    ids=[
+        "tail",
+        "depth",
+        "row",
+        "stale",
+        "sum",
+        "outer tail",
+        "first block",
+        "place",
+        "end",
+        "tanh",
+        "nothing",
+    ],
 )
 def test_a_planted_fault_is_caught(
     right: str, wrong: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
@@ -78,6 +92,8 @@ def test_a_planted_fault_is_caught(
         return text.replace(right, wrong)
 
     monkeypatch.setattr(Program, "source", planted)
+    direct = request.node.callspec.id in {"place", "end"}
+    monkeypatch.setattr(geometry, "ENOUGH_TO_PACK", 10**9 if direct else 0)
     if request.node.callspec.id == "nothing":
         assert_agree(MODEL, "cpu", **CALL)
         return
@@ -100,8 +116,8 @@ def test_a_missing_barrier_is_caught(barriers: bool, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(Program, "source", slow)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    monkeypatch.setattr(execution, "ENOUGH_FOR_TWO", 0)
-    monkeypatch.setattr(execution, "ENOUGH_TO_WAIT", 0)
+    monkeypatch.setattr(geometry, "ENOUGH_FOR_TWO", 0)
+    monkeypatch.setattr(geometry, "ENOUGH_TO_WAIT", 0)
     call = {"steps": 4, "rows": 1, "seed": 1, "sizes": {"H": 150}}
     if barriers:
         assert_agree(MODEL, "cpu", **call)

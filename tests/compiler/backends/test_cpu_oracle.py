@@ -10,7 +10,7 @@ import pytest
 
 import rnnc
 from rnnc.compiler.backends.cpu import backend as backend_module
-from rnnc.compiler.backends.cpu import execution
+from rnnc.compiler.backends.cpu import geometry
 from rnnc.compiler.backends.cpu.toolchain import LEVEL_FLAGS, machine_level
 from rnnc.compiler.lower import Unsupported, lower
 from rnnc.operators.shipped import zoo_names
@@ -96,9 +96,11 @@ model m(H = 37, K = 3):
 
 @pytest.mark.parametrize("level", LEVELS[: WIDEST + 1])
 @pytest.mark.parametrize("double", [True, False], ids=["float64", "float32"])
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "direct"])
 def test_every_level_agrees_in_both_dtypes(
-    level: str, double: bool, monkeypatch: pytest.MonkeyPatch
+    level: str, double: bool, packed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(geometry, "ENOUGH_TO_PACK", 0 if packed else 10**9)
     monkeypatch.setattr(backend_module, "machine_level", lambda: level)
     if not double:
         monkeypatch.setattr("torch.nn.Module.double", lambda self: self.float())
@@ -122,8 +124,8 @@ def test_any_number_of_threads_gives_the_same_bits(
 
     one = answers(TAILS, "cpu", seed=2, steps=6, rows=rows, ragged=True)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    monkeypatch.setattr(execution, "ENOUGH_FOR_TWO", 0)
-    monkeypatch.setattr(execution, "ENOUGH_TO_WAIT", 0 if waiting else 10**9)
+    monkeypatch.setattr(geometry, "ENOUGH_FOR_TWO", 0)
+    monkeypatch.setattr(geometry, "ENOUGH_TO_WAIT", 0 if waiting else 10**9)
     many = answers(TAILS, "cpu", seed=2, steps=6, rows=rows, ragged=True)
     again = answers(TAILS, "cpu", seed=2, steps=6, rows=rows, ragged=True)
     assert_close(many, again, 0.0)

@@ -1,0 +1,90 @@
+// One call from Python runs many jobs: copies, units, sums over all rows. Tables of 64-bit integers tell
+// it everything, so that a call that is like an earlier one costs no more than its pointers.
+
+// Rows of `width` bytes to rows that are `step` bytes apart, zero behind; from n0 x n1 places.
+void copy_rows(const int64_t *table, int64_t count) {
+    for (const int64_t *c = table; c < table + 8 * count; c += 8) {
+        char *to = (char *)c[0];
+        const int64_t n0 = c[2], n1 = c[4], width = c[6], step = c[7];
+        for (int64_t i = 0; i < n0; i++) {
+            const char *from = (const char *)c[1] + i * c[3];
+            if (width == step && c[5] == width) {
+                memcpy(to, from, n1 * width);
+                to += n1 * width;
+                continue;
+            }
+            for (int64_t j = 0; j < n1; j++, to += step, from += c[5]) {
+                memcpy(to, from, width);
+                memset(to + width, 0, step - width);
+            }
+        }
+    }
+}
+
+// Partial sums of 64 rows keep the error of long sums small.
+static void total_of(real *to, const real *rows, long stride, long n, long K) {
+    memset(to, 0, n * sizeof(real));
+    for (long k0 = 0; k0 < K; k0 += 64) {
+        const long k1 = k0 + 64 < K ? k0 + 64 : K;
+        for (long u = 0; u < n; u += LANES) {
+            vec sum = splat(0);
+            for (long k = k0; k < k1; k++) sum += LOAD(rows + k * stride + u);
+            const long there = n - u < LANES ? n - u : LANES;
+            for (long l = 0; l < there; l++) to[u + l] += sum[l];
+        }
+    }
+}
+
+// Under the address sanitizer nothing between two places may be touched.
+#ifdef __SANITIZE_ADDRESS__
+void __asan_poison_memory_region(const volatile void *, size_t);
+void __asan_unpoison_memory_region(const volatile void *, size_t);
+#define GUARD(p, n) __asan_poison_memory_region(p, n)
+#define OPEN(p, n) __asan_unpoison_memory_region(p, n)
+#else
+#define GUARD(p, n)
+#define OPEN(p, n)
+#endif
+
+enum { UNIT = 1, OUTER, TOTAL, ZERO };
+
+// call: two blocks of memory and their sizes, from where on the second is for work, the table of places
+// and its length, tables of rows, row_of, offset, T, B and the number of rows. A place: its value, its
+// block, and of that the bytes where its first step, it and what is behind it begin. A job begins with
+// its kind and its length.
+void run_jobs(void **at, const int64_t *call, const int64_t *jobs, int64_t length,
+              const int64_t *copies, int64_t copied) {
+    char *const block[2] = {(char *)call[0], (char *)call[1]};
+    const int64_t *places = (const int64_t *)call[5];
+    GUARD(block[0], call[2]);
+    GUARD(block[1], call[4]);
+    for (const int64_t *p = places; p < places + 5 * call[6]; p += 5) {
+        at[p[0]] = block[p[1]] + p[2];
+        OPEN(block[p[1]] + p[3], p[4] - p[3]);
+    }
+    const int32_t *const *index = (const int32_t *const *)call[7];
+    copy_rows(copies, copied);
+    for (const int64_t *j = jobs; j < jobs + length; j += j[1]) {
+        switch (j[0]) {
+        case UNIT: {
+            const Frame f = {at, index, (const int32_t *)call[8], (const int64_t *)call[9],
+                             call[10], call[11], call[12], j[4],
+                             j[5] < 0 ? NULL : (real *)(block[1] + j[5])};
+            ((void (*)(const Frame *, long))j[2])(&f, j[3]);
+            break;
+        }
+        case OUTER:
+            outer_sum(at[j[2]], j[3], j[4], call[12], at[j[5]], j[6],
+                      j[7] < 0 ? NULL : index[j[7]], at[j[8]], j[9],
+                      j[10] < 0 ? NULL : index[j[10]], (real *)(block[1] + j[11]), j[12]);
+            break;
+        case TOTAL:
+            total_of(at[j[2]], at[j[3]], j[4], j[5], call[12]);
+            break;
+        case ZERO:
+            memset((char *)at[j[2]] + j[3], 0, j[4]);
+        }
+    }
+    OPEN(block[0], call[2]);
+    OPEN(block[1], call[4]);
+}

@@ -1,0 +1,203 @@
+"""A pass for one T and B (and lengths): where every value lies, and the jobs of compiled code."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from ...flow import Read, Value
+from .memory import SCRATCH, Slot
+from .rows import Rows
+from .stages import Unit
+
+if TYPE_CHECKING:
+    from .program import Program
+
+OUTER_DEPTH: Final = 256
+"""Rows that a block of a sum of outer products takes (`outer.h`)."""
+
+UNIT, OUTER, TOTAL, ZERO = 1, 2, 3, 4
+"""Kinds of jobs (`calls.h`)."""
+
+ENOUGH_TO_PACK = 33
+"""Rows of all steps from which packing matrices costs less than it saves."""
+
+ENOUGH_FOR_TWO = 1_000_000
+"""Multiplications below which starting a second thread costs more than it saves."""
+
+ENOUGH_TO_WAIT = 1_000_000
+"""Weights of a step from which threads that share it save more than their waiting costs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Rows of a block of memory; `base` is the row of the first step. In numbers, not bytes."""
+
+    block: int
+    start: int
+    rows: int
+    stride: int
+    base: int
+
+    @property
+    def first(self) -> int:
+        """Where the first row of the first step lies."""
+        return self.start + self.base * self.stride
+
+
+class Geometry:
+    """Everything about a pass that is the same for all calls with these rows and threads."""
+
+    def __init__(self, program: Program, rows: Rows, threads: int, *, adjoint: bool) -> None:
+        self.program, self.rows, self.threads, self.adjoint = program, rows, threads, adjoint
+        self.layout = program.layout
+        self.segments = program.segments(adjoint=adjoint)
+        self.memory = program.memory(adjoint=adjoint)
+        self.item = 8 if program.double else 4
+        self.places: dict[int, Place] = {}
+        """By value."""
+        self.sizes = self._lay_out()
+        """How many numbers each block holds."""
+        tables = [rows.index(key).data_ptr() for key in self.layout.indices]
+        self._index = (ctypes.c_void_p * max(1, len(tables)))(*tables)
+        flat = [
+            x
+            for number, place in self.places.items()
+            for x in (number, place.block, *self._bytes(place))
+        ]
+        self._table = (ctypes.c_int64 * max(1, len(flat)))(*flat)
+        self.numbers = (
+            *(size * self.item for size in self.sizes),
+            self.work * self.item,
+            ctypes.addressof(self._table),
+            len(self.places),
+            ctypes.addressof(self._index),
+            rows.row_of.data_ptr(),
+            rows.offset.data_ptr(),
+            rows.steps,
+            rows.rows,
+            rows.total,
+        )
+        """What a call is told, behind the addresses of its blocks (`calls.h`)."""
+
+    def _bytes(self, place: Place) -> tuple[int, int, int]:
+        end = place.start + place.rows * place.stride
+        return place.first * self.item, place.start * self.item, end * self.item
+
+    def _lay_out(self) -> tuple[int, int]:
+        sizes, line = [0, 0], 64 // self.item
+        seen = [0, 0]
+        found: list[Place] = []
+        for slot in self.memory.slots:
+            # Slots of equal size would begin at equal distances from a page's start, and what is
+            # stored to one would seem to hit what is loaded from another. The gap catches errors.
+            start = sizes[slot.block] + line * (1 + 9 * seen[slot.block] % 16)
+            seen[slot.block] += 1
+            before, count = self._rows_of(slot)
+            found.append(Place(slot.block, start, count, slot.stride, before))
+            sizes[slot.block] = -(-(start + count * slot.stride) // line) * line
+        self.places.update({n: found[at] for n, at in self.memory.slot_of.items()})
+        self.work = sizes[SCRATCH]
+        sizes[SCRATCH] += self._work_size()
+        return sizes[0], sizes[1]
+
+    def _rows_of(self, slot: Slot) -> tuple[int, int]:
+        """Rows in front of the first step's, and rows in all."""
+        rows = self.rows
+        match slot.extent:
+            case "call":
+                return 0, 1
+            case "row":
+                return 0, rows.rows + 1
+            case "series":
+                return 0, rows.total + 1
+        before = self.program.history[slot.name] * rows.rows
+        draws = (
+            len(rows.draws) if slot.name in self.program.drawn and rows.resets is not None else 0
+        )
+        return before, before + rows.total + rows.rows + draws + 1
+
+    def _work_size(self) -> int:
+        """Room for packed matrices, or for the blocks of a sum: one after the other needs it."""
+        most = 0
+        for job in self._jobs:
+            if isinstance(job, Unit):
+                most = max(most, self.program.panel_sizes[job.number])
+            elif job.operation == "outer_sum":
+                tiles = -(-job.shape[0] // 6)
+                columns = self.program.emitter.vectors * self.layout.lanes
+                most = max(most, self.threads * (tiles * 6 + columns) * OUTER_DEPTH)
+        return most
+
+    @property
+    def _jobs(self) -> Iterator[Unit | Value]:
+        return (job for segment in self.segments for job in segment.compiled)
+
+    @cached_property
+    def jobs(self) -> tuple[ctypes.Array[ctypes.c_int64], ...]:
+        """For each segment the table of its jobs."""
+        zeros = [
+            number
+            for number, place in self.places.items()
+            if number in self.layout.delayed
+            if place.block == SCRATCH or not self.adjoint
+        ]
+        tables: list[ctypes.Array[ctypes.c_int64]] = []
+        for segment in self.segments:
+            numbers: list[int] = []
+            if segment.compiled:
+                numbers = [x for number in zeros for x in self._zero(number)]
+                zeros = []
+            for job in segment.compiled:
+                numbers += self._unit(job) if isinstance(job, Unit) else self._sum(job)
+            tables.append((ctypes.c_int64 * max(1, len(numbers)))(*numbers))
+        return tuple(tables)
+
+    def _zero(self, number: int) -> list[int]:
+        """What is read outside of the series; initial values are copied to a state's own rows."""
+        place, value = self.places[number], self.layout.flow.values[number]
+        state = value.operation == "state"
+        first = place.rows - place.base - 1 if state else self.rows.total
+        count = place.rows - place.base - first
+        return [ZERO, 5, number, first * place.stride * self.item, count * place.stride * self.item]
+
+    def _unit(self, unit: Unit) -> list[int]:
+        size = self.program.panel_sizes[unit.number]
+        work = self.program.work[unit.number]
+        threads, along = shared_out(self.threads, self.rows, work, size)
+        packs = size and self.rows.total >= ENOUGH_TO_PACK
+        panels = self.work * self.item if packs else -1
+        return [UNIT, 6, self.program.address(unit), along, threads, panels]
+
+    def _sum(self, value: Value) -> list[int]:
+        result = self.layout.sums[value.number]
+        reads = [x for read in value.operands for x in self._operand(read)]
+        if value.operation == "total":
+            return [TOTAL, 6, result, *reads[:2], value.shape[0]]
+        m, n = value.shape
+        work = self.rows.total * m * n
+        threads = self.threads if work >= ENOUGH_FOR_TWO else 1
+        return [OUTER, 13, result, m, n, *reads, self.work * self.item, threads]
+
+    def _operand(self, read: Read) -> tuple[int, int, int]:
+        index = self.layout.indices.index(self.layout.index_key(read)) if read.delay else -1
+        return read.value, self.layout.stride(read.value), index
+
+
+def shared_out(threads: int, rows: Rows, work: int, weights: int) -> tuple[int, int]:
+    """How many threads run a unit, and how many of them share the columns of a step.
+
+    Threads have rows of their own as long as there are enough; those that share columns must wait
+    for each other at every product. `work` is what one row takes, in multiplications.
+    """
+    if rows.total * work < ENOUGH_FOR_TWO:
+        return 1, 1
+    if weights < ENOUGH_TO_WAIT:
+        return min(threads, max(1, rows.rows)), 1
+    across = max(
+        a for a in range(1, threads + 1) if threads % a == 0 and a <= max(1, rows.rows // 4)
+    )
+    return threads, threads // across

@@ -1,0 +1,84 @@
+"""The units of a pass -> segments: what one call of compiled code runs, then what ATen does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from ...flow import Flow, Value
+from .layout import Layout
+from .stages import Unit
+
+
+@dataclass
+class Segment:
+    """Units of generated code and sums over all rows, in order; then values through ATen.
+
+    sources: finished values that the compiled part reads: those that come with the call, and
+        results of ATen.
+    states: those whose values from before the first step, and outside of segments, are wanted.
+    looked_up: values that symbols look up in a table.
+    """
+
+    compiled: list[Unit | Value] = field(default_factory=list)
+    outside: list[int] = field(default_factory=list)
+    sources: tuple[int, ...] = ()
+    states: tuple[int, ...] = ()
+    looked_up: tuple[int, ...] = ()
+
+    @cached_property
+    def sums(self) -> tuple[Value, ...]:
+        """The sums over all rows that compiled code takes."""
+        return tuple(job for job in self.compiled if isinstance(job, Value))
+
+
+def segments_of(layout: Layout, *, adjoint: bool) -> tuple[Segment, ...]:
+    """The segments of one pass, in order."""
+    flow = layout.flow
+    found: list[Segment] = []
+    fresh: set[int] = set()
+    """Results of the last segment that are tensors, and must be bound before they are read."""
+    for unit in layout.units:
+        if unit.adjoint != adjoint:
+            continue
+        if not found or (not unit.outside and (found[-1].outside or _reads(flow, unit, fresh))):
+            found.append(Segment())
+            fresh = set()
+        if not unit.outside:
+            found[-1].compiled.append(unit)
+            continue
+        own = set(unit.values)
+        for number in unit.values:
+            value = flow.values[number]
+            fresh.add(number)
+            if is_compiled_sum(flow, value) and not any(r.value in own for r in value.operands):
+                found[-1].compiled.append(value)
+            else:
+                found[-1].outside.append(number)
+    made = {n for unit in layout.units if not unit.outside for n in unit.values}
+    for segment in found:
+        numbers = [
+            number
+            for job in segment.compiled
+            for number in ((job.number,) if isinstance(job, Value) else job.values)
+        ]
+        values = [flow.values[number] for number in numbers]
+        reads = dict.fromkeys(read.value for value in values for read in value.operands)
+        segment.sources = tuple(
+            n for n in reads if n not in made and flow.values[n].operation != "constant"
+        )
+        segment.states = tuple(v.number for v in values if v.operation == "state")
+        segment.looked_up = tuple(v.number for v in values if layout.table_key(v) is not None)
+    return tuple(found)
+
+
+def is_compiled_sum(flow: Flow, value: Value) -> bool:
+    """Whether compiled code has this sum over all rows."""
+    steps = all(flow.values[r.value].rate == "step" for r in value.operands)
+    if value.operation == "outer_sum":
+        return steps and not value.attributes
+    return value.operation == "total" and steps and not value.operands[0].delay
+
+
+def _reads(flow: Flow, unit: Unit, numbers: set[int]) -> bool:
+    return any(r.value in numbers for n in unit.values for r in flow.values[n].operands)
