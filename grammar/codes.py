@@ -67,6 +67,7 @@ CODES: Final[dict[str, str]] = {
     "RNN501": "a backend that cannot run the model",
     "RNN502": "a package that rnnc needs and cannot import",
     "RNN503": "no working C compiler",
+    "RNN520": "nothing that can be timed",
     # 6xx: files, data, checkpoints, runs
     "RNN601": "a file that is not there",
     "RNN602": "a file that cannot be read",

@@ -18,7 +18,7 @@ from .graph import Node, Operand, OperatorGraph
 from .reference_segments import Segments
 from .reference_windows import WINDOWED, logsumexp, look_through, masked_softmax
 
-_UNARY: Final[dict[str, Callable[[Tensor], Tensor]]] = {
+UNARY: Final[dict[str, Callable[[Tensor], Tensor]]] = {
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
     "relu": torch.relu,
@@ -39,7 +39,7 @@ _UNARY: Final[dict[str, Callable[[Tensor], Tensor]]] = {
     "sum": lambda z: z.sum(-1, keepdim=True),
     "stopgrad": lambda z: z.detach(),
 }
-_BINARY: Final[dict[str, Callable[[Tensor, Tensor], Tensor]]] = {
+BINARY: Final[dict[str, Callable[[Tensor, Tensor], Tensor]]] = {
     "add": torch.add,
     "subtract": torch.sub,
     "multiply": torch.mul,
@@ -156,10 +156,10 @@ def _evaluate(
         others = [_read(operand, t, known, segments) for operand in node.operands[1:]]
         return look_through(node, rows, known, t, others, segments)
     values = [_read(operand, t, known, segments) for operand in node.operands]
-    if operation in _UNARY:
-        return _UNARY[operation](values[0])
-    if operation in _BINARY:
-        return _BINARY[operation](values[0], values[1])
+    if operation in UNARY:
+        return UNARY[operation](values[0])
+    if operation in BINARY:
+        return BINARY[operation](values[0], values[1])
     if operation == "matmul":
         return product(values[0], values[1], transposed=bool(node.attributes[0]))
     if operation == "lookup":

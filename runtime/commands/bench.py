@@ -1,18 +1,19 @@
-"""Measure a model's backends against each other on this machine."""
+"""Time a model against its alternatives on this machine, in turns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from ..options import json_option, model_option, set_option
 from ..report import print_json
+from ..timing.names import NAMES
 
 if TYPE_CHECKING:
-    from ...compiler.module import CompiledRNN
+    from ..timing.case import Case
+    from ..timing.summary import Report
 
 
 @click.command()
@@ -23,8 +24,19 @@ if TYPE_CHECKING:
 @click.option("--threads", type=click.IntRange(1), help="Threads; what torch takes by default.")
 @click.option(
     "--against",
-    type=click.Choice(["LSTM", "GRU", "RNN"]),
-    help="Time torch.nn's module of this name and of the sizes of FILE's first state, too.",
+    type=click.Choice(NAMES),
+    multiple=True,
+    help="Time this one, and no others that are not named so; may be repeated.",
+)
+@click.option(
+    "--base",
+    type=click.Choice(NAMES),
+    help="Whom the others are compared with  [default: the first backend that runs]",
+)
+@click.option(
+    "--times-only",
+    is_flag=True,
+    help="Leave out memory and compile times, which take processes of their own.",
 )
 @set_option
 @model_option
@@ -35,115 +47,79 @@ def command(
     rows: int,
     repeat: int,
     threads: int | None,
-    against: str | None,
+    against: tuple[str, ...],
+    base: str | None,
+    times_only: bool,
     parameters: dict[str, int | float],
     model: str | None,
     as_json: bool,
 ) -> None:
-    """Time forward passes and training steps of FILE on every backend, in turns."""
+    """Time forward passes and training steps of FILE, of its rivals, and of two floors.
+
+    Backends: cpu, aten, reference. Rivals: torch.nn (its own layers), compiled-cell (torch.compile
+    of one step, in a loop), jax (lax.scan). Floors: products (those needed, through torch), peak
+    (their FLOPs at the speed of the generated micro-kernel). Each is first held against the
+    reference: what computes something else is not timed.
+    """
     import torch
 
-    from ...grammar.diagnostics import RnnError
-    from ..measure import measure
+    from ...compiler.api import compile
+    from ..timing.case import case
+    from ..timing.summary import document, lines
 
     if threads is not None:
         torch.set_num_threads(threads)
-    modules: dict[str, Any] = {}
-    refused: dict[str, str] = {}
-    compiled: CompiledRNN | None = None
-    for backend in ("cpu", "aten", "reference"):
-        try:
-            compiled = _module(file, backend, parameters, model)
-            modules[backend] = compiled
-        except RnnError as error:
-            if error.diagnostics[0].code not in {"RNN501", "RNN503"}:
-                raise
-            refused[backend] = error.diagnostics[0].message
-    assert compiled is not None
-    inputs = _inputs(compiled, steps, rows)
-    if against is not None:
-        modules[f"torch.nn.{against}"] = _rival(compiled, against)
-    ways: dict[str, Callable[[], object]] = {}
-    for name, module in modules.items():
-        x = inputs if hasattr(module, "graph") else next(iter(inputs.values()))
-        ways[f"{name} forward"] = _forward(module, x)
-        ways[f"{name} step"] = _step(module, x)
-    times = measure(ways, repeat)
-    document = {
-        "file": file,
-        "steps": steps,
-        "rows": rows,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "vectors": torch.backends.cpu.get_cpu_capability(),
-        "refused": refused,
-        "seconds": {name: asdict(value) for name, value in times.items()},
-    }
+    program = compile(file, model=model, backend="reference", parameters=parameters).program
+    wanted = dict.fromkeys((*([base] if base else []), *(against or NAMES)))
+    report = _measure(file, case(program, steps, rows), tuple(wanted), base, repeat, times_only)
     if as_json:
-        print_json(document)
+        print_json(document(report))
         return
-    click.echo(
-        f"{file}: T={steps}, B={rows}, {document['threads']} threads, {document['vectors']}; "
-        f"medians of {repeat} rounds, in turns"
-    )
-    click.echo(f"{'':24}{'median':>10}{'quartiles':>20}{'processor':>12}{'first':>10}  over cpu")
-    for name, value in times.items():
-        base = times.get("cpu " + name.rpartition(" ")[2])
-        ratio = f"{value.median / base.median:6.2f}×" if base else ""
-        mark = "  cpu is slower" if base and value.median < base.median else ""
-        spread = f"{value.low * 1e3:.2f}–{value.high * 1e3:.2f}"
-        click.echo(
-            f"{name:24}{value.median * 1e3:8.2f}ms{spread:>20}{value.processor * 1e3:10.2f}ms"
-            f"{value.first * 1e3:8.0f}ms  {ratio}{mark}"
-        )
-    for name, reason in refused.items():
-        click.echo(f"{name} does not run: {reason}")
+    for line in lines(report):
+        click.echo(line)
 
 
-def _module(
-    file: str, backend: str, parameters: dict[str, int | float], model: str | None
-) -> CompiledRNN:
-    from ...compiler.api import compile
+def _measure(
+    file: str,
+    case: Case,
+    names: tuple[str, ...],
+    base: str | None,
+    repeat: int,
+    times_only: bool,
+) -> Report:
+    from ...grammar.diagnostics import fail
+    from ..timing.comparison import compare
+    from ..timing.contender import Unavailable
+    from ..timing.contenders import CONTENDERS
+    from ..timing.job import first_calls, step_memory
+    from ..timing.names import FLOORS
+    from ..timing.summary import Report
 
-    return compile(file, model=model, backend=backend, parameters=parameters)
+    makers = {name: CONTENDERS[name] for name in NAMES if name in names}
+    try:
+        found = compare(case, makers, repeat=repeat, base=base, tell=_tell)
+    except Unavailable as error:
+        fail("RNN520", f"nothing can be timed: {error}", hint="`rnnc doctor` says what is missing")
+    memory: dict[str, int] = {}
+    missing: dict[str, str] = {}
+    first = None
+    if not times_only:
+        for name in found.contenders:
+            if name not in FLOORS:
+                _tell(f"memory of {name}")
+                try:
+                    memory[name] = step_memory(case, name)
+                except Unavailable as error:
+                    missing[f"memory of {name}"] = str(error)
+        _tell("first calls")
+        try:
+            first = first_calls(case, found.base)
+        except Unavailable as error:
+            missing["compile times"] = str(error)
+    return Report(file, found, memory, first, missing)
 
 
-def _inputs(module: CompiledRNN, steps: int, rows: int) -> dict[str, Any]:
-    import torch
-
-    found: dict[str, Any] = {}
-    for variable in module.graph.inputs:
-        if variable.type.kind == "symbol":
-            found[variable.name] = torch.randint(0, variable.type.size, (steps, rows))
-        else:
-            values = torch.randn(steps, rows, variable.type.size)
-            binary = variable.type.kind == "binary"
-            found[variable.name] = (values > 0).to(values.dtype) if binary else values
-    return found
-
-
-def _rival(module: CompiledRNN, name: str) -> Any:
-    import torch
-
-    width = next(v.type.size for v in module.graph.inputs if v.type.kind != "symbol")
-    return getattr(torch.nn, name)(width, module.graph.states[0].type.size)
-
-
-def _forward(module: Any, x: Any) -> Callable[[], object]:
-    import torch
-
-    def run() -> None:
-        with torch.no_grad():
-            module(x)
-
-    return run
-
-
-def _step(module: Any, x: Any) -> Callable[[], object]:
-    def run() -> None:
-        for parameter in module.parameters():
-            parameter.grad = None
-        y, _ = module(x)
-        sum(part.sum() for part in (y if isinstance(y, tuple) else (y,))).backward()
-
-    return run
+def _tell(line: str) -> None:
+    """Say on a terminal what takes long."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        click.echo(f"… {line}", err=True)

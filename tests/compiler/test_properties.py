@@ -380,9 +380,9 @@ def test_a_planted_fault_is_caught(fault: str, check: Any, monkeypatch: pytest.M
     else:
         wrong = {
             name: lambda z, f=f: f(z.detach()) + 0.9 * (z - z.detach())
-            for name, f in reference._UNARY.items()
+            for name, f in reference.UNARY.items()
             if name not in {"sum", "negate"}
         }
-        monkeypatch.setattr(reference, "_UNARY", reference._UNARY | wrong)
+        monkeypatch.setattr(reference, "UNARY", reference.UNARY | wrong)
     with pytest.raises((AssertionError, RuntimeError)):
         check()

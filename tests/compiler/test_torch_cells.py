@@ -208,7 +208,7 @@ y = h_2'
 def test_a_planted_fault_is_caught(
     operation: str, wrong: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(reference._UNARY, operation, wrong)
+    monkeypatch.setitem(reference.UNARY, operation, wrong)
     with pytest.raises(AssertionError):
         compare("lstm", *SIZES[0], lengths=None)
 
@@ -223,6 +223,6 @@ def test_a_wrong_gradient_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
         def backward(ctx: Any, *g: Tensor) -> Tensor:
             return g[0]
 
-    monkeypatch.setitem(reference._UNARY, "tanh", Off.apply)
+    monkeypatch.setitem(reference.UNARY, "tanh", Off.apply)
     with pytest.raises(AssertionError, match="grad"):
         compare("gru", *SIZES[0], lengths=None)

@@ -1,47 +1,166 @@
-"""`rnnc bench` times every backend and says which one lost."""
+"""`rnnc bench` times a model and its alternatives, and says which one lost."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from rnnc.runtime.cli import main
-from rnnc.runtime.measure import measure
+from rnnc.runtime.timing import comparison, job
+from rnnc.runtime.timing.contender import Contender, Unavailable
+from rnnc.runtime.timing.contenders import CONTENDERS
+from rnnc.runtime.timing.job import FirstCalls
 
 SPEC = "model m:\n    input x: real[3]\n    state h: real[4]\n    h' = x ⊕ h\n    x' = ▷ h'\n"
+SMALL = ["--steps", "3", "--rows", "2", "--repeat", "2", "--times-only"]
+CHOSEN = [f"--against={n}" for n in ("cpu", "aten", "reference", "torch.nn", "products", "peak")]
 
 
 @pytest.fixture
-def spec(tmp_path: Path) -> Path:
+def spec(tmp_path: Path) -> str:
     path = tmp_path / "m.rnn"
     path.write_text(SPEC, encoding="utf-8")
-    return path
+    return str(path)
 
 
-def test_every_backend_is_timed(spec: Path) -> None:
-    options = ["--steps", "3", "--rows", "2", "--repeat", "2", "--against", "RNN"]
-    result = CliRunner().invoke(main, ["bench", str(spec), *options, "--json"])
+def bench(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["bench", *arguments])
+
+
+def summary(value: Any) -> bool:
+    return set(value) == {"median", "low", "high"} and (
+        0 < value["low"] <= value["median"] <= value["high"]
+    )
+
+
+def test_the_document_has_its_form(spec: str) -> None:
+    result = bench(spec, *SMALL, *CHOSEN, "--json")
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
-    for name in ("cpu", "aten", "reference", "torch.nn.RNN"):
+    assert set(document) == {
+        *("file", "model", "parameters", "steps", "rows", "machine", "base", "contenders"),
+        *("unavailable", "losses", "compile", "missing", "others", "doubts"),
+    }
+    assert (document["model"], document["steps"], document["rows"]) == ("m", 3, 2)
+    assert document["parameters"] == 4 * 4 + 4 * 3 + 4 + 3 * 4 + 3
+    assert document["base"] == "cpu"
+    assert list(document["contenders"]) == [c.removeprefix("--against=") for c in CHOSEN]
+    assert set(document["machine"]) == {
+        *("date", "processor", "processors", "threads", "torch", "vectors")
+    }
+    for name, found in document["contenders"].items():
+        assert found["floor"] == (name in {"products", "peak"})
         for what in ("forward", "step"):
-            times = document["seconds"][f"{name} {what}"]
-            assert 0 < times["low"] <= times["median"] <= times["high"]
-    assert document["steps"] == 3
+            measured = found[what]
+            assert measured["rounds"] == 2
+            assert measured["first"] > 0
+            assert all(summary(measured[key]) for key in ("seconds", "over_base"))
+    assert document["contenders"]["cpu"]["step"]["over_base"]["median"] == 1
+    assert document["unavailable"] == {}
 
 
-def test_the_table_compares_with_the_compiled_kernels(spec: Path) -> None:
-    options = ["--steps", "2", "--rows", "1", "--repeat", "2"]
-    result = CliRunner().invoke(main, ["bench", str(spec), *options])
+def test_the_table_says_what_ran(spec: str) -> None:
+    result = bench(spec, *SMALL, "--against=aten", "--against=torch.nn")
     assert result.exit_code == 0, result.output
-    assert "cpu step" in result.stdout
-    assert "1.00×" in result.stdout
+    assert "T=3, B=2" in result.stdout
+    assert "over aten" in result.stdout
+    assert "aten is backend aten:" in result.stdout
+    assert "torch.nn is torch.nn.RNN and F.linear" in result.stdout
 
 
-def test_ways_run_in_turns() -> None:
-    order: list[str] = []
-    measure({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 2)
-    assert order == list("ababab")
+def test_what_cannot_take_part_is_named(spec: str) -> None:
+    result = bench("zoo:dts_rnn", "--set=hidden=4", *SMALL, "--against=aten", "--against=torch.nn")
+    assert result.exit_code == 0, result.output
+    assert "not measured: torch.nn: its operators are no layers" in result.stdout
+
+
+def test_a_loss_is_not_hidden(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(case: Any) -> Contender:
+        return Contender("jax", "a faster one", lambda: None, lambda: None, None)
+
+    monkeypatch.setitem(CONTENDERS, "jax", nothing)
+    result = bench(spec, *SMALL, "--against=aten", "--against=jax")
+    assert "aten loses: training step, to jax (" in result.stdout
+    document = json.loads(bench(spec, *SMALL, "--against=aten", "--against=jax", "--json").stdout)
+    assert [lost["to"] for lost in document["losses"]] == ["jax", "jax"]
+    assert all(lost["ratio"]["median"] < 1 for lost in document["losses"])
+
+
+def test_a_rival_that_computes_something_else_is_not_timed(
+    spec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparison, "disagreement", lambda contender, right: "all is off")
+    result = bench(spec, *SMALL, "--against=aten")
+    assert result.exit_code == 1
+    assert "RNN520" in result.stderr
+    assert "it does not compute the same: all is off" in result.stderr
+
+
+def test_a_busy_machine_is_owned_up_to(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparison, "BUSY", -1.0)
+    monkeypatch.setattr(comparison, "WIDE", -1.0)
+    result = bench(spec, *SMALL, "--against=aten", "--repeat=60")
+    assert "the spread is large" in result.stdout
+    if Path("/proc/stat").exists():
+        assert "this machine is busy" in result.stdout
+
+
+def test_memory_and_first_calls_are_told(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = FirstCalls(1.25, 1, (0.0, 0)), FirstCalls(0.5, 0, (0.001, 0))
+    monkeypatch.setattr(job, "first_calls", lambda case, name: calls)
+    monkeypatch.setattr(job, "step_memory", lambda case, name: 3 * 2**20)
+    options = [spec, *SMALL[:-1], "--against=aten"]
+    document = json.loads(bench(*options, "--json").stdout)
+    assert document["compile"]["cold"] == {"seconds": 1.25, "libraries": 1, "other": [0.0, 0]}
+    assert document["compile"]["warm"]["libraries"] == 0
+    assert document["contenders"]["aten"]["memory"] == 3 * 2**20
+    text = bench(*options).stdout
+    assert "compile: 1.25 s, from the cache 0.50 s, another T and B 0.001 s (0 libraries" in text
+    assert "peak memory of a training step: aten 3.0 MiB" in text
+
+
+def test_what_cannot_be_measured_is_named(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cannot(case: Any, name: str) -> Any:
+        raise Unavailable("no such system")
+
+    monkeypatch.setattr(job, "first_calls", cannot)
+    monkeypatch.setattr(job, "step_memory", cannot)
+    result = bench(spec, *SMALL[:-1], "--against=aten")
+    assert result.exit_code == 0, result.output
+    assert "not measured: memory of aten: no such system" in result.stdout
+    assert "not measured: compile times: no such system" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--rows=0"], "0 is not in the range x>=1"),
+        (["--steps=-1"], "-1 is not in the range x>=1"),
+        (["--repeat=1"], "1 is not in the range x>=2"),
+        (["--threads=0"], "0 is not in the range x>=1"),
+        (["--against=cudnn"], "'cudnn' is not one of 'cpu', 'aten'"),
+        (["--base=cudnn"], "'cudnn' is not one of"),
+    ],
+)
+def test_wrong_usage(spec: str, arguments: list[str], words: str) -> None:
+    result = bench(spec, *arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+def test_a_base_that_cannot_run_is_an_error() -> None:
+    small = ["--set=hidden=4", *SMALL]
+    result = bench("zoo:dts_rnn", *small, "--base=torch.nn", "--against=aten")
+    assert result.exit_code == 1
+    assert "RNN520" in result.stderr
+    assert "torch.nn: its operators are no layers" in result.stderr
+
+
+def test_errors_are_documents_too(spec: str) -> None:
+    result = bench("zoo:dts_rnn", "--set=hidden=4", *SMALL, "--against=torch.nn", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["diagnostics"][0]["code"] == "RNN520"

@@ -1,0 +1,74 @@
+"""One thing to be timed: a model with its weights, and the tensors that it is called with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...compiler.api import compile_program
+from ...compiler.module import CompiledRNN
+from ...operators.graph import OperatorGraph
+from ...operators.program import Program
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, T steps of B rows, and what is computed: outputs, and gradients of all parameters.
+
+    model: holds the weights that every contender takes; it runs on the reference.
+    inputs: by name; (T, B, n) of float32, or (T, B) of symbols.
+    given: the gradient of each output, in the graph's order; a training step goes on from them, so
+        that no loss and no optimizer is timed.
+    """
+
+    model: CompiledRNN
+    steps: int
+    rows: int
+    inputs: Mapping[str, Tensor]
+    given: tuple[Tensor, ...]
+
+    @property
+    def graph(self) -> OperatorGraph:
+        """The operator graph."""
+        return self.model.graph
+
+    def compiled(self, backend: str, **options: Any) -> CompiledRNN:
+        """The model on another backend, with the same weights.
+
+        Raises:
+            RnnError: RNN501, when that backend cannot run it.
+        """
+        other = compile_program(self.model.program, backend=backend, **options)
+        other.load_state_dict(self.model.state_dict())
+        return other
+
+
+def case(program: Program, steps: int, rows: int, *, seed: int = 0) -> Case:
+    """Weights, inputs and gradients drawn from a seed."""
+    torch.manual_seed(seed)
+    return _filled(compile_program(program, backend="reference"), steps, rows)
+
+
+def resized(case: Case, steps: int, rows: int) -> Case:
+    """The same model, with arguments of another size."""
+    return _filled(case.model, steps, rows)
+
+
+def _filled(model: CompiledRNN, steps: int, rows: int) -> Case:
+    inputs = {v.name: _drawn(v.type.kind, v.type.size, steps, rows) for v in model.graph.inputs}
+    given = tuple(
+        torch.randn(*((rows,) if output.at_end else (steps, rows)), output.type.size)
+        for output in model.graph.outputs
+    )
+    return Case(model, steps, rows, inputs, given)
+
+
+def _drawn(kind: str, size: int, steps: int, rows: int) -> Tensor:
+    if kind == "symbol":
+        return torch.randint(0, size, (steps, rows))
+    values = torch.randn(steps, rows, size)
+    return (values > 0).to(values.dtype) if kind == "binary" else values

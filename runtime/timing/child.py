@@ -1,0 +1,118 @@
+"""The other side of `job`: reads a `Job` from standard input, prints what it found, both JSON."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import re
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+
+from ...grammar.diagnostics import RnnError
+from .case import Case, case, resized
+from .contender import Unavailable
+from .contenders import CONTENDERS
+from .job import Job
+from .names import OWN
+from .rivals.backends import step_of
+
+
+def main() -> None:
+    """Do the job."""
+    job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
+    torch.set_num_threads(job.threads)
+    # What torch itself does once in a process is not ours to count.
+    torch.autograd.backward([torch.nn.Linear(8, 8)(torch.ones(2, 8))], [torch.ones(2, 8)])
+    try:
+        its = case(job.program.restored(), job.steps, job.rows)
+        if job.task == "memory":
+            found: dict[str, Any] = {"bytes": grown(CONTENDERS[job.contender](its).step)}
+        else:
+            found = first_calls(its, job.contender, Path(os.environ["XDG_CACHE_HOME"]))
+    except Unavailable as error:
+        found = {"unavailable": str(error)}
+    except RnnError as error:
+        found = {"unavailable": error.diagnostics[0].message}
+    print(json.dumps(found))
+
+
+def grown(step: Callable[[], object]) -> int:
+    """Bytes by which this process grows at its peak in a step like one that it has done before.
+
+    What is free is given back to the system first, so that it counts when it is taken again.
+    Gradients of the step before are still there, and count for nobody.
+
+    Raises:
+        Unavailable: where the system does not measure it; Linux with glibc does.
+    """
+    step()
+    try:
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
+        before = status("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        step()
+        return status("VmHWM") - before
+    except (OSError, AttributeError, TypeError) as error:
+        raise Unavailable(f"this system does not measure it: {error}") from None
+
+
+def status(field: str) -> int:
+    """Bytes that the system counts for this process under a name.
+
+    Raises:
+        OSError: when it does not.
+    """
+    text = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    found = re.search(rf"^{field}:\s+([0-9]+) kB", text, re.MULTILINE)
+    if found is None:
+        raise OSError(f"there is no {field}")
+    return 1024 * int(found[1])
+
+
+def first_calls(its: Case, name: str, cache: Path) -> dict[str, Any]:
+    """What `job.FirstCalls` holds."""
+    built = libraries(cache)
+    begin = time.perf_counter()
+    if name in OWN:
+        model = its.compiled(name)
+        step = step_of(its, model)
+    else:
+        step = CONTENDERS[name](its).step
+    made = time.perf_counter() - begin
+    seconds = made + extra(step)
+    found: dict[str, Any] = {"seconds": seconds, "libraries": libraries(cache) - built}
+    found["other"] = None
+    if name in OWN:
+        built = libraries(cache)
+        other = step_of(resized(its, its.steps + 3, its.rows + 1), model)
+        found["other"] = (extra(other), libraries(cache) - built)
+    return found
+
+
+def extra(step: Callable[[], object]) -> float:
+    """Seconds by which a first step takes longer than those after it."""
+    took = []
+    for _ in range(4):
+        begin = time.perf_counter()
+        step()
+        took.append(time.perf_counter() - begin)
+    return max(0.0, took[0] - statistics.median(took[1:]))
+
+
+def libraries(cache: Path) -> int:
+    """How many compiled libraries lie in a folder."""
+    return sum(1 for _ in cache.rglob("*.so"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""What is measured in a process of its own: the memory of a training step, and first calls."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from ..training.checkpoint import StoredProgram
+from .case import Case
+from .contender import Unavailable
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What a process is to measure: a contender of a model, at some size."""
+
+    task: Literal["memory", "first"]
+    program: StoredProgram
+    contender: str
+    steps: int
+    rows: int
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class FirstCalls:
+    """What comes before the second training step of a process.
+
+    seconds: to make the model and to run its first step, less what later steps take.
+    libraries: how many were compiled (0 when the cache had them).
+    other: seconds by which the first step at another T and B takes longer than later ones, and
+        how many libraries were compiled for it; None for rivals, which are made for one size.
+    """
+
+    seconds: float
+    libraries: int
+    other: tuple[float, int] | None
+
+
+def step_memory(case: Case, contender: str) -> int:
+    """Bytes by which a process grows at its peak in a training step (see `child.grown`).
+
+    Raises:
+        Unavailable: where that cannot be measured.
+    """
+    return int(_run(_job(case, contender, "memory"))["bytes"])
+
+
+def first_calls(case: Case, contender: str) -> tuple[FirstCalls, FirstCalls]:
+    """Of a process with an empty cache, and of one that finds there what the first has built.
+
+    Raises:
+        Unavailable: where that cannot be measured.
+    """
+    job = _job(case, contender, "first")
+    with tempfile.TemporaryDirectory(prefix="rnnc-") as cache:
+        cold, warm = (_run(job, Path(cache)) for _ in range(2))
+    return _found(cold), _found(warm)
+
+
+def _found(told: Mapping[str, Any]) -> FirstCalls:
+    other = told["other"]
+    return FirstCalls(told["seconds"], told["libraries"], None if other is None else tuple(other))
+
+
+def _job(case: Case, contender: str, task: Literal["memory", "first"]) -> Job:
+    import torch
+
+    program = StoredProgram.of(case.model.program)
+    return Job(task, program, contender, case.steps, case.rows, torch.get_num_threads())
+
+
+def _run(job: Job, cache: Path | None = None, *, timeout: float = 300) -> Mapping[str, Any]:
+    environment = dict(os.environ)
+    if cache is not None:
+        environment["XDG_CACHE_HOME"] = str(cache)
+        environment["TORCHINDUCTOR_CACHE_DIR"] = str(cache / "torchinductor")
+    try:
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", "rnnc.runtime.timing.child"],
+            input=msgspec.json.encode(job),
+            capture_output=True,
+            timeout=timeout,
+            env=environment,
+        )
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
+        raise Unavailable(f"a process of its own did not answer: {error}") from None
+    if "unavailable" in found:
+        raise Unavailable(str(found["unavailable"]))
+    return found

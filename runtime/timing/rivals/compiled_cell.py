@@ -1,0 +1,82 @@
+"""The cell compiled by `torch.compile`, in a loop over time in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from ..case import Case
+from ..contender import Answer, Contender, Unavailable
+from .cell import Cell, cell_of
+
+Step = Callable[..., Sequence[Tensor]]
+
+
+def compiled_cell(case: Case) -> Contender:
+    """One step of all layers as one compiled function; the output layer after the loop."""
+    cell = cell_of(case.graph)
+    if case.steps == 0:
+        raise Unavailable("there are no steps")
+    _demand_dynamo()
+    step: Step = torch.compile(cell.step, dynamic=False)
+    what = "one step by torch.compile, in a loop in Python; the output layer for all steps at once"
+    return looped_cell(case, cell, step, "compiled-cell", what)
+
+
+def plain_cell(case: Case) -> Contender:
+    """The same, not compiled: what a user of PyTorch writes first."""
+    cell = cell_of(case.graph)
+    return looped_cell(case, cell, cell.step, "plain-cell", "one step in plain PyTorch, in a loop")
+
+
+def looped_cell(case: Case, cell: Cell, step: Step, name: str, what: str) -> Contender:
+    """A cell in a loop, with the weights of a case; `step` computes `cell.step`."""
+    graph = case.graph
+    weights = {n: p.detach().clone() for n, p in case.model.named_parameters()}
+    learned = {p.name: weights[p.name].requires_grad_(not p.frozen) for p in graph.parameters}
+    inputs = {v.node: case.inputs[v.name] for v in graph.inputs}
+
+    def run(*, training: bool) -> list[Tensor]:
+        # All states ask for gradients in training, so that one compiled step serves all steps.
+        before = {
+            state.node: _initial(case, state.name, learned).requires_grad_(training)
+            for state in graph.states
+        }
+        return cell.run(step, learned, inputs, before)
+
+    def forward() -> object:
+        with torch.no_grad():
+            return run(training=False)
+
+    def train() -> list[Tensor]:
+        for weight in learned.values():
+            weight.grad = None
+        outputs = run(training=True)
+        torch.autograd.backward(outputs, case.given)
+        return outputs
+
+    def answer() -> Answer:
+        outputs = tuple(output.detach() for output in train())
+        return Answer(outputs, {n: w.grad for n, w in learned.items() if w.grad is not None})
+
+    return Contender(name, what, forward, train, answer)
+
+
+def _initial(case: Case, name: str, weights: Mapping[str, Tensor]) -> Tensor:
+    state = next(state for state in case.graph.states if state.name == name)
+    shape = (case.rows, state.type.size)
+    if state.is_learned:
+        return weights[f"init.{name}"].expand(shape).contiguous()
+    return torch.full(shape, state.initial.low)
+
+
+def _demand_dynamo() -> None:
+    from ....compiler.backends.cpu.toolchain import find_toolchain
+    from ....grammar.diagnostics import RnnError
+
+    try:
+        find_toolchain()
+    except RnnError as error:
+        raise Unavailable(error.diagnostics[0].message) from None

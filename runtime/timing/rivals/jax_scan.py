@@ -1,0 +1,142 @@
+"""The same layers as `jax.lax.scan` under `jit`, with the input's products hoisted by hand."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..case import Case
+from ..contender import Answer, Contender, Unavailable
+from .layers import Layers, gradients_of, layers_of
+
+Weights = dict[str, Any]
+
+
+def jax_scan(case: Case) -> Contender:
+    """LSTM, GRU or tanh RNN in JAX: a jitted forward pass, and a jitted one with its gradients.
+
+    Raises:
+        Unavailable: without JAX, and for what is no layer of these kinds.
+    """
+    layers = layers_of(case)
+    jax = _jax()
+    run = _network(jax, layers)
+    weights = _weights(jax, case, layers)
+    x, given = (_array(jax, t) for t in (next(iter(case.inputs.values())), case.given[0]))
+    forward = jax.jit(run)
+
+    def gradients(weights: Weights, x: Any, given: Any) -> Any:
+        y, pull = jax.vjp(lambda w: run(w, x), weights)
+        return y, pull(given)[0]
+
+    step = jax.jit(gradients)
+
+    def answer() -> Answer:
+        y, found = step(weights, x, given)
+        module = copy.deepcopy(layers.module)
+        for name, parameter in module.named_parameters():
+            parameter.grad = _tensor(found[name])
+        outer = {n: _tensor(found[n]) for n in (layers.matrix, layers.bias) if n}
+        return Answer((_tensor(y),), outer | gradients_of(case, module))
+
+    return Contender(
+        "jax",
+        f"jax.lax.scan under jit, JAX {jax.__version__}, input products hoisted by hand",
+        lambda: jax.block_until_ready(forward(weights, x)),
+        lambda: jax.block_until_ready(step(weights, x, given)),
+        answer,
+    )
+
+
+def _jax() -> Any:
+    # XLA's threads are counted once, when it starts: as many as torch takes.
+    os.environ.setdefault("NPROC", str(torch.get_num_threads()))
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    try:
+        return importlib.import_module("jax")
+    except ImportError:
+        raise Unavailable("JAX is not installed: pip install jax") from None
+    except Exception as error:  # a broken build fails in many ways
+        raise Unavailable(f"JAX cannot be loaded: {error}") from None
+
+
+def _array(jax: Any, tensor: Tensor) -> Any:
+    return jax.numpy.asarray(tensor.detach().contiguous().numpy())
+
+
+def _tensor(array: Any) -> Tensor:
+    numpy = importlib.import_module("numpy")
+    return torch.from_numpy(numpy.array(array))
+
+
+def _weights(jax: Any, case: Case, layers: Layers) -> Weights:
+    weights = {name: _array(jax, p) for name, p in layers.module.named_parameters()}
+    for name in (layers.matrix, layers.bias):
+        if name:
+            weights[name] = _array(jax, case.model.get_parameter(name))
+    return weights
+
+
+def _network(jax: Any, layers: Layers) -> Callable[[Weights, Any], Any]:
+    """(weights, x) to the outputs, (T, B, m)."""
+    module = layers.module
+    jnp, hidden = jax.numpy, module.hidden_size
+    kind = type(module).__name__
+    if kind == "RNN" and module.nonlinearity != "tanh":
+        raise Unavailable("only the RNN of tanh is written down for JAX")
+    cell = {"LSTM": _lstm, "GRU": _gru, "RNN": _rnn}[kind]
+
+    def run(weights: Weights, x: Any) -> Any:
+        for layer in range(module.num_layers):
+            u, w, b, c = (
+                weights[f"{name}_l{layer}"]
+                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            )
+            zero = jnp.zeros((x.shape[1], hidden), x.dtype)
+            # A GRU's second bias belongs to its recurrent products.
+            hoisted = x @ u.T + (b if kind == "GRU" else b + c)
+            begin = (zero, zero) if kind == "LSTM" else zero
+            _, x = jax.lax.scan(cell(jax, w, c), begin, hoisted)
+        if layers.matrix:
+            x = x @ weights[layers.matrix].T
+        return x + weights[layers.bias] if layers.bias else x
+
+    return run
+
+
+def _lstm(jax: Any, w: Any, c: Any) -> Callable[[Any, Any], Any]:
+    def step(state: Any, z: Any) -> Any:
+        h, c = state
+        i, f, g, o = jax.numpy.split(z + h @ w.T, 4, axis=-1)
+        sigmoid, tanh = jax.nn.sigmoid, jax.numpy.tanh
+        c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+        h = sigmoid(o) * tanh(c)
+        return (h, c), h
+
+    return step
+
+
+def _gru(jax: Any, w: Any, c: Any) -> Callable[[Any, Any], Any]:
+    def step(h: Any, z: Any) -> Any:
+        r, u, n = jax.numpy.split(z, 3, axis=-1)
+        hr, hu, hn = jax.numpy.split(h @ w.T + c, 3, axis=-1)
+        r, u = jax.nn.sigmoid(r + hr), jax.nn.sigmoid(u + hu)
+        n = jax.numpy.tanh(n + r * hn)
+        h = (1 - u) * n + u * h
+        return h, h
+
+    return step
+
+
+def _rnn(jax: Any, w: Any, c: Any) -> Callable[[Any, Any], Any]:
+    def step(h: Any, z: Any) -> Any:
+        h = jax.numpy.tanh(z + h @ w.T)
+        return h, h
+
+    return step

@@ -1,0 +1,132 @@
+"""The same network out of torch.nn's own layers, found by its graph and held against it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ....compiler.torch_weights import load_torch, to_torch
+from ....operators.graph import OperatorGraph
+from ..case import Case
+from ..contender import Answer, Contender, Unavailable
+from .backends import is_random
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """A network of torch's recurrent layers, and at most one matrix behind them.
+
+    module: the layers, with the model's weights. matrix, bias: names of the parameters of the
+    output layer; empty where the last layer's states are the output.
+    """
+
+    module: nn.RNNBase
+    matrix: str
+    bias: str
+
+
+def layers_of(case: Case) -> Layers:
+    """What a model is in terms of torch.nn.
+
+    Raises:
+        Unavailable: when it is nothing that torch.nn has.
+    """
+    graph = case.graph
+    try:
+        module = to_torch(case.model)
+    except ValueError:
+        raise Unavailable("its operators are no layers of nn.RNN, LSTM or GRU") from None
+    if is_random(case):
+        raise Unavailable("it draws masks in training")
+    if len(graph.inputs) != 1 or graph.inputs[0].type.kind == "symbol":
+        raise Unavailable("torch.nn's layers take one input of real numbers")
+    if module.bidirectional:
+        raise Unavailable("only layers of one direction are compared")
+    if len(graph.outputs) != 1 or graph.outputs[0].at_end:
+        raise Unavailable("torch.nn's layers have one output a step")
+    return Layers(module, *_output_layer(graph))
+
+
+def torch_layers(case: Case) -> Contender:
+    """torch.nn.LSTM, GRU or RNN, and F.linear for the output layer."""
+    layers = layers_of(case)
+    module, x = layers.module, next(iter(case.inputs.values()))
+    outer = {
+        name: case.model.get_parameter(name).detach().clone().requires_grad_()
+        for name in (layers.matrix, layers.bias)
+        if name
+    }
+    weights = [*module.parameters(), *outer.values()]
+
+    def run() -> Tensor:
+        y: Tensor = module(x)[0]
+        if not layers.matrix:
+            return y
+        return F.linear(y, outer[layers.matrix], outer.get(layers.bias))
+
+    def forward() -> object:
+        with torch.no_grad():
+            return run()
+
+    def step() -> Tensor:
+        for weight in weights:
+            weight.grad = None
+        y = run()
+        torch.autograd.backward([y], case.given)
+        return y
+
+    def answer() -> Answer:
+        y = step().detach()
+        gradients = {name: weight.grad for name, weight in outer.items() if weight.grad is not None}
+        return Answer((y,), gradients | gradients_of(case, module))
+
+    name = type(module).__name__
+    what = f"torch.nn.{name}" + (" and F.linear" if layers.matrix else "")
+    return Contender("torch.nn", what, forward, step, answer)
+
+
+def _output_layer(graph: OperatorGraph) -> tuple[str, str]:
+    """The names of an output layer's matrix and bias."""
+    states = graph.states_by_node
+    operand = graph.outputs[0].value
+    node = graph.nodes[operand.node]
+    bias = ""
+    if node.operation == "add":
+        sides = [graph.nodes[o.node] for o in node.operands if not o.delay]
+        for side, other in (sides, sides[::-1]) if len(sides) == 2 else ():
+            if other.operation == "parameter":
+                node, bias = side, str(other.attributes[0])
+    if node.number in states and not bias and not operand.delay:
+        return "", ""
+    if node.operation == "matmul" and not node.attributes[0]:
+        matrix, vector = (graph.nodes[o.node] for o in node.operands)
+        whole = not any(o.delay for o in node.operands) and matrix.operation == "parameter"
+        if whole and vector.number in states:
+            return str(matrix.attributes[0]), bias
+    raise Unavailable("its output is neither a layer's state nor one matrix times it")
+
+
+def gradients_of(case: Case, module: nn.RNNBase) -> dict[str, Tensor]:
+    """A module's gradients under the names of the model's parameters."""
+    found, model = copy.deepcopy(module), copy.deepcopy(case.model)
+    gates = {"LSTM": 4, "GRU": 3}.get(type(module).__name__, 1)
+    with torch.no_grad():
+        for name, weight in module.named_parameters():
+            assert weight.grad is not None
+            gradient = weight.grad.clone()
+            # Both biases have one gradient, and reading them adds them up; a GRU's last is its own.
+            if name.startswith("bias_hh"):
+                gradient.view(gates, -1)[: 2 if gates == 3 else gates] = 0
+            found.get_parameter(name).copy_(gradient)
+        for parameter in model.parameters():
+            parameter.fill_(torch.nan)
+        load_torch(model, found)
+    return {
+        name: parameter.detach()
+        for name, parameter in model.named_parameters()
+        if not parameter.isnan().all()
+    }

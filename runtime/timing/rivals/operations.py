@@ -1,0 +1,72 @@
+"""Nodes of a graph as calls of plain PyTorch, which work on (B, n) and on (T, B, n) alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ....operators.graph import Node
+from ....operators.reference import BINARY, UNARY, groups, look_up, lp, product
+from ..contender import Unavailable
+
+PlainCall = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+"""A function, its arguments behind the operands, and those by name."""
+
+
+def plain_call(node: Node) -> PlainCall:
+    """What computes a node from its operands.
+
+    Raises:
+        Unavailable: for an operation that has no plain form.
+    """
+    operation, attributes = node.operation, node.attributes
+    match operation:
+        case "constant":
+            return torch.full, ((node.size,), float(attributes[0])), {}
+        case "matmul":
+            return product, (), {"transposed": bool(attributes[0])}
+        case "lookup":
+            return look_up, (), {"transposed": bool(attributes[0])}
+        case "slice":
+            start, stop = (int(a) for a in attributes)
+            return torch.narrow, (-1, start, stop - start), {}
+        case "onehot":
+            return one_hot, (node.size,), {}
+        case "maxout":
+            return maxout, (node.size,), {}
+        case "lp":
+            return lp, (int(attributes[0]),), {}
+        case "concatenate":
+            return concatenate, (), {}
+        case "layernorm":
+            return layernorm, (), {}
+    if operation in UNARY:
+        return UNARY[operation], (), {}
+    if operation in BINARY:
+        return BINARY[operation], (), {}
+    raise Unavailable(f"its operation `{operation}` is none that a cell is written with")
+
+
+def one_hot(symbol: Tensor, size: int) -> Tensor:
+    """The one-hot vector of a symbol, zero for no symbol (−1)."""
+    return F.one_hot(symbol.clamp(min=0), size).float() * (symbol >= 0).unsqueeze(-1)
+
+
+def maxout(z: Tensor, count: int) -> Tensor:
+    """The largest entry of each of `count` groups."""
+    return groups(z, count).amax(-1)
+
+
+def concatenate(*values: Tensor) -> Tensor:
+    """The entries of all operands, one after the other; what has no rows is repeated for each."""
+    rows = max((value.shape[:-1] for value in values), key=len)
+    return torch.cat([value.expand(*rows, value.shape[-1]) for value in values], -1)
+
+
+def layernorm(z: Tensor, g: Tensor, b: Tensor) -> Tensor:
+    """Layer normalisation as users of torch call it."""
+    return g * F.layer_norm(z, z.shape[-1:], eps=1e-5) + b

@@ -1,0 +1,99 @@
+"""The second floor: the FLOPs of a case's products at the speed of the generated micro-kernel."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from typing import Final
+
+import torch
+
+from ....compiler.backends.cpu.build import build
+from ....compiler.backends.cpu.emit import prelude
+from ....compiler.backends.cpu.toolchain import VECTOR_BYTES, machine_level
+from ....grammar.diagnostics import RnnError
+from ..case import Case
+from ..contender import Contender, Unavailable
+from .products import flops, needed
+
+DEPTH: Final = 256
+"""How many steps a product is long: rows and panel then stay in the nearest caches."""
+
+SOURCE: Final = """
+void rnnc_peak(long times, const real *a, const real *panel, real *sums) {
+    const real *rows[TILE_ROWS];
+    for (int i = 0; i < TILE_ROWS; i++) rows[i] = a + i * %(depth)d;
+    for (long n = 0; n < times; n++)
+        product(TILE_ROWS, TILE_VECTORS, %(depth)d, rows, panel, sums, TILE_VECTORS * LANES, 0);
+}
+long rnnc_tile(void) { return (long)TILE_ROWS * TILE_VECTORS * LANES; }
+"""
+
+
+def peak(case: Case) -> Contender:
+    """As many FLOPs as the case's products have, in whole tiles from the nearest caches.
+
+    Raises:
+        Unavailable: without a C compiler, or without a plan.
+    """
+    forward = flops(needed(case, training=False))
+    step = flops(needed(case, training=True))
+    kernel = Kernel()
+    what = f"{step / 1e9:.2f} GFLOP (forward {forward / 1e9:.2f}) by the micro-kernel, from caches"
+    threads = torch.get_num_threads()
+    return Contender(
+        "peak", what, lambda: kernel.run(forward, threads), lambda: kernel.run(step, threads), None
+    )
+
+
+class Kernel:
+    """The micro-kernel of generated products, in float32, at the widest vectors of the machine."""
+
+    def __init__(self) -> None:
+        """Compile it.
+
+        Raises:
+            Unavailable: without a C compiler that works.
+        """
+        level = machine_level()
+        try:
+            library = build(prelude(level, double=False) + SOURCE % {"depth": DEPTH}, level)
+        except RnnError as error:
+            raise Unavailable(error.diagnostics[0].message) from None
+        self._run = library.rnnc_peak
+        tile = int(library.rnnc_tile())
+        self.flops_a_tile: Final = 2 * tile * DEPTH
+        columns = 8 * VECTOR_BYTES[level] // 4
+        self._room = torch.rand(tile + DEPTH * (columns + 16)) * 1e-3
+
+    def run(self, count: int, threads: int) -> None:
+        """About `count` FLOPs, the same number on each of some threads."""
+        tiles = max(1, round(count / self.flops_a_tile / threads))
+        rooms = [self._room.clone() for _ in range(threads)]
+        others = [threading.Thread(target=self._tiles, args=(tiles, room)) for room in rooms[1:]]
+        for thread in others:
+            thread.start()
+        self._tiles(tiles, rooms[0])
+        for thread in others:
+            thread.join()
+
+    def gigaflops(self, threads: int, *, seconds: float = 0.05) -> float:
+        """The best of some short runs, in 1e9 FLOPs a second of all threads together."""
+        import time
+
+        count, best = self.flops_a_tile * threads, 0.0
+        end = time.perf_counter() + 10 * seconds
+        while time.perf_counter() < end:
+            begin = time.perf_counter()
+            self.run(count, threads)
+            took = time.perf_counter() - begin
+            best = max(best, count / took)
+            if took < seconds / 2:
+                count *= 2
+        return best / 1e9
+
+    def _tiles(self, tiles: int, room: torch.Tensor) -> None:
+        pointer, size = room.data_ptr(), room.element_size()
+        a, panel = pointer, pointer + size * DEPTH * 16
+        sums = pointer + size * (len(room) - self.flops_a_tile // (2 * DEPTH))
+        self._run(ctypes.c_long(tiles), *map(ctypes.c_void_p, (a, panel, sums)))

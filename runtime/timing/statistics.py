@@ -1,0 +1,46 @@
+"""What is said about repeated measurements: medians and quartiles, and ratios of pairs."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The median and the quartiles of some measurements, in their own unit."""
+
+    median: float
+    low: float
+    high: float
+
+    @property
+    def spread(self) -> float:
+        """The distance of the quartiles as a part of the median; 0 for a median of 0."""
+        return (self.high - self.low) / self.median if self.median else 0.0
+
+
+def summary(values: Sequence[float]) -> Summary:
+    """The median and the quartiles, which lie between values where none is in their place.
+
+    Raises:
+        ValueError: when there are no values.
+    """
+    if not values:
+        raise ValueError("expected at least one measurement, got none")
+    if len(values) == 1:
+        return Summary(values[0], values[0], values[0])
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return Summary(middle, low, high)
+
+
+def ratio(values: Sequence[float], base: Sequence[float]) -> Summary:
+    """Each value over the base's of the same round: what slows a whole round cancels.
+
+    Raises:
+        ValueError: when the rounds are not the same, or there are none.
+    """
+    if len(values) != len(base):
+        raise ValueError(f"expected {len(base)} rounds, got {len(values)}")
+    return summary([a / b for a, b in zip(values, base, strict=True)])

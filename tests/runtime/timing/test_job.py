@@ -1,0 +1,83 @@
+"""Memory and first calls, measured in processes of their own."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+
+import msgspec
+import pytest
+import torch
+
+import rnnc
+from rnnc.runtime.timing import child, job
+from rnnc.runtime.timing.case import Case, case
+from rnnc.runtime.timing.child import grown
+from rnnc.runtime.timing.contender import Unavailable
+
+SPEC = "input x: real[3]\nstate h: real[64]\nh' = x ⊕ h\nx' = ▷ h'\n"
+
+
+def made(steps: int, rows: int) -> Case:
+    return case(rnnc.compile(SPEC, backend="reference").program, steps, rows)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux measures it")
+def test_the_peak_of_a_step_is_what_it_holds_at_once() -> None:
+    size = 48 * 2**20
+
+    def step() -> None:
+        for _ in range(2):
+            held = torch.ones(size // 4)
+            del held
+
+    assert 0.9 * size < grown(step) < 1.3 * size
+
+
+def test_a_system_that_does_not_measure_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(field: str) -> int:
+        raise OSError(f"there is no {field}")
+
+    monkeypatch.setattr(child, "status", missing)
+    with pytest.raises(Unavailable, match="this system does not measure it: there is no VmRSS"):
+        grown(lambda: None)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux measures it")
+def test_a_step_takes_at_least_what_its_states_take() -> None:
+    steps, rows = 200, 64
+    assert job.step_memory(made(steps, rows), "reference") > steps * rows * 64 * 4
+
+
+def test_a_second_process_finds_what_the_first_has_built() -> None:
+    cold, warm = job.first_calls(made(4, 2), "cpu")
+    assert cold.libraries >= 1
+    assert warm.libraries == 0
+    assert cold.seconds > warm.seconds
+    assert cold.other is not None
+    assert cold.other[1] == 0
+
+
+def test_a_process_that_fails_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(Unavailable, match="did not answer"):
+        job.step_memory(made(2, 2), "aten")
+
+
+def test_what_cannot_run_there_says_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = rnnc.compile("zoo:dts_rnn", hidden=4, backend="reference").program
+    asked = job.Job("memory", job.StoredProgram.of(program), "torch.nn", 2, 2, 1)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(msgspec.json.encode(asked))))
+    child.main()
+    assert "no layers" in json.loads(capsys.readouterr().out)["unavailable"]
+
+
+def test_the_reason_of_the_other_process_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = subprocess.CompletedProcess("", 0, stdout=b'noise\n{"unavailable": "no memory"}\n')
+    monkeypatch.setattr(subprocess, "run", lambda *arguments, **options: answer)
+    with pytest.raises(Unavailable, match=r"^no memory$"):
+        job.step_memory(made(2, 2), "aten")
