@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..operators.call import Call
 from ..operators.graph import Input, OperatorGraph
 
 
@@ -72,13 +73,8 @@ def checked_input(variable: Input, x: Tensor, like: Tensor) -> Tensor:
             raise ValueError(f"input {name}: expected (T, B) of symbols, got {tuple(x.shape)}")
         if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
             raise ValueError(f"input {name}: expected integer symbols, got {x.dtype}")
-        if x.numel():
-            low, high = int(x.min()), int(x.max())
-            if low < -1 or high >= type_.size:
-                raise ValueError(
-                    f"input {name}: expected symbols from 0 to {type_.size - 1} "
-                    f"(or −1 for none), got {low if low < -1 else high}"
-                )
+        if not torch.compiler.is_compiling():
+            demand_symbols(f"input {name}", x, type_.size)
         return x.to(torch.int64)
     if x.dim() != 3 or x.shape[-1] != type_.size:
         raise ValueError(f"input {name}: expected (T, B, {type_.size}), got {tuple(x.shape)}")
@@ -110,12 +106,46 @@ def checked_lengths(lengths: Any, steps: int, rows: int, device: torch.device) -
         return torch.as_tensor(lengths, dtype=torch.int64)
     if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
         raise ValueError(f"lengths: expected integers, got {lengths.dtype}")
+    if not torch.compiler.is_compiling():
+        demand_lengths(lengths, steps)
+    return torch.as_tensor(lengths, dtype=torch.int64)
+
+
+def demand_symbols(what: str, symbols: Tensor, size: int) -> None:
+    """Raise ValueError where a symbol is neither one of an alphabet nor none (−1)."""
+    if not symbols.numel():
+        return
+    low, high = int(symbols.min()), int(symbols.max())
+    if low < -1 or high >= size:
+        raise ValueError(
+            f"{what}: expected symbols from 0 to {size - 1} (or −1 for none), "
+            f"got {low if low < -1 else high}"
+        )
+
+
+def demand_lengths(lengths: Tensor, steps: int) -> None:
+    """Raise ValueError where a length is below 0 or beyond T."""
     low, high = int(lengths.min()), int(lengths.max())
     if low < 0 or high > steps:
         raise ValueError(
             f"lengths: expected values from 0 to {steps}, got {low if low < 0 else high}"
         )
-    return torch.as_tensor(lengths, dtype=torch.int64)
+
+
+def demand_values(call: Call) -> None:
+    """Of a call that `torch.compile` has traced, check what only the numbers can tell.
+
+    Raises:
+        ValueError: for a symbol out of range, or a length below 0 or beyond T.
+    """
+    for variable in call.graph.inputs:
+        if variable.type.kind == "symbol":
+            name, size = variable.name, variable.type.size
+            demand_symbols(f"input {name}", call.inputs[name], size)
+            if name in call.history:
+                demand_symbols(f"state.{name}", call.history[name], size)
+    if call.lengths is not None and call.rows:
+        demand_lengths(call.lengths, call.steps)
 
 
 def checked_resets(resets: Any, steps: int, rows: int, device: torch.device) -> Tensor | None:

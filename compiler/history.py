@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ..operators.graph import OperatorGraph
-from .named import named_tuple
+from .arguments import demand_symbols
+from .named import Fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +97,15 @@ def initial_history(
     return history
 
 
-def to_state(graph: OperatorGraph, history: Mapping[str, Tensor]) -> Any:
+def state_fields(graph: OperatorGraph) -> Fields:
+    """The named tuple of a state."""
+    return Fields("State", tuple(item.name for item in carried(graph)))
+
+
+def to_state(graph: OperatorGraph, fields: Fields, history: Mapping[str, Tensor]) -> Any:
     """The named tuple that users see; what looks back one step alone has no axis for it."""
     items = carried(graph)
-    values = [history[i.name] if i.steps > 1 else history[i.name][0] for i in items]
-    return named_tuple("State", tuple(item.name for item in items))(*values)
+    return fields.make(*[history[i.name] if i.steps > 1 else history[i.name][0] for i in items])
 
 
 def from_state(graph: OperatorGraph, state: Any, rows: int, like: Tensor) -> dict[str, Tensor]:
@@ -131,18 +136,7 @@ def from_state(graph: OperatorGraph, state: Any, rows: int, like: Tensor) -> dic
                 f"state.{item.name}: expected {dtype} on {like.device}, got {value.dtype} on "
                 f"{value.device}"
             )
-        if not item.size and item.name in sizes:
-            _demand_symbols(item.name, value, sizes[item.name])
+        if not item.size and item.name in sizes and not torch.compiler.is_compiling():
+            demand_symbols(f"state.{item.name}", value, sizes[item.name])
         history[item.name] = value if item.steps > 1 else value.unsqueeze(0)
     return history
-
-
-def _demand_symbols(name: str, value: Tensor, size: int) -> None:
-    if not value.numel():
-        return
-    low, high = int(value.min()), int(value.max())
-    if low < -1 or high >= size:
-        raise ValueError(
-            f"state.{name}: expected symbols from 0 to {size - 1} (or −1 for none), "
-            f"got {low if low < -1 else high}"
-        )

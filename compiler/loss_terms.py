@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..operators.call import Call, Result
 from ..operators.graph import OperatorGraph
+from .backends.differentiable import run
 from .backends.registry import Backends
 from .chance import masks
 
@@ -60,7 +61,7 @@ def loss_terms(
         rows=call.rows,
         age=call.age,
     )
-    values = backends.choose(like).run(own).outputs
+    values = run(backends.choose(like), own).outputs
     total = values[0].new_zeros(())
     for weight, value in zip(terms.weights, values, strict=True):
         total = total + weight * mean_over_steps(value.squeeze(-1), call.lengths)

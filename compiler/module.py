@@ -13,13 +13,22 @@ from ..operators.graph import OperatorGraph
 from ..operators.program import Program
 from .arguments import by_output, checked_input, checked_lengths, checked_resets, inputs_by_name
 from .backends.backend import Options
+from .backends.custom_op import key_of
 from .backends.registry import Backends
-from .backends.traced import untraced
+from .backends.traced import run as run_call
 from .chance import dropped, initial_draws, masks
-from .history import age_after, age_name, from_state, initial_history, initial_values, to_state
+from .history import (
+    age_after,
+    age_name,
+    from_state,
+    initial_history,
+    initial_values,
+    state_fields,
+    to_state,
+)
 from .loss_terms import loss_terms, mean_over_steps
 from .losses import mean_loss
-from .named import named_tuple
+from .named import Fields
 from .parameters import Named, attach, collect
 
 
@@ -45,9 +54,13 @@ class CompiledRNN(Named):
         super().__init__()
         self._graph, self._program = graph, program
         self._backends = Backends(graph, backend, options, require)
+        self._key = key_of(program, backend, options or Options())
         terms = graph if graph.losses is None else graph.losses.graph
         self._term_backends = Backends(terms, "reference" if backend == "reference" else "auto")
         self._batch_first = batch_first
+        # Made here, for torch.compile does not see types being made.
+        self._several = Fields("Outputs", tuple(output.name for output in graph.outputs))
+        self._states = state_fields(graph)
         self._laws: tuple[Tensor, ...] = ()
         self._last: tuple[Call, Result] | None = None
         attach(self, graph)
@@ -111,9 +124,10 @@ class CompiledRNN(Named):
                 resets = resets.transpose(0, 1)
         inputs = {v.name: checked_input(v, given[v.name], like) for v in graph.inputs}
         shapes = {name: tuple(value.shape[:2]) for name, value in inputs.items()}
-        if len(set(shapes.values())) > 1:
-            raise ValueError(f"expected inputs of the same T and B, got {shapes}")
         steps, rows = next(iter(shapes.values()), (0, 0))
+        # Compared, not hashed: torch.compile would take a hashed size for a constant.
+        if any(shape != (steps, rows) for shape in shapes.values()):
+            raise ValueError(f"expected inputs of the same T and B, got {shapes}")
         result = self._run(inputs, state, lengths, resets, steps, rows)
         return self._outputs(result), self._state(result)
 
@@ -146,7 +160,9 @@ class CompiledRNN(Named):
             raise ValueError(f"batch_size: expected an integer from 0 up, got {batch_size!r}")
         like = self._like_tensor()
         initial = initial_values(self._graph, collect(self, self._graph), batch_size, like)
-        return to_state(self._graph, initial_history(self._graph, initial, batch_size, like))
+        return to_state(
+            self._graph, self._states, initial_history(self._graph, initial, batch_size, like)
+        )
 
     def loss(self, y: Any, target: Any, *, lengths: Any = None) -> Tensor:
         """The mean loss of a step in nats (for real targets, the squared error).
@@ -227,7 +243,7 @@ class CompiledRNN(Named):
             rows=rows,
             age=None if age is None else age[0],
         )
-        result = untraced(self._backends.choose(like).run, call)
+        result = run_call(self._backends, call, like, self._key)
         self._laws = tuple(mean_over_steps(value, call.lengths) for value in result.laws)
         self._last = (call, result) if self.training and graph.losses is not None else None
         if call.age is None:
@@ -248,10 +264,10 @@ class CompiledRNN(Named):
         ]
         if len(values) == 1:
             return values[0]
-        return named_tuple("Outputs", tuple(output.name for output in outputs))(*values)
+        return self._several.make(*values)
 
     def _state(self, result: Result) -> Any:
-        return None if self.runs_backward else to_state(self._graph, result.history)
+        return None if self.runs_backward else to_state(self._graph, self._states, result.history)
 
     def _demand_forward(self, what: str) -> None:
         if self.runs_backward:

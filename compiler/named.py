@@ -37,5 +37,15 @@ def named_tuple(kind: str, names: tuple[str, ...]) -> Callable[..., Any]:
     return made
 
 
+class Fields:
+    """Makes one named tuple after the other; unlike its type, it can be pickled."""
+
+    def __init__(self, kind: str, names: tuple[str, ...]) -> None:
+        self._said, self.make = (kind, names), named_tuple(kind, names)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Fields, self._said
+
+
 def _rebuild(kind: str, names: tuple[str, ...], values: tuple[Any, ...]) -> Any:
     return named_tuple(kind, names)(*values)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from ...operators.call import Call, Result
 from ..plan import Phase, Plan
 from ..request import Memory
+from .flat import Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +22,27 @@ class Options:
     without: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What a forward pass leaves for its backward pass.
+
+    tensors: fresh ones, or views of what the call was given.
+    notes: whole numbers that say which tensors these are.
+    more: anything that spares time, and that the backward pass can do without: it is not there
+        where a compiled graph has kept the rest.
+    """
+
+    tensors: tuple[Tensor, ...] = ()
+    notes: tuple[int, ...] = ()
+    more: Any = None
+
+
 class Backend(Protocol):
     """Runs the calls of one graph; made once for a model, called from any thread.
 
     A backend's constructor takes the graph and `Options`, and raises `lower.Unsupported` with the
-    reason where it cannot run the graph at all.
+    reason where it cannot run the graph at all. It knows nothing of autograd: `differentiable.py`
+    and `custom_op.py` make one function, and one operator of torch, of any backend.
     """
 
     @property
@@ -34,8 +52,23 @@ class Backend(Protocol):
     def refuses(self, like: Tensor) -> str:
         """Why it does not run on this tensor's device and dtype; empty where it does."""
 
-    def run(self, call: Call) -> Result:
-        """Run one call, differentiably."""
+    def forward(self, call: Call, wanted: tuple[Key, ...]) -> tuple[Result, Saved]:
+        """The results of a call, none of them a view of its tensors, and what `backward` takes.
+
+        wanted: the tensors of which gradients will be asked for; nothing is saved without any.
+        """
+
+    def saves(self, call: Call, wanted: tuple[Key, ...]) -> int:
+        """How many tensors `forward` saves at most, from the call's names and dtypes alone."""
+
+    def backward(
+        self,
+        call: Call,
+        wanted: tuple[Key, ...],
+        saved: Saved,
+        gradients: Mapping[Key, Tensor | None],
+    ) -> Sequence[Tensor | None]:
+        """The gradients that are wanted, None for zero, from those of the results that have one."""
 
     def plan(self) -> Plan | None:
         """The plan of a training step, or None for a backend that has no plans."""

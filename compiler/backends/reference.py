@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
 from torch import Tensor
 
 from ...operators.call import Call, Result
 from ...operators.graph import OperatorGraph
 from ...operators.reference import run
 from ..plan import Phase, Plan
-from .backend import Options
+from .backend import Options, Saved
+from .differentiable import differentiable_gradients
+from .flat import Key, flatten, unflatten
 
 
 class Reference:
@@ -23,9 +28,35 @@ class Reference:
         """It runs everywhere."""
         return ""
 
-    def run(self, call: Call) -> Result:
-        """Run one call."""
-        return run(call)
+    def forward(self, call: Call, wanted: tuple[Key, ...]) -> tuple[Result, Saved]:
+        """Run one call; nothing is saved."""
+        return run(call), Saved()
+
+    def saves(self, call: Call, wanted: tuple[Key, ...]) -> int:
+        """Nothing."""
+        return 0
+
+    def backward(
+        self,
+        call: Call,
+        wanted: tuple[Key, ...],
+        saved: Saved,
+        gradients: Mapping[Key, Tensor | None],
+    ) -> Sequence[Tensor | None]:
+        """Run the call again, and back through it.
+
+        Inside of an operator of torch nothing is recorded for autograd, in its own thread.
+        """
+        keys, tensors = flatten(call)
+        own = [t.detach().requires_grad_(k in wanted) for k, t in zip(keys, tensors, strict=True)]
+        sources = [t for k, t in zip(keys, own, strict=True) if k in wanted]
+        given = tuple(gradients.values())
+
+        def work() -> Sequence[Tensor | None]:
+            return differentiable_gradients(unflatten(call, keys, own), sources, given, again=False)
+
+        with ThreadPoolExecutor(1) as other:
+            return other.submit(work).result()
 
     def plan(self) -> Plan | None:
         """It has no plan."""

@@ -157,22 +157,6 @@ def test_a_row_that_is_not_finite_stays_alone(bad: float) -> None:
     assert x.grad[:, 1].isfinite().all()
 
 
-# Torch's tracer warns of what it does itself.
-@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
-def test_torch_compile_goes_around_a_call() -> None:
-    net, x = model(), feed()
-    expected = gradients(net, x)
-    compiled = torch.compile(net, backend="aot_eager")
-    for steps in (5, 3):
-        assert torch.equal(compiled(x[:steps])[0], net(x[:steps])[0])
-    found = gradients(net, x)
-    net.zero_grad()
-    compiled(x)[0].square().sum().backward()
-    for name, parameter in net.named_parameters():
-        torch.testing.assert_close(parameter.grad, expected[name])
-        torch.testing.assert_close(found[name], expected[name])
-
-
 SCRIPT = """
 import sys, torch, rnnc
 import torch.distributed as dist

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -14,19 +13,18 @@ from torch import Tensor
 from ....grammar.diagnostics import RnnError
 from ....operators.call import Call, Result
 from ....operators.graph import OperatorGraph
-from ....operators.reference import run as run_reference
 from ...lower import Unsupported, lower
 from ...plan import Phase, Plan
 from ...planner import Planner
 from ...request import Request, all_seeds, training_request
-from ..aten.function import is_transformed
-from ..backend import Options
+from ..backend import Options, Saved
+from ..flat import Key
 from .build import build
-from .function import run
+from .function import dtype_of, run_backward, run_forward
 from .program import WITHOUT, Program, compile_program
 from .toolchain import Level, machine_level
 
-Key = tuple[Request, bool, Level]
+Wanted = tuple[Request, bool, Level]
 
 
 class Cpu:
@@ -45,7 +43,8 @@ class Cpu:
         lower(graph, training=True)
         self.graph, self.options = graph, options
         self.level: Level = machine_level()
-        self._programs: dict[Key, Program] = {}
+        self._programs: dict[Wanted, Program] = {}
+        self._asked: dict[tuple[bool, tuple[Key, ...], torch.dtype], Program] = {}
         self._lock = threading.Lock()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Cpu:
@@ -62,18 +61,36 @@ class Cpu:
             return f"it has float32 and float64, not {like.dtype}"
         return why_not()
 
-    def run(self, call: Call) -> Result:
-        """Run one call; transforms of functions (`torch.func`) see through the reference alone.
+    def forward(self, call: Call, wanted: tuple[Key, ...]) -> tuple[Result, Saved]:
+        """The forward units.
 
         Raises:
             RnnError: RNN503, when the machine can no longer compile.
         """
-        if is_transformed():
-            return run_reference(call)
-        # torch.compile, once it is loaded, is not to look into what is compiled already.
-        if "torch._dynamo" in sys.modules:
-            return _untraced()(self, call)
-        return run(self, call)
+        return run_forward(self._program(call, wanted), call, wanted)
+
+    def saves(self, call: Call, wanted: tuple[Key, ...]) -> int:
+        """What the backward units read."""
+        return 1 + len(self._program(call, wanted).saved_outside) if wanted else 0
+
+    def backward(
+        self,
+        call: Call,
+        wanted: tuple[Key, ...],
+        saved: Saved,
+        gradients: Mapping[Key, Tensor | None],
+    ) -> Sequence[Tensor | None]:
+        """The backward units."""
+        program = self._program(call, wanted) if saved.more is None else saved.more[0]
+        return run_backward(program, call, wanted, saved, gradients)
+
+    def _program(self, call: Call, wanted: tuple[Key, ...]) -> Program:
+        key = (call.training, wanted, dtype_of(call))
+        found = self._asked.get(key)
+        if found is None:
+            request = self.request(training=call.training, gradients=wanted)
+            found = self._asked[key] = self.program(request, double=key[2] == torch.float64)
+        return found
 
     def program(self, request: Request, *, double: bool) -> Program:
         """The loaded program for a request, made when it is first asked for."""
@@ -114,11 +131,6 @@ class Cpu:
                 return "generated C, one pass over the steps in registers"
             case _:
                 return "generated C, one parallel region around all steps"
-
-
-@cache
-def _untraced() -> Callable[[Cpu, Call], Result]:
-    return torch.compiler.disable(run)  # type: ignore[no-any-return, no-untyped-call]
 
 
 @cache

@@ -71,7 +71,8 @@ class Bindings:
         item = self.geometry.item
         for block in (SAVED, SCRATCH):
             if block == SAVED and saved is not None:
-                tensor = saved
+                # Torch's own memory begins at multiples of 64 bytes; hooks may have moved it.
+                tensor = saved.clone() if saved.data_ptr() % 64 else saved
             else:
                 tensor = torch.empty(sizes[block] + 64 // item, dtype=self.program.dtype)
             self.blocks.append(tensor)
