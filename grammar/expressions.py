@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, cast
 
-from lark import Token, Transformer
-
 from . import syntax
+from .automaton import Token
 from .diagnostics import Report
 from .mistakes import Mistakes
 from .source import Source, Span
@@ -17,7 +16,7 @@ NUMBER_LIMIT = 40
 """Characters of a number."""
 
 
-class Expressions(Transformer[Token, Any]):
+class Expressions:
     """Called by the parser, rule by rule, innermost first."""
 
     source: Source
@@ -31,9 +30,7 @@ class Expressions(Transformer[Token, Any]):
 
     def _span(self, item: Any) -> Span:
         if isinstance(item, Token):
-            assert item.start_pos is not None
-            assert item.end_pos is not None
-            return Span(self.source, item.start_pos, item.end_pos)
+            return Span(self.source, item.start, item.end)
         return cast(Span, item.span)
 
     def _whole(self, items: Items) -> Span:

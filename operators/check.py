@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import networkx as nx
-
 from ..grammar.diagnostics import Label, Report
 from ..grammar.source import Span
 from .graph import OperatorGraph, Output
@@ -48,6 +46,8 @@ def check_time(graph: OperatorGraph, reads: Sequence[Read], report: Report) -> N
 def _cycles_without_delay(graph: OperatorGraph, reads: Sequence[Read], report: Report) -> None:
     if not _instant_cycle(graph):
         return
+    import networkx as nx
+
     instant: nx.DiGraph[int] = nx.DiGraph()
     instant.add_edges_from((u, v) for u, v, delay in graph.edges() if delay == 0)
     for component in sorted(nx.strongly_connected_components(instant), key=min):

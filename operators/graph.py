@@ -11,13 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from heapq import heapify, heappop, heappush
-from typing import Literal
-
-import networkx as nx
+from typing import TYPE_CHECKING, Literal
 
 from ..grammar.source import Span
 from ..grammar.symbols import display_name
+from .components import strong_components
 from .types import Type
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 Attribute = int | float | str | bool
 
@@ -230,6 +232,8 @@ class OperatorGraph:
 
     def network(self) -> nx.MultiDiGraph[int]:
         """The graph as networkx has it, delays on the edges."""
+        import networkx as nx
+
         network: nx.MultiDiGraph[int] = nx.MultiDiGraph()
         network.add_nodes_from(node.number for node in self.nodes)
         network.add_edges_from((u, v, {"delay": delay}) for u, v, delay in self.edges())
@@ -242,13 +246,10 @@ class OperatorGraph:
         The order is fixed by the node numbers, so that it is the same in every run: among those
         that are ready, the component with the smallest number comes first.
         """
-        # Without delays the graph is simple, which is far cheaper to make than `network`.
-        plain: nx.DiGraph[int] = nx.DiGraph()
-        plain.add_nodes_from(range(len(self.nodes)))
-        plain.add_edges_from({(source, target) for source, target, _ in self.edges()})
-        found = {
-            min(nodes): tuple(sorted(nodes)) for nodes in nx.strongly_connected_components(plain)
-        }
+        targets: list[list[int]] = [[] for _ in self.nodes]
+        for source, target, _ in self.edges():
+            targets[source].append(target)
+        found = {min(nodes): tuple(sorted(nodes)) for nodes in strong_components(targets)}
         home = {number: first for first, nodes in found.items() for number in nodes}
         waiting = dict.fromkeys(found, 0)
         readers: dict[int, list[int]] = {first: [] for first in found}

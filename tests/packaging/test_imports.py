@@ -55,19 +55,45 @@ def test_what_is_needed_is_in_reach(module: str) -> None:
         ["inspect", "SPEC", "--json"],
         ["graph", "SPEC"],
         ["check", "--help"],
-        ["train", "--help"],
         ["eval", "--help"],
         ["tasks"],
     ],
     ids=" ".join,
 )
-def test_light_commands_start_without_torch_and_numpy(arguments: list[str], tmp_path: Path) -> None:
+def test_light_commands_start_with_click_alone(arguments: list[str], tmp_path: Path) -> None:
     spec = tmp_path / "spec.rnn"
     spec.write_text(SPEC)
     arguments = [str(spec) if argument == "SPEC" else argument for argument in arguments]
-    result = without({"torch", "numpy"}, RUN.format(arguments=arguments))
+    result = with_only({"click"}, RUN.format(arguments=arguments))
     assert result.returncode == 0, result.stderr.decode()
     assert result.stdout or b"1 file formatted" in result.stderr
+
+
+def test_the_help_of_training_starts_without_torch_and_numpy() -> None:
+    result = without({"torch", "numpy", "lark"}, RUN.format(arguments=["train", "--help"]))
+    assert result.returncode == 0, result.stderr.decode()
+
+
+# Modules of the standard library that take longer to import than a spec takes to be checked.
+SLOW = ["asyncio", "concurrent", "email", "http", "importlib.metadata", "tempfile"]
+
+
+@pytest.mark.parametrize("command", ["check", "fmt", "inspect", "graph"])
+def test_light_commands_import_nothing_slow(command: str, tmp_path: Path) -> None:
+    spec = tmp_path / "spec.rnn"
+    spec.write_text(SPEC)
+    program = f"""
+import sys
+from rnnc.runtime.cli import main
+try:
+    main([{command!r}, {str(spec)!r}])
+except SystemExit as end:
+    assert not end.code
+slow = [name for name in {SLOW!r} if name in sys.modules]
+assert not slow, slow
+"""
+    result = without([], program)
+    assert result.returncode == 0, result.stderr.decode()
 
 
 def test_a_command_that_needs_torch_misses_it() -> None:
