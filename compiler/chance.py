@@ -13,9 +13,7 @@ from ..operators.graph import OperatorGraph
 def masks(graph: OperatorGraph, steps: int, rows: int, like: Tensor) -> dict[int, Tensor]:
     """The masks of dropout, variational dropout and zoneout, in the order of the nodes."""
     drawn: dict[int, Tensor] = {}
-    for node in graph.nodes:
-        if node.operation not in {"dropout", "variational", "zoneout"}:
-            continue
+    for node in graph.random:
         p = float(node.attributes[0])
         shape = (rows, node.size) if node.operation == "variational" else (steps, rows, node.size)
         uniform = torch.rand(shape, dtype=torch.float32, device=like.device)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from .flow import Value
+from .flow import Flow, Value
 from .plan import Phase, Plan
 from .vocabulary import ELEMENTWISE, GROUPS, PRODUCTS
 
@@ -31,7 +31,7 @@ def explain(plan: Plan) -> dict[str, Any]:
                 "pass": "backward" if phase.adjoint else "forward",
                 "kind": phase.kind,
                 "direction": phase.direction,
-                "products": [_product(plan, n) for n in phase.values if _is_product(plan, n)],
+                "products": products_of(plan.flow, phase.values),
                 "dependent_products": _dependent(plan, phase),
                 "fused": [
                     plan.flow.values[n].operation
@@ -49,10 +49,10 @@ def explain(plan: Plan) -> dict[str, Any]:
             for phase in plan.phases
         ],
         "hoisted": [
-            _product(plan, v.number)
+            product_in_words(plan.flow, v.number)
             for v in plan.flow.values
             if v.number not in looped and not v.adjoint and v.rate == "step" and looped
-            if _is_product(plan, v.number)
+            if _is_product(v)
         ],
         "saved": sum(b.width for b in plan.buffers if b.saved and b.extent == "series"),
         "memory": plan.request.memory,
@@ -76,7 +76,7 @@ def describe(report: dict[str, Any]) -> Iterator[str]:
                 if phase["kind"] == "loop":
                     yield f"      one after the other in a step: {phase['dependent_products']}"
             if phase["fused"]:
-                yield f"      fused: {_counted(phase['fused'])}"
+                yield f"      fused: {counted(phase['fused'])}"
     if report["hoisted"]:
         yield f"hoisted out of loops: {'; '.join(report['hoisted'])}"
     kept = f"{report['saved']:,} numbers a step and row"
@@ -85,31 +85,35 @@ def describe(report: dict[str, Any]) -> Iterator[str]:
         yield f"passes left out: {', '.join(report['without'])}"
 
 
-def _is_product(plan: Plan, number: int) -> bool:
-    value = plan.flow.values[number]
+def products_of(flow: Flow, numbers: Iterable[int]) -> list[str]:
+    """The products among some values, in the names of their parameters."""
+    return [product_in_words(flow, n) for n in numbers if _is_product(flow.values[n])]
+
+
+def _is_product(value: Value) -> bool:
     return value.operation in PRODUCTS or value.operation in {"outer_sum", "indexed_sum"}
 
 
-def _product(plan: Plan, number: int) -> str:
+def product_in_words(flow: Flow, number: int) -> str:
     """A product in the names of its parameters: `Wf, Wi · h[t-1]`."""
-    value = plan.flow.values[number]
-    left, right = (plan.flow.values[read.value] for read in value.operands)
+    value = flow.values[number]
+    left, right = (flow.values[read.value] for read in value.operands)
     if value.operation in PRODUCTS:
         mark = "ᵀ" if value.attributes[0] else ""
-        what = ", ".join(f"{name}{mark}" for name in _parameters(plan, left))
-        return f"{what} · {_named(plan, right, value.operands[1].delay)}"
-    readers = sorted(_gradients(plan, number))
+        what = ", ".join(f"{name}{mark}" for name in _parameters(flow, left))
+        return f"{what} · {_named(flow, right, value.operands[1].delay)}"
+    readers = sorted(_gradients(flow, number))
     return f"gradient of {', '.join(readers)}" if readers else "a gradient"
 
 
-def _parameters(plan: Plan, value: Value) -> list[str]:
+def _parameters(flow: Flow, value: Value) -> list[str]:
     if value.operation == "parameter":
         return [str(value.attributes[0])]
-    found = [_parameters(plan, plan.flow.values[read.value]) for read in value.operands]
+    found = [_parameters(flow, flow.values[read.value]) for read in value.operands]
     return [name for names in found for name in names] or ["matrix"]
 
 
-def _named(plan: Plan, value: Value, delay: int) -> str:
+def _named(flow: Flow, value: Value, delay: int) -> str:
     time = f"[t{-delay:+d}]" if delay else ""
     if value.operation in {"state", "input"}:
         return f"{value.attributes[0]}{time}"
@@ -117,16 +121,16 @@ def _named(plan: Plan, value: Value, delay: int) -> str:
         return f"gradient of {value.attributes[1]}"
     if value.adjoint:
         return f"gradients{time}"
-    if value.origin >= 0 and plan.flow.graph.nodes[value.origin].local:
-        return f"{plan.flow.graph.nodes[value.origin].local}{time}"
+    if value.origin >= 0 and flow.graph.nodes[value.origin].local:
+        return f"{flow.graph.nodes[value.origin].local}{time}"
     return f"%{value.number}{time}"
 
 
-def _gradients(plan: Plan, number: int) -> set[str]:
-    found = {g.name for g in plan.flow.gradients if g.value == number}
-    for reader in plan.flow.readers[number]:
-        if plan.flow.values[reader].rate == "call":
-            found |= _gradients(plan, reader)
+def _gradients(flow: Flow, number: int) -> set[str]:
+    found = {g.name for g in flow.gradients if g.value == number}
+    for reader in flow.readers[number]:
+        if flow.values[reader].rate == "call":
+            found |= _gradients(flow, reader)
     return found
 
 
@@ -145,6 +149,7 @@ def _fused(plan: Plan, numbers: tuple[int, ...]) -> list[int]:
     ]
 
 
-def _counted(names: list[str]) -> str:
+def counted(names: list[str]) -> str:
+    """Names with how often each is there: `3 add, tanh`."""
     counts = {name: names.count(name) for name in names}
     return ", ".join(name if count == 1 else f"{count} {name}" for name, count in counts.items())

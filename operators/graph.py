@@ -277,6 +277,12 @@ class OperatorGraph:
         return any(node.operation == "window" for graph in graphs for node in graph.nodes)
 
     @cached_property
+    def random(self) -> tuple[Node, ...]:
+        """The nodes that draw a mask in training."""
+        drawing = {"dropout", "variational", "zoneout"}
+        return tuple(node for node in self.nodes if node.operation in drawing)
+
+    @cached_property
     def recurrent(self) -> frozenset[int]:
         """The nodes on cycles."""
         found: set[int] = set()

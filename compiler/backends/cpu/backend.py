@@ -23,6 +23,7 @@ from .build import build
 from .function import dtype_of, run_backward, run_forward
 from .program import WITHOUT, Program, compile_program
 from .toolchain import Level, machine_level
+from .usual import rounded_up, tells_modes_apart
 
 Wanted = tuple[Request, bool, Level]
 
@@ -104,9 +105,10 @@ class Cpu:
         return program
 
     def request(self, *, training: bool, gradients: tuple[tuple[str, str], ...]) -> Request:
-        """The request of a call that wants these gradients."""
+        """The request of a call that wants these gradients, one for calls that differ little."""
+        gradients = rounded_up(self.graph, gradients)
         return Request(
-            training=training,
+            training=training and tells_modes_apart(self.graph),
             gradients=gradients,
             seeds=all_seeds(self.graph) if gradients else frozenset(),
             memory=self.options.memory,

@@ -32,10 +32,9 @@ def cache_folder() -> Path:
             write there can put code into this process.
     """
     try:
-        from platformdirs import user_cache_path
+        folder = user_cache() / "kernels"
     except ImportError as error:
         raise UnusableCache(f"the cache folder is not known: {error}") from error
-    folder = user_cache_path("rnnc") / "kernels"
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -51,6 +50,13 @@ def cache_folder() -> Path:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UnusableCache(f"{folder} cannot be written")
     return folder
+
+
+def user_cache() -> Path:
+    """The user's folder of caches for rnnc."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("rnnc")
 
 
 def sound_entry(path: Path) -> bool:

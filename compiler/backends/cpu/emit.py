@@ -32,8 +32,13 @@ def prelude(level: Level, *, double: bool) -> str:
         f"#define REAL {real}\n#define INTEGER {integer}\n#define IS_DOUBLE {int(double)}\n"
         f"#define VECTOR_BYTES {VECTOR_BYTES[level]}\n"
     )
+    return head + shared_text()
+
+
+def shared_text() -> str:
+    """The same, without what tells dtypes and processors apart."""
     folder = Path(__file__).parent
-    return head + "\n".join((folder / part).read_text(encoding="utf-8") for part in _PARTS)
+    return "\n".join((folder / part).read_text(encoding="utf-8") for part in _PARTS)
 
 
 @dataclass(frozen=True)
