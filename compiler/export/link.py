@@ -72,7 +72,9 @@ class Linker:
 
     def kept_fields(self, key: Key, names: Iterable[str]) -> list[str]:
         """Those fields of a class of data that something reads."""
-        return [name for name in names if name in self.attributes or key not in self.given]
+        if key not in self.given:
+            return list(names)
+        return [n for n in names if n in self.attributes and (key, n) not in self.left_out]
 
     def worked_out(self, kind: type) -> Iterator[str]:
         """The cached properties of a class of data that have become fields."""

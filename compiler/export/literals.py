@@ -37,13 +37,13 @@ class Literals:
         """
         if isinstance(value, Code):
             return value.text
-        if id(value) in self.known and value is other:
+        if id(value) in self.known and self.known[id(value)] == self.known.get(id(other)):
             return self.known[id(value)]
         room = _WIDTH - (indent if column is None else column) - 1
         if type(value) is not type(other):
             return self._either(value, other, indent)
         parts = self._parts(value, other, indent + 4)
-        if parts is None:
+        if parts is None or (_is_plain(value) and not _same(value, other)):
             return self._either(value, other, indent)
         opening, items, closing = parts
         flat = opening + ", ".join(items) + closing
@@ -58,8 +58,12 @@ class Literals:
     def _either(self, value: Any, other: Any, indent: int) -> str:
         if _same(value, other):
             return _plain(value)
-        first, second = (self.write(v, v, indent) for v in (value, other))
-        return f"({first} if double else {second})"
+        if not _has_items(value):
+            first, second = (self.write(v, v, indent) for v in (value, other))
+            return f"({first} if double else {second})"
+        first, second = (self.write(v, v, indent + 4, indent + 9) for v in (value, other))
+        pad = " " * (indent + 4)
+        return f"(\n{pad}{first}\n{pad}if double\n{pad}else {second}\n{' ' * indent})"
 
     def _parts(self, value: Any, other: Any, indent: int) -> tuple[str, list[str], str] | None:
         """Opening, items and closing of what has items; None for the rest."""
@@ -112,11 +116,13 @@ def _is_default(known: dataclasses.Field[Any], value: Any) -> bool:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether items may stand side by side on a line."""
+    """Whether it holds nothing but numbers and names, which may stand side by side on a line."""
     items = value.values() if isinstance(value, Mapping) else value
-    return not dataclasses.is_dataclass(value) and all(
-        isinstance(item, int | float | str) for item in items
-    )
+    return _has_items(value) and all(isinstance(item, int | float | str) for item in items)
+
+
+def _has_items(value: Any) -> bool:
+    return isinstance(value, tuple | list | frozenset | Mapping)
 
 
 def _same(a: Any, b: Any) -> bool:

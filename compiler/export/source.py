@@ -92,10 +92,11 @@ class Writer:
     def _frozen(self, part: Part) -> Iterator[str]:
         node = part.piece.node
         assert isinstance(node, ast.FunctionDef)
-        about = node.body[0]
         yield f"    {node.name}: {self.use(Outer('typing', 'Any', 'Any'))} = None"
-        for line in part.module.lines[about.lineno - 1 : about.end_lineno]:
-            yield line.removeprefix("    ")
+        if ast.get_docstring(node) is not None:
+            about = node.body[0]
+            for line in part.module.lines[about.lineno - 1 : about.end_lineno]:
+                yield line.removeprefix("    ")
 
     def _lines(self, part: Part, rename: Entry | None = None) -> list[str]:
         """The lines of a part as they are to stand."""

@@ -71,7 +71,10 @@ def case_of(model: CompiledRNN, name: str, seed: int, **said: Any) -> dict[str, 
 
 def check(cases: list[dict[str, Any]], folder: Path) -> None:
     torch.save(cases, folder / "cases.pt")
-    program = f"import runpy, sys\nsys.argv = ['', {str(folder)!r}]\nrunpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
+    program = (
+        f"import runpy, sys\nsys.argv = ['', {str(folder)!r}]\n"
+        f"runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
+    )
     done = without({"rnnc", "lark", "networkx", "click", "platformdirs", "msgspec"}, program)
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout.decode() == f"{len(cases)} cases\n"
@@ -88,10 +91,8 @@ def test_the_zoo_has_the_same_bits_without_rnnc(
         if seed % 2 != part:
             continue
         torch.manual_seed(seed)
-        try:
-            model = rnnc.compile(f"zoo:{name}", backend="cpu")
-        except rnnc.RnnError as error:
-            assert "RNN501" in str(error)
+        model = rnnc.compile(f"zoo:{name}")
+        if model.backend != "cpu":
             continue
         written(model, name, tmp_path)
         model = model.double() if part else model
