@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from .link import Linker
+from .literals import Code
 from .modules import Key
 
 
@@ -54,7 +55,7 @@ def _kept_classes(linker: Linker, value: Any) -> Iterator[Key]:
     if isinstance(value, tuple | list | frozenset):
         for item in value:
             yield from _kept_classes(linker, item)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type | Code):
         key = Key(type(value).__module__, type(value).__qualname__)
         yield key
         names = [f.name for f in dataclasses.fields(value)]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import textwrap
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,11 +17,10 @@ from torch import Tensor
 
 from ...operators.call import Call, Result
 from ...operators.graph import OperatorGraph
-from ..backends.aten.function import is_transformed
-from ..backends.cpu.function import run
+from ..backends.cpu.backend import Cpu
 from ..backends.cpu.program import Program
 from ..backends.cpu.stages import Unit
-from .standin import first_only
+from ..backends.differentiable import run as differentiable
 
 
 @dataclass(frozen=True)
@@ -86,26 +86,18 @@ class Choice:
         return frozenset((g.kind, g.name) for g in self.make(False).layout.flow.gradients)
 
 
-class Exported:
-    """Runs the calls of one graph."""
-
-    name = "cpu"
+class Exported(Cpu):
+    """The backend on programs that are chosen by number."""
 
     def __init__(self, *choices: Choice) -> None:
         self.choices = choices
-        self._programs: dict[tuple[int, bool], Program] = {}
+        self._numbered: dict[tuple[int, bool], Program] = {}
+        self._asked = {}
         self._lock = threading.Lock()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Exported:
-        return self
-
-    def run(self, call: Call) -> Result:
-        """Run one call."""
-        if is_transformed():
-            first_only()
-        return run(self, call)  # type: ignore[arg-type]
-
-    def request(self, *, training: bool, gradients: tuple[tuple[str, str], ...]) -> int:
+    def request(  # type: ignore[override]
+        self, *, training: bool, gradients: tuple[tuple[str, str], ...]
+    ) -> int:
         """The number of the program that gives these gradients and no others, or few others.
 
         Raises:
@@ -123,14 +115,14 @@ class Exported:
             raise RuntimeError(f"there is no gradient of {names} here: the spec has it frozen")
         return min(able)[1]
 
-    def program(self, number: int, *, double: bool) -> Program:
+    def program(self, number: int, *, double: bool) -> Program:  # type: ignore[override]
         """The loaded program of a number."""
         with self._lock:
-            program = self._programs.get((number, double))
+            program = self._numbered.get((number, double))
             if program is None:
                 program = self.choices[number].make(double)
                 program.load()
-                self._programs[number, double] = program
+                self._numbered[number, double] = program
         return program
 
 
@@ -154,6 +146,22 @@ class Backends:
         if like.dtype not in {torch.float32, torch.float64}:
             raise RuntimeError(f"this module has float32 and float64, not {like.dtype}")
         return self.made[self.graph.name]
+
+
+def run_call(backends: Backends, call: Call, like: Tensor, key: str) -> Result:
+    """Run one call, differentiably; `torch.compile` does not look into it."""
+    if "torch._dynamo" in sys.modules:
+        return _untraced()(backends, call, like)
+    return differentiable(backends.choose(like), call)
+
+
+@cache
+def _untraced() -> Callable[[Backends, Call, Tensor], Result]:
+    return torch.compiler.disable(_run)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _run(backends: Backends, call: Call, like: Tensor) -> Result:
+    return differentiable(backends.choose(like), call)
 
 
 def spec_of(text: str | None) -> str:

@@ -35,3 +35,8 @@ def first_only(*_: Any, **__: Any) -> NoReturn:
         "an exported module has first derivatives alone, and no transforms of torch.func: "
         "rnnc.compile of its spec has them"
     )
+
+
+def no_key(*_: Any) -> str:
+    """No text that an operator of torch could make the model from."""
+    return ""

@@ -24,20 +24,27 @@ from .source import Writer
 _HERE: Final = __package__
 _CPU: Final = "rnnc.compiler.backends.cpu"
 
+_BACKENDS: Final = "rnnc.compiler.backends"
+
 _REPLACED: Final = {
     Key("rnnc.grammar.diagnostics", "fail"): Key(f"{_HERE}.standin", "fail"),
     Key(f"{_CPU}.cache", "user_cache"): Key(f"{_HERE}.standin", "user_cache"),
-    Key("rnnc.compiler.backends.registry", "Backends"): Key(f"{_HERE}.exported", "Backends"),
-    Key("rnnc.compiler.backends.twice", "differentiable_gradients"): Key(
-        f"{_HERE}.standin", "first_only"
-    ),
+    Key(f"{_BACKENDS}.registry", "Backends"): Key(f"{_HERE}.exported", "Backends"),
+    Key(f"{_BACKENDS}.traced", "run"): Key(f"{_HERE}.exported", "run_call"),
+    Key(f"{_BACKENDS}.custom_op", "key_of"): Key(f"{_HERE}.standin", "no_key"),
+    Key("rnnc.operators.reference", "run"): Key(f"{_HERE}.standin", "first_only"),
 }
+_COMPILING: Final = frozenset(
+    {"__init__", "__deepcopy__", "__reduce__", "refuses", "plan", "explain", "program", "request"}
+)
 # What only shares its name with something that is needed.
 _LEFT_OUT: Final = frozenset(
     {
         (Key("rnnc.compiler.flow", "Value"), "origin"),
         (Key(f"{_CPU}.program", "Program"), "text"),
+        (Key(f"{_CPU}.program", "Program"), "source"),
         (Key("rnnc.compiler.module", "CompiledRNN"), "program"),
+        *((Key(f"{_CPU}.backend", "Cpu"), name) for name in _COMPILING),
     }
 )
 _BASE: Final = Key("rnnc.compiler.module", "CompiledRNN")
