@@ -50,7 +50,12 @@ def loss_terms(
         graph=inner,
         parameters={p.name: call.parameters[p.name] for p in inner.parameters},
         inputs=inputs,
-        history={v.name: call.history[v.name] for v in inner.inputs if v.name in call.history},
+        # The terms may look back less far than the model does.
+        history={
+            v.name: call.history[v.name][-v.history :]
+            for v in inner.inputs
+            if v.name in call.history and v.history
+        },
         initial={},
         drawn={},
         masks=masks(inner, call.steps, call.rows, like),

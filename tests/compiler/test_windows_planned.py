@@ -125,7 +125,7 @@ SPECS = {
 }
 
 
-@pytest.mark.parametrize("backend", ["aten"])
+@pytest.mark.parametrize("backend", ["aten", "cpu"])
 @pytest.mark.parametrize("name", SPECS)
 def test_a_window_agrees_with_the_reference(name: str, backend: str) -> None:
     for call, said in CALLS.items():

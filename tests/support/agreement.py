@@ -1,4 +1,4 @@
-"""Everything that a model computes, on any backend: outputs, states, laws, all gradients."""
+"""Everything that a model computes, on any backend: outputs, states, laws, losses, gradients."""
 
 from __future__ import annotations
 
@@ -35,8 +35,11 @@ def answers(
         tensor.requires_grad_()
     y, state = feed.call(model)
     laws = tuple(model._laws)
+    losses: tuple[Tensor, ...] = ()
+    if training and model.graph.losses is not None:
+        losses = (model.loss(y, feeds.targets(model, y, seed=seed), lengths=feed.lengths),)
     sources += [(k, p) for k, p in model.named_parameters() if p.requires_grad]
-    score = total((y if isinstance(y, tuple) else (y,), state, laws), seed)
+    score = total((y if isinstance(y, tuple) else (y,), state, laws, losses), seed)
     found: tuple[Tensor | None, ...] = (None,) * len(sources)
     if score.requires_grad:
         found = torch.autograd.grad(score, [t for _, t in sources], allow_unused=True)
@@ -44,6 +47,7 @@ def answers(
         "outputs": tuple(y) if isinstance(y, tuple) else (y,),
         "state": None if state is None else tuple(state),
         "laws": laws,
+        "losses": losses,
         "gradients": {
             name: torch.zeros_like(tensor) if gradient is None else gradient
             for (name, tensor), gradient in zip(sources, found, strict=True)

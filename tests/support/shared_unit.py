@@ -19,7 +19,7 @@ class _Collected(Exception):
 def compiled_together(
     cases: Iterable[Callable[[], Any]], patch: pytest.MonkeyPatch
 ) -> list[Callable[[], Any]]:
-    """The same cases, whose first program each comes out of one library.
+    """The same cases, whose first program each comes out of one library, others alone.
 
     A case is run once up to the point where it would compile, and once more when it is called.
     """
@@ -48,11 +48,15 @@ def compiled_together(
         for (level, double), texts in groups.items()
     }
 
+    alone = Program.load
+
     def load(self: Program) -> None:
         key = (self.level, self.double)
         if self.text in groups.get(key, {}):
             object.__setattr__(self.emitter, "name", groups[key][self.text])
             self.libraries.append(libraries[key])
+        else:
+            alone(self)
 
     def with_library(case: Callable[[], Any]) -> Callable[[], Any]:
         def call() -> Any:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ....grammar.diagnostics import RnnError
 from ....operators.call import Call, Result
 from ....operators.graph import OperatorGraph
-from ...lower import Unsupported, lower
+from ...lower import lower
 from ...plan import Phase, Plan
 from ...planner import Planner
 from ...request import Request, all_seeds, training_request
@@ -39,8 +39,6 @@ class Cpu:
         Raises:
             Unsupported: when the graph holds an operation that only the reference knows.
         """
-        if graph.has_windows:
-            raise Unsupported("it has no windows of time")
         lower(graph, training=True)
         self.graph, self.options = graph, options
         self.level: Level = machine_level()

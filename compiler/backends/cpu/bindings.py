@@ -12,10 +12,13 @@ from torch import Tensor
 
 from ....operators.call import Call
 from ...flow import Read, Value
+from ...vocabulary import SOURCES
 from .geometry import Geometry
 from .memory import SAVED, SCRATCH
 from .program import Program
 from .rows import Rows
+from .window_rows import MISSING, window_table
+from .windows import WindowKey
 
 
 @dataclass(slots=True)
@@ -63,6 +66,7 @@ class Bindings:
         self._address = [0, 0]
         self._at = (ctypes.c_void_p * self.layout.slots)()
         self._copies: list[int] = []
+        self._windows: dict[WindowKey, Tensor] = {}
         self._alive: list[Tensor] = []
 
     def make_room(self, saved: Tensor | None) -> None:
@@ -90,7 +94,7 @@ class Bindings:
         """What compiled code has computed, as a view."""
         place = self.geometry.places.get(number)
         value = self.values[number]
-        if place is None or value.operation in {"parameter", "input", "mask", "seed"}:
+        if place is None or value.operation in SOURCES:
             return None
         block = self.blocks[place.block]
         shift = (self._address[place.block] - block.data_ptr()) // self.geometry.item
@@ -193,6 +197,17 @@ class Bindings:
         self._alive.append(table)
         self._at[slot] = table.data_ptr()
 
+    def window(self, key: WindowKey) -> Tensor:
+        """The table of a window's rows; of this call, whose segments may be older than it."""
+        if key not in self._windows:
+            age = None if self.call.age is None else self.rows.sorted(self.call.age, 0)
+            self._windows[key] = window_table(self.rows, key, age)
+        return self._windows[key]
+
+    def bind_window(self, key: WindowKey) -> None:
+        """Put the address of such a table into its slot."""
+        self._at[self.layout.windows[key]] = self.window(key).data_ptr()
+
     def _copy(self, number: int, tensor: Tensor, row: int = 0) -> None:
         """Have the rows of a tensor copied to the place of a value, from one of its rows on."""
         if not tensor.numel():
@@ -219,6 +234,10 @@ class Bindings:
                 if value.rate == "row":
                     return self.rows.sorted(mask, 0)
                 return self._series(self.rows.packed(mask), value)
+            case "present":
+                first, last = (int(end) for end in value.attributes)
+                there = self.window(("rows", first, last)) != MISSING
+                return self._series(there.to(self.program.dtype), value)
         assert value.operation == "seed", value.operation
         return self._seed(value)
 

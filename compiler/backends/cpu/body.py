@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from ...flow import Read, Value
 from ...vocabulary import GROUPS
 from .blocking import Products
-from .expressions import expression
+from .expressions import expression, literal
 from .layout import Layout, is_here, sum_of
 from .stages import Stage
 
@@ -48,18 +48,22 @@ class Body:
         flow = self.layout.flow
         vectors = [run.vector for run in self.plan.runs]
         reads = [*vectors, *(read for _, read in self._outside_reads())]
-        for number in dict.fromkeys(read.value for read in reads):
-            value = flow.values[number]
-            if value.operation == "constant":
-                continue
-            kind = "int32_t" if value.shape == () else "real"
-            yield f"    const {kind} *const p{number} = f->at[{number}];"
+        yield from self.locals(reads)
         for number in self.stage.values:
             if self.layout.table_key(flow.values[number]):
                 slot = self.layout.table_slot(flow.values[number])
                 yield f"    const real *const table{number} = f->at[{slot}];"
             if number in self.layout.stored:
                 yield f"    real *const to{number} = f->at[{number}];"
+
+    def locals(self, reads: Sequence[Read]) -> Iterator[str]:
+        """Local names of what is read."""
+        for number in dict.fromkeys(read.value for read in reads):
+            value = self.layout.flow.values[number]
+            if value.operation == "constant":
+                continue
+            kind = "int32_t" if value.shape == () else "real"
+            yield f"    const {kind} *const p{number} = f->at[{number}];"
         for slot in sorted({self._index(read) for read in reads if read.delay}):
             yield f"    const int32_t *const x{slot} = f->index[{slot}];"
 
@@ -73,7 +77,8 @@ class Body:
             return "f->row_of[n]"
         return f"x{self._index(read)}[n]" if read.delay else "n"
 
-    def _address(self, read: Read) -> str:
+    def address(self, read: Read) -> str:
+        """Where row n finds what it reads, as a C expression."""
         value = self.layout.flow.values[read.value]
         if value.rate == "call":
             return f"p{read.value}"
@@ -93,7 +98,7 @@ class Body:
             if values[number].operation == "lookup" and value.rate == "call":
                 continue
             seen.add(name)
-            yield f"const real *const {name} = {self._address(read)};"
+            yield f"const real *const {name} = {self.address(read)};"
         for number in self.stage.values:
             value = values[number]
             if self.layout.table_key(value):
@@ -142,7 +147,7 @@ class Body:
             return f"v{read.value}"
         value = self.layout.flow.values[read.value]
         if value.operation == "constant":
-            return f"splat({_literal(float(value.attributes[0]))})"
+            return f"splat({literal(float(value.attributes[0]))})"
         if value.shape == (1,):
             return f"splat({self._name(read)}[0])"
         return f"LOAD({self._name(read)} + u)"
@@ -181,7 +186,7 @@ class Body:
             if run.vector != before:
                 yield "        for (int r = 0; r < m; r++) {"
                 yield "            const long n = i + r;"
-                yield f"            rows[r] = {self._address(run.vector)};"
+                yield f"            rows[r] = {self.address(run.vector)};"
                 yield "        }"
                 before = run.vector
             yield "        if (panel) {"
@@ -230,7 +235,7 @@ class Body:
                 part = self.layout.flow.values[read.value]
                 size = part.shape[0]
                 if part.operation == "constant":
-                    yield f"        {to}[{start}] = {_literal(float(part.attributes[0]))};"
+                    yield f"        {to}[{start}] = {literal(float(part.attributes[0]))};"
                 else:
                     yield (
                         f"        memcpy({to} + {start}, {self._name(read)}, "
@@ -238,11 +243,3 @@ class Body:
                     )
                 start += size
         yield "    }"
-
-
-def _literal(number: float) -> str:
-    if number != number:
-        return "(real)NAN"
-    if number in (float("inf"), float("-inf")):
-        return "(real)INFINITY" if number > 0 else "(real)-INFINITY"
-    return f"(real){number.hex()}"

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ...vocabulary import WINDOWS
 from .blocking import Products
 from .body import COLUMN_BLOCK, Body
 from .layout import Layout
 from .stages import Unit
 from .toolchain import VECTOR_BYTES, Level
+from .windows import window_stage
 
 _PARTS: Final = (
-    *("vectors.h", "functions.h", "products.h", "direct.h", "groups.h", "frame.h", "outer.h"),
-    "calls.h",
+    *("vectors.h", "functions.h", "products.h", "direct.h", "groups.h", "windows.h"),
+    *("frame.h", "outer.h", "calls.h"),
 )
 _ROW_CHUNK: Final = 96
 
@@ -160,6 +162,10 @@ class Emitter:
             "(const Frame *f, long i0, long i1, long j0, long j1) {"
         )
         body = Body(self.layout, plan)
+        if self.layout.flow.values[plan.stage.values[0]].operation in WINDOWS:
+            yield from window_stage(body)
+            yield "}"
+            return
         yield from body.pointers()
         if plan.stage.whole:
             yield from body.whole()

@@ -17,6 +17,7 @@ from .outside import evaluate, summed
 from .program import Program
 from .rows import Rows
 from .segments import Segment
+from .window_rows import unmix_history
 
 
 class Execution(Bindings):
@@ -63,6 +64,8 @@ class Execution(Bindings):
             self.bind_state(self.values[number])
         for number in segment.looked_up:
             self.bind_table(self.values[number])
+        for key in segment.windows:
+            self.bind_window(key)
         for value in segment.sums:
             result = torch.empty(value.shape, dtype=self.program.dtype)
             self.known[value.number] = result
@@ -77,6 +80,8 @@ class Execution(Bindings):
     def _outside(self, value: Value) -> Known:
         if value.operation in {"to_history", "to_initial"}:
             return self._late(value)
+        if value.operation == "unmix_history":
+            return self._unmix_history(value)
         rates = {self.values[read.value].rate for read in value.operands}
         if value.operation in SUMS and "step" in rates:
             return summed(value, [self.rows_of(read) for read in value.operands])
@@ -108,6 +113,11 @@ class Execution(Bindings):
         outside = self.outside_of(name)
         for read in value.operands:
             source = self.values[read.value]
+            if source.operation == "unmix_history":
+                gains = self.get(read.value)
+                assert isinstance(gains, Tensor)
+                result += gains
+                continue
             if source.operation == "seed" and not read.delay:
                 given = self.seeds.given.get((str(source.attributes[0]), str(source.attributes[1])))
                 if given is None:
@@ -124,6 +134,14 @@ class Execution(Bindings):
                 live = found < 0
                 result.index_add_(0, found[live] + count, gains[live])
         return result if initial or history is None else result.view(-1, rows.rows, width)
+
+    def _unmix_history(self, value: Value) -> Tensor:
+        """(k B, n): what the rows of a window that lie before the first step gain."""
+        name, *ends = value.attributes
+        first, last = (int(end) for end in ends)
+        count = len(self.call.history[str(name)]) * self.rows.rows
+        weights, vector = (self.rows_of(Read(value.operands[at].value)) for at in (0, 2))
+        return unmix_history(self.window(("rows", first, last)), weights, vector, count)
 
     def spread(self, read: Read) -> Tensor:
         """What is read, (T, B, n), zero where a row has ended; never a view of a buffer."""

@@ -30,3 +30,12 @@ def expression(operation: str, operands: Sequence[str]) -> str:
     if operation in _ARITHMETIC:
         return _ARITHMETIC[operation](operands)
     return f"v_{operation}({', '.join(operands)})"
+
+
+def literal(number: float) -> str:
+    """A number as C writes it, to the last bit."""
+    if number != number:
+        return "(real)NAN"
+    if number in (float("inf"), float("-inf")):
+        return "(real)INFINITY" if number > 0 else "(real)-INFINITY"
+    return f"(real){number.hex()}"

@@ -11,6 +11,7 @@ from functools import cached_property
 from ...flow import BOUNDED, Flow, Read, Value
 from ...vocabulary import PRODUCTS, SUMS
 from .stages import Stage, Sum, Unit
+from .windows import WindowKey, plain_reads, window_key
 
 IndexKey = tuple[int, str]
 """A delay, and what lies outside of a segment: `bounded` (an initial value or nothing), `drawn`
@@ -35,7 +36,7 @@ class Layout:
             self.index_key(read): None
             for unit in self.units
             for number in unit.values
-            for read in self.flow.values[number].operands
+            for read in plain_reads(self.flow.values[number])
             if read.delay
         }
         found |= {self.index_key(read): None for read in self.flow.results if read.delay}
@@ -77,9 +78,17 @@ class Layout:
         return {number: first + index for index, number in enumerate(numbers)}
 
     @cached_property
+    def windows(self) -> dict[WindowKey, int]:
+        """The slots of tables that windows find their rows by, behind those of sums."""
+        first = len(self.flow.values) + len(self.tables) + len(self.sums)
+        keys = [window_key(value) for value in self.flow.values]
+        found = dict.fromkeys(key for key in keys if key is not None)
+        return {key: first + index for index, key in enumerate(found)}
+
+    @cached_property
     def slots(self) -> int:
         """How many pointers a call has."""
-        return len(self.flow.values) + len(self.tables) + len(self.sums)
+        return len(self.flow.values) + len(self.tables) + len(self.sums) + len(self.windows)
 
     def is_copied(self, number: int) -> bool:
         """Whether a value that comes with the call, or from ATen, is copied for generated code.

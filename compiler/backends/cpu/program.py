@@ -22,6 +22,7 @@ from .rows import Rows
 from .segments import Segment, segments_of
 from .stages import Unit, units_of
 from .toolchain import VECTOR_BYTES, Level
+from .windows import window_work
 
 _MULTIPLICATIONS_A_FUNCTION = 8
 _MOST_GEOMETRIES = 64
@@ -138,6 +139,7 @@ class Program:
         return {
             u.number: self.panel_sizes[u.number]
             + _MULTIPLICATIONS_A_FUNCTION * sum(s.width * len(s.values) for s in u.stages)
+            + sum(window_work(self.layout.flow.values[number]) for number in u.values)
             for u in self.layout.units
             if not u.outside
         }

@@ -83,6 +83,17 @@ class Rows:
         after = torch.cat([after[1:], torch.full_like(after[:1], 2**40)])
         return torch.minimum(after.flip(0).cummin(0).values.flip(0), end)
 
+    def segment(self, step: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+        """The first step of each step's segment (below 0: before), and the step after its last."""
+        end = self._ends[step, place]
+        start = torch.full_like(end, -1) if self.resets is None else self._starts[step, place]
+        return start, end
+
+    def place_in_memory(self, step: Tensor, place: Tensor) -> Tensor:
+        """The packed row of some steps, below 0 in the history."""
+        inside = self.offset[step.clamp(0, max(self.steps - 1, 0))] + place
+        return torch.where(step < 0, step * self.rows + place, inside)
+
     @cached_property
     def draws(self) -> Tensor:
         """The resets as places in (T · B), in an order by step: where values are drawn anew."""

@@ -8,6 +8,7 @@ from functools import cached_property
 from ...flow import Flow, Value
 from .layout import Layout
 from .stages import Unit
+from .windows import WindowKey, window_key
 
 
 @dataclass
@@ -18,6 +19,7 @@ class Segment:
         results of ATen.
     states: those whose values from before the first step, and outside of segments, are wanted.
     looked_up: values that symbols look up in a table.
+    windows: the tables of rows that its windows need.
     """
 
     compiled: list[Unit | Value] = field(default_factory=list)
@@ -25,6 +27,7 @@ class Segment:
     sources: tuple[int, ...] = ()
     states: tuple[int, ...] = ()
     looked_up: tuple[int, ...] = ()
+    windows: tuple[WindowKey, ...] = ()
 
     @cached_property
     def sums(self) -> tuple[Value, ...]:
@@ -68,6 +71,8 @@ def segments_of(layout: Layout, *, adjoint: bool) -> tuple[Segment, ...]:
             n for n in reads if n not in made and flow.values[n].operation != "constant"
         )
         segment.states = tuple(v.number for v in values if v.operation == "state")
+        keys = dict.fromkeys(window_key(value) for value in values)
+        segment.windows = tuple(key for key in keys if key is not None)
         segment.looked_up = tuple(v.number for v in values if layout.table_key(v) is not None)
     return tuple(found)
 

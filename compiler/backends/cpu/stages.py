@@ -12,7 +12,10 @@ from dataclasses import dataclass
 
 from ...flow import Flow, Read, Value
 from ...plan import Phase
-from ...vocabulary import ELEMENTWISE, GROUPS, SUMS
+from ...vocabulary import ELEMENTWISE, GROUPS, SUMS, WINDOWS
+
+WHOLE = frozenset(GROUPS) | frozenset(WINDOWS) | {"concatenate"}
+"""What is computed row by row from whole vectors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +120,13 @@ def _reads_entrywise(reader: Value, read: Read, flow: Flow) -> bool:
     return (
         read.delay == 0
         and (reader.operation in ELEMENTWISE or reader.operation in {"state", "stopgrad"})
-        and source.operation not in GROUPS
-        and source.operation != "concatenate"
+        and source.operation not in WHOLE
         and source.shape == reader.shape
     )
 
 
 def _is_whole(value: Value) -> bool:
-    return value.operation in GROUPS or value.operation == "concatenate"
+    return value.operation in WHOLE
 
 
 def _stages(flow: Flow, numbers: Sequence[int]) -> tuple[Stage, ...]:

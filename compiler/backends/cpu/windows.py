@@ -1,0 +1,87 @@
+"""Windows of time: what tables they need, and the C of a stage that looks through one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from ...flow import Flow, Read, Value
+from ...vocabulary import WINDOWS
+from .expressions import literal
+
+if TYPE_CHECKING:
+    from .body import Body
+
+WindowKey = tuple[Literal["rows", "readers"], int, int]
+"""The rows of a window from `first` to `last` steps back, or the readers whose window has a row."""
+
+
+def window_key(value: Value) -> WindowKey | None:
+    """The table of rows that an operation needs."""
+    if value.operation not in WINDOWS:
+        return None
+    first, last = (int(end) for end in value.attributes[:2])
+    return ("readers" if value.operation == "unmix" else "rows"), first, last
+
+
+def plain_reads(value: Value) -> Sequence[Read]:
+    """What a value reads but for the ends of windows."""
+    if value.operation in {"unmix", "unmix_history"}:
+        return ()
+    return value.operands[2:] if value.operation in WINDOWS else value.operands
+
+
+def window_work(value: Value) -> int:
+    """About how many multiplications a row of an operation takes to look through its window."""
+    if value.operation not in WINDOWS:
+        return 0
+    first, last = (int(end) for end in value.attributes[:2])
+    return (first - last + 1) * value.shape[0]
+
+
+def window_stage(body: Body) -> Iterator[str]:
+    """The body of a stage that computes one operation on a window."""
+    layout, flow = body.layout, body.layout.flow
+    value = flow.values[body.stage.values[0]]
+    first, last = (int(end) for end in value.attributes[:2])
+    rows, unmixed = first - last + 1, value.operation == "unmix"
+    key = window_key(value)
+    assert key is not None
+    ends = [value.operands[0], value.operands[2]] if unmixed else value.operands[:1]
+    others = plain_reads(value)
+    yield f"    const int32_t *const x = f->at[{layout.windows[key]}];"
+    yield f"    real *const to = f->at[{value.number}];"
+    yield from body.locals((*(Read(end.value) for end in ends), *others))
+    for read in others:
+        if flow.values[read.value].operation == "constant":
+            number = literal(float(flow.values[read.value].attributes[0]))
+            yield f"    const real p{read.value}[LANES] = {{{number}}};"
+    yield "    for (long n = i0; n < i1; n++) {"
+    yield f"        real *const w = to + n * {layout.stride(value.number)};"
+    yield f"        const int32_t *const where = x + n * {rows};"
+    arguments = [f"w, where, {rows}"]
+    for end in ends:
+        arguments += _line(body, flow, end)
+    arguments += [body.address(read) for read in others]
+    name = value.operation
+    if unmixed or flow.values[value.operands[0].value].shape:
+        arguments.append(str(value.shape[0] if name != "scores" else _width(flow, others[0])))
+    elif name in {"scores", "mix"}:
+        name = f"symbol_{name}"
+    yield f"        window_{name}({', '.join(arguments)});"
+    yield "    }"
+
+
+def _line(body: Body, flow: Flow, read: Read) -> list[str]:
+    """A series by its first row and the distance of two, or how many symbols there are."""
+    value = flow.values[read.value]
+    if not value.shape:
+        sizes = {variable.name: variable.type.size for variable in flow.graph.inputs}
+        return [f"p{value.number}", str(sizes[str(value.attributes[0])])]
+    if value.rate != "step":
+        return [body.address(Read(read.value)), "0"]
+    return [f"p{value.number}", str(body.layout.stride(value.number))]
+
+
+def _width(flow: Flow, read: Read) -> int:
+    return flow.values[read.value].shape[0]
