@@ -34,6 +34,9 @@ def inputs_by_name(graph: OperatorGraph, x: Any) -> dict[str, Tensor]:
     for name, value in zip(names, given, strict=True):
         if not isinstance(value, Tensor):
             raise ValueError(f"input {name}: expected a tensor, got {type(value).__name__}")
+        if value.layout != torch.strided or value.is_nested:
+            kind = "a nested tensor" if value.is_nested else f"one with layout {value.layout}"
+            raise ValueError(f"input {name}: expected a dense tensor, got {kind}")
     return dict(zip(names, given, strict=True))
 
 

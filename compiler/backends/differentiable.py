@@ -22,7 +22,7 @@ from .flat import Key, flat_result, flatten, result_keys, result_of, unflatten
 def run(backend: Backend, call: Call) -> Result:
     """Run one call, differentiably."""
     if backend.name == "reference" or is_transformed():
-        return run_reference(call)
+        return _run_reference(call)
     keys, tensors = flatten(call)
     wanted: tuple[Key, ...] = ()
     if torch.is_grad_enabled():
@@ -33,6 +33,11 @@ def run(backend: Backend, call: Call) -> Result:
     shell = _Shell(backend, call, keys, wanted)
     flat = _Function.apply(shell, *tensors)  # type: ignore[no-untyped-call]
     return result_of(call.graph, tuple(call.history), flat, training=call.training)
+
+
+def _run_reference(call: Call) -> Result:
+    with torch.autocast(_device(call), enabled=False):
+        return run_reference(call)
 
 
 def is_transformed() -> bool:
@@ -75,7 +80,7 @@ def differentiable_gradients(
     """
     pairs = [
         (y, g)
-        for y, g in zip(flat_result(run_reference(call)), gradients, strict=True)
+        for y, g in zip(flat_result(_run_reference(call)), gradients, strict=True)
         if g is not None and y.requires_grad
     ]
     if not pairs:
@@ -119,7 +124,9 @@ class _Function(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         shell: _Shell = ctx.shell
-        tensors, inner = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
+        # Asked for once: torch's checkpoints compute what is asked for again.
+        everything = ctx.saved_tensors
+        tensors, inner = everything[: ctx.count], everything[ctx.count :]
         call = unflatten(shell.call, shell.keys, tensors)
         needed = ctx.needs_input_grad[1:]
         found: Sequence[Tensor | None]

@@ -49,6 +49,19 @@ WRONG: dict[str, Callable[[CompiledRNN], Any]] = {
     "symbol too large": lambda m: m((X, S + 4)),
     "symbol too small": lambda m: m((X, S - 2)),
     "meta": lambda m: m((X.to("meta"), S)),
+    "meta symbols": lambda m: m((X, S.to("meta"))),
+    "meta resets": lambda m: m(
+        (X, S), resets=torch.zeros(5, 2, dtype=torch.bool, device="meta")
+    ),
+    "meta state": lambda m: m((X, S), (H.to("meta"), PX, PS)),
+    "nan lengths": lambda m: m((X, S), lengths=[float("nan"), 1.0]),
+    "ragged lengths": lambda m: m((X, S), lengths=[[1], [2, 3]]),
+    "huge lengths": lambda m: m((X, S), lengths=[2**70, 1]),
+    "none in lengths": lambda m: m((X, S), lengths=[None, 1]),
+    "meta lengths": lambda m: m((X, S), lengths=torch.tensor([1, 2], device="meta")),
+    "sparse": lambda m: m((X.to_sparse(), S)),
+    "nested": lambda m: m((torch.nested.nested_tensor([X[0], X[1]]), S)),
+    "an array": lambda m: m((X.numpy(), S)),
     "lengths shape": lambda m: m((X, S), lengths=torch.tensor([1, 2, 3])),
     "lengths scalar": lambda m: m((X, S), lengths=3),
     "lengths float": lambda m: m((X, S), lengths=torch.tensor([1.0, 2.0])),
@@ -98,6 +111,7 @@ WRONG: dict[str, Callable[[CompiledRNN], Any]] = {
 }  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_arguments(case: str) -> None:
     with pytest.raises(ValueError, match=r"\w") as caught:

@@ -1,21 +1,25 @@
-"""A compiled module is a module: copies, pickles, threads, autocast, DDP, torch.func, compile."""
+"""A compiled module is a module on any backend: copies, threads, autocast, DDP, torch.func."""
 
 from __future__ import annotations
 
 import copy
 import io
 import os
+import pickle  # noqa: TID251
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 import rnnc
 from rnnc.compiler.module import CompiledRNN
+from support.backends import HERE
 from support.commands import ROOT
 
 TEXT = """
@@ -28,10 +32,16 @@ c' = 0.5 * c + h'
 y = V [h' ; c'] + b2
 """
 
+pytestmark = [
+    pytest.mark.parametrize("backend", HERE),
+    # Torch's forward mode compiles its own rules in a way that it deprecates.
+    pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning"),
+]
 
-def model() -> CompiledRNN:
+
+def model(backend: str) -> CompiledRNN:
     torch.manual_seed(0)
-    return rnnc.compile(TEXT, backend="aten")
+    return rnnc.compile(TEXT, backend=backend)
 
 
 def feed() -> Tensor:
@@ -45,47 +55,82 @@ def gradients(net: torch.nn.Module, x: Tensor) -> dict[str, Tensor]:
     return {name: g.clone() for name, g in found.items() if g is not None}
 
 
-def test_copies_and_pickles_compute_the_same() -> None:
-    net, x = model(), feed()
-    net(x)[0].sum().backward()
-    assert torch.equal(copy.deepcopy(net)(x)[0], net(x)[0])
+def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert found.keys() == expected.keys()
+    assert len(found) == 6
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_copies_and_pickles_compute_the_same(backend: str) -> None:
+    net, x = model(backend), feed()
+    expected = gradients(net, x)
     file = io.BytesIO()
     torch.save(net, file)
     file.seek(0)
-    assert torch.equal(torch.load(file, weights_only=False)(x)[0], net(x)[0])
+    for twin in (
+        copy.deepcopy(net),
+        pickle.loads(pickle.dumps(net)),
+        torch.load(file, weights_only=False),
+    ):
+        assert twin.backend == net.backend
+        assert torch.equal(twin(x)[0], net(x)[0])
+        assert_same(gradients(twin, x), expected)
 
 
-def test_threads_share_a_model() -> None:
-    net, x = model(), feed()
-    found: list[Tensor | None] = [None] * 4
+def test_weights_go_from_backend_to_backend(backend: str) -> None:
+    net, x = model(backend), feed()
+    other = rnnc.compile(TEXT, backend="reference")
+    assert other.load_state_dict(net.state_dict(), strict=True)
+    torch.testing.assert_close(other(x)[0], net(x)[0])
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(1.5)
+    net.load_state_dict(other.state_dict())
+    assert all(torch.equal(net.state_dict()[k], v) for k, v in other.state_dict().items())
+    torch.testing.assert_close(net(x)[0], other(x)[0])
+
+
+def test_threads_share_a_model(backend: str) -> None:
+    net, x = model(backend), feed()
+    found: list[dict[str, Tensor] | None] = [None] * 4
 
     def work(index: int) -> None:
-        found[index] = net(x)[0]
+        y = net(x)[0]
+        sources = list(net.parameters())
+        made = torch.autograd.grad(y.square().sum(), sources)
+        found[index] = {"y": y, **{str(i): g for i, g in enumerate(made)}}
 
     threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    expected = net(x)[0]
-    assert all(y is not None and torch.equal(y, expected) for y in found)
+    first = found[0]
+    assert first is not None
+    for other in found[1:]:
+        assert other is not None
+        assert all(torch.equal(other[k], v) for k, v in first.items())
 
 
-def test_two_runs_give_the_same_bits() -> None:
-    first, second = gradients(model(), feed()), gradients(model(), feed())
-    assert all(torch.equal(first[name], second[name]) for name in first)
-    assert len(first) == 6
+def test_two_runs_give_the_same_bits(backend: str) -> None:
+    assert_same(gradients(model(backend), feed()), gradients(model(backend), feed()))
 
 
-def test_autocast_computes_in_the_parameters_dtype() -> None:
-    net, x = model(), feed()
+def test_autocast_computes_in_the_parameters_dtype(backend: str) -> None:
+    net, x = model(backend), feed()
+    expected = gradients(net, x)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        y, _ = net(x)
+        y, state = net(x)
+        assert y.dtype == state.h.dtype == torch.float32
+        assert torch.equal(net(x.bfloat16())[0], net(x.bfloat16().float())[0])
     assert torch.equal(y, net(x)[0])
+    net.zero_grad()
+    y.square().sum().backward()
+    assert_same({n: p.grad for n, p in net.named_parameters() if p.grad is not None}, expected)
 
 
-def test_functional_call_takes_other_parameters() -> None:
-    net, x = model(), feed()
+def test_functional_call_takes_other_parameters(backend: str) -> None:
+    net, x = model(backend), feed()
     other = copy.deepcopy(net)
     with torch.no_grad():
         for parameter in other.parameters():
@@ -93,22 +138,36 @@ def test_functional_call_takes_other_parameters() -> None:
     values = {name: parameter * 2 for name, parameter in net.named_parameters()}
     y, _ = torch.func.functional_call(net, values, (x,))
     assert torch.equal(y, other(x)[0])
+    y.square().sum().backward()
+    expected = gradients(other, x)
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None
+        torch.testing.assert_close(parameter.grad, 2 * expected[name])
 
 
-def test_transforms_of_functions_see_the_reference() -> None:
-    net, x = model(), feed()
+def test_transforms_of_functions_see_the_reference(backend: str) -> None:
+    net, x = model(backend), feed()
+    values = dict(net.named_parameters())
 
-    def score(values: dict[str, Tensor]) -> Tensor:
+    def score(values: dict[str, Tensor], x: Tensor) -> Tensor:
         y: Tensor = torch.func.functional_call(net, values, (x,))[0]
         return y.square().sum()
 
-    found = torch.func.grad(score)(dict(net.named_parameters()))
-    for name, gradient in gradients(net, x).items():
-        torch.testing.assert_close(found[name], gradient)
+    expected = gradients(net, x)
+    found = torch.func.grad(score)(values, x)
+    each = torch.func.vmap(torch.func.grad(score), in_dims=(None, 1))(values, x.unsqueeze(2))
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name])
+        torch.testing.assert_close(each[name].sum(0), expected[name])
+    _, along = torch.func.jvp(lambda x: net(x)[0], (x,), (torch.ones_like(x),))
+    step = 1e-3
+    difference = (net(x + step)[0] - net(x - step)[0]) / (2 * step)
+    torch.testing.assert_close(along, difference, rtol=1e-2, atol=1e-3)
+    assert torch.func.hessian(lambda x: net(x)[0].sum())(x[:2, :1]).shape == (2, 1, 3) * 2
 
 
-def test_second_derivatives_are_right() -> None:
-    net = model().double()
+def test_second_derivatives_are_right(backend: str) -> None:
+    net = model(backend).double()
     x = feed().double()[:3].requires_grad_()
     weight = net.get_parameter("W")
 
@@ -121,8 +180,20 @@ def test_second_derivatives_are_right() -> None:
     assert torch.autograd.gradgradcheck(run, (x, weight))
 
 
-def test_changed_parameters_are_noticed() -> None:
-    net = model()
+def test_forward_mode_gives_no_wrong_number(backend: str) -> None:
+    net, x = model(backend), feed()
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, torch.ones_like(x))
+        if backend == "reference":
+            y = net(dual)[0]
+            assert torch.autograd.forward_ad.unpack_dual(y).tangent is not None
+        else:
+            with pytest.raises(RuntimeError, match="forward"):
+                net(dual)
+
+
+def test_changed_parameters_are_noticed(backend: str) -> None:
+    net = model(backend)
     y, _ = net(feed())
     with torch.no_grad():
         net.get_parameter("W").add_(1)
@@ -130,41 +201,101 @@ def test_changed_parameters_are_noticed() -> None:
         y.sum().backward()
 
 
-def test_outputs_may_be_changed_in_place() -> None:
-    net, x = model(), feed()
-    y, _ = net(x)
-    y.mul_(2)
-    y.sum().backward()
+def test_outputs_may_be_changed_in_place(backend: str) -> None:
+    net, x = model(backend), feed()
+    y, state = net(x)
+    expected = gradients(net, x)
+    net.zero_grad()
+    kept = state.h.clone()
+    y.mul_(1)
+    assert torch.equal(state.h, kept)
+    y.square().sum().backward()
+    assert_same({n: p.grad for n, p in net.named_parameters() if p.grad is not None}, expected)
 
 
-def test_a_graph_is_freed_after_backward_and_refuses_a_second_one() -> None:
-    y, _ = model()(feed())
+def test_a_graph_is_freed_after_backward_and_refuses_a_second_one(backend: str) -> None:
+    y, _ = model(backend)(feed())
     y.sum().backward()
     with pytest.raises(RuntimeError, match="second time"):
         y.sum().backward()
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_row_that_is_not_finite_stays_alone(bad: float) -> None:
-    net, x = model(), feed()
-    x[1, 0] = bad
-    x.requires_grad_()
-    y, state = net(x)
-    y[:, 1].sum().backward()
-    assert y[:, 1].isfinite().all()
-    assert state.h[1].isfinite().all()
+def test_a_graph_that_is_retained_gives_the_same_gradients_again(backend: str) -> None:
+    net, x = model(backend), feed()
+    expected = gradients(net, x)
+    net.zero_grad()
+    score = net(x)[0].square().sum()
+    for _ in range(2):
+        found = torch.autograd.grad(score, list(net.parameters()), retain_graph=True)
+        assert_same(dict(zip(expected, found, strict=True)), expected)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_checkpoints_of_torch_compute_it_again(backend: str, reentrant: bool) -> None:
+    net, x = model(backend), feed().requires_grad_()
+    expected = gradients(net, x)
     assert x.grad is not None
-    assert x.grad[:, 1].isfinite().all()
+    of_x = x.grad.clone()
+    net.zero_grad()
+    x.grad = None
+    y, _ = checkpoint(net, x, use_reentrant=reentrant)
+    y.square().sum().backward()
+    found = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
+    assert_same(found, expected)
+    assert torch.equal(x.grad, of_x)
+
+
+def test_hooks_see_gradients_and_may_change_them(backend: str) -> None:
+    net, x = model(backend), feed().requires_grad_()
+    expected = gradients(net, x)
+    seen: list[str] = []
+    for name, parameter in net.named_parameters():
+        parameter.register_hook(lambda g, name=name: (seen.append(name), 2 * g)[1])
+    calls: list[Callable[..., None] | str] = []
+    net.register_forward_hook(lambda module, given, found: calls.append("forward"))
+    net.register_full_backward_hook(lambda module, inner, outer: calls.append("backward"))
+    found = gradients(net, x)
+    assert sorted(seen) == sorted(expected)
+    assert calls == ["forward", "backward"]
+    for name in expected:
+        assert torch.equal(found[name], 2 * expected[name])
+
+
+def test_what_is_saved_may_be_moved(backend: str) -> None:
+    net, x = model(backend), feed()
+    expected = gradients(net, x)
+    net.zero_grad()
+
+    def moved(tensor: Tensor) -> Tensor:
+        # One number further on, where no memory of torch's own begins.
+        room = torch.empty(tensor.numel() + 1, dtype=tensor.dtype)[1:]
+        return room.view(tensor.shape).copy_(tensor)
+
+    with torch.autograd.graph.saved_tensors_hooks(moved, lambda tensor: tensor):
+        y, _ = net(x)
+    y.square().sum().backward()
+    for name, parameter in net.named_parameters():
+        # The library of products takes memory that begins elsewhere in another order.
+        torch.testing.assert_close(parameter.grad, expected[name])
+
+
+def test_inference_mode(backend: str) -> None:
+    net, x = model(backend), feed()
+    with torch.inference_mode():
+        y, state = net(x)
+        later, _ = net(x, state)
+    assert torch.equal(y, net(x)[0])
+    assert torch.equal(later, net(x, net(x)[1])[0])
 
 
 SCRIPT = """
 import sys, torch, rnnc
 import torch.distributed as dist
-rank, file, text = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+rank, file, text, backend = int(sys.argv[1]), *sys.argv[2:]
 torch.set_num_threads(1)
 dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
 torch.manual_seed(0)
-net = rnnc.compile(text, backend="aten")
+net = rnnc.compile(text, backend=backend)
 whole = torch.randn(5, 2, 3, generator=torch.Generator().manual_seed(1))
 ddp = torch.nn.parallel.DistributedDataParallel(net)
 ddp(whole[:, rank:rank + 1])[0].square().sum().backward()
@@ -177,12 +308,12 @@ dist.destroy_process_group()
 """
 
 
-def test_ddp_averages_gradients_over_processes(tmp_path: Path) -> None:
+def test_ddp_averages_gradients_over_processes(backend: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCRIPT]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / ".pkg")}
     started = [
         subprocess.Popen(
-            [*command, str(rank), str(tmp_path / "store"), TEXT],
+            [*command, str(rank), str(tmp_path / "store"), TEXT, backend],
             env=environment,
             stderr=subprocess.PIPE,
         )
