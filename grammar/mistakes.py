@@ -14,6 +14,7 @@ from .symbols import LOOK_ALIKES, RESERVED
 _OPENING: Final = {")": "(", "]": "[", "}": "{"}
 _HEADERS: Final = frozenset({"model", "operator", "for", "if", "else"})
 _DECLARATIONS: Final = frozenset({"input", "state", "output"})
+_TYPES: Final = frozenset({"real", "binary", "symbol"})
 _PREFIXES: Final = "▷◁△▽"
 
 # what stands before and at the place that cannot be read -> hint; the first that fits is given
@@ -95,7 +96,16 @@ class Mistakes:
         before, word = span.source.text[span.start : place.start], place.text
         hint = next((h for p, h in _MEANT if p.match(f"{before}\0{word}")), "")
         first = before.split(None, 1)[0] if before.strip() else ""
-        if before.strip() in RESERVED and word in {"=", "'", ":", ","}:
+        named = re.search(r"(\w+)\s*$", before) if word in _TYPES and "=" not in before else None
+        if named and named[1] not in RESERVED:
+            self.report.error(
+                "RNN102",
+                "a colon is missing",
+                place,
+                "before the type",
+                hint=f"a name and its type are joined by a colon: `{named[1]}: {word}`",
+            )
+        elif before.strip() in RESERVED and word in {"=", "'", ":", ","}:
             self.reserved(Span(span.source, span.start, span.start + len(before.rstrip())))
         elif word in RESERVED and (not hint or first in _DECLARATIONS):
             self.reserved(place)

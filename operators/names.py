@@ -55,7 +55,8 @@ class Names(Shapes):
                 "RNN406",
                 f"`{time.span.text}` is not a time",
                 time.span,
-                hint="write `t` plus or minus an integer: `h[t-2]`",
+                hint="write `t` plus or minus an integer: `h[t-2]`"
+                + ("; `[a ; b]` joins vectors" if isinstance(time, syntax.Name) else ""),
             )
         return int(at[0])
 

@@ -201,6 +201,14 @@ def _call(annotation: syntax.Expression, report: Report) -> Call | None:
             )
             return None
         values.append(float(value))
+    if name == "uniform" and not values[0] < values[1]:
+        report.error(
+            "RNN309",
+            f"nothing lies between {values[0]:g} and {values[1]:g}",
+            annotation.span,
+            hint="write the smaller number first",
+        )
+        return None
     return Call(name, tuple(values))
 
 
