@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal
 
 import click
@@ -52,9 +53,13 @@ def command(as_json: bool) -> None:
 def examine() -> Iterator[Finding]:
     """Everything that rnnc needs or can use, in the order in which a user meets it."""
     yield Finding("Python", "ok", f"{platform.python_version()} at {sys.executable}")
-    yield from _torch()
+    torch = list(_torch())
+    yield from torch
     yield _c_compiler()
     yield _triton()
+    if torch[0].status == "ok":
+        yield _processor()
+        yield from _backends()
     yield _data()
     yield _cache()
 
@@ -87,15 +92,71 @@ def _c_compiler() -> Finding:
     for name in [named] if named else ["cc", "gcc", "clang"]:
         found = shutil.which(name)
         if found:
-            return Finding("C compiler", "ok", found)
+            return Finding("C compiler", "ok", f"{found}{_version(found)}")
     detail = f"CC names `{named}`, which is not there" if named else "no cc, gcc or clang found"
     return Finding("C compiler", "missing", detail, "install gcc or clang")
+
+
+def _version(compiler: str) -> str:
+    from ...grammar.diagnostics import RnnError
+
+    try:
+        from ...compiler.backends.cpu.toolchain import find_toolchain
+
+        return f", {find_toolchain().version}"
+    except (RnnError, ImportError):
+        return ""
+
+
+def _processor() -> Finding:
+    from ...compiler.backends.cpu.toolchain import machine_level
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    wide = {"avx512": "AVX-512", "avx2": "AVX2", "plain": "no wide"}[machine_level()]
+    plural = "" if cores == 1 else "s"
+    return Finding("processor", "ok", f"{platform.machine()}, {cores} core{plural}, {wide} vectors")
+
+
+def _backends() -> Iterator[Finding]:
+    """Each backend: the devices on which it runs, or why it runs on none."""
+    import torch
+
+    from ...compiler.backends.backend import Options
+    from ...compiler.backends.registry import AUTO, BACKENDS
+    from ...compiler.lower import Unsupported
+    from ...grammar.source import Source
+    from ...operators.analyse import analyse
+
+    graph = analyse(Source("input x: real\nstate h: real[2]\nh' = x ⊕ h\nx' = ▷ h'\n")).graph
+    assert graph is not None
+    devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    taken: set[str] = set()
+    for name in dict.fromkeys((*AUTO, *BACKENDS)):
+        try:
+            backend = BACKENDS[name](graph, Options())
+            refused = {d: backend.refuses(torch.empty(0, device=d)) for d in devices}
+        except Unsupported as error:
+            refused = dict.fromkeys(devices, str(error))
+        runs = [device for device, reason in refused.items() if not reason]
+        if not runs:
+            reason = "; ".join(dict.fromkeys(refused.values()))
+            yield Finding(f"backend {name}", "missing", reason, "models take another backend")
+            continue
+        new = [device for device in runs if name in AUTO and device not in taken]
+        taken.update(new)
+        auto = f"; auto takes it on {', '.join(new)}" if new else ""
+        yield Finding(f"backend {name}", "ok", f"runs on {', '.join(runs)}{auto}")
 
 
 def _triton() -> Finding:
     if importlib.util.find_spec("triton") is None:
         return Finding("Triton", "missing", "not installed", "it comes with torch's CUDA build")
-    return Finding("Triton", "ok", importlib.metadata.version("triton"))
+    for package in ("triton", "pytorch-triton"):
+        try:
+            return Finding("Triton", "ok", importlib.metadata.version(package))
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return Finding("Triton", "ok", "of a version that is not known")
 
 
 def _data() -> Finding:
@@ -120,7 +181,25 @@ def _cache() -> Finding:
     existing = next(path for path in [folder, *folder.parents] if path.exists())
     try:
         with tempfile.TemporaryFile(dir=existing):
-            return Finding("cache", "ok", f"{folder} can be written")
+            pass
     except OSError as error:
         detail = f"{folder} cannot be written: {(error.strerror or str(error)).lower()}"
         return Finding("cache", "broken", detail, "set XDG_CACHE_HOME to a folder of your own")
+    reason = _kernels(folder / "kernels")
+    if reason:
+        return Finding(
+            "cache", "broken", reason, "delete it, or set XDG_CACHE_HOME to another folder"
+        )
+    return Finding("cache", "ok", f"{folder} can be written")
+
+
+def _kernels(folder: Path) -> str:
+    """Why compiled kernels cannot be kept there; empty where they can."""
+    from ...compiler.backends.cpu.cache import UnusableCache, cache_folder
+
+    try:
+        if folder.exists():
+            cache_folder()
+    except UnusableCache as error:
+        return str(error)
+    return ""

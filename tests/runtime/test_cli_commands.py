@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rnnc.compiler.backends.registry import BACKENDS
 from rnnc.operators.shipped import zoo_names
 from rnnc.runtime.cli import main
 from rnnc.runtime.report import MOST
@@ -288,7 +289,10 @@ def test_doctor_says_what_there_is() -> None:
     findings = {
         finding["name"]: finding for finding in document(rnnc("doctor", "--json"))["findings"]
     }
-    assert {"Python", "torch", "CUDA", "C compiler", "Triton", "data", "cache"} == set(findings)
+    named = {"Python", "torch", "CUDA", "C compiler", "Triton", "processor", "data", "cache"}
+    assert named | {f"backend {name}" for name in BACKENDS} == set(findings)
+    assert findings["backend reference"]["status"] == "ok"
+    assert sum("auto takes it on cpu" in f["detail"] for f in findings.values()) == 1
     assert findings["torch"]["status"] == "ok"
     assert all(f["hint"] for f in findings.values() if f["status"] != "ok")
 
@@ -302,3 +306,15 @@ def test_doctor_misses_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert findings["C compiler"] == "missing"
     assert findings["data"] == "missing"
     assert findings["cache"] == "broken"
+
+
+def test_doctor_says_why_kernels_cannot_be_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = tmp_path / "rnnc" / "kernels"
+    folder.mkdir(parents=True)
+    folder.chmod(0o777)
+    (finding,) = (f for f in document(rnnc("doctor", "--json"))["findings"] if f["name"] == "cache")
+    assert finding["status"] == "broken"
+    assert "is open to other users" in finding["detail"]
