@@ -18,7 +18,7 @@ test: export OMP_NUM_THREADS := 1
 test: export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser chromium gallery table check fuzz mutations format install clean
+.PHONY: help demo test test-browser chromium gallery check fuzz mutations format install clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -40,9 +40,6 @@ chromium:
 
 gallery: $(STAMP)  ## draw docs/gallery.md and its pictures anew
 	@$(RUN) -m rnnc.runtime.diagrams.gallery docs
-
-table: $(STAMP)  ## compile grammar/rnn.lark into grammar/rnn.json anew
-	@$(RUN) -m rnnc.grammar.table
 
 check: $(STAMP)  ## lint, formatting, types, import direction
 	$(RUN) -m ruff check .

@@ -7,11 +7,11 @@ values, and sums over time; unlike a plan it has no order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from ..operators.components import strong_components
 from ..operators.graph import Attribute, OperatorGraph
 
 Rate = Literal["call", "row", "step"]
@@ -117,7 +117,8 @@ class Flow:
     @cached_property
     def components(self) -> tuple[tuple[int, ...], ...]:
         """Strongly connected components, each after those that it reads; members in order."""
-        return tuple(_components(self))
+        operands = [[read.value for read in value.operands] for value in self.values]
+        return tuple(tuple(sorted(found)) for found in strong_components(operands))
 
     @cached_property
     def cyclic(self) -> frozenset[int]:
@@ -151,43 +152,3 @@ class Flow:
         if adjoint or adjoint is None:
             lines += [f"gradient {g.kind} {g.name} = %{g.value}" for g in self.gradients]
         return "\n".join(lines) + "\n"
-
-
-def _components(flow: Flow) -> Iterator[tuple[int, ...]]:
-    """Tarjan's algorithm (1972) without recursion; it gives operands before readers."""
-    index: dict[int, int] = {}
-    low: dict[int, int] = {}
-    open_: list[int] = []
-    inside: set[int] = set()
-    for root in range(len(flow.values)):
-        if root in index:
-            continue
-        work: list[tuple[int, Iterator[Read]]] = []
-        following: int | None = root
-        while True:
-            if following is not None:
-                index[following] = low[following] = len(index)
-                open_.append(following)
-                inside.add(following)
-                work.append((following, iter(flow.values[following].operands)))
-            number, operands = work[-1]
-            following = None
-            for read in operands:
-                if read.value not in index:
-                    following = read.value
-                    break
-                if read.value in inside:
-                    low[number] = min(low[number], index[read.value])
-            if following is not None:
-                continue
-            work.pop()
-            if work:
-                low[work[-1][0]] = min(low[work[-1][0]], low[number])
-            if low[number] == index[number]:
-                at = open_.index(number)
-                members = open_[at:]
-                del open_[at:]
-                inside.difference_update(members)
-                yield tuple(sorted(members))
-            if not work:
-                break

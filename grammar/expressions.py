@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, cast
 
+from lark import Token, Transformer
+
 from . import syntax
-from .automaton import Token
 from .diagnostics import Report
 from .mistakes import Mistakes
 from .source import Source, Span
@@ -16,7 +17,7 @@ NUMBER_LIMIT = 40
 """Characters of a number."""
 
 
-class Expressions:
+class Expressions(Transformer[Token, Any]):
     """Called by the parser, rule by rule, innermost first."""
 
     source: Source
@@ -30,7 +31,9 @@ class Expressions:
 
     def _span(self, item: Any) -> Span:
         if isinstance(item, Token):
-            return Span(self.source, item.start, item.end)
+            assert item.start_pos is not None
+            assert item.end_pos is not None
+            return Span(self.source, item.start_pos, item.end_pos)
         return cast(Span, item.span)
 
     def _whole(self, items: Items) -> Span:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from .automaton import Token
+from lark import Token
+
 from .diagnostics import Report
 from .layout import Line, lay_out
 from .parse import parse, tokens_of
@@ -92,7 +93,7 @@ class _Layout:
         return (" " * (INDENT * depth) + body + ("  " + note if body and note else note)).rstrip()
 
     def _tokens_on(self, number: int, row: _Row) -> range:
-        lines = [self.source.position(token.start)[0] for token in row.tokens]
+        lines = [self.source.position(token.start_pos or 0)[0] for token in row.tokens]
         inside = [index for index, line in enumerate(lines) if line == number]
         return range(inside[0], inside[-1] + 1) if inside else range(0)
 

@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from .automaton import END, Unreadable
+from lark import Token
+from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+
 from .diagnostics import Label, Report
 from .source import Source, Span
 from .symbols import LOOK_ALIKES, RESERVED
@@ -66,15 +68,19 @@ class Mistakes:
     report: Report
     _reserved: set[str] = field(default_factory=set)
 
-    def explain(self, error: Unreadable, span: Span) -> None:
+    def explain(self, error: UnexpectedInput, span: Span) -> None:
         """Report why a line cannot be read."""
-        token = error.token
-        if token is None:
-            self._character(span.source, error.place)
-        elif token.type == END:
+        if isinstance(error, UnexpectedCharacters):
+            self._character(span.source, error.pos_in_stream or span.start)
+            return
+        assert isinstance(error, UnexpectedToken)
+        token: Token = error.token
+        if token.type == "$END":
             self._unfinished(span)
-        else:
-            self._token(span, Span(span.source, token.start, token.end))
+            return
+        assert token.start_pos is not None
+        assert token.end_pos is not None
+        self._token(span, Span(span.source, token.start_pos, token.end_pos))
 
     def reserved(self, span: Span, name: str = "") -> None:
         """Report a reserved word that stands for a name; its further uses are the same mistake."""

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
-from . import automaton, syntax
-from .automaton import Token, Unreadable
+from lark import Lark, TextSlice, Token
+from lark.exceptions import UnexpectedInput
+
+from . import syntax
 from .diagnostics import Report
 from .layout import Line, lay_out
 from .source import Source, Span
 from .statements import Header, Statements
 from .symbols import SPELLINGS, canonical_name, canonical_symbol
 
+_LOCK: Final = threading.Lock()
+_GRAMMAR: Final = Path(__file__).with_name("rnn.lark")
 _SYMBOL: Final = re.compile(
     f"(?:{'|'.join(re.escape(text) for s in SPELLINGS for text in (s.unicode, s.ascii))})"
     r"(?:[₀-₉]+|_\w+)?"
@@ -22,12 +28,32 @@ _SYMBOL: Final = re.compile(
 _WORD: Final = re.compile(r"[^\W\d_][\w₀-₉]*")
 
 
+@cache
+def _parser() -> tuple[Lark, Statements]:
+    statements = Statements()
+    parser = Lark(
+        _GRAMMAR.read_text(encoding="utf-8"),
+        parser="lalr",
+        lexer="basic",
+        transformer=statements,
+        maybe_placeholders=False,
+    )
+    return parser, statements
+
+
+@cache
+def _lexer() -> Lark:
+    # A parser builds its lexer anew each time that it is asked for tokens; this one keeps its own.
+    return Lark(_GRAMMAR.read_text(encoding="utf-8"), parser=None, lexer="basic")
+
+
 def parse(source: Source, report: Report) -> syntax.File:
     """The syntax tree of a source; lines that cannot be read become `syntax.Broken`."""
     lines = lay_out(source, report)
-    statements = Statements()
-    statements.begin(source, report)
-    body = _block(statements, lines, report)
+    with _LOCK:
+        parser, statements = _parser()
+        statements.begin(source, report)
+        body = _block(parser, statements, lines, report)
     uses = tuple(s for s in body if isinstance(s, syntax.Use))
     models = tuple(s for s in body if isinstance(s, syntax.Model))
     loose = tuple(s for s in body if not isinstance(s, syntax.Use | syntax.Model))
@@ -55,7 +81,9 @@ def parse(source: Source, report: Report) -> syntax.File:
 
 def tokens_of(span: Span) -> list[Token]:
     """The tokens of one logical line that can be parsed, comments and blanks left out."""
-    return list(automaton.tokens(span.source.text, span.start, span.end))
+    text = span.source.text
+    with _LOCK:
+        return list(_lexer().lex(TextSlice(text, span.start, span.end)))
 
 
 def _homeless(
@@ -80,6 +108,7 @@ def _is_lost(model: syntax.Model) -> bool:
 
 
 def _block(
+    parser: Lark,
     statements: Statements,
     lines: list[Line],
     report: Report,
@@ -95,9 +124,9 @@ def _block(
         text = line.span.text
         is_rest = bool(block) and isinstance(block[-1], syntax.Broken) and text[0] in ")]},"
         silent = quiet or is_rest or line.misplaced
-        header = None if line.broken else _line(statements, line, silent=silent)
+        header = None if line.broken else _line(parser, statements, line, silent=silent)
         is_cut = header is None and not line.broken and text[-1] != ":"
-        body = _block(statements, line.block, report, quiet=quiet or is_cut)
+        body = _block(parser, statements, line.block, report, quiet=quiet or is_cut)
         statement = statements.close(header, body, block) if header else _broken(line)
         if isinstance(statement, syntax.Broken):
             names = frozenset().union(statement.names, *map(_words, line.block))
@@ -109,16 +138,15 @@ def _block(
     return tuple(block)
 
 
-def _line(statements: Statements, line: Line, *, silent: bool) -> object | None:
+def _line(parser: Lark, statements: Statements, line: Line, *, silent: bool) -> object | None:
     span = line.span
     statements.line = span
     told = statements.report, statements.mistakes
     if silent:
         statements.begin(span.source, Report())
     try:
-        read: object = automaton.parse(span.source.text, span.start, span.end, statements)
-        return read
-    except Unreadable as error:
+        return parser.parse(TextSlice(span.source.text, span.start, span.end))
+    except UnexpectedInput as error:
         statements.mistakes.explain(error, span)
         return None
     finally:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from .automaton import Token
+from lark import Token
+
 from .symbols import SPELLINGS, canonical_name, canonical_symbol, display_name
 
 Bracket = Literal["time", "type", "subscript", "other"]

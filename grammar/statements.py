@@ -5,8 +5,9 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Any, cast
 
+from lark import Token
+
 from . import syntax
-from .automaton import Token
 from .expressions import Expressions, Items
 from .source import Span
 from .symbols import RESERVED

@@ -1,7 +1,7 @@
 """Strongly connected components of a graph (Tarjan 1972).
 
 networkx has them too, and takes longer to import than a spec takes to be checked; the tests hold
-this against it.
+this against it. The order of components is fixed by that of nodes and edges.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def test_the_wheel_holds_every_file_of_the_folders(build: Build, root: Path) -> 
         f"rnnc/{path.relative_to(root).as_posix()}"
         for folder in FOLDERS
         for path in (root / folder).rglob("*")
-        if path.suffix in {".py", ".rnn", ".lark", ".json", ".c", ".h", ".js", ".css"}
+        if path.suffix in {".py", ".rnn", ".lark", ".c", ".h", ".js", ".css"}
     }
     expected |= {"rnnc/__init__.py", "rnnc/__main__.py", "rnnc/py.typed"}
     expected |= {f"rnnc/errors/{path.name}" for path in (root / "docs" / "errors").glob("*.md")}

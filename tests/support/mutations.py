@@ -55,16 +55,16 @@ def mutate(seed: int) -> Mutation:
     tokens = [token for line in _all(lay_out(source, Report())) for token in tokens_of(line.span)]
     index = chance.randrange(len(tokens))
     token = tokens[index]
-    start, end = token.start, token.end
+    start, end = token.start_pos or 0, token.end_pos or 0
     before = source.text[start:end]
     kind = chance.choice(["delete", "double", "replace", "misspell", "swap", "insert"])
     after = before
     if kind == "swap" and index + 1 < len(tokens):
         following = tokens[index + 1]
-        if source.position(following.start)[0] == source.position(start)[0]:
-            between = source.text[end : following.start]
+        if source.position(following.start_pos or 0)[0] == source.position(start)[0]:
+            between = source.text[end : following.start_pos]
             after = str(following) + between + before
-            end = following.end
+            end = following.end_pos or end
             before = source.text[start:end]
     elif kind == "double":
         after = f"{before} {before}"

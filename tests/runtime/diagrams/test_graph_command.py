@@ -142,7 +142,7 @@ for call in calls:
         assert not end.code, call
 assert not {{"torch", "numpy"}} & set(sys.modules)
 """
-    allowed = ["click", "pygraphviz"]
+    allowed = ["click", "lark", "pygraphviz"]
     result = with_only(allowed, program)
     assert result.returncode == 0, result.stderr.decode()
 
