@@ -6,6 +6,7 @@ newest = $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; d
 	"$$p" $(enough) 2>/dev/null && echo "$$p" && break; done)
 PYTHON ?= $(newest)
 PYTEST ?=
+BENCH ?=
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -18,7 +19,7 @@ test: export OMP_NUM_THREADS := 1
 test: export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser chromium gallery check fuzz mutations format install clean
+.PHONY: help demo test test-browser chromium gallery check fuzz bench mutations format install clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -51,6 +52,11 @@ fuzz: $(STAMP)  ## check and format broken specs, run random ones (COUNT=100000,
 	$(RUN) benchmarks/fuzz.py --count $(or $(COUNT),100000) --seed $(or $(SEED),0)
 	$(RUN) benchmarks/agreement.py --count $(or $(SPECS),2000) --seed $(or $(SEED),0)
 	$(RUN) benchmarks/sanitizers.py --count $(or $(SANITIZED),500) --seed $(or $(SEED),0)
+
+bench: $(STAMP)  ## make the tables of docs/performance.md, in twelve minutes (BENCH='--quick layers')
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt 'jax>=0.4.30' || \
+		echo "JAX cannot be installed: its columns stay empty" >&2
+	$(RUN) benchmarks/tables.py --write $(BENCH)
 
 mutations: $(STAMP)  ## how slips of one token are reported, in figures (COUNT=300, SEED=0)
 	$(RUN) benchmarks/mutations.py --count $(or $(COUNT),300) --seed $(or $(SEED),0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -29,6 +30,7 @@ class Comparison:
     """What was measured.
 
     contenders: those that took part, by name. unavailable: the others, and why not.
+    prepared: seconds until each one had done its first training step, compilers included.
     samples: of each pass and contender. base: what the others are compared with.
     others: how many processors other programs kept busy meanwhile; None where it is not known.
     """
@@ -37,6 +39,7 @@ class Comparison:
     machine: Machine
     contenders: Mapping[str, Contender]
     unavailable: Mapping[str, str]
+    prepared: Mapping[str, float]
     samples: Mapping[Pass, Mapping[str, Samples]]
     base: str
     others: float | None
@@ -120,9 +123,11 @@ def compare(
     right = right_answer(case)
     contenders: dict[str, Contender] = {}
     unavailable: dict[str, str] = {}
+    prepared: dict[str, float] = {}
     with Watch() as watch:
         for name, make in makers.items():
             tell(name)
+            begin = time.perf_counter()
             try:
                 contender = make(case)
                 wrong = disagreement(contender, right)
@@ -133,6 +138,7 @@ def compare(
                 unavailable[name] = f"it does not compute the same: {wrong}"
             else:
                 contenders[name] = contender
+                prepared[name] = time.perf_counter() - begin
         chosen = base or next((name for name in contenders if name not in FLOORS), "")
         if chosen not in contenders:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in unavailable.items())
@@ -142,4 +148,13 @@ def compare(
             tell(f"{what}, {repeat} rounds")
             ways = {name: getattr(contender, what) for name, contender in contenders.items()}
             samples[what] = in_turns(ways, repeat, budget=budget)
-    return Comparison(case, this_machine(), contenders, unavailable, samples, chosen, watch.others)
+    return Comparison(
+        case=case,
+        machine=this_machine(),
+        contenders=contenders,
+        unavailable=unavailable,
+        prepared=prepared,
+        samples=samples,
+        base=chosen,
+        others=watch.others,
+    )

@@ -44,6 +44,7 @@ def document(report: Report) -> dict[str, Any]:
             name: {
                 "what": contender.what,
                 "floor": name in FLOORS,
+                "prepared": c.prepared[name],
                 **{what: _measured(c, what, name) for what in PASSES},
                 "memory": report.memory.get(name),
             }
@@ -66,7 +67,6 @@ def _measured(c: Comparison, what: Any, name: str) -> dict[str, Any]:
     return {
         "seconds": asdict(c.seconds(what, name)),
         "processor": asdict(c.processor(what, name)),
-        "first": c.samples[what][name].first,
         "rounds": len(c.samples[what][name].wall),
         "over_base": asdict(c.over_base(what, name)),
         "processor_over_base": asdict(c.processor_over_base(what, name)),
@@ -91,7 +91,7 @@ def lines(report: Report) -> Iterator[str]:
         parts = (f"{name} {size / 2**20:.1f} MiB" for name, size in report.memory.items())
         yield f"peak memory of a training step: {', '.join(parts)}"
     for name, contender in c.contenders.items():
-        yield f"{name} is {contender.what}"
+        yield f"{name} is {contender.what}; ready after {c.prepared[name]:.1f} s"
     for name, reason in {**c.unavailable, **report.missing}.items():
         yield f"not measured: {name}: {reason}"
     for what, name, found in c.losses:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-LEAST: Final = 3
+LEAST: Final = 5
 """Rounds that are run even where the time is up."""
 
 PAUSE: Final = 0.002
@@ -21,32 +21,27 @@ PAUSE: Final = 0.002
 class Samples:
     """Seconds of one way, a number for each round.
 
-    wall: elapsed. processor: of all threads of the process together. first: the first call, with
-    all that is made only once; it is in no round.
+    wall: elapsed. processor: of all threads of the process together.
     """
 
     wall: tuple[float, ...]
     processor: tuple[float, ...]
-    first: float
 
 
 def in_turns(
     ways: Mapping[str, Callable[[], object]], repeat: int, *, budget: float | None = None
 ) -> dict[str, Samples]:
-    """Run each way once, then all in rounds; each round begins with another one.
+    """Run each way once, unmeasured, then all in rounds; each round begins with another one.
 
     Args:
         ways: what to run, by name.
         repeat: how many rounds at most.
         budget: seconds after which no further round begins, once there are `LEAST`.
     """
-    first: dict[str, float] = {}
     wall: dict[str, list[float]] = {name: [] for name in ways}
     busy: dict[str, list[float]] = {name: [] for name in ways}
-    for name, way in ways.items():
-        begin = time.perf_counter()
+    for way in ways.values():
         way()
-        first[name] = time.perf_counter() - begin
     names, start = list(ways), time.perf_counter()
     for turn in range(repeat):
         if budget is not None and turn >= LEAST and time.perf_counter() - start > budget:
@@ -58,4 +53,4 @@ def in_turns(
             ways[name]()
             wall[name].append(time.perf_counter() - begin)
             busy[name].append(time.process_time() - work)
-    return {name: Samples(tuple(wall[name]), tuple(busy[name]), first[name]) for name in ways}
+    return {name: Samples(tuple(wall[name]), tuple(busy[name])) for name in ways}

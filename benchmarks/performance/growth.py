@@ -1,0 +1,74 @@
+"""How cost grows with H, B and T, and how near the loops come to the micro-kernel's peak."""
+
+from __future__ import annotations
+
+import torch
+
+from rnnc.runtime.timing.rivals.peak import Kernel
+from rnnc.runtime.timing.rivals.products import flops, needed
+from rnnc.runtime.timing.statistics import summary
+from rnnc.runtime.timing.turns import in_turns
+
+from .markdown import Table
+from .measuring import Session, made, milliseconds, over
+from .sizes import SWEEPS
+from .specs import LOOPS, LSTM
+
+LOOP_SIZES = ((256, 32), (256, 64), (512, 32))
+SHORT, LONG = 20, 60
+"""Numbers of steps whose difference is measured; longer ones do not stay in any cache."""
+
+
+def sweeps(session: Session) -> Table:
+    """An LSTM layer with one size growing."""
+    table = Table()
+    for axis, sizes in SWEEPS.items():
+        rows = []
+        for hidden, batch, steps in session.some(sizes):
+            names = ("cpu", "torch.nn", "aten", "products")
+            found = session.compare(LSTM, steps, batch, names, hidden=hidden)
+            step = found.seconds("step", "cpu").median
+            work = flops(needed(found.case, training=True))
+            rows.append(
+                [
+                    *(str(hidden), str(batch), str(steps)),
+                    milliseconds(found, "forward", "cpu"),
+                    milliseconds(found, "step", "cpu"),
+                    f"{step / steps / batch * 1e6:.3g}",
+                    f"{work / step / 1e9:.0f}",
+                    *(over(found, "step", rival) for rival in names[1:]),
+                ]
+            )
+            session.lose(f"H={hidden} B={batch} T={steps}", found)
+        head = ["H", "B", "T", "forward, ms", "step, ms", "µs a step and row", "GFLOP/s"]
+        table.add([*head, "step: torch.nn", "`aten`", "products"], rows, f"{axis} grows:")
+    return table
+
+
+def loops(session: Session) -> Table:
+    """What one more step of a loop costs, as a part of what its products take at the peak."""
+    table, rows = Table(), []
+    kernel, threads = Kernel(), torch.get_num_threads()
+    for name, (spec, products) in LOOPS.items():
+        for hidden, batch in session.some(LOOP_SIZES):
+            work = 2 * batch * hidden * hidden * products * (LONG - SHORT)
+            ways = {"peak": lambda w=work: kernel.run(w, threads)}
+            for steps in (SHORT, LONG):
+                model = session.contender("cpu", made(spec, steps, batch, hidden=hidden))
+                ways[f"forward {steps}"] = model.forward
+                ways[f"step {steps}"] = model.step
+            times = in_turns(ways, session.rounds, budget=session.seconds)
+            peak = times["peak"].wall
+            shares = []
+            for what, passes in (("forward", 1), ("step", 2)):
+                long, short = (times[f"{what} {t}"].wall for t in (LONG, SHORT))
+                # A round that others have disturbed may have a short call that took longer.
+                rounds = zip(peak, long, short, strict=True)
+                shares.append(
+                    summary([passes * p / (a - b) if a > b else float("nan") for p, a, b in rounds])
+                )
+            speed = work / summary(peak).median / 1e9
+            cells = [f"{s.median:.0%} ({s.low:.0%}–{s.high:.0%})" for s in shares]
+            rows.append([name, str(hidden), str(batch), f"{speed:.0f}", *cells])
+    table.add(["loop", "H", "B", "peak, GFLOP/s", "forward", "forward and backward"], rows)
+    return table

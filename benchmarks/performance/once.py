@@ -1,0 +1,114 @@
+"""What happens once: first calls, peak memory, and the latency of one step."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+
+import rnnc
+from rnnc.runtime.timing.contender import Unavailable
+from rnnc.runtime.timing.job import FirstCalls, first_calls, step_memory
+from rnnc.runtime.timing.statistics import ratio, summary
+from rnnc.runtime.timing.turns import in_turns
+
+from .markdown import Table
+from .measuring import Session, made
+from .specs import LSTM
+
+CALLS = 50
+"""Steps in one measurement of the latency."""
+
+
+def compiling(session: Session) -> Table:
+    """First training steps with an empty cache and with a full one, and at another T and B."""
+    table, rows = Table(), []
+    asked = [(n, "cpu") for n in ("lstm", "dots_rnn")]
+    asked += [("lstm", "aten"), ("lstm", "jax"), ("lstm", "compiled-cell")]
+    for name, contender in session.some(asked):
+        its = made(f"zoo:{name}", 100, 16)
+        try:
+            cold, warm = first_calls(its, contender)
+        except Unavailable as error:
+            session.unavailable[f"{contender} of {name}"] = str(error)
+            continue
+        rows.append([name, contender, _seconds(cold), _seconds(warm), _other(warm)])
+        session.tell(" ".join(rows[-1]))
+    head = ["model", "runs on", "cold, s", "from the cache, s", "another T and B"]
+    table.add(head, rows)
+    return table
+
+
+def _seconds(found: FirstCalls) -> str:
+    return f"{found.seconds:.2f}"
+
+
+def _other(found: FirstCalls) -> str:
+    if found.other is None:
+        return "compiles anew"
+    return f"{found.other[0] * 1e3:.1f} ms, {found.other[1]} compilations"
+
+
+def memory(session: Session) -> Table:
+    """Peak memory of a training step of an LSTM layer."""
+    table, rows = Table(), []
+    names = ("cpu", "torch.nn", "aten", "reference", "jax")
+    for hidden, batch in session.some(((256, 32), (512, 32))):
+        its = made(LSTM, 100, batch, hidden=hidden)
+        found: dict[str, int] = {}
+        for name in names:
+            try:
+                found[name] = step_memory(its, name)
+            except Unavailable as error:
+                session.unavailable[f"memory of {name}"] = str(error)
+        base = found.get("torch.nn")
+        cells = [
+            f"{found[n] / 2**20:.1f} MiB" + (f" ({found[n] / base:.2f})" if base else "")
+            if n in found
+            else "–"
+            for n in names
+        ]
+        rows.append([str(hidden), str(batch), *cells])
+        session.tell(" ".join(rows[-1]))
+    table.add(["H", "B", "`cpu`", "torch.nn", "`aten`", "`reference`", "JAX"], rows)
+    return table
+
+
+def latency(session: Session) -> Table:
+    """`model.step` of an LSTM for one row, as in streaming."""
+    table, rows = Table(), []
+    for hidden in session.some((256, 512)):
+        x = torch.rand(1, 88)
+        ways = {}
+        for name in ("cpu", "aten", "reference"):
+            model = rnnc.compile(LSTM, hidden=hidden, backend=name).eval()
+            ways[f"`{name}`"] = partial(_stream, model.step, x, model.initial_state(1))
+        zero = torch.zeros(1, hidden)
+        cell = torch.nn.LSTMCell(88, hidden)
+        ways["nn.LSTMCell"] = partial(_stream_cell, cell, x, (zero, zero))
+        layer = torch.nn.LSTM(88, hidden)
+        ways["nn.LSTM, T = 1"] = partial(_stream, layer, x[None], (zero[None], zero[None]))
+        times = in_turns(ways, session.rounds, budget=session.seconds)
+        base = times["`cpu`"].wall
+        for name, samples in times.items():
+            found, over = summary(samples.wall), ratio(samples.wall, base)
+            micro = [f"{v / CALLS * 1e6:.0f}" for v in (found.median, found.low, found.high)]
+            rows.append(
+                [str(hidden), name, f"{micro[0]} ({micro[1]}–{micro[2]})", f"{over.median:.2f}"]
+            )
+            if over.median < 1:
+                session.losses.append(f"a step of H={hidden}, to {name} ({over.median:.2f})")
+    table.add(["H", "", "a step, µs", "ratio to `cpu`"], rows)
+    return table
+
+
+def _stream(step, x, state):
+    with torch.no_grad():
+        for _ in range(CALLS):
+            _, state = step(x, state)
+
+
+def _stream_cell(cell, x, state):
+    with torch.no_grad():
+        for _ in range(CALLS):
+            state = cell(x, state)

@@ -1,0 +1,75 @@
+"""Make the tables of docs/performance.md: `make bench`, or `python benchmarks/tables.py`.
+
+Sections are named on the command line; by default all are made. With `--write` they take their
+places between the page's markers, else they are printed. All of them take some twelve minutes on
+two cores that do nothing else; `--quick` measures one row of each, in three.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from performance.markdown import filled
+from performance.measuring import Session
+from performance.sections import SECTIONS
+from rnnc.runtime.timing.machine import this_machine
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
+
+
+def main(words: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
+    parser.add_argument("--write", action="store_true", help="put the sections into the page")
+    parser.add_argument("--quick", action="store_true", help="one row of each table, few rounds")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    arguments = parser.parse_args(words)
+    unknown = sorted(set(arguments.names) - set(SECTIONS))
+    if unknown:
+        parser.error(f"no section {unknown[0]!r}; there are {', '.join(SECTIONS)}")
+    if arguments.threads < 1:
+        parser.error(f"expected at least one thread, got {arguments.threads}")
+    torch.set_num_threads(arguments.threads)
+    begin = time.perf_counter()
+    chosen = [name for name in SECTIONS if name in (arguments.names or SECTIONS)]
+    for name in chosen:
+        text = section(name, arguments)
+        # At once: what is interrupted has the sections that were finished.
+        if arguments.write:
+            page = filled(PAGE.read_text(encoding="utf-8"), {name: text})
+            PAGE.write_text(page, encoding="utf-8")
+        else:
+            print(f"<!-- begin {name} -->\n{text}\n<!-- end {name} -->\n", flush=True)
+    tell(f"{len(chosen)} sections in {time.perf_counter() - begin:.0f} s")
+
+
+def section(name: str, arguments: argparse.Namespace) -> str:
+    """One section's text, with the command and the machine above it."""
+    tell(f"== {name}")
+    begin = time.perf_counter()
+    session = Session(tell=tell)
+    if arguments.quick:
+        session = Session(rounds=5, seconds=0.3, quick=True, tell=tell)
+    table = SECTIONS[name](session)
+    remarks = session.remarks()
+    quick = " --quick" if arguments.quick else ""
+    head = (
+        f"`python benchmarks/tables.py {name}{quick} --threads {arguments.threads}`: "
+        f"{this_machine()}; {time.perf_counter() - begin:.0f} s."
+    )
+    return "\n\n".join([head, table.text(), *remarks])
+
+
+def tell(line: str) -> None:
+    """Say what goes on."""
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""The clock around the parts of an epoch."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from performance import epoch
+from performance.epoch import PARTS, Clock, profile
+from performance.measuring import Session
+from rnnc.runtime.training import loop
+from support.piano_rolls import small_data
+
+
+def test_parts_inside_of_parts_count_once() -> None:
+    clock = Clock()
+    inner = clock.around("inner", lambda: time.sleep(0.02))
+    outer = clock.around("outer", inner)
+    clock.begin()
+    outer()
+    inner()
+    time.sleep(0.02)
+    clock.end()
+    [found] = clock.epochs
+    assert found["outer"] >= 0.02
+    assert found["inner"] >= 0.02
+    assert found["bookkeeping"] >= 0.02
+    assert sum(v for k, v in found.items() if k != "epoch") == pytest.approx(found["epoch"])
+
+
+def test_an_epoch_is_the_sum_of_its_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RNNC_DATA", str(small_data(tmp_path)))
+    own = loop.collate
+    found = profile("zoo:dots_rnn", "jsb", "aten", epochs=1)
+    assert loop.collate is own
+    assert {*PARTS, "validation", "bookkeeping", "epoch"} == set(found)
+    assert all(seconds > 0 for seconds in found.values())
+    assert sum(v for k, v in found.items() if k != "epoch") == pytest.approx(found["epoch"])
+
+
+def test_without_data_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RNNC_DATA", str(tmp_path))
+    session = Session(quick=True)
+    assert epoch.epoch(session).text() == ""
+    assert "Not measured: the epoch" in session.remarks()[1]

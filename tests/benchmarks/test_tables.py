@@ -1,0 +1,183 @@
+"""The tables of docs/performance.md: their sizes, their form, and their places in the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import rnnc
+import tables
+from performance import growth, networks, once, specs
+from performance.markdown import Table, filled, names_in
+from performance.measuring import Session, made
+from performance.sections import SECTIONS
+from performance.sizes import CELLS, DEEPBENCH, LAYER_SIZES, PAPER, SCANS
+from rnnc.operators.shipped import zoo_names
+from rnnc.runtime.timing.agreement import disagreement, right_answer
+from rnnc.runtime.timing.contender import Contender
+from rnnc.runtime.timing.job import FirstCalls
+from rnnc.runtime.timing.rivals.layers import layers_of, torch_layers
+from rnnc.runtime.timing.rivals.products import flops, needed, plan_of
+from support.commands import ROOT
+
+PAGE = ROOT / "docs" / "performance.md"
+
+
+def test_a_section_takes_its_place_and_no_other() -> None:
+    page = "a\n<!-- begin one -->\nold\n<!-- end one -->\nb\n<!-- begin two -->\n<!-- end two -->\n"
+    new = filled(page, {"one": "| \\1 |"})
+    assert new == page.replace("old", "| \\1 |")
+    assert filled(new, {"one": "old"}) == page
+    assert names_in(page) == ["one", "two"]
+
+
+PAIR = "<!-- begin one --><!-- end one -->"
+
+
+@pytest.mark.parametrize("page", ["", "<!-- begin one -->", PAIR * 2])
+def test_a_page_without_a_place_is_refused(page: str) -> None:
+    with pytest.raises(ValueError, match="expected one pair of markers for 'one'"):
+        filled(page, {"one": "text"})
+
+
+def test_a_table_is_markdown() -> None:
+    table = Table()
+    table.add(["a", "b"], [["1", "2"]], "Two figures:")
+    assert table.text() == "Two figures:\n\n| a | b |\n| --- | --- |\n| 1 | 2 |"
+
+
+def test_every_section_has_a_place_in_the_page() -> None:
+    assert sorted(names_in(PAGE.read_text(encoding="utf-8"))) == sorted(SECTIONS)
+
+
+def test_the_command_fills_in_what_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- begin scans -->\n<!-- end scans -->\n", encoding="utf-8")
+    monkeypatch.setattr(tables, "PAGE", page)
+    monkeypatch.setattr(tables, "SECTIONS", {"scans": a_section})
+    threads = str(torch.get_num_threads())
+    tables.main(["--quick", "--threads", threads])
+    assert "| 1 |" in capsys.readouterr().out
+    tables.main(["scans", "--write", "--threads", threads])
+    text = page.read_text(encoding="utf-8")
+    assert f"`python benchmarks/tables.py scans --threads {threads}`: 20" in text
+    assert text.count("| 1 |") == 1
+
+
+def a_section(session: Session) -> Table:
+    table = Table()
+    table.add(["figure"], [["1"]])
+    return table
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [(["nothing"], "no section 'nothing'"), (["--threads", "0"], "expected at least one thread")],
+)
+def test_wrong_usage(words: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        tables.main(words)
+    assert why in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", PAPER, ids=lambda size: f"{size.data} {size.network}")
+def test_the_paper_counts_the_same_weights(size: Any) -> None:
+    graph = rnnc.compile(size.spec, backend="reference", **size.parameters).graph
+    assert sum(p.count for p in graph.parameters if p.is_matrix) == size.weights
+
+
+def test_cells_are_of_the_zoo_and_sizes_are_sane() -> None:
+    assert {*CELLS, *SCANS} <= set(zoo_names())
+    assert {kind for kind, *_ in DEEPBENCH} == {"vanilla", "lstm", "gru"}
+    assert all(h >= 128 and b in {16, 64} and 100 <= t <= 200 for h, b, t in LAYER_SIZES)
+
+
+@pytest.mark.parametrize("kind", specs.LAYERS)
+def test_a_lone_layer_is_one_of_torch(kind: str) -> None:
+    its = made(specs.LAYERS[kind], 4, 2, hidden=6, inputs=5)
+    assert type(layers_of(its).module).__name__ == kind
+    assert disagreement(torch_layers(its), right_answer(its)) == ""
+
+
+@pytest.mark.parametrize("name", specs.LOOPS)
+def test_a_lone_loop_holds_all_products(name: str) -> None:
+    spec, products = specs.LOOPS[name]
+    T, B, H = 5, 3, 8
+    its = made(spec, T, B, hidden=H)
+    assert flops(needed(its, training=False)) == 2 * T * B * H * H * products
+    assert flops(needed(its, training=True)) == 4 * T * B * H * H * products
+    plan = plan_of(its.graph, training=True)
+    assert {p.kind for p in plan.phases if plan.cost(p).products} == {"loop"}
+
+
+def quick() -> Session:
+    return Session(rounds=2, seconds=0.0, quick=True)
+
+
+def test_a_row_holds_a_ratio_to_the_base(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(networks, "TRANSITION_SIZES", ((8, 2),))
+    session = quick()
+    table = networks.transitions(session)
+    head, _, *rows = table.text().splitlines()
+    assert head.count("|") == rows[0].count("|") == 9
+    assert [row.split(" | ")[0] for row in rows] == ["| forward", "| training step"]
+    assert all("(" in row for row in rows)
+
+
+def test_losses_absences_and_busy_machines_are_remarked() -> None:
+    session = quick()
+    its = made(specs.RNN, 2, 2, hidden=4)
+    found = session.compare(
+        specs.RNN, 2, 2, ("aten", ("nothing", lambda case: idle("nothing"))), hidden=4
+    )
+    assert found.case.graph.name == its.graph.name
+    session.lose("a row", found)
+    session.compare("zoo:dts_rnn", 2, 2, ("aten", "torch.nn"), hidden=4)
+    session.others = [1.5]
+    losing, absent, busy = session.remarks()
+    assert losing.startswith("Rows that lose: a row: ")
+    assert "to nothing (0." in losing
+    assert absent.startswith("Not measured: torch.nn, its operators are no layers")
+    assert "**The machine was busy**: other programs used up to 1.5 of" in busy
+    assert session.remarks() == ["No row loses."]
+
+
+def idle(name: str) -> Contender:
+    return Contender(name, "", lambda: None, lambda: None, None)
+
+
+def test_a_contender_that_is_wrong_is_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    from performance import measuring
+
+    monkeypatch.setattr(measuring, "disagreement", lambda contender, right: "all is off")
+    with pytest.raises(ValueError, match="aten: all is off"):
+        quick().contender("aten", made(specs.RNN, 2, 2, hidden=4))
+
+
+def test_loops_are_shares_of_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growth, "LOOPS", {"tanh RNN": specs.LOOPS["tanh RNN"]})
+    monkeypatch.setattr(growth, "LOOP_SIZES", ((16, 2),))
+    *_, row = growth.loops(quick()).text().splitlines()
+    assert row.startswith("| tanh RNN | 16 | 2 | ")
+    assert row.count("%") + 3 * row.count("nan") >= 6
+
+
+def test_first_calls_and_memory_make_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = FirstCalls(1.25, 2, (0.0, 0)), FirstCalls(0.05, 0, (0.001, 0))
+    monkeypatch.setattr(once, "first_calls", lambda case, name: calls)
+    monkeypatch.setattr(once, "step_memory", lambda case, name: 2**20)
+    assert "| lstm | cpu | 1.25 | 0.05 | 1.0 ms, 0 compilations |" in once.compiling(quick()).text()
+    assert "| 256 | 32 | 1.0 MiB (1.00) |" in once.memory(quick()).text()
+
+
+def test_a_stream_of_steps_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(once, "CALLS", 1)
+    text = once.latency(quick()).text()
+    assert "| 256 | `cpu` | " in text
+    assert "| 256 | nn.LSTMCell | " in text
+    assert torch.is_grad_enabled()
