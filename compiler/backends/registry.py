@@ -13,6 +13,7 @@ from ..lower import Unsupported
 from .aten.backend import Aten
 from .backend import Backend, Options
 from .cpu.backend import Cpu
+from .guarded import Compiling, Guarded
 from .reference import Reference
 
 BACKENDS: Final[dict[str, Callable[[OperatorGraph, Options], Backend]]] = {
@@ -57,8 +58,18 @@ class Backends:
                 self._made.append(BACKENDS[candidate](graph, options or Options()))
             except Unsupported as error:
                 self.refused[candidate] = str(error)
+        if name == "auto" and require is None:
+            after = zip(self._made, self._made[1:], strict=False)
+            guarded = [Guarded(a, b) if isinstance(a, Compiling) else a for a, b in after]
+            self._made = [*guarded, *self._made[-1:]]
         if not self._made:
             fail("RNN501", f"backend `{name}` cannot run `{graph.name}`: {self.refused[name]}")
+
+    def passed_over(self, like: Tensor) -> dict[str, str]:
+        """The backends that come before the one chosen, and why they do not run the model."""
+        chosen = self.choose(like)
+        before = self._made[: self._made.index(chosen)]
+        return self.refused | {backend.name: backend.refuses(like) for backend in before}
 
     def choose(self, like: Tensor) -> Backend:
         """The backend that runs on a tensor's device and dtype.

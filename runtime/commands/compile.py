@@ -159,7 +159,7 @@ def compiled(
     return {
         "model": graph.name,
         "backend": chosen.name,
-        "refused": backends.refused,
+        "refused": backends.passed_over(torch.empty(0)),
         "seconds": time.perf_counter() - start,
         **report,
     }

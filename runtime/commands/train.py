@@ -6,6 +6,7 @@ The run's folder gets a metrics file, the best weights, and the state that `--re
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,8 @@ def command(context: click.Context, /, resume: Path | None, **given: Any) -> Non
         run = shlex.quote(str(training.run.folder))
         metric = training.metrics[0]
         click.echo(f"run {training.run.folder}")
+        for line in _slower(training):
+            click.echo(line)
         try:
             with Display(training.config.epochs) as display:
                 progress = train(training, display)
@@ -79,6 +82,15 @@ def command(context: click.Context, /, resume: Path | None, **given: Any) -> Non
         f"({reason_to_stop(training.config, progress)})"
     )
     click.echo(f"score it with: rnnc eval {run}")
+
+
+def _slower(training: Training) -> Iterator[str]:
+    """Why a faster backend does not run the model, if that is this machine's fault."""
+    model = training.model
+    like = next(model.parameters()).detach()
+    for name, reason in model.backends.passed_over(like).items():
+        if name not in model.backends.refused:
+            yield f"backend {model.backend}, which is slower, not {name}: {reason}"
 
 
 def _started(context: click.Context, given: dict[str, Any], interruption: Interruption) -> Training:

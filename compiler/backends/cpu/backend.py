@@ -60,6 +60,14 @@ class Cpu:
             return f"it has float32 and float64, not {like.dtype}"
         return why_not()
 
+    def prepare(self, call: Call, wanted: tuple[Key, ...]) -> None:
+        """Compile and load the program of a call.
+
+        Raises:
+            RnnError: RNN503, when the machine can no longer compile.
+        """
+        self._program(call, wanted)
+
     def forward(self, call: Call, wanted: tuple[Key, ...]) -> tuple[Result, Saved]:
         """The forward units.
 

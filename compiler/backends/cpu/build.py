@@ -25,6 +25,8 @@ _TIMEOUT: Final = 120.0
 _loaded: dict[str, ctypes.CDLL] = {}
 _lock = threading.Lock()
 _told: set[str] = set()
+_hung: dict[str, str] = {}
+"""Compilers that have not finished, and what was said: nobody waits for one twice."""
 
 
 def build(source: str, level: Level, *, timeout: float = _TIMEOUT) -> ctypes.CDLL:
@@ -80,6 +82,8 @@ def _tell(line: str) -> None:
 
 def _compile(source: str, level: Level, toolchain: Toolchain, place: Path, timeout: float) -> Path:
     text, compiled, library = place / "model.c", place / "model.o", place / "model.so"
+    if toolchain.compiler in _hung:
+        fail("RNN503", _hung[toolchain.compiler])
     text.write_text(source, encoding="utf-8")
     _run([toolchain.compiler, *flags_of(level, toolchain), "-c", text, "-o", compiled], timeout)
     runtime = [toolchain.openmp] if toolchain.openmp else []
@@ -103,7 +107,9 @@ def _run(command: list[str | Path], timeout: float) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
-            fail("RNN503", f"the C compiler {command[0]} did not finish in {timeout:g} s")
+            compiler = str(command[0])
+            _hung[compiler] = f"the C compiler {compiler} did not finish in {timeout:g} s"
+            fail("RNN503", _hung[compiler])
         except BaseException:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
