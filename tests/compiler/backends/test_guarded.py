@@ -137,6 +137,6 @@ def test_without_a_compiler_commands_say_what_runs_instead(
     told = CliRunner().invoke(main, ["compile", str(tmp_path / "m.rnn")]).output
     assert "backend aten\nnot cpu: no C compiler: there is none\n" in told
     doctor = CliRunner().invoke(main, ["doctor"]).output
-    assert "broken  C compiler: no C compiler: there is none" in doctor
+    assert "missing  backend cpu: no C compiler: there is none" in doctor
     (line,) = _slower(SimpleNamespace(model=model()))  # type: ignore[arg-type]
     assert line == "backend aten, which is slower, not cpu: no C compiler: there is none"
