@@ -87,7 +87,8 @@ class Session:
         if others and max(others) > BUSY:
             lines.append(
                 f"**The machine was busy**: other programs used up to {max(others):.1f} of "
-                f"{this_machine().processors} processors."
+                f"{this_machine().processors} processors, and what takes longer was interrupted "
+                "more often."
             )
         return lines
 

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-LAYER_SIZES = ((128, 16, 100), (128, 64, 100), (256, 16, 100), (256, 64, 200), (512, 16, 100),
-               (512, 64, 100))  # fmt: skip
+LAYER_SIZES = (
+    (128, 16, 100),
+    (128, 64, 100),
+    (256, 16, 100),
+    (256, 64, 200),
+    (400, 32, 100),
+    (512, 64, 100),
+)
 """(H, B, T): where layers of torch.nn are compared; 88 inputs, as in the music data."""
 
 TRANSITION_SIZES = ((128, 8), (400, 8), (128, 32), (400, 32))

@@ -81,7 +81,8 @@ class Comparison:
         if self.others is not None and self.others > BUSY:
             found.append(
                 f"this machine is busy: other programs used {self.others:.1f} of "
-                f"{self.machine.processors} processors meanwhile"
+                f"{self.machine.processors} processors meanwhile; what takes longer was stopped "
+                "more often: compare processor time"
             )
         wide = {
             f"{name} {what}": self.seconds(what, name).spread

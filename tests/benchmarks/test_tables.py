@@ -94,7 +94,7 @@ def test_the_paper_counts_the_same_weights(size: Any) -> None:
 def test_cells_are_of_the_zoo_and_sizes_are_sane() -> None:
     assert {*CELLS, *SCANS} <= set(zoo_names())
     assert {kind for kind, *_ in DEEPBENCH} == {"vanilla", "lstm", "gru"}
-    assert all(h >= 128 and b in {16, 64} and 100 <= t <= 200 for h, b, t in LAYER_SIZES)
+    assert all(128 <= h <= 512 and 16 <= b <= 64 and 100 <= t <= 200 for h, b, t in LAYER_SIZES)
 
 
 @pytest.mark.parametrize("kind", specs.LAYERS)
