@@ -1,8 +1,8 @@
 """Phases -> where every value is kept, and for how long.
 
 A slice lies in its source, a state in the value that it takes, and the parts of a concatenation
-side by side in it, wherever nothing forbids it; what only one step of a loop needs is overwritten
-by the next one.
+side by side in it, wherever nothing forbids it; so do two concatenations, where one begins with the
+parts that the other ends with. What only one step of a loop needs is overwritten by the next one.
 """
 
 from __future__ import annotations
@@ -42,8 +42,10 @@ def place(
         if value.number in phase_of:
             roots[value.number] = _root(parent, value.number)
     merged: dict[int, _Lives] = {}
-    for number, (root, _) in roots.items():
+    widths: dict[int, int] = {}
+    for number, (root, start) in roots.items():
         _merge(merged.setdefault(root, lives[root]), lives[number])
+        widths[root] = max(widths.get(root, 0), start + flow.values[number].size)
     numbers: dict[int, int] = {}
     buffers: list[Buffer] = []
     for root in sorted(merged, key=order.__getitem__):
@@ -53,7 +55,7 @@ def place(
         buffers.append(
             Buffer(
                 len(buffers),
-                value.size,
+                widths[root],
                 _extent(value, life, kind),
                 life.before,
                 life.after,
@@ -97,6 +99,12 @@ def _parents(
                 parent[source.value] = (number, 0)
                 owned.add(source.value)
         elif value.operation == "concatenate" and value.rate == "step":
+            longer = _prolonged(flow, parent, owned, value)
+            if longer is not None:
+                parent[number] = longer
+                # It lies at the end of its buffer, so it is in no other concatenation, nor another
+                # one behind it.
+                owned.add(longer[0])
             start = 0
             for source in value.operands:
                 if _can_move(flow, phase_of, parent, owned, number, source.value, source.delay):
@@ -104,6 +112,34 @@ def _parents(
                     owned.add(source.value)
                 start += flow.values[source.value].size
     return parent
+
+
+def _prolonged(
+    flow: Flow, parent: dict[int, tuple[int, int]], owned: set[int], value: Value
+) -> tuple[int, int] | None:
+    """A concatenation that ends with what a value begins with, and from which entry on."""
+    first = value.operands[0]
+    if first.delay or first.value not in parent:
+        return None
+    other, start = parent[first.value]
+    whole = flow.values[other]
+    if (
+        whole.operation != "concatenate"
+        or other in parent
+        or other in owned
+        or (whole.adjoint, whole.rate) != (value.adjoint, value.rate)
+        or first not in whole.operands
+    ):
+        return None
+    shared = whole.operands[whole.operands.index(first) :]
+    if value.operands[: len(shared)] != shared or len(shared) == len(value.operands):
+        return None
+    at = start
+    for read in shared:
+        if read.delay or parent.get(read.value) != (other, at):
+            return None
+        at += flow.values[read.value].size
+    return other, start
 
 
 def _can_move(

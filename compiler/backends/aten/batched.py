@@ -10,7 +10,7 @@ from torch import Tensor
 from ...flow import Value
 from ...plan import Phase, Plan
 from ...vocabulary import ELEMENTWISE, WINDOWS
-from .fusion import absorbed
+from .fusion import absorbed, terms_of
 from .gradients import to_history, to_initial
 from .memory import Memory
 from .operations import (
@@ -26,6 +26,7 @@ from .operations import (
     pad,
     product,
     spread,
+    subtract_product,
 )
 from .windows import unmix_history, window_for_all
 
@@ -64,7 +65,10 @@ def last_uses(phase: Phase, plan: Plan, inner: frozenset[int]) -> dict[int, list
     reader: dict[int, int] = {}
     for number in phase.values:
         if number in inner:
-            reader[number] = plan.flow.readers[number][0]
+            user = number
+            while user in inner:
+                user = plan.flow.readers[user][0]
+            reader[number] = user
     for number in phase.values:
         user = reader.get(number, number)
         for source in (number, *(read.value for read in plan.flow.values[number].operands)):
@@ -159,11 +163,11 @@ def _series(value: Value, memory: Memory, inner: frozenset[int]) -> None:
 
 
 def _reads(value: Value, memory: Memory, inner: frozenset[int]) -> list[int]:
-    """All values that are read to compute one, through the products that it absorbs."""
+    """All values that are read to compute one, through those that it computes on the way."""
     found: list[int] = []
     for read in value.operands:
         if read.value in inner:
-            found += [deeper.value for deeper in memory.values[read.value].operands]
+            found += _reads(memory.values[read.value], memory, inner)
         else:
             found.append(read.value)
     return found
@@ -179,30 +183,35 @@ def _factors(value: Value, memory: Memory) -> tuple[Tensor, Tensor]:
 def _sum(value: Value, memory: Memory, inner: frozenset[int], out: Tensor) -> None:
     """A sum, its products computed on the way."""
     flat = out.flatten(0, 1)
-    plain = [memory.read(read) for read in value.operands if read.value not in inner]
+    terms = terms_of(value, memory.values, inner)
+    plain = [memory.read(read) for read in terms.plain]
     plain.sort(key=lambda term: (term.data_ptr() != out.data_ptr(), term.dim()))
     total = plain.pop(0) if plain else None
-    sources = [memory.values[read.value] for read in value.operands if read.value in inner]
-    for source in sorted(sources, key=lambda source: source.operation != "matmul"):
-        if source.operation == "matmul":
-            weight, vector = _factors(source, memory)
-            if total is None:
-                torch.mm(vector, weight, out=flat)
-            else:
-                rows = total.flatten(0, 1) if total.dim() == 3 else total
-                if total.dim() == 2:
-                    rows = total.expand(out.shape).flatten(0, 1)
-                torch.addmm(rows, vector, weight, out=flat)
+    for source in terms.matmuls:
+        weight, vector = _factors(source, memory)
+        if total is None:
+            torch.mm(vector, weight, out=flat)
         else:
-            a, b = (memory.read(read) for read in source.operands)
-            if total is None:
-                COMPUTE["multiply"](a, b, out=out)
-            else:
-                torch.addcmul(total, a, b, out=out)
+            rows = total.flatten(0, 1) if total.dim() == 3 else total
+            if total.dim() == 2:
+                rows = total.expand(out.shape).flatten(0, 1)
+            torch.addmm(rows, vector, weight, out=flat)
+        total = out
+    for source in terms.products:
+        a, b = (memory.read(read) for read in source.operands)
+        if total is None:
+            COMPUTE["multiply"](a, b, out=out)
+        else:
+            torch.addcmul(total, a, b, out=out)
         total = out
     assert total is not None
+    for source in terms.minus_products:
+        a, b = (memory.read(read) for read in source.operands)
+        total = subtract_product(total, a, b, out=out)
+    for read in terms.minus:
+        total = torch.sub(total, memory.read(read), out=out)
     for term in plain:
-        out.add_(term)
+        total = torch.add(total, term, out=out)
 
 
 def _place_parts(value: Value, memory: Memory, out: Tensor) -> None:

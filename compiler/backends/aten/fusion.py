@@ -1,35 +1,90 @@
-"""Which products a sum computes on the way: by `addmm`, or `addcmul` for two factors."""
+"""Which products a sum computes on the way: by `addmm`, or `addcmul` for two factors.
+
+Those that it subtracts, too: `add(a, negate(multiply(b, c)))` is one call of `addcmul`.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from ...flow import Read, Value
 from ...plan import Phase, Plan
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The operands of a sum by how they are added; `minus` is what is subtracted."""
+
+    plain: tuple[Read, ...]
+    minus: tuple[Read, ...]
+    matmuls: tuple[Value, ...]
+    products: tuple[Value, ...]
+    minus_products: tuple[Value, ...]
+
+
+def terms_of(value: Value, values: tuple[Value, ...], inner: frozenset[int]) -> Terms:
+    """The operands of a sum; `inner` are values that are computed inside of their readers."""
+    plain: list[Read] = []
+    minus: list[Read] = []
+    matmuls: list[Value] = []
+    products: list[Value] = []
+    minus_products: list[Value] = []
+    for read in value.operands:
+        source = values[read.value]
+        if read.value not in inner:
+            plain.append(read)
+        elif source.operation == "matmul":
+            matmuls.append(source)
+        elif source.operation == "multiply":
+            products.append(source)
+        elif source.operands[0].value in inner:
+            minus_products.append(values[source.operands[0].value])
+        else:
+            minus.append(source.operands[0])
+    return Terms(tuple(plain), tuple(minus), tuple(matmuls), tuple(products), tuple(minus_products))
+
+
 def absorbed(plan: Plan, phase: Phase) -> frozenset[int]:
-    """The products of a phase that the sum which alone reads them computes."""
+    """The values of a phase that the sum which alone reads them computes."""
     values, flow = plan.flow.values, plan.flow
     inside = frozenset(phase.values)
     wanted = {read.value for read in flow.results}
     wanted |= {gradient.value for gradient in flow.gradients}
+
+    def is_for(reader: Value, read: Read) -> bool:
+        source = values[read.value]
+        return (
+            not read.delay
+            and read.value in inside
+            and read.value not in wanted
+            and flow.readers[read.value] == (reader.number,)
+            and sum(r.value == read.value for r in reader.operands) == 1
+            and source.shape == reader.shape
+            and source.rate == "step"
+        )
+
     found: set[int] = set()
     for number in phase.values:
         value = values[number]
         if value.operation != "add" or value.rate != "step":
             continue
+        negative = [r for r in value.operands if values[r.value].operation == "negate"]
         for read in value.operands:
             source = values[read.value]
-            if (
-                read.delay
-                or read.value not in inside
-                or read.value in wanted
-                or flow.readers[read.value] != (number,)
-                or sum(r.value == read.value for r in value.operands) > 1
-                or source.shape != value.shape
-                or source.rate != "step"
-            ):
+            if not is_for(value, read):
                 continue
             if source.operation == "matmul" and len(values[source.operands[0].value].shape) == 2:
                 found.add(read.value)
-            if source.operation == "multiply" and len(source.operands) == 2:
+            if _is_pair(source):
                 found.add(read.value)
+            # Something must be there that the rest is subtracted from.
+            if source.operation == "negate" and len(negative) < len(value.operands):
+                found.add(read.value)
+                inner = source.operands[0]
+                if is_for(source, inner) and _is_pair(values[inner.value]):
+                    found.add(inner.value)
     return frozenset(found)
+
+
+def _is_pair(value: Value) -> bool:
+    return value.operation == "multiply" and len(value.operands) == 2

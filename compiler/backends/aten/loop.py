@@ -13,9 +13,10 @@ from ...flow import BOUNDED, Read, Value
 from ...plan import Phase
 from ...vocabulary import ELEMENTWISE, WINDOWS
 from .batched import fresh
-from .fusion import absorbed
+from .fusion import absorbed, terms_of
 from .memory import Memory
 from .operations import ELEMENTWISE as COMPUTE
+from .operations import subtract_product
 from .windows import call_at_each_step, ends_of
 
 Steps = Sequence[Tensor]
@@ -178,27 +179,17 @@ class _Loop:
 
     def _sum(self, value: Value) -> None:
         """A sum, its products computed on the way: `addmm` on the first term, then `addcmul`."""
-        values = self.memory.values
         out = self.out(value.number)
-        matmuls: list[Value] = []
-        products: list[Value] = []
-        terms: list[Steps] = []
-        for read in value.operands:
-            source = values[read.value]
-            if read.value not in self.absorbed:
-                terms.append(self.read(read))
-            elif source.operation == "matmul":
-                matmuls.append(source)
-            else:
-                products.append(source)
+        found = terms_of(value, self.memory.values, self.absorbed)
         rows = (self.memory.call.rows, value.shape[0])
         # Only what has all of its rows can be what a product is added to.
-        terms.sort(key=lambda term: term[0].shape != rows)
-        total: Steps | None = terms.pop(0) if terms and (matmuls or terms[1:] or products) else None
-        if total is None and not matmuls and not products:
+        terms = sorted(map(self.read, found.plain), key=lambda term: term[0].shape != rows)
+        others = (found.matmuls, found.products, found.minus, found.minus_products, terms[1:])
+        if not any(others):
             self.emit(_copy, (terms[0],), out)
             return
-        for source in matmuls:
+        total: Steps | None = terms.pop(0) if terms else None
+        for source in found.matmuls:
             weight, vector = (self.read(read) for read in source.operands)
             matrix = [weight[0] if source.attributes[0] else weight[0].t()] * self.steps
             if total is None:
@@ -206,15 +197,22 @@ class _Loop:
             else:
                 self.emit(torch.addmm, (total, vector, matrix), out)
             total = out
-        for source in products:
+        for source in found.products:
             a, b = (self.read(read) for read in source.operands)
             if total is None:
                 self.emit(torch.mul, (a, b), out)
             else:
                 self.emit(torch.addcmul, (total, a, b), out)
             total = out
+        assert total is not None
+        for source in found.minus_products:
+            a, b = (self.read(read) for read in source.operands)
+            self.emit(subtract_product, (total, a, b), out)
+            total = out
+        for read in found.minus:
+            self.emit(torch.sub, (total, self.read(read)), out)
+            total = out
         for term in terms:
-            assert total is not None
             self.emit(torch.add, (total, term), out)
             total = out
 

@@ -83,6 +83,11 @@ def _linear(a: Tensor, b: Tensor, v: Tensor, out: Tensor) -> Tensor:
     return torch.addcmul(b, a, v, out=out)
 
 
+def subtract_product(total: Tensor, a: Tensor, b: Tensor, out: Tensor) -> Tensor:
+    """Total − a ⊙ b."""
+    return torch.addcmul(total, a, b, value=-1, out=out)
+
+
 ELEMENTWISE: Final[dict[str, Compute]] = {
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
