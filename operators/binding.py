@@ -10,6 +10,7 @@ from ..grammar.constants import NotConstant, evaluate
 from ..grammar.diagnostics import Diagnostic, Label, Report
 from ..grammar.expand import Bound
 from .catalogue import RESERVED_FUNCTIONS
+from .naming import did_you_mean
 
 ASSUMED_SIZE: Final = 64
 """What a parameter without a value is taken to be while a spec is only checked."""
@@ -23,7 +24,7 @@ def bind_parameters(
     A parameter without either is assumed to be some size, with a note, when `assume` is set.
     """
     values: dict[str, Bound] = {}
-    known = {parameter.name.name for parameter in model.parameters}
+    known = [parameter.name.name for parameter in model.parameters]
     for parameter in model.parameters:
         name = parameter.name.name
         if name in values:
@@ -51,7 +52,7 @@ def bind_parameters(
     for name in given:
         if name not in known:
             listed = ", ".join(f"`{k}`" for k in known)
-            hint = (
+            hint = did_you_mean(name, known) or (
                 f"its parameters are {listed}"
                 if known
                 else (f"it has none; write a header: `model {model.name}({name} = {given[name]}):`")

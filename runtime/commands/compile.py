@@ -1,4 +1,4 @@
-"""Compile a spec: report its phases and what runs them, or write it as a Python module."""
+"""Compile a spec: report what runs its phases, or write a Python module."""
 
 from __future__ import annotations
 

@@ -31,7 +31,10 @@ def save(path: Path, data: bytes, *, force: bool = False) -> None:
         _exists(path)
     except (OSError, ValueError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
-        fail("RNN605", f"`{path}` cannot be written: {reason}")
+        hint = ""
+        if isinstance(error, FileNotFoundError) and not path.parent.is_dir():
+            reason, hint = f"there is no folder `{path.parent}`", "make the folder first"
+        fail("RNN605", f"`{path}` cannot be written: {reason}", hint=hint)
     finally:
         _remove(part)
 

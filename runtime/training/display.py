@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from types import TracebackType
+from typing import Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from .progress import Progress as TrainingProgress
+
+NARROW: Final = 80
+"""Columns below which the bar is short and the best epoch is left out."""
 
 
 class Display:
@@ -17,9 +21,10 @@ class Display:
         console = console or Console(stderr=True)
         self._epochs = epochs
         self._valid = ""
+        self._narrow = console.width < NARROW
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(bar_width=12),
+            BarColumn(bar_width=4 if self._narrow else 12),
             MofNCompleteColumn(),
             TextColumn("loss {task.fields[loss]}"),
             TextColumn("{task.fields[valid]}"),
@@ -55,4 +60,6 @@ class Display:
 
     def validated(self, stand: TrainingProgress) -> None:
         """Show the validation metric from now on."""
-        self._valid = f"valid {stand.last:.4g}, best {stand.best:.4g} in {stand.best_epoch}"
+        self._valid = f"valid {stand.last:.4g}"
+        if not self._narrow:
+            self._valid += f", best {stand.best:.4g} in {stand.best_epoch}"

@@ -42,7 +42,11 @@ class Progress(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 def reason_to_stop(config: TrainingConfig, progress: Progress) -> str | None:
     """Why training is over, in words; None while it is not."""
     if progress.epoch >= config.epochs:
-        return f"all {progress.epoch} epochs are done"
+        return (
+            "its one epoch is done"
+            if progress.epoch == 1
+            else f"all {progress.epoch} epochs are done"
+        )
     if config.patience is not None and progress.epoch - progress.best_epoch >= config.patience:
         return f"no better validation in {progress.epoch - progress.best_epoch} epochs"
     return None

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from ...grammar.diagnostics import fail
-from .files import write_atomically
+from .files import naming, write_atomically
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Run:
 
     def record(self, line: Mapping[str, object]) -> None:
         """Add a line to the metrics."""
-        with self.metrics.open("ab") as file:
+        with naming(self.metrics), self.metrics.open("ab") as file:
             file.write(msgspec.json.encode(line) + b"\n")
 
     def keep_metrics(self, lines: int) -> None:

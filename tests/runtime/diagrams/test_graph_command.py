@@ -66,6 +66,7 @@ def test_what_cannot_be_written_is_said(tmp_path: Path, where: str) -> None:
     result = rnnc("zoo:rnn", "-o", tmp_path / where, "--force")
     assert result.exit_code == 1
     assert "RNN605" in result.stderr
+    assert ("there is no folder" in result.stderr) == where.startswith("missing")
     assert [path.name for path in tmp_path.iterdir()] == ["folder.svg"]
 
 

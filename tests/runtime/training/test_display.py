@@ -11,9 +11,9 @@ from rnnc.runtime.training.display import Display
 from rnnc.runtime.training.progress import Progress
 
 
-def shown(*, terminal: bool) -> str:
+def shown(*, terminal: bool, width: int = 80) -> str:
     screen = io.StringIO()
-    console = Console(file=screen, force_terminal=terminal, width=80, color_system=None)
+    console = Console(file=screen, force_terminal=terminal, width=width, color_system=None)
     with Display(300, console) as display:
         display.batch(7, 3, 15, 11.123456)
         display.validated(Progress(epoch=7, last=10.98765, best=10.5, best_epoch=6))
@@ -24,6 +24,11 @@ def shown(*, terminal: bool) -> str:
 @pytest.mark.parametrize("part", ["epoch 8/300", "4/15", "loss 9.5", "valid 10.99, best 10.5 in 6"])
 def test_a_terminal_shows_epoch_loss_and_validation(part):
     assert part in shown(terminal=True)
+
+
+@pytest.mark.parametrize("part", ["epoch 8/300", "4/15", "loss 9.5", "valid 10.99"])
+def test_a_narrow_terminal_shows_them_too(part):
+    assert part in shown(terminal=True, width=56)
 
 
 def test_elsewhere_nothing_is_shown():
