@@ -14,7 +14,8 @@ from ....operators.call import Call
 from ...flow import Read, Value
 from ...vocabulary import SOURCES
 from .geometry import Geometry
-from .memory import SAVED, SCRATCH
+from .memory import SAVED
+from .pages import in_large_pages
 from .program import Program
 from .rows import Rows
 from .window_rows import MISSING, window_table
@@ -71,14 +72,15 @@ class Bindings:
 
     def make_room(self, saved: Tensor | None) -> None:
         """Memory for all that is computed; `saved` is what the forward pass has left."""
-        sizes = self.geometry.sizes
-        item = self.geometry.item
-        for block in (SAVED, SCRATCH):
-            if block == SAVED and saved is not None:
-                # Torch's own memory begins at multiples of 64 bytes; hooks may have moved it.
-                tensor = saved.clone() if saved.data_ptr() % 64 else saved
-            else:
-                tensor = torch.empty(sizes[block] + 64 // item, dtype=self.program.dtype)
+        if saved is not None and saved.data_ptr() % 64:
+            # Torch's own memory begins at multiples of 64 bytes; hooks may have moved it.
+            saved = saved.clone()
+        line = 64 // self.geometry.item
+        for block, size in enumerate(self.geometry.sizes):
+            tensor = saved if block == SAVED else self.program.spare(size + line)
+            if tensor is None:
+                tensor = torch.empty(size + line, dtype=self.program.dtype)
+                in_large_pages(tensor)
             self.blocks.append(tensor)
             self._address[block] = -(-tensor.data_ptr() // 64) * 64
 

@@ -29,6 +29,19 @@ class Body:
         """The stage."""
         return self.plan.stage
 
+    @property
+    def _each(self) -> str:
+        """What names of one row's things end with: behind products two rows are in work at once.
+
+        Between dependent operations of one row those of the other fill the time.
+        """
+        return "[q]" if self.stage.sums else ""
+
+    def _defined(self, kind: str, name: str, text: str) -> str:
+        if not self.stage.sums:
+            return f"{kind} {name} = {text};"
+        return f"{kind} {name}[2]; PAIR {name}[q] = {text};"
+
     def _outside_reads(self) -> list[tuple[int, Read]]:
         """What is read from memory, by the value that reads it."""
         flow = self.layout.flow
@@ -70,22 +83,27 @@ class Body:
     def _index(self, read: Read) -> int:
         return self.layout.indices.index(self.layout.index_key(read))
 
-    def _row(self, read: Read) -> str:
+    def _row(self, read: Read, n: str) -> str:
         """The row that a read finds for row n, as a C expression."""
         value = self.layout.flow.values[read.value]
         if value.rate == "row":
-            return "f->row_of[n]"
-        return f"x{self._index(read)}[n]" if read.delay else "n"
+            return f"f->row_of[{n}]"
+        return f"x{self._index(read)}[{n}]" if read.delay else n
 
-    def address(self, read: Read) -> str:
+    @property
+    def _n(self) -> str:
+        return "at[q]" if self.stage.sums else "n"
+
+    def address(self, read: Read, n: str = "n") -> str:
         """Where row n finds what it reads, as a C expression."""
         value = self.layout.flow.values[read.value]
         if value.rate == "call":
             return f"p{read.value}"
-        return f"p{read.value} + (long){self._row(read)} * {self.layout.stride(read.value)}"
+        return f"p{read.value} + (long){self._row(read, n)} * {self.layout.stride(read.value)}"
 
     def _name(self, read: Read) -> str:
-        return f"r{read.value}" + (f"_{self._index(read)}" if read.delay else "")
+        """The row that is read, as C calls it."""
+        return f"r{read.value}" + (f"_{self._index(read)}" if read.delay else "") + self._each
 
     def rows(self) -> Iterator[str]:
         """Pointers to the rows that row n reads and writes."""
@@ -98,19 +116,20 @@ class Body:
             if values[number].operation == "lookup" and value.rate == "call":
                 continue
             seen.add(name)
-            yield f"const real *const {name} = {self.address(read)};"
+            yield self._defined(
+                "const real *", name.removesuffix("[q]"), self.address(read, self._n)
+            )
         for number in self.stage.values:
             value = values[number]
             if self.layout.table_key(value):
                 symbol = value.operands[-1]
                 stride = self.layout.padded(value.shape[0])
-                yield (
-                    f"const real *const row{number} = table{number} + "
-                    f"(long)p{symbol.value}[{self._row(symbol)}] * {stride};"
-                )
+                at = f"(long)p{symbol.value}[{self._row(symbol, self._n)}]"
+                text = f"table{number} + {at} * {stride}"
+                yield self._defined("const real *", f"row{number}", text)
             if number in self.layout.stored:
                 stride = self.layout.stride(number)
-                yield f"real *const w{number} = to{number} + n * {stride};"
+                yield self._defined("real *", f"w{number}", f"to{number} + {self._n} * {stride}")
 
     def columns(self) -> Iterator[str]:
         """The values at columns u to u + LANES."""
@@ -120,18 +139,19 @@ class Body:
             found = sum_of(stage, number)
             if found is not None:
                 place = stage.sums.index(found) * self.plan.across
-                terms = [f"LOAD(sum + ({place} + v) * LANES)"]
+                terms = [f"LOAD(sum[q] + ({place} + v) * LANES)"]
                 terms += [self._operand(number, read) for read in found.rest]
                 text = " + ".join(terms)
             else:
                 text = self._expression(value)
-            yield f"const vec v{number} = {text};"
+            yield self._defined("vec", f"v{number}", text)
             if number in self.layout.stored:
-                yield f"STORE(w{number} + u, v{number});"
+                pair = "PAIR " if self.stage.sums else ""
+                yield f"{pair}STORE(w{number}{self._each} + u, v{number}{self._each});"
 
     def _expression(self, value: Value) -> str:
         if self.layout.table_key(value):
-            return f"LOAD(row{value.number} + u)"
+            return f"LOAD(row{value.number}{self._each} + u)"
         if value.operation == "slice":
             start = int(value.attributes[0])
             return f"LOAD({self._name(value.operands[0])} + {start} + u)"
@@ -144,7 +164,7 @@ class Body:
 
     def _operand(self, number: int, read: Read) -> str:
         if is_here(self.layout.flow, self.stage, number, read):
-            return f"v{read.value}"
+            return f"v{read.value}{self._each}"
         value = self.layout.flow.values[read.value]
         if value.operation == "constant":
             return f"splat({literal(float(value.attributes[0]))})"
@@ -179,6 +199,7 @@ class Body:
             "        const real *panel = "
             f"f->panels ? f->panels + {offset} + j * {plan.block_size} : NULL;"
         )
+        yield from self._prefetches()
         yield "        const real *rows[TILE_ROWS];"
         before: Read | None = None
         for run in plan.runs:
@@ -203,9 +224,13 @@ class Body:
                     f"LANES, sums + {run.first + place} * LANES, {stride}, {int(run.more)});"
                 )
             yield "        }"
-        yield "        for (int r = 0; r < m; r++) {"
-        yield "            const long n = i + r;"
-        yield f"            const real *const sum = sums + r * {stride};"
+        # Of an odd number of rows the last one is computed twice.
+        yield "        for (int r = 0; r < m; r += 2) {"
+        yield "            const long at[2] = {i + r, i + (r + 1 < m ? r + 1 : r)};"
+        yield (
+            "            const real *const sum[2] = "
+            f"{{sums + r * {stride}, sums + (at[1] - i) * {stride}}};"
+        )
         for line in self.rows():
             yield f"            {line}"
         yield f"            for (long v = 0; v < {plan.across}; v++) {{"
@@ -216,6 +241,29 @@ class Body:
         yield "            }"
         yield "        }"
         yield "    }"
+
+    def _prefetches(self) -> Iterator[str]:
+        """Have what is read and written behind the products on its way while they run.
+
+        Rows of all values are far apart, and each is touched for a few lines: the processor does
+        not foresee it.
+        """
+        values, layout = self.layout.flow.values, self.layout
+        read = [
+            self.address(read)
+            for read in dict.fromkeys(read for _, read in self._outside_reads())
+            if values[read.value].rate == "step" and values[read.value].shape[:1] > (1,)
+        ]
+        written = [
+            f"to{number} + n * {layout.stride(number)}"
+            for number in self.stage.values
+            if number in layout.stored
+        ]
+        yield "        for (int r = 0; r < m; r++) {"
+        yield f"            const long n = i + r, u = j * {self.plan.across * layout.lanes};"
+        for address in (*read, *written):
+            yield f"            ahead({address} + u, {self.plan.across});"
+        yield "        }"
 
     def whole(self) -> Iterator[str]:
         """One value of whole vectors, row by row."""

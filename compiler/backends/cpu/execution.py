@@ -48,6 +48,11 @@ class Execution(Bindings):
             self.known.update(zip(self.program.saved_outside, saved[1:], strict=True))
             self._run()
 
+    def leave(self) -> None:
+        """All results are taken: the memory may be used again."""
+        if self.blocks:
+            self.program.leave(self.blocks.pop())
+
     def _run(self) -> None:
         for index, segment in enumerate(self.geometry.segments):
             self._compiled(index, segment)

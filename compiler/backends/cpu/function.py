@@ -21,9 +21,9 @@ def run_forward(program: Program, call: Call, wanted: tuple[Key, ...]) -> tuple[
     execution = Execution(program, call, _rows(call), adjoint=False)
     execution.forward()
     result = _result(execution)
-    if not wanted:
-        return result, Saved()
-    return result, Saved(tuple(execution.saved()), more=(program, execution.rows))
+    saved = Saved(tuple(execution.saved()), more=(program, execution.rows)) if wanted else Saved()
+    execution.leave()
+    return result, saved
 
 
 def run_backward(
@@ -44,10 +44,12 @@ def run_backward(
         "history": call.history,
         "initial": call.initial,
     }
-    return [
+    result = [
         execution.gradient(kind, found.get((kind, name), -1), shapes[kind][name].shape, name)
         for kind, name in wanted
     ]
+    execution.leave()
+    return result
 
 
 def dtype_of(call: Call) -> torch.dtype:

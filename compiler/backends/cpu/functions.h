@@ -39,11 +39,49 @@ INLINE vec v_abs(vec x) { return (vec)((ivec)x & ABSOLUTE); }
 INLINE vec v_with_sign(vec x, vec sign) { return (vec)((ivec)x | ((ivec)sign & ~ABSOLUTE)); }
 INLINE vec power_of_two(ivec n) { return (vec)((n + BIAS) << MANTISSA); }
 
+// The least, the greatest of two; a NaN in the second place stays. And a 2^n for whole n, which may
+// be denormal or infinite, and the quotient a / d for 1 <= d < 2^60.
+#if defined(__AVX512F__) && VECTOR_BYTES == 64
+#if IS_DOUBLE
+#define OF(name) name "pd"
+#else
+#define OF(name) name "ps"
+#endif
+#define BINARY(name, instruction)                                           \
+    INLINE vec name(vec a, vec b) {                                         \
+        vec c;                                                              \
+        __asm__(OF(instruction) " %2, %1, %0" : "=v"(c) : "v"(a), "v"(b)); \
+        return c;                                                           \
+    }
+BINARY(least, "vmin")
+BINARY(greatest, "vmax")
+BINARY(scaled, "vscalef")
+INLINE vec quotient(vec a, vec d) {
+    vec r;
+    __asm__(OF("vrcp14") " %1, %0" : "=v"(r) : "v"(d));
+    r += r * (1 - d * r); // Newton: from 14 to 28 right bits, and on
+#if IS_DOUBLE
+    r += r * (1 - d * r);
+#endif
+    vec q = a * r;
+    return q + r * (a - d * q);
+}
+#else
+INLINE vec least(vec a, vec b) { return choose(a < b, a, b); }
+INLINE vec greatest(vec a, vec b) { return choose(a > b, a, b); }
+INLINE vec scaled(vec a, vec n) {
+    // In two factors, so that results below the smallest normal number and above half of the
+    // greatest come out right.
+    ivec whole = (ivec)(n + MAGIC) - (ivec)splat(MAGIC), half = whole >> 1;
+    return a * power_of_two(half) * power_of_two(whole - half);
+}
+INLINE vec quotient(vec a, vec d) { return a / d; }
+#endif
+
 // x = n log 2 + r, |r| <= log(2) / 2; (e^r - 1 - r) / r^2 by its Taylor series.
-INLINE vec exp_parts(vec x, ivec *n, vec *r) {
-    vec shifted = x * C_(1.44269504088896340736) + MAGIC;
-    *n = (ivec)shifted - (ivec)splat(MAGIC);
-    vec whole = shifted - MAGIC;
+INLINE vec exp_parts(vec x, vec *n, vec *r) {
+    vec whole = x * C_(1.44269504088896340736) + MAGIC - MAGIC;
+    *n = whole;
     vec z = x - whole * LN2_HIGH;
     z = z - whole * LN2_LOW;
     *r = z;
@@ -66,38 +104,38 @@ INLINE vec exp_parts(vec x, ivec *n, vec *r) {
     return p * z + C_(0.5);
 }
 
-INLINE vec v_exp(vec x) {
-    ivec n;
-    vec r;
-    x = choose(x > EXP_HIGHEST, splat(EXP_HIGHEST), x);
-    x = choose(x < EXP_LOWEST, splat(EXP_LOWEST), x);
-    vec q = exp_parts(x, &n, &r);
-    // In two factors, so that results below the smallest normal number and above half of the
-    // greatest come out right.
-    ivec half = n >> 1;
-    return (q * r * r + r + 1) * power_of_two(half) * power_of_two(n - half);
+// e^x for x <= EXP_HIGHEST.
+INLINE vec exp_below(vec x) {
+    vec n, r, q = exp_parts(greatest(splat(EXP_LOWEST), x), &n, &r);
+    return scaled(q * r * r + r + 1, n);
 }
+
+INLINE vec v_exp(vec x) { return exp_below(least(splat(EXP_HIGHEST), x)); }
 
 // e^x - 1 without cancellation; x in [-700, 700] (-87, 87), NaN allowed.
 INLINE vec small_expm1(vec x) {
-    ivec n;
-    vec r;
-    vec q = exp_parts(x, &n, &r), scale = power_of_two(n);
+    vec n, r, q = exp_parts(x, &n, &r);
+#if defined(__AVX512F__) && VECTOR_BYTES == 64
+    vec scale = scaled(splat(1), n);
+#else
+    vec scale = power_of_two((ivec)(n + MAGIC) - (ivec)splat(MAGIC));
+#endif
     return scale * (q * r * r + r) + (scale - 1);
 }
 
-INLINE vec v_expm1_negative(vec x) {
-    return small_expm1(choose(x < -TANH_ONE * 4, splat(-TANH_ONE * 4), x));
-}
+INLINE vec v_expm1_negative(vec x) { return small_expm1(greatest(splat(-TANH_ONE * 4), x)); }
 
 INLINE vec v_tanh(vec x) {
-    vec a = v_abs(x);
-    a = choose(a > TANH_ONE, splat(TANH_ONE), a);
+    vec a = least(splat(TANH_ONE), v_abs(x));
     vec e = small_expm1(a + a);
-    return v_with_sign(e / (e + 2), x);
+    return v_with_sign(quotient(e, e + 2), x);
 }
 
-INLINE vec v_sigmoid(vec x) { return 1 / (1 + v_exp(-x)); }
+// From e^-|x|, so that nothing overflows.
+INLINE vec v_sigmoid(vec x) {
+    vec e = exp_below(-v_abs(x));
+    return quotient(choose(x < 0, e, splat(1)), 1 + e);
+}
 
 // x = 2^n m, sqrt(1/2) <= m < sqrt(2); log m by the series of fdlibm's e_log.c.
 INLINE vec v_log(vec x) {

@@ -71,6 +71,24 @@ static __attribute__((unused)) void pack_columns(const real *z, long stride, con
     }
 }
 
+// Tiles t0 .. t1 of rows k0 .. k1; several at a time, for a line of memory is wider than a tile.
+#define PACKED 8
+static __attribute__((unused)) void pack_tiles(const real *z, long stride, const int32_t *index,
+                                               long k0, long k1, long t0, long t1, long M,
+                                               real *panels) {
+    const long full = t1 * TILE_ROWS <= M ? t1 : t1 - 1;
+    for (long k = k0; k < k1; k++) {
+        const real *row = z + (index ? (long)index[k] : k) * stride;
+        for (long t = t0; t < t1; t++) {
+            real *to = panels + (t * OUTER_DEPTH + k - k0) * TILE_ROWS;
+            if (t < full) memcpy(to, row + t * TILE_ROWS, TILE_ROWS * sizeof(real));
+            else
+                for (long i = 0; i < TILE_ROWS; i++)
+                    to[i] = t * TILE_ROWS + i < M ? row[t * TILE_ROWS + i] : 0;
+        }
+    }
+}
+
 // `work` holds for each thread room for one block of a and of b.
 void outer_sum(real *C, long M, long N, long K, const real *a, long a_stride,
                const int32_t *a_index, const real *b, long b_stride, const int32_t *b_index,
@@ -85,16 +103,9 @@ void outer_sum(real *C, long M, long N, long K, const real *a, long a_stride,
         real *as = work + THREAD * room, *bs = as + tiles * TILE_ROWS * OUTER_DEPTH;
         for (long k0 = 0; k0 < K && t0 < t1; k0 += OUTER_DEPTH) {
             const long k1 = k0 + OUTER_DEPTH < K ? k0 + OUTER_DEPTH : K;
-            for (long t = t0; t < t1; t++) {
-                const long there = M - t * TILE_ROWS < TILE_ROWS ? M - t * TILE_ROWS : TILE_ROWS;
-                real *to = as + t * TILE_ROWS * OUTER_DEPTH;
-                for (long k = k0; k < k1; k++, to += TILE_ROWS) {
-                    const real *row =
-                        a + (a_index ? (long)a_index[k] : k) * a_stride + t * TILE_ROWS;
-                    if (there == TILE_ROWS) memcpy(to, row, TILE_ROWS * sizeof(real));
-                    else for (long i = 0; i < TILE_ROWS; i++) to[i] = i < there ? row[i] : 0;
-                }
-            }
+            for (long t = t0; t < t1; t += PACKED)
+                pack_tiles(a, a_stride, a_index, k0, k1, t, t + PACKED < t1 ? t + PACKED : t1, M,
+                           as);
             for (long j = 0; j < N; j += TILE_VECTORS * LANES) {
                 const long left = (N - j + LANES - 1) / LANES;
                 const int nv = left < TILE_VECTORS ? (int)left : TILE_VECTORS;

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
+from torch import Tensor
 
 from ....operators.graph import OperatorGraph
 from ...pipeline import flow_for
@@ -26,6 +27,7 @@ from .windows import window_work
 
 _MULTIPLICATIONS_A_FUNCTION = 8
 _MOST_GEOMETRIES = 64
+_WORTH_KEEPING = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Program:
     level: Level
     libraries: list[ctypes.CDLL] = field(default_factory=list)
     geometries: dict[tuple[int, int, int, bool], Geometry] = field(default_factory=dict)
+    spares: list[Tensor] = field(default_factory=list)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -69,6 +72,19 @@ class Program:
     def copy_rows(self, table: ctypes.Array[ctypes.c_int64], count: int) -> None:
         """Copy rows (`calls.h`)."""
         self.libraries[0].copy_rows(table, count)
+
+    def spare(self, size: int) -> Tensor | None:
+        """Memory of at least this size that a call has left; the system is slow to give more."""
+        try:
+            found = self.spares.pop()
+        except IndexError:  # another thread has it
+            return None
+        return found if found.numel() >= size else None
+
+    def leave(self, scratch: Tensor) -> None:
+        """Keep a call's memory for the next one, where it is so much that this matters."""
+        if scratch.numel() >= _WORTH_KEEPING and not self.spares:
+            self.spares.append(scratch)
 
     def address(self, unit: Unit) -> int:
         """Where a unit's function lies in this process."""

@@ -23,3 +23,11 @@ INLINE ivec isplat(integer a) { return a - (ivec){0}; }
 INLINE vec choose(ivec where, vec a, vec b) {
     return (vec)((where & (ivec)a) | (~where & (ivec)b));
 }
+
+// Once for each of two rows.
+#define PAIR _Pragma("GCC unroll 2") for (int q = 0; q < 2; q++)
+
+// Some vectors will soon be read or written.
+INLINE void ahead(const real *p, long vectors) {
+    for (long b = 0; b < vectors * VECTOR_BYTES; b += 64) __builtin_prefetch((const char *)p + b);
+}
