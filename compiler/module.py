@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -29,7 +30,7 @@ from .history import (
 from .loss_terms import loss_terms, mean_over_steps
 from .losses import mean_loss
 from .named import Fields
-from .parameters import Named, attach, collect
+from .parameters import Named, attach, collect, first
 
 
 class CompiledRNN(Named):
@@ -93,7 +94,7 @@ class CompiledRNN(Named):
         """Whether inputs and outputs are (B, T, …)."""
         return self._batch_first
 
-    @property
+    @cached_property
     def runs_backward(self) -> tuple[str, ...]:
         """The states that run backward in time; a model with one has no carried state."""
         return tuple(s.name for s in self._graph.states if s.node in self._graph.backward)
@@ -218,8 +219,9 @@ class CompiledRNN(Named):
         steps: int,
         rows: int,
     ) -> Result:
-        graph, like = self._graph, self._like_tensor()
+        graph = self._graph
         parameters = collect(self, graph)
+        like = next(iter(parameters.values()), cast(Tensor, self._like))
         initial = initial_values(graph, parameters, rows, like)
         if state is None:
             history = initial_history(graph, initial, rows, like)
@@ -244,8 +246,10 @@ class CompiledRNN(Named):
             age=None if age is None else age[0],
         )
         result = run_call(self._backends, call, like, self._key)
-        self._laws = tuple(mean_over_steps(value, call.lengths) for value in result.laws)
-        self._last = (call, result) if self.training and graph.losses is not None else None
+        # Past the module's own bookkeeping, which looks for parameters in all that is set.
+        self.__dict__["_laws"] = tuple(mean_over_steps(v, call.lengths) for v in result.laws)
+        keep = self.training and graph.losses is not None
+        self.__dict__["_last"] = (call, result) if keep else None
         if call.age is None:
             return result
         grown = age_after(call.age, call.lengths, checked, steps)
@@ -278,7 +282,7 @@ class CompiledRNN(Named):
             )
 
     def _like_tensor(self) -> Tensor:
-        parameter = next(self.parameters(), None)
+        parameter = first(self, self._graph)
         return cast(Tensor, self._like) if parameter is None else parameter
 
     def __repr__(self) -> str:

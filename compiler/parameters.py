@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from torch import Tensor, nn
@@ -51,15 +52,25 @@ def attach(root: nn.Module, graph: OperatorGraph) -> None:
 
 def collect(root: nn.Module, graph: OperatorGraph) -> dict[str, Tensor]:
     """The current values of the graph's parameters by name."""
-    found: dict[str, Tensor] = {}
-    for parameter in graph.parameters:
-        *path, name = parameter.name.split(".")
-        module = root
-        for part in path:
-            inner = module._modules[part]
-            assert inner is not None
-            module = inner
-        value = module._parameters[name]
-        assert value is not None
-        found[parameter.name] = value
-    return found
+    return {parameter.name: _value(root, parameter.name) for parameter in graph.parameters}
+
+
+def first(root: nn.Module, graph: OperatorGraph) -> Tensor | None:
+    """The first of them: it tells the dtype and the device, at each call."""
+    return _value(root, graph.parameters[0].name) if graph.parameters else None
+
+
+@lru_cache(maxsize=4096)
+def _path(name: str) -> tuple[str, ...]:
+    return tuple(name.split("."))
+
+
+def _value(root: nn.Module, name: str) -> Tensor:
+    module, path = root, _path(name)
+    for part in path[:-1]:
+        inner = module._modules[part]
+        assert inner is not None
+        module = inner
+    value = module._parameters[path[-1]]
+    assert value is not None
+    return value

@@ -28,6 +28,8 @@ def run(backend: Backend, call: Call) -> Result:
     if torch.is_grad_enabled():
         wanted = tuple(k for k, t in zip(keys, tensors, strict=True) if t.requires_grad)
     if not wanted:
+        if not torch.is_grad_enabled():
+            return forward(backend, call, ())[0]
         with torch.no_grad():
             return forward(backend, call, ())[0]
     shell = _Shell(backend, call, keys, wanted)
@@ -48,7 +50,10 @@ def is_transformed() -> bool:
 
 def forward(backend: Backend, call: Call, wanted: tuple[Key, ...]) -> tuple[Result, Saved]:
     """A forward pass in the dtype of the parameters, whatever autocast says."""
-    with torch.autocast(_device(call), enabled=False):
+    device = _device(call)
+    if not torch.is_autocast_enabled(device):
+        return backend.forward(call, wanted)
+    with torch.autocast(device, enabled=False):
         return backend.forward(call, wanted)
 
 
@@ -141,5 +146,7 @@ class _Function(torch.autograd.Function):
 
 
 def _device(call: Call) -> str:
-    tensors = (*call.parameters.values(), *call.inputs.values(), *call.initial.values())
-    return next((tensor.device.type for tensor in tensors), "cpu")
+    for tensors in (call.parameters, call.inputs, call.initial):
+        for tensor in tensors.values():
+            return tensor.device.type
+    return "cpu"

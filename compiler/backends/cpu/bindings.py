@@ -15,7 +15,7 @@ from ...flow import Read, Value
 from ...vocabulary import SOURCES
 from .geometry import Geometry
 from .memory import SAVED
-from .pages import in_large_pages
+from .pages import LARGE, in_large_pages
 from .program import Program
 from .rows import Rows
 from .window_rows import MISSING, window_table
@@ -80,7 +80,8 @@ class Bindings:
             tensor = saved if block == SAVED else self.program.spare(size + line)
             if tensor is None:
                 tensor = torch.empty(size + line, dtype=self.program.dtype)
-                in_large_pages(tensor)
+                if size > LARGE:
+                    in_large_pages(tensor)
             self.blocks.append(tensor)
             self._address[block] = -(-tensor.data_ptr() // 64) * 64
 

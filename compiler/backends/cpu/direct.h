@@ -6,12 +6,27 @@ INLINE vec first_of(const real *z, long n) {
     return result;
 }
 
+// By halves, in memory: a narrower load finds what a wider store has just left.
 INLINE real sum_of(vec x) {
-    real part[LANES];
+    real part[LANES] __attribute__((aligned(64)));
     STORE(part, x);
-    for (long width = LANES / 2; width; width /= 2)
-        for (long l = 0; l < width; l++) part[l] += part[l + width];
-    return part[0];
+#define HALVE(bytes)                                                                             \
+    {                                                                                            \
+        typedef real narrow __attribute__((vector_size(bytes), aligned(sizeof(real)), may_alias)); \
+        *(narrow *)part = *(narrow *)part + *(narrow *)((char *)part + (bytes));                  \
+    }
+#if VECTOR_BYTES == 64
+    HALVE(32)
+#endif
+#if VECTOR_BYTES >= 32
+    HALVE(16)
+#endif
+#undef HALVE
+#if IS_DOUBLE
+    return part[0] + part[1];
+#else
+    return (part[0] + part[2]) + (part[1] + part[3]);
+#endif
 }
 
 // `nv` outputs of m rows; W has rows of K.

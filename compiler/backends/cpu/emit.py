@@ -79,6 +79,7 @@ class Emitter:
             if plan.stage.sums:
                 offset += plan.blocks * plan.block_size
         yield f"void {self.function(unit)}(const Frame *f, long along) {{"
+        yield "    Gate gate = {0, 0};"
         yield "    PARALLEL {"
         yield "    const long thread = THREAD, threads = THREADS;"
         if any(plan.stage.sums for plan in plans):

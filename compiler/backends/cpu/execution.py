@@ -13,6 +13,7 @@ from ...flow import Read, Value
 from ...vocabulary import SUMS
 from .bindings import Bindings, Known, Seeds, Series
 from .geometry import Place
+from .memory import SCRATCH
 from .outside import evaluate, summed
 from .program import Program
 from .rows import Rows
@@ -49,7 +50,10 @@ class Execution(Bindings):
             self._run()
 
     def leave(self) -> None:
-        """All results are taken: the memory may be used again."""
+        """Copy the results out, which have room by now; then the memory may be used again."""
+        count = len(self._copies)
+        if count:
+            self.program.copy_rows((ctypes.c_int64 * count)(*self._copies), count // 8)
         if self.blocks:
             self.program.leave(self.blocks.pop())
 
@@ -63,7 +67,21 @@ class Execution(Bindings):
     def _compiled(self, index: int, segment: Segment) -> None:
         if not segment.compiled:
             return
-        for number in segment.sources:
+        parameters, scratch = self.call.parameters, self._address[SCRATCH]
+        recipe = self.geometry.recipes[index]
+        for number, name in recipe.matrices:
+            matrix = parameters[name]
+            if matrix.is_contiguous():
+                self._at[number] = matrix.data_ptr()
+            else:
+                self.bind(number)
+        for number, name, offset, width, step in recipe.vectors:
+            vector = parameters[name]
+            if vector.is_contiguous():
+                self._copies += (scratch + offset, vector.data_ptr(), 1, 0, 1, 0, width, step)
+            else:
+                self.bind(number)
+        for number in recipe.others:
             self.bind(number)
         for number in segment.states:
             self.bind_state(self.values[number])
@@ -160,14 +178,13 @@ class Execution(Bindings):
         return found.clone(memory_format=torch.contiguous_format) if rows.is_dense else found
 
     def _taken(self, place: Place, row: int, shape: tuple[int, ...]) -> Tensor:
-        """Some rows of a place, copied; `row` counts from the first step's first one."""
+        """Some rows of a place, copied by `leave`; `row` counts from the first step's first."""
         result = torch.empty(shape, dtype=self.program.dtype)
         item, width = self.geometry.item, shape[-1]
         count = result.numel() // width
         start = self._address[place.block] + (place.first + row * place.stride) * item
-        numbers = (result.data_ptr(), start, 1, 0, count, place.stride * item)
-        table = (ctypes.c_int64 * 8)(*numbers, width * item, width * item)
-        self.program.copy_rows(table, 1)
+        self._copies += (result.data_ptr(), start, 1, 0, count, place.stride * item)
+        self._copies += (width * item, width * item)
         return result
 
     def at_end(self, read: Read) -> Tensor:
@@ -181,9 +198,9 @@ class Execution(Bindings):
 
     def final(self, name: str) -> Tensor:
         """(k, B, n): what is carried on of a state or input."""
-        before = self.call.history[name].detach()
+        before = self.call.history[name]
         if not self.rows.total:
-            return before.clone()
+            return before.detach().clone()
         number = self.program.carried.get(name)
         if number is not None and self.rows.is_plain:
             place = self.geometry.places[number]

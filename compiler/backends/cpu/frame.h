@@ -9,9 +9,32 @@ typedef struct {
     real *panels;                 // room for packed matrices
 } Frame;
 
+// Where the threads of a unit wait for each other. OpenMP's own barrier spins for milliseconds where it
+// thinks that every thread has a core; here a thread that waits soon lets others have its core.
+typedef struct {
+    long arrived, turn;
+} Gate;
+
+#define SPINS 2000
+
+static __attribute__((unused)) void meet(Gate *gate, long threads) {
+    const long turn = __atomic_load_n(&gate->turn, __ATOMIC_ACQUIRE);
+    if (__atomic_add_fetch(&gate->arrived, 1, __ATOMIC_ACQ_REL) == threads) {
+        __atomic_store_n(&gate->arrived, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&gate->turn, turn + 1, __ATOMIC_RELEASE);
+        return;
+    }
+    for (long i = 0; __atomic_load_n(&gate->turn, __ATOMIC_ACQUIRE) == turn; i++) {
+        if (i >= SPINS) sched_yield();
+#if defined(__x86_64__) || defined(__i386__)
+        else __builtin_ia32_pause();
+#endif
+    }
+}
+
 #ifdef _OPENMP
 #define PARALLEL _Pragma("omp parallel num_threads(f->threads)")
-#define BARRIER _Pragma("omp barrier")
+#define BARRIER meet(&gate, threads);
 #define THREAD omp_get_thread_num()
 #define THREADS omp_get_num_threads()
 #else

@@ -48,6 +48,19 @@ class Place:
         return self.start + self.base * self.stride
 
 
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How the sources of a segment are bound; parameters, which are most of them, at little cost.
+
+    matrices: value and parameter, read where it lies.
+    vectors: value and parameter, its place in the scratch block, its bytes, those of the place.
+    """
+
+    matrices: tuple[tuple[int, str], ...]
+    vectors: tuple[tuple[int, str, int, int, int], ...]
+    others: tuple[int, ...]
+
+
 class Geometry:
     """Everything about a pass that is the same for all calls with these rows and threads."""
 
@@ -131,6 +144,27 @@ class Geometry:
                 columns = self.program.emitter.vectors * self.layout.lanes
                 most = max(most, self.threads * (tiles * 6 + columns) * OUTER_DEPTH)
         return most
+
+    @cached_property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """For each segment how its sources are bound."""
+        return tuple(self._recipe(segment.sources) for segment in self.segments)
+
+    def _recipe(self, sources: tuple[int, ...]) -> Recipe:
+        matrices: list[tuple[int, str]] = []
+        vectors: list[tuple[int, str, int, int, int]] = []
+        others: list[int] = []
+        for number in sources:
+            value = self.layout.flow.values[number]
+            if value.operation != "parameter" or len(value.shape) > 2:
+                others.append(number)
+            elif len(value.shape) == 2:
+                matrices.append((number, str(value.attributes[0])))
+            else:
+                place, width = self.places[number], value.shape[0] * self.item
+                spot = (place.first * self.item, width, place.stride * self.item)
+                vectors.append((number, str(value.attributes[0]), *spot))
+        return Recipe(tuple(matrices), tuple(vectors), tuple(others))
 
     @property
     def _jobs(self) -> Iterator[Unit | Value]:

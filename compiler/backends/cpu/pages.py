@@ -12,7 +12,8 @@ from torch import Tensor
 
 _MADV_HUGEPAGE: Final = 14
 _LARGE_PAGE: Final = 1 << 21
-_LARGE: Final = 4 * _LARGE_PAGE
+LARGE: Final = 1 << 20
+"""Numbers that are worth asking for."""
 
 
 @cache
@@ -27,8 +28,7 @@ def _advise() -> Callable[[ctypes.c_void_p, ctypes.c_size_t, int], int] | None:
 
 def in_large_pages(tensor: Tensor) -> None:
     """Ask for large pages under fresh memory: small ones cost as much as filling them does."""
-    size = tensor.numel() * tensor.element_size()
-    advise = _advise() if size >= _LARGE else None
+    advise, size = _advise(), tensor.numel() * tensor.element_size()
     if advise is not None:
         first = -(-tensor.data_ptr() // _LARGE_PAGE) * _LARGE_PAGE
         end = (tensor.data_ptr() + size) // _LARGE_PAGE * _LARGE_PAGE

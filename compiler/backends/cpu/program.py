@@ -75,9 +75,11 @@ class Program:
 
     def spare(self, size: int) -> Tensor | None:
         """Memory of at least this size that a call has left; the system is slow to give more."""
+        if not self.spares:
+            return None
         try:
             found = self.spares.pop()
-        except IndexError:  # another thread has it
+        except IndexError:  # another thread was faster
             return None
         return found if found.numel() >= size else None
 

@@ -1,6 +1,7 @@
 // Vectors of REAL, as GCC and Clang know them on any processor. The text in front of this one defines
 // REAL, INTEGER (as wide), IS_DOUBLE and VECTOR_BYTES.
 #include <math.h>
+#include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
