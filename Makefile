@@ -19,7 +19,7 @@ test: export OMP_NUM_THREADS := 1
 test: export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-browser chromium gallery check fuzz bench mutations format install clean
+.PHONY: help demo test test-triton test-browser chromium gallery check fuzz bench mutations format install clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -31,6 +31,17 @@ demo: $(STAMP)  ## check, draw and train a two-line network, and print its test 
 
 test: $(STAMP)  ## run the tests (PYTEST='-k name' passes arguments on)
 	$(RUN) -m pytest -n auto --maxprocesses 8 --dist loadgroup $(PYTEST)
+
+# Triton stays apart from the environment: rnnc must do without it.
+TRITON := $(VENV)/triton
+CUDA_TESTS := tests/compiler/backends/test_cuda
+test-triton: $(STAMP)  ## run generated GPU kernels in Triton's interpreter, and compile them
+	@test -d $(TRITON) || $(RUN) -m pip install --quiet --disable-pip-version-check --no-deps \
+		-c constraints.txt --target $(TRITON) triton
+	TRITON_INTERPRET=1 PYTHONPATH=$(TRITON) OMP_NUM_THREADS=1 $(RUN) -m pytest -m triton \
+		$(CUDA_TESTS)_interpreted.py -n auto $(PYTEST)
+	PYTHONPATH=$(TRITON) OMP_NUM_THREADS=1 $(RUN) -m pytest -m triton \
+		$(CUDA_TESTS)_ahead.py -n auto $(PYTEST)
 
 test-browser: $(STAMP) chromium  ## test the interactive page in Chromium, which it installs
 	$(RUN) -m pytest -m browser tests/runtime/diagrams $(PYTEST)

@@ -56,13 +56,19 @@ def _code(graph: Any, backend: str, memory: str, without: Iterable[str]) -> str:
 
     from ..compiler.backends.backend import Options
     from ..compiler.backends.registry import Backends
+    from ..compiler.lower import Unsupported
 
     options = Options(memory, frozenset(without))  # type: ignore[arg-type]
-    chosen = Backends(graph, backend, options).choose(torch.empty(0))
+    backends = Backends(graph, backend, options)
+    # Code can be read where it cannot run: on a machine without a GPU, say.
+    chosen = backends.choose(torch.empty(0)) if backend == "auto" else backends.made[0]
     generate = getattr(chosen, "code", None)
     if generate is None:
         fail("RNN501", f"backend `{chosen.name}` calls torch and generates no code")
-    return str(generate())
+    try:
+        return str(generate())
+    except Unsupported as error:
+        fail("RNN501", f"backend `{chosen.name}` cannot run `{graph.name}`: {error}")
 
 
 def _syntax(file: str) -> str:

@@ -49,6 +49,10 @@ class Backend(Protocol):
     def name(self) -> str:
         """As users write it."""
 
+    @property
+    def obeys_autocast(self) -> bool:
+        """Whether it computes in the type that autocast asks for, and not in the model's own."""
+
     def refuses(self, like: Tensor) -> str:
         """Why it does not run on this tensor's device and dtype; empty where it does."""
 

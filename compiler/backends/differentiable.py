@@ -15,7 +15,9 @@ from torch import Tensor
 
 from ...operators.call import Call, Result
 from ...operators.reference import run as run_reference
+from .autocast import autocast_type, narrowed, widened
 from .backend import Backend, Saved
+from .boundaries import like_of
 from .flat import Key, flat_result, flatten, result_keys, result_of, unflatten
 
 
@@ -23,6 +25,14 @@ def run(backend: Backend, call: Call) -> Result:
     """Run one call, differentiably."""
     if backend.name == "reference" or is_transformed():
         return _run_reference(call)
+    like = like_of(call)
+    asked = autocast_type(like) if backend.obeys_autocast else None
+    if asked is not None and not backend.refuses(like.new_empty(0, dtype=asked)):
+        return widened(_run(backend, narrowed(call, asked)), like.dtype)
+    return _run(backend, call)
+
+
+def _run(backend: Backend, call: Call) -> Result:
     keys, tensors = flatten(call)
     wanted: tuple[Key, ...] = ()
     if torch.is_grad_enabled():
@@ -49,7 +59,7 @@ def is_transformed() -> bool:
 
 
 def forward(backend: Backend, call: Call, wanted: tuple[Key, ...]) -> tuple[Result, Saved]:
-    """A forward pass in the dtype of the parameters, whatever autocast says."""
+    """A forward pass in the dtype of the call's tensors, whatever autocast says."""
     device = _device(call)
     if not torch.is_autocast_enabled(device):
         return backend.forward(call, wanted)
@@ -64,7 +74,7 @@ def backward(
     saved: Saved,
     gradients: Sequence[Tensor | None],
 ) -> Sequence[Tensor | None]:
-    """A backward pass in the dtype of the parameters; gradients as in `flat_result`."""
+    """A backward pass in the dtype of the call's tensors; gradients as in `flat_result`."""
     names = result_keys(call.graph, tuple(call.history), training=call.training)
     given = dict(zip(names, gradients, strict=True))
     with torch.autocast(_device(call), enabled=False):

@@ -59,6 +59,11 @@ class Guarded:
         """The name of the one that runs what is new."""
         return (self.second if self._failed else self.first).name
 
+    @property
+    def obeys_autocast(self) -> bool:
+        """As the one that runs what is new."""
+        return (self.second if self._failed else self.first).obeys_autocast
+
     def refuses(self, like: Tensor) -> str:
         """As the first one."""
         return self.first.refuses(like)

@@ -20,6 +20,7 @@ class Reference:
     """Interprets the graph in plain PyTorch; any dtype, any device, derivatives of any order."""
 
     name = "reference"
+    obeys_autocast = False
 
     def __init__(self, graph: OperatorGraph, options: Options) -> None:
         self.graph, self.options = graph, options

@@ -13,6 +13,7 @@ from ..lower import Unsupported
 from .aten.backend import Aten
 from .backend import Backend, Options
 from .cpu.backend import Cpu
+from .cuda.backend import Cuda
 from .guarded import Compiling, Guarded
 from .reference import Reference
 
@@ -20,10 +21,11 @@ BACKENDS: Final[dict[str, Callable[[OperatorGraph, Options], Backend]]] = {
     "reference": Reference,
     "aten": Aten,
     "cpu": Cpu,
+    "cuda": Cuda,
 }
 
-AUTO: Final = ("cpu", "aten", "reference")
-"""What `auto` tries, the fastest first."""
+AUTO: Final = ("cuda", "cpu", "aten", "reference")
+"""What `auto` tries, the fastest first; on the CPU `cuda` runs by name alone, interpreted."""
 
 REQUIREMENTS: Final = ("fused",)
 
@@ -52,24 +54,32 @@ class Backends:
         self.name, self.require = name, require
         self.refused: dict[str, str] = {}
         """Why some backends are not among them."""
-        self._made: list[Backend] = []
+        self.made: list[Backend] = []
+        """Those that may run the graph, on some device."""
         for candidate in AUTO if name == "auto" else (name,):
             try:
-                self._made.append(BACKENDS[candidate](graph, options or Options()))
+                self.made.append(BACKENDS[candidate](graph, options or Options()))
             except Unsupported as error:
                 self.refused[candidate] = str(error)
         if name == "auto" and require is None:
-            after = zip(self._made, self._made[1:], strict=False)
+            after = zip(self.made, self.made[1:], strict=False)
             guarded = [Guarded(a, b) if isinstance(a, Compiling) else a for a, b in after]
-            self._made = [*guarded, *self._made[-1:]]
-        if not self._made:
+            self.made = [*guarded, *self.made[-1:]]
+        if not self.made:
             fail("RNN501", f"backend `{name}` cannot run `{graph.name}`: {self.refused[name]}")
 
     def passed_over(self, like: Tensor) -> dict[str, str]:
         """The backends that come before the one chosen, and why they do not run the model."""
         chosen = self.choose(like)
-        before = self._made[: self._made.index(chosen)]
+        tried = self._tried(like)
+        before = tried[: tried.index(chosen)]
         return self.refused | {backend.name: backend.refuses(like) for backend in before}
+
+    def _tried(self, like: Tensor) -> list[Backend]:
+        """Those that are asked: for the CPU `cuda` is not, but by name."""
+        if self.name != "auto" or like.device.type != "cpu":
+            return self.made
+        return [backend for backend in self.made if backend.name != "cuda"]
 
     def choose(self, like: Tensor) -> Backend:
         """The backend that runs on a tensor's device and dtype.
@@ -79,7 +89,7 @@ class Backends:
                 (RNN501).
         """
         refused = dict(self.refused)
-        for backend in self._made:
+        for backend in self._tried(like):
             reason = backend.refuses(like)
             if reason:
                 refused[backend.name] = reason

@@ -21,6 +21,7 @@ class Aten:
     """Runs plans in torch's own operations, on any device."""
 
     name = "aten"
+    obeys_autocast = False
 
     def __init__(self, graph: OperatorGraph, options: Options) -> None:
         self.graph, self.options = graph, options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +16,28 @@ from .batched import run_batched
 from .loop import run_loop
 from .memory import Memory
 from .scan import run_scan
+
+
+class Engine(Protocol):
+    """What computes the phases of a plan, of one backend."""
+
+    def prepared(self, plan: Plan, call: Call) -> Memory:
+        """The memory of a call before its first phase."""
+
+    def run_phases(self, phases: Iterable[Phase], memory: Memory) -> None:
+        """Compute some phases; what no later one reads is let go."""
+
+
+class AtenEngine:
+    """Phases through ATen calls."""
+
+    def prepared(self, plan: Plan, call: Call) -> Memory:
+        """The memory of a call before its first phase."""
+        return prepared(plan, call)
+
+    def run_phases(self, phases: Iterable[Phase], memory: Memory) -> None:
+        """Compute some phases."""
+        run_phases(phases, memory)
 
 
 def prepared(plan: Plan, call: Call) -> Memory:
@@ -58,7 +81,9 @@ def collected(memory: Memory) -> Result:
         else:
             padded = boundaries.padded(call.inputs[name].detach())
             line = torch.cat([call.history[name].detach(), padded])
-        history[name] = boundaries.history_after(name, line)
+        after = boundaries.history_after(name, line)
+        # An engine may compute in a wider type than the model's.
+        history[name] = after.to(memory.like.dtype) if after.is_floating_point() else after
     laws = tuple(_whole(memory, read).squeeze(-1) for read in plan.flow.laws)
     kept = tuple(_whole(memory, read) for read in plan.flow.kept)
     return Result(tuple(outputs), history, laws, kept)
@@ -66,7 +91,7 @@ def collected(memory: Memory) -> Result:
 
 def _whole(memory: Memory, read: Read) -> Tensor:
     """A value at all steps and rows, in memory that nobody else has."""
-    series = memory.read(read)
+    series = memory.read(read).to(memory.like.dtype)
     width = memory.values[read.value].shape[-1]
     call = memory.call
     if series.dim() == 3 and _is_own(memory, read):

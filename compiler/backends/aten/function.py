@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from torch import Tensor
 
@@ -10,17 +11,22 @@ from ....operators.call import Call, Result
 from ...plan import Plan
 from ..backend import Saved
 from ..flat import Key
-from .execute import collected, prepared, run_phases
+from .execute import AtenEngine, Engine, collected
 from .memory import Memory
 
+ATEN: Final = AtenEngine()
 
-def run_forward(plan: Plan, call: Call, wanted: tuple[Key, ...]) -> tuple[Result, Saved]:
+
+def run_forward(
+    plan: Plan, call: Call, wanted: tuple[Key, ...], engine: Engine = ATEN
+) -> tuple[Result, Saved]:
     """The results of a call, and the buffers and values that its backward pass reads.
 
-    Their notes: how many of them are buffers, then the numbers of buffers and values.
+    An engine computes the phases. What is saved has these notes: how many tensors are buffers, then
+    the numbers of buffers and values.
     """
-    memory = prepared(plan, call)
-    run_phases(plan.forward, memory)
+    memory = engine.prepared(plan, call)
+    engine.run_phases(plan.forward, memory)
     result = collected(memory)
     if not wanted:
         return result, Saved()
@@ -42,15 +48,16 @@ def run_backward(
     wanted: tuple[Key, ...],
     saved: Saved,
     gradients: Mapping[Key, Tensor | None],
+    engine: Engine = ATEN,
 ) -> list[Tensor | None]:
     """The gradients that are wanted."""
-    memory = prepared(plan, call)
+    memory = engine.prepared(plan, call)
     count, *numbers = saved.notes
     memory.buffers.update(zip(numbers[:count], saved.tensors[:count], strict=True))
     for number, tensor in zip(numbers[count:], saved.tensors[count:], strict=True):
         memory.put(number, tensor)
     _seed(memory, gradients)
-    run_phases(plan.backward, memory)
+    engine.run_phases(plan.backward, memory)
     found: dict[Key, int] = {(g.kind, g.name): g.value for g in plan.flow.gradients}
     return [_gradient(memory, key, found.get(key, -1)) for key in wanted]
 
@@ -102,4 +109,4 @@ def _gradient(memory: Memory, key: Key, number: int) -> Tensor | None:
             shape = call.history[name].shape
         case _:
             shape = call.initial[name].shape
-    return gradient.expand(shape).contiguous()
+    return gradient.expand(shape).to(memory.like.dtype).contiguous()

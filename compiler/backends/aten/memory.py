@@ -61,15 +61,20 @@ class Memory:
 
     def _make(self, buffer: Buffer) -> Tensor:
         steps, rows = self.call.steps, self.call.rows
+        dtype = self.dtype_of(buffer)
         if buffer.extent in {"row", "step"}:
-            return self.like.new_empty(rows, buffer.width)
+            return self.like.new_empty(rows, buffer.width, dtype=dtype)
         before, after = buffer.before, buffer.after
-        tensor = self.like.new_empty(before + steps + after, rows, buffer.width)
+        tensor = self.like.new_empty(before + steps + after, rows, buffer.width, dtype=dtype)
         if before:
             tensor[:before].zero_()
         if after:
             tensor[before + steps :].zero_()
         return tensor
+
+    def dtype_of(self, buffer: Buffer) -> torch.dtype:
+        """The type of a buffer's numbers."""
+        return self.like.dtype
 
     def fill_margins(self, value: Value) -> None:
         """Put a state's history in front of it, and what is beyond the end behind it."""

@@ -32,6 +32,7 @@ class Cpu:
     """Runs plans as C that is compiled on this machine, in float32 and float64."""
 
     name = "cpu"
+    obeys_autocast = False
 
     def __init__(self, graph: OperatorGraph, options: Options) -> None:
         """Make it; nothing is compiled yet.

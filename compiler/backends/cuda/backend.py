@@ -1,0 +1,135 @@
+"""The plan as generated Triton kernels."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ....operators.call import Call, Result
+from ....operators.graph import OperatorGraph
+from ...lower import Unsupported
+from ...plan import Phase, Plan
+from ...planner import Planner
+from ...request import Request, all_seeds, training_request
+from ..aten.function import most_saved, run_backward, run_forward
+from ..backend import Options, Saved
+from ..flat import Key
+from .arguments import Case
+from .build import is_interpreted, why_no_triton
+from .chip import why_not_this_chip
+from .engine import CudaEngine
+from .program import program_of
+
+
+class Cuda:
+    """Runs plans in kernels of its own, on NVIDIA's GPUs."""
+
+    name = "cuda"
+    obeys_autocast = True
+
+    def __init__(self, graph: OperatorGraph, options: Options) -> None:
+        self.graph, self.options = graph, options
+        self._planner = Planner(graph, memory=options.memory, sink=True, without=options.without)
+        self._request = training_request(graph)
+        self._engine = CudaEngine()
+        self._plans: dict[tuple[bool, tuple[Key, ...]], Plan] = {}
+        self._lock = threading.Lock()
+        self._source: str | None = None
+        self._lacking = ""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Cuda:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Cuda, (self.graph, self.options)
+
+    def refuses(self, like: Tensor) -> str:
+        """It needs Triton, a GPU that Triton knows, and a kernel for everything in the graph."""
+        missing = why_no_triton()
+        interpreted = not missing and is_interpreted()
+        if like.device.type != "cuda" and not interpreted:
+            return f"it runs on NVIDIA's GPUs, not on {like.device}"
+        if missing:
+            return missing
+        known = {torch.float32, torch.float16, torch.bfloat16}
+        if interpreted:
+            known = {torch.float64, torch.float32, torch.float16}
+        if like.dtype not in known:
+            return f"no kernels for {like.dtype}"
+        if self.graph.has_windows and like.element_size() == 2:
+            return f"no kernels for windows of time in {like.dtype}"
+        if not interpreted:
+            unfit = why_not_this_chip(like.device.index or 0)
+            if unfit:
+                return unfit
+        self._write()
+        return self._lacking
+
+    def forward(self, call: Call, wanted: tuple[Key, ...]) -> tuple[Result, Saved]:
+        """The forward phases."""
+        return run_forward(self._plan(call, wanted), call, wanted, self._engine)
+
+    def saves(self, call: Call, wanted: tuple[Key, ...]) -> int:
+        """What the backward phases read."""
+        return most_saved(self._plan(call, wanted)) if wanted else 0
+
+    def backward(
+        self,
+        call: Call,
+        wanted: tuple[Key, ...],
+        saved: Saved,
+        gradients: Mapping[Key, Tensor | None],
+    ) -> Sequence[Tensor | None]:
+        """The backward phases."""
+        plan = self._plan(call, wanted) if saved.more is None else saved.more
+        return run_backward(plan, call, wanted, saved, gradients, self._engine)
+
+    def _plan(self, call: Call, wanted: tuple[Key, ...]) -> Plan:
+        key = (call.training, wanted)
+        found = self._plans.get(key)
+        if found is None:
+            seeds = all_seeds(self.graph) if wanted else frozenset[Key]()
+            found = self._planner(Request(training=call.training, gradients=wanted, seeds=seeds))
+            self._plans[key] = found
+        return found
+
+    def plan(self) -> Plan | None:
+        """The plan of a training step."""
+        return self._planner(self._request)
+
+    def code(self) -> str:
+        """The kernels of a training step, as they are without resets and lengths.
+
+        Raises:
+            Unsupported: when the graph holds an operation that no kernel is written for.
+        """
+        source = self._write()
+        if source is None:
+            raise Unsupported(self._lacking)
+        return source
+
+    def explain(self, phase: Phase) -> str:
+        """How a phase is computed."""
+        match phase.kind:
+            case "once":
+                return "torch's library, once a call"
+            case "batched":
+                return "library products, generated kernels"
+            case "scan":
+                return "one kernel, a parallel scan over blocks of steps"
+            case _:
+                return "tier graph: one kernel for each dependent product of a step"
+
+    def _write(self) -> str | None:
+        """The source of a training step; None, and the reason, where it cannot be written."""
+        with self._lock:
+            if self._source is None and not self._lacking:
+                try:
+                    self._source = program_of(self._planner(self._request), Case()).source
+                except Unsupported as error:
+                    self._lacking = str(error)
+            return self._source

@@ -1,0 +1,46 @@
+"""Source -> functions that Triton compiles when they are first launched."""
+
+from __future__ import annotations
+
+import hashlib
+import linecache
+import threading
+from typing import Any
+
+_built: dict[str, dict[str, Any]] = {}
+_lock = threading.Lock()
+
+
+def why_no_triton() -> str:
+    """Why there is no Triton here; empty where there is."""
+    try:
+        import triton  # noqa: F401
+    except ImportError as error:
+        return f"Triton is not installed ({error}); it comes with torch for CUDA"
+    except Exception as error:
+        return f"Triton does not start: {error}"
+    return ""
+
+
+def is_interpreted() -> bool:
+    """Whether kernels run in Triton's interpreter, on tensors of the CPU."""
+    import triton
+
+    return bool(triton.knobs.runtime.interpret)
+
+
+def functions_of(source: str) -> dict[str, Any]:
+    """The functions of a file of kernels, by name.
+
+    Triton reads a function's source through `linecache`, which is told it here: nothing is written
+    to disk but what Triton keeps in its own cache.
+    """
+    with _lock:
+        found = _built.get(source)
+        if found is None:
+            name = f"<rnnc {hashlib.sha256(source.encode()).hexdigest()[:16]}>"
+            linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+            found = {"__name__": "rnnc.kernels"}
+            exec(compile(source, name, "exec"), found)  # noqa: S102 - the compiler's own output
+            _built[source] = found
+        return found

@@ -1,0 +1,62 @@
+"""What a GPU has: the limits that a kernel must keep within before it is worth compiling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """One kind of GPU.
+
+    capability: as in `sm_90`, 90.
+    multiprocessors: how many programs surely run at the same time, one on each.
+    shared: bytes of shared memory that one program may have.
+    registers: 32-bit registers of a multiprocessor; a thread has 255 at most.
+    Source: CUDA C++ Programming Guide, compute capabilities, technical specifications.
+    """
+
+    name: str
+    capability: int
+    multiprocessors: int
+    shared: int
+    registers: int = 65536
+
+
+A100: Final = Chip("A100", 80, 108, 163 * 1024)
+H200: Final = Chip("H200", 90, 132, 227 * 1024)
+CHIPS: Final = (A100, H200)
+
+OLDEST: Final = 80
+"""The first capability with matrix instructions for TF32 and bfloat16."""
+
+
+def why_not_this_chip(index: int) -> str:
+    """Why kernels do not run on the GPU of a number; empty where they do."""
+    import torch
+
+    if torch.version.hip is not None:
+        return "it runs on NVIDIA's GPUs, not on AMD's"
+    try:
+        major, minor = torch.cuda.get_device_capability(index)
+    except (RuntimeError, AssertionError) as error:
+        return f"the GPU does not answer: {str(error).splitlines()[0]}"
+    if 10 * major + minor < OLDEST:
+        name = torch.cuda.get_device_name(index)
+        return f"{name} has compute capability {major}.{minor}; 8.0 is the oldest it runs on"
+    return ""
+
+
+def chip_of(index: int) -> Chip:
+    """The GPU of a number, as its driver describes it."""
+    import torch
+
+    found = torch.cuda.get_device_properties(index)
+    shared = getattr(found, "shared_memory_per_block_optin", 0) or 48 * 1024
+    return Chip(
+        found.name,
+        10 * found.major + found.minor,
+        found.multi_processor_count,
+        shared,
+    )

@@ -1,0 +1,76 @@
+"""Kernels compiled ahead of time: which keep within a chip's limits, at which sizes.
+
+TABLE is what the compiler is held to. There is no GPU in this: registers and spills are those that
+the assembler reports.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from rnnc.compiler.backends.cuda.arguments import Case
+from rnnc.compiler.backends.cuda.chip import A100, H200, Chip
+from rnnc.compiler.backends.cuda.precision import Precision
+from rnnc.compiler.backends.cuda.program import Program, program_of
+from rnnc.compiler.backends.cuda.resources import resources_of
+from rnnc.compiler.backends.cuda.tiling import tiling_of
+from rnnc.compiler.planner import Planner
+from rnnc.compiler.request import training_request
+from rnnc.operators.analyse import analyse
+from rnnc.operators.shipped import zoo_source
+
+pytestmark = pytest.mark.triton
+
+TYPES: dict[str, tuple[int, Precision]] = {
+    "bfloat16": (2, "ieee"),
+    "float16": (2, "ieee"),
+    "float32": (4, "tf32"),
+    "float32, exact": (4, "tf32x3"),
+}
+SIZES = (64, 128, 256, 512, 1024)
+
+
+def program(name: str, hidden: int, case: Case) -> Program:
+    graph = analyse(zoo_source(name), parameters={"hidden": hidden}, assume=False).graph
+    assert graph is not None
+    return program_of(Planner(graph, sink=True)(training_request(graph)), case)
+
+
+def check(found: Program, type_: str, chip: Chip) -> None:
+    """No kernel of a loop or scan spills, or needs more shared memory than there is."""
+    bytes_, precision = TYPES[type_]
+    for kernels in found.loops.values():
+        for kernel in kernels:
+            tiling = tiling_of(kernel, bytes_)
+            dtype = type_.partition(",")[0]
+            taken = resources_of(kernel, found.source, tiling, chip, dtype, precision)
+            assert taken.spilled == 0, (kernel.name, taken)
+            assert taken.shared <= chip.shared, (kernel.name, taken)
+
+
+def test_nothing_is_interpreted() -> None:
+    assert not os.environ.get("TRITON_INTERPRET")
+
+
+@pytest.mark.parametrize("type_", TYPES)
+@pytest.mark.parametrize("hidden", SIZES)
+def test_a_step_of_an_lstm_holds_on_sm_90(hidden: int, type_: str) -> None:
+    check(program("lstm", hidden, Case()), type_, H200)
+
+
+@pytest.mark.parametrize("type_", TYPES)
+@pytest.mark.parametrize("hidden", [64, 1024])
+def test_a_step_of_an_lstm_holds_on_sm_80(hidden: int, type_: str) -> None:
+    check(program("lstm", hidden, Case()), type_, A100)
+
+
+@pytest.mark.parametrize("name", ["gru", "dts_rnn", "mingru", "rhn"])
+def test_other_cells_hold_with_resets_and_lengths(name: str) -> None:
+    check(program(name, 512, Case(resets=True, lengths=True)), "bfloat16", H200)
+
+
+def test_what_does_not_fit_is_seen() -> None:
+    with pytest.raises(AssertionError):
+        check(program("lstm", 256, Case()), "float32", Chip("a small one", 90, 1, 4096))

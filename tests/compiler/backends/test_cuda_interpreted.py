@@ -1,0 +1,187 @@
+"""Generated kernels in Triton's interpreter equal the reference: values and every gradient.
+
+In float64, which is there for these tests alone, a wrong formula cannot hide behind rounding. The
+interpreter is slow, so sizes are small; tiles are made smaller still, so that there are several.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+import rnnc
+from rnnc.compiler.backends.aten.memory import Memory
+from rnnc.compiler.backends.cuda import engine, expressions, steps
+from rnnc.compiler.backends.cuda.kernels import Kernel
+from rnnc.compiler.backends.cuda.tiling import Tiling
+from rnnc.compiler.plan import Buffer
+from rnnc.operators.shipped import zoo_names
+from support import feeds
+from support.agreement import assert_agree
+from support.compare import assert_close
+from support.small import small_sizes
+from support.specs import random_spec
+
+pytestmark = [
+    pytest.mark.triton,
+    # What lies outside of a tile is computed like all else, and never stored.
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
+]
+
+CALLS: dict[str, dict[str, Any]] = {
+    "plain": {"steps": 5, "rows": 3},
+    "one row, one step": {"steps": 1, "rows": 1},
+    "everything": {"steps": 7, "rows": 3, "ragged": True, "reset": True, "carry": True},
+    "ragged": {"steps": 4, "rows": 3, "ragged": True},
+    "evaluation": {"steps": 3, "rows": 2, "carry": True, "training": False},
+    "no steps": {"steps": 0, "rows": 2, "carry": True},
+    "no rows": {"steps": 3, "rows": 0},
+}
+
+
+@pytest.fixture(autouse=True)
+def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several tiles of rows and columns, several turns of a product, several blocks of a scan."""
+
+    def tiling_of(kernel: Kernel, bytes_: int) -> Tiling:
+        if kernel.products:
+            return Tiling(2, 4, 4, 1)
+        if kernel.drive == "rows":
+            return Tiling(16, 1 if kernel.width == 1 else 4, 1, 1)
+        return Tiling(4, 1 if kernel.width == 1 else 4, 1, 1)
+
+    monkeypatch.setattr(engine, "tiling_of", tiling_of)
+
+
+@pytest.fixture(autouse=True)
+def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read before it is written is not a number, and no number that it meets survives."""
+    make = Memory._make
+
+    def filled(memory: Memory, buffer: Buffer) -> torch.Tensor:
+        tensor = make(memory, buffer)
+        inside = tensor[buffer.before : len(tensor) - buffer.after]
+        (inside if buffer.extent == "series" else tensor).fill_(float("nan"))
+        return tensor
+
+    monkeypatch.setattr(Memory, "_make", filled)
+
+
+def test_kernels_are_interpreted() -> None:
+    assert os.environ.get("TRITON_INTERPRET") == "1"
+    assert rnnc.compile("zoo:rnn", backend="cuda").backend == "cuda"
+
+
+@pytest.mark.parametrize("name", zoo_names())
+def test_the_zoo_agrees_with_the_reference(name: str) -> None:
+    assert_agree(f"zoo:{name}", "cuda", sizes=small_sizes(name), seed=1, **CALLS["everything"])
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_random_specs_agree_with_the_reference(seed: int) -> None:
+    spec = random_spec(seed)
+    names = list(CALLS)
+    for name in dict.fromkeys(("everything", names[seed % len(names)])):
+        assert_agree(spec.text, "cuda", sizes=spec.sizes, seed=seed, **CALLS[name])
+
+
+@pytest.mark.parametrize("name", ["lstm", "dts_rnn", "mingru"])
+def test_what_is_computed_again_agrees(name: str) -> None:
+    said = {"memory": "recompute", **CALLS["everything"]}
+    assert_agree(f"zoo:{name}", "cuda", sizes=small_sizes(name), seed=2, **said)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("name", ["lstm", "gru", "dts_rnn", "sru"])
+def test_narrow_types_are_as_near_as_their_rounding(name: str, dtype: torch.dtype) -> None:
+    ours = rnnc.compile(f"zoo:{name}", backend="cuda", parameters=small_sizes(name)).to(dtype)
+    feeds.randomise(ours, 3)
+    theirs = rnnc.compile(f"zoo:{name}", backend="reference", parameters=small_sizes(name)).double()
+    theirs.load_state_dict({k: v.double() for k, v in ours.state_dict().items()})
+    feed = feeds.feed(ours, 6, 3, seed=3, ragged=True)
+    y, state = feed.call(ours)
+    exact = {k: v.double() for k, v in feed.x.items()}
+    expected, last = replace(feed, x=exact).call(theirs)
+    tolerance = {torch.float32: 2e-6, torch.float16: 4e-3}[dtype]
+    assert y.dtype == dtype
+    assert_close(y.double(), expected, tolerance)
+    assert_close([s.double() for s in state], list(last), tolerance)
+    y.sum().backward()
+    expected.sum().backward()
+    for ours_, theirs_ in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert_close(ours_.grad.double(), theirs_.grad, 4 * tolerance)
+
+
+def test_autocast_computes_in_its_type_and_answers_in_the_models() -> None:
+    model = rnnc.compile("zoo:lstm", backend="cuda", parameters=small_sizes("lstm"))
+    feed = feeds.feed(model, 4, 2, seed=4)
+    plain, _ = feed.call(model)
+    with torch.autocast("cpu", dtype=torch.float16):
+        y, state = feed.call(model)
+    assert y.dtype == state[0].dtype == torch.float32
+    assert not torch.equal(y, plain)
+    assert_close(y, plain, 4e-3)
+    y.sum().backward()
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in model.parameters())
+
+
+def test_the_same_call_gives_the_same_bits() -> None:
+    model = rnnc.compile("zoo:gru", backend="cuda", parameters=small_sizes("gru"))
+    feed = feeds.feed(model, 5, 3, seed=5)
+    first, second = (feed.call(model)[0] for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def again(work: Callable[[], None], device: torch.device) -> Callable[[], None]:
+    return work
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 7])
+def test_played_stretches_agree(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU, where a stretch is recorded: steps past the end do nothing."""
+    monkeypatch.setattr(steps, "STRETCH", 3)
+    played: list[int] = []
+
+    def play(launches: Any, count: int, rows: int, recordings: Any) -> None:
+        played.append(count)
+        steps.play_steps(launches, count, rows, recordings, again)
+
+    monkeypatch.setattr(engine, "run_steps", play)
+    said = {"steps": count, "rows": 3, "ragged": True, "reset": True, "carry": True}
+    assert_agree("zoo:lstm", "cuda", sizes=small_sizes("lstm"), seed=6, **said)
+    assert played == [count, count]
+
+
+def test_a_recording_is_played_again_on_the_same_memory() -> None:
+    made: list[int] = []
+
+    class Count:
+        def __init__(self) -> None:
+            self.tensors = (torch.zeros(100, dtype=torch.int64),)
+            self.key = ("count", self.tensors[0].data_ptr())
+
+        def __call__(self, clock: torch.Tensor, ahead: int, rows: int) -> None:
+            t = int(clock[0]) + ahead
+            if t < int(clock[1]):
+                self.tensors[0][t] += 1
+
+    def recorded(work: Callable[[], None], device: torch.device) -> Callable[[], None]:
+        made.append(1)
+        return work
+
+    launch, recordings = Count(), steps.Recordings()
+    for count in (100, 40):
+        steps.play_steps([launch], count, 1, recordings, recorded)
+    assert launch.tensors[0].tolist() == [2] * 40 + [1] * 60
+    assert made == [1]
+
+
+def test_a_wrong_formula_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(expressions.FORMS, "one_minus", "1.0 + {0}")
+    with pytest.raises(AssertionError, match="off by"):
+        assert_agree("zoo:gru", "cuda", sizes=small_sizes("gru"), seed=1, **CALLS["plain"])

@@ -1,0 +1,106 @@
+"""Where the `cuda` backend cannot run it says so in one line, and another one runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import rnnc
+from rnnc.compiler.backends.backend import Options
+from rnnc.compiler.backends.cuda import backend as module
+from rnnc.compiler.backends.cuda.backend import Cuda
+from rnnc.compiler.backends.cuda.build import why_no_triton
+from rnnc.compiler.backends.cuda.chip import why_not_this_chip
+from rnnc.compiler.backends.cuda.precision import product_precision
+from rnnc.compiler.backends.registry import AUTO
+from rnnc.operators.analyse import analyse
+from rnnc.operators.graph import OperatorGraph
+from rnnc.operators.shipped import zoo_source
+
+ON_A_GPU = SimpleNamespace(
+    device=SimpleNamespace(type="cuda", index=0), dtype=torch.float32, element_size=lambda: 4
+)
+
+
+@pytest.fixture(autouse=True)
+def not_interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "is_interpreted", lambda: False)
+
+
+def graph_of(name: str) -> OperatorGraph:
+    graph = analyse(zoo_source(name), assume=False).graph
+    assert graph is not None
+    return graph
+
+
+def test_auto_tries_it_first_and_runs_on_the_cpu_all_the_same() -> None:
+    assert AUTO[0] == "cuda"
+    assert rnnc.compile("zoo:rnn").backend != "cuda"
+
+
+def test_by_name_on_the_cpu_is_one_line() -> None:
+    with pytest.raises(rnnc.RnnError, match=r"cuda: it runs on NVIDIA's GPUs, not on cpu"):
+        rnnc.compile("zoo:rnn", backend="cuda")
+
+
+def test_without_triton_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "triton", None)
+    assert re.fullmatch(r"Triton is not installed \(.*\); it comes with .*", why_no_triton())
+    refusal = Cuda(graph_of("rnn"), Options()).refuses(ON_A_GPU)  # type: ignore[arg-type]
+    assert "Triton is not installed" in refusal
+
+
+def on_a_gpu(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int]) -> None:
+    monkeypatch.setattr(module, "why_no_triton", lambda: "")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "Tesla T4")
+
+
+def test_an_old_chip_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_a_gpu(monkeypatch, (7, 5))
+    assert why_not_this_chip(0) == (
+        "Tesla T4 has compute capability 7.5; 8.0 is the oldest it runs on"
+    )
+    refusal = Cuda(graph_of("rnn"), Options()).refuses(ON_A_GPU)  # type: ignore[arg-type]
+    assert refusal.startswith("Tesla T4")
+
+
+def test_a_broken_driver_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(index: int) -> tuple[int, int]:
+        raise RuntimeError("CUDA driver error: unknown error\nmore\nlines")
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", broken)
+    assert why_not_this_chip(0) == "the GPU does not answer: CUDA driver error: unknown error"
+
+
+def test_a_new_chip_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_a_gpu(monkeypatch, (9, 0))
+    assert Cuda(graph_of("rnn"), Options()).refuses(ON_A_GPU) == ""  # type: ignore[arg-type]
+
+
+def test_what_no_kernel_is_written_for_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_a_gpu(monkeypatch, (9, 0))
+    graph = graph_of("pointer_sentinel_lstm")
+    half = SimpleNamespace(device=ON_A_GPU.device, dtype=torch.float16, element_size=lambda: 2)
+    refusal = Cuda(graph, Options()).refuses(half)  # type: ignore[arg-type]
+    assert refusal == "no kernels for windows of time in torch.float16"
+
+
+def test_tf32_follows_the_setting_of_recurrent_networks() -> None:
+    before = torch.backends.cudnn.allow_tf32
+    try:
+        torch.backends.cudnn.allow_tf32 = True
+        assert product_precision() == "tf32"
+        torch.backends.cudnn.allow_tf32 = False
+        assert product_precision() == "tf32x3"
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
+def test_these_tests_are_not_interpreted() -> None:
+    assert not os.environ.get("TRITON_INTERPRET")
