@@ -76,7 +76,7 @@ class Bindings:
             # Torch's own memory begins at multiples of 64 bytes; hooks may have moved it.
             saved = saved.clone()
         line = 64 // self.geometry.item
-        for block, size in enumerate(self.geometry.sizes):
+        for block, size in enumerate((self.geometry.sizes[SAVED], self.geometry.scratch)):
             tensor = saved if block == SAVED else self.program.spare(size + line)
             if tensor is None:
                 tensor = torch.empty(size + line, dtype=self.program.dtype)

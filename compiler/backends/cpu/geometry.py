@@ -22,6 +22,9 @@ OUTER_DEPTH: Final = 256
 UNIT, OUTER, TOTAL, ZERO = 1, 2, 3, 4
 """Kinds of jobs (`calls.h`)."""
 
+WORTH_KEEPING = 1 << 20
+"""Numbers of a scratch block from which it is kept for the next pass."""
+
 ENOUGH_TO_PACK = 33
 """Rows of all steps from which packing matrices costs less than it saves."""
 
@@ -144,6 +147,18 @@ class Geometry:
                 columns = self.program.emitter.vectors * self.layout.lanes
                 most = max(most, self.threads * (tiles * 6 + columns) * OUTER_DEPTH)
         return most
+
+    @cached_property
+    def scratch(self) -> int:
+        """How many numbers the scratch block is given: a backward pass takes it over."""
+        size = self.sizes[SCRATCH]
+        if self.adjoint or size < WORTH_KEEPING or not self.rows.is_plain:
+            return size
+        behind = self.program.segments(adjoint=True)
+        if not behind:
+            return size
+        other = self.program.geometry(self.rows, self.threads, adjoint=True)
+        return max(size, other.sizes[SCRATCH])
 
     @cached_property
     def recipes(self) -> tuple[Recipe, ...]:

@@ -16,7 +16,7 @@ from ...request import Request
 from ...schedule import schedule
 from .build import build
 from .emit import Emitter, prelude, tile_vectors
-from .geometry import Geometry
+from .geometry import WORTH_KEEPING, Geometry
 from .layout import Layout
 from .memory import Memory, memory_of
 from .rows import Rows
@@ -27,7 +27,6 @@ from .windows import window_work
 
 _MULTIPLICATIONS_A_FUNCTION = 8
 _MOST_GEOMETRIES = 64
-_WORTH_KEEPING = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class Program:
 
     def leave(self, scratch: Tensor) -> None:
         """Keep a call's memory for the next one, where it is so much that this matters."""
-        if scratch.numel() >= _WORTH_KEEPING and not self.spares:
+        if scratch.numel() >= WORTH_KEEPING and not self.spares:
             self.spares.append(scratch)
 
     def address(self, unit: Unit) -> int:

@@ -1,0 +1,114 @@
+"""Places of values: none is taken while it is needed; memory that calls leave misleads none."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import pytest
+import torch
+
+import rnnc
+from rnnc.compiler.backends.cpu import geometry, program
+from rnnc.compiler.backends.cpu.memory import SAVED
+from rnnc.compiler.backends.cpu.program import WITHOUT, Program, compile_program
+from rnnc.compiler.backends.cpu.rows import dense_rows
+from rnnc.compiler.backends.cpu.stages import Unit
+from rnnc.compiler.request import training_request
+from support.compare import assert_close, grads
+from support.specs import random_spec
+
+
+def made(seed: int) -> Program:
+    spec = random_spec(seed)
+    graph = rnnc.compile(spec.text, backend="reference", parameters=spec.sizes).graph
+    request = dataclasses.replace(training_request(graph, inputs=True), sink=True, without=WITHOUT)
+    return compile_program(graph, request, double=True, level="plain")
+
+
+def lives(found: Program, *, adjoint: bool) -> dict[int, tuple[int, int]]:
+    """For each value that compiled code stores the jobs of its first and last use."""
+    values, layout = found.layout.flow.values, found.layout
+    segments = found.segments(adjoint=adjoint)
+    jobs = [job for segment in segments for job in segment.compiled]
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    for at, job in enumerate(jobs):
+        numbers = job.values if isinstance(job, Unit) else (job.number,)
+        for number in numbers:
+            if isinstance(job, Unit) and number in layout.stored:
+                first[number] = last[number] = at
+            for read in values[number].operands:
+                last[read.value] = at
+    for number in layout.results:
+        last[number] = len(jobs)
+    for segment in segments:
+        for number in segment.outside:
+            last.update({r.value: len(jobs) for r in values[number].operands})
+    return {number: (at, last[number]) for number, at in first.items()}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_no_place_is_taken_while_it_is_needed(seed: int) -> None:
+    found = made(seed)
+    for adjoint in (False, True):
+        memory = found.memory(adjoint=adjoint)
+        by_slot: dict[int, list[int]] = {}
+        for number, slot in memory.slot_of.items():
+            by_slot.setdefault(slot, []).append(number)
+        spans = lives(found, adjoint=adjoint)
+        for slot, numbers in by_slot.items():
+            times = sorted(spans[n] for n in numbers if n in spans)
+            assert all(a[1] < b[0] for a, b in itertools.pairwise(times)), numbers
+            if len(numbers) > 1:
+                assert memory.slots[slot].block != SAVED
+
+
+def test_some_places_are_shared() -> None:
+    shared = 0
+    for seed in range(12):
+        memory = made(seed).memory(adjoint=True)
+        shared += len(memory.slot_of) - len(memory.slots)
+    assert shared > 0
+
+
+def test_both_passes_find_what_is_saved_in_the_same_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Program, "address", lambda self, unit: 0)
+    for seed in range(6):
+        found = made(seed)
+        passes = [found.geometry(dense_rows(7, 3), 1, adjoint=adjoint) for adjoint in (False, True)]
+        assert passes[0].sizes[SAVED] == passes[1].sizes[SAVED]
+        for number, place in passes[0].places.items():
+            if place.block == SAVED:
+                assert passes[1].places[number] == place
+
+
+def test_memory_of_an_earlier_call_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (geometry, program):
+        monkeypatch.setattr(module, "WORTH_KEEPING", 0)
+    torch.manual_seed(0)
+    net = rnnc.compile("zoo:gru", hidden=19, backend="cpu").double()
+    x = {(t, b): torch.randn(t, b, 88, dtype=torch.float64) for t, b in ((9, 4), (3, 2), (20, 5))}
+
+    def answer(shape: tuple[int, int]) -> dict[str, torch.Tensor]:
+        net.zero_grad()
+        y, state = net(x[shape])
+        (y.square().sum() + sum(part.sum() for part in state)).backward()
+        return {"y": y.detach(), **grads(net)}
+
+    alone = {}
+    for shape in x:
+        for spares in _spares(net):
+            spares.clear()
+        alone[shape] = answer(shape)
+    for shape in [*x, *reversed(x), *x]:
+        for spares in _spares(net):
+            for spare in spares:
+                spare.fill_(float("nan"))
+        assert_close(answer(shape), alone[shape], 0.0)
+    assert any(_spares(net))
+
+
+def _spares(net: rnnc.compiler.module.CompiledRNN) -> list[list[torch.Tensor]]:
+    backend = net.backends.choose(next(net.parameters()))
+    return [found.spares for found in backend._programs.values()]  # type: ignore[attr-defined]
