@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import rnnc
@@ -45,7 +45,10 @@ class Session:
         names: Sequence[str | tuple[str, Maker]],
         **sizes: Any,
     ) -> Comparison:
-        """Time contenders (names, or names with their makers) of a spec at some size."""
+        """Time contenders (names, or names with their makers) of a spec at some size.
+
+        The first one is the base: where it cannot take part, the row has no figures.
+        """
         makers = dict((n, CONTENDERS[n]) if isinstance(n, str) else n for n in names)
         found = compare(
             made(spec, steps, rows, **sizes), makers, repeat=self.rounds, budget=self.seconds
@@ -53,8 +56,11 @@ class Session:
         if found.others is not None:
             self.others.append(found.others)
         self.unavailable.update(found.unavailable)
+        base = next(iter(makers))
+        if found.base != base:
+            found = replace(found, contenders={})
         label = f"{found.case.graph.name} {sizes or ''} B={rows} T={steps}"
-        self.tell(f"{label}: {ms(found.seconds('step', found.base))} ms")
+        self.tell(f"{label}: {milliseconds(found, 'step', base)} ms")
         return found
 
     def contender(self, name: str, its: Case) -> Contender:

@@ -12,7 +12,7 @@ import rnnc
 import tables
 from performance import growth, networks, once, specs
 from performance.markdown import Table, filled, names_in
-from performance.measuring import Session, made
+from performance.measuring import Session, made, milliseconds, over
 from performance.sections import SECTIONS
 from performance.sizes import CELLS, DEEPBENCH, LAYER_SIZES, PAPER, SCANS
 from rnnc.operators.shipped import zoo_names
@@ -145,6 +145,14 @@ def test_losses_absences_and_busy_machines_are_remarked() -> None:
     assert absent.startswith("Not measured: torch.nn, its operators are no layers")
     assert "**The machine was busy**: other programs used up to 1.5 of" in busy
     assert session.remarks() == ["No row loses."]
+
+
+def test_a_row_without_its_base_has_no_figures() -> None:
+    session = quick()
+    found = session.compare("zoo:dts_rnn", 2, 2, ("torch.nn", "aten"), hidden=4)
+    assert milliseconds(found, "step", "aten") == over(found, "step", "aten") == "–"
+    session.lose("a row", found)
+    assert session.remarks()[0] == "No row loses."
 
 
 def idle(name: str) -> Contender:

@@ -13,6 +13,7 @@ import torch
 import rnnc
 from rnnc.compiler.lower import Unsupported
 from rnnc.operators.shipped import zoo_names
+from rnnc.runtime.timing import agreement
 from rnnc.runtime.timing.agreement import TOLERANCE, difference, disagreement, right_answer
 from rnnc.runtime.timing.case import Case, case
 from rnnc.runtime.timing.contender import Answer, Contender, Unavailable
@@ -161,7 +162,7 @@ def test_masks_are_the_same_for_all_backends() -> None:
 def wrong(change: Callable[[Answer], Answer]) -> str:
     its = zoo("rnn")
     right = right_answer(its)
-    return disagreement(Contender("", "", int, int, lambda: change(right)), right)
+    return disagreement(Contender("", "", int, int, lambda: change(right.answer)), right)
 
 
 def test_a_wrong_output_is_found() -> None:
@@ -186,6 +187,21 @@ def test_a_missing_gradient_is_found() -> None:
 def test_a_missing_output_and_one_of_another_shape_are_found() -> None:
     assert "output 1" in wrong(lambda right: replace(right, outputs=()))
     assert "output 1" in wrong(lambda right: replace(right, outputs=(right.outputs[0][1:],)))
+
+
+def test_rounding_is_excused_where_the_reference_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    its = zoo("rnn")
+    assert right_answer(its).allowed == TOLERANCE
+    assert right_answer(its).answer.outputs[0].dtype == torch.float64
+    monkeypatch.setattr(agreement, "difference", lambda found, wanted: 1e-3)
+    assert right_answer(its).allowed == pytest.approx(4e-3)
+    monkeypatch.setattr(agreement, "difference", lambda found, wanted: 1.0)
+    assert right_answer(its).allowed == 1e-2
+
+
+def test_a_drawn_initial_state_is_the_same_for_all() -> None:
+    its = made("input x: real[3]\nstate h: real[4] = uniform(0, 1)\nh' = x ⊕ h\nx' = ▷ h'\n")
+    assert disagreement(CONTENDERS["aten"](its), right_answer(its)) == ""
 
 
 def test_what_is_no_number_is_infinitely_wrong() -> None:
