@@ -41,20 +41,23 @@ def _program(literals: Literals, usual: Usual, pair: Pair) -> str:
     what = "`loss` terms" if usual.name.startswith("loss_") else "calls"
     if len(usual.modes) == 1 and not usual.name.startswith("loss_"):
         what += " in training" if usual.modes[0] else " in evaluation"
+    before = dict(literals.known)
     flows = [written.layout.flow for written in pair]
     values = literals.write(flows[0].values, flows[1].values, 4)
-    literals.known.update({id(flow.values): "values" for flow in flows})
+    literals.known.update({id(flow.values): "values" for flow in flows if flow.values})
     literals.known.update({id(v): f"values[{v.number}]" for flow in flows for v in flow.values})
     units = _units(literals, pair)
-    literals.known.update({id(written.layout.units): "units" for written in pair})
+    literals.known.update({id(w.layout.units): "units" for w in pair if w.layout.units})
     for written in pair:
         literals.known.update({id(u): f"units[{u.number}]" for u in written.layout.units})
+    plan = literals.write(*pair, 4)
+    literals.known = before
     return (
         f"def {usual.name}(double: bool) -> {name}:\n"
         f'    """Plan of {what} {usual.about}, in float64 if `double`, else in float32."""\n'
         f"    values = {values}\n"
         f"    units = {units}\n"
-        f"    return {literals.write(*pair, 4)}\n"
+        f"    return {plan}\n"
     )
 
 

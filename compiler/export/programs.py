@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -81,6 +82,8 @@ def _made(
         if tells_modes_apart(graph)
         else (((True, False), ""),)
     )
+    # As C has it; what follows it tells the programs of a file apart.
+    plain = re.sub(r"[^A-Za-z0-9]", "_", graph.name)
     for name, (about, gradients) in kinds.items():
         if gradients in seen:
             continue
@@ -89,9 +92,7 @@ def _made(
             request = backend.request(training=modes[0], gradients=gradients)
             full = prefix + name + suffix
             double, single = (
-                compile_program(
-                    graph, request, double=double, level=level, name=f"{graph.name}_{full}"
-                )
+                compile_program(graph, request, double=double, level=level, name=f"{plain}_{full}")
                 for double in (True, False)
             )
             yield Usual(full, about, modes, request.gradients, double, single)

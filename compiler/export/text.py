@@ -118,7 +118,7 @@ def _end(
         f"# The model {graph.name}: all of the above put together.",
         "",
         "GRAPH = graph()",
-        f"SPEC = {spec}({own['spec_of']}(__doc__), {graph.name!r})",
+        f"SPEC = {spec}({own['spec_of']}(__doc__), {graph.name!r}, {{}}, None, {{}})",
         f'KERNELS = {own["Kernels"]}({path}(__file__).with_suffix(".c"), "{digest}")',
     ]
     for name, usual in (("GRAPH", programs), ("GRAPH.losses.graph", terms)):

@@ -25,22 +25,21 @@ from support.shared_unit import compiled_together
 
 SCRIPT = ROOT / "tests" / "support" / "exported_calls.py"
 LAWFUL = """
-model m(H = 6):
+model größe(H = 6):
     input x: real[3]
     input s: symbol[5]
     state h: real[H] = learned
     state g: real[4] = uniform(-0.1, 0.1)
-    state b: real[H]
-    param F: frozen
-    operator x ⊕ h = tanh(F h + W x + E s + 0.2 * B b)
+    operator x ⊕ h:
+        param F: frozen
+        tanh(F h + W x + b)
     h' = x ⊕ h
-    g' = zoneout(0.2, tanh(G h' + K g + L x[t-2]), g)
-    b' = h ⊕ b
+    g' = zoneout(0.2, tanh(G h' + K g + L x[t-2] + E s), g)
     law x ⊕ (x[t-1] ⊕ h) ≈ x[t-1] ⊕ (x ⊕ h) weight 0.1
     output y: real[2]
     y = variational(0.3, V h') + U g'
-    output z: real[1] at end
-    z = Z h'
+    output class: real[1] at end
+    class = Z h'
     loss sum(abs(h')) weight 0.3
 """
 
@@ -111,3 +110,85 @@ def test_the_zoo_has_the_same_bits_without_rnnc(
         call()
     assert len(cases) > 10
     check(cases, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def lawful(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, Any]], Path]:
+    """A model with all that a training step may have, whole, and calls of it."""
+    folder = tmp_path_factory.mktemp("lawful")
+    torch.manual_seed(0)
+    model = rnnc.compile(LAWFUL, backend="cpu")
+    written(model, "größe", folder)
+    everything = {"ragged": True, "reset": True, "carry": True, "embedded": True}
+    cases = [
+        case_of(model, "größe", 1, **everything),
+        case_of(model, "größe", 1),
+        case_of(model, "größe", 1, training=False, gradients=False, carry=True),
+    ]
+    with torch.no_grad():
+        y, _ = model(cases[0]["x"])
+    for case in cases[:2]:
+        case["targets"] = feeds.targets(model, y)
+    for case in cases:
+        case["right"] = answer(model, case)
+    check(cases, folder)
+    return cases, folder
+
+
+def test_laws_losses_frozen_parameters_and_chance_are_the_same(
+    lawful: tuple[list[dict[str, Any]], Path],
+) -> None:
+    cases, folder = lawful
+    text = (folder / "größe.py").read_text(encoding="utf-8")
+    assert LAWFUL.strip().splitlines()[3] in text
+    assert "frozen" in text.partition("The spec:")[0]
+    assert all(line in text for line in ("Forward, step by step", "Backward, all steps at once"))
+    assert all(case["right"] for case in cases)
+
+
+def test_an_answer_that_is_off_by_one_bit_is_seen(
+    lawful: tuple[list[dict[str, Any]], Path],
+) -> None:
+    cases, folder = lawful
+    right = list(cases[1]["right"])
+    right[0] = torch.nextafter(right[0], torch.tensor(9.0))
+    with pytest.raises(AssertionError, match="result 0 is off by"):
+        check([{**cases[1], "right": right}], folder)
+
+
+def test_what_an_exported_module_cannot_do_is_said(
+    lawful: tuple[list[dict[str, Any]], Path],
+) -> None:
+    _, folder = lawful
+    program = f"""
+import sys
+sys.path.insert(0, {str(folder)!r})
+import copy, io, torch, größe
+def attempt(run):
+    try:
+        run()
+    except RuntimeError as error:
+        print(error)
+model = größe.Model(batch_first=True).eval()
+file = io.BytesIO()
+torch.save(copy.deepcopy(model), file, pickle_protocol=4)
+twin = torch.load(io.BytesIO(file.getvalue()), weights_only=False)
+x, s = torch.randn(2, 5, 3, requires_grad=True), torch.zeros(2, 5, dtype=torch.int64)
+(y, _), state = model((x, s))
+assert state._fields == twin.step((x[:, 0], s[:, 0]))[1]._fields
+assert y.shape == (2, 5, 2)
+g, = torch.autograd.grad(y.sum(), x, create_graph=True)
+attempt(lambda: g.sum().backward())
+model.plus.F.requires_grad_()
+attempt(lambda: model((x, s)))
+attempt(lambda: twin.half()((x.half(), s)))
+open({str(folder / "größe.c")!r}, "a").write("// changed")
+attempt(lambda: größe.Model()((x, s)))
+"""
+    done = without({"rnnc", "platformdirs"}, program)
+    assert done.returncode == 0, done.stderr.decode()
+    told = done.stdout.decode().splitlines()
+    assert "first derivatives alone" in told[0]
+    assert told[1] == "there is no gradient of plus.F here: the spec has it frozen"
+    assert told[2] == "this module has float32 and float64, not float16"
+    assert told[3].endswith("größe.c is not the file that was exported with this module")
