@@ -189,5 +189,5 @@ attempt(lambda: größe.Model()((x, s)))
     told = done.stdout.decode().splitlines()
     assert "first derivatives alone" in told[0]
     assert told[1] == "there is no gradient of plus.F here: the spec has it frozen"
-    assert told[2] == "this module has float32 and float64, not float16"
+    assert told[2] == "this module has float32 and float64, not torch.float16"
     assert told[3].endswith("größe.c is not the file that was exported with this module")
