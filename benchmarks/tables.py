@@ -18,7 +18,7 @@ import torch
 from performance.markdown import filled
 from performance.measuring import Session
 from performance.sections import SECTIONS
-from rnnc.runtime.timing.machine import this_machine
+from rnnc.runtime.timing.machine import Watch, this_machine
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 
@@ -56,7 +56,9 @@ def section(name: str, arguments: argparse.Namespace) -> str:
     session = Session(tell=tell)
     if arguments.quick:
         session = Session(rounds=5, seconds=0.3, quick=True, tell=tell)
-    table = SECTIONS[name](session)
+    with Watch() as watch:
+        table = SECTIONS[name](session)
+    session.others += [] if watch.others is None else [watch.others]
     remarks = session.remarks()
     quick = " --quick" if arguments.quick else ""
     head = (
