@@ -19,7 +19,7 @@ test: export OMP_NUM_THREADS := 1
 test: export MKL_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-triton test-browser chromium gallery check fuzz bench mutations format install clean
+.PHONY: help demo test test-triton gpu test-browser chromium gallery check fuzz bench mutations format install clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -42,6 +42,10 @@ test-triton: $(STAMP)  ## run generated GPU kernels in Triton's interpreter, and
 		$(CUDA_TESTS)_interpreted.py -n auto $(PYTEST)
 	PYTHONPATH=$(TRITON) OMP_NUM_THREADS=1 $(RUN) -m pytest -m triton \
 		$(CUDA_TESTS)_ahead.py -n auto $(PYTEST)
+
+# With the caller's own Python, for that is where torch for CUDA is: nothing is installed.
+gpu:  ## where there is a GPU: test and time its kernels in eight minutes, into build/gpu.json
+	@PYTHONPATH=.pkg $(PYTHON) benchmarks/gpu.py $(GPU)
 
 test-browser: $(STAMP) chromium  ## test the interactive page in Chromium, which it installs
 	$(RUN) -m pytest -m browser tests/runtime/diagrams $(PYTEST)

@@ -67,7 +67,7 @@ class CompiledRNN(Named):
         attach(self, graph)
         # Constants and frozen models have no parameter to tell the dtype and device from.
         self.register_buffer("_like", torch.empty(0), persistent=False)
-        self._backends.choose(self._like_tensor())
+        self._backends.at_first(self._like_tensor())
 
     @property
     def graph(self) -> OperatorGraph:
@@ -82,7 +82,7 @@ class CompiledRNN(Named):
     @property
     def backend(self) -> str:
         """The backend that runs this model on its device, in its dtype."""
-        return self._backends.choose(self._like_tensor()).name
+        return self._backends.at_first(self._like_tensor()).name
 
     @property
     def backends(self) -> Backends:

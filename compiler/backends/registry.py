@@ -81,6 +81,18 @@ class Backends:
             return self.made
         return [backend for backend in self.made if backend.name != "cuda"]
 
+    def at_first(self, like: Tensor) -> Backend:
+        """The backend of a model that was just made, on the CPU, and may yet be moved to a GPU.
+
+        Raises:
+            RnnError: as `choose`.
+        """
+        import torch
+
+        if self.name == "cuda" and like.device.type == "cpu" and torch.cuda.is_available():
+            like = like.new_empty(0, device="cuda")
+        return self.choose(like)
+
     def choose(self, like: Tensor) -> Backend:
         """The backend that runs on a tensor's device and dtype.
 

@@ -17,7 +17,7 @@ from rnnc.compiler.backends.cuda.backend import Cuda
 from rnnc.compiler.backends.cuda.build import why_no_triton
 from rnnc.compiler.backends.cuda.chip import why_not_this_chip
 from rnnc.compiler.backends.cuda.precision import product_precision
-from rnnc.compiler.backends.registry import AUTO
+from rnnc.compiler.backends.registry import AUTO, Backends
 from rnnc.operators.analyse import analyse
 from rnnc.operators.graph import OperatorGraph
 from rnnc.operators.shipped import zoo_source
@@ -46,6 +46,16 @@ def test_auto_tries_it_first_and_runs_on_the_cpu_all_the_same() -> None:
 def test_by_name_on_the_cpu_is_one_line() -> None:
     with pytest.raises(rnnc.RnnError, match=r"cuda: it runs on NVIDIA's GPUs, not on cpu"):
         rnnc.compile("zoo:rnn", backend="cuda")
+
+
+def test_a_model_for_a_gpu_is_made_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    backends = Backends(graph_of("rnn"), "cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    on_a_gpu(monkeypatch, (9, 0))
+    like = SimpleNamespace(device=SimpleNamespace(type="cpu"), new_empty=lambda *a, **k: ON_A_GPU)
+    assert backends.at_first(like).name == "cuda"  # type: ignore[arg-type]
+    with pytest.raises(rnnc.RnnError, match="not on cpu"):
+        backends.choose(torch.empty(0))
 
 
 def test_without_triton_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,148 @@
+"""Generated kernels on a GPU equal the reference in float64 on the CPU; `make gpu` runs these.
+
+They need nothing but torch, Triton, lark, networkx and pytest. RNNC_SHARD=1/4 takes every fourth
+one: most of the time goes into compiling kernels, which several processes do side by side. With
+TRITON_INTERPRET=1 and no GPU they are interpreted, to try out the tests themselves.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import pytest
+import torch
+
+import rnnc
+from rnnc.compiler.backends.aten.memory import Memory
+from rnnc.compiler.plan import Buffer
+from rnnc.operators.shipped import zoo_names
+from support import feeds
+from support.compare import assert_close, total
+from support.small import small_sizes
+from support.specs import random_spec
+
+pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("default")]
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 6e-2}
+EVERYTHING = {"ragged": True, "reset": True, "carry": True}
+Item = TypeVar("Item")
+
+
+def shard(items: Sequence[Item]) -> list[Item]:
+    part, count = map(int, os.environ.get("RNNC_SHARD", "1/1").split("/"))
+    return list(items[part - 1 :: count])
+
+
+@pytest.fixture(autouse=True)
+def exact_products() -> Iterator[None]:
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32 = before
+
+
+@pytest.fixture(autouse=True)
+def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = Memory._make
+
+    def filled(memory: Memory, buffer: Buffer) -> torch.Tensor:
+        tensor = make(memory, buffer)
+        inside = tensor[buffer.before : len(tensor) - buffer.after]
+        (inside if buffer.extent == "series" else tensor).fill_(float("nan"))
+        return tensor
+
+    monkeypatch.setattr(Memory, "_make", filled)
+
+
+def answers(
+    model: rnnc.CompiledRNN, feed: feeds.Feed, device: str, dtype: torch.dtype
+) -> dict[str, Any]:
+    """Outputs, states and gradients of the parameters, as float64 on the CPU."""
+
+    def there(value: Any) -> Any:
+        if value is None or not value.is_floating_point():
+            return value if value is None else value.to(device)
+        return value.to(device, dtype)
+
+    state = None if feed.state is None else type(feed.state)(*map(there, feed.state))
+    moved = feeds.Feed(
+        {name: there(value) for name, value in feed.x.items()},
+        state,
+        there(feed.lengths),
+        there(feed.resets),
+    )
+    y, last = moved.call(model)
+    outputs = y if isinstance(y, tuple) else (y,)
+    values = [*outputs, *(() if last is None else last)]
+    score = total(tuple(value.double().cpu() for value in values))
+    if score.requires_grad:
+        score.backward()
+    found = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+    return {
+        "values": [value.detach().double().cpu() for value in values],
+        "gradients": {
+            name: torch.zeros(()) if grad is None else grad.double().cpu()
+            for name, grad in found.items()
+        },
+    }
+
+
+def agree(
+    text: str, sizes: dict[str, int], dtype: torch.dtype, steps: int, rows: int, **said: bool
+) -> None:
+    ours = rnnc.compile(text, backend="reference", parameters=sizes)
+    feeds.randomise(ours, 1)
+    rounded = {name: p.detach().to(dtype) for name, p in ours.named_parameters()}
+    feed = feeds.feed(ours, steps, rows, seed=1, **said)
+    feed = replace(feed, x={k: _rounded(v, dtype) for k, v in feed.x.items()})
+    found = []
+    for backend, device, kind in (("cuda", DEVICE, dtype), ("reference", "cpu", torch.float64)):
+        model = rnnc.compile(text, backend=backend, parameters=sizes).to(device, kind).eval()
+        with torch.no_grad():
+            for name, p in model.named_parameters():
+                p.copy_(rounded[name])
+        found.append(answers(model, feed, device, kind))
+    assert_close(*found, TOLERANCE[dtype])
+
+
+def _rounded(value: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return value.to(dtype).float() if value.is_floating_point() else value
+
+
+@pytest.mark.parametrize("name", shard(zoo_names()))
+def test_the_zoo_agrees(name: str) -> None:
+    agree(f"zoo:{name}", small_sizes(name, hidden=33), torch.float32, 9, 5, **EVERYTHING)
+
+
+@pytest.mark.parametrize("dtype", shard([torch.float32, torch.float16, torch.bfloat16]))
+@pytest.mark.parametrize("name", ["lstm", "gru", "dts_rnn", "mingru"])
+def test_more_steps_than_a_recording_has(name: str, dtype: torch.dtype) -> None:
+    agree(f"zoo:{name}", small_sizes(name, hidden=48), dtype, 70, 5)
+    agree(f"zoo:{name}", small_sizes(name, hidden=48), dtype, 131, 5, ragged=True)
+
+
+@pytest.mark.parametrize("seed", shard(range(12)))
+def test_random_specs_agree(seed: int) -> None:
+    spec = random_spec(seed)
+    agree(spec.text, spec.sizes, torch.float32, 7, 3, **EVERYTHING)
+
+
+@pytest.mark.parametrize("name", shard(["lstm", "mingru"]))
+def test_the_same_call_gives_the_same_bits(name: str) -> None:
+    sizes = {"hidden": 64}
+    model = rnnc.compile(f"zoo:{name}", backend="cuda", parameters=sizes).to(DEVICE)
+    x = torch.randn(100, 8, 88, device=DEVICE)
+    bits = []
+    for _ in range(3):
+        model.zero_grad()
+        y, _ = model(x)
+        y.square().sum().backward()
+        bits.append(
+            [y.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)]
+        )
+    for other in bits[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(bits[0], other, strict=True))
