@@ -9,8 +9,8 @@ from pathlib import Path
 from ..grammar.diagnostics import Diagnostic, Label, RnnError, fail
 from ..grammar.source import Source, Span
 
-LARGEST_SPEC = 4 * 2**20
-"""Bytes of the largest spec that is read; a thousand pages of equations fit."""
+LARGEST_SPEC = 2**20
+"""Bytes of the largest spec that is read; some hundred pages of equations fit."""
 
 
 def read_spec(argument: str) -> Source:
