@@ -91,8 +91,9 @@ SPECS = {
         g[t] = tanh(W g[t+1] + U x + b)
         M = g[t..t+3]
         N = g[t-2..t-1]
+        A = g[t+2..t+4]
         output y: real[4]
-        y = Mᵀ softmax(M Q x) + Nᵀ softmax(N P x)
+        y = Mᵀ softmax(M Q x) + Nᵀ softmax(N P x) + Aᵀ softmax(A P x)
     """,
     "of a future, in a loop": """
         input x: real[3]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 import pytest
@@ -46,13 +47,18 @@ def test_every_construct_is_in_five_percent(construct: str) -> None:
     assert construct in {"add", "multiply", "several inputs"} or found < COUNT
 
 
+def _without_words(graph: OperatorGraph) -> str:
+    """The text of a graph, but for the lines of the spec that its losses are called by."""
+    return re.sub(r"output loss .*: real", "output loss: real", graph.to_text())
+
+
 def test_both_spellings_are_one_graph() -> None:
     for seed in range(0, COUNT, 4):
         spec = random_spec(seed)
         assert spec.ascii.isascii()
         analysis = analyse(Source(spec.ascii), parameters=spec.sizes)
         assert analysis.graph is not None
-        assert analysis.graph.to_text() == graph_of(seed).to_text()
+        assert _without_words(analysis.graph) == _without_words(graph_of(seed))
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -60,7 +66,8 @@ def test_values_stay_moderate(training: bool) -> None:
     for seed in range(0, COUNT, 8):
         spec = random_spec(seed)
         torch.manual_seed(seed)
-        model = randomise(rnnc.compile(spec.text, parameters=spec.sizes).double(), seed)
+        model = rnnc.compile(spec.text, parameters=spec.sizes, backend="aten").double()
+        randomise(model, seed)
         model.train(training)
         y, state = feed(model, 9, 2, seed=seed).call(model)
         for value in [*(y if isinstance(y, tuple) else (y,)), *(state or ())]:

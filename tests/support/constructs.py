@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from rnnc.grammar.symbols import display_name
-from rnnc.operators.graph import OperatorGraph
+from rnnc.operators.graph import Node, OperatorGraph
 from rnnc.operators.modules import LIBRARY
 
 from .specs import Spec
@@ -22,6 +22,28 @@ def _text(pattern: str) -> Detector:
 
 def _operation(*names: str) -> Detector:
     return lambda spec, graph: any(node.operation in names for node in graph.nodes)
+
+
+def _in_loss(*names: str) -> Detector:
+    """Operations in the graph of a model, or in that of its `loss` terms."""
+
+    def found(spec: Spec, graph: OperatorGraph) -> bool:
+        graphs = [graph] if graph.losses is None else [graph, graph.losses.graph]
+        return any(node.operation in names for g in graphs for node in g.nodes)
+
+    return found
+
+
+def _window(test: Callable[[OperatorGraph, Node], bool]) -> Detector:
+    return lambda spec, graph: any(
+        node.operation == "window" and test(graph, node) for node in graph.nodes
+    )
+
+
+def _own_window(graph: OperatorGraph, node: Node) -> bool:
+    """Whether a window lies in a cycle."""
+    source = node.operands[0].node
+    return any(source in c and node.number in c for c in graph.components)
 
 
 def _parameter(test: Callable[..., bool]) -> Detector:
@@ -138,6 +160,20 @@ CONSTRUCTS: Final[dict[str, Detector]] = {
     "weightdrop": _parameter(lambda p: p.weightdrop > 0),
     "annotated shape": _text(r"param \w+: real\["),
     "law": lambda spec, graph: bool(graph.laws),
+    "loss": lambda spec, graph: graph.losses is not None,
+    "loss of a target": lambda spec, graph: graph.losses is not None and any(
+        v.name.endswith("'") for v in graph.losses.graph.inputs
+    ),
+    "window of a state": _window(
+        lambda graph, node: graph.nodes[node.operands[0].node].operation == "state"
+    ),
+    "window of an input": _window(
+        lambda graph, node: graph.nodes[node.operands[0].node].operation == "input"
+    ),
+    "window in a cycle": _window(_own_window),
+    **{name: _in_loss(name) for name in
+       ("present", "scores", "mix", "matches", "log_mix", "masked_softmax", "logsumexp",
+        "logaddexp")},
     **{name: _begins(name) for name in
        ("orthogonal", "sparse", "scale", "radius", "normal", "uniform", "constant")},
     **{name: _operation(name) for name in

@@ -95,7 +95,7 @@ class Layers:
     def _layer(self, read: list[Leaf]) -> list[Leaf]:
         kinds = [
             "default", "default", "defined", "block", "block", "tuples", "direct", "direct",
-            "named", "template", "library", "linear", "backward", "stack",
+            "named", "template", "library", "linear", "backward", "stack", "windowed",
         ]  # fmt: skip
         if not (LIBRARY / "gated.rnn").exists():
             kinds.remove("library")

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 
 from .spec_expressions import Leaf
-from .spec_layers import Layers
+from .spec_windows import Windows
 
 ASCII = {
     "⊕": "(+)", "⊗": "(*)", "⊖": "(-)", "⊛": "(**)", "⊞": "[+]", "⊠": "[*]", "▷": "|>", "◁": "<|",
@@ -35,14 +35,16 @@ class Spec:
         return "".join(ASCII.get(character, character) for character in text)
 
 
-class _Generator(Layers):
+class _Generator(Windows):
     def spec(self) -> Spec:
         self._inputs()
         read = list(self.inputs)
         for _ in range(self.rng.choice([1, 1, 1, 2, 2, 3])):
             read = self._layer(read)
+        read += self._windows(read)
         self._outputs(read)
         self._laws()
+        self._losses(read)
         body = [*self.lines, *self.writer.parameters, *self.equations]
         if not self.headed:
             return Spec(self.seed, "\n".join([*self.top, *body, ""]), self.sizes)
@@ -72,7 +74,8 @@ class _Generator(Layers):
         wanted = self.rng.choice([1, 1, 2])
         predicted = self._forward_only() and self.roll(0.7)
         if predicted:
-            for leaf in self.inputs[:wanted]:
+            self.predicted = self.inputs[:wanted]
+            for leaf in self.predicted:
                 self._predict(leaf, seen)
         if predicted and self.roll(0.7):
             return

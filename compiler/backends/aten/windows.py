@@ -51,9 +51,9 @@ def window_for_all(value: Value, memory: Memory, out: Tensor) -> None:
     first, last = ends_of(value)
     if value.operation == "unmix":
         line = _unmixed(value, memory, first, last)
-        # Steps −first to T − 1 − last: of the series, the part from 0 on.
-        line = line[max(0, first) :][: memory.call.steps]
-        at = max(0, -first)
+        # Steps −first to T − 1 − last: of them those of the series.
+        at = min(max(0, -first), memory.call.steps)
+        line = line[max(0, first) :][: memory.call.steps - at]
         out[:at].zero_()
         out[at : at + len(line)].copy_(line)
         out[at + len(line) :].zero_()
