@@ -43,35 +43,87 @@ class Finding:
 
 def verify_graph(graph: OperatorGraph) -> Iterator[Finding]:
     """Every check of a model, one after the other."""
-    yield _checked("gradients, float64", graph, _gradients)
-    for name in BACKENDS:
-        if name == "reference":
-            continue
-        for dtype in TOLERANCE:
-            label = f"{name} against reference, {str(dtype).removeprefix('torch.')}"
-            reason = _refusal(graph, name, dtype)
-            if reason:
-                yield Finding(label, "skipped", 0, reason)
-            else:
-                yield _checked(label, graph, _against(name, dtype))
-    if _model(graph, "reference").runs_backward:
+    models = _Models(graph)
+    yield _checked("gradients, float64", models, _gradients)
+    yield from _against_reference(models)
+    if models.of("reference").runs_backward:
         yield Finding("parts against whole", "skipped", 0, "the model runs backward in time")
     else:
-        yield _checked("parts against whole", graph, _parts)
+        yield _checked("parts against whole", models, _parts)
 
 
-Check = Callable[[OperatorGraph, dict[str, Any]], str]
+class _Models:
+    """The models of one graph, each made once: large ones take longer to make than to check."""
+
+    def __init__(self, graph: OperatorGraph) -> None:
+        self.graph = graph
+        self._made: dict[tuple[str, torch.dtype], CompiledRNN] = {}
+
+    def of(self, backend: str, dtype: torch.dtype = torch.float64) -> CompiledRNN:
+        """The model on a backend, in training, its parameters the same everywhere."""
+        key = (backend, dtype)
+        if key not in self._made:
+            self._made[key] = self._make(backend).to(dtype)
+        return self._made[key].train()
+
+    def _make(self, backend: str) -> CompiledRNN:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = CompiledRNN(self.graph, Program("", self.graph.name), backend=backend)
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    if parameter.dim() == 1:
+                        parameter.add_(0.1 * torch.randn_like(parameter))
+        return model
+
+
+Case = dict[str, Any]
+Check = Callable[[_Models, Case], str]
 """What is off in a case; empty where nothing is."""
 
 
-def _checked(name: str, graph: OperatorGraph, check: Check) -> Finding:
+def _checked(name: str, models: _Models, check: Check) -> Finding:
     for index, case in enumerate(CASES):
-        wrong = check(graph, case)
+        wrong = check(models, case)
         if wrong:
-            where = f"T={case['steps']}, B={case['rows']}"
-            where += ", ragged" * case["ragged"] + ", with resets" * case["reset"]
-            return Finding(name, "failed", index + 1, f"{where}: {wrong}")
+            return _failed(name, index, case, wrong)
     return Finding(name, "ok", len(CASES), f"{len(CASES)} cases")
+
+
+def _failed(name: str, index: int, case: Case, wrong: str) -> Finding:
+    where = f"T={case['steps']}, B={case['rows']}"
+    where += ", ragged" * case["ragged"] + ", with resets" * case["reset"]
+    return Finding(name, "failed", index + 1, f"{where}: {wrong}")
+
+
+def _against_reference(models: _Models) -> Iterator[Finding]:
+    """Every backend in every dtype; the reference, which is slow, runs each case once."""
+    found: dict[tuple[str, torch.dtype], Finding] = {}
+    names = [name for name in BACKENDS if name != "reference"]
+    for dtype in TOLERANCE:
+        left: list[str] = []
+        for name in names:
+            reason = _refusal(models.graph, name, dtype)
+            if reason:
+                found[name, dtype] = Finding(_label(name, dtype), "skipped", 0, reason)
+            else:
+                left.append(name)
+                found[name, dtype] = Finding(
+                    _label(name, dtype), "ok", len(CASES), f"{len(CASES)} cases"
+                )
+        for index, case in enumerate(CASES if left else ()):
+            said = _inputs(models.graph, case, dtype)
+            theirs = _all(models.of("reference", dtype), said)
+            for name in list(left):
+                wrong = _difference(_all(models.of(name, dtype), said), theirs, TOLERANCE[dtype])
+                if wrong:
+                    found[name, dtype] = _failed(_label(name, dtype), index, case, wrong)
+                    left.remove(name)
+    yield from (found[name, dtype] for name in names for dtype in TOLERANCE)
+
+
+def _label(name: str, dtype: torch.dtype) -> str:
+    return f"{name} against reference, {str(dtype).removeprefix('torch.')}"
 
 
 def _refusal(graph: OperatorGraph, name: str, dtype: torch.dtype) -> str:
@@ -82,19 +134,6 @@ def _refusal(graph: OperatorGraph, name: str, dtype: torch.dtype) -> str:
     except RnnError as error:
         return error.diagnostics[0].message
     return ""
-
-
-def _model(
-    graph: OperatorGraph, backend: str, dtype: torch.dtype = torch.float64, seed: int = 0
-) -> CompiledRNN:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = CompiledRNN(graph, Program("", graph.name), backend=backend)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.dim() == 1:
-                    parameter.add_(0.1 * torch.randn_like(parameter))
-    return model.to(dtype)
 
 
 def _inputs(graph: OperatorGraph, case: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
@@ -127,6 +166,8 @@ def _score(model: CompiledRNN, said: dict[str, Any]) -> tuple[Tensor, dict[str, 
     if state is not None:
         found |= {f"state {name}": value for name, value in state._asdict().items()}
     found |= {f"law {index}": value for index, value in enumerate(model.laws().values())}
+    if model.training and model.graph.losses is not None:
+        found["loss"] = model.loss(y, _targets(model, outputs), lengths=said.get("lengths"))
     generator = torch.Generator().manual_seed(3)
     total = torch.zeros((), dtype=torch.float64)
     for value in found.values():
@@ -134,6 +175,18 @@ def _score(model: CompiledRNN, said: dict[str, Any]) -> tuple[Tensor, dict[str, 
             weight = torch.randn(value.shape, generator=generator, dtype=torch.float64)
             total = total + (value.double() * weight).sum()
     return total, found
+
+
+def _targets(model: CompiledRNN, outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(5)
+    made: list[Tensor] = []
+    for output, y in zip(model.graph.outputs, outputs, strict=True):
+        if output.type.kind == "symbol":
+            made.append(torch.randint(output.type.size, y.shape[:-1], generator=generator))
+        else:
+            drawn = torch.rand(y.shape, generator=generator).to(y.dtype)
+            made.append(drawn.round() if output.type.kind == "binary" else drawn)
+    return tuple(made)
 
 
 def _all(model: CompiledRNN, said: dict[str, Any]) -> dict[str, Tensor]:
@@ -145,16 +198,6 @@ def _all(model: CompiledRNN, said: dict[str, Any]) -> dict[str, Tensor]:
             zero = torch.zeros_like(parameter)
             found[f"gradient of {name}"] = zero if gradient is None else gradient
     return {name: value.detach() for name, value in found.items()}
-
-
-def _against(backend: str, dtype: torch.dtype) -> Check:
-    def check(graph: OperatorGraph, case: dict[str, Any]) -> str:
-        said = _inputs(graph, case, dtype)
-        ours = _all(_model(graph, backend, dtype), said)
-        theirs = _all(_model(graph, "reference", dtype), said)
-        return _difference(ours, theirs, TOLERANCE[dtype])
-
-    return check
 
 
 def _difference(ours: dict[str, Tensor], theirs: dict[str, Tensor], tolerance: float) -> str:
@@ -172,36 +215,60 @@ def _difference(ours: dict[str, Tensor], theirs: dict[str, Tensor], tolerance: f
     return ""
 
 
-def _gradients(graph: OperatorGraph, case: dict[str, Any]) -> str:
-    """Directional derivatives along one random direction for each parameter."""
-    said = _inputs(graph, case, torch.float64)
-    model = _model(graph, "auto")
+def _gradients(models: _Models, case: Case) -> str:
+    """Directional derivatives along a random direction, one parameter after the other.
+
+    The largest case has a direction for each parameter; the others one for all of them at once,
+    which is as good at finding a mistake, and takes a parameter each only to say where it is.
+    """
+    said = _inputs(models.graph, case, torch.float64)
+    model = models.of("auto")
     found = _all(model, said)
+    learned = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    groups = [{name: p} for name, p in learned.items()]
+    together = _off_along(model, said, found, learned)
+    if case is not CASES[-1] and not together:
+        return ""
+    alone = (_off_along(model, said, found, group) for group in groups)
+    return next((wrong for wrong in alone if wrong), together)
+
+
+def _off_along(
+    model: CompiledRNN,
+    said: dict[str, Any],
+    found: dict[str, Tensor],
+    parameters: dict[str, torch.nn.Parameter],
+) -> str:
+    """What is off along a direction in which some parameters are moved, each by as much."""
     generator = torch.Generator().manual_seed(4)
-    for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        direction = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-        direction /= direction.norm().clamp(min=1e-12)
-        sides: list[float] = []
-        with torch.no_grad():
-            for sign in (1.0, -1.0):
-                parameter.add_(direction, alpha=sign * STEP)
-                sides.append(float(_score(model, said)[0]))
-                parameter.sub_(direction, alpha=sign * STEP)
-        numeric = (sides[0] - sides[1]) / (2 * STEP)
-        analytic = float((found[f"gradient of {name}"] * direction).sum())
-        if not abs(numeric - analytic) <= DIFFERENCE * max(1.0, abs(numeric)):
-            return f"gradient of {name} is {analytic:.6g}, finite differences give {numeric:.6g}"
+    directions: dict[str, Tensor] = {}
+    for name, parameter in parameters.items():
+        drawn = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+        directions[name] = drawn / drawn.norm().clamp(min=1e-12)
+    before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+    sides: list[float] = []
+    with torch.no_grad():
+        for step in (STEP, -STEP):
+            for name, parameter in parameters.items():
+                torch.add(before[name], directions[name], alpha=step, out=parameter)
+            sides.append(float(_score(model, said)[0]))
+        for name, parameter in parameters.items():
+            parameter.copy_(before[name])
+    numeric = (sides[0] - sides[1]) / (2 * STEP)
+    analytic = sum(float((found[f"gradient of {n}"] * d).sum()) for n, d in directions.items())
+    if not abs(numeric - analytic) <= DIFFERENCE * max(1.0, abs(numeric)):
+        names = ", ".join(parameters)
+        return f"gradient of {names} is {analytic:.6g}, finite differences give {numeric:.6g}"
     return ""
 
 
-def _parts(graph: OperatorGraph, case: dict[str, Any]) -> str:
+def _parts(models: _Models, case: Case) -> str:
     """A sequence in two halves gives what it gives whole, in evaluation."""
     if case["ragged"] or case["steps"] < 2:
         return ""
+    graph = models.graph
     said = _inputs(graph, case, torch.float64)
-    model = _model(graph, "auto").eval()
+    model = models.of("auto").eval()
     at = case["steps"] // 2
     resets = said.get("resets")
     if any(output.at_end for output in graph.outputs):
