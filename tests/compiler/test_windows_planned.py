@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
 
+import rnnc
+from rnnc.compiler.backends import boundaries
+from rnnc.compiler.pipeline import plan_for
+from rnnc.compiler.request import training_request
+from rnnc.compiler.vocabulary import WINDOWS
+from rnnc.operators.analyse import analyse
+from rnnc.operators.shipped import zoo_source
 from support.agreement import assert_agree
 
 CALLS: dict[str, dict[str, Any]] = {
@@ -132,3 +141,69 @@ def test_a_window_agrees_with_the_reference(name: str, backend: str) -> None:
     for call, said in CALLS.items():
         if backend == "aten" or call in {"everything", "several blocks"}:
             assert_agree(SPECS[name], backend, seed=1, require="fused", **said)
+
+
+def test_a_fault_in_what_is_present_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = boundaries.Boundaries.present
+
+    def wrong(self: Any, first: int, last: int) -> torch.Tensor:
+        return torch.ones_like(right(self, first, last))
+
+    monkeypatch.setattr(boundaries.Boundaries, "present", wrong)
+    with pytest.raises(AssertionError):
+        assert_agree(AFTER, "aten", seed=1, **CALLS["everything"])
+
+
+def test_the_loop_of_the_pointer_sentinel_holds_its_cells_alone() -> None:
+    sizes = {"layers": 2, "hidden": 8, "window": 5, "vocab": 11}
+    graph = analyse(zoo_source("pointer_sentinel_lstm"), parameters=sizes).graph
+    assert graph is not None
+    plan = plan_for(graph, training_request(graph))
+    values = plan.flow.values
+    for phase in plan.phases:
+        inside = [values[number] for number in phase.values]
+        if phase.kind == "loop":
+            # One product a cell and direction; windows and vocabularies stay outside.
+            assert sum(v.operation == "matmul" for v in inside) == 1
+            assert not any(v.operation in WINDOWS or v.operation == "lookup" for v in inside)
+            assert max(v.size for v in inside) <= 4 * 8
+    assert sum(phase.kind == "loop" for phase in plan.phases) == 2 * 2
+    assert {"scores", "log_mix"} <= {v.operation for v in values}
+    assert not any(v.operation == "onehot" for v in values)
+
+
+def peak(model: Any, x: torch.Tensor) -> int:
+    """The most bytes that one training step has in use above what it begins with."""
+    y, _ = model(x)
+    y.sum().backward()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        y, _ = model(x)
+        y.sum().backward()
+    most = now = 0
+    for event in seen.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            now += event.nbytes()
+            most = max(most, now)
+    return most
+
+
+@pytest.mark.parametrize("backend", ["aten", "cpu"])
+def test_memory_does_not_grow_with_rows_times_width(backend: str) -> None:
+    steps, rows, hidden = 64, 4, 256
+    window = 128
+    text = """
+    model attention(rows = 8, hidden = 64):
+        input x: real[4]
+        state h: real[hidden]
+        h' = 0.5 * h + U x
+        M = h[t-rows+1..t]
+        output y: real[hidden]
+        y = Mᵀ softmax(M h')
+    """
+    x = torch.randn(steps, rows, 4)
+    found = [
+        peak(rnnc.compile(text, backend=backend, parameters={"rows": w, "hidden": hidden}), x)
+        for w in (window // 2, window)
+    ]
+    built = 4 * steps * rows * (window // 2) * hidden
+    assert found[1] - found[0] < built / 4
