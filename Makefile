@@ -63,10 +63,11 @@ check: $(STAMP)  ## lint, formatting, types, import direction
 	$(RUN) -m mypy
 	$(VENV)/bin/lint-imports
 
-fuzz: $(STAMP)  ## check and format broken specs, run random ones (COUNT=100000, SPECS=2000, SANITIZED=500, SEED=0)
+fuzz: $(STAMP)  ## check and format broken specs, run random ones (COUNT=100000, SPECS=2000, SANITIZED=500, EXPORTS=50, SEED=0)
 	$(RUN) benchmarks/fuzz.py --count $(or $(COUNT),100000) --seed $(or $(SEED),0)
 	$(RUN) benchmarks/agreement.py --count $(or $(SPECS),2000) --seed $(or $(SEED),0)
 	$(RUN) benchmarks/sanitizers.py --count $(or $(SANITIZED),500) --seed $(or $(SEED),0)
+	$(RUN) benchmarks/exports.py --count $(or $(EXPORTS),50) --seed $(or $(SEED),0)
 
 bench: $(STAMP)  ## make the tables of docs/performance.md, in twelve minutes (BENCH='--quick layers')
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt 'jax>=0.4.30' || \

@@ -103,3 +103,30 @@ def test_both_files_are_written_or_none(monkeypatch: pytest.MonkeyPatch) -> None
 def test_options_that_contradict_it_are_wrong_usage(more: list[str]) -> None:
     assert compile_to("model.py", *more).exit_code == 2
     assert names() == []
+
+
+def test_c_for_vectors_of_another_width_runs_too(here: Path) -> None:
+    import torch
+
+    import rnnc
+    from support.imports import without
+
+    model = rnnc.compile("spec.rnn", backend="reference")
+    x = torch.randn(4, 3, 2)
+    torch.save([model.state_dict(), x, model(x)[0].detach()], "right.pt")
+    for vectors in ("plain", "avx512"):
+        assert compile_to("model.py", "--vectors", vectors, "--force").exit_code == 0
+        program = f"""
+import os, sys
+os.chdir({str(here)!r})
+sys.path.insert(0, ".")
+import torch, model
+model.machine_level = lambda: "plain"
+weights, x, right = torch.load("right.pt")
+net = model.Model()
+net.load_state_dict(weights)
+print(float((net(x)[0] - right).abs().max()))
+"""
+        done = without({"rnnc"}, program)
+        assert done.returncode == 0, done.stderr.decode()
+        assert float(done.stdout) < 1e-5

@@ -11,19 +11,15 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.backends.backend import Options
 from rnnc.compiler.backends.cpu import build
-from rnnc.compiler.backends.cpu.toolchain import machine_level
-from rnnc.compiler.export.text import export
 from rnnc.compiler.module import CompiledRNN
 from rnnc.operators.shipped import zoo_names
 from support import feeds
-from support.commands import ROOT
 from support.exported_calls import answer
+from support.exports import case_of, check, written
 from support.imports import without
 from support.shared_unit import compiled_together
 
-SCRIPT = ROOT / "tests" / "support" / "exported_calls.py"
 LAWFUL = """
 model größe(H = 6):
     input x: real[3]
@@ -42,41 +38,6 @@ model größe(H = 6):
     class = Z h'
     loss sum(abs(h')) weight 0.3
 """
-
-
-def written(model: CompiledRNN, name: str, folder: Path) -> None:
-    texts = export(model.graph, model.program, Options(), machine_level(), name)
-    (folder / f"{name}.py").write_text(texts.python, encoding="utf-8")
-    (folder / f"{name}.c").write_text(texts.c, encoding="utf-8")
-
-
-def case_of(model: CompiledRNN, name: str, seed: int, **said: Any) -> dict[str, Any]:
-    """A call and what it is to give; the answer itself comes later."""
-    flags = {key: said.pop(key, False) for key in ("ragged", "reset", "carry")}
-    feeds.randomise(model, seed)
-    feed = feeds.feed(model, 5, 3, seed=seed, **flags)
-    return {
-        "module": name,
-        "double": next(model.parameters()).dtype == torch.float64,
-        "weights": model.state_dict(),
-        "x": feed.x,
-        "state": None if feed.state is None else tuple(feed.state),
-        "lengths": feed.lengths,
-        "resets": feed.resets,
-        "targets": None,
-        **{"training": True, "gradients": True, "embedded": False, **said},
-    }
-
-
-def check(cases: list[dict[str, Any]], folder: Path) -> None:
-    torch.save(cases, folder / "cases.pt")
-    program = (
-        f"import runpy, sys\nsys.argv = ['', {str(folder)!r}]\n"
-        f"runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
-    )
-    done = without({"rnnc", "lark", "networkx", "click", "platformdirs", "msgspec"}, program)
-    assert done.returncode == 0, done.stderr.decode()
-    assert done.stdout.decode() == f"{len(cases)} cases\n"
 
 
 @pytest.mark.parametrize("part", range(2))
