@@ -21,6 +21,7 @@ from ..backends.cpu.backend import Cpu
 from ..backends.cpu.program import Program
 from ..backends.cpu.stages import Unit
 from ..backends.differentiable import run as differentiable
+from ..backends.registry import Backends
 
 
 @dataclass(frozen=True)
@@ -126,14 +127,14 @@ class Exported(Cpu):
         return program
 
 
-class Backends:
+class OneBackend(Backends):
     """The one backend of a graph, where rnnc has several to choose from."""
 
-    made: ClassVar[dict[str, Exported]] = {}
+    registered: ClassVar[dict[str, Exported]] = {}
     """By the graph's name; filled when the module is loaded."""
 
     def __init__(self, graph: OperatorGraph, *_: Any) -> None:
-        self.graph = graph
+        self.graph, self.name = graph, "cpu"
 
     def choose(self, like: Tensor) -> Exported:
         """The backend.
@@ -145,7 +146,7 @@ class Backends:
             raise RuntimeError(f"this module runs on the CPU, not on {like.device}")
         if like.dtype not in {torch.float32, torch.float64}:
             raise RuntimeError(f"this module has float32 and float64, not {like.dtype}")
-        return self.made[self.graph.name]
+        return self.registered[self.graph.name]
 
 
 def run_call(backends: Backends, call: Call, like: Tensor, key: str) -> Result:

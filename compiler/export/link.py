@@ -60,7 +60,7 @@ class Linker:
 
     def add(self, key: Key) -> None:
         """Collect a name and all that it needs."""
-        self._need(key)
+        self._need(self.resolve(key))
         more = True
         while more:
             more = False
@@ -84,14 +84,18 @@ class Linker:
                 if part.frozen:
                     yield _member_name(part.piece.node)[0]
 
-    def resolve(self, key: Key) -> Key | Outer:
-        """Where a name is defined, through imports."""
-        key = self.replaced.get(key, key)
+    def resolve(self, key: Key, where: str = "") -> Key | Outer:
+        """Where a name is defined, through imports.
+
+        where: the module that names it; what stands for something may itself be made of it.
+        """
+        other = self.replaced.get(key, key)
+        key = key if other.module == where else other
         home = module(key.module)
         if key.name in home.pieces:
             return key
         found = home.imported[key.name]
-        return self.resolve(found) if isinstance(found, Key) else found
+        return self.resolve(found, where) if isinstance(found, Key) else found
 
     def lookup(self, part: Part, name: str) -> Key | Outer | None:
         """What a name means in a part; None for what is built in."""
@@ -104,10 +108,9 @@ class Linker:
             found = home.imported[name]
         else:
             return None
-        return self.resolve(found) if isinstance(found, Key) else found
+        return self.resolve(found, home.name) if isinstance(found, Key) else found
 
-    def _need(self, key: Key) -> None:
-        found = self.resolve(key)
+    def _need(self, found: Key | Outer) -> None:
         if isinstance(found, Outer) or found in self.entries:
             return
         home = module(found.module)

@@ -29,7 +29,7 @@ _BACKENDS: Final = "rnnc.compiler.backends"
 _REPLACED: Final = {
     Key("rnnc.grammar.diagnostics", "fail"): Key(f"{_HERE}.standin", "fail"),
     Key(f"{_CPU}.cache", "user_cache"): Key(f"{_HERE}.standin", "user_cache"),
-    Key(f"{_BACKENDS}.registry", "Backends"): Key(f"{_HERE}.exported", "Backends"),
+    Key(f"{_BACKENDS}.registry", "Backends"): Key(f"{_HERE}.exported", "OneBackend"),
     Key(f"{_BACKENDS}.traced", "run"): Key(f"{_HERE}.exported", "run_call"),
     Key(f"{_BACKENDS}.custom_op", "key_of"): Key(f"{_HERE}.standin", "no_key"),
     Key("rnnc.operators.reference", "run"): Key(f"{_HERE}.standin", "first_only"),
@@ -45,6 +45,7 @@ _LEFT_OUT: Final = frozenset(
         (Key(f"{_CPU}.program", "Program"), "source"),
         (Key("rnnc.compiler.module", "CompiledRNN"), "program"),
         *((Key(f"{_CPU}.backend", "Cpu"), name) for name in _COMPILING),
+        (Key(f"{_BACKENDS}.registry", "Backends"), "__init__"),
     }
 )
 _BASE: Final = Key("rnnc.compiler.module", "CompiledRNN")
@@ -52,7 +53,7 @@ _ROOTS: Final = (
     _BASE,
     *(
         Key(f"{_HERE}.exported", name)
-        for name in ("Backends", "Choice", "Exported", "Kernels", "Names", "Written", "spec_of")
+        for name in ("OneBackend", "Choice", "Exported", "Kernels", "Names", "Written", "spec_of")
     ),
     Key(f"{_CPU}.toolchain", "machine_level"),
     Key("rnnc.operators.program", "Program"),
@@ -110,7 +111,7 @@ def _end(
     """What puts the parts together."""
     own = {
         name: writer.name(Key(f"{_HERE}.exported", name))
-        for name in ("Backends", "Choice", "Exported", "Kernels", "spec_of")
+        for name in ("OneBackend", "Choice", "Exported", "Kernels", "spec_of")
     }
     path = writer.use(Outer("pathlib", "Path", "Path"))
     spec = writer.name(Key("rnnc.operators.program", "Program"))
@@ -123,7 +124,7 @@ def _end(
     ]
     for name, usual in (("GRAPH", programs), ("GRAPH.losses.graph", terms)):
         if usual:
-            lines.append(f"{own['Backends']}.made[{name}.name] = {own['Exported']}(")
+            lines.append(f"{own['OneBackend']}.registered[{name}.name] = {own['Exported']}(")
             lines += [f"    {own['Choice']}({u.modes}, {u.name})," for u in usual]
             lines.append(")")
     yield "\n".join(lines) + "\n"

@@ -51,4 +51,5 @@ def check(cases: list[dict[str, Any]], folder: Path) -> None:
     )
     done = without({"rnnc", "lark", "networkx", "click", "platformdirs", "msgspec"}, program)
     assert done.returncode == 0, done.stderr.decode()
-    assert done.stdout.decode() == f"{len(cases)} cases\n"
+    told = done.stdout.decode()
+    assert told == f"{len(cases)} cases\n", told
