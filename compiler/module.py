@@ -68,6 +68,9 @@ class CompiledRNN(Named):
         # Constants and frozen models have no parameter to tell the dtype and device from.
         self.register_buffer("_like", torch.empty(0), persistent=False)
         self._backends.at_first(self._like_tensor())
+        # What a call asks the graph is found now: torch.compile cannot enter the lock that Python
+        # 3.11 has around a cached property.
+        _ = graph.random, graph.backward, graph.has_windows
 
     @property
     def graph(self) -> OperatorGraph:

@@ -39,6 +39,11 @@ _DTYPES = (
 )
 
 
+_CALL = (
+    "Tensor[] tensors, str key, str names, SymInt steps, SymInt rows, bool training, int[] wanted"
+)
+
+
 def key_of(program: Program, backend: str, options: Options) -> str:
     """A model and how it is compiled, as text."""
     return json.dumps(
@@ -76,7 +81,7 @@ def run_traced(call: Call, key: str) -> Result:
     return result_of(call.graph, tuple(call.history), flat, training=call.training)
 
 
-@torch.library.custom_op("rnnc::forward", mutates_args=())
+@torch.library.custom_op("rnnc::forward", mutates_args=(), schema=f"({_CALL}) -> Tensor[]")
 def run_forward(
     tensors: Sequence[Tensor],
     key: str,
@@ -128,7 +133,11 @@ def _(
     return found
 
 
-@torch.library.custom_op("rnnc::backward", mutates_args=())
+@torch.library.custom_op(
+    "rnnc::backward",
+    mutates_args=(),
+    schema=f"({_CALL}, Tensor[] saved, Tensor?[] gradients) -> Tensor[]",
+)
 def run_backward(
     tensors: Sequence[Tensor],
     key: str,
