@@ -136,6 +136,10 @@ class OneBackend(Backends):
     def __init__(self, graph: OperatorGraph, *_: Any) -> None:
         self.graph, self.name = graph, "cpu"
 
+    def at_first(self, like: Tensor) -> Exported:
+        """The backend of a module that was just made; raises as `choose`."""
+        return self.choose(like)
+
     def choose(self, like: Tensor) -> Exported:
         """The backend.
 
