@@ -35,6 +35,22 @@ static void total_of(real *to, const real *rows, long stride, long n, long K) {
     }
 }
 
+#define MOST_OPERANDS 16
+
+// j: the place for work, threads, how many operands on either side, for each its slot, stride, width
+// and table of rows, then the slots of the results.
+static void outer_job(void *const *at, const int32_t *const *index, const int64_t *j, real *work,
+                      long K) {
+    Operand operand[2 * MOST_OPERANDS];
+    real *C[MOST_OPERANDS * MOST_OPERANDS];
+    const long na = j[4], nb = j[5];
+    const int64_t *z = j + 6;
+    for (long i = 0; i < na + nb; i++, z += 4)
+        operand[i] = (Operand){at[z[0]], z[1], z[2], z[3] < 0 ? NULL : index[z[3]]};
+    for (long i = 0; i < na * nb; i++) C[i] = at[z[i]];
+    outer_sums(operand, na, operand + na, nb, C, K, work, j[3]);
+}
+
 // Under the address sanitizer nothing between two places may be touched.
 #ifdef __SANITIZE_ADDRESS__
 void __asan_poison_memory_region(const volatile void *, size_t);
@@ -74,9 +90,7 @@ void run_jobs(void **at, const int64_t *call, const int64_t *jobs, int64_t lengt
             break;
         }
         case OUTER:
-            outer_sum(at[j[2]], j[3], j[4], call[12], at[j[5]], j[6],
-                      j[7] < 0 ? NULL : index[j[7]], at[j[8]], j[9],
-                      j[10] < 0 ? NULL : index[j[10]], (real *)(block[1] + j[11]), j[12]);
+            outer_job(at, index, j, (real *)(block[1] + j[2]), call[12]);
             break;
         case TOTAL:
             total_of(at[j[2]], at[j[3]], j[4], j[5], call[12]);

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from ...flow import Read, Value
+from ...flow import Value
 from .memory import SCRATCH, Slot
 from .rows import Rows
 from .stages import Unit
+from .together import Group, together
 
 if TYPE_CHECKING:
     from .program import Program
@@ -139,13 +139,15 @@ class Geometry:
     def _work_size(self) -> int:
         """Room for packed matrices, or for the blocks of a sum: one after the other needs it."""
         most = 0
-        for job in self._jobs:
-            if isinstance(job, Unit):
-                most = max(most, self.program.panel_sizes[job.number])
-            elif job.operation == "outer_sum":
-                tiles = -(-job.shape[0] // 6)
-                columns = self.program.emitter.vectors * self.layout.lanes
-                most = max(most, self.threads * (tiles * 6 + columns) * OUTER_DEPTH)
+        columns = self.program.emitter.vectors * self.layout.lanes
+        for segment in self.segments:
+            for job in together(segment.compiled):
+                if isinstance(job, Unit):
+                    most = max(most, self.program.panel_sizes[job.number])
+                elif isinstance(job, Group):
+                    widths = (self.layout.flow.values[r.value].shape[0] for r in job.left)
+                    tiles = sum(-(-width // 6) for width in widths)
+                    most = max(most, self.threads * (tiles * 6 + columns) * OUTER_DEPTH)
         return most
 
     @cached_property
@@ -181,10 +183,6 @@ class Geometry:
                 vectors.append((number, str(value.attributes[0]), *spot))
         return Recipe(tuple(matrices), tuple(vectors), tuple(others))
 
-    @property
-    def _jobs(self) -> Iterator[Unit | Value]:
-        return (job for segment in self.segments for job in segment.compiled)
-
     @cached_property
     def jobs(self) -> tuple[ctypes.Array[ctypes.c_int64], ...]:
         """For each segment the table of its jobs."""
@@ -200,8 +198,11 @@ class Geometry:
             if segment.compiled:
                 numbers = [x for number in zeros for x in self._zero(number)]
                 zeros = []
-            for job in segment.compiled:
-                numbers += self._unit(job) if isinstance(job, Unit) else self._sum(job)
+            for job in together(segment.compiled):
+                if isinstance(job, Unit):
+                    numbers += self._unit(job)
+                else:
+                    numbers += self._outer(job) if isinstance(job, Group) else self._total(job)
             tables.append((ctypes.c_int64 * max(1, len(numbers)))(*numbers))
         return tuple(tables)
 
@@ -221,19 +222,24 @@ class Geometry:
         panels = self.work * self.item if packs else -1
         return [UNIT, 6, self.program.address(unit), along, threads, panels]
 
-    def _sum(self, value: Value) -> list[int]:
-        result = self.layout.sums[value.number]
-        reads = [x for read in value.operands for x in self._operand(read)]
-        if value.operation == "total":
-            return [TOTAL, 6, result, *reads[:2], value.shape[0]]
-        m, n = value.shape
-        work = self.rows.total * m * n
-        threads = self.threads if work >= ENOUGH_FOR_TWO else 1
-        return [OUTER, 13, result, m, n, *reads, self.work * self.item, threads]
+    def _total(self, value: Value) -> list[int]:
+        read = value.operands[0]
+        stride = self.layout.stride(read.value)
+        return [TOTAL, 6, self.layout.sums[value.number], read.value, stride, value.shape[0]]
 
-    def _operand(self, read: Read) -> tuple[int, int, int]:
-        index = self.layout.indices.index(self.layout.index_key(read)) if read.delay else -1
-        return read.value, self.layout.stride(read.value), index
+    def _outer(self, group: Group) -> list[int]:
+        values = self.layout.flow.values
+        numbers: list[int] = []
+        for read in (*group.left, *group.right):
+            key = self.layout.index_key(read)
+            index = self.layout.indices.index(key) if read.delay else -1
+            width = values[read.value].shape[0]
+            numbers += (read.value, self.layout.stride(read.value), width, index)
+        numbers += [self.layout.sums[value.number] for value in group.sums]
+        work = self.rows.total * sum(value.shape[0] * value.shape[1] for value in group.sums)
+        threads = self.threads if work >= ENOUGH_FOR_TWO else 1
+        head = [self.work * self.item, threads, len(group.left), len(group.right)]
+        return [OUTER, 6 + len(numbers), *head, *numbers]
 
 
 def shared_out(threads: int, rows: Rows, work: int, weights: int) -> tuple[int, int]:

@@ -89,11 +89,35 @@ static __attribute__((unused)) void pack_tiles(const real *z, long stride, const
     }
 }
 
-// `work` holds for each thread room for one block of a and of b.
-void outer_sum(real *C, long M, long N, long K, const real *a, long a_stride,
-               const int32_t *a_index, const real *b, long b_stride, const int32_t *b_index,
-               real *work, long threads_wanted) {
-    const long tiles = (M + TILE_ROWS - 1) / TILE_ROWS;
+// One operand of a sum: `width` columns of rows that are found through `index`, if there is one.
+typedef struct {
+    const real *rows;
+    long stride, width;
+    const int32_t *index;
+} Operand;
+
+static long tiles_of(const Operand *a) { return (a->width + TILE_ROWS - 1) / TILE_ROWS; }
+
+// Tiles t0 .. t1 of a times a packed block of columns of b, added to what earlier blocks have left.
+static void outer_row(const Operand *a, long t0, long t1, const real *panels, const real *bs,
+                      int nv, long columns, long j, long deep, real *C, long N, int more) {
+    for (long t = t0; t < t1; t++) {
+        const long left = a->width - t * TILE_ROWS;
+        const long rows = left < TILE_ROWS ? left : TILE_ROWS;
+        const real *from = panels + t * TILE_ROWS * OUTER_DEPTH;
+        real *to = C + t * TILE_ROWS * N + j;
+        if (rows < TILE_ROWS || columns < nv * LANES)
+            outer_edge(nv, deep, from, bs, to, N, more, rows, columns);
+        else outer_block(nv, deep, from, bs, to, N, more);
+    }
+}
+
+// C[i * nb + j] = the sum for operands a[i] and b[j], for all of them at once: each is packed once.
+// `work` holds for each thread room for one block of all a, and of one b.
+static void outer_sums(const Operand *a, long na, const Operand *b, long nb, real *const *C, long K,
+                       real *work, long threads_wanted) {
+    long tiles = 0;
+    for (long i = 0; i < na; i++) tiles += tiles_of(a + i);
 #ifdef _OPENMP
 #pragma omp parallel num_threads(threads_wanted) if (threads_wanted > 1)
 #endif
@@ -101,28 +125,36 @@ void outer_sum(real *C, long M, long N, long K, const real *a, long a_stride,
         const long t0 = tiles * THREAD / THREADS, t1 = tiles * (THREAD + 1) / THREADS;
         const long room = (tiles * TILE_ROWS + TILE_VECTORS * LANES) * OUTER_DEPTH;
         real *as = work + THREAD * room, *bs = as + tiles * TILE_ROWS * OUTER_DEPTH;
-        for (long k0 = 0; k0 < K && t0 < t1; k0 += OUTER_DEPTH) {
+        for (long k0 = 0; (k0 < K || k0 == 0) && t0 < t1; k0 += OUTER_DEPTH) {
             const long k1 = k0 + OUTER_DEPTH < K ? k0 + OUTER_DEPTH : K;
-            for (long t = t0; t < t1; t += PACKED)
-                pack_tiles(a, a_stride, a_index, k0, k1, t, t + PACKED < t1 ? t + PACKED : t1, M,
-                           as);
-            for (long j = 0; j < N; j += TILE_VECTORS * LANES) {
-                const long left = (N - j + LANES - 1) / LANES;
-                const int nv = left < TILE_VECTORS ? (int)left : TILE_VECTORS;
-                const long columns = N - j < nv * LANES ? N - j : nv * LANES;
-                pack_columns(b, b_stride, b_index, k0, k1, j, columns, nv * LANES, bs);
-                for (long t = t0; t < t1; t++) {
-                    const long rows = M - t * TILE_ROWS < TILE_ROWS ? M - t * TILE_ROWS : TILE_ROWS;
-                    const real *from = as + t * TILE_ROWS * OUTER_DEPTH;
-                    real *to = C + t * TILE_ROWS * N + j;
-                    if (rows < TILE_ROWS || columns < nv * LANES)
-                        outer_edge(nv, k1 - k0, from, bs, to, N, k0 > 0, rows, columns);
-                    else outer_block(nv, k1 - k0, from, bs, to, N, k0 > 0);
-                }
+            for (long i = 0, first = 0; i < na; first += tiles_of(a + i++)) {
+                const long end = t1 - first < tiles_of(a + i) ? t1 - first : tiles_of(a + i);
+                for (long t = t0 > first ? t0 - first : 0; t < end; t += PACKED)
+                    pack_tiles(a[i].rows, a[i].stride, a[i].index, k0, k1, t,
+                               t + PACKED < end ? t + PACKED : end, a[i].width,
+                               as + first * TILE_ROWS * OUTER_DEPTH);
             }
+            for (long v = 0; v < nb; v++)
+                for (long j = 0; j < b[v].width; j += TILE_VECTORS * LANES) {
+                    const long wide = b[v].width - j, left = (wide + LANES - 1) / LANES;
+                    const int nv = left < TILE_VECTORS ? (int)left : TILE_VECTORS;
+                    const long columns = wide < nv * LANES ? wide : nv * LANES;
+                    pack_columns(b[v].rows, b[v].stride, b[v].index, k0, k1, j, columns,
+                                 nv * LANES, bs);
+                    for (long i = 0, first = 0; i < na; first += tiles_of(a + i++)) {
+                        const long end = t1 - first < tiles_of(a + i) ? t1 - first : tiles_of(a + i);
+                        outer_row(a + i, t0 > first ? t0 - first : 0, end,
+                                  as + first * TILE_ROWS * OUTER_DEPTH, bs, nv, columns, j, k1 - k0,
+                                  C[i * nb + v], b[v].width, k0 > 0);
+                    }
+                }
         }
-        if (K == 0)
-            for (long i = t0 * TILE_ROWS; i < t1 * TILE_ROWS && i < M; i++)
-                memset(C + i * N, 0, N * sizeof(real));
     }
+}
+
+void outer_sum(real *C, long M, long N, long K, const real *a, long a_stride,
+               const int32_t *a_index, const real *b, long b_stride, const int32_t *b_index,
+               real *work, long threads_wanted) {
+    const Operand left = {a, a_stride, M, a_index}, right = {b, b_stride, N, b_index};
+    outer_sums(&left, 1, &right, 1, &C, K, work, threads_wanted);
 }
