@@ -70,7 +70,7 @@ class CompiledRNN(Named):
         self._backends.at_first(self._like_tensor())
         # What a call asks the graph is found now: torch.compile cannot enter the lock that Python
         # 3.11 has around a cached property.
-        _ = graph.random, graph.backward, graph.has_windows
+        _ = graph.random, graph.backward, graph.has_windows, self.runs_backward
 
     @property
     def graph(self) -> OperatorGraph:
