@@ -132,7 +132,7 @@ class Expressions(Transformer[Token, Any]):
         return _Range(items[1], items[3], self._whole(items))
 
     def run(self, items: Items) -> syntax.Expression:
-        """Items side by side; a bracket of one part behind a name is a time."""
+        """Items side by side, or one; a bracket of one part behind a name is a time."""
         grouped: list[syntax.Expression] = []
         for item in items:
             last = grouped[-1] if grouped else None
@@ -165,12 +165,12 @@ class Expressions(Transformer[Token, Any]):
 
     def power(self, items: Items) -> syntax.Power:
         """`2**l`."""
-        return syntax.Power(self._lone(items[0]), self._lone(items[2]), self._whole(items))
+        return syntax.Power(items[0], items[2], self._whole(items))
 
     def prefix(self, items: Items) -> syntax.Prefix:
         """`▷ a`, `-a`."""
         symbols = tuple(None if isinstance(item, Token) else item for item in items[:-1])
-        return syntax.Prefix(symbols, self._lone(items[-1]), self._whole(items))
+        return syntax.Prefix(symbols, items[-1], self._whole(items))
 
     def product(self, items: Items) -> syntax.Chain:
         """`a ⊙ b / c`."""
@@ -182,10 +182,10 @@ class Expressions(Transformer[Token, Any]):
 
     def _chain(self, items: Items) -> syntax.Chain:
         rest = tuple(
-            (cast(Any, "*" if str(sign) == "⊙" else str(sign)), self._lone(operand))
+            (cast(Any, "*" if str(sign) == "⊙" else str(sign)), operand)
             for sign, operand in zip(items[1::2], items[2::2], strict=True)
         )
-        return syntax.Chain(self._lone(items[0]), rest, self._whole(items))
+        return syntax.Chain(items[0], rest, self._whole(items))
 
     def expr(self, items: Items) -> syntax.Infix:
         """`x ⊕ y ⊕ h`."""
@@ -200,12 +200,8 @@ class Expressions(Transformer[Token, Any]):
                 "which of the two comes first?",
                 hint=f"write `a {first} (b {second} c)` or `(a {first} b) {second} c`",
             )
-        operands = tuple(self._lone(item) for item in items[0::2])
+        operands = tuple(items[0::2])
         return syntax.Infix(symbols, operands, self._whole(items))
-
-    def _lone(self, item: Any) -> Any:
-        """An operand that is no run of items, a lone range being an error."""
-        return self._window(None, item) if isinstance(item, _Range) else item
 
     def comparison(self, items: Items) -> syntax.Compare:
         """`layers > 1`."""

@@ -263,3 +263,25 @@ def test_a_crash_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
         )
         with pytest.raises(AssertionError):
             examine("x")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "z = {}",
+        "z: real[3] = {}",
+        "z = [x ; {}]",
+        "z = f({}, n = {})",
+        "z = -{} ** {}",
+        "z: real[{}]",
+        "{} = x",
+        "law {} ≈ {} weight {}",
+        "loss {}",
+        "if {} > 1:\n    z = x",
+        "for i in {}..{}:\n    z = x",
+        "h'_{{{}}} = x",
+        "operator a ⊕ b:\n    {}",
+    ],
+)
+def test_a_range_of_times_that_stands_alone(line: str) -> None:
+    examine("input x: real[3]\n" + line.format(*["[t-9..t]"] * line.count("{}")) + "\n")
