@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import threading
 from typing import Final
 
 import torch
 
 from ....compiler.backends.cpu.build import build
 from ....compiler.backends.cpu.emit import prelude
-from ....compiler.backends.cpu.toolchain import VECTOR_BYTES, machine_level
+from ....compiler.backends.cpu.toolchain import machine_level
 from ....grammar.diagnostics import RnnError
 from ..case import Case
 from ..contender import Contender, Unavailable
@@ -20,13 +19,23 @@ DEPTH: Final = 256
 """How many steps a product is long: rows and panel then stay in the nearest caches."""
 
 SOURCE: Final = """
-void rnnc_peak(long times, const real *a, const real *panel, real *sums) {
-    const real *rows[TILE_ROWS];
-    for (int i = 0; i < TILE_ROWS; i++) rows[i] = a + i * %(depth)d;
-    for (long n = 0; n < times; n++)
-        product(TILE_ROWS, TILE_VECTORS, %(depth)d, rows, panel, sums, TILE_VECTORS * LANES, 0);
+void rnnc_peak(long times, long threads, long room, const real *rooms) {
+#ifdef _OPENMP
+#pragma omp parallel num_threads(threads)
+#endif
+    {
+        const real *a = rooms + THREAD * room, *panel = a + TILE_ROWS * %(depth)d;
+        real *sums = (real *)panel + TILE_VECTORS * LANES * %(depth)d;
+        const real *rows[TILE_ROWS];
+        for (int i = 0; i < TILE_ROWS; i++) rows[i] = a + i * %(depth)d;
+        for (long n = 0; n < times; n++)
+            product(TILE_ROWS, TILE_VECTORS, %(depth)d, rows, panel, sums, TILE_VECTORS * LANES, 0);
+    }
 }
 long rnnc_tile(void) { return (long)TILE_ROWS * TILE_VECTORS * LANES; }
+long rnnc_room(void) {
+    return (long)(TILE_ROWS + TILE_VECTORS * LANES) * %(depth)d + TILE_ROWS * TILE_VECTORS * LANES;
+}
 """
 
 
@@ -61,21 +70,24 @@ class Kernel:
         except RnnError as error:
             raise Unavailable(error.diagnostics[0].message) from None
         self._run = library.rnnc_peak
-        tile = int(library.rnnc_tile())
-        self.flops_a_tile: Final = 2 * tile * DEPTH
-        columns = 8 * VECTOR_BYTES[level] // 4
-        self._room = torch.rand(tile + DEPTH * (columns + 16)) * 1e-3
+        self.flops_a_tile: Final = 2 * int(library.rnnc_tile()) * DEPTH
+        # Whole pages between the threads' parts, so that none shares a line with another.
+        self._size: Final = -(-int(library.rnnc_room()) // 1024) * 1024
+        self._rooms = torch.rand(0)
 
     def run(self, count: int, threads: int) -> None:
-        """About `count` FLOPs, the same number on each of some threads."""
+        """About `count` FLOPs, the same number on each of some threads.
+
+        The threads are OpenMP's, as those of generated code: threads of our own would have to wait
+        until OpenMP's, which spin for a while after each region, have left their cores.
+        """
         tiles = max(1, round(count / self.flops_a_tile / threads))
-        rooms = [self._room.clone() for _ in range(threads)]
-        others = [threading.Thread(target=self._tiles, args=(tiles, room)) for room in rooms[1:]]
-        for thread in others:
-            thread.start()
-        self._tiles(tiles, rooms[0])
-        for thread in others:
-            thread.join()
+        if len(self._rooms) < threads * self._size:
+            self._rooms = torch.rand(threads * self._size) * 1e-3
+        self._run(
+            *map(ctypes.c_long, (tiles, threads, self._size)),
+            ctypes.c_void_p(self._rooms.data_ptr()),
+        )
 
     def gigaflops(self, threads: int, *, seconds: float = 0.05) -> float:
         """The best of some short runs, in 1e9 FLOPs a second of all threads together."""
@@ -91,9 +103,3 @@ class Kernel:
             if took < seconds / 2:
                 count *= 2
         return best / 1e9
-
-    def _tiles(self, tiles: int, room: torch.Tensor) -> None:
-        pointer, size = room.data_ptr(), room.element_size()
-        a, panel = pointer, pointer + size * DEPTH * 16
-        sums = pointer + size * (len(room) - self.flops_a_tile // (2 * DEPTH))
-        self._run(ctypes.c_long(tiles), *map(ctypes.c_void_p, (a, panel, sums)))
