@@ -19,7 +19,7 @@ def strict(grammar: str) -> Lark:
 def test_the_grammar_is_strict_lalr() -> None:
     strict(GRAMMAR)
     with pytest.raises(GrammarError, match="collision"):
-        strict(GRAMMAR.replace("?run: item+", "?run: item+ run?"))
+        strict(GRAMMAR.replace("run: item+", "run: item+ run?"))
 
 
 def test_every_terminal_has_a_name_of_its_own() -> None:
