@@ -55,8 +55,11 @@ def words(statements: Iterable[Sequence[Token]]) -> Words:
     for tokens in statements:
         following = [token.type for token in tokens[1:]] + [""]
         for token, after in zip(tokens, following, strict=True):
-            if token.type == "NAME" and (after == "SUBSCRIPT_OPEN" or _LETTERED.search(token)):
-                stems.add(canonical_name(token).split("_")[0])
+            if token.type != "NAME":
+                continue
+            name = canonical_name(token)
+            if after == "SUBSCRIPT_OPEN" or _LETTERED.search(name):
+                stems.add(name.split("_")[0])
         if not tokens or tokens[0].type not in {"OPERATOR", "MODEL", "USE", "PARAM", "FOR"}:
             continue
         if tokens[0].type == "FOR":

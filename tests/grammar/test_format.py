@@ -133,3 +133,9 @@ def test_a_change_of_meaning_would_be_seen():
     one, other = (parse(Source(text), report) for text in ("z = a + c", "z = a - c"))
     assert same(one, one)
     assert not same(one, other)
+
+
+def test_an_underscore_before_small_digits_takes_one_pass() -> None:
+    once = format_source(Source("W_₁ = 3\n"))
+    assert once == "W₁ = 3\n"
+    assert format_source(Source(once)) == once
