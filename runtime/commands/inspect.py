@@ -44,7 +44,7 @@ def command(
 
     graph = analysed(file, model, parameters)
     summary = summarise(graph)
-    plan = planned(graph, memory, without)
+    plan = planned(graph, memory, without, backend)
     if plan is not None:
         summary["cost"] = plan["cost"]
     if with_plan:
@@ -55,17 +55,27 @@ def command(
         click.echo("\n".join(describe(summary)))
 
 
-def planned(graph: OperatorGraph, memory: str, without: tuple[str, ...]) -> dict[str, Any] | None:
-    """The plan of a training step as plain JSON values; None for what only the reference runs."""
+def planned(
+    graph: OperatorGraph, memory: str, without: tuple[str, ...], backend: str = "auto"
+) -> dict[str, Any] | None:
+    """The plan of a training step as plain JSON values; None for what only the reference runs.
+
+    For a backend that is named, the plan is its own, and what runs each phase is said.
+    """
     from ...compiler.explain import explain
     from ...compiler.lower import Unsupported
     from ...compiler.pipeline import plan_for
     from ...compiler.request import training_request
 
-    request = training_request(graph, memory=memory, without=without)  # type: ignore[arg-type]
     try:
-        report = explain(plan_for(graph, request))
+        if backend == "auto":
+            request = training_request(graph, memory=memory, without=without)  # type: ignore[arg-type]
+            report = explain(plan_for(graph, request))
+        else:
+            report = _planned_for(backend, graph, memory, without)
     except Unsupported:
+        return None
+    if not report:
         return None
     report["cost"] = {
         side: {
@@ -74,6 +84,27 @@ def planned(graph: OperatorGraph, memory: str, without: tuple[str, ...]) -> dict
         }
         for side in ("forward", "backward")
     }
+    return report
+
+
+def _planned_for(
+    name: str, graph: OperatorGraph, memory: str, without: tuple[str, ...]
+) -> dict[str, Any]:
+    """The plan of one backend, whether or not it runs here; empty for one that has no plans."""
+    from ...compiler.backends.backend import Options
+    from ...compiler.backends.registry import BACKENDS
+    from ...compiler.explain import explain
+
+    if name not in BACKENDS:
+        known = ", ".join(("auto", *BACKENDS))
+        raise click.UsageError(f"there is no backend `{name}` here; backends: {known}")
+    chosen = BACKENDS[name](graph, Options(memory, frozenset(without)))  # type: ignore[arg-type]
+    plan = chosen.plan()
+    if plan is None:
+        return {}
+    report = explain(plan)
+    for phase, said in zip(plan.phases, report["phases"], strict=True):
+        said["backend"], said["why"] = name, chosen.explain(phase)
     return report
 
 

@@ -18,6 +18,7 @@ from ...request import Request, all_seeds, training_request
 from ..aten.function import most_saved, run_backward, run_forward
 from ..backend import Options, Saved
 from ..flat import Key
+from .account import account
 from .arguments import Case
 from .build import is_interpreted, why_no_triton
 from .chip import why_not_this_chip
@@ -113,7 +114,7 @@ class Cuda:
         return source
 
     def explain(self, phase: Phase) -> str:
-        """How a phase is computed."""
+        """How a phase is computed: for a loop its tier, and why none that is faster."""
         match phase.kind:
             case "once":
                 return "torch's library, once a call"
@@ -122,7 +123,7 @@ class Cuda:
             case "scan":
                 return "one kernel, a parallel scan over blocks of steps"
             case _:
-                return "tier graph: one kernel for each dependent product of a step"
+                return account(self._planner(self._request), phase)
 
     def _write(self) -> str | None:
         """The source of a training step; None, and the reason, where it cannot be written."""

@@ -18,6 +18,7 @@ from ...vocabulary import ELEMENTWISE, GROUPS
 from .arguments import Argument, Arguments, Case, is_wide
 from .expressions import expression
 from .pieces import Load, Piece, Source, Zero
+from .products import Product, products_of
 from .stages import Stage, Stages, Store
 
 
@@ -119,47 +120,34 @@ class Tile:
 
     def _products(self, stage: Stage) -> Iterator[str]:
         """The products of a stage; those of one vector share a loop over its entries."""
-        values = self.plan.flow.values
-        shared: dict[tuple[Read, int, int], list[tuple[Piece, str]]] = {}
-        for piece in stage.pieces:
-            value = values[piece.value]
-            if value.operation == "matmul":
-                first, depth, address = self._weight(value, piece)
-                vector = value.operands[1]
-                shared.setdefault((vector, first, depth), []).append((piece, address))
+        shared: dict[tuple[Read, int, int], list[Product]] = {}
+        for product in products_of(self.plan, stage):
+            key = (product.vector, product.first, product.depth)
+            shared.setdefault(key, []).append(product)
         for (vector, first, depth), products in shared.items():
-            for piece, _ in products:
-                yield f"{self.name(piece)} = tl.zeros((BM, BN), REAL)"
+            for product in products:
+                yield f"{self.name(product.piece)} = tl.zeros((BM, BN), REAL)"
             yield f"for k0 in range(0, {depth}, BK):"
             yield "    k = k0 + tl.arange(0, BK)"
             yield f"    deep = k < {depth}"
             yield f"    x = {self.load(vector, first, first + depth, columns='k')}"
-            for piece, address in products:
-                name = self.name(piece)
-                inside = f"deep[:, None] & {'(u < ' + str(stage.width) + ')[None, :]'}"
-                if stage.width == 1:
-                    inside = "deep[:, None] & (tl.arange(0, BN) < 1)[None, :]"
-                yield f"    w = tl.load({address}, mask={inside}, other=0.0)"
+            for product in products:
+                name = self.name(product.piece)
+                yield f"    w = {self.weight(product, stage.width)}"
                 yield f"    {name} = product(x, w, {name}, PRECISION)"
             if stage.width == 1:
-                for piece, _ in products:
-                    yield f"{self.name(piece)} = tl.sum({self.name(piece)}, 1)[:, None]"
+                for product in products:
+                    name = self.name(product.piece)
+                    yield f"{name} = tl.sum({name}, 1)[:, None]"
 
-    def _weight(self, value: Value, piece: Piece) -> tuple[int, int, str]:
-        """(first entry of the vector, how many, addresses [k, u] in the matrix)."""
-        matrix = value.operands[0].value
-        shape = self.plan.flow.values[matrix].shape
-        transposed = bool(value.attributes[0])
-        base = self.arguments.add(Argument(f"w{matrix}", "whole", matrix))
-        rows, columns = shape[-2:]
-        depth, across = (rows, columns) if transposed else (columns, rows)
-        block = piece.start // across if len(shape) == 3 else 0
-        first = piece.start - block * across
-        start = block * rows * columns + first * (1 if transposed else columns)
-        u = "tl.arange(0, BN)" if piece.width == 1 else "u"
-        down, along = (columns, 1) if transposed else (1, columns)
-        address = f"{base} + {_at(start)}(k{_times(down)})[:, None] + ({u}{_times(along)})[None, :]"
-        return block * depth, depth, address
+    def weight(self, product: Product, width: int) -> str:
+        """What loads the part of a matrix that a tile needs: entries `k`, and columns `u`."""
+        base = self.arguments.add(Argument(f"w{product.matrix}", "whole", product.matrix))
+        column, inside = ("u", f"u < {width}") if width > 1 else ("tl.arange(0, BN)",) * 2
+        if width == 1:
+            inside += " < 1"
+        address = product.address(base, column)
+        return f"tl.load({address}, mask=deep[:, None] & ({inside})[None, :], other=0.0)"
 
     def _group(self, value: Value, piece: Piece) -> Iterator[str]:
         """Sums and maxima over neighbours, and their opposite, from memory."""
@@ -333,14 +321,6 @@ def _literal(number: float) -> str:
 
 def _plus(number: int) -> str:
     return f" + {number}" if number else ""
-
-
-def _at(number: int) -> str:
-    return f"{number} + " if number else ""
-
-
-def _times(number: int) -> str:
-    return "" if number == 1 else f" * {number}"
 
 
 def _shifted(steps: int) -> str:

@@ -1,0 +1,119 @@
+"""What the weights of a loop take of a chip that is to keep them, and how they are cut for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from .chip import Chip
+from .extents import MOST, padded
+from .precision import Precision
+from .products import products_of
+from .stages import Stages
+
+ROWS: Final = 16
+"""Rows of a tile: the least that matrix instructions take."""
+
+WIDEST: Final = 64
+"""The most columns that one program of a grid has of each unit's sums."""
+
+SUMS: Final = 16
+"""The most sums of products of one tile, which all are in registers at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is known of a call before anything is compiled.
+
+    bytes: of a number of the model's type.
+    rows: of the batch; 0 where it is not known.
+    """
+
+    chip: Chip
+    bytes: int = 4
+    precision: Precision = "tf32"
+    rows: int = 0
+
+    @property
+    def copies(self) -> int:
+        """How often a weight is kept: what is split for exactness, twice."""
+        return 2 if self.precision == "tf32x3" and self.bytes == 4 else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How a loop is laid out on a chip that keeps its weights.
+
+    rows, columns: of a program's tile; `columns` are its slice of every stage, 0 for all of them.
+    slices: programs that share the work on one row.
+    warps: of a program.
+    shared: bytes of shared memory that a program takes, as estimated before it is compiled.
+    """
+
+    rows: int
+    columns: int
+    slices: int
+    warps: int
+    shared: int
+
+
+def chip_shape(stages: Stages, setting: Setting) -> Shape | str:
+    """All weights on one multiprocessor; the reason where that cannot be."""
+    if sums_of(stages) > SUMS:
+        return f"{sums_of(stages)} sums of products of one stage would not stay in registers"
+    entries = 0
+    for stage in stages.stages:
+        for product in products_of(stages.plan, stage):
+            entries += padded(product.depth) * padded(stage.width)
+    needs = entries * setting.bytes * setting.copies + _scratch(setting, ROWS)
+    limit = setting.chip.shared
+    if needs > limit:
+        return (
+            f"its weights need {_kib(needs)} of shared memory, and a multiprocessor of "
+            f"{setting.chip.name} has {_kib(limit)}"
+        )
+    wide = sums_of(stages) * max(min(MOST, stage.width) for stage in stages.stages) > 128
+    return Shape(ROWS, 0, 1, 8 if wide else 4, needs)
+
+
+def grid_shape(stages: Stages, setting: Setting) -> Shape | str:
+    """A slice of the weights on each multiprocessor; the reason where that cannot be."""
+    chip = setting.chip
+    if sums_of(stages) > SUMS:
+        return f"{sums_of(stages)} sums of products of one stage would not stay in registers"
+    width = max(stage.width for stage in stages.stages)
+    columns = 8
+    while -(-width // columns) > chip.multiprocessors and columns < WIDEST:
+        columns *= 2
+    slices = -(-width // columns)
+    if slices > chip.multiprocessors:
+        return (
+            f"{width} columns need {slices} programs at the same time, and {chip.name} has "
+            f"{chip.multiprocessors} multiprocessors"
+        )
+    entries = 0
+    for stage in stages.stages:
+        for product in products_of(stages.plan, stage):
+            entries += padded(product.depth) * (columns if stage.width > 1 else 16)
+    rows = 32
+    needs = entries * setting.bytes * setting.copies + _scratch(setting, rows)
+    if needs > chip.shared:
+        return (
+            f"a slice of its weights needs {_kib(needs)} of shared memory, and a multiprocessor "
+            f"of {chip.name} has {_kib(chip.shared)}"
+        )
+    return Shape(rows, columns, slices, 4, needs)
+
+
+def sums_of(stages: Stages) -> int:
+    """The most sums of products of one stage."""
+    return max(len(products_of(stages.plan, stage)) for stage in stages.stages)
+
+
+def _scratch(setting: Setting, rows: int) -> int:
+    """What passes through shared memory on its way from one layout of registers to another."""
+    return rows * MOST * 4 * setting.copies
+
+
+def _kib(count: int) -> str:
+    return f"{-(-count // 1024)} KB"

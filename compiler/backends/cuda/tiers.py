@@ -1,0 +1,78 @@
+"""Which tier a loop gets: where its weights stay from one step to the next.
+
+chip: on one multiprocessor, for every tile of rows by itself; programs never wait for each other.
+grid: in slices on all multiprocessors, which meet at a barrier after each dependent product.
+graph: nowhere; one launch for each dependent product of a step, recorded in a CUDA graph.
+
+All of it is decided from sizes, types and a chip's limits, before anything is compiled.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from ....grammar.diagnostics import fail
+from .shapes import Setting, Shape, chip_shape, grid_shape
+from .stages import Stages
+
+Tier = Literal["chip", "grid", "graph"]
+
+TIERS: Final[tuple[Tier, ...]] = ("chip", "grid", "graph")
+"""The fastest first."""
+
+VARIABLE: Final = "RNNC_CUDA_TIER"
+"""The environment variable that names the only tier to be taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The tier of a loop.
+
+    refused: the faster tiers, and in one sentence each why it is none of them.
+    shape: how the loop is laid out; None for `graph`.
+    """
+
+    tier: Tier
+    refused: tuple[tuple[Tier, str], ...]
+    shape: Shape | None = None
+
+
+def choose(stages: Stages, setting: Setting, forced: Tier | None = None) -> Choice:
+    """The fastest tier that fits, or the one that is forced.
+
+    Raises:
+        RnnError: when the one that is forced does not fit (RNN501).
+    """
+    refused: list[tuple[Tier, str]] = []
+    for tier in (forced,) if forced else TIERS:
+        found = _shape(tier, stages, setting)
+        if not isinstance(found, str):
+            return Choice(tier, tuple(refused), found)
+        refused.append((tier, found))
+    (tier, why) = refused[-1]
+    fail("RNN501", f"{VARIABLE}={tier}, but that tier cannot run this model: {why}")
+
+
+def forced_tier() -> Tier | None:
+    """The tier that the environment names.
+
+    Raises:
+        RnnError: when there is none of that name (RNN501).
+    """
+    said = os.environ.get(VARIABLE, "")
+    if said and said not in TIERS:
+        fail("RNN501", f"{VARIABLE}={said}, but the tiers are {', '.join(TIERS)}")
+    return said if said else None
+
+
+def _shape(tier: Tier, stages: Stages, setting: Setting) -> Shape | str | None:
+    if tier == "graph":
+        return None
+    why = _unwritten()
+    return why or (chip_shape if tier == "chip" else grid_shape)(stages, setting)
+
+
+def _unwritten() -> str:
+    return "no kernel of this tier is written"
