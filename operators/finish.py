@@ -39,7 +39,8 @@ def finish(
             next((o.span for o in conflict.origins if o), span),
             hint="the sizes of the parts of `[a ; b]` add up to the size of the whole",
         )
-    if report.failed:
+    # What a broken line would have said of a size is unknown, so none is asked for.
+    if report.failed or evaluator.scope.broken:
         return None
     values = _given(variables, predictions)
     roots = [v.node for v in variables.values() if v.node >= 0]
