@@ -34,8 +34,8 @@ _MEANT: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
         (r"\w+'?\s*:\s*\0=$", "an equation is written with `=`"),
         (r"\w+'?\s*\0<$", "an equation is written with `=`"),
         (r"\w+'?\s*[-+*/]\s*\0=$", "write the whole equation: `z = z_0 + …`"),
-        (r"param\s+\w+\s*\0=$", "`param` says something of weights; a size stands in the model's header: "
-         "`model name(hidden = 400):`"),
+        (r"param\s+\w+\s*\0=$", "`param` says something of weights; a size stands in the "
+         "model's header: `model name(hidden = 400):`"),
         (r".*'\s*\0'$", "one prime is the step's new value; other times are `h[t-2]`"),
         (r".*\[[^\]]*\0,$", "the parts of a concatenation are separated by `;`: `[a ; b]`"),
         (r".*\0;$", LOOK_ALIKES[";"]),
