@@ -69,6 +69,8 @@ class Bindings:
         self._copies: list[int] = []
         self._windows: dict[WindowKey, Tensor] = {}
         self._alive: list[Tensor] = []
+        self._handed: dict[int, Tensor] = {}
+        """Results in tensors of their own that nobody has yet."""
 
     def make_room(self, saved: Tensor | None) -> None:
         """Memory for all that is computed; `saved` is what the forward pass has left."""
@@ -84,6 +86,12 @@ class Bindings:
                     in_large_pages(tensor)
             self.blocks.append(tensor)
             self._address[block] = -(-tensor.data_ptr() // 64) * 64
+        for number in self.geometry.handed:
+            width = self.values[number].shape[0]
+            rows = torch.empty(self.rows.total, width, dtype=self.program.dtype)
+            self.known[number] = Series(rows, 0, width)
+            self._at[number] = rows.data_ptr()
+            self._handed[number] = rows
 
     def get(self, number: int) -> Known:
         """A value that is computed already, or that comes with the call."""

@@ -16,6 +16,16 @@ from .stages import Stage
 COLUMN_BLOCK: Final = 4
 """Vectors of columns that stages without products are shared out by."""
 
+ROW_CHUNK: Final = 96
+"""The most rows of all steps that a call of a stage gets at a time."""
+
+DEEP: Final = 128
+"""Rows of a panel that all rows of a call meet before the next ones: four vectors of so many
+columns stay in the nearest cache."""
+
+_SUMS: Final = 96 * 1024
+"""The most bytes that sums of all rows of a call may take on the stack."""
+
 
 @dataclass(frozen=True)
 class Body:
@@ -186,50 +196,70 @@ class Body:
         yield "        }"
         yield "    }"
 
-    def with_products(self, offset: int) -> Iterator[str]:
-        """Blocks of columns, tiles of rows: products, then what is made of them."""
+    def with_products(self, offset: int, *, batched: bool) -> Iterator[str]:
+        """Blocks of columns, tiles of rows: products, then what is made of them.
+
+        batched: whether rows are those of all steps; deep panels are then taken in slices.
+        """
         plan, stride = self.plan, self.plan.sums_size
         width = plan.across * self.layout.lanes
-        yield f"    real sums[TILE_ROWS * {stride}] __attribute__((aligned(64)));"
+        bytes_ = 64 * stride // self.layout.lanes
+        sliced = batched and max(run.depth for run in plan.runs) > 2 * DEEP
+        sliced &= ROW_CHUNK * bytes_ <= _SUMS
+        held = f"{ROW_CHUNK}" if sliced else "TILE_ROWS"
+        yield f"    real sums[{held} * {stride}] __attribute__((aligned(64)));"
         yield "    if (i1 <= i0) return;"
         yield "    const int most = tile_rows(i1 - i0);"
-        yield "    for (long j = j0; j < j1; j++) for (long i = i0; i < i1; i += most) {"
-        yield "        const int m = i1 - i < most ? (int)(i1 - i) : most;"
-        yield (
-            "        const real *panel = "
-            f"f->panels ? f->panels + {offset} + j * {plan.block_size} : NULL;"
-        )
-        yield from self._prefetches()
+        tiles = "for (long i = i0; i < i1; i += most)"
+        rows = "const int m = i1 - i < most ? (int)(i1 - i) : most;"
+        first = f"f->panels ? f->panels + {offset} + j * {plan.block_size} : NULL;"
+        if sliced:
+            yield "    for (long j = j0; j < j1; j++) {"
+            yield f"    const real *const first = {first}"
+            yield from self._slices(tiles, rows)
+            yield f"    {tiles} {{"
+            yield f"        {rows}"
+            yield "        const real *panel = first;"
+            yield f"        real *const tile = sums + (i - i0) * {stride};"
+            yield "        if (!panel) {"
+        else:
+            yield f"    for (long j = j0; j < j1; j++) {tiles} {{"
+            yield f"        {rows}"
+            yield f"        const real *panel = {first}"
+            yield "        real *const tile = sums;"
+            yield "        {"
+        if not sliced:
+            yield from self._prefetches()
         yield "        const real *rows[TILE_ROWS];"
         before: Read | None = None
         for run in plan.runs:
             count = len(run.columns)
             if run.vector != before:
-                yield "        for (int r = 0; r < m; r++) {"
-                yield "            const long n = i + r;"
-                yield f"            rows[r] = {self.address(run.vector)};"
-                yield "        }"
+                yield from self._find_rows(run.vector)
                 before = run.vector
-            yield "        if (panel) {"
-            yield (
-                f"            product(m, {count}, {run.depth}, rows, panel, "
-                f"sums + {run.first} * LANES, {stride}, {int(run.more)});"
-            )
-            yield f"            panel += {run.depth * count * self.layout.lanes};"
-            yield "        } else {"
+            if not sliced:
+                yield "        if (panel) {"
+                yield (
+                    f"            product(m, {count}, {run.depth}, rows, panel, "
+                    f"tile + {run.first} * LANES, {stride}, {int(run.more)});"
+                )
+                yield f"            panel += {run.depth * count * self.layout.lanes};"
+                yield "        } else {"
             for place, (term, v) in enumerate(run.columns):
                 yield (
                     f"            direct(m, {run.depth}, rows, f->at[{term.weight}], "
                     f"{self.stage.width}, {int(term.transposed)}, (j * {plan.across} + {v}) * "
-                    f"LANES, sums + {run.first + place} * LANES, {stride}, {int(run.more)});"
+                    f"LANES, tile + {run.first + place} * LANES, {stride}, {int(run.more)});"
                 )
-            yield "        }"
+            if not sliced:
+                yield "        }"
+        yield "        }"
         # Of an odd number of rows the last one is computed twice.
         yield "        for (int r = 0; r < m; r += 2) {"
         yield "            const long at[2] = {i + r, i + (r + 1 < m ? r + 1 : r)};"
         yield (
             "            const real *const sum[2] = "
-            f"{{sums + r * {stride}, sums + (at[1] - i) * {stride}}};"
+            f"{{tile + r * {stride}, tile + (at[1] - i) * {stride}}};"
         )
         for line in self.rows():
             yield f"            {line}"
@@ -241,6 +271,38 @@ class Body:
         yield "            }"
         yield "        }"
         yield "    }"
+        if sliced:
+            yield "    }"
+
+    def _slices(self, tiles: str, m: str) -> Iterator[str]:
+        """All rows of a call times one slice of a panel after the other, which stays near."""
+        stride = self.plan.sums_size
+        yield "    const real *panel = first;"
+        for run in self.plan.runs:
+            count = len(run.columns)
+            yield f"    for (long k = 0; panel && k < {run.depth}; k += {DEEP}) {{"
+            yield f"        const long deep = {run.depth} - k < {DEEP} ? {run.depth} - k : {DEEP};"
+            yield f"        {tiles} {{"
+            yield f"        {m}"
+            yield "        const real *rows[TILE_ROWS];"
+            yield from self._find_rows(run.vector, " + k")
+            if run is self.plan.runs[-1]:
+                yield f"        if (k + deep == {run.depth}) {{"
+                yield from self._prefetches()
+                yield "        }"
+            yield (
+                f"        product(m, {count}, deep, rows, panel, sums + (i - i0) * {stride} "
+                f"+ {run.first} * LANES, {stride}, {'1' if run.more else 'k > 0'});"
+            )
+            yield "        }"
+            yield f"        panel += deep * {count * self.layout.lanes};"
+            yield "    }"
+
+    def _find_rows(self, vector: Read, shift: str = "") -> Iterator[str]:
+        yield "        for (int r = 0; r < m; r++) {"
+        yield "            const long n = i + r;"
+        yield f"            rows[r] = {self.address(vector)}{shift};"
+        yield "        }"
 
     def _prefetches(self) -> Iterator[str]:
         """Have what is read and written behind the products on its way while they run.

@@ -37,18 +37,18 @@ static void total_of(real *to, const real *rows, long stride, long n, long K) {
 
 #define MOST_OPERANDS 16
 
-// j: the place for work, threads, how many operands on either side, for each its slot, stride, width
-// and table of rows, then the slots of the results.
+// j: the place for work, threads, how much of it a thread has, how many operands on either side, for
+// each its slot, stride, width and table of rows, then the slots of the results.
 static void outer_job(void *const *at, const int32_t *const *index, const int64_t *j, real *work,
                       long K) {
     Operand operand[2 * MOST_OPERANDS];
     real *C[MOST_OPERANDS * MOST_OPERANDS];
-    const long na = j[4], nb = j[5];
-    const int64_t *z = j + 6;
+    const long na = j[5], nb = j[6];
+    const int64_t *z = j + 7;
     for (long i = 0; i < na + nb; i++, z += 4)
         operand[i] = (Operand){at[z[0]], z[1], z[2], z[3] < 0 ? NULL : index[z[3]]};
     for (long i = 0; i < na * nb; i++) C[i] = at[z[i]];
-    outer_sums(operand, na, operand + na, nb, C, K, work, j[3]);
+    outer_sums(operand, na, operand + na, nb, C, K, work, j[4], j[3]);
 }
 
 // Under the address sanitizer nothing between two places may be touched.
@@ -62,7 +62,36 @@ void __asan_unpoison_memory_region(const volatile void *, size_t);
 #define OPEN(p, n)
 #endif
 
-enum { UNIT = 1, OUTER, TOTAL, ZERO };
+// j: slots of the result, of rows and of symbols; the rows' stride and width, tables of rows for both,
+// how many symbols there are, whether they are rows of the result, threads. Each thread has some
+// columns of the rows, so that every entry is summed in one order.
+static void indexed_job(void *const *at, const int32_t *const *index, const int64_t *j, long K) {
+    real *const to = at[j[2]];
+    const real *const rows = at[j[3]];
+    const int32_t *const symbols = at[j[4]];
+    const long stride = j[5], n = j[6], count = j[9], threads_wanted = j[11];
+    const int32_t *const of_row = j[7] < 0 ? NULL : index[j[7]];
+    const int32_t *const of_symbol = j[8] < 0 ? NULL : index[j[8]];
+#ifdef _OPENMP
+#pragma omp parallel num_threads(threads_wanted) if (threads_wanted > 1)
+#endif
+    {
+        const long u0 = n * THREAD / THREADS, u1 = n * (THREAD + 1) / THREADS;
+        if (!j[10]) memset(to + u0 * count, 0, (u1 - u0) * count * sizeof(real));
+        else
+            for (long s = 0; s < count; s++)
+                memset(to + s * n + u0, 0, (u1 - u0) * sizeof(real));
+        for (long k = 0; k < K; k++) {
+            const long symbol = symbols[of_symbol ? of_symbol[k] : k];
+            if (symbol < 0 || symbol >= count) continue;
+            const real *const row = rows + (of_row ? (long)of_row[k] : k) * stride;
+            if (j[10]) for (long u = u0; u < u1; u++) to[symbol * n + u] += row[u];
+            else for (long u = u0; u < u1; u++) to[u * count + symbol] += row[u];
+        }
+    }
+}
+
+enum { UNIT = 1, OUTER, TOTAL, ZERO, INDEXED };
 
 // call: two blocks of memory and their sizes, from where on the second is for work, the table of places
 // and its length, tables of rows, row_of, offset, T, B and the number of rows. A place: its value, its
@@ -97,6 +126,9 @@ void run_jobs(void **at, const int64_t *call, const int64_t *jobs, int64_t lengt
             break;
         case ZERO:
             memset((char *)at[j[2]] + j[3], 0, j[4]);
+            break;
+        case INDEXED:
+            indexed_job(at, index, j, call[12]);
         }
     }
     OPEN(block[0], call[2]);

@@ -9,7 +9,7 @@ from typing import Final
 
 from ...vocabulary import WINDOWS
 from .blocking import Products
-from .body import COLUMN_BLOCK, Body
+from .body import COLUMN_BLOCK, ROW_CHUNK, Body
 from .layout import Layout
 from .stages import Unit
 from .toolchain import VECTOR_BYTES, Level
@@ -19,7 +19,8 @@ _PARTS: Final = (
     *("vectors.h", "functions.h", "products.h", "direct.h", "groups.h", "windows.h"),
     *("frame.h", "outer.h", "calls.h"),
 )
-_ROW_CHUNK: Final = 96
+_AT_HAND: Final = 1 << 17
+"""Numbers that may lie between one pass over some rows and the next one, to be found near."""
 
 
 def tile_vectors(level: Level) -> int:
@@ -111,14 +112,25 @@ class Emitter:
         yield "    }"
 
     def _batch(self, unit: Unit, plans: list[Products]) -> Iterator[str]:
-        yield f"    const long chunks = (f->total + {_ROW_CHUNK - 1}) / {_ROW_CHUNK};"
-        yield "    const long end = chunks * (thread + 1) / threads;"
-        yield "    for (long c = chunks * thread / threads; c < end; c++) {"
-        yield f"        const long i0 = c * {_ROW_CHUNK};"
-        most = f"i0 + {_ROW_CHUNK}"
-        yield f"        const long i1 = {most} < f->total ? {most} : f->total;"
-        for index, plan in enumerate(plans):
-            yield f"        {self._call(unit, index, 'i0, i1', '0', str(self._blocks(plan)))}"
+        # As many chunks for each thread, of even size.
+        yield f"    const long most = {ROW_CHUNK} * threads;"
+        yield "    const long each = (f->total + most - 1) / most;"
+        yield "    const long chunks = each * threads;"
+        yield "    for (long c = each * thread; c < each * (thread + 1); c++) {"
+        yield "        const long i0 = f->total * c / chunks, i1 = f->total * (c + 1) / chunks;"
+        for some in _passes(plans):
+            numbers = sum(p.stage.width * len(p.stage.values) for _, p in some)
+            few = max(1, _AT_HAND // numbers)
+            split = len(some) > 1 and few < ROW_CHUNK
+            if split:
+                # Few rows through all of these stages: what one leaves is near for the next.
+                yield f"        for (long n0 = i0; n0 < i1; n0 += {few}) {{"
+                yield f"        const long n1 = n0 + {few} < i1 ? n0 + {few} : i1;"
+            rows = "n0, n1" if split else "i0, i1"
+            for index, plan in some:
+                yield f"        {self._call(unit, index, rows, '0', str(self._blocks(plan)))}"
+            if split:
+                yield "        }"
         yield "    }"
 
     def _loop(self, unit: Unit, plans: list[Products]) -> Iterator[str]:
@@ -171,7 +183,17 @@ class Emitter:
         if plan.stage.whole:
             yield from body.whole()
         elif plan.stage.sums:
-            yield from body.with_products(offset)
+            yield from body.with_products(offset, batched=not unit.direction)
         else:
             yield from body.elementwise()
         yield "}"
+
+
+def _passes(plans: list[Products]) -> list[list[tuple[int, Products]]]:
+    """Stages in groups: those with products alone, others with their neighbours."""
+    found: list[list[tuple[int, Products]]] = []
+    for index, plan in enumerate(plans):
+        if not found or plan.stage.sums or found[-1][-1][1].stage.sums:
+            found.append([])
+        found[-1].append((index, plan))
+    return found

@@ -171,6 +171,9 @@ class Execution(Bindings):
         width, rows = self.values[read.value].shape[0], self.rows
         if not rows.total:
             return torch.zeros(rows.given_steps, rows.rows, width, dtype=self.program.dtype)
+        own = None if read.delay else self._handed.pop(read.value, None)
+        if own is not None:
+            return own.view(rows.given_steps, rows.rows, width)
         place = self.geometry.places.get(read.value)
         if rows.is_dense and place is not None and not read.delay:
             return self._taken(place, 0, (rows.steps, rows.rows, width))

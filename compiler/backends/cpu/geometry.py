@@ -5,9 +5,9 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from ...flow import Value
+from ...flow import Read, Value
 from .memory import SCRATCH, Slot
 from .rows import Rows
 from .stages import Unit
@@ -16,10 +16,10 @@ from .together import Group, together
 if TYPE_CHECKING:
     from .program import Program
 
-OUTER_DEPTH: Final = 256
-"""Rows that a block of a sum of outer products takes (`outer.h`)."""
+OUTER_DEPTH, OUTER_BLOCKS, OUTER_PASSES, OUTER_TILES = 128, 16, 32, 16
+"""How sums of outer products are blocked (`outer.h`)."""
 
-UNIT, OUTER, TOTAL, ZERO = 1, 2, 3, 4
+UNIT, OUTER, TOTAL, ZERO, INDEXED = 1, 2, 3, 4, 5
 """Kinds of jobs (`calls.h`)."""
 
 WORTH_KEEPING = 1 << 20
@@ -75,6 +75,8 @@ class Geometry:
         self.item = 8 if program.double else 4
         self.places: dict[int, Place] = {}
         """By value."""
+        self.handed: tuple[int, ...] = ()
+        """Results that are computed in tensors of their own."""
         self.sizes = self._lay_out()
         """How many numbers each block holds."""
         tables = [rows.index(key).data_ptr() for key in self.layout.indices]
@@ -116,6 +118,12 @@ class Geometry:
             found.append(Place(slot.block, start, count, slot.stride, before))
             sizes[slot.block] = -(-(start + count * slot.stride) // line) * line
         self.places.update({n: found[at] for n, at in self.memory.slot_of.items()})
+        if self.rows.is_dense:
+            slots = self.memory.slots
+            slot_of = self.memory.slot_of.items()
+            self.handed = tuple(n for n, at in slot_of if slots[at].extent == "result")
+            for number in self.handed:
+                del self.places[number]
         self.work = sizes[SCRATCH]
         sizes[SCRATCH] += self._work_size()
         return sizes[0], sizes[1]
@@ -130,6 +138,8 @@ class Geometry:
                 return 0, rows.rows + 1
             case "series":
                 return 0, rows.total + 1
+            case "result":
+                return 0, 0 if rows.is_dense else rows.total + 1
         before = self.program.history[slot.name] * rows.rows
         draws = (
             len(rows.draws) if slot.name in self.program.drawn and rows.resets is not None else 0
@@ -139,16 +149,19 @@ class Geometry:
     def _work_size(self) -> int:
         """Room for packed matrices, or for the blocks of a sum: one after the other needs it."""
         most = 0
-        columns = self.program.emitter.vectors * self.layout.lanes
         for segment in self.segments:
             for job in together(segment.compiled):
                 if isinstance(job, Unit):
                     most = max(most, self.program.panel_sizes[job.number])
                 elif isinstance(job, Group):
-                    widths = (self.layout.flow.values[r.value].shape[0] for r in job.left)
-                    tiles = sum(-(-width // 6) for width in widths)
-                    most = max(most, self.threads * (tiles * 6 + columns) * OUTER_DEPTH)
+                    most = max(most, self.threads * self._room(job))
         return most
+
+    def _room(self, group: Group) -> int:
+        """How many numbers a thread packs at a time for a sum of outer products."""
+        widths = [self.layout.flow.values[read.value].shape[0] for read in group.right]
+        columns = self.program.emitter.vectors * self.layout.lanes
+        return outer_room(widths, columns, self.rows.total)
 
     @cached_property
     def scratch(self) -> int:
@@ -201,8 +214,10 @@ class Geometry:
             for job in together(segment.compiled):
                 if isinstance(job, Unit):
                     numbers += self._unit(job)
+                elif isinstance(job, Group):
+                    numbers += self._outer(job)
                 else:
-                    numbers += self._outer(job) if isinstance(job, Group) else self._total(job)
+                    numbers += self._total(job) if job.operation == "total" else self._indexed(job)
             tables.append((ctypes.c_int64 * max(1, len(numbers)))(*numbers))
         return tuple(tables)
 
@@ -227,19 +242,46 @@ class Geometry:
         stride = self.layout.stride(read.value)
         return [TOTAL, 6, self.layout.sums[value.number], read.value, stride, value.shape[0]]
 
+    def _indexed(self, value: Value) -> list[int]:
+        rows, symbols = value.operands
+        transposed, height, width = (int(number) for number in value.attributes)
+        own = self.layout.flow.values[rows.value].shape[0]
+        work = height * width + self.rows.total * own
+        threads = min(self.threads, own) if work >= ENOUGH_FOR_TWO else 1
+        slots = [self.layout.sums[value.number], rows.value, symbols.value]
+        return [
+            *(INDEXED, 12, *slots, self.layout.stride(rows.value), own),
+            *(self._table_of(rows), self._table_of(symbols)),
+            *(height if transposed else width, transposed, threads),
+        ]
+
+    def _table_of(self, read: Read) -> int:
+        """The table that a read finds its rows by, or −1."""
+        return self.layout.indices.index(self.layout.index_key(read)) if read.delay else -1
+
     def _outer(self, group: Group) -> list[int]:
         values = self.layout.flow.values
         numbers: list[int] = []
         for read in (*group.left, *group.right):
-            key = self.layout.index_key(read)
-            index = self.layout.indices.index(key) if read.delay else -1
             width = values[read.value].shape[0]
-            numbers += (read.value, self.layout.stride(read.value), width, index)
+            stride, index = self.layout.stride(read.value), self._table_of(read)
+            numbers += (read.value, stride, width, index)
         numbers += [self.layout.sums[value.number] for value in group.sums]
         work = self.rows.total * sum(value.shape[0] * value.shape[1] for value in group.sums)
         threads = self.threads if work >= ENOUGH_FOR_TWO else 1
-        head = [self.work * self.item, threads, len(group.left), len(group.right)]
-        return [OUTER, 6 + len(numbers), *head, *numbers]
+        sides = [len(group.left), len(group.right)]
+        head = [self.work * self.item, threads, self._room(group), *sides]
+        return [OUTER, 7 + len(numbers), *head, *numbers]
+
+
+def outer_room(widths: list[int], columns: int, rows: int) -> int:
+    """How many numbers a thread packs at a time for sums over so many rows (`outer.h`).
+
+    widths: of the right operands. columns: of a block of one of them.
+    """
+    blocks = min(OUTER_BLOCKS, sum(-(-width // columns) for width in widths))
+    deep = min(OUTER_PASSES * OUTER_DEPTH, blocks * rows)
+    return deep * columns + OUTER_TILES * 6 * OUTER_DEPTH
 
 
 def shared_out(threads: int, rows: Rows, work: int, weights: int) -> tuple[int, int]:

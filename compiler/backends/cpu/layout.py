@@ -159,6 +159,18 @@ class Layout:
         return frozenset(found | {g.value for g in self.flow.gradients})
 
     @cached_property
+    def handed(self) -> frozenset[int]:
+        """Values that are results as they stand, whole rows of which nothing else is kept."""
+        outputs = zip(self.flow.graph.outputs, self.flow.outputs, strict=True)
+        found = {read.value for output, read in outputs if not output.at_end and not read.delay}
+        found |= {g.value for g in self.flow.gradients if g.kind == "input"}
+        return frozenset(
+            n
+            for n in found - self.delayed
+            if self.flow.values[n].shape != () and self.stride(n) == self.flow.values[n].shape[0]
+        )
+
+    @cached_property
     def stored(self) -> frozenset[int]:
         """Values of generated code that must be in memory."""
         kept = set(self.results)

@@ -19,15 +19,16 @@ SAVED: Final = 0
 SCRATCH: Final = 1
 """The block that is gone with its pass."""
 
-Extent = Literal["call", "row", "series", "line"]
+Extent = Literal["call", "row", "series", "line", "result"]
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
     """Room for a value, or for several that are never needed at the same time.
 
-    extent: `call` (one row), `row` (B rows), `series` (all rows of all steps), or a `line`: all
-        rows, with the history of a state or input in front and what is outside behind.
+    extent: `call` (one row), `row` (B rows), `series` (all rows of all steps), a `line` (all rows,
+        with the history of a state or input in front and what is outside behind), or a `result`:
+        all rows, in the tensor that the caller gets where that has its rows in the same order.
     name: of that state or input.
     """
 
@@ -76,6 +77,10 @@ def memory_of(
         if number in saved:
             slot_of[number] = len(slots)
             slots.append(Slot(SAVED, stride, "series"))
+            continue
+        if number in layout.handed:
+            slot_of[number] = len(slots)
+            slots.append(Slot(SCRATCH, stride, "result"))
             continue
         # What is read at other steps keeps its row of zeros to itself.
         rests = free.setdefault(stride, []) if number not in layout.delayed else []

@@ -1,7 +1,10 @@
 // C[M][N] = sum over n of a[n][M] b[n][N]: the gradient of a matrix. Both operands are copied block by
 // block into panels, so that rows of other time steps cost nothing more.
 
-#define OUTER_DEPTH 256
+#define OUTER_DEPTH 128       /* rows of a pass: a block of b then stays in the nearest cache */
+#define OUTER_BLOCKS 16       /* of columns of b that are packed at a time */
+#define OUTER_PASSES 32       /* of one block, that are packed at a time */
+#define OUTER_TILES 16        /* of a that are packed at a time */
 
 // Every entry is summed in one order, whatever the number of threads.
 INLINE void outer_tile(const int nv, long K, const real *a, const real *b, real *to, long stride,
@@ -72,7 +75,6 @@ static __attribute__((unused)) void pack_columns(const real *z, long stride, con
 }
 
 // Tiles t0 .. t1 of rows k0 .. k1; several at a time, for a line of memory is wider than a tile.
-#define PACKED 8
 static __attribute__((unused)) void pack_tiles(const real *z, long stride, const int32_t *index,
                                                long k0, long k1, long t0, long t1, long M,
                                                real *panels) {
@@ -80,7 +82,7 @@ static __attribute__((unused)) void pack_tiles(const real *z, long stride, const
     for (long k = k0; k < k1; k++) {
         const real *row = z + (index ? (long)index[k] : k) * stride;
         for (long t = t0; t < t1; t++) {
-            real *to = panels + (t * OUTER_DEPTH + k - k0) * TILE_ROWS;
+            real *to = panels + ((t - t0) * OUTER_DEPTH + k - k0) * TILE_ROWS;
             if (t < full) memcpy(to, row + t * TILE_ROWS, TILE_ROWS * sizeof(real));
             else
                 for (long i = 0; i < TILE_ROWS; i++)
@@ -98,24 +100,39 @@ typedef struct {
 
 static long tiles_of(const Operand *a) { return (a->width + TILE_ROWS - 1) / TILE_ROWS; }
 
-// Tiles t0 .. t1 of a times a packed block of columns of b, added to what earlier blocks have left.
-static void outer_row(const Operand *a, long t0, long t1, const real *panels, const real *bs,
-                      int nv, long columns, long j, long deep, real *C, long N, int more) {
+// A block of columns of an operand: `nv` vectors from column j on, of which `columns` are there.
+typedef struct {
+    long v, j, columns;
+    int nv;
+} Block;
+
+static Block block_at(const Operand *b, long nb, long v, long j) {
+    if (v < nb && j >= b[v].width) v++, j = 0;
+    if (v == nb) return (Block){v, 0, 0, 0};
+    const long wide = b[v].width - j, left = (wide + LANES - 1) / LANES;
+    const int nv = left < TILE_VECTORS ? (int)left : TILE_VECTORS;
+    return (Block){v, j, wide < nv * LANES ? wide : nv * LANES, nv};
+}
+
+// Tiles t0 .. t1 of a times a packed block of b, added to what earlier rows have left.
+static void outer_row(const Operand *a, long t0, long t1, const real *as, const real *bs,
+                      const Block *block, long deep, real *C, long N, int more) {
     for (long t = t0; t < t1; t++) {
         const long left = a->width - t * TILE_ROWS;
         const long rows = left < TILE_ROWS ? left : TILE_ROWS;
-        const real *from = panels + t * TILE_ROWS * OUTER_DEPTH;
-        real *to = C + t * TILE_ROWS * N + j;
-        if (rows < TILE_ROWS || columns < nv * LANES)
-            outer_edge(nv, deep, from, bs, to, N, more, rows, columns);
-        else outer_block(nv, deep, from, bs, to, N, more);
+        const real *from = as + (t - t0) * TILE_ROWS * OUTER_DEPTH;
+        real *to = C + t * TILE_ROWS * N + block->j;
+        if (rows < TILE_ROWS || block->columns < block->nv * LANES)
+            outer_edge(block->nv, deep, from, bs, to, N, more, rows, block->columns);
+        else outer_block(block->nv, deep, from, bs, to, N, more);
     }
 }
 
 // C[i * nb + j] = the sum for operands a[i] and b[j], for all of them at once: each is packed once.
-// `work` holds for each thread room for one block of all a, and of one b.
+// Some blocks of b are packed for many rows; a few tiles of a pass over them, and what those add to
+// stays in the second cache. Of `work` each thread has `room` numbers (`geometry.py`).
 static void outer_sums(const Operand *a, long na, const Operand *b, long nb, real *const *C, long K,
-                       real *work, long threads_wanted) {
+                       real *work, long room, long threads_wanted) {
     long tiles = 0;
     for (long i = 0; i < na; i++) tiles += tiles_of(a + i);
 #ifdef _OPENMP
@@ -123,38 +140,44 @@ static void outer_sums(const Operand *a, long na, const Operand *b, long nb, rea
 #endif
     {
         const long t0 = tiles * THREAD / THREADS, t1 = tiles * (THREAD + 1) / THREADS;
-        const long room = (tiles * TILE_ROWS + TILE_VECTORS * LANES) * OUTER_DEPTH;
-        real *as = work + THREAD * room, *bs = as + tiles * TILE_ROWS * OUTER_DEPTH;
-        for (long k0 = 0; (k0 < K || k0 == 0) && t0 < t1; k0 += OUTER_DEPTH) {
-            const long k1 = k0 + OUTER_DEPTH < K ? k0 + OUTER_DEPTH : K;
-            for (long i = 0, first = 0; i < na; first += tiles_of(a + i++)) {
-                const long end = t1 - first < tiles_of(a + i) ? t1 - first : tiles_of(a + i);
-                for (long t = t0 > first ? t0 - first : 0; t < end; t += PACKED)
-                    pack_tiles(a[i].rows, a[i].stride, a[i].index, k0, k1, t,
-                               t + PACKED < end ? t + PACKED : end, a[i].width,
-                               as + first * TILE_ROWS * OUTER_DEPTH);
-            }
-            for (long v = 0; v < nb; v++)
-                for (long j = 0; j < b[v].width; j += TILE_VECTORS * LANES) {
-                    const long wide = b[v].width - j, left = (wide + LANES - 1) / LANES;
-                    const int nv = left < TILE_VECTORS ? (int)left : TILE_VECTORS;
-                    const long columns = wide < nv * LANES ? wide : nv * LANES;
-                    pack_columns(b[v].rows, b[v].stride, b[v].index, k0, k1, j, columns,
-                                 nv * LANES, bs);
-                    for (long i = 0, first = 0; i < na; first += tiles_of(a + i++)) {
-                        const long end = t1 - first < tiles_of(a + i) ? t1 - first : tiles_of(a + i);
-                        outer_row(a + i, t0 > first ? t0 - first : 0, end,
-                                  as + first * TILE_ROWS * OUTER_DEPTH, bs, nv, columns, j, k1 - k0,
-                                  C[i * nb + v], b[v].width, k0 > 0);
-                    }
+        const long width = TILE_VECTORS * LANES;
+        real *const as = work + THREAD * room, *const bs = as + OUTER_TILES * TILE_ROWS * OUTER_DEPTH;
+        Block group[OUTER_BLOCKS], at = block_at(b, nb, 0, 0);
+        while (at.v < nb && t0 < t1) {
+            long count = 0;
+            for (; count < OUTER_BLOCKS && at.v < nb; at = block_at(b, nb, at.v, at.j + width))
+                group[count++] = at;
+            const long most = OUTER_PASSES / count * OUTER_DEPTH, deep = K < most ? K : most;
+            for (long s = 0; s < K || s == 0; s += most) {
+                const long end = s + most < K ? s + most : K;
+                for (long g = 0; g < count; g++) {
+                    const Operand *from = b + group[g].v;
+                    pack_columns(from->rows, from->stride, from->index, s, end, group[g].j,
+                                 group[g].columns, group[g].nv * LANES, bs + g * deep * width);
                 }
+                for (long i = 0, first = 0; i < na; first += tiles_of(a + i++)) {
+                    const long last = t1 - first < tiles_of(a + i) ? t1 - first : tiles_of(a + i);
+                    for (long t = t0 > first ? t0 - first : 0; t < last; t += OUTER_TILES)
+                        for (long k = s; k < end || k == 0; k += OUTER_DEPTH) {
+                            const long stop = k + OUTER_DEPTH < end ? k + OUTER_DEPTH : end;
+                            const long until = t + OUTER_TILES < last ? t + OUTER_TILES : last;
+                            pack_tiles(a[i].rows, a[i].stride, a[i].index, k, stop, t, until,
+                                       a[i].width, as);
+                            for (long g = 0; g < count; g++)
+                                outer_row(a + i, t, until, as,
+                                          bs + g * deep * width + (k - s) * group[g].nv * LANES,
+                                          group + g, stop - k, C[i * nb + group[g].v],
+                                          b[group[g].v].width, k > 0);
+                        }
+                }
+            }
         }
     }
 }
 
 void outer_sum(real *C, long M, long N, long K, const real *a, long a_stride,
                const int32_t *a_index, const real *b, long b_stride, const int32_t *b_index,
-               real *work, long threads_wanted) {
+               real *work, long room, long threads_wanted) {
     const Operand left = {a, a_stride, M, a_index}, right = {b, b_stride, N, b_index};
-    outer_sums(&left, 1, &right, 1, &C, K, work, threads_wanted);
+    outer_sums(&left, 1, &right, 1, &C, K, work, room, threads_wanted);
 }

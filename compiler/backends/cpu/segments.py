@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Final
 
 from ...flow import Flow, Value
 from .layout import Layout
 from .stages import Unit
 from .windows import WindowKey, window_key
+
+_PLAIN_MATRIX: Final = 3
+"""Attributes of an indexed sum without blocks: whether it is transposed, rows, columns."""
 
 
 @dataclass
@@ -82,6 +86,8 @@ def is_compiled_sum(flow: Flow, value: Value) -> bool:
     steps = all(flow.values[r.value].rate == "step" for r in value.operands)
     if value.operation == "outer_sum":
         return steps and not value.attributes
+    if value.operation == "indexed_sum":
+        return steps and len(value.attributes) == _PLAIN_MATRIX
     return value.operation == "total" and steps and not value.operands[0].delay
 
 

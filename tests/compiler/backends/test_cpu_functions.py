@@ -57,6 +57,35 @@ def points(dtype: type, generator: np.random.Generator) -> np.ndarray:
     return np.concatenate([every, np.zeros(-len(every) % 16, dtype)])
 
 
+GROUPS = "".join(
+    f"void t_{name}(real *to, const real *z, long n, long k) {{ {name}(to, z, n, k); }}\n"
+    for name in ("group_max", "group_sum", "spread")
+)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize("k", [1, 3, 16, 63, 64, 70, 197])
+def test_groups_of_entries(level: str, double: bool, k: int) -> None:
+    library = build(prelude(level, double=double) + GROUPS, level)  # type: ignore[arg-type]
+    dtype = np.float64 if double else np.float32
+    z = np.random.default_rng(k).standard_normal((5, k)).astype(dtype)
+    z[1, -1], z[2, k // 2], z[3] = 9, np.nan, -np.inf
+
+    def run(name: str, given: np.ndarray, count: int, n: int) -> np.ndarray:
+        to = np.zeros(count, dtype)
+        pointers = (ctypes.c_void_p(a.ctypes.data) for a in (to, given))
+        getattr(library, name)(*pointers, ctypes.c_long(n), ctypes.c_long(k))
+        return to
+
+    assert np.array_equal(run("t_group_max", z, 5, z.size), z.max(-1), equal_nan=True)
+    sums = z.astype(np.longdouble).sum(-1)
+    found = run("t_group_sum", z, 5, z.size)
+    assert np.allclose(found, sums.astype(dtype), rtol=0, atol=1e-4, equal_nan=True)
+    spread = run("t_spread", z[:, 0].copy(), z.size, 5)
+    assert np.array_equal(spread, z[:, 0].repeat(k), equal_nan=True)
+
+
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_functions_are_right_to_a_few_units_in_the_last_place(level: str, dtype: type) -> None:

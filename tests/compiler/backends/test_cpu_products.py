@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rnnc
-from rnnc.compiler.backends.cpu.geometry import OUTER_DEPTH
+from rnnc.compiler.backends.cpu.geometry import outer_room
 from rnnc.compiler.backends.cpu.program import WITHOUT, Program, compile_program
 from rnnc.compiler.backends.cpu.toolchain import machine_level
 from rnnc.compiler.request import Request
@@ -39,15 +39,15 @@ def outer_sum(
 ) -> torch.Tensor:
     m, n = a.shape[1], b.shape[1]
     found = torch.full((m, n), float("nan"), dtype=program.dtype)
-    tiles, columns = -(-m // 6), program.emitter.vectors * program.layout.lanes
-    work = torch.empty(threads * (tiles * 6 + columns) * OUTER_DEPTH, dtype=program.dtype)
+    room = outer_room([n], program.emitter.vectors * program.layout.lanes, depth)
+    work = torch.empty(threads * room, dtype=program.dtype)
     index = None if rows is None else rows.data_ptr()
     pointer, number = ctypes.c_void_p, ctypes.c_long
     program.libraries[0].outer_sum(
         *(pointer(found.data_ptr()), number(m), number(n), number(depth)),
         *(pointer(a.data_ptr()), number(a.stride(0)), pointer(None)),
         *(pointer(b.data_ptr()), number(b.stride(0)), pointer(index)),
-        *(pointer(work.data_ptr()), number(threads)),
+        *(pointer(work.data_ptr()), number(room), number(threads)),
     )
     return found
 

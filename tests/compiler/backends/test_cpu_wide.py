@@ -1,0 +1,105 @@
+"""Wide layers on the backend `cpu`: deep panels in slices, groups, symbols, results."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import rnnc
+from rnnc.compiler.backends.cpu import geometry
+from rnnc.compiler.backends.cpu.program import Program
+from support.agreement import assert_agree
+from support.compare import assert_close
+
+WORDS = """
+model words(H = 21, V = 416):
+    input x: symbol[V]
+    output y: real[V]
+    state h: real[H]
+    h' = tanh(W x + U h + b)
+    y = log(softmax(V_o h' + b_o))
+"""
+DENSE = """
+model dense(H = 32, N = 288):
+    input x: real[N]
+    output y: real[H]
+    output z: real[H]
+    output v: real[N]
+    y_ = W x + b
+    y = y_
+    z = y_
+    v = σ(x) ⊙ (U σ(y_))
+"""
+CALL = {"steps": 7, "rows": 29, "seed": 3}
+FLAGS = [{}, {"ragged": True}, {"reset": True}]
+
+
+@pytest.mark.parametrize("flags", FLAGS, ids=["dense", "ragged", "reset"])
+@pytest.mark.parametrize("spec", [WORDS, DENSE], ids=["words", "dense"])
+def test_wide_layers_agree_with_the_reference(spec: str, flags: dict[str, bool]) -> None:
+    assert_agree(spec, "cpu", **CALL, **flags)
+
+
+def test_float32_agrees_with_float64() -> None:
+    torch.manual_seed(0)
+    model = rnnc.compile(WORDS, backend="cpu")
+    x = torch.randint(0, 416, (7, 29))
+    single = model(x)[0].detach()
+    assert_close(single.double(), model.double()(x)[0].detach(), 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("* 416 + k;", "* 416;"),
+        ("panel += deep * ", "panel += 0 * "),
+        (", k > 0);", ", 0);"),
+        ("vec sums = (s[0] + s[1]) + (s[2] + s[3])", "vec sums = (s[0] + s[1]) + s[2]"),
+        ("to[u * count + symbol] += row[u]", "to[u * count + symbol] = row[u]"),
+        ("for (long n0 = i0; n0 < i1;", "for (long n0 = i0; n0 + 1 < i1;"),
+    ],
+    ids=["slice", "panel", "sum", "group", "symbol", "last row"],
+)
+def test_a_planted_fault_is_caught(right: str, wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Program.source
+
+    def planted(self: Program) -> str:
+        text = source(self)
+        assert right in text
+        return text.replace(right, wrong)
+
+    # A pass over few rows at a time, which narrow models do not need.
+    monkeypatch.setattr("rnnc.compiler.backends.cpu.emit._AT_HAND", 1 << 13)
+    monkeypatch.setattr(geometry, "ENOUGH_TO_PACK", 0)
+    assert_agree(WORDS, "cpu", **CALL)
+    monkeypatch.setattr(Program, "source", planted)
+    with pytest.raises(AssertionError, match="off by"):
+        assert_agree(WORDS, "cpu", **CALL)
+
+
+def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = rnnc.compile(WORDS, backend="cpu")
+    x = torch.randint(0, 416, (7, 29))
+    monkeypatch.setattr(geometry, "ENOUGH_FOR_TWO", 0)
+    found = []
+    for threads in (1, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        model.zero_grad()
+        y, _ = model(x)
+        y.square().sum().backward()
+        found.append([y.detach(), *(p.grad for p in model.parameters())])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_results_are_the_callers_own() -> None:
+    """What a call hands out is written by no later call, and by no other result."""
+    model = rnnc.compile(DENSE, backend="cpu")
+    x = torch.randn(4, 3, 288)
+    with torch.no_grad():
+        first, _ = model(x)
+        kept = [t.clone() for t in first]
+        model(torch.randn(4, 3, 288))
+        assert all(torch.equal(a, b) for a, b in zip(first, kept, strict=True))
+        first.y.zero_()
+        assert torch.equal(first.z, kept[1])
