@@ -14,10 +14,12 @@ from .lower import lower
 from .passes.distribute import distribute
 from .passes.flatten import flatten
 from .passes.hoist import hoist
+from .passes.narrow import narrow
 from .passes.pack import pack
 from .passes.recompute import recompute
 from .passes.retime import retime
 from .passes.scan import scan
+from .passes.split import split
 from .passes.stack import stack
 from .passes.tidy import tidied
 from .plan import Plan
@@ -43,7 +45,9 @@ BEFORE: Final = (
 """Passes over the forward flow."""
 
 AFTER: Final = (
-    Pass("distribute", distribute, "first: it makes chains of factors for flatten"),
+    Pass("narrow", narrow, "first: what nobody reads of a product, or no cycle, need not be split"),
+    Pass("split", split, "before flatten and hoist, which put the sums that it makes in place"),
+    Pass("distribute", distribute, "before flatten: it makes chains of factors"),
     Pass("flatten", flatten, "before hoist, which splits what is flat"),
     Pass("hoist", hoist, "takes terms and factors out of cycles, forward and backward alike"),
     Pass("retime", retime, "after hoist, which leaves single terms at their readers"),

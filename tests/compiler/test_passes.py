@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+import rnnc
 from rnnc.compiler import pipeline
+from rnnc.compiler.explain import explain
 from rnnc.compiler.flow import Flow, Read
-from rnnc.compiler.passes import pack, recompute, retime, scan, stack
-from rnnc.compiler.pipeline import NAMES
+from rnnc.compiler.passes import narrow, pack, recompute, retime, scan, split, stack
+from rnnc.compiler.pipeline import NAMES, plan_for
+from rnnc.compiler.request import training_request
 from rnnc.operators import derivatives
 from support.agreement import assert_agree
 from support.specs import random_spec
@@ -33,9 +36,26 @@ y = V [h' ; c'] + b9
 """
 
 
+JOINED = """
+input x: real[3]
+input s: symbol[5]
+state h: real[4] = learned
+state c: real[2]
+output y: real[3]
+param W: real[4, 14]
+r = σ(Wr [h ; x] + br)
+h' = (1 - r) * h + r * tanh(W [x ; r * h ; s ; c] + b)
+(c1, c2) = split(Wᵀ h', 2, 12)
+c' = tanh(c1)
+y = V [h' ; s ; x ; c2]
+"""
+"""Parts from inside and outside of a cycle, symbols, and a product of which a part is read late."""
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_each_pass_may_be_left_out(name: str) -> None:
     assert_agree(GRU, **EVERYTHING, without=[name])
+    assert_agree(JOINED, **EVERYTHING, without=[name])
     for seed in (1, 4):
         spec = random_spec(seed)
         assert_agree(spec.text, sizes=spec.sizes, **{**EVERYTHING, "seed": seed}, without=[name])
@@ -99,6 +119,20 @@ def _a_step_too_late(flow: Flow) -> Flow:
     return _changed(made, number, operands=(weight, Read(vector.value, vector.delay - 1)))
 
 
+def _other_entries(flow: Flow) -> Flow:
+    made = narrow.narrow(flow)
+    number = _first(made, "cut", lambda v: v.attributes[1] > 0)
+    axis, start, stop = made.values[number].attributes
+    return _changed(made, number, attributes=(axis, int(start) - 1, int(stop) - 1))
+
+
+def _columns_of_another_part(flow: Flow) -> Flow:
+    made = split.split(flow)
+    cuts = [v for v in made.values if v.operation == "cut" and not v.adjoint]
+    (a, b) = next((a, b) for a in cuts for b in cuts if a.shape == b.shape and a.number < b.number)
+    return _changed(made, a.number, attributes=b.attributes)
+
+
 def _slope_and_offset_confused(flow: Flow) -> Flow:
     made = scan.scan(flow)
     number = _first(made, "linear")
@@ -118,6 +152,8 @@ def _the_old_state(flow: Flow) -> Flow:
 
 
 FAULTS: dict[str, tuple[str, Callable[[Flow], Flow]]] = {
+    "narrow": ("narrow", _other_entries),
+    "split": ("split", _columns_of_another_part),
     "flatten": ("flatten", _a_lost_term),
     "stack": ("stack", _order_of_the_matrices),
     "pack": ("pack", _the_wrong_slice),
@@ -143,8 +179,41 @@ def test_a_fault_in_a_pass_is_caught(name: str, monkeypatch: pytest.MonkeyPatch)
     # Caught by the comparison, or by the checks between passes.
     # What a gradient of the history reads is not retimed, so that case has none.
     text = GRU.replace(" = learned", "") if name == "retime" else GRU
+    text = JOINED if name in {"narrow", "split"} else text
     with pytest.raises((AssertionError, ValueError)):
         assert_agree(text, **{**EVERYTHING, "carry": name != "retime"})
+
+
+@pytest.mark.parametrize("backend", ["aten", "cpu"])
+def test_products_of_concatenations_agree(backend: str) -> None:
+    for ragged in (False, True):
+        assert_agree(JOINED, backend, **{**EVERYTHING, "ragged": ragged})
+        assert_agree(JOINED, backend, **{**EVERYTHING, "ragged": ragged}, memory="recompute")
+
+
+def _products(text: str, kind: str, **said: Any) -> list[str]:
+    graph = rnnc.compile(text, backend="reference").graph
+    plan = plan_for(graph, training_request(graph, **said))
+    return sorted(
+        name
+        for phase in explain(plan)["phases"]
+        if phase["kind"] == kind and phase["pass"] == "forward"
+        for name in phase["products"]
+    )
+
+
+def test_a_cell_with_one_matrix_has_the_loop_of_one_with_two() -> None:
+    head = "input x: real[3]\ninput s: symbol[5]\nstate h: real[4]\noutput y: real[4]\n"
+    joined = head + "h' = tanh(W [s ; h ; x] + b)\ny = h'\n"
+    assert _products(joined, "loop") == ["W · h[t-1]"]
+    assert _products(joined, "batched") == ["W · s", "W · x"]
+    assert _products(joined, "loop", without=["split"]) != _products(joined, "loop")
+
+
+def test_what_is_narrow_stays_in_the_loop() -> None:
+    text = "input x: real[2]\nstate h: real[32]\noutput y: real[32]\nh' = tanh(W [x ; h])\ny = h'\n"
+    assert _products(text, "batched") == []
+    assert _products(text.replace("real[2]", "real[3]"), "batched") == ["W · x"]
 
 
 def test_every_pass_has_a_fault() -> None:
