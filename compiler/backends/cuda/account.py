@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from ...lower import Unsupported
 from ...plan import Phase, Plan
+from .arguments import Case
+from .build import is_interpreted, why_no_triton
 from .chip import H200, Chip, chip_of
+from .kernels import file_of
 from .precision import product_precision
+from .program import loop_kernels
+from .resources import Resources, resources_of
 from .shapes import Setting
-from .stages import stages_of
 from .tiers import Choice, choose, forced_tier
+from .tiling import tiling_of
 
 
 def here() -> Setting:
@@ -15,34 +21,58 @@ def here() -> Setting:
     return Setting(_chip()[0], 4, product_precision())
 
 
-def account(plan: Plan, phase: Phase, setting: Setting | None = None) -> str:
-    """The tier of a loop, for the GPU here unless another setting is given.
+def account(plan: Plan, phase: Phase) -> str:
+    """The tier of a loop on the GPU here, or on an H200 where there is none, in float32.
 
     Raises:
         RnnError: when a tier is forced that does not fit (RNN501).
     """
-    found = choose(stages_of(plan, phase.values), setting or here(), forced_tier())
+    setting, (chip, present) = here(), _chip()
+    found = choose(plan, phase, setting, forced_tier())
+    where = f"float32 on {chip.name}" + ("" if present else " (there is no GPU here)")
     refused = "".join(f"; not {tier}: {why}" for tier, why in found.refused)
-    return f"tier {found.tier} {_where(setting)}{_taken(found)}{refused}"
+    return f"tier {found.tier}, {where}{_taken(plan, phase, setting, found)}{refused}"
 
 
 def _chip() -> tuple[Chip, bool]:
     """A chip, and whether it is in this machine."""
     import torch
 
-    if torch.version.hip is None and torch.cuda.is_available():
-        return chip_of(torch.cuda.current_device()), True
+    try:
+        if torch.version.hip is None and torch.cuda.is_available():
+            return chip_of(torch.cuda.current_device()), True
+    except (RuntimeError, AssertionError):
+        pass  # It does not answer, which `why_not_this_chip` says.
     return H200, False
 
 
-def _where(setting: Setting | None) -> str:
-    if setting is not None:
-        return f"on {setting.chip.name}"
-    chip, present = _chip()
-    return f"in float32 on {chip.name}" + ("" if present else " (there is no GPU here)")
+def _taken(plan: Plan, phase: Phase, setting: Setting, found: Choice) -> str:
+    """What its kernels take of a multiprocessor: compiled where Triton is there, else estimated."""
+    try:
+        kernels = loop_kernels(plan, phase, Case(), found)
+        if why_no_triton() or is_interpreted():
+            raise RuntimeError("nothing compiles here")
+        source = file_of(kernels, Case())
+        about = (setting.chip, "float32", setting.precision)
+        compiled = [
+            (kernel, resources_of(kernel, source, tiling_of(kernel, 4), *about))
+            for kernel in kernels
+        ]
+    except (Unsupported, RuntimeError):
+        if found.shape is None:
+            return ""
+        return f", about {found.shape.shared // 1024} KB of shared memory a program by estimate"
+    said = []
+    for kernel, taken in compiled:
+        threads = 32 * tiling_of(kernel, 4).warps
+        together = setting.chip.resident(taken.registers, taken.shared, threads)
+        said.append(_words(taken, together))
+    return "".join(f", {words}" for words in dict.fromkeys(said))
 
 
-def _taken(found: Choice) -> str:
-    if found.shape is None:
-        return ""
-    return f", about {found.shape.shared // 1024} KB of shared memory by estimate"
+def _words(taken: Resources, together: int) -> str:
+    spilled = f" ({taken.spilled} bytes spilled)" if taken.spilled else ""
+    return (
+        f"{taken.registers} registers a thread{spilled} and {-(-taken.shared // 1024)} KB of "
+        f"shared memory a program, {together} at a time on a multiprocessor"
+    )

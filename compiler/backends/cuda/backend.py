@@ -18,12 +18,13 @@ from ...request import Request, all_seeds, training_request
 from ..aten.function import most_saved, run_backward, run_forward
 from ..backend import Options, Saved
 from ..flat import Key
-from .account import account
+from .account import account, here
 from .arguments import Case
 from .build import is_interpreted, why_no_triton
 from .chip import why_not_this_chip
 from .engine import CudaEngine
-from .program import program_of
+from .program import choices_of, program_of
+from .tiers import forced_tier
 
 
 class Cuda:
@@ -130,7 +131,9 @@ class Cuda:
         with self._lock:
             if self._source is None and not self._lacking:
                 try:
-                    self._source = program_of(self._planner(self._request), Case()).source
+                    plan = self._planner(self._request)
+                    tiers = choices_of(plan, here(), forced_tier())
+                    self._source = program_of(plan, Case(), tiers).source
                 except Unsupported as error:
                     self._lacking = str(error)
             return self._source

@@ -23,6 +23,15 @@ class Chip:
     shared: int
     registers: int = 65536
 
+    def resident(self, registers: int, shared: int, threads: int) -> int:
+        """How many programs of so many threads run on one multiprocessor at the same time.
+
+        Registers are given to warps in portions of 256, shared memory with 1 KB for the system.
+        """
+        by_registers = self.registers // (-(-registers * 32 // 256) * 256 * threads // 32)
+        by_shared = (self.shared + 1024) // (shared + 1024)
+        return min(by_registers, by_shared, 2048 // threads)
+
 
 A100: Final = Chip("A100", 80, 108, 163 * 1024)
 H200: Final = Chip("H200", 90, 132, 227 * 1024)

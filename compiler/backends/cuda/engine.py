@@ -12,18 +12,20 @@ from torch import Tensor
 
 from ....operators.call import Call
 from ...plan import Phase, Plan
-from ...request import Request
 from ..aten.batched import run_batched
 from ..aten.memory import Memory
 from ..boundaries import Boundaries, like_of
 from .arguments import Case
 from .build import functions_of
+from .chip import H200, chip_of
 from .kernels import Kernel
 from .library import run_library
 from .memory import CudaMemory
-from .precision import product_precision
-from .program import Program, program_of
+from .precision import precision_of
+from .program import Program, choices_of, program_of
+from .shapes import Setting
 from .steps import Recordings, run_steps
+from .tiers import forced_tier
 from .tiling import tiling_of
 
 
@@ -51,7 +53,7 @@ class CudaEngine:
     """Computes phases; shared by all calls of a model, in any thread."""
 
     def __init__(self) -> None:
-        self._programs: dict[tuple[Request, Case], Program] = {}
+        self._programs: dict[tuple[Any, ...], Program] = {}
         self._lock = threading.Lock()
         self._recordings = Recordings()
 
@@ -60,18 +62,25 @@ class CudaEngine:
         like = like_of(call).detach()
         return CudaMemory(plan, call, like, Boundaries(call, like))
 
-    def program(self, plan: Plan, case: Case) -> Program:
-        """The kernels of a plan, written when they are first asked for."""
-        key = (plan.request, case)
+    def program(self, memory: Memory) -> Program:
+        """The kernels of a call, written when they are first asked for."""
+        plan, case, setting, forced = (
+            memory.plan,
+            case_of(memory),
+            setting_of(memory),
+            forced_tier(),
+        )
+        key = (plan.request, case, setting, forced)
         with self._lock:
             if key not in self._programs:
-                self._programs[key] = program_of(plan, case)
+                tiers = choices_of(plan, setting, forced)
+                self._programs[key] = program_of(plan, case, tiers)
             return self._programs[key]
 
     def run_phases(self, phases: Iterable[Phase], memory: Memory) -> None:
         """Compute some phases; what no later one reads is let go."""
         assert isinstance(memory, CudaMemory)
-        program = self.program(memory.plan, case_of(memory))
+        program = self.program(memory)
         for phase in phases:
             for number in phase.values:
                 value = memory.values[number]
@@ -87,6 +96,9 @@ class CudaEngine:
             elif phase.kind == "scan":
                 for kernel in program.loops[phase.number]:
                     self._start(program, kernel, memory, memory.call.steps)
+            elif program.tiers[phase.number].tier == "chip":
+                (kernel,) = program.loops[phase.number]
+                self._start(program, kernel, memory, memory.call.steps)
             elif memory.call.steps and memory.call.rows:
                 launches = [
                     self.launch(program, kernel, memory) for kernel in program.loops[phase.number]
@@ -102,20 +114,31 @@ class CudaEngine:
         if kernel.drive == "rows":
             count *= call.steps
         grid = tiling.grid(count, kernel.width)
+        if kernel.shape is not None:
+            grid = (grid[0], kernel.shape.slices)
         if kernel.drive == "scan":
             grid = (call.rows, grid[1])
         sizes = {
-            "PRECISION": "ieee" if memory.like.dtype != torch.float32 else product_precision(),
+            "PRECISION": precision_of(memory.like.dtype),
             "BM": tiling.rows,
-            "BN": tiling.columns,
-            "BK": tiling.depth,
             "num_warps": tiling.warps,
         }
+        if kernel.shape is None:
+            sizes |= {"BN": tiling.columns, "BK": tiling.depth}
+        else:
+            sizes["num_stages"] = 1
         return Launch(functions_of(program.source)[kernel.name], tensors, grid, sizes)
 
     def _start(self, program: Program, kernel: Kernel, memory: CudaMemory, steps: int) -> None:
         if steps and memory.call.rows:
             self.launch(program, kernel, memory)(steps, memory.call.rows)
+
+
+def setting_of(memory: Memory) -> Setting:
+    """What tiers are chosen from; in the interpreter, for an H200."""
+    like = memory.like
+    chip = chip_of(like.device.index or 0) if like.device.type == "cuda" else H200
+    return Setting(chip, min(4, like.element_size()), precision_of(like.dtype), memory.call.rows)
 
 
 def case_of(memory: Memory) -> Case:

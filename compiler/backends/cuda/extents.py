@@ -10,23 +10,27 @@ LEAST: Final = 16
 MOST: Final = 128
 """The greatest: more would not stay in registers."""
 
+TAIL: Final = 64
+"""The least extent of what is left of a size that is more than that."""
 
-def extents_of(size: int, least: int = LEAST, most: int = MOST) -> tuple[tuple[int, int], ...]:
+
+def extents_of(size: int, least: int = LEAST) -> tuple[tuple[int, int], ...]:
     """(first entry, extent) of each part; the last one may reach beyond the end.
 
-    200 -> 128 + 64 + 16, which is 8 too many, where the next power of two would be 56.
+    Beside wide parts a narrow one is not cut to its size: eight warps have no layout for its
+    product in which they do not all keep the same weights in registers.
     """
+    least = max(least, TAIL) if size > MOST else least
     found: list[tuple[int, int]] = []
     first = 0
     while first < size:
-        rest = size - first
-        extent = min(most, max(least, 1 << (rest.bit_length() - 1)))
-        found.append((first, extent))
-        first += extent
+        extent = 1 << (size - first - 1).bit_length()
+        found.append((first, min(MOST, max(least, extent))))
+        first += found[-1][1]
     return tuple(found)
 
 
-def padded(size: int, least: int = LEAST, most: int = MOST) -> int:
+def padded(size: int, least: int = LEAST) -> int:
     """How many entries those parts have together."""
-    first, extent = extents_of(size, least, most)[-1]
+    first, extent = extents_of(size, least)[-1]
     return first + extent

@@ -10,16 +10,21 @@ from ...plan import Group, Phase, Plan
 from .arguments import Argument, Case
 from .expressions import functions_in
 from .scan import scan_lines
+from .shapes import Shape
 from .stages import Stage, stages_of
 from .tile import Tile, header
 
-Drive = Literal["step", "rows", "scan"]
+Drive = Literal["step", "rows", "scan", "chip", "grid"]
 _GIVEN: Final[dict[Drive, tuple[str, ...]]] = {
     "step": ("clock", "ahead", "B"),
     "rows": ("steps", "B"),
     "scan": ("steps", "B"),
+    "chip": ("steps", "B"),
 }
 """The first parameters: whole numbers, and the clock of a loop."""
+
+_SIZES: Final[dict[Drive, tuple[str, ...]]] = {"chip": ("PRECISION", "BM")}
+"""What is known when a kernel is compiled, where the text does not say more."""
 
 _STEP: Final = (
     "b = tl.program_id(0).to(tl.int64) * BM + tl.arange(0, BM)",
@@ -50,9 +55,10 @@ class Kernel:
     """One generated function.
 
     drive: what one launch computes: a `step` of all rows of the batch, all `rows` of all steps at
-        once, or a `scan` over all steps.
+        once, a `scan` over all steps, or a loop over them (`chip`, `grid`).
     width: of its stage, which a launch cuts into tiles.
     products: how many sums of products a tile keeps in registers.
+    shape: of a loop that keeps its weights, which the source is written for.
     """
 
     name: str
@@ -61,6 +67,7 @@ class Kernel:
     arguments: tuple[Argument, ...]
     width: int
     products: int
+    shape: Shape | None = None
 
 
 def file_of(kernels: Iterable[Kernel], case: Case) -> str:
@@ -113,7 +120,7 @@ def scan_kernel(plan: Plan, phase: Phase, case: Case) -> Kernel:
     lines = list(scan_lines(tile, phase))
     arguments = tuple(tile.arguments.all())
     name, width = f"phase_{phase.number}_scan", max(stage.width for stage in stages.stages)
-    return Kernel(name, _function(name, "scan", arguments, lines), "scan", arguments, width, 0)
+    return Kernel(name, function_text(name, "scan", arguments, lines), "scan", arguments, width, 0)
 
 
 def is_generated(plan: Plan, number: int) -> bool:
@@ -129,17 +136,20 @@ def _kernel(name: str, stage: Stage, tile: Tile, before: tuple[str, ...], drive:
     arguments = tuple(tile.arguments.all())
     values = tile.plan.flow.values
     products = sum(values[piece.value].operation == "matmul" for piece in stage.pieces)
-    source = _function(name, drive, arguments, lines)
+    source = function_text(name, drive, arguments, lines)
     return Kernel(name, source, drive, arguments, stage.width, products)
 
 
-def _function(name: str, drive: Drive, arguments: Iterable[Argument], lines: Iterable[str]) -> str:
+def function_text(
+    name: str, drive: Drive, arguments: Iterable[Argument], lines: Iterable[str]
+) -> str:
     """The text of a kernel: parameters, tensors and sizes of a tile, and its body."""
     given = _GIVEN[drive]
     whole = ", ".join(f'"{g}"' for g in given if g != "clock")
     tensors = "".join(f"{argument.name}, " for argument in arguments)
     signature = [f"{', '.join(given)},", *_wrapped(tensors.rstrip())]
-    signature += [f"{size}: tl.constexpr," for size in ("PRECISION", "BM", "BN", "BK")]
+    sizes = _SIZES.get(drive, ("PRECISION", "BM", "BN", "BK"))
+    signature += [f"{size}: tl.constexpr," for size in sizes]
     body = [f"    {line}" for line in lines]
     head = [f"@triton.jit(do_not_specialize=[{whole}])", f"def {name}("]
     return "\n".join([*head, *(f"    {line}" for line in signature), "):", *body])

@@ -52,10 +52,13 @@ Source = Piece | Load | Zero
 
 
 class Pieces:
-    """The pieces of some values of a flow that are computed together."""
+    """The pieces of some values of a flow that are computed together.
 
-    def __init__(self, flow: Flow, numbers: Iterable[int]) -> None:
-        self.flow = flow
+    whole: whether a block-diagonal product stays in one piece, and is not cut into its blocks.
+    """
+
+    def __init__(self, flow: Flow, numbers: Iterable[int], *, whole: bool = False) -> None:
+        self.flow, self.whole = flow, whole
         self.inside = frozenset(numbers)
         self._cuts = {n: {0, flow.values[n].shape[0]} for n in self.inside}
         self._settle()
@@ -115,7 +118,7 @@ class Pieces:
         value = self.flow.values[number]
         if value.operation == "matmul":
             weight = self.flow.values[value.operands[0].value].shape
-            if len(weight) == 3:
+            if len(weight) == 3 and not self.whole:
                 block = weight[2] if value.attributes[0] else weight[1]
                 self._cuts[number] |= set(range(0, value.shape[0], block))
         if value.operation == "concatenate":

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from torch import dtype
 
 Precision = Literal["ieee", "tf32", "tf32x3"]
 
@@ -20,3 +23,10 @@ def product_precision() -> Precision:
     else:
         allowed = torch.backends.cudnn.allow_tf32
     return "tf32" if allowed else "tf32x3"
+
+
+def precision_of(kind: dtype) -> Precision:
+    """How products of numbers of a type are taken: only float32 leaves a choice."""
+    import torch
+
+    return product_precision() if kind == torch.float32 else "ieee"

@@ -16,6 +16,8 @@ class Product:
     """Entries `first` to `first + depth` of a vector, times a part of a matrix.
 
     matrix: a value of a call, whose entry [k, u] lies at `start + k down + u along`.
+    block: how far apart blocks lie, where all of a block-diagonal matrix is one product; then
+        `first`, `depth` and `start` are those of the first block.
     """
 
     piece: Piece
@@ -26,6 +28,7 @@ class Product:
     start: int
     down: int
     along: int
+    block: int = 0
 
     def address(self, base: str, column: str = "u") -> str:
         """Where entries [k, u] of the matrix lie, as Triton source."""
@@ -51,9 +54,11 @@ def _product(flow: Flow, piece: Piece) -> Product:
     transposed = bool(value.attributes[0])
     rows, columns = shape[-2:]
     depth, across = (rows, columns) if transposed else (columns, rows)
+    down, along = (columns, 1) if transposed else (1, columns)
+    vector = value.operands[1]
+    if piece.width > across:
+        return Product(piece, vector, 0, depth, matrix, 0, down, along, rows * columns)
     block = piece.start // across if len(shape) == 3 else 0
     first = piece.start - block * across
     start = block * rows * columns + first * (1 if transposed else columns)
-    down, along = (columns, 1) if transposed else (1, columns)
-    vector = value.operands[1]
     return Product(piece, vector, block * depth, depth, matrix, start, down, along)

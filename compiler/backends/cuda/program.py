@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ...plan import Plan
+from ...plan import Phase, Plan
 from .arguments import Case
 from .kernels import Kernel, file_of, row_kernels, scan_kernel, step_kernels
+from .loops import chip_kernel
+from .shapes import Setting
+from .tiers import Choice, Tier, choose
 
 
 @dataclass(frozen=True)
@@ -14,15 +18,27 @@ class Program:
     """The kernels of a plan for one case.
 
     groups: for each batched phase, those of each of its groups.
-    loops: for each scan its kernel; for each loop those of a step, in order.
+    loops: for each scan its kernel; for each loop that of all steps, or those of a step, in order.
+    tiers: for each loop its tier.
     """
 
     source: str
     groups: dict[int, tuple[tuple[Kernel, ...], ...]]
     loops: dict[int, tuple[Kernel, ...]]
+    tiers: Mapping[int, Choice]
 
 
-def program_of(plan: Plan, case: Case) -> Program:
+def choices_of(plan: Plan, setting: Setting, forced: Tier | None = None) -> dict[int, Choice]:
+    """For each loop of a plan its tier.
+
+    Raises:
+        RnnError: when the tier that is forced does not fit (RNN501).
+    """
+    loops = (phase for phase in plan.phases if phase.kind == "loop")
+    return {phase.number: choose(plan, phase, setting, forced) for phase in loops}
+
+
+def program_of(plan: Plan, case: Case, tiers: Mapping[int, Choice]) -> Program:
     """The kernels of a plan.
 
     Raises:
@@ -38,7 +54,18 @@ def program_of(plan: Plan, case: Case) -> Program:
         elif phase.kind == "scan":
             loops[phase.number] = (scan_kernel(plan, phase, case),)
         elif phase.kind == "loop":
-            loops[phase.number] = step_kernels(plan, phase, case)
+            loops[phase.number] = loop_kernels(plan, phase, case, tiers[phase.number])
     kernels = [k for parts in groups.values() for part in parts for k in part]
     kernels += [k for part in loops.values() for k in part]
-    return Program(file_of(kernels, case), groups, loops)
+    return Program(file_of(kernels, case), groups, loops, tiers)
+
+
+def loop_kernels(plan: Plan, phase: Phase, case: Case, found: Choice) -> tuple[Kernel, ...]:
+    """The kernels of a loop in its tier.
+
+    Raises:
+        Unsupported: when it holds what no kernel is written for.
+    """
+    if found.shape is None:
+        return step_kernels(plan, phase, case)
+    return (chip_kernel(plan, phase, case, found.shape),)

@@ -42,8 +42,8 @@ def resources_of(
     from triton.compiler import ASTSource
 
     function = functions_of(source)[kernel.name]
-    sizes = {"BM": tiling.rows, "BN": tiling.columns, "BK": tiling.depth}
-    constants: dict[str, Any] = {"PRECISION": precision, **sizes}
+    sizes = {"BM": tiling.rows, "BN": tiling.columns, "BK": tiling.depth, "PRECISION": precision}
+    constants: dict[str, Any] = {n: sizes[n] for n in function.arg_names if n in sizes}
     signature = {
         name: "constexpr" if name in constants else _type(name, kernel, dtype)
         for name in function.arg_names
@@ -56,7 +56,7 @@ def resources_of(
     compiled = triton.compile(
         ASTSource(fn=function, signature=signature, constexprs=constants, attrs=aligned),
         target=GPUTarget("cuda", chip.capability, 32),
-        options={"num_warps": tiling.warps},
+        options={"num_warps": tiling.warps} | ({"num_stages": 1} if kernel.shape else {}),
     )
     registers, spilled = _assembled(compiled.asm["ptx"])
     return Resources(registers, spilled, int(compiled.metadata.shared))

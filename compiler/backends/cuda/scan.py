@@ -38,6 +38,7 @@ def scan_lines(tile: Tile, phase: Phase) -> Iterator[str]:
 
     yield "b = tl.program_id(0).to(tl.int64) + tl.zeros((BM,), tl.int64)"
     yield f"u = tl.program_id(1) * BN + tl.arange(0, {'1' if width == 1 else 'BN'})"
+    yield f"inside = u < {width}"
     yield "last = tl.arange(0, BM) == BM - 1"
     for piece in turning:
         yield from _entering(tile, piece, width, back)
@@ -45,7 +46,7 @@ def scan_lines(tile: Tile, phase: Phase) -> Iterator[str]:
     yield "    done = first + tl.arange(0, BM).to(tl.int64)"
     yield "    rows = done < steps"
     yield f"    row = {'(steps - 1 - done)' if back else 'done'} * B + b"
-    yield f"    at = rows[:, None] & (u < {width})[None, :]"
+    yield "    at = rows[:, None] & inside[None, :]"
     before = [p for p in pieces if p.value not in later]
     tile.forget()
     for line in tile.computed(before, own):
@@ -68,7 +69,7 @@ def _entering(tile: Tile, piece: Piece, width: int, back: bool) -> Iterator[str]
     turn = tile.plan.flow.values[piece.value].operands[2]
     yield f"row = {'(steps - 1) * B + b' if back else 'b'}"
     yield "rows = (tl.arange(0, BM) == 0) & (steps > 0)"
-    yield f"at = rows[:, None] & (u < {width})[None, :]"
+    yield "at = rows[:, None] & inside[None, :]"
     found = tile.load(turn, piece.start, piece.stop, cut=False)
     yield f"into_{tile.name(piece)} = tl.sum({found}, 0)[None, :]"
 

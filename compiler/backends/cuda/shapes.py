@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .chip import Chip
-from .extents import MOST, padded
+from .extents import LEAST, MOST, padded
 from .precision import Precision
 from .products import products_of
 from .stages import Stages
@@ -44,36 +44,51 @@ class Setting:
 class Shape:
     """How a loop is laid out on a chip that keeps its weights.
 
-    rows, columns: of a program's tile; `columns` are its slice of every stage, 0 for all of them.
-    slices: programs that share the work on one row.
+    rows: of a tile.
+    slices: programs that share the columns of one row.
+    columns: of a program's slice of every stage; 0 where each has an equal share.
+    blocks: whether those are the blocks of block-diagonal matrices.
     warps: of a program.
     shared: bytes of shared memory that a program takes, as estimated before it is compiled.
     """
 
     rows: int
-    columns: int
     slices: int
+    columns: int
+    blocks: bool
     warps: int
     shared: int
 
+    @property
+    def least(self) -> int:
+        """The least extent of a tile's columns."""
+        return min(LEAST, self.columns) if self.columns else LEAST
 
-def chip_shape(stages: Stages, setting: Setting) -> Shape | str:
-    """All weights on one multiprocessor; the reason where that cannot be."""
+    def share(self, width: int) -> int:
+        """How many columns of a stage one program has."""
+        return self.columns or -(-width // self.slices)
+
+
+def chip_shape(stages: Stages, parts: int, setting: Setting) -> Shape | str:
+    """All weights of a part on one multiprocessor; the reason where that cannot be.
+
+    parts: as `blocks.independent_stages` counts them.
+    """
     if sums_of(stages) > SUMS:
         return f"{sums_of(stages)} sums of products of one stage would not stay in registers"
-    entries = 0
-    for stage in stages.stages:
-        for product in products_of(stages.plan, stage):
-            entries += padded(product.depth) * padded(stage.width)
-    needs = entries * setting.bytes * setting.copies + _scratch(setting, ROWS)
+    widths = [-(-stage.width // parts) for stage in stages.stages]
     limit = setting.chip.shared
+    entries = 0
+    for stage, width in zip(stages.stages, widths, strict=True):
+        entries += padded(width) * sum(padded(p.depth) for p in products_of(stages.plan, stage))
+    needs = entries * setting.bytes * setting.copies + _scratch(setting, ROWS)
     if needs > limit:
         return (
             f"its weights need {_kib(needs)} of shared memory, and a multiprocessor of "
             f"{setting.chip.name} has {_kib(limit)}"
         )
-    wide = sums_of(stages) * max(min(MOST, stage.width) for stage in stages.stages) > 128
-    return Shape(ROWS, 0, 1, 8 if wide else 4, needs)
+    warps = 8 if max(widths) > 32 else 4
+    return Shape(ROWS, parts, 0, parts > 1 and entries > 0, warps, needs)
 
 
 def grid_shape(stages: Stages, setting: Setting) -> Shape | str:
@@ -93,8 +108,8 @@ def grid_shape(stages: Stages, setting: Setting) -> Shape | str:
         )
     entries = 0
     for stage in stages.stages:
-        for product in products_of(stages.plan, stage):
-            entries += padded(product.depth) * (columns if stage.width > 1 else 16)
+        across = columns if stage.width > 1 else LEAST
+        entries += across * sum(padded(p.depth) for p in products_of(stages.plan, stage))
     rows = 32
     needs = entries * setting.bytes * setting.copies + _scratch(setting, rows)
     if needs > chip.shared:
@@ -102,7 +117,7 @@ def grid_shape(stages: Stages, setting: Setting) -> Shape | str:
             f"a slice of its weights needs {_kib(needs)} of shared memory, and a multiprocessor "
             f"of {chip.name} has {_kib(chip.shared)}"
         )
-    return Shape(rows, columns, slices, 4, needs)
+    return Shape(rows, slices, columns, False, 4, needs)
 
 
 def sums_of(stages: Stages) -> int:
@@ -112,7 +127,7 @@ def sums_of(stages: Stages) -> int:
 
 def _scratch(setting: Setting, rows: int) -> int:
     """What passes through shared memory on its way from one layout of registers to another."""
-    return rows * MOST * 4 * setting.copies
+    return rows * MOST * 4 * (1 if setting.bytes <= 2 else 2)
 
 
 def _kib(count: int) -> str:

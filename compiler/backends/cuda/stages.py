@@ -54,9 +54,12 @@ class Stages:
         return self.pieces.find(read, piece.start, piece.stop)
 
 
-def stages_of(plan: Plan, numbers: Sequence[int]) -> Stages:
-    """The stages that compute some values of one phase, given in an order that can be computed."""
-    pieces = Pieces(plan.flow, numbers)
+def stages_of(plan: Plan, numbers: Sequence[int], *, whole: bool = False) -> Stages:
+    """The stages that compute some values of one phase, given in an order that can be computed.
+
+    whole: as in `Pieces`.
+    """
+    pieces = Pieces(plan.flow, numbers, whole=whole)
     levels = _levels(plan, pieces, numbers)
     stored = _stored(plan, pieces, numbers, levels)
     buckets: dict[tuple[int, int], list[Piece]] = {}

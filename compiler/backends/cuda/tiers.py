@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from ....grammar.diagnostics import fail
-from .shapes import Setting, Shape, chip_shape, grid_shape
-from .stages import Stages
+from ...plan import Phase, Plan
+from .blocks import independent_stages
+from .shapes import Setting, Shape, chip_shape
 
 Tier = Literal["chip", "grid", "graph"]
 
@@ -39,15 +40,15 @@ class Choice:
     shape: Shape | None = None
 
 
-def choose(stages: Stages, setting: Setting, forced: Tier | None = None) -> Choice:
-    """The fastest tier that fits, or the one that is forced.
+def choose(plan: Plan, phase: Phase, setting: Setting, forced: Tier | None = None) -> Choice:
+    """The fastest tier that fits a loop, or the one that is forced.
 
     Raises:
         RnnError: when the one that is forced does not fit (RNN501).
     """
     refused: list[tuple[Tier, str]] = []
     for tier in (forced,) if forced else TIERS:
-        found = _shape(tier, stages, setting)
+        found = _shape(tier, plan, phase, setting)
         if not isinstance(found, str):
             return Choice(tier, tuple(refused), found)
         refused.append((tier, found))
@@ -67,12 +68,9 @@ def forced_tier() -> Tier | None:
     return said if said else None
 
 
-def _shape(tier: Tier, stages: Stages, setting: Setting) -> Shape | str | None:
+def _shape(tier: Tier, plan: Plan, phase: Phase, setting: Setting) -> Shape | str | None:
     if tier == "graph":
         return None
-    why = _unwritten()
-    return why or (chip_shape if tier == "chip" else grid_shape)(stages, setting)
-
-
-def _unwritten() -> str:
+    if tier == "chip":
+        return chip_shape(*independent_stages(plan, phase.values), setting)
     return "no kernel of this tier is written"

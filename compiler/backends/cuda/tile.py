@@ -2,7 +2,7 @@
 
 Whatever drives it (one launch a step, a loop inside a kernel, all rows at once) has set these:
 `row` and `b`, the place of each row of the tile among all (T B) rows and in its batch; `rows`,
-whether it is there; `B`. A tile's columns are `u`, its mask `at`.
+whether it is there; `B`. A tile's columns are `u`, those that are there `inside`, its mask `at`.
 """
 
 from __future__ import annotations
@@ -27,11 +27,13 @@ class Tile:
     """Writes the stages of one phase.
 
     holds: whether a state keeps its value where a row has ended, as it must in a loop.
+    extent: how many columns a tile has, as Triton source.
     """
 
     stages: Stages
     case: Case
     holds: bool
+    extent: str = "BN"
     arguments: Arguments = field(default_factory=Arguments)
     _named: dict[str, str] = field(default_factory=dict)
     _waiting: list[str] = field(default_factory=list)
@@ -46,14 +48,15 @@ class Tile:
         if width == 1:
             yield "at = rows[:, None]"
             return
-        yield f"u = {first} + tl.arange(0, BN)"
-        yield f"at = rows[:, None] & (u < {width})[None, :]"
+        yield f"u = {first} + tl.arange(0, {self.extent})"
+        yield f"inside = u < {width}"
+        yield "at = rows[:, None] & inside[None, :]"
 
     def body(self, stage: Stage) -> Iterator[str]:
         """Everything between the columns of a stage and its end."""
         own = frozenset(stage.pieces)
         self.forget()
-        yield from self._products(stage)
+        yield from self.products(stage)
         yield from self.computed(stage.pieces, own)
         for store in stage.stores:
             yield from self.stored(store, own)
@@ -118,7 +121,7 @@ class Tile:
             self._waiting.append(f"{name} = {text}")
         return self._named[text]
 
-    def _products(self, stage: Stage) -> Iterator[str]:
+    def products(self, stage: Stage) -> Iterator[str]:
         """The products of a stage; those of one vector share a loop over its entries."""
         shared: dict[tuple[Read, int, int], list[Product]] = {}
         for product in products_of(self.plan, stage):
@@ -126,11 +129,11 @@ class Tile:
             shared.setdefault(key, []).append(product)
         for (vector, first, depth), products in shared.items():
             for product in products:
-                yield f"{self.name(product.piece)} = tl.zeros((BM, BN), REAL)"
+                yield f"{self.name(product.piece)} = tl.zeros((BM, {self.extent}), REAL)"
             yield f"for k0 in range(0, {depth}, BK):"
             yield "    k = k0 + tl.arange(0, BK)"
             yield f"    deep = k < {depth}"
-            yield f"    x = {self.load(vector, first, first + depth, columns='k')}"
+            yield f"    x = {self.vector(vector, first, depth)}"
             for product in products:
                 name = self.name(product.piece)
                 yield f"    w = {self.weight(product, stage.width)}"
@@ -140,14 +143,18 @@ class Tile:
                     name = self.name(product.piece)
                     yield f"{name} = tl.sum({name}, 1)[:, None]"
 
+    def vector(self, read: Read, first: int, depth: int, columns: str = "k") -> str:
+        """What loads the entries `k` of a product's vector, those that are `deep` enough."""
+        mask = "rows[:, None] & deep[None, :]"
+        return self.load(read, first, first + depth, columns=columns, mask=mask)
+
     def weight(self, product: Product, width: int) -> str:
         """What loads the part of a matrix that a tile needs: entries `k`, and columns `u`."""
         base = self.arguments.add(Argument(f"w{product.matrix}", "whole", product.matrix))
-        column, inside = ("u", f"u < {width}") if width > 1 else ("tl.arange(0, BN)",) * 2
-        if width == 1:
-            inside += " < 1"
+        first = f"tl.arange(0, {self.extent})"
+        column, inside = ("u", "inside") if width > 1 else (first, f"({first} < 1)")
         address = product.address(base, column)
-        return f"tl.load({address}, mask=deep[:, None] & ({inside})[None, :], other=0.0)"
+        return f"tl.load({address}, mask=deep[:, None] & {inside}[None, :], other=0.0)"
 
     def _group(self, value: Value, piece: Piece) -> Iterator[str]:
         """Sums and maxima over neighbours, and their opposite, from memory."""
@@ -166,7 +173,7 @@ class Tile:
             return
         most = value.operation == "group_max"
         start = 'float("-inf")' if most else "0.0"
-        extent = "1" if piece.width == 1 else "BN"
+        extent = "1" if piece.width == 1 else self.extent
         yield f"{name} = tl.full((BM, {extent}), {start}, REAL)"
         yield f"for j in range(0, {k}):"
         if piece.width == 1:
@@ -214,9 +221,8 @@ class Tile:
             base = self.arguments.add(Argument(f"c{value.number}", "whole", value.number))
             if width == 1:
                 return f"tl.load({base}{_plus(start)}).to(REAL)"
-            inside = f"({columns} < {stop - start})[None, :]"
             address = f"{base}{_plus(start)} + ({columns})[None, :]"
-            return f"tl.load({address}, mask={inside}, other=0.0).to(REAL)"
+            return f"tl.load({address}, mask=inside[None, :], other=0.0).to(REAL)"
         base, where, size = self._rows(read, value)
         if scalar:
             address = f"{base} + ({where} * {size} + {scalar})[:, None]"
@@ -225,15 +231,15 @@ class Tile:
         else:
             address = f"{base} + ({where} * {size}{_plus(start)})[:, None] + {columns}[None, :]"
         inside = mask or ("rows[:, None]" if width == 1 else "at")
-        if columns == "k":
-            inside = "rows[:, None] & deep[None, :]"
         found = f"tl.load({address}, mask={inside}, other=0.0).to(REAL)"
         bounded = value.operation in BOUNDED
         if not cut or not self.case.cuts(read.delay, bounded=bounded):
             return found
         other = "0.0"
         if value.operation == "state":
-            other = self.outside(value, start, 1 if scalar else width, columns, scalar)
+            other = self.outside(
+                value, start, 1 if scalar else width, columns, scalar, mask or "at"
+            )
         return f"tl.where({self.linked(read.delay)}, {found}, {other})"
 
     def alive(self) -> str:
@@ -246,7 +252,15 @@ class Tile:
         name = self.arguments.add(Argument(f"linked_{moment(delay)}", "linked", delay))
         return f"(tl.load({name} + row, mask=rows, other=0) != 0)[:, None]"
 
-    def outside(self, value: Value, start: int, width: int, columns: str, scalar: str = "") -> str:
+    def outside(
+        self,
+        value: Value,
+        start: int,
+        width: int,
+        columns: str,
+        scalar: str = "",
+        mask: str = "at",
+    ) -> str:
         """What a state is before the segment of a step."""
         name = str(value.attributes[0])
         number = value.number
@@ -257,9 +271,8 @@ class Tile:
         if scalar or width == 1:
             at = f"({at} + {scalar})[:, None]" if scalar else f"({at}{_plus(start)})[:, None]"
             return f"tl.load({base} + {at}, mask=rows[:, None], other=0.0).to(REAL)"
-        inside = "rows[:, None] & deep[None, :]" if columns == "k" else "at"
         at = f"({at}{_plus(start)})[:, None] + {columns}[None, :]"
-        return f"tl.load({base} + {at}, mask={inside}, other=0.0).to(REAL)"
+        return f"tl.load({base} + {at}, mask={mask}, other=0.0).to(REAL)"
 
     def _rows(self, read: Read, value: Value) -> tuple[str, str, int]:
         """(argument, each row's number in it, entries a row) of a value of rows."""

@@ -27,6 +27,8 @@ def tiling_of(kernel: Kernel, bytes_: int) -> Tiling:
     They depend on neither T nor B, so that no call compiles a kernel anew. Narrow columns give a
     step's products more programs: a batch alone fills few multiprocessors.
     """
+    if kernel.shape is not None:
+        return Tiling(kernel.shape.rows, 1, 1, kernel.shape.warps)
     if kernel.products:
         # Sixteen columns of each sum are the least that matrix instructions take.
         rows = 16 if kernel.products > 4 else 32

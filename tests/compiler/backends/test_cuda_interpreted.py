@@ -18,6 +18,7 @@ import rnnc
 from rnnc.compiler.backends.aten.memory import Memory
 from rnnc.compiler.backends.cuda import engine, expressions, steps
 from rnnc.compiler.backends.cuda.kernels import Kernel
+from rnnc.compiler.backends.cuda.tiers import VARIABLE
 from rnnc.compiler.backends.cuda.tiling import Tiling
 from rnnc.compiler.plan import Buffer
 from rnnc.grammar.source import Source
@@ -49,7 +50,11 @@ CALLS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several tiles of rows and columns, several turns of a product, several blocks of a scan."""
+    """Several tiles of rows and columns, several turns of a product, several blocks of a scan.
+
+    Loops are in the tier that runs any of them.
+    """
+    monkeypatch.setenv(VARIABLE, "graph")
 
     def tiling_of(kernel: Kernel, bytes_: int) -> Tiling:
         if kernel.products:

@@ -7,9 +7,12 @@ from dataclasses import replace
 import pytest
 
 from rnnc.compiler.backends.cuda.arguments import Case
+from rnnc.compiler.backends.cuda.chip import H200
 from rnnc.compiler.backends.cuda.pieces import ALIASES, Load, Piece
-from rnnc.compiler.backends.cuda.program import program_of
+from rnnc.compiler.backends.cuda.program import choices_of, program_of
+from rnnc.compiler.backends.cuda.shapes import Setting
 from rnnc.compiler.backends.cuda.stages import Stages, stages_of
+from rnnc.compiler.backends.cuda.tiers import Tier
 from rnnc.compiler.plan import Plan
 from rnnc.compiler.planner import Planner
 from rnnc.compiler.request import training_request
@@ -98,8 +101,10 @@ def test_a_copied_part_is_there_before_the_product_that_reads_it() -> None:
 
 @pytest.mark.parametrize("case", [Case(), Case(resets=True, lengths=True)])
 @pytest.mark.parametrize("name", ["lstm", "gru", "dts_rnn", "mingru", "cb_rnn", "rhn"])
-def test_sources_are_python_without_atomics(name: str, case: Case) -> None:
-    program = program_of(plan_of(zoo_source(name)), case)
+@pytest.mark.parametrize("tier", ["chip", "graph"])
+def test_sources_are_python_without_atomics(name: str, case: Case, tier: Tier) -> None:
+    plan = plan_of(zoo_source(name), hidden=32)
+    program = program_of(plan, case, choices_of(plan, Setting(H200), tier))
     compile(program.source, name, "exec")
     assert "atomic" not in program.source
     assert ("linked" in program.source) == case.resets

@@ -1,0 +1,230 @@
+"""Loops that keep their weights on chip, in Triton's interpreter: values and every gradient.
+
+Stores are seen by nobody before a barrier or the end of a launch, all buffers begin as NaN, and
+tiles have fewer rows than a batch, so that a stage that reads too early, or reads what nobody has
+written, is seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+import rnnc
+from rnnc.compiler.backends.aten.memory import Memory
+from rnnc.compiler.backends.cuda import kept, loops, program
+from rnnc.compiler.backends.cuda.blocks import independent_stages
+from rnnc.compiler.backends.cuda.tiers import VARIABLE
+from rnnc.compiler.plan import Buffer
+from rnnc.compiler.planner import Planner
+from rnnc.compiler.request import training_request
+from rnnc.grammar.source import Source
+from rnnc.operators.analyse import analyse
+from rnnc.operators.shipped import zoo_names
+from support import feeds
+from support.agreement import assert_agree
+from support.compare import assert_close
+from support.constructs import CONSTRUCTS
+from support.late_stores import LateStores, late_stores
+from support.small import small_sizes
+from support.specs import random_spec
+
+pytestmark = [
+    pytest.mark.triton,
+    # What lies outside of a tile is computed like all else, and never stored.
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
+]
+
+EVERYTHING = {"steps": 7, "rows": 3, "ragged": True, "reset": True, "carry": True}
+CALLS: dict[str, dict[str, Any]] = {
+    "everything": EVERYTHING,
+    "plain": {"steps": 5, "rows": 5},
+    "one row, one step": {"steps": 1, "rows": 1},
+    "evaluation": {"steps": 3, "rows": 2, "carry": True, "training": False},
+    "no steps": {"steps": 0, "rows": 2, "carry": True},
+    "no rows": {"steps": 3, "rows": 0},
+}
+TIERS = ["chip"]
+
+
+@pytest.fixture(params=TIERS)
+def tier(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A tier that is forced, its tiles of two rows."""
+    monkeypatch.setenv(VARIABLE, request.param)
+    choices_of = program.choices_of
+
+    def small(*said: Any) -> Any:
+        found = choices_of(*said)
+        return {
+            number: replace(choice, shape=replace(choice.shape, rows=2))
+            for number, choice in found.items()
+            if choice.shape is not None
+        }
+
+    monkeypatch.setattr("rnnc.compiler.backends.cuda.engine.choices_of", small)
+    return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def late(monkeypatch: pytest.MonkeyPatch) -> LateStores:
+    return late_stores(monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = Memory._make
+
+    def filled(memory: Memory, buffer: Buffer) -> torch.Tensor:
+        tensor = make(memory, buffer)
+        inside = tensor[buffer.before : len(tensor) - buffer.after]
+        (inside if buffer.extent == "series" else tensor).fill_(float("nan"))
+        return tensor
+
+    monkeypatch.setattr(Memory, "_make", filled)
+
+
+@pytest.mark.parametrize("name", zoo_names())
+def test_the_zoo_agrees_with_the_reference(tier: str, name: str) -> None:
+    assert_agree(f"zoo:{name}", "cuda", sizes=small_sizes(name), seed=1, **EVERYTHING)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_random_specs_agree_with_the_reference(tier: str, seed: int) -> None:
+    spec = random_spec(seed)
+    graph = analyse(Source(spec.text), parameters=spec.sizes).graph
+    assert graph is not None
+    if CONSTRUCTS["window in a cycle"](spec, graph):
+        pytest.skip("no kernel looks through a window in a loop: aten runs it")
+    names = list(CALLS)
+    for name in dict.fromkeys(("everything", names[seed % len(names)])):
+        assert_agree(spec.text, "cuda", sizes=spec.sizes, seed=seed, **CALLS[name])
+
+
+@pytest.mark.parametrize("hidden", [17, 40])
+@pytest.mark.parametrize("name", ["lstm", "dts_rnn"])
+def test_sizes_that_are_no_powers_of_two_agree(tier: str, name: str, hidden: int) -> None:
+    sizes = small_sizes(name, hidden=hidden)
+    assert_agree(f"zoo:{name}", "cuda", sizes=sizes, seed=2, steps=3, rows=3, reset=True)
+
+
+def test_several_tiles_of_columns_agree(tier: str) -> None:
+    said = {"steps": 2, "rows": 3, "ragged": True}
+    assert_agree("zoo:rnn", "cuda", sizes=small_sizes("rnn", hidden=150), seed=3, **said)
+
+
+INDEPENDENT = {
+    "blocks of an LSTM": """
+operator cell(x, (h, c)):
+    param Ui, Uf, Ug, Uo: blocks(4)
+    i = σ(Wi x + Ui h + bi)
+    f = σ(Wf x + Uf h + bf)
+    g = tanh(Wg x + Ug h + bg)
+    o = σ(Wo x + Uo h + bo)
+    d = f ⊙ c + i ⊙ g
+    (o ⊙ tanh(d), d)
+
+model blocked(hidden = 12):
+    input x: real[3]
+    state h, c: real[hidden]
+    operator ⊕ = cell
+    output y: real[hidden]
+    (h', c') = x ⊕ (h, c)
+    y = h'
+""",
+    "two products of blocks, one after the other": """
+operator cell(x, h: real[n]):
+    param U, S: blocks(4)
+    param d: vector
+    z: real[n] = tanh(W x + U h + b)
+    tanh(S z + d ⊙ h)
+
+model blocked(hidden = 12):
+    input x: real[3]
+    state h: real[hidden]
+    operator ⊕ = cell
+    output y: real[hidden]
+    h' = x ⊕ h
+    y = h'
+""",
+    "no products": """
+model pointwise(hidden = 100):
+    input x: real[3]
+    state h: real[hidden]
+    output y: real[hidden]
+    param d: vector
+    h' = tanh(W x + d ⊙ h + b)
+    y = h'
+""",
+}
+
+
+@pytest.mark.parametrize("which", INDEPENDENT)
+def test_independent_columns_go_to_programs_of_their_own(which: str) -> None:
+    text = INDEPENDENT[which]
+    graph = analyse(Source(text)).graph
+    assert graph is not None
+    plan = Planner(graph, sink=True)(training_request(graph))
+    parts = [
+        independent_stages(plan, phase.values)[1] for phase in plan.phases if phase.kind == "loop"
+    ]
+    assert set(parts) == {2 if which == "no products" else 4}
+    assert_agree(text, "cuda", seed=4, **EVERYTHING)
+
+
+def test_a_block_that_reads_its_neighbour_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = INDEPENDENT["blocks of an LSTM"]
+    deep = kept.KeptTile.vector
+
+    def wrong(tile: Any, read: Any, first: int, depth: int, columns: str = "k") -> str:
+        return deep(tile, read, first, depth, columns.replace("part", "(part ^ 1)"))
+
+    monkeypatch.setattr(kept.KeptTile, "vector", wrong)
+    with pytest.raises(AssertionError, match="off by"):
+        assert_agree(text, "cuda", seed=4, **EVERYTHING)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("name", ["lstm", "gru", "dts_rnn"])
+def test_narrow_types_are_as_near_as_their_rounding(
+    tier: str, name: str, dtype: torch.dtype
+) -> None:
+    ours = rnnc.compile(f"zoo:{name}", backend="cuda", parameters=small_sizes(name)).to(dtype)
+    feeds.randomise(ours, 3)
+    theirs = rnnc.compile(f"zoo:{name}", backend="reference", parameters=small_sizes(name)).double()
+    theirs.load_state_dict({k: v.double() for k, v in ours.state_dict().items()})
+    feed = feeds.feed(ours, 6, 3, seed=3, ragged=True)
+    y, state = feed.call(ours)
+    exact = {k: v.double() for k, v in feed.x.items()}
+    expected, last = replace(feed, x=exact).call(theirs)
+    tolerance = {torch.float32: 2e-6, torch.float16: 4e-3}[dtype]
+    assert y.dtype == dtype
+    assert_close(y.double(), expected, tolerance)
+    assert_close([s.double() for s in state], list(last), tolerance)
+    y.sum().backward()
+    expected.sum().backward()
+    for ours_, theirs_ in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert_close(ours_.grad.double(), theirs_.grad, 4 * tolerance)
+
+
+def test_a_missing_barrier_is_seen(late: LateStores, tier: str) -> None:
+    said = {"sizes": small_sizes("dts_rnn"), "seed": 1, "steps": 3, "rows": 2}
+    assert_agree("zoo:dts_rnn", "cuda", **said)
+    count, seen = late.barriers, []
+    for missing in range(1, count + 1):
+        late.barriers, late.missing = 0, frozenset({missing})
+        try:
+            assert_agree("zoo:dts_rnn", "cuda", **said)
+        except AssertionError:
+            seen.append(missing)
+    # Two stages, three steps, forward and backward; nobody reads what the last stages write.
+    assert count == 12
+    assert seen == [1, 2, 3, 4, 5, 7, 8, 9, 10, 11]
+
+
+def test_a_wrong_tail_is_seen(monkeypatch: pytest.MonkeyPatch, tier: str) -> None:
+    monkeypatch.setattr(loops, "_ROWS", tuple(r.replace("< B", "< B - 1") for r in loops._ROWS))
+    with pytest.raises(AssertionError, match="off by"):
+        assert_agree("zoo:gru", "cuda", sizes=small_sizes("gru"), seed=1, steps=3, rows=3)
