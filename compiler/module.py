@@ -31,6 +31,9 @@ from .loss_terms import loss_terms, mean_over_steps
 from .losses import mean_loss
 from .named import Fields
 from .parameters import Named, attach, collect, first
+from .repeats import Repeats
+
+_any_global_hook = getattr(torch.nn.modules.module, "_has_any_global_hook", lambda: True)
 
 
 class CompiledRNN(Named):
@@ -64,6 +67,7 @@ class CompiledRNN(Named):
         self._states = state_fields(graph)
         self._laws: tuple[Tensor, ...] = ()
         self._last: tuple[Call, Result] | None = None
+        self._repeats = Repeats(graph)
         attach(self, graph)
         # Constants and frozen models have no parameter to tell the dtype and device from.
         self.register_buffer("_like", torch.empty(0), persistent=False)
@@ -120,6 +124,11 @@ class CompiledRNN(Named):
         Raises:
             ValueError: when an argument does not fit the model, before anything is computed.
         """
+        plain = lengths is None and resets is None and not self._batch_first
+        if plain and not torch.compiler.is_compiling():
+            quick = self._repeated(x, state, step=False)
+            if quick is not None:
+                return quick
         graph, like = self._graph, self._like_tensor()
         given = inputs_by_name(graph, x)
         if self._batch_first:
@@ -141,6 +150,10 @@ class CompiledRNN(Named):
         Raises:
             ValueError: when an argument does not fit, or the model runs backward in time.
         """
+        if not torch.compiler.is_compiling() and self._is_bare():
+            quick = self._repeated(x_t, state, step=True)
+            if quick is not None:
+                return quick
         self._demand_forward("step")
         given = inputs_by_name(self._graph, x_t)
         axis = 1 if self._batch_first else 0
@@ -213,6 +226,28 @@ class CompiledRNN(Named):
             values[f"{law.text} #{again + 1}" if again else law.text] = value
         return values
 
+    def _repeated(self, x: Any, state: Any, *, step: bool) -> tuple[Any, Any] | None:
+        """The results of a call that is like an earlier one, where there is a short way to them."""
+        found = self._repeats.run(x, state, training=self.training, step=step)
+        if found is None:
+            return None
+        self.__dict__["_laws"], self.__dict__["_last"] = (), None
+        count = len(self._graph.outputs)
+        y = found[0] if count == 1 else self._several.make(*found[:count])
+        return y, None if self.runs_backward else self._states.make(*found[count:])
+
+    def _is_bare(self) -> bool:
+        """Whether calling this module is calling its `forward`, and that is the one above."""
+        return not (
+            self._forward_hooks
+            or self._forward_pre_hooks
+            or self._backward_hooks
+            or self._backward_pre_hooks
+            or _any_global_hook()
+            or self._compiled_call_impl is not None
+            or getattr(self.forward, "__func__", None) is not CompiledRNN.forward
+        )
+
     def _run(
         self,
         inputs: dict[str, Tensor],
@@ -249,6 +284,9 @@ class CompiledRNN(Named):
             age=None if age is None else age[0],
         )
         result = run_call(self._backends, call, like, self._key)
+        if not torch.compiler.is_compiling():
+            backend = self._backends.choose(like)
+            self._repeats.note(self, call, backend, given=state is not None)
         # Past the module's own bookkeeping, which looks for parameters in all that is set.
         self.__dict__["_laws"] = tuple(mean_over_steps(v, call.lengths) for v in result.laws)
         keep = self.training and graph.losses is not None
@@ -261,7 +299,7 @@ class CompiledRNN(Named):
 
     def __getstate__(self) -> dict[str, Any]:
         # What the last call left behind belongs to its autograd graph, not to a copy.
-        return {**self.__dict__, "_laws": (), "_last": None}
+        return {**self.__dict__, "_laws": (), "_last": None, "_repeats": Repeats(self._graph)}
 
     def _outputs(self, result: Result) -> Any:
         outputs = self._graph.outputs

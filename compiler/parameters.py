@@ -55,6 +55,33 @@ def collect(root: nn.Module, graph: OperatorGraph) -> dict[str, Tensor]:
     return {parameter.name: _value(root, parameter.name) for parameter in graph.parameters}
 
 
+class Places:
+    """Where a module's parameters are found, so that looking them up again takes little time."""
+
+    def __init__(self, root: nn.Module, graph: OperatorGraph) -> None:
+        self._inner: dict[tuple[str, ...], tuple[dict[str, nn.Module | None], nn.Module]] = {}
+        self._at: list[tuple[dict[str, Tensor | None], str]] = []
+        for parameter in graph.parameters:
+            *path, name = _path(parameter.name)
+            module = root
+            for depth, part in enumerate(path):
+                inner = module._modules[part]
+                assert inner is not None
+                self._inner[tuple(path[: depth + 1])] = module._modules, inner
+                module = inner
+            self._at.append((module._parameters, name))  # type: ignore[arg-type]
+
+    def tensors(self) -> list[Tensor] | None:
+        """The current values in the graph's order; None once a module is another one."""
+        for path, (modules, inner) in self._inner.items():
+            if modules.get(path[-1]) is not inner:
+                return None
+        try:
+            return [named[name] for named, name in self._at]  # type: ignore[misc]
+        except KeyError:
+            return None
+
+
 def first(root: nn.Module, graph: OperatorGraph) -> Tensor | None:
     """The first of them: it tells the dtype and the device, at each call."""
     return _value(root, graph.parameters[0].name) if graph.parameters else None

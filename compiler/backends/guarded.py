@@ -20,6 +20,7 @@ from ..plan import Phase, Plan
 from .backend import Backend, Saved
 from .boundaries import like_of
 from .flat import Key
+from .repeating import Again, Repeating
 
 _told: set[str] = set()
 
@@ -85,6 +86,11 @@ class Guarded:
     ) -> Sequence[Tensor | None]:
         """The backward pass of that one."""
         return self._one(call, wanted).backward(call, wanted, saved, gradients)
+
+    def again(self, call: Call) -> Again | None:
+        """What that one has for calls like this one."""
+        one = self._one(call, ())
+        return one.again(call) if isinstance(one, Repeating) else None
 
     def plan(self) -> Plan | None:
         """The plan of the one that runs what is new."""

@@ -19,9 +19,12 @@ from ...planner import Planner
 from ...request import Request, all_seeds, training_request
 from ..backend import Options, Saved
 from ..flat import Key
+from .again import SMALL, Again
 from .build import build
 from .function import dtype_of, run_backward, run_forward
 from .program import WITHOUT, Program, compile_program
+from .rows import dense_rows
+from .tape import tape_of
 from .toolchain import Level, machine_level
 from .usual import rounded_up, tells_modes_apart
 
@@ -91,6 +94,16 @@ class Cpu:
         """The backward units."""
         program = self._program(call, wanted) if saved.more is None else saved.more[0]
         return run_backward(program, call, wanted, saved, gradients)
+
+    def again(self, call: Call) -> Again | None:
+        """What runs small calls without gradients, lengths and resets that are like this one."""
+        program = self._program(call, ())
+        rows = dense_rows(call.steps, call.rows)
+        geometry = program.geometry(rows, torch.get_num_threads(), adjoint=False)
+        if not rows.total or sum(geometry.sizes) > SMALL:
+            return None
+        tape = tape_of(geometry, call)
+        return None if tape is None else Again(program, tape)
 
     def _program(self, call: Call, wanted: tuple[Key, ...]) -> Program:
         key = (call.training, wanted, dtype_of(call))

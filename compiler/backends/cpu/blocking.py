@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 
 from ...flow import Read
 from .layout import Layout
@@ -19,6 +21,13 @@ class Run:
     first: int
     columns: tuple[tuple[Term, int], ...]
     more: bool
+
+    def matrices(self) -> Iterator[tuple[int, int, Term, int]]:
+        """Columns of one matrix each: their place, how many, the term, and its first vector."""
+        columns = [(place, term, v) for place, (term, v) in enumerate(self.columns)]
+        for _, found in groupby(columns, key=lambda column: (column[1], column[2] - column[0])):
+            (place, term, v), *others = found
+            yield place, 1 + len(others), term, v
 
 
 @dataclass(frozen=True)

@@ -245,9 +245,9 @@ class Body:
                 )
                 yield f"            panel += {run.depth * count * self.layout.lanes};"
                 yield "        } else {"
-            for place, (term, v) in enumerate(run.columns):
+            for place, wide, term, v in run.matrices():
                 yield (
-                    f"            direct(m, {run.depth}, rows, f->at[{term.weight}], "
+                    f"            direct(m, {wide}, {run.depth}, rows, f->at[{term.weight}], "
                     f"{self.stage.width}, {int(term.transposed)}, (j * {plan.across} + {v}) * "
                     f"LANES, tile + {run.first + place} * LANES, {stride}, {int(run.more)});"
                 )

@@ -146,13 +146,19 @@ class Geometry:
         )
         return before, before + rows.total + rows.rows + draws + 1
 
+    @property
+    def _packs(self) -> bool:
+        """Whether there are rows enough for packed matrices."""
+        return self.rows.total >= ENOUGH_TO_PACK
+
     def _work_size(self) -> int:
         """Room for packed matrices, or for the blocks of a sum: one after the other needs it."""
         most = 0
         for segment in self.segments:
             for job in together(segment.compiled):
                 if isinstance(job, Unit):
-                    most = max(most, self.program.panel_sizes[job.number])
+                    if self._packs:
+                        most = max(most, self.program.panel_sizes[job.number])
                 elif isinstance(job, Group):
                     most = max(most, self.threads * self._room(job))
         return most
@@ -233,8 +239,7 @@ class Geometry:
         size = self.program.panel_sizes[unit.number]
         work = self.program.work[unit.number]
         threads, along = shared_out(self.threads, self.rows, work, size)
-        packs = size and self.rows.total >= ENOUGH_TO_PACK
-        panels = self.work * self.item if packs else -1
+        panels = self.work * self.item if size and self._packs else -1
         return [UNIT, 6, self.program.address(unit), along, threads, panels]
 
     def _total(self, value: Value) -> list[int]:

@@ -1,0 +1,37 @@
+"""What runs a call that is like an earlier one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from ...operators.call import Call
+
+
+class Again(Protocol):
+    """Runs calls that differ from an earlier one in the addresses and contents of tensors alone.
+
+    shapes: of its results: all outputs, then what is carried on.
+    dtype: of all tensors.
+    """
+
+    shapes: tuple[tuple[int, ...], ...]
+    dtype: torch.dtype
+
+    def run(self, tensors: Sequence[Tensor]) -> None:
+        """Run a call on contiguous tensors.
+
+        tensors: parameters, inputs and histories in the order of the call, then empty ones for the
+            results.
+        """
+
+
+@runtime_checkable
+class Repeating(Protocol):
+    """A backend that has a short way for calls that are like an earlier one."""
+
+    def again(self, call: Call) -> Again | None:
+        """What runs calls like this one without gradients; None where there is no shorter way."""
