@@ -58,7 +58,7 @@ class CompiledRNN(Named):
         super().__init__()
         self._graph, self._program = graph, program
         self._backends = Backends(graph, backend, options, require)
-        self._key = key_of(program, backend, options or Options())
+        self._key = key_of(program, backend, options or Options(), require)
         terms = graph if graph.losses is None else graph.losses.graph
         self._term_backends = Backends(terms, "reference" if backend == "reference" else "auto")
         self._batch_first = batch_first

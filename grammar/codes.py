@@ -66,7 +66,8 @@ CODES: Final[dict[str, str]] = {
     # 5xx: compiling and running
     "RNN501": "a backend that cannot run the model",
     "RNN502": "a package that rnnc needs and cannot import",
-    "RNN503": "no working C compiler",
+    "RNN503": "kernels that cannot be built",
+    "RNN504": "a GPU that has failed",
     "RNN520": "nothing that can be timed",
     # 6xx: files, data, checkpoints, runs
     "RNN601": "a file that is not there",

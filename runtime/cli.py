@@ -148,13 +148,20 @@ def diagnose(error: Exception) -> Diagnostic:
         hint = "install rnnc anew, with all that it needs: pip install rnnc; see `rnnc doctor`"
         return Diagnostic("RNN502", f"`{error.name}` cannot be imported: {error.msg}", hint=hint)
     # torch's allocators raise types of their own, and torch must not be imported to name them.
-    if isinstance(error, MemoryError) or "allocate memory" in str(error):
+    if isinstance(error, MemoryError) or _is_out_of_memory(error):
         hint = "use smaller sizes (`--set`) or a smaller `--batch-size`"
-        return Diagnostic("RNN902", "out of memory", hint=hint)
+        said = str(error) if str(error).startswith("out of memory on ") else "out of memory"
+        return Diagnostic("RNN902", said, hint=hint)
     words = " ".join(str(error).split())
     what = type(error).__name__ + (f": {words}" if words else "")
     hint = "this is a bug in rnnc, please report it; RNNC_DEBUG=1 shows where it happened"
     return Diagnostic("RNN901", f"internal error: {what}", hint=hint)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    words = str(error)
+    lacking = type(error).__name__ == "OutOfMemoryError" or "CUDA error: out of memory" in words
+    return lacking or "allocate memory" in words
 
 
 @click.command(

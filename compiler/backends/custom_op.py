@@ -44,7 +44,7 @@ _CALL = (
 )
 
 
-def key_of(program: Program, backend: str, options: Options) -> str:
+def key_of(program: Program, backend: str, options: Options, require: str | None = None) -> str:
     """A model and how it is compiled, as text."""
     return json.dumps(
         [
@@ -56,6 +56,7 @@ def key_of(program: Program, backend: str, options: Options) -> str:
             backend,
             options.memory,
             sorted(options.without),
+            require,
         ]
     )
 
@@ -63,11 +64,11 @@ def key_of(program: Program, backend: str, options: Options) -> str:
 @lru_cache(maxsize=256)
 def backends_of(key: str) -> tuple[OperatorGraph, Backends]:
     """The graph and the backends that such a text stands for."""
-    text, name, modules, model, parameters, backend, memory, without = json.loads(key)
+    text, name, modules, model, parameters, backend, memory, without, require = json.loads(key)
     source = Source(text, name)
     graph = analyse(source, model=model, parameters=parameters, modules=modules, assume=False).graph
     assert graph is not None
-    return graph, Backends(graph, backend, Options(memory, frozenset(without)))
+    return graph, Backends(graph, backend, Options(memory, frozenset(without)), require)
 
 
 def run_traced(call: Call, key: str) -> Result:

@@ -2,7 +2,8 @@
 
 A disk may fill up, or a compiler vanish, after a model has begun to run. `auto` then goes on, more
 slowly, and says so once; whoever names a backend, or requires that nothing falls back, gets the
-error.
+error. A backend that builds what it launches, when it launches it, fails in the middle of a call,
+which the other one then computes anew.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -27,7 +29,7 @@ _told: set[str] = set()
 
 @runtime_checkable
 class Compiling(Protocol):
-    """A backend that must build something before it can run a kind of call."""
+    """A backend that builds all that a kind of call needs before it runs one."""
 
     def prepare(self, call: Call, wanted: tuple[Key, ...]) -> None:
         """Build what the call needs, unless it is there.
@@ -40,11 +42,14 @@ class Compiling(Protocol):
 class Guarded:
     """Runs each kind of call on the first backend or, once that cannot be built, the second.
 
-    A kind, once decided, stays with its backend: a backward pass reads what the same one has saved.
+    A kind, once decided, stays with its backend. Where the first is not `Compiling`, and fails
+    late, nothing is decided: what is saved says which one has saved it, and a backward pass on the
+    other one begins with its own forward pass.
     """
 
     def __init__(self, first: Backend, second: Backend) -> None:
         self.first, self.second = first, second
+        self._late = not isinstance(first, Compiling)
         self._decided: dict[object, Backend] = {}
         self._failed = False
         self._lock = threading.Lock()
@@ -71,10 +76,21 @@ class Guarded:
 
     def forward(self, call: Call, wanted: tuple[Key, ...]) -> tuple[Result, Saved]:
         """The forward pass of the one that runs this kind of call."""
-        return self._one(call, wanted).forward(call, wanted)
+        one = self._one(call, wanted)
+        if not self._late:
+            return one.forward(call, wanted)
+        if one is self.first:
+            try:
+                return _marked(one.forward(call, wanted), 1)
+            except RnnError as error:
+                self._give_up(error)
+        # Out of the handler, whose traceback holds the tensors of the call that failed.
+        return _marked(self.second.forward(call, wanted), 2)
 
     def saves(self, call: Call, wanted: tuple[Key, ...]) -> int:
-        """What that one saves."""
+        """What that one saves; or either, where the first may yet fail."""
+        if self._late:
+            return max(one.saves(call, wanted) for one in (self.first, self.second))
         return self._one(call, wanted).saves(call, wanted)
 
     def backward(
@@ -84,8 +100,19 @@ class Guarded:
         saved: Saved,
         gradients: Mapping[Key, Tensor | None],
     ) -> Sequence[Tensor | None]:
-        """The backward pass of that one."""
-        return self._one(call, wanted).backward(call, wanted, saved, gradients)
+        """The backward pass of the one that has saved."""
+        if not self._late:
+            return self._one(call, wanted).backward(call, wanted, saved, gradients)
+        *notes, mark = saved.notes
+        kept = replace(saved, notes=tuple(notes))
+        if mark == 2:
+            return self.second.backward(call, wanted, kept, gradients)
+        try:
+            return self.first.backward(call, wanted, kept, gradients)
+        except RnnError as error:
+            self._give_up(error)
+        _, kept = self.second.forward(call, wanted)
+        return self.second.backward(call, wanted, kept, gradients)
 
     def again(self, call: Call) -> Again | None:
         """What that one has for calls like this one."""
@@ -101,6 +128,8 @@ class Guarded:
         return (self.second if self._failed else self.first).explain(phase)
 
     def _one(self, call: Call, wanted: tuple[Key, ...]) -> Backend:
+        if self._late:
+            return self.second if self._failed else self.first
         kind = (call.training, wanted, like_of(call).dtype)
         found = self._decided.get(kind)
         if found is not None:
@@ -113,15 +142,31 @@ class Guarded:
     def _choice(self, call: Call, wanted: tuple[Key, ...]) -> Backend:
         if self._failed:
             return self.second
+        assert isinstance(self.first, Compiling)
         try:
-            if isinstance(self.first, Compiling):
-                self.first.prepare(call, wanted)
+            self.first.prepare(call, wanted)
         except RnnError as error:
-            self._failed = True
-            why = "; ".join(diagnostic.message for diagnostic in error.diagnostics)
-            tell_once(f"rnnc: on to backend `{self.second.name}`, which is slower: {why}")
+            self._give_up(error)
             return self.second
         return self.first
+
+    def _give_up(self, error: RnnError) -> None:
+        """Go on with the second one, and say why.
+
+        Raises:
+            RnnError: what is given, where another backend would fail as well.
+        """
+        if any(diagnostic.code != "RNN503" for diagnostic in error.diagnostics):
+            raise error
+        self._failed = True
+        why = "; ".join(diagnostic.message for diagnostic in error.diagnostics)
+        tell_once(f"rnnc: on to backend `{self.second.name}`, which is slower: {why}")
+
+
+def _marked(found: tuple[Result, Saved], mark: int) -> tuple[Result, Saved]:
+    """What a forward pass gives, its last note saying whose it is."""
+    result, saved = found
+    return result, replace(saved, notes=(*saved.notes, mark))
 
 
 def tell_once(line: str) -> None:

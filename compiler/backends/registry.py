@@ -14,7 +14,7 @@ from .aten.backend import Aten
 from .backend import Backend, Options
 from .cpu.backend import Cpu
 from .cuda.backend import Cuda
-from .guarded import Compiling, Guarded
+from .guarded import Guarded
 from .reference import Reference
 
 BACKENDS: Final[dict[str, Callable[[OperatorGraph, Options], Backend]]] = {
@@ -26,6 +26,9 @@ BACKENDS: Final[dict[str, Callable[[OperatorGraph, Options], Backend]]] = {
 
 AUTO: Final = ("cuda", "cpu", "aten", "reference")
 """What `auto` tries, the fastest first; on the CPU `cuda` runs by name alone, interpreted."""
+
+BUILDS_NOTHING: Final = ("aten", "reference")
+"""Those that take over where kernels cannot be built."""
 
 REQUIREMENTS: Final = ("fused",)
 
@@ -62,9 +65,13 @@ class Backends:
             except Unsupported as error:
                 self.refused[candidate] = str(error)
         if name == "auto" and require is None:
-            after = zip(self.made, self.made[1:], strict=False)
-            guarded = [Guarded(a, b) if isinstance(a, Compiling) else a for a, b in after]
-            self.made = [*guarded, *self.made[-1:]]
+            safe = next((b for b in self.made if b.name in BUILDS_NOTHING), None)
+            self.made = [
+                backend
+                if safe is None or backend.name in BUILDS_NOTHING
+                else Guarded(backend, safe)
+                for backend in self.made
+            ]
         if not self.made:
             fail("RNN501", f"backend `{name}` cannot run `{graph.name}`: {self.refused[name]}")
 
@@ -76,10 +83,11 @@ class Backends:
         return self.refused | {backend.name: backend.refuses(like) for backend in before}
 
     def _tried(self, like: Tensor) -> list[Backend]:
-        """Those that are asked: for the CPU `cuda` is not, but by name."""
-        if self.name != "auto" or like.device.type != "cpu":
+        """Those that are asked: `cpu` and `cuda` only on their own devices, but by name."""
+        if self.name != "auto":
             return self.made
-        return [backend for backend in self.made if backend.name != "cuda"]
+        other = {"cpu": "cuda", "cuda": "cpu"}.get(like.device.type, "")
+        return [backend for backend in self.made if backend.name != other]
 
     def at_first(self, like: Tensor) -> Backend:
         """The backend of a model that was just made, on the CPU, and may yet be moved to a GPU.
@@ -90,7 +98,14 @@ class Backends:
         import torch
 
         if self.name == "cuda" and like.device.type == "cpu" and torch.cuda.is_available():
-            like = like.new_empty(0, device="cuda")
+            try:
+                like = like.new_empty(0, device="cuda")
+            except RuntimeError as error:
+                why = str(error).partition("\n")[0]
+                fail(
+                    "RNN501",
+                    f"backend `cuda` cannot run this model: the GPU does not answer: {why}",
+                )
         return self.choose(like)
 
     def choose(self, like: Tensor) -> Backend:
@@ -101,12 +116,15 @@ class Backends:
                 (RNN501).
         """
         refused = dict(self.refused)
+        on_gpu = self.name == "auto" and like.device.type == "cuda"
         for backend in self._tried(like):
             reason = backend.refuses(like)
             if reason:
                 refused[backend.name] = reason
             elif self.require == "fused" and backend.name == "reference":
                 refused[backend.name] = "it runs one operation at a time"
+            elif self.require == "fused" and backend.name == "aten" and on_gpu:
+                refused[backend.name] = "on a GPU it is what runs where kernels do not"
             else:
                 return backend
         reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())

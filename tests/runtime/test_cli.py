@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 import pytest
+import torch
 from click.testing import CliRunner
 
 from rnnc.grammar.diagnostics import fail
@@ -126,6 +127,9 @@ def test_with_json_the_diagnostics_are_the_document() -> None:
         (AssertionError(), "RNN901"),
         (MemoryError(), "RNN902"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "RNN902"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), "RNN902"),
+        (torch.OutOfMemoryError("out of memory on cuda:0: a call of T=9 and B=2"), "RNN902"),
+        (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might"), "RNN902"),
         (ModuleNotFoundError("No module named 'lark'", name="lark"), "RNN502"),
         (ModuleNotFoundError("No module named 'rnnc.grammar.x'", name="rnnc.grammar.x"), "RNN901"),
         (ImportError("cannot import name"), "RNN901"),

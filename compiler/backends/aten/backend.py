@@ -11,10 +11,9 @@ from ....operators.call import Call, Result
 from ....operators.graph import OperatorGraph
 from ...plan import Phase, Plan
 from ...planner import Planner
-from ...request import Request, all_seeds, training_request
 from ..backend import Options, Saved
 from ..flat import Key
-from .function import most_saved, run_backward, run_forward
+from .plans import Planned
 
 
 class Aten:
@@ -25,10 +24,9 @@ class Aten:
 
     def __init__(self, graph: OperatorGraph, options: Options) -> None:
         self.graph, self.options = graph, options
-        self._planner = Planner(graph, memory=options.memory, without=options.without)
-        self._plans: dict[tuple[bool, tuple[Key, ...]], Plan] = {}
-        self._request = training_request(graph)
-        self._planner(self._request)
+        planner = Planner(graph, memory=options.memory, without=options.without)
+        self._planned = Planned(graph, planner)
+        self._planned.usual()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Aten:
         return self
@@ -42,11 +40,11 @@ class Aten:
 
     def forward(self, call: Call, wanted: tuple[Key, ...]) -> tuple[Result, Saved]:
         """The forward phases."""
-        return run_forward(self._plan(call, wanted), call, wanted)
+        return self._planned.forward(call, wanted)
 
     def saves(self, call: Call, wanted: tuple[Key, ...]) -> int:
         """What the backward phases read."""
-        return most_saved(self._plan(call, wanted)) if wanted else 0
+        return self._planned.saves(call, wanted)
 
     def backward(
         self,
@@ -56,21 +54,11 @@ class Aten:
         gradients: Mapping[Key, Tensor | None],
     ) -> Sequence[Tensor | None]:
         """The backward phases."""
-        plan = self._plan(call, wanted) if saved.more is None else saved.more
-        return run_backward(plan, call, wanted, saved, gradients)
-
-    def _plan(self, call: Call, wanted: tuple[Key, ...]) -> Plan:
-        key = (call.training, wanted)
-        found = self._plans.get(key)
-        if found is None:
-            seeds = all_seeds(self.graph) if wanted else frozenset[Key]()
-            found = self._planner(Request(training=call.training, gradients=wanted, seeds=seeds))
-            self._plans[key] = found
-        return found
+        return self._planned.backward(call, wanted, saved, gradients)
 
     def plan(self) -> Plan | None:
         """The plan of a training step."""
-        return self._planner(self._request)
+        return self._planned.usual()
 
     def explain(self, phase: Phase) -> str:
         """How a phase is computed."""

@@ -14,14 +14,14 @@ from ....operators.graph import OperatorGraph
 from ...lower import Unsupported
 from ...plan import Phase, Plan
 from ...planner import Planner
-from ...request import Request, all_seeds, training_request
-from ..aten.function import most_saved, run_backward, run_forward
+from ..aten.plans import Planned
 from ..backend import Options, Saved
 from ..flat import Key
 from .account import account, here
 from .arguments import Case
 from .build import is_interpreted, why_no_triton
 from .chip import why_not_this_chip
+from .endurance import Enduring
 from .engine import CudaEngine
 from .program import choices_of, program_of
 from .tiers import forced_tier
@@ -35,10 +35,13 @@ class Cuda:
 
     def __init__(self, graph: OperatorGraph, options: Options) -> None:
         self.graph, self.options = graph, options
-        self._planner = Planner(graph, memory=options.memory, sink=True, without=options.without)
-        self._request = training_request(graph)
-        self._engine = CudaEngine()
-        self._plans: dict[tuple[bool, tuple[Key, ...]], Plan] = {}
+        engine = CudaEngine()
+        usual, lean = (
+            Planner(graph, memory=memory, sink=True, without=options.without)
+            for memory in (options.memory, "recompute")
+        )
+        self._planned = Planned(graph, usual, engine)
+        self._calls = Enduring(self._planned, Planned(graph, lean, engine), engine)
         self._lock = threading.Lock()
         self._source: str | None = None
         self._lacking = ""
@@ -72,12 +75,17 @@ class Cuda:
         return self._lacking
 
     def forward(self, call: Call, wanted: tuple[Key, ...]) -> tuple[Result, Saved]:
-        """The forward phases."""
-        return run_forward(self._plan(call, wanted), call, wanted, self._engine)
+        """The forward phases.
+
+        Raises:
+            RnnError: RNN503, when a kernel cannot be built; RNN504, when the GPU fails.
+            torch.OutOfMemoryError: when there is too little memory, also after a second try.
+        """
+        return self._calls.forward(call, wanted)
 
     def saves(self, call: Call, wanted: tuple[Key, ...]) -> int:
         """What the backward phases read."""
-        return most_saved(self._plan(call, wanted)) if wanted else 0
+        return self._calls.saves(call, wanted)
 
     def backward(
         self,
@@ -86,22 +94,12 @@ class Cuda:
         saved: Saved,
         gradients: Mapping[Key, Tensor | None],
     ) -> Sequence[Tensor | None]:
-        """The backward phases."""
-        plan = self._plan(call, wanted) if saved.more is None else saved.more
-        return run_backward(plan, call, wanted, saved, gradients, self._engine)
-
-    def _plan(self, call: Call, wanted: tuple[Key, ...]) -> Plan:
-        key = (call.training, wanted)
-        found = self._plans.get(key)
-        if found is None:
-            seeds = all_seeds(self.graph) if wanted else frozenset[Key]()
-            found = self._planner(Request(training=call.training, gradients=wanted, seeds=seeds))
-            self._plans[key] = found
-        return found
+        """The backward phases; raises what `forward` does."""
+        return self._calls.backward(call, wanted, saved, gradients)
 
     def plan(self) -> Plan | None:
         """The plan of a training step."""
-        return self._planner(self._request)
+        return self._planned.usual()
 
     def code(self) -> str:
         """The kernels of a training step, as they are without resets and lengths.
@@ -124,14 +122,14 @@ class Cuda:
             case "scan":
                 return "one kernel, a parallel scan over blocks of steps"
             case _:
-                return account(self._planner(self._request), phase)
+                return account(self._planned.usual(), phase)
 
     def _write(self) -> str | None:
         """The source of a training step; None, and the reason, where it cannot be written."""
         with self._lock:
             if self._source is None and not self._lacking:
                 try:
-                    plan = self._planner(self._request)
+                    plan = self._planned.usual()
                     tiers = choices_of(plan, here(), forced_tier())
                     self._source = program_of(plan, Case(), tiers).source
                 except Unsupported as error:

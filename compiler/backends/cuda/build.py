@@ -14,11 +14,13 @@ _lock = threading.Lock()
 def why_no_triton() -> str:
     """Why there is no Triton here; empty where there is."""
     try:
-        import triton  # noqa: F401
+        import triton
     except ImportError as error:
         return f"Triton is not installed ({error}); it comes with torch for CUDA"
     except Exception as error:
         return f"Triton does not start: {error}"
+    if not hasattr(triton, "knobs"):
+        return f"Triton {getattr(triton, '__version__', '')} is too old: 3.6 and 3.7 are known"
     return ""
 
 

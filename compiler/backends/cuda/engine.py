@@ -15,6 +15,7 @@ from ...plan import Phase, Plan
 from ..aten.batched import run_batched
 from ..aten.memory import Memory
 from ..boundaries import Boundaries, like_of
+from ..guarded import tell_once
 from .arguments import Case
 from .build import functions_of
 from .chip import H200, chip_of
@@ -56,6 +57,25 @@ class CudaEngine:
         self._programs: dict[tuple[Any, ...], Program] = {}
         self._lock = threading.Lock()
         self._recordings = Recordings()
+        self._without_kept = False
+
+    def let_go(self) -> None:
+        """Drop what was recorded: each recording has memory of its own."""
+        self._recordings.clear()
+
+    def simplify(self, why: str) -> bool:
+        """After a kernel that cannot be built: keep no weights on chip from now on, and say so.
+
+        Returns: whether that is anything new.
+        """
+        tiers = {
+            tier.tier for program in self._programs.values() for tier in program.tiers.values()
+        }
+        if self._without_kept or forced_tier() or tiers <= {"graph"}:
+            return False
+        self._without_kept = True
+        tell_once(f"rnnc: on to tier graph, which is slower: Triton cannot build a kernel: {why}")
+        return True
 
     def prepared(self, plan: Plan, call: Call) -> CudaMemory:
         """The memory of a call before its first phase."""
@@ -68,7 +88,7 @@ class CudaEngine:
             memory.plan,
             case_of(memory),
             setting_of(memory),
-            forced_tier(),
+            "graph" if self._without_kept else forced_tier(),
         )
         key = (plan.request, case, setting, forced)
         with self._lock:

@@ -16,6 +16,9 @@ from typing import Any, Final, Protocol
 import torch
 from torch import Tensor
 
+from ..guarded import tell_once
+from .failures import reason
+
 STRETCH: Final = 32
 """Steps that are recorded at a time."""
 
@@ -51,9 +54,13 @@ class Recording:
 
 
 class Recordings:
-    """The recordings of a model's loops."""
+    """The recordings of a model's loops.
+
+    unable: whether recording has failed; then every step is launched by itself.
+    """
 
     def __init__(self) -> None:
+        self.unable = False
         self._kept: OrderedDict[tuple[Any, ...], Recording] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -71,12 +78,17 @@ class Recordings:
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
 
+    def clear(self) -> None:
+        """Drop all of them; those that are being played live on until they are done."""
+        with self._lock:
+            self._kept.clear()
+
 
 def run_steps(launches: Sequence[Start], steps: int, rows: int, recordings: Recordings) -> None:
     """All steps of a loop, recorded where that is worth its while."""
     device = launches[0].tensors[0].device
     recorded = device.type == "cuda" and not torch.cuda.is_current_stream_capturing()
-    if recorded and steps >= 2 * STRETCH:
+    if recorded and steps >= 2 * STRETCH and not recordings.unable:
         play_steps(launches, steps, rows, recordings, record)
         return
     clock = _clock(device, steps)
@@ -107,7 +119,17 @@ def play_steps(
                     launch(clock, ahead, rows)
             clock[:1].add_(STRETCH)
 
-        recording = Recording(clock, record(stretch, device))
+        try:
+            recording = Recording(clock, record(stretch, device))
+        except RuntimeError as error:
+            recordings.unable = True
+            said = "steps cannot be recorded in a CUDA graph and are launched one by one"
+            tell_once(f"rnnc: {said}, which is slower: {reason(error)}")
+            # Nothing that was being recorded has run.
+            for ahead in range(steps - 1):
+                for launch in launches:
+                    launch(clock, ahead, rows)
+            return
         recordings.put(key, recording)
     for _ in range(-(-(steps - 1) // STRETCH)):
         recording.play()

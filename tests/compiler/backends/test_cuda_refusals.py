@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -86,6 +88,64 @@ def test_a_broken_driver_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(torch.cuda, "get_device_capability", broken)
     assert why_not_this_chip(0) == "the GPU does not answer: CUDA driver error: unknown error"
+
+
+def test_a_driver_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> torch.Tensor:
+        raise RuntimeError("CUDA driver initialization failed, you might not have a GPU.\nmore")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    like = SimpleNamespace(device=SimpleNamespace(type="cpu"), new_empty=broken)
+    with pytest.raises(rnnc.RnnError) as caught:
+        Backends(graph_of("rnn"), "cuda").at_first(like)  # type: ignore[arg-type]
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.code == "RNN501"
+    assert diagnostic.message.endswith(
+        "the GPU does not answer: CUDA driver initialization failed, you might not have a GPU."
+    )
+
+
+def test_an_old_triton_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "triton", SimpleNamespace(__version__="3.0.0"))
+    assert why_no_triton() == "Triton 3.0.0 is too old: 3.6 and 3.7 are known"
+
+
+def missing_triton(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(module, "why_no_triton", lambda: "Triton is not installed")
+    return "Triton is not installed"
+
+
+def old_chip(monkeypatch: pytest.MonkeyPatch) -> str:
+    on_a_gpu(monkeypatch, (7, 5))
+    return "Tesla T4 has compute capability 7.5"
+
+
+def broken_driver(monkeypatch: pytest.MonkeyPatch) -> str:
+    def broken(index: int) -> tuple[int, int]:
+        raise torch.AcceleratorError("CUDA error: out of memory\nmore")
+
+    on_a_gpu(monkeypatch, (9, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", broken)
+    return "the GPU does not answer: CUDA error: out of memory"
+
+
+@pytest.mark.parametrize("breaks", [missing_triton, old_chip, broken_driver])
+def test_auto_runs_on_aten_unless_nothing_may_fall_back(
+    breaks: Callable[[pytest.MonkeyPatch], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = breaks(monkeypatch)
+    like: Any = SimpleNamespace(**vars(ON_A_GPU), is_floating_point=lambda: True)
+    graph = graph_of("rnn")
+    backends = Backends(graph)
+    assert backends.choose(like).name == "aten"
+    (name, said), *others = backends.passed_over(like).items()
+    assert (name, others) == ("cuda", [])
+    assert said.startswith(reason)
+    assert Backends(graph, "aten", require="fused").choose(like).name == "aten"
+    with pytest.raises(rnnc.RnnError, match=re.escape(f"cuda: {reason}")):
+        Backends(graph, require="fused").choose(like)
+    with pytest.raises(rnnc.RnnError, match=re.escape(f"cuda: {reason}")):
+        Backends(graph, "cuda").choose(like)
 
 
 def test_a_new_chip_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,74 @@
+"""What goes wrong on a GPU while a model runs, told apart by what helps against it."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Final, Literal
+
+from ....grammar.diagnostics import RnnError
+
+Failure = Literal["memory", "kernel", "device", ""]
+"""Of `memory` there was too little, a `kernel` cannot be built or launched, or the `device` or its
+driver has failed, and nothing runs on it in this process any more; empty: something else."""
+
+LOST: Final = (
+    "device-side assert",
+    "illegal memory access",
+    "illegal instruction",
+    "illegal address",
+    "misaligned address",
+    "unspecified launch failure",
+    "launch timed out",
+    "hardware stack error",
+    "uncorrectable",
+    "context is destroyed",
+    "driver shutting down",
+    "unknown error",
+    "no cuda-capable device",
+    "initialization error",
+    "device is lost",
+)
+"""Parts of the driver's messages after which a context is of no use.
+
+Source: CUDA Runtime API, cudaError: errors that "leave the process in an inconsistent state".
+"""
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Which kind of failure an exception of a call is."""
+    import torch
+
+    if isinstance(error, RnnError) or not isinstance(error, Exception):
+        return ""
+    words = str(error).lower()
+    if isinstance(error, torch.OutOfMemoryError) or _is_memory(error, words):
+        return "memory"
+    ours = "cuda error" in words or "[cuda]" in words or "cuda driver" in words
+    if isinstance(error, torch.AcceleratorError) or ours:
+        of_triton = "triton" in words and not any(part in words for part in LOST)
+        return "kernel" if of_triton else "device"
+    return "kernel" if _is_from_triton(error) else ""
+
+
+def _is_memory(error: Exception, words: str) -> bool:
+    if not isinstance(error, RuntimeError):
+        return False
+    return "out of memory" in words or "_status_alloc_failed" in words
+
+
+def _is_from_triton(error: Exception) -> bool:
+    """Whether it was raised in Triton: its compiler, what builds its launchers, its cache."""
+    if type(error).__module__.partition(".")[0] == "triton":
+        return True
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(f.f_globals.get("__name__", "").partition(".")[0] == "triton" for f, _ in frames)
+
+
+def reason(error: BaseException) -> str:
+    """What an exception says, in one line; of a compiler's message, the last one tells most."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    name = type(error).__name__
+    if not lines:
+        return name
+    told = lines[-1] if name.startswith(("Compil", "Unsupported")) else lines[0]
+    return told if name in {"RuntimeError", "OutOfMemoryError"} else f"{name}: {told}"

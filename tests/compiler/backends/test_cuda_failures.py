@@ -1,0 +1,370 @@
+"""A GPU that runs out of memory, fails, or cannot build a kernel, in the middle of a run.
+
+There is no GPU here: the plans of `cuda` run through ATen calls on the CPU, and fail when told to.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import types
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+import rnnc
+from rnnc.compiler.backends import guarded
+from rnnc.compiler.backends.aten.execute import AtenEngine
+from rnnc.compiler.backends.aten.memory import Memory
+from rnnc.compiler.backends.cuda import backend as module
+from rnnc.compiler.backends.cuda.backend import Cuda
+from rnnc.compiler.backends.cuda.engine import CudaEngine
+from rnnc.compiler.backends.cuda.failures import failure_of, reason
+from rnnc.compiler.backends.custom_op import backends_of
+from rnnc.compiler.backends.registry import Backends
+from rnnc.compiler.module import CompiledRNN
+from rnnc.compiler.plan import Phase
+from rnnc.runtime.cli import diagnose
+from support.compare import assert_close, grads
+
+MODEL = "input x: real[3]\nstate h: real[5]\nh' = x ⊕ h\noutput y: real[2]\ny = V h'\n"
+
+
+class Faulty(AtenEngine):
+    """ATen's engine under the name of the GPU's; fails at the passes that are named."""
+
+    faults: ClassVar[dict[int, Exception]] = {}
+    ran: ClassVar[list[str]] = []
+    let_go_of: ClassVar[int] = 0
+    simpler: ClassVar[bool] = False
+
+    def run_phases(self, phases: Iterable[Phase], memory: Memory) -> None:
+        passes = list(phases)
+        backward = bool(passes) and passes[0] in memory.plan.backward
+        Faulty.ran.append(f"{memory.plan.request.memory} {'back' if backward else 'forth'}")
+        fault = Faulty.faults.get(len(Faulty.ran) - 1)
+        if fault is not None:
+            raise fault
+        super().run_phases(passes, memory)
+
+    def let_go(self) -> None:
+        Faulty.let_go_of += 1
+
+    def simplify(self, why: str) -> bool:
+        simpler, Faulty.simpler = Faulty.simpler, False
+        return simpler
+
+
+@pytest.fixture(autouse=True)
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CudaEngine", Faulty)
+    monkeypatch.setattr(Cuda, "refuses", lambda self, like: "")
+    monkeypatch.setattr(Backends, "_tried", lambda self, like: self.made)
+    monkeypatch.setattr(guarded, "_told", set())
+    for name, value in (("faults", {}), ("ran", []), ("let_go_of", 0), ("simpler", False)):
+        monkeypatch.setattr(Faulty, name, value)
+
+
+def short() -> torch.OutOfMemoryError:
+    return torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
+
+
+def not_built() -> RuntimeError:
+    """As it comes from within Triton, whose frames tell it from others."""
+    space: dict[str, Any] = {"__name__": "triton.runtime.build"}
+    text = "def build():\n    raise RuntimeError('Failed to find C compiler. Please specify')\n"
+    exec(text, space)
+    try:
+        space["build"]()
+    except RuntimeError as error:
+        return error
+    raise AssertionError
+
+
+def model(**said: Any) -> CompiledRNN:
+    torch.manual_seed(0)
+    return rnnc.compile(MODEL, **said)
+
+
+def inputs(rows: int = 2) -> Tensor:
+    return torch.randn(4, rows, 3, generator=torch.Generator().manual_seed(1))
+
+
+def step(net: CompiledRNN, rows: int = 2) -> dict[str, Tensor]:
+    net.zero_grad()
+    net(inputs(rows))[0].square().sum().backward()
+    return grads(net)
+
+
+def told(capfd: pytest.CaptureFixture[str]) -> list[str]:
+    return [line for line in capfd.readouterr().err.splitlines() if line.startswith("rnnc: ")]
+
+
+@pytest.mark.parametrize("said", [{}, {"require": "fused"}, {"backend": "cuda"}], ids=str)
+@pytest.mark.parametrize(
+    ("at", "ran"),
+    [
+        (0, ["save forth", "recompute forth", "recompute back"]),
+        (1, ["save forth", "save back", "recompute forth", "recompute back"]),
+    ],
+    ids=["forward", "backward"],
+)
+def test_too_little_memory_is_tried_again_with_less(
+    at: int, ran: list[str], said: dict[str, str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Also where nothing may fall back: the same kernels run."""
+    right = step(model(backend="reference"))
+    net = model(**said)
+    Faulty.faults = {at: short()}
+    assert_close(step(net), right, 1e-5)
+    assert Faulty.ran == ran
+    assert Faulty.let_go_of == 1
+    (line,) = told(capfd)
+    assert line == (
+        "rnnc: out of memory on cpu: trying again, saving less for the backward pass "
+        '(as memory="recompute" does): CUDA out of memory. Tried to allocate 2.00 GiB.'
+    )
+    del Faulty.ran[:]
+    Faulty.faults = {}
+    step(net)
+    assert Faulty.ran == ["recompute forth", "recompute back"]
+    del Faulty.ran[:]
+    step(net, rows=1)
+    assert Faulty.ran == ["save forth", "save back"]
+    assert told(capfd) == []
+
+
+@pytest.mark.parametrize("said", [{}, {"require": "fused"}, {"memory": "recompute"}], ids=str)
+@pytest.mark.parametrize("at", [{0, 1}, {1, 2}, {1, 3}], ids=str)
+def test_too_little_memory_twice_is_one_clear_error(at: set[int], said: dict[str, str]) -> None:
+    net = model(**said)
+    Faulty.faults = {number: short() for number in at}
+    with pytest.raises(torch.OutOfMemoryError) as caught:
+        step(net)
+    assert str(caught.value) == (
+        "out of memory on cpu: a call of T=4 and B=2 does not fit, also saving less for the "
+        'backward pass (as memory="recompute" does); take a smaller batch or shorter sequences '
+        "(CUDA out of memory. Tried to allocate 2.00 GiB.)"
+    )
+    assert diagnose(caught.value).code == "RNN902"
+    assert diagnose(caught.value).message == str(caught.value)
+
+
+def test_a_second_backward_pass_computes_what_was_dropped() -> None:
+    net, right = model(), model(backend="reference")
+    x = inputs()
+    score = net(x)[0].square().sum()
+    Faulty.faults = {1: short()}
+    score.backward(retain_graph=True)
+    score.backward()
+    expected = right(x)[0].square().sum()
+    expected.backward(retain_graph=True)
+    expected.backward()
+    assert_close(grads(net), grads(right), 1e-5)
+    assert Faulty.ran.count("save back") == 1
+
+
+def test_what_was_saved_is_let_go_before_the_second_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, left = model(), []
+    freed = torch.UntypedStorage.resize_
+    monkeypatch.setattr(
+        torch.UntypedStorage, "resize_", lambda s, size: (left.append(s.nbytes()), freed(s, size))
+    )
+    Faulty.faults = {1: short()}
+    step(net)
+    assert sum(left) >= 4 * 2 * 5 * 4, "at least the states, (T, B, 5) of 4 bytes"
+
+
+def test_evaluation_is_tried_again_too() -> None:
+    net, right = model(), model(backend="reference")
+    Faulty.faults = {0: short()}
+    with torch.no_grad():
+        assert_close(net(inputs())[0], right(inputs())[0], 1e-5)
+
+
+@pytest.mark.parametrize("at", [0, 1], ids=["forward", "backward"])
+def test_auto_goes_on_where_a_kernel_cannot_be_built(
+    at: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    right = step(model(backend="reference"))
+    net = model()
+    assert net.backend == "cuda"
+    Faulty.faults = {at: not_built()}
+    for _ in range(2):
+        assert_close(step(net), right, 1e-5)
+    assert net.backend == "aten"
+    assert len(Faulty.ran) == at + 1
+    assert told(capfd) == [
+        "rnnc: on to backend `aten`, which is slower: Triton cannot build or start a kernel: "
+        "Failed to find C compiler. Please specify"
+    ]
+
+
+@pytest.mark.parametrize("said", [{}, {"require": "fused"}, {"backend": "cuda"}], ids=str)
+@pytest.mark.parametrize("at", [0, 1], ids=["forward", "backward"])
+def test_simpler_kernels_come_first(
+    at: int, said: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Faulty, "simpler", True)
+    right = step(model(backend="reference"))
+    net = model(**said)
+    Faulty.faults = {at: not_built()}
+    assert_close(step(net), right, 1e-5)
+    assert net.backend == "cuda"
+    assert len(Faulty.ran) == 3
+
+
+def test_an_engine_without_kept_weights_has_nothing_simpler(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    engine = CudaEngine()
+    programs: Any = engine._programs
+    programs["call"] = types.SimpleNamespace(tiers={0: types.SimpleNamespace(tier="graph")})
+    assert not engine.simplify("no room")
+    programs["other"] = types.SimpleNamespace(tiers={0: types.SimpleNamespace(tier="chip")})
+    assert [engine.simplify("no room"), engine.simplify("no room")] == [True, False]
+    assert told(capfd) == [
+        "rnnc: on to tier graph, which is slower: Triton cannot build a kernel: no room"
+    ]
+
+
+@pytest.mark.parametrize("said", [{"require": "fused"}, {"backend": "cuda"}], ids=str)
+@pytest.mark.parametrize("at", [0, 1], ids=["forward", "backward"])
+def test_who_asks_for_kernels_gets_the_error(at: int, said: dict[str, str]) -> None:
+    net = model(**said)
+    Faulty.faults = {at: not_built()}
+    with pytest.raises(rnnc.RnnError, match=r"RNN503.*Triton cannot build or start a kernel"):
+        step(net)
+
+
+def test_what_one_backend_saved_goes_back_to_it(capfd: pytest.CaptureFixture[str]) -> None:
+    """A call whose forward pass ran before kernels began to fail."""
+    net, right = model(), step(model(backend="reference"))
+    score = net(inputs())[0].square().sum()
+    Faulty.faults = {1: not_built()}
+    with torch.no_grad():
+        net(inputs())
+    assert net.backend == "aten"
+    score.backward()
+    assert_close(grads(net), right, 1e-5)
+    assert Faulty.ran == ["save forth", "save forth", "save back"]
+
+
+@pytest.mark.parametrize("said", [{}, {"require": "fused"}], ids=str)
+def test_a_gpu_that_has_failed_is_one_error_whoever_asks(said: dict[str, str]) -> None:
+    net = model(**said)
+    Faulty.faults = {0: torch.AcceleratorError("CUDA error: an illegal memory access\nmore")}
+    with pytest.raises(rnnc.RnnError, match=r"RNN504.*the GPU has failed: .*illegal memory access"):
+        step(net)
+
+
+def test_other_errors_pass() -> None:
+    net = model()
+    Faulty.faults = {0: ZeroDivisionError("division by zero")}
+    with pytest.raises(ZeroDivisionError):
+        step(net)
+
+
+@pytest.fixture
+def tracer() -> Iterator[None]:
+    """Neither graphs nor backends of this test stay behind."""
+    torch._dynamo.reset()
+    backends_of.cache_clear()
+    yield
+    torch._dynamo.reset()
+    backends_of.cache_clear()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("tracer")
+def test_a_compiled_call_goes_on_too() -> None:
+    """What an operator of torch saves has one length, whichever backend saves it."""
+    net, right = model(), step(model(backend="reference"))
+    traced = torch.compile(net, backend="aot_eager", fullgraph=True)
+    faults = (None, None), (1, short()), (0, not_built()), (None, None)
+    for ahead, fault in faults:
+        if ahead is not None and fault is not None:
+            Faulty.faults = {len(Faulty.ran) + ahead: fault}
+        net.zero_grad()
+        traced(inputs())[0].square().sum().backward()
+        assert_close(grads(net), right, 1e-5)
+    assert Faulty.ran == [
+        *("save forth", "save back"),
+        *("save forth", "save back", "recompute forth", "recompute back"),
+        "recompute forth",
+    ]
+
+
+ERRORS: list[tuple[Callable[[], Exception], str]] = [
+    (short, "memory"),
+    (lambda: RuntimeError("CUDA error: out of memory\nCUDA kernel errors might"), "memory"),
+    (lambda: RuntimeError("Triton Error [CUDA]: out of memory"), "memory"),
+    (lambda: RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), "memory"),
+    (lambda: RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "memory"),
+    (not_built, "kernel"),
+    (lambda: RuntimeError("Triton Error [CUDA]: device kernel image is invalid"), "kernel"),
+    (lambda: RuntimeError("Triton Error [CUDA]: too many resources requested"), "kernel"),
+    (lambda: RuntimeError("Triton Error [CUDA]: an illegal memory access was"), "device"),
+    (lambda: RuntimeError("CUDA error: unspecified launch failure"), "device"),
+    (lambda: RuntimeError("CUDA driver initialization failed"), "device"),
+    (lambda: torch.AcceleratorError("CUDA error: device-side assert triggered"), "device"),
+    (lambda: subprocess.CalledProcessError(1, "gcc"), ""),
+    (lambda: ValueError("out of memory"), ""),
+    (lambda: rnnc.RnnError(()), ""),
+]
+
+
+@pytest.mark.parametrize(("make", "kind"), ERRORS)
+def test_failures_are_told_apart(make: Callable[[], Exception], kind: str) -> None:
+    error = make()
+    assert failure_of(error) == kind
+    assert "\n" not in reason(error)
+
+
+def test_tritons_own_errors_are_a_kernels() -> None:
+    def raised() -> Iterator[Exception]:
+        for name, text in (
+            ("OutOfResources", "out of resource: shared memory, Required: 278528, limit: 232448"),
+            ("CompilationError", "at 3:4:\n    x = tl.dot(a)\nshapes do not fit"),
+        ):
+            kind = types.new_class(name, (Exception,))
+            kind.__module__ = "triton.runtime.errors"
+            yield kind(text)
+
+    found = [(failure_of(error), reason(error)) for error in raised()]
+    assert found == [
+        (
+            "kernel",
+            "OutOfResources: out of resource: shared memory, Required: 278528, limit: 232448",
+        ),
+        ("kernel", "CompilationError: shapes do not fit"),
+    ]
+
+
+def test_steps_that_cannot_be_recorded_are_launched(capfd: pytest.CaptureFixture[str]) -> None:
+    from rnnc.compiler.backends.cuda import steps
+
+    class Count:
+        def __init__(self) -> None:
+            self.tensors = (torch.zeros(100, dtype=torch.int64),)
+            self.key = ("count", self.tensors[0].data_ptr())
+
+        def __call__(self, clock: Tensor, ahead: int, rows: int) -> None:
+            t = int(clock[0]) + ahead
+            if t < int(clock[1]):
+                self.tensors[0][t] += 1
+
+    def record(work: Callable[[], None], device: torch.device) -> Callable[[], None]:
+        raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore")
+
+    launch, recordings = Count(), steps.Recordings()
+    steps.play_steps([launch], 100, 1, recordings, record)
+    assert launch.tensors[0].tolist() == [1] * 100
+    assert recordings.unable
+    (line,) = told(capfd)
+    assert re.fullmatch(
+        r"rnnc: steps cannot be recorded .* which is slower: CUDA error: operation not .*", line
+    )
