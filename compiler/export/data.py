@@ -55,6 +55,8 @@ def _kept_classes(linker: Linker, value: Any) -> Iterator[Key]:
     if isinstance(value, tuple | list | frozenset):
         for item in value:
             yield from _kept_classes(linker, item)
+    elif isinstance(value, Mapping):
+        yield from _kept_classes(linker, tuple(value.values()))
     elif dataclasses.is_dataclass(value) and not isinstance(value, type | Code):
         key = Key(type(value).__module__, type(value).__qualname__)
         yield key

@@ -12,6 +12,7 @@ from .blocking import Products
 from .expressions import expression, literal
 from .layout import Layout, is_here, sum_of
 from .stages import Stage
+from .ways import Landing
 
 COLUMN_BLOCK: Final = 4
 """Vectors of columns that stages without products are shared out by."""
@@ -196,9 +197,12 @@ class Body:
         yield "        }"
         yield "    }"
 
-    def with_products(self, offset: int, *, batched: bool) -> Iterator[str]:
+    def with_products(
+        self, offset: int, landings: tuple[Landing, ...], *, batched: bool
+    ) -> Iterator[str]:
         """Blocks of columns, tiles of rows: products, then what is made of them.
 
+        landings: where they may lie already, if they may.
         batched: whether rows are those of all steps; deep panels are then taken in slices.
         """
         plan, stride = self.plan, self.plan.sums_size
@@ -212,7 +216,8 @@ class Body:
         yield "    const int most = tile_rows(i1 - i0);"
         tiles = "for (long i = i0; i < i1; i += most)"
         rows = "const int m = i1 - i < most ? (int)(i1 - i) : most;"
-        first = f"f->panels ? f->panels + {offset} + j * {plan.block_size} : NULL;"
+        there = "f->panels && !done" if landings else "f->panels"
+        first = f"{there} ? f->panels + {offset} + j * {plan.block_size} : NULL;"
         if sliced:
             yield "    for (long j = j0; j < j1; j++) {"
             yield f"    const real *const first = {first}"
@@ -221,13 +226,18 @@ class Body:
             yield f"        {rows}"
             yield "        const real *panel = first;"
             yield f"        real *const tile = sums + (i - i0) * {stride};"
-            yield "        if (!panel) {"
+            begin = "if (!panel) {"
         else:
             yield f"    for (long j = j0; j < j1; j++) {tiles} {{"
             yield f"        {rows}"
             yield f"        const real *panel = {first}"
             yield "        real *const tile = sums;"
-            yield "        {"
+            begin = "{"
+        if landings:
+            yield "        if (done) {"
+            yield from self._landed(landings)
+            begin = f"}} else {begin}"
+        yield f"        {begin}"
         if not sliced:
             yield from self._prefetches()
         yield "        const real *rows[TILE_ROWS];"
@@ -273,6 +283,24 @@ class Body:
         yield "    }"
         if sliced:
             yield "    }"
+
+    def _landed(self, landings: tuple[Landing, ...]) -> Iterator[str]:
+        """Products that are done, from where they lie."""
+        plan, width = self.plan, self.stage.width
+        for number, landing in enumerate(landings):
+            place = number * plan.across
+            row = f"to{landing.value} + (i + r) * {self.layout.stride(landing.value)}"
+            yield "            for (long r = 0; r < m; r++) {"
+            yield f"                const real *const row = {row};"
+            yield f"                for (long v = 0; v < {plan.across}; v++) {{"
+            yield f"                    const long u = (j * {plan.across} + v) * LANES;"
+            yield f"                    if (u >= {width}) break;"
+            yield (
+                f"                    STORE(tile + r * {plan.sums_size} + ({place} + v) * LANES, "
+                "LOAD(row + u));"
+            )
+            yield "                }"
+            yield "            }"
 
     def _slices(self, tiles: str, m: str) -> Iterator[str]:
         """All rows of a call times one slice of a panel after the other, which stays near."""

@@ -114,7 +114,7 @@ void run_jobs(void **at, const int64_t *call, const int64_t *jobs, int64_t lengt
         case UNIT: {
             const Frame f = {at, index, (const int32_t *)call[8], (const int64_t *)call[9],
                              call[10], call[11], call[12], j[4],
-                             j[5] < 0 ? NULL : (real *)(block[1] + j[5])};
+                             j[5] < 0 ? NULL : (real *)(block[1] + j[5]), j[6], j[7], j[8]};
             ((void (*)(const Frame *, long))j[2])(&f, j[3]);
             break;
         }

@@ -13,6 +13,7 @@ from .body import COLUMN_BLOCK, ROW_CHUNK, Body
 from .layout import Layout
 from .stages import Unit
 from .toolchain import VECTOR_BYTES, Level
+from .ways import Landing, wide_stages
 from .windows import window_stage
 
 _PARTS: Final = (
@@ -75,8 +76,9 @@ class Emitter:
     def _unit(self, unit: Unit) -> Iterator[str]:
         offset = 0
         plans = self.products(unit)
+        landings = {wide.stage: wide.landings for wide in wide_stages(self.layout, unit)}
         for index, plan in enumerate(plans):
-            yield from self._stage(unit, index, plan, offset)
+            yield from self._stage(unit, index, plan, offset, landings.get(index, ()))
             if plan.stage.sums:
                 offset += plan.blocks * plan.block_size
         yield f"void {self.function(unit)}(const Frame *f, long along) {{"
@@ -86,8 +88,11 @@ class Emitter:
         if any(plan.stage.sums for plan in plans):
             yield "    if (f->panels) {"
             offset = 0
-            for plan in plans:
+            for index, plan in enumerate(plans):
                 if plan.stage.sums:
+                    if not unit.direction:
+                        done = f"f->done && f->first == {index}"
+                        yield f"    if (f->first <= {index} && {index} < f->last && !({done}))"
                     yield from self._packing(plan, offset)
                     offset += plan.blocks * plan.block_size
             yield "    BARRIER"
@@ -118,6 +123,7 @@ class Emitter:
         yield "    const long chunks = each * threads;"
         yield "    for (long c = each * thread; c < each * (thread + 1); c++) {"
         yield "        const long i0 = f->total * c / chunks, i1 = f->total * (c + 1) / chunks;"
+        wide = {found.stage for found in wide_stages(self.layout, unit)}
         for some in _passes(plans):
             numbers = sum(p.stage.width * len(p.stage.values) for _, p in some)
             few = max(1, _AT_HAND // numbers)
@@ -128,7 +134,17 @@ class Emitter:
                 yield f"        const long n1 = n0 + {few} < i1 ? n0 + {few} : i1;"
             rows = "n0, n1" if split else "i0, i1"
             for index, plan in some:
-                yield f"        {self._call(unit, index, rows, '0', str(self._blocks(plan)))}"
+                blocks = str(self._blocks(plan))
+                call = self._call(unit, index, rows, "0", blocks)
+                if index in wide:
+                    # Products that are done are read row by row.
+                    yield f"        if (f->done && f->first == {index})"
+                    yield "            for (long n = i0; n < i1; n += TILE_ROWS) {"
+                    yield "            const long end = n + TILE_ROWS < i1 ? n + TILE_ROWS : i1;"
+                    yield f"            {self._call(unit, index, 'n, end', '0', blocks)}"
+                    yield "            }"
+                here = f"if (f->first <= {index} && {index} < f->last)"
+                yield f"        {'else ' if index in wide else ''}{here} {call}"
             if split:
                 yield "        }"
         yield "    }"
@@ -169,7 +185,14 @@ class Emitter:
             return plan.blocks
         return -(-plan.stage.width // (COLUMN_BLOCK * self.layout.lanes))
 
-    def _stage(self, unit: Unit, index: int, plan: Products, offset: int) -> Iterator[str]:
+    def _stage(
+        self,
+        unit: Unit,
+        index: int,
+        plan: Products,
+        offset: int,
+        landings: tuple[Landing, ...],
+    ) -> Iterator[str]:
         yield (
             f"static void {self.function(unit)}_{index}"
             "(const Frame *f, long i0, long i1, long j0, long j1) {"
@@ -183,7 +206,9 @@ class Emitter:
         if plan.stage.whole:
             yield from body.whole()
         elif plan.stage.sums:
-            yield from body.with_products(offset, batched=not unit.direction)
+            if landings:
+                yield f"    const int done = f->done && f->first == {index};"
+            yield from body.with_products(offset, landings, batched=not unit.direction)
         else:
             yield from body.elementwise()
         yield "}"

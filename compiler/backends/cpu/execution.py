@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -12,13 +14,18 @@ from ....operators.call import Call
 from ...flow import Read, Value
 from ...vocabulary import SUMS
 from .bindings import Bindings, Known, Seeds, Series
-from .geometry import Place
+from .choices import CHOICES
+from .geometry import Atom, Place, Step
+from .handover import take_products, take_sums
 from .memory import SCRATCH
 from .outside import evaluate, summed
 from .program import Program
 from .rows import Rows
 from .segments import Segment
+from .ways import Either, Landing, Theirs
 from .window_rows import unmix_history
+
+_NOTHING: Final = (ctypes.c_int64 * 0)()
 
 
 class Execution(Bindings):
@@ -67,6 +74,17 @@ class Execution(Bindings):
     def _compiled(self, index: int, segment: Segment) -> None:
         if not segment.compiled:
             return
+        self._bind_all(index, segment)
+        steps = self.geometry.settled.get(index)
+        if steps is None:
+            self._settle(index)
+        else:
+            self._take(steps)
+        if self._copies:
+            # Torch has done all; what comes with the call is put in its places all the same.
+            self._call(_NOTHING)
+
+    def _bind_all(self, index: int, segment: Segment) -> None:
         parameters, scratch = self.call.parameters, self._address[SCRATCH]
         recipe = self.geometry.recipes[index]
         for number, name in recipe.matrices:
@@ -93,12 +111,48 @@ class Execution(Bindings):
             result = torch.empty(value.shape, dtype=self.program.dtype)
             self.known[value.number] = result
             self._at[self.layout.sums[value.number]] = result.data_ptr()
-        jobs = self.geometry.jobs[index]
+
+    def _take(self, steps: Iterable[Step]) -> None:
+        for step in steps:
+            if isinstance(step, Landing):
+                take_products(self, step)
+            elif isinstance(step, Theirs):
+                take_sums(self, step.group)
+            else:
+                self._call(step)
+
+    def _call(self, jobs: ctypes.Array[ctypes.c_int64]) -> None:
         call = (ctypes.c_int64 * 13)(*self._address, *self.geometry.numbers)
         copies, count = self._copies, len(self._copies)
         table = (ctypes.c_int64 * count)(*copies) if count else None
         self.program.run_jobs(self._at, call, jobs, len(jobs), table, count // 8)
         self._copies = []
+
+    def _settle(self, index: int) -> None:
+        """Run a segment for the first time: of what has two ways, each that is not known."""
+        geometry = self.geometry
+        settled: list[Atom] = []
+        waiting: list[Atom] = []
+        for atom in geometry.work_of[index]:
+            if not isinstance(atom, Either):
+                waiting.append(atom)
+                settled.append(atom)
+                continue
+            way = CHOICES.way(atom.key)
+            if way is not None:
+                found = atom.theirs if way == "torch" else (atom.own,)
+                waiting += found
+            else:
+                self._take(geometry.steps(waiting))
+                waiting = []
+                own, theirs = geometry.steps((atom.own,)), geometry.steps(atom.theirs)
+                way = CHOICES.settle(
+                    atom.key, partial(self._take, own), partial(self._take, theirs)
+                )
+                found = atom.theirs if way == "torch" else (atom.own,)
+            settled += found
+        self._take(geometry.steps(waiting))
+        geometry.settled[index] = geometry.steps(settled)
 
     def _outside(self, value: Value) -> Known:
         if value.operation in {"to_history", "to_initial"}:

@@ -7,6 +7,8 @@ typedef struct {
     int64_t steps, rows, total;   // T, B, and how many rows all steps have
     int64_t threads;
     real *panels;                 // room for packed matrices
+    int64_t first, last, done;    // of a unit for all steps: its stages, and whether of the first one
+                                  // the products lie where a value of it will
 } Frame;
 
 // Where the threads of a unit wait for each other. OpenMP's own barrier spins for milliseconds where it

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ...flow import Read, Value
 from .memory import SCRATCH, Slot
 from .rows import Rows
 from .stages import Unit
 from .together import Group, together
+from .ways import Either, Helped, Landing, Part, Theirs
 
 if TYPE_CHECKING:
     from .program import Program
@@ -27,6 +29,12 @@ WORTH_KEEPING = 1 << 20
 
 ENOUGH_TO_PACK = 33
 """Rows of all steps from which packing matrices costs less than it saves."""
+
+ENOUGH_TO_CHOOSE = 50_000_000
+"""Multiplications from which it is worth a call of its own to have torch take a product."""
+
+ALL_STAGES: Final = 1 << 30
+"""More than a unit has."""
 
 ENOUGH_FOR_TWO = 1_000_000
 """Multiplications below which starting a second thread costs more than it saves."""
@@ -64,6 +72,13 @@ class Recipe:
     others: tuple[int, ...]
 
 
+Atom = tuple[int, ...] | Part | Group | Theirs | Landing | Either
+"""Work: numbers of a job, some of a unit's stages, sums, what torch does, or one of two ways."""
+
+Step = ctypes.Array[ctypes.c_int64] | Landing | Theirs
+"""A table of jobs, or what torch does."""
+
+
 class Geometry:
     """Everything about a pass that is the same for all calls with these rows and threads."""
 
@@ -75,6 +90,8 @@ class Geometry:
         self.item = 8 if program.double else 4
         self.places: dict[int, Place] = {}
         """By value."""
+        self.settled: dict[int, tuple[Step, ...]] = {}
+        """By segment: how its work is done."""
         self.handed: tuple[int, ...] = ()
         """Results that are computed in tensors of their own."""
         self.sizes = self._lay_out()
@@ -203,29 +220,102 @@ class Geometry:
         return Recipe(tuple(matrices), tuple(vectors), tuple(others))
 
     @cached_property
-    def jobs(self) -> tuple[ctypes.Array[ctypes.c_int64], ...]:
-        """For each segment the table of its jobs."""
+    def work_of(self) -> tuple[tuple[Atom, ...], ...]:
+        """For each segment its work, in order."""
         zeros = [
             number
             for number, place in self.places.items()
             if number in self.layout.delayed
             if place.block == SCRATCH or not self.adjoint
         ]
-        tables: list[ctypes.Array[ctypes.c_int64]] = []
+        found: list[tuple[Atom, ...]] = []
         for segment in self.segments:
-            numbers: list[int] = []
+            atoms: list[Atom] = []
             if segment.compiled:
-                numbers = [x for number in zeros for x in self._zero(number)]
+                atoms += [tuple(self._zero(number)) for number in zeros]
                 zeros = []
             for job in together(segment.compiled):
                 if isinstance(job, Unit):
-                    numbers += self._unit(job)
+                    atoms += self._stages(job)
                 elif isinstance(job, Group):
-                    numbers += self._outer(job)
+                    atoms.append(self._group(job))
+                elif job.operation == "total":
+                    atoms.append(tuple(self._total(job)))
                 else:
-                    numbers += self._total(job) if job.operation == "total" else self._indexed(job)
-            tables.append((ctypes.c_int64 * max(1, len(numbers)))(*numbers))
-        return tuple(tables)
+                    atoms.append(tuple(self._indexed(job)))
+            found.append(tuple(atoms))
+        return tuple(found)
+
+    def steps(self, atoms: Iterable[Atom]) -> tuple[Step, ...]:
+        """Work as tables of jobs, each as long as can be, and what torch does between them."""
+        steps: list[Step] = []
+        numbers: list[int] = []
+        waiting: Part | None = None
+
+        def flush() -> None:
+            nonlocal waiting
+            if waiting is not None:
+                numbers.extend(self._unit(waiting))
+                waiting = None
+
+        def close() -> None:
+            flush()
+            if numbers:
+                steps.append((ctypes.c_int64 * len(numbers))(*numbers))
+                numbers.clear()
+
+        for atom in atoms:
+            assert not isinstance(atom, Either)
+            if isinstance(atom, Part):
+                if waiting is not None and waiting.unit is atom.unit and not atom.done:
+                    waiting = replace(waiting, last=atom.last)
+                else:
+                    flush()
+                    waiting = atom
+            elif isinstance(atom, Landing | Theirs):
+                close()
+                steps.append(atom)
+            else:
+                flush()
+                numbers.extend(self._outer(atom) if isinstance(atom, Group) else atom)
+        close()
+        return tuple(steps)
+
+    def _stages(self, unit: Unit) -> list[Atom]:
+        """A unit, whole, or with the stages that torch may help at."""
+        atoms: list[Atom] = []
+        done = 0
+        for wide in self.program.wide.get(unit.number, ()):
+            if self.rows.total * wide.work < ENOUGH_TO_CHOOSE:
+                continue
+            if wide.stage > done:
+                atoms.append(Part(unit, done, wide.stage))
+            done = wide.stage + 1
+            own = Part(unit, wide.stage, done)
+            theirs: Helped = (*wide.landings, replace(own, done=True))
+            atoms.append(Either(self._key(wide.name), own, theirs))
+        if done < ALL_STAGES:
+            atoms.append(Part(unit, done, ALL_STAGES))
+        return atoms
+
+    def _group(self, group: Group) -> Atom:
+        values = self.layout.flow.values
+        work = self.rows.total * sum(value.shape[0] * value.shape[1] for value in group.sums)
+        if work < ENOUGH_TO_CHOOSE:
+            return group
+        left, right = (
+            "+".join(str(values[read.value].shape[0]) for read in side)
+            for side in (group.left, group.right)
+        )
+        back = " delayed" if any(read.delay for read in (*group.left, *group.right)) else ""
+        return Either(self._key(f"sums {left} by {right}{back}"), group, (Theirs(group),))
+
+    def _key(self, name: str) -> str:
+        """What tells sizes apart that may take differently long."""
+        kind = f"{'f64' if self.program.double else 'f32'} {self.program.level}"
+        most = 1 << self.rows.total.bit_length()
+        plain = "" if self.rows.is_plain else ", packed"
+        return f"{kind}, {self.threads} threads, below {most} rows{plain}: {name}"
 
     def _zero(self, number: int) -> list[int]:
         """What is read outside of the series; initial values are copied to a state's own rows."""
@@ -235,12 +325,14 @@ class Geometry:
         count = place.rows - place.base - first
         return [ZERO, 5, number, first * place.stride * self.item, count * place.stride * self.item]
 
-    def _unit(self, unit: Unit) -> list[int]:
+    def _unit(self, part: Part) -> list[int]:
+        unit = part.unit
         size = self.program.panel_sizes[unit.number]
         work = self.program.work[unit.number]
         threads, along = shared_out(self.threads, self.rows, work, size)
         panels = self.work * self.item if size and self._packs else -1
-        return [UNIT, 6, self.program.address(unit), along, threads, panels]
+        address = self.program.address(unit)
+        return [UNIT, 9, address, along, threads, panels, part.first, part.last, part.done]
 
     def _total(self, value: Value) -> list[int]:
         read = value.operands[0]

@@ -23,6 +23,7 @@ from .rows import Rows
 from .segments import Segment, segments_of
 from .stages import Unit, units_of
 from .toolchain import VECTOR_BYTES, Level
+from .ways import Wide, wide_stages
 from .windows import window_work
 
 _MULTIPLICATIONS_A_FUNCTION = 8
@@ -149,6 +150,12 @@ class Program:
     def panel_sizes(self) -> dict[int, int]:
         """For each unit how many numbers its packed matrices take."""
         return {u.number: self.emitter.panel_size(u) for u in self.layout.units if not u.outside}
+
+    @cached_property
+    def wide(self) -> dict[int, tuple[Wide, ...]]:
+        """For each unit the stages whose products torch may take."""
+        found = {u.number: wide_stages(self.layout, u) for u in self.layout.units if not u.outside}
+        return {number: stages for number, stages in found.items() if stages}
 
     @cached_property
     def work(self) -> dict[int, int]:

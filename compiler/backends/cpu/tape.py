@@ -13,6 +13,7 @@ from ....operators.call import Call
 from ...flow import Read, Value
 from ..flat import Key
 from .geometry import Geometry, Place
+from .ways import Either
 
 BLOCKS = 2
 """Bases in front of those of tensors: the blocks of memory."""
@@ -75,8 +76,10 @@ class _Writer:
             for number in segment.states:
                 self._state(self._value(number))
         self._results()
-        tables = zip(geometry.segments, geometry.jobs, strict=True)
-        numbers = [n for segment, table in tables if segment.compiled for n in table]
+        numbers: list[int] = []
+        for index, segment in enumerate(geometry.segments):
+            if segment.compiled:
+                numbers += self._jobs(index)
         jobs = (ctypes.c_int64 * len(numbers))(*numbers)
         table = [ctypes.addressof(jobs), len(numbers), geometry.layout.slots]
         table += [len(self.points) // 2, len(self.before) // 10, len(self.behind) // 10]
@@ -84,6 +87,13 @@ class _Writer:
         written = (ctypes.c_int64 * len(table))(*table)
         count = len(self.bases) + len(self.shapes)
         return Tape(count, tuple(self.shapes), written, jobs, geometry)
+
+    def _jobs(self, index: int) -> list[int]:
+        atoms = self.geometry.work_of[index]
+        if any(isinstance(atom, Either) for atom in atoms):
+            raise _Otherwise
+        tables = self.geometry.steps(atoms)
+        return [n for table in tables if isinstance(table, ctypes.Array) for n in table]
 
     def _value(self, number: int) -> Value:
         return self.geometry.layout.flow.values[number]

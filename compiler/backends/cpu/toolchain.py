@@ -54,7 +54,7 @@ def find_toolchain() -> Toolchain:
     for name in [named] if named else ["cc", "gcc", "clang"]:
         found = shutil.which(name)
         if found:
-            return Toolchain(found, _version(found), _processor(), openmp_runtime())
+            return Toolchain(found, _version(found), processor(), openmp_runtime())
     what = f"CC names `{named}`, which is not there" if named else "there is no cc, gcc or clang"
     fail("RNN503", f"no C compiler: {what}", hint="install gcc or clang, or use backend aten")
 
@@ -111,7 +111,8 @@ def _version(compiler: str) -> str:
 
 
 @cache
-def _processor() -> str:
+def processor() -> str:
+    """The processor of this machine, by what it says of itself."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.backends.cpu import build
+from rnnc.compiler.backends.cpu import build, choices, execution, geometry
 from rnnc.compiler.module import CompiledRNN
 from rnnc.operators.shipped import zoo_names
 from support import feeds
@@ -94,6 +94,32 @@ def lawful(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, Any
         case["right"] = answer(model, case)
     check(cases, folder)
     return cases, folder
+
+
+@pytest.mark.parametrize("way", ["own", "torch", "measured"])
+def test_an_exported_module_takes_products_the_same_way(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was measured for the model is found on disk by the module."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv(choices.VARIABLE, way)
+    monkeypatch.setattr(execution, "CHOICES", choices.Choices())
+    monkeypatch.setattr(geometry, "ENOUGH_TO_CHOOSE", 0)
+    torch.manual_seed(0)
+    model = rnnc.compile(LAWFUL, backend="cpu")
+    written(model, "größe", tmp_path)
+    path = tmp_path / "größe.py"
+    text = path.read_text(encoding="utf-8")
+    assert "\nENOUGH_TO_CHOOSE = 50_000_000\n" in text
+    text = text.replace("\nENOUGH_TO_CHOOSE = 50_000_000\n", "\nENOUGH_TO_CHOOSE = 0\n")
+    if way == "measured":
+        # It must not measure again: who would, fails.
+        text = text.replace("_ROUNDS: Final = 5", "_ROUNDS: Final = None")
+        assert "_ROUNDS: Final = None" in text
+    path.write_text(text, encoding="utf-8")
+    case = case_of(model, "größe", 1)
+    case["right"] = answer(model, case)
+    check([case], tmp_path)
 
 
 def test_laws_losses_frozen_parameters_and_chance_are_the_same(

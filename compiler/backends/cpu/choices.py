@@ -1,0 +1,141 @@
+"""Own products or torch's: which are faster here, measured once for each size and remembered.
+
+The choice for a size is made before its results are used for the first time, and never changes
+within a process: the same inputs give the same bits. On disk it lies beside the kernels, for this
+processor, this torch and these kernels; what is torn there, or not ours, counts as nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+from ....grammar.diagnostics import fail
+from ....grammar.version import __version__
+from .cache import UnusableCache, cache_folder, workplace
+from .toolchain import processor
+
+Way = Literal["own", "torch"]
+
+VARIABLE: Final = "RNNC_PRODUCTS"
+"""The environment variable that settles the choice: `own`, `torch`, or `measured`."""
+
+KERNELS: Final = 1
+"""Counts up with each change of what products cost."""
+
+_ROUNDS: Final = 5
+_ENOUGH: Final = 0.3
+"""Seconds after which no further round is measured."""
+
+_WORTH_IT: Final = 0.95
+"""What torch must take of our own time to be chosen: it passes over its results once more."""
+
+_MOST: Final = 1 << 20
+"""Bytes of a file of choices that is ours."""
+
+
+@dataclass
+class Choices:
+    """What has been measured, in this process and before.
+
+    clock: seconds, as `time.perf_counter` has them.
+    """
+
+    clock: Callable[[], float] = time.perf_counter
+    known: dict[str, Way] = field(default_factory=dict)
+    _read: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def way(self, key: str) -> Way | None:
+        """How products of this size are taken; None before that is measured.
+
+        Raises:
+            RnnError: RNN501, when the environment says what is not known.
+        """
+        said = os.environ.get(VARIABLE, "")
+        if said == "own":
+            return "own"
+        if said == "torch":
+            return "torch"
+        if said not in {"", "measured"}:
+            fail("RNN501", f"{VARIABLE}={said}, but it is one of own, torch, measured")
+        if not self._read:
+            with self._lock:
+                self.known = {**_stored(), **self.known}
+                self._read = True
+        return self.known.get(key)
+
+    def settle(self, key: str, own: Callable[[], None], theirs: Callable[[], None]) -> Way:
+        """Measure both ways, of which each computes the same; the faster one has the last word."""
+        ways: tuple[tuple[Way, Callable[[], None]], ...] = (("own", own), ("torch", theirs))
+        least: dict[Way, float] = {}
+        begin = self.clock()
+        for number in range(1 + _ROUNDS):
+            for name, run in ways:
+                before = self.clock()
+                run()
+                taken = self.clock() - before
+                # The first round finds caches cold, and what is made but once.
+                if number:
+                    least[name] = min(taken, least.get(name, taken))
+            if number and self.clock() - begin > _ENOUGH:
+                break
+        found: Way = "torch" if least["torch"] < _WORTH_IT * least["own"] else "own"
+        with self._lock:
+            # Of two threads that have measured at the same time the first one is right.
+            found = self.known.setdefault(key, found)
+            _store(self.known)
+        dict(ways)[found]()
+        return found
+
+
+CHOICES: Final = Choices()
+"""Those of this process."""
+
+
+def _file() -> Path:
+    import torch
+
+    parts = [__version__, KERNELS, processor(), torch.__version__]
+    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return cache_folder() / f"products-{digest[:32]}.json"
+
+
+def _stored() -> dict[str, Way]:
+    try:
+        path = _file()
+        state = path.stat()
+        if state.st_uid != os.getuid() or state.st_size > _MOST:
+            return {}
+        document = json.loads(path.read_text(encoding="utf-8"))
+        choices, mark = document["choices"], document["mark"]
+    except (UnusableCache, OSError, ValueError, KeyError, TypeError):
+        return {}
+    if mark != _mark(choices) or not isinstance(choices, dict):
+        return {}
+    return {key: way for key, way in choices.items() if way in {"own", "torch"}}
+
+
+def _store(known: dict[str, Way]) -> None:
+    """Write the choices, those of other processes too; a cache that cannot be written is none."""
+    try:
+        path = _file()
+        choices = {**known, **_stored()}
+        text = json.dumps({"choices": choices, "mark": _mark(choices)}, indent=1)
+        with workplace(path.parent) as place:
+            fresh = Path(place) / path.name
+            fresh.write_text(text, encoding="utf-8")
+            fresh.replace(path)
+    except (UnusableCache, OSError):
+        return
+
+
+def _mark(choices: object) -> str:
+    return hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()
