@@ -9,7 +9,7 @@ import click
 
 from ..options import json_option, model_option, set_option
 from ..report import print_json
-from ..timing.names import NAMES
+from ..timing.names import DEVICES, NAMES
 
 if TYPE_CHECKING:
     from ..timing.case import Case
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 @click.option("--rows", type=click.IntRange(1), default=16, show_default=True, help="B.")
 @click.option("--repeat", type=click.IntRange(2), default=7, show_default=True, help="Rounds.")
 @click.option("--threads", type=click.IntRange(1), help="Threads; what torch takes by default.")
+@click.option(
+    "--device", type=click.Choice(tuple(DEVICES)), default="cpu", show_default=True, help="Where."
+)
 @click.option(
     "--against",
     type=click.Choice(NAMES),
@@ -47,6 +50,7 @@ def command(
     rows: int,
     repeat: int,
     threads: int | None,
+    device: str,
     against: tuple[str, ...],
     base: str | None,
     times_only: bool,
@@ -58,8 +62,9 @@ def command(
 
     Backends: cpu, aten, reference. Rivals: torch.nn (its own layers), compiled-cell (torch.compile
     of one step, in a loop), jax (lax.scan). Floors: products (those needed, through torch), peak
-    (their FLOPs at the speed of the generated micro-kernel). Each is first held against the
-    reference: what computes something else is not timed.
+    (their FLOPs at the speed of the generated micro-kernel). On a GPU (--device cuda): the backends
+    cuda, aten and reference, torch.nn on cuDNN, and compiled-cell with CUDA graphs. Each is first
+    held against the reference: what computes something else is not timed.
     """
     import torch
 
@@ -67,11 +72,13 @@ def command(
     from ..timing.case import case
     from ..timing.summary import document, lines
 
+    _demand(device)
     if threads is not None:
         torch.set_num_threads(threads)
     program = compile(file, model=model, backend="reference", parameters=parameters).program
-    wanted = dict.fromkeys((*([base] if base else []), *(against or NAMES)))
-    report = _measure(file, case(program, steps, rows), tuple(wanted), base, repeat, times_only)
+    wanted = dict.fromkeys((*([base] if base else []), *(against or DEVICES[device])))
+    its = case(program, steps, rows, device=device)
+    report = _measure(file, its, tuple(wanted), base, repeat, times_only)
     if as_json:
         print_json(document(report))
         return
@@ -117,6 +124,17 @@ def _measure(
         except Unavailable as error:
             missing["compile times"] = str(error)
     return Report(file, found, memory, first, missing)
+
+
+def _demand(device: str) -> None:
+    from ...grammar.diagnostics import fail
+    from ..timing.contender import Unavailable
+    from ..timing.device import demand_device
+
+    try:
+        demand_device(device)
+    except Unavailable as error:
+        fail("RNN520", f"nothing can be timed: {error}", hint="`rnnc doctor` says what is missing")
 
 
 def _tell(line: str) -> None:

@@ -32,6 +32,11 @@ class Case:
     given: tuple[Tensor, ...]
 
     @property
+    def device(self) -> torch.device:
+        """Where it is computed."""
+        return self.given[0].device
+
+    @property
     def graph(self) -> OperatorGraph:
         """The operator graph."""
         return self.model.graph
@@ -44,18 +49,36 @@ class Case:
         """
         other = compile_program(self.model.program, backend=backend, **options)
         other.load_state_dict(self.model.state_dict())
-        return other
+        return other.to(self.device, self.given[0].dtype)
 
 
-def case(program: Program, steps: int, rows: int, *, seed: int = 0) -> Case:
-    """Weights, inputs and gradients drawn from a seed."""
+def case(
+    program: Program,
+    steps: int,
+    rows: int,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Case:
+    """Weights, inputs and gradients drawn from a seed; the same ones on every device."""
     torch.manual_seed(seed)
-    return _filled(compile_program(program, backend="reference"), steps, rows)
+    model = compile_program(program, backend="reference")
+    return _moved(_filled(model, steps, rows), torch.device(device), dtype)
 
 
 def resized(case: Case, steps: int, rows: int) -> Case:
     """The same model, with arguments of another size."""
-    return _filled(case.model, steps, rows)
+    return _moved(_filled(case.model, steps, rows), case.device, case.given[0].dtype)
+
+
+def _moved(case: Case, device: torch.device, dtype: torch.dtype) -> Case:
+    inputs = {
+        name: value.to(device, dtype if value.is_floating_point() else None)
+        for name, value in case.inputs.items()
+    }
+    given = tuple(gradient.to(device, dtype) for gradient in case.given)
+    return Case(case.model.to(device, dtype), case.steps, case.rows, inputs, given)
 
 
 def _filled(model: CompiledRNN, steps: int, rows: int) -> Case:

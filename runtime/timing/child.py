@@ -21,6 +21,7 @@ from ...grammar.diagnostics import RnnError
 from .case import Case, case, resized
 from .contender import Unavailable
 from .contenders import CONTENDERS
+from .device import finished, grown_on_gpu
 from .job import Job
 from .names import OWN
 from .rivals.backends import step_of
@@ -33,9 +34,10 @@ def main() -> None:
     # What torch itself does once in a process is not ours to count.
     torch.autograd.backward([torch.nn.Linear(8, 8)(torch.ones(2, 8))], [torch.ones(2, 8)])
     try:
-        its = case(job.program.restored(), job.steps, job.rows)
+        its = case(job.program.restored(), job.steps, job.rows, device=job.device)
         if job.task == "memory":
-            found: dict[str, Any] = {"bytes": grown(CONTENDERS[job.contender](its).step)}
+            measured = grown_on_gpu if job.device == "cuda" else grown
+            found: dict[str, Any] = {"bytes": measured(CONTENDERS[job.contender](its).step)}
         else:
             found = first_calls(its, job.contender, Path(os.environ["XDG_CACHE_HOME"]))
     except Unavailable as error:
@@ -98,13 +100,15 @@ def first_calls(its: Case, name: str, cache: Path) -> dict[str, Any]:
         step = step_of(its, model)
     else:
         step = CONTENDERS[name](its).step
+    step = finished(step, its.device.type)
     made = time.perf_counter() - begin
     seconds = made + extra(step)
     found: dict[str, Any] = {"seconds": seconds, "libraries": libraries(cache) - built}
     found["other"] = None
     if name in OWN:
         built = libraries(cache)
-        other = step_of(resized(its, its.steps + 3, its.rows + 1), model)
+        sized = step_of(resized(its, its.steps + 3, its.rows + 1), model)
+        other = finished(sized, its.device.type)
         found["other"] = (extra(other), libraries(cache) - built)
     return found
 
@@ -120,8 +124,8 @@ def extra(step: Callable[[], object]) -> float:
 
 
 def libraries(cache: Path) -> int:
-    """How many compiled libraries lie in a folder."""
-    return sum(1 for _ in cache.rglob("*.so"))
+    """How many compiled libraries and GPU kernels lie in a folder."""
+    return sum(1 for pattern in ("*.so", "*.cubin") for _ in cache.rglob(pattern))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Final, Literal
 from .agreement import disagreement, right_answer
 from .case import Case
 from .contender import Contender, Maker, Unavailable
+from .device import finished
 from .machine import Machine, Watch, this_machine
 from .names import FLOORS
 from .statistics import Summary, ratio, summary
@@ -147,7 +148,10 @@ def compare(
         samples: dict[Pass, Mapping[str, Samples]] = {}
         for what in PASSES:
             tell(f"{what}, {repeat} rounds")
-            ways = {name: getattr(contender, what) for name, contender in contenders.items()}
+            ways = {
+                name: finished(getattr(contender, what), case.device.type)
+                for name, contender in contenders.items()
+            }
             samples[what] = in_turns(ways, repeat, budget=budget)
     return Comparison(
         case=case,

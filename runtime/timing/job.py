@@ -28,6 +28,7 @@ class Job(msgspec.Struct, frozen=True):
     steps: int
     rows: int
     threads: int
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class FirstCalls:
 
 def step_memory(case: Case, contender: str) -> int:
     """Bytes by which a process grows at its peak in a training step (see `child.grown`).
+
+    On a GPU those that torch's allocator holds there (`device.grown_on_gpu`).
 
     Raises:
         Unavailable: where that cannot be measured.
@@ -75,7 +78,8 @@ def _job(case: Case, contender: str, task: Literal["memory", "first"]) -> Job:
     import torch
 
     program = StoredProgram.of(case.model.program)
-    return Job(task, program, contender, case.steps, case.rows, torch.get_num_threads())
+    threads = torch.get_num_threads()
+    return Job(task, program, contender, case.steps, case.rows, threads, case.device.type)
 
 
 def _run(job: Job, cache: Path | None = None, *, timeout: float = 300) -> Mapping[str, Any]:
@@ -83,6 +87,7 @@ def _run(job: Job, cache: Path | None = None, *, timeout: float = 300) -> Mappin
     if cache is not None:
         environment["XDG_CACHE_HOME"] = str(cache)
         environment["TORCHINDUCTOR_CACHE_DIR"] = str(cache / "torchinductor")
+        environment["TRITON_CACHE_DIR"] = str(cache / "triton")
     try:
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-m", "rnnc.runtime.timing.child"],

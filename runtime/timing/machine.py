@@ -20,6 +20,8 @@ class Machine:
     threads: int
     torch: str
     vectors: str
+    gpu: str = ""
+    """Of torch's current device; empty where it has none."""
 
     def __str__(self) -> str:
         threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
@@ -40,6 +42,7 @@ def this_machine() -> Machine:
         threads=torch.get_num_threads(),
         torch=torch.__version__,
         vectors=torch.backends.cpu.get_cpu_capability(),
+        gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else "",
     )
 
 

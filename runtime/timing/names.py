@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-OWN: Final[tuple[str, ...]] = ("cpu", "aten", "reference")
+OWN: Final[tuple[str, ...]] = ("cuda", "cpu", "aten", "reference")
 """What rnnc itself brings along, the fastest first."""
 
 RIVALS: Final[tuple[str, ...]] = ("torch.nn", "compiled-cell", "jax")
@@ -15,3 +15,9 @@ FLOORS: Final[tuple[str, ...]] = ("products", "peak")
 
 NAMES: Final[tuple[str, ...]] = (*OWN, *RIVALS, *FLOORS)
 """All of them, in the order in which they are shown."""
+
+DEVICES: Final[dict[str, tuple[str, ...]]] = {
+    "cpu": tuple(name for name in NAMES if name != "cuda"),
+    "cuda": ("cuda", "aten", "reference", "torch.nn", "compiled-cell"),
+}
+"""Those that can take part on a device."""

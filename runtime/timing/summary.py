@@ -76,7 +76,8 @@ def _measured(c: Comparison, what: Any, name: str) -> dict[str, Any]:
 def lines(report: Report) -> Iterator[str]:
     """The same for people."""
     c = report.comparison
-    yield f"{report.file}: T={c.case.steps}, B={c.case.rows}, float32; {c.machine}"
+    on = f" on {c.machine.gpu}" if c.case.device.type == "cuda" else ""
+    yield f"{report.file}: T={c.case.steps}, B={c.case.rows}, float32{on}; {c.machine}"
     for what in PASSES:
         rounds = len(c.samples[what][c.base].wall)
         title = f"{_TITLES[what]}, {rounds} rounds"

@@ -19,10 +19,27 @@ def compiled_cell(case: Case) -> Contender:
     cell = cell_of(case.graph)
     if case.steps == 0:
         raise Unavailable("there are no steps")
+    what = "one step by torch.compile, in a loop in Python; the output layer for all steps at once"
+    if case.device.type == "cuda":
+        return looped_cell(case, cell, _recorded(cell), "compiled-cell", f"{what}; CUDA graphs")
     _demand_dynamo()
     step: Step = torch.compile(cell.step, dynamic=False)
-    what = "one step by torch.compile, in a loop in Python; the output layer for all steps at once"
     return looped_cell(case, cell, step, "compiled-cell", what)
+
+
+def _recorded(cell: Cell) -> Step:
+    """A compiled step in a CUDA graph; the next step writes where this one has."""
+    compiled: Step = torch.compile(cell.step, dynamic=False, mode="reduce-overhead")
+
+    def step(*arguments: Tensor) -> Sequence[Tensor]:
+        try:
+            found = compiled(*arguments)
+        except Exception as error:
+            words = str(error).strip().partition("\n")[0]
+            raise Unavailable(f"torch.compile fails: {type(error).__name__}: {words}") from None
+        return found if torch.is_grad_enabled() else [value.clone() for value in found]
+
+    return step
 
 
 def plain_cell(case: Case) -> Contender:
@@ -69,7 +86,7 @@ def _initial(case: Case, name: str, weights: Mapping[str, Tensor]) -> Tensor:
     shape = (case.rows, state.type.size)
     if state.is_learned:
         return weights[f"init.{name}"].expand(shape).contiguous()
-    return torch.full(shape, state.initial.low)
+    return torch.full(shape, state.initial.low, device=case.device, dtype=case.given[0].dtype)
 
 
 def _demand_dynamo() -> None:

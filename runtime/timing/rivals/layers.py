@@ -86,6 +86,8 @@ def torch_layers(case: Case) -> Contender:
 
     name = type(module).__name__
     what = f"torch.nn.{name}" + (" and F.linear" if layers.matrix else "")
+    if case.device.type == "cuda":
+        what += " (cuDNN)" if torch.backends.cudnn.enabled else " (without cuDNN)"
     return Contender("torch.nn", what, forward, step, answer)
 
 

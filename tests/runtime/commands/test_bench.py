@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from rnnc.runtime.cli import main
@@ -14,6 +15,7 @@ from rnnc.runtime.timing import comparison, job
 from rnnc.runtime.timing.contender import Contender, Unavailable
 from rnnc.runtime.timing.contenders import CONTENDERS
 from rnnc.runtime.timing.job import FirstCalls
+from rnnc.runtime.timing.names import DEVICES, NAMES
 
 SPEC = "model m:\n    input x: real[3]\n    state h: real[4]\n    h' = x ⊕ h\n    x' = ▷ h'\n"
 SMALL = ["--steps", "3", "--rows", "2", "--repeat", "2", "--times-only"]
@@ -50,7 +52,7 @@ def test_the_document_has_its_form(spec: str) -> None:
     assert document["base"] == "cpu"
     assert list(document["contenders"]) == [c.removeprefix("--against=") for c in CHOSEN]
     assert set(document["machine"]) == {
-        *("date", "processor", "processors", "threads", "torch", "vectors")
+        *("date", "processor", "processors", "threads", "torch", "vectors", "gpu")
     }
     for name, found in document["contenders"].items():
         assert found["floor"] == (name in {"products", "peak"})
@@ -142,7 +144,7 @@ def test_what_cannot_be_measured_is_named(spec: str, monkeypatch: pytest.MonkeyP
         (["--steps=-1"], "-1 is not in the range x>=1"),
         (["--repeat=1"], "1 is not in the range x>=2"),
         (["--threads=0"], "0 is not in the range x>=1"),
-        (["--against=cudnn"], "'cudnn' is not one of 'cpu', 'aten'"),
+        (["--against=cudnn"], "'cudnn' is not one of 'cuda', 'cpu', 'aten'"),
         (["--base=cudnn"], "'cudnn' is not one of"),
     ],
 )
@@ -164,3 +166,28 @@ def test_errors_are_documents_too(spec: str) -> None:
     result = bench("zoo:dts_rnn", "--set=hidden=4", *SMALL, "--against=torch.nn", "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["diagnostics"][0]["code"] == "RNN520"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_without_a_gpu_it_says_so_in_one_line(spec: str) -> None:
+    result = bench(spec, *SMALL, "--device", "cuda")
+    assert result.exit_code == 1
+    first, *rest = result.output.splitlines()
+    assert first.startswith("error[RNN520]: nothing can be timed: there is no GPU here that torch")
+    assert rest == ["  hint: `rnnc doctor` says what is missing"]
+
+
+def test_the_gpus_backend_takes_no_part_on_the_cpu(spec: str) -> None:
+    result = bench(spec, *SMALL, "--against", "cuda", "--against", "aten", "--json")
+    assert result.exit_code == 0
+    document = json.loads(result.stdout)
+    assert "it runs on NVIDIA's GPUs, not on cpu" in document["unavailable"]["cuda"]
+    alone = bench(spec, *SMALL, "--against", "cuda")
+    assert alone.exit_code == 1
+    assert "RNN520" in alone.output
+
+
+def test_each_device_has_its_own_contenders() -> None:
+    assert "cuda" not in DEVICES["cpu"]
+    assert not {"cpu", "peak", "products", "jax"} & set(DEVICES["cuda"])
+    assert set(DEVICES["cpu"]) | set(DEVICES["cuda"]) == set(NAMES)

@@ -1,0 +1,65 @@
+"""Timing on a GPU, tried out without one: what is waited for, and what memory is read."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import rnnc
+from rnnc.runtime.timing.case import case, resized
+from rnnc.runtime.timing.contender import Unavailable
+from rnnc.runtime.timing.device import demand_device, finished, grown_on_gpu
+from rnnc.runtime.timing.rivals.cell import cell_of
+from rnnc.runtime.timing.rivals.compiled_cell import _recorded
+
+
+def test_work_on_a_gpu_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: order.append("waited"))
+    assert finished(lambda: order.append("ran"), "cuda")() is None
+    assert order == ["ran", "waited"]
+    finished(lambda: order.append("ran"), "cpu")()
+    assert order == ["ran", "waited", "ran"]
+
+
+def test_memory_is_what_the_allocator_holds_over_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = {"now": 100, "peak": 0}
+
+    def step() -> None:
+        held["peak"] = max(held["peak"], held["now"] + 40)
+
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: held.update(peak=0))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: held["now"])
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: held["peak"])
+    assert grown_on_gpu(step) == 40
+
+
+def test_a_driver_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> torch.Tensor:
+        raise RuntimeError("CUDA driver initialization failed\nmore")
+
+    demand_device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "zeros", broken)
+    with pytest.raises(Unavailable, match=r"^the GPU does not answer: .* failed$"):
+        demand_device("cuda")
+
+
+def test_a_case_keeps_its_device_and_type_when_resized() -> None:
+    program = rnnc.compile("zoo:lstm", hidden=4, backend="reference").program
+    its = case(program, 3, 2, device="meta", dtype=torch.bfloat16)
+    for found in (its, resized(its, 4, 3)):
+        tensors = [*found.inputs.values(), *found.given, *found.model.parameters()]
+        assert {t.device.type for t in tensors} == {"meta"}
+        assert {t.dtype for t in tensors} == {torch.bfloat16}
+
+
+def test_a_compiled_cell_that_fails_takes_no_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object, **__: object) -> object:
+        raise RuntimeError("accessing tensor output of CUDAGraphs\nmore")
+
+    monkeypatch.setattr(torch, "compile", lambda step, **said: failing)
+    graph = rnnc.compile("zoo:rnn", hidden=4, backend="reference").graph
+    with pytest.raises(Unavailable, match=r"torch.compile fails: RuntimeError: accessing .*$"):
+        _recorded(cell_of(graph))()
