@@ -68,6 +68,7 @@ CODES: Final[dict[str, str]] = {
     "RNN502": "a package that rnnc needs and cannot import",
     "RNN503": "kernels that cannot be built",
     "RNN504": "a GPU that has failed",
+    "RNN505": "programs on a GPU that did not meet",
     "RNN520": "nothing that can be timed",
     # 6xx: files, data, checkpoints, runs
     "RNN601": "a file that is not there",

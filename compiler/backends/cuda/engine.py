@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ....operators.call import Call
 from ...plan import Phase, Plan
+from ...request import Request
 from ..aten.batched import run_batched
 from ..aten.memory import Memory
 from ..boundaries import Boundaries, like_of
@@ -21,12 +22,14 @@ from .build import functions_of
 from .chip import H200, chip_of
 from .kernels import Kernel
 from .library import run_library
+from .meetings import Meetings, run_grid
 from .memory import CudaMemory
 from .precision import precision_of
 from .program import Program, choices_of, program_of
+from .resources import options_of
 from .shapes import Setting
 from .steps import Recordings, run_steps
-from .tiers import forced_tier
+from .tiers import Choice, Tier, forced_tier, why_unfit
 from .tiling import tiling_of
 
 
@@ -45,9 +48,9 @@ class Launch:
         addresses = tuple(tensor.data_ptr() for tensor in self.tensors)
         return (id(self.start), self.grid, tuple(self.sizes.items()), addresses)
 
-    def __call__(self, *given: Any) -> None:
-        """Start it; `given` are its first parameters."""
-        self.start[self.grid](*given, *self.tensors, **self.sizes)
+    def __call__(self, *given: Any, **more: Any) -> None:
+        """Start it; `given` are its first parameters, `more` the last ones."""
+        self.start[self.grid](*given, *self.tensors, **self.sizes, **more)
 
 
 class CudaEngine:
@@ -55,8 +58,11 @@ class CudaEngine:
 
     def __init__(self) -> None:
         self._programs: dict[tuple[Any, ...], Program] = {}
+        self._tiers: dict[tuple[Any, ...], dict[int, Choice]] = {}
+        self._unfit: dict[tuple[Request, Case], dict[int, dict[Tier, str]]] = {}
         self._lock = threading.Lock()
         self._recordings = Recordings()
+        self._meetings = Meetings()
         self._without_kept = False
 
     def let_go(self) -> None:
@@ -83,23 +89,28 @@ class CudaEngine:
         return CudaMemory(plan, call, like, Boundaries(call, like))
 
     def program(self, memory: Memory) -> Program:
-        """The kernels of a call, written when they are first asked for."""
-        plan, case, setting, forced = (
-            memory.plan,
-            case_of(memory),
-            setting_of(memory),
-            "graph" if self._without_kept else forced_tier(),
-        )
-        key = (plan.request, case, setting, forced)
+        """The kernels of a call, written when they are first asked for.
+
+        Raises:
+            RnnError: when a tier is forced that does not fit (RNN501).
+        """
+        plan, case = memory.plan, case_of(memory)
+        setting, forced = setting_of(memory), "graph" if self._without_kept else forced_tier()
         with self._lock:
-            if key not in self._programs:
-                tiers = choices_of(plan, setting, forced)
-                self._programs[key] = program_of(plan, case, tiers)
-            return self._programs[key]
+            unfit = self._unfit.setdefault((plan.request, case), {})
+            key = (plan.request, case, setting, forced, str(unfit))
+            if key not in self._tiers:
+                self._tiers[key] = choices_of(plan, setting, forced, unfit)
+            tiers = self._tiers[key]
+            written = (plan.request, case, tuple(tiers.items()))
+            if written not in self._programs:
+                self._programs[written] = program_of(plan, case, tiers)
+            return self._programs[written]
 
     def run_phases(self, phases: Iterable[Phase], memory: Memory) -> None:
         """Compute some phases; what no later one reads is let go."""
         assert isinstance(memory, CudaMemory)
+        self._meetings.check()
         program = self.program(memory)
         for phase in phases:
             for number in phase.values:
@@ -116,15 +127,37 @@ class CudaEngine:
             elif phase.kind == "scan":
                 for kernel in program.loops[phase.number]:
                     self._start(program, kernel, memory, memory.call.steps)
-            elif program.tiers[phase.number].tier == "chip":
-                (kernel,) = program.loops[phase.number]
-                self._start(program, kernel, memory, memory.call.steps)
             elif memory.call.steps and memory.call.rows:
-                launches = [
-                    self.launch(program, kernel, memory) for kernel in program.loops[phase.number]
-                ]
-                run_steps(launches, memory.call.steps, memory.call.rows, self._recordings)
+                program = self._loop(program, phase.number, memory)
             memory.release(phase.number, frozenset())
+
+    def _loop(self, program: Program, number: int, memory: CudaMemory) -> Program:
+        """All steps of a loop; the program with the tier that the machine could run."""
+        while True:
+            tier = program.tiers[number].tier
+            try:
+                self._steps(program, program.loops[number], memory)
+                return program
+            except Exception as error:
+                why = why_unfit(error) if tier != "graph" else ""
+                if not why:
+                    raise
+            with self._lock:
+                unfit = self._unfit[memory.plan.request, case_of(memory)]
+                unfit.setdefault(number, {})[tier] = why
+            program = self.program(memory)
+
+    def _steps(self, program: Program, kernels: Sequence[Kernel], memory: CudaMemory) -> None:
+        launches = [self.launch(program, kernel, memory) for kernel in kernels]
+        size = (memory.call.steps, memory.call.rows)
+        match kernels[0].drive:
+            case "chip":
+                launches[0](*size)
+            case "grid":
+                groups, device = launches[0].grid[1], memory.like.device
+                run_grid(launches[0], kernels[0].products, groups, size, self._meetings, device)
+            case _:
+                run_steps(launches, *size, self._recordings)
 
     def launch(self, program: Program, kernel: Kernel, memory: CudaMemory) -> Launch:
         """A kernel bound to the tensors of a call."""
@@ -134,19 +167,17 @@ class CudaEngine:
         if kernel.drive == "rows":
             count *= call.steps
         grid = tiling.grid(count, kernel.width)
-        if kernel.shape is not None:
-            grid = (grid[0], kernel.shape.slices)
         if kernel.drive == "scan":
             grid = (call.rows, grid[1])
-        sizes = {
-            "PRECISION": precision_of(memory.like.dtype),
-            "BM": tiling.rows,
-            "num_warps": tiling.warps,
-        }
+        elif kernel.shape is not None:
+            slices = kernel.shape.slices
+            grid = (grid[0], slices)
+            if kernel.drive == "grid":
+                grid = (slices, kernel.shape.groups(call.rows, setting_of(memory).chip))
+        sizes = {"PRECISION": precision_of(memory.like.dtype), "BM": tiling.rows}
         if kernel.shape is None:
             sizes |= {"BN": tiling.columns, "BK": tiling.depth}
-        else:
-            sizes["num_stages"] = 1
+        sizes |= options_of(kernel, tiling)
         return Launch(functions_of(program.source)[kernel.name], tensors, grid, sizes)
 
     def _start(self, program: Program, kernel: Kernel, memory: CudaMemory, steps: int) -> None:
@@ -158,7 +189,9 @@ def setting_of(memory: Memory) -> Setting:
     """What tiers are chosen from; in the interpreter, for an H200."""
     like = memory.like
     chip = chip_of(like.device.index or 0) if like.device.type == "cuda" else H200
-    return Setting(chip, min(4, like.element_size()), precision_of(like.dtype), memory.call.rows)
+    recorded = like.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+    bytes_ = min(4, like.element_size())
+    return Setting(chip, bytes_, precision_of(like.dtype), memory.call.rows, recorded)
 
 
 def case_of(memory: Memory) -> Case:

@@ -20,17 +20,29 @@ from .stages import Stage
 from .tile import Tile
 
 _LOAD = re.compile(r"r\d\w* = ")
+_PLACE = re.compile(r"\b(u|j|k|inside|deep)\b")
 
 
 @dataclass
 class KeptTile(Tile):
-    """Writes the stages of a loop that keeps its weights."""
+    """Writes the stages of a loop that keeps its weights.
+
+    start: what a sum of products begins with.
+    """
 
     shape: Shape = field(default_factory=lambda: Shape(16, 1, 0, False, 4, 0))
+    start: str = "0.0"
     _mark: str = ""
 
     def weights(self) -> Iterator[str]:
-        """Loads every matrix, before the first step."""
+        """Loads every matrix, before the first step.
+
+        Columns and entries have names of their own here: a loop would carry along what it sets
+        again, and Triton wants that of one extent.
+        """
+        yield from (_PLACE.sub(r"\1_", line) for line in self._weights())
+
+    def _weights(self) -> Iterator[str]:
         for index, stage in enumerate(self.stages.stages):
             products = products_of(self.plan, stage)
             for first, extent in self._parts(stage) if products else ():
@@ -72,7 +84,8 @@ class KeptTile(Tile):
             shared.setdefault(key, []).append(product)
         for (vector, start, depth), products in shared.items():
             for product in products:
-                yield f"{self.name(product.piece)} = tl.zeros((BM, {self.extent}), REAL)"
+                empty = f"tl.full((BM, {self.extent}), {self.start}, REAL)"
+                yield f"{self.name(product.piece)} = {empty}"
             for first, extent in extents_of(depth):
                 yield from self._deep(depth, first, extent)
                 columns = f"(k + part * {depth})" if self.shape.blocks else "k"
@@ -107,7 +120,9 @@ class KeptTile(Tile):
             own = "j"
         yield f"u = part * {share} + {own}"
         short = first + extent > share
-        yield f"inside = (u < {stage.width})" + (f" & ({own} < {share})" if short else "")
+        yield f"inside = u < {stage.width}"
+        if short:
+            yield f"inside = inside & ({own} < {share})"
 
     def _deep(self, depth: int, first: int, extent: int) -> Iterator[str]:
         yield f"k = {f'{first} + ' if first else ''}tl.arange(0, {extent})"

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from ...plan import Group, Phase, Plan
 from .arguments import Argument, Case
+from .barrier import SOURCE
 from .expressions import functions_in
 from .scan import scan_lines
 from .shapes import Shape
@@ -20,11 +21,18 @@ _GIVEN: Final[dict[Drive, tuple[str, ...]]] = {
     "rows": ("steps", "B"),
     "scan": ("steps", "B"),
     "chip": ("steps", "B"),
+    "grid": ("steps", "B", "first", "last", "patience", "counters"),
 }
-"""The first parameters: whole numbers, and the clock of a loop."""
+"""The first parameters: whole numbers, the clock of a loop, the counters of a barrier."""
 
-_SIZES: Final[dict[Drive, tuple[str, ...]]] = {"chip": ("PRECISION", "BM")}
+_SIZES: Final[dict[Drive, tuple[str, ...]]] = {
+    "chip": ("PRECISION", "BM"),
+    "grid": ("PRECISION", "BM", "LEVEL"),
+}
 """What is known when a kernel is compiled, where the text does not say more."""
+
+POINTERS: Final = ("clock", "counters")
+"""Those of them that are tensors of 64 bits."""
 
 _STEP: Final = (
     "b = tl.program_id(0).to(tl.int64) * BM + tl.arange(0, BM)",
@@ -57,7 +65,8 @@ class Kernel:
     drive: what one launch computes: a `step` of all rows of the batch, all `rows` of all steps at
         once, a `scan` over all steps, or a loop over them (`chip`, `grid`).
     width: of its stage, which a launch cuts into tiles.
-    products: how many sums of products a tile keeps in registers.
+    products: how many sums of products a tile keeps in registers; how many levels of stages a
+        `grid` has.
     shape: of a loop that keeps its weights, which the source is written for.
     """
 
@@ -72,8 +81,10 @@ class Kernel:
 
 def file_of(kernels: Iterable[Kernel], case: Case) -> str:
     """The source of a file of kernels."""
+    kernels = tuple(kernels)
     sources = [kernel.source for kernel in kernels]
-    parts = ["\n".join(header(case)), *functions_in("\n".join(sources)), *sources]
+    meeting = [SOURCE.strip("\n")] if any(kernel.drive == "grid" for kernel in kernels) else []
+    parts = ["\n".join(header(case)), *meeting, *functions_in("\n".join(sources)), *sources]
     return "\n\n\n".join(parts) + "\n"
 
 
@@ -145,7 +156,7 @@ def function_text(
 ) -> str:
     """The text of a kernel: parameters, tensors and sizes of a tile, and its body."""
     given = _GIVEN[drive]
-    whole = ", ".join(f'"{g}"' for g in given if g != "clock")
+    whole = ", ".join(f'"{g}"' for g in given if g not in POINTERS)
     tensors = "".join(f"{argument.name}, " for argument in arguments)
     signature = [f"{', '.join(given)},", *_wrapped(tensors.rstrip())]
     sizes = _SIZES.get(drive, ("PRECISION", "BM", "BN", "BK"))

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from ...plan import Phase, Plan
 from .arguments import Case
+from .barrier import APART
 from .blocks import independent_stages
 from .kept import KeptTile
 from .kernels import Kernel, function_text
 from .shapes import Shape
+from .stages import stages_of
 
-_ROWS = (
-    "b = tl.program_id(0).to(tl.int64) * BM + tl.arange(0, BM)",
-    "rows = b < B",
-)
+_THERE: Final = "rows = b < B"
 
 
 def chip_kernel(plan: Plan, phase: Phase, case: Case, shape: Shape) -> Kernel:
@@ -35,7 +35,8 @@ def chip_kernel(plan: Plan, phase: Phase, case: Case, shape: Shape) -> Kernel:
 def _chip_lines(tile: KeptTile, phase: Phase) -> Iterator[str]:
     if tile.shape.slices > 1:
         yield "part = tl.program_id(1)"
-    yield from _ROWS
+    yield "b = tl.program_id(0).to(tl.int64) * BM + tl.arange(0, BM)"
+    yield _THERE
     yield "# the weights, which stay on chip"
     yield from tile.weights()
     yield "for done in range(0, steps):"
@@ -46,6 +47,48 @@ def _chip_lines(tile: KeptTile, phase: Phase) -> Iterator[str]:
             for line in tile.stage(index):
                 yield f"    {line}"
         yield "    tl.debug_barrier()"
+
+
+def grid_kernel(plan: Plan, phase: Phase, case: Case, shape: Shape) -> Kernel:
+    """All steps of some rows, whose columns all programs share; axis 1 is that of the rows.
+
+    After each level all programs that share rows meet. `LEVEL` is -1; any other number leaves one
+    level alone, without meeting: so an interpreter that runs one program after the other drives it.
+    """
+    stages = stages_of(plan, phase.values)
+    written = frozenset(store.buffer for stage in stages.stages for store in stage.stores)
+    tile = KeptTile(stages, case, holds=True, shape=shape, shared=written, start="none")
+    lines = list(_grid_lines(tile, phase))
+    arguments = tuple(tile.arguments.all())
+    name = f"phase_{phase.number}_grid"
+    source = function_text(name, "grid", arguments, lines)
+    return Kernel(name, source, "grid", arguments, 0, len(list(levels_of(tile))), shape)
+
+
+def _grid_lines(tile: KeptTile, phase: Phase) -> Iterator[str]:
+    yield "part, group = tl.program_id(0), tl.program_id(1)"
+    yield "# the weights, which stay on chip"
+    yield from tile.weights()
+    yield "met = 0"
+    yield "none = 0.0"
+    yield "for done in range(first, last):"
+    yield f"    t = {_moment(phase)}"
+    for number, level in enumerate(levels_of(tile)):
+        yield f"    if LEVEL < 0 or LEVEL == {number}:"
+        yield "        for begin in range(group * BM, B, tl.num_programs(1) * BM):"
+        yield "            b = tl.cast(begin, tl.int64) + tl.arange(0, BM)"
+        yield f"            {_THERE}"
+        yield "            row = t * B + b"
+        for index in level:
+            yield f"            # stage {index}"
+            for line in tile.stage(index):
+                yield f"            {line}"
+        yield "    if LEVEL < 0:"
+        yield "        met += 1"
+        yield f"        patience = meet(counters + group * {APART}, met, patience)"
+        yield '        none = tl.where(patience > 0, 0.0, float("nan"))'
+    yield "if patience == 0:"
+    yield f"    tl.store(counters + tl.num_programs(1) * {APART}, 1)"
 
 
 def levels_of(tile: KeptTile) -> Iterator[list[int]]:

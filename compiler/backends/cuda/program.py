@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from ...plan import Phase, Plan
 from .arguments import Case
 from .kernels import Kernel, file_of, row_kernels, scan_kernel, step_kernels
-from .loops import chip_kernel
+from .loops import chip_kernel, grid_kernel
 from .shapes import Setting
 from .tiers import Choice, Tier, choose
 
@@ -28,14 +29,24 @@ class Program:
     tiers: Mapping[int, Choice]
 
 
-def choices_of(plan: Plan, setting: Setting, forced: Tier | None = None) -> dict[int, Choice]:
+def choices_of(
+    plan: Plan,
+    setting: Setting,
+    forced: Tier | None = None,
+    unfit: Mapping[int, Mapping[Tier, str]] = MappingProxyType({}),
+) -> dict[int, Choice]:
     """For each loop of a plan its tier.
+
+    unfit: for some loops tiers that this machine has turned down, and why.
 
     Raises:
         RnnError: when the tier that is forced does not fit (RNN501).
     """
     loops = (phase for phase in plan.phases if phase.kind == "loop")
-    return {phase.number: choose(plan, phase, setting, forced) for phase in loops}
+    return {
+        phase.number: choose(plan, phase, setting, forced, unfit.get(phase.number, {}))
+        for phase in loops
+    }
 
 
 def program_of(plan: Plan, case: Case, tiers: Mapping[int, Choice]) -> Program:
@@ -68,4 +79,5 @@ def loop_kernels(plan: Plan, phase: Phase, case: Case, found: Choice) -> tuple[K
     """
     if found.shape is None:
         return step_kernels(plan, phase, case)
-    return (chip_kernel(plan, phase, case, found.shape),)
+    kernel = chip_kernel if found.tier == "chip" else grid_kernel
+    return (kernel(plan, phase, case, found.shape),)

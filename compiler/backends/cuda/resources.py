@@ -11,6 +11,7 @@ from typing import Any
 
 from .build import functions_of
 from .chip import Chip
+from .kernels import POINTERS as NUMBERS
 from .kernels import Kernel
 from .precision import Precision
 from .tiling import Tiling
@@ -42,7 +43,13 @@ def resources_of(
     from triton.compiler import ASTSource
 
     function = functions_of(source)[kernel.name]
-    sizes = {"BM": tiling.rows, "BN": tiling.columns, "BK": tiling.depth, "PRECISION": precision}
+    sizes: dict[str, Any] = {
+        "BM": tiling.rows,
+        "BN": tiling.columns,
+        "BK": tiling.depth,
+        "PRECISION": precision,
+    }
+    sizes |= {"LEVEL": -1}
     constants: dict[str, Any] = {n: sizes[n] for n in function.arg_names if n in sizes}
     signature = {
         name: "constexpr" if name in constants else _type(name, kernel, dtype)
@@ -56,15 +63,26 @@ def resources_of(
     compiled = triton.compile(
         ASTSource(fn=function, signature=signature, constexprs=constants, attrs=aligned),
         target=GPUTarget("cuda", chip.capability, 32),
-        options={"num_warps": tiling.warps} | ({"num_stages": 1} if kernel.shape else {}),
+        options=options_of(kernel, tiling),
     )
     registers, spilled = _assembled(compiled.asm["ptx"])
     return Resources(registers, spilled, int(compiled.metadata.shared))
 
 
+def options_of(kernel: Kernel, tiling: Tiling) -> dict[str, Any]:
+    """How a kernel is compiled and launched."""
+    options: dict[str, Any] = {"num_warps": tiling.warps}
+    if kernel.shape is not None:
+        # What a step reads the one before it has written: nothing can be loaded ahead.
+        options["num_stages"] = 1
+    if kernel.drive == "grid":
+        options["launch_cooperative_grid"] = True
+    return options
+
+
 def _type(name: str, kernel: Kernel, dtype: str) -> str:
     """The type of a parameter, as Triton writes it."""
-    if name == "clock":
+    if name in NUMBERS:
         return "*i64"
     argument = next((a for a in kernel.arguments if a.name == name), None)
     if argument is None:

@@ -17,6 +17,9 @@ ROWS: Final = 16
 WIDEST: Final = 64
 """The most columns that one program of a grid has of each unit's sums."""
 
+TURNS: Final = 8
+"""The most tiles of rows that a program of a grid takes in each step, one after the other."""
+
 SUMS: Final = 16
 """The most sums of products of one tile, which all are in registers at once."""
 
@@ -27,12 +30,14 @@ class Setting:
 
     bytes: of a number of the model's type.
     rows: of the batch; 0 where it is not known.
+    recorded: whether the caller records the call in a CUDA graph.
     """
 
     chip: Chip
     bytes: int = 4
     precision: Precision = "tf32"
     rows: int = 0
+    recorded: bool = False
 
     @property
     def copies(self) -> int:
@@ -67,6 +72,10 @@ class Shape:
     def share(self, width: int) -> int:
         """How many columns of a stage one program has."""
         return self.columns or -(-width // self.slices)
+
+    def groups(self, rows: int, chip: Chip) -> int:
+        """Into how many groups a grid cuts the rows of a batch, with all programs running."""
+        return max(1, min(-(-rows // self.rows), chip.multiprocessors // self.slices))
 
 
 def chip_shape(stages: Stages, parts: int, setting: Setting) -> Shape | str:
@@ -110,14 +119,22 @@ def grid_shape(stages: Stages, setting: Setting) -> Shape | str:
     for stage in stages.stages:
         across = columns if stage.width > 1 else LEAST
         entries += across * sum(padded(p.depth) for p in products_of(stages.plan, stage))
-    rows = 32
+    if setting.recorded:
+        return (
+            "a launch whose programs wait for each other is not recorded in a caller's CUDA graph"
+        )
+    rows, warps = (ROWS, 8) if setting.copies > 1 else (2 * ROWS, 4)
     needs = entries * setting.bytes * setting.copies + _scratch(setting, rows)
     if needs > chip.shared:
         return (
             f"a slice of its weights needs {_kib(needs)} of shared memory, and a multiprocessor "
             f"of {chip.name} has {_kib(chip.shared)}"
         )
-    return Shape(rows, slices, columns, False, 4, needs)
+    shape = Shape(rows, slices, columns, False, warps, needs)
+    turns = -(-setting.rows // (rows * shape.groups(setting.rows, chip)))
+    if turns > TURNS:
+        return f"each program would take {turns} tiles of {rows} rows in every step, one by one"
+    return shape
 
 
 def sums_of(stages: Stages) -> int:

@@ -10,13 +10,16 @@ All of it is decided from sizes, types and a chip's limits, before anything is c
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, Literal
 
 from ....grammar.diagnostics import fail
 from ...plan import Phase, Plan
 from .blocks import independent_stages
-from .shapes import Setting, Shape, chip_shape
+from .shapes import Setting, Shape, chip_shape, grid_shape
+from .stages import stages_of
 
 Tier = Literal["chip", "grid", "graph"]
 
@@ -40,20 +43,37 @@ class Choice:
     shape: Shape | None = None
 
 
-def choose(plan: Plan, phase: Phase, setting: Setting, forced: Tier | None = None) -> Choice:
+def choose(
+    plan: Plan,
+    phase: Phase,
+    setting: Setting,
+    forced: Tier | None = None,
+    unfit: Mapping[Tier, str] = MappingProxyType({}),
+) -> Choice:
     """The fastest tier that fits a loop, or the one that is forced.
+
+    unfit: tiers that this machine has turned down, and why.
 
     Raises:
         RnnError: when the one that is forced does not fit (RNN501).
     """
     refused: list[tuple[Tier, str]] = []
     for tier in (forced,) if forced else TIERS:
-        found = _shape(tier, plan, phase, setting)
+        found = unfit.get(tier) or _shape(tier, plan, phase, setting)
         if not isinstance(found, str):
             return Choice(tier, tuple(refused), found)
         refused.append((tier, found))
     (tier, why) = refused[-1]
     fail("RNN501", f"{VARIABLE}={tier}, but that tier cannot run this model: {why}")
+
+
+def why_unfit(error: Exception) -> str:
+    """What a machine says of a kernel that it cannot start; empty for any other mistake."""
+    if type(error).__name__ == "OutOfResources":
+        return f"the GPU does not start its kernel ({error})"
+    if isinstance(error, RuntimeError) and "cooperative" in str(error):
+        return f"the GPU does not run all its programs at the same time ({error})"
+    return ""
 
 
 def forced_tier() -> Tier | None:
@@ -73,4 +93,4 @@ def _shape(tier: Tier, plan: Plan, phase: Phase, setting: Setting) -> Shape | st
         return None
     if tier == "chip":
         return chip_shape(*independent_stages(plan, phase.values), setting)
-    return "no kernel of this tier is written"
+    return grid_shape(stages_of(plan, phase.values), setting)

@@ -28,12 +28,14 @@ class Tile:
 
     holds: whether a state keeps its value where a row has ended, as it must in a loop.
     extent: how many columns a tile has, as Triton source.
+    shared: the buffers that other programs write while this one runs.
     """
 
     stages: Stages
     case: Case
     holds: bool
     extent: str = "BN"
+    shared: frozenset[int] = frozenset()
     arguments: Arguments = field(default_factory=Arguments)
     _named: dict[str, str] = field(default_factory=dict)
     _waiting: list[str] = field(default_factory=list)
@@ -231,7 +233,7 @@ class Tile:
         else:
             address = f"{base} + ({where} * {size}{_plus(start)})[:, None] + {columns}[None, :]"
         inside = mask or ("rows[:, None]" if width == 1 else "at")
-        found = f"tl.load({address}, mask={inside}, other=0.0).to(REAL)"
+        found = f"tl.load({address}, mask={inside}, other=0.0{self._from(read)}).to(REAL)"
         bounded = value.operation in BOUNDED
         if not cut or not self.case.cuts(read.delay, bounded=bounded):
             return found
@@ -292,6 +294,12 @@ class Tile:
         mark = f"_{moment(read.delay)}" if read.delay else ""
         name = self.arguments.add(Argument(f"x{value.number}{mark}", "series", read))
         return name, "row", value.shape[0]
+
+    def _from(self, read: Read) -> str:
+        """How what other programs have written is loaded: from where all of them see it."""
+        place = self.plan.places[read.value]
+        there = place is not None and place.buffer in self.shared
+        return ', cache_modifier=".cg"' if there else ""
 
     def _buffer(self, buffer: Buffer) -> str:
         number = buffer.number

@@ -1,18 +1,22 @@
 """Kernels compiled ahead of time: which keep within a chip's limits, at which sizes.
 
 TABLE is what compiler and choice of tiers are held to: `yes` where all kernels of all loops of a
-training step must hold, with no spills and within shared memory, `no` where the tier must be
-refused. There is no GPU in this: registers and spills are those that the assembler reports.
+training step must hold, with no spills and within shared memory, a number where a thread may spill
+so many bytes, and `no` where the tier must be refused. There is no GPU in this: registers and
+spills are those that the assembler reports.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 import rnnc
+from rnnc.compiler.backends.cuda import resources
 from rnnc.compiler.backends.cuda.arguments import Case
 from rnnc.compiler.backends.cuda.chip import A100, H200, Chip
 from rnnc.compiler.backends.cuda.precision import Precision
@@ -25,7 +29,8 @@ from rnnc.compiler.plan import Plan
 from rnnc.compiler.planner import Planner
 from rnnc.compiler.request import training_request
 from rnnc.operators.analyse import analyse
-from rnnc.operators.shipped import zoo_source
+from rnnc.operators.shipped import zoo_names, zoo_source
+from support.small import small_sizes
 
 pytestmark = pytest.mark.triton
 
@@ -60,15 +65,32 @@ chip lstm    sm_80 float32,exact    yes no  no  no  no
 chip dts_rnn sm_80 bfloat16         yes yes no  no  no
 chip dts_rnn sm_80 float32          yes no  no  no  no
 chip dts_rnn sm_80 float32,exact    yes no  no  no  no
+grid rnn     sm_90 bfloat16         yes yes 8   yes yes
+grid rnn     sm_90 float32          yes yes yes yes yes
+grid rnn     sm_90 float32,exact    yes yes yes yes yes
+grid lstm    sm_90 bfloat16         yes yes yes yes yes
+grid lstm    sm_90 float16          yes yes yes yes yes
+grid lstm    sm_90 float32          16  yes yes yes yes
+grid lstm    sm_90 float32,exact    yes yes yes 128 no
+grid dts_rnn sm_90 bfloat16         yes yes yes yes 8
+grid dts_rnn sm_90 float32          yes yes yes yes yes
+grid dts_rnn sm_90 float32,exact    yes yes yes 128 128
+grid rnn     sm_80 bfloat16         yes yes 8   yes yes
+grid rnn     sm_80 float32          yes yes yes yes yes
+grid lstm    sm_80 bfloat16         yes yes yes yes 64
+grid lstm    sm_80 float32          yes yes yes yes no
+grid dts_rnn sm_80 bfloat16         16  yes yes yes 8
+grid dts_rnn sm_80 float32          yes yes yes yes no
 """
 
 
-def cells() -> Iterator[object]:
+def cells() -> Iterator[Any]:
     for line in TABLE.strip().splitlines():
         tier, name, chip, type_, *said = line.split()
         for hidden, fits in zip(SIZES, said, strict=True):
             id_ = f"{tier}-{name}-{chip}-{hidden}-{type_}"
-            yield pytest.param(tier, name, chip, type_, hidden, fits == "yes", id=id_)
+            spilled = {"yes": 0, "no": None}.get(fits, int(fits) if fits.isdigit() else 0)
+            yield pytest.param(tier, name, chip, type_, hidden, spilled, id=id_)
 
 
 def plan_of(name: str, hidden: int) -> Plan:
@@ -83,15 +105,15 @@ def program(name: str, hidden: int, case: Case) -> Program:
     return program_of(plan, case, choices_of(plan, Setting(H200), "graph"))
 
 
-def check(found: Program, type_: str, chip: Chip) -> None:
-    """No kernel of a loop or scan spills, or needs more shared memory than there is."""
+def check(found: Program, type_: str, chip: Chip, spilled: int = 0) -> None:
+    """No kernel of a loop or scan spills more than it may, or needs too much shared memory."""
     bytes_, precision = TYPES[type_]
     for kernels in found.loops.values():
         for kernel in kernels:
             tiling = tiling_of(kernel, bytes_)
             dtype = type_.partition(",")[0]
             taken = resources_of(kernel, found.source, tiling, chip, dtype, precision)
-            assert taken.spilled == 0, (kernel.name, taken)
+            assert taken.spilled <= spilled, (kernel.name, taken)
             assert taken.shared <= chip.shared, (kernel.name, taken)
             estimate = chip.shared if kernel.shape is None else kernel.shape.shared
             assert taken.shared <= estimate, (kernel.name, taken)
@@ -101,14 +123,15 @@ def test_nothing_is_interpreted() -> None:
     assert not os.environ.get("TRITON_INTERPRET")
 
 
-@pytest.mark.parametrize(("tier", "name", "chip", "type_", "hidden", "fits"), list(cells()))
+@pytest.mark.parametrize(("tier", "name", "chip", "type_", "hidden", "spilled"), list(cells()))
 def test_a_tier_holds_or_is_refused(
-    tier: Tier, name: str, chip: str, type_: str, hidden: int, fits: bool
+    tier: Tier, name: str, chip: str, type_: str, hidden: int, spilled: int | None
 ) -> None:
     device = next(c for c in (A100, H200) if chip == f"sm_{c.capability}")
     plan, setting = plan_of(name, hidden), Setting(device, *TYPES[type_])
-    if fits:
-        check(program_of(plan, Case(), choices_of(plan, setting, tier)), type_, device)
+    if spilled is not None:
+        found = program_of(plan, Case(), choices_of(plan, setting, tier))
+        check(found, type_, device, spilled)
     else:
         with pytest.raises(rnnc.RnnError, match=f"RNNC_CUDA_TIER={tier}, but that tier cannot"):
             choices_of(plan, setting, tier)
@@ -129,6 +152,39 @@ def test_a_step_of_an_lstm_holds_on_sm_80(hidden: int, type_: str) -> None:
 @pytest.mark.parametrize("name", ["gru", "dts_rnn", "mingru", "rhn"])
 def test_other_cells_hold_with_resets_and_lengths(name: str) -> None:
     check(program(name, 512, Case(resets=True, lengths=True)), "bfloat16", H200)
+
+
+@pytest.mark.parametrize("name", zoo_names())
+@pytest.mark.parametrize("tier", ["chip", "grid"])
+def test_every_cell_of_the_zoo_compiles_in_every_tier(tier: Tier, name: str) -> None:
+    """Small, with resets and lengths; what spills is not asked."""
+    graph = analyse(zoo_source(name), parameters=small_sizes(name, hidden=33)).graph
+    assert graph is not None
+    plan = Planner(graph, sink=True)(training_request(graph))
+    case = Case(resets=True, lengths=True)
+    check(program_of(plan, case, choices_of(plan, Setting(H200), tier)), "float32", H200, 10000)
+
+
+def test_programs_of_a_grid_meet_as_the_memory_model_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: list[str] = []
+
+    def assembled(text: str) -> tuple[int, int]:
+        texts.append(text)
+        return 0, 0
+
+    monkeypatch.setattr(resources, "_assembled", assembled)
+    plan = plan_of("dts_rnn", 64)
+    check(program_of(plan, Case(), choices_of(plan, Setting(H200), "grid")), "float32", H200)
+    for text in texts:
+        arrivals, questions = (
+            re.findall(rf"^.*{word}.*$", text, re.MULTILINE)
+            for word in ("atom", r"ld\.global\.gpu")
+        )
+        # Two levels, two meetings: each is one addition, and a loop of questions.
+        assert len(arrivals) == len(questions) == 2
+        assert all("gpu.acq_rel.add.u64" in line for line in arrivals)
+        assert all("acquire" in line for line in questions)
+        assert "ld.global.cg" in text
 
 
 def test_what_does_not_fit_is_seen() -> None:

@@ -17,6 +17,7 @@ import torch
 
 import rnnc
 from rnnc.compiler.backends.aten.memory import Memory
+from rnnc.compiler.backends.cuda.tiers import TIERS, VARIABLE
 from rnnc.compiler.plan import Buffer
 from rnnc.operators.shipped import zoo_names
 from support import feeds
@@ -113,26 +114,52 @@ def _rounded(value: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return value.to(dtype).float() if value.is_floating_point() else value
 
 
+@pytest.fixture(params=TIERS)
+def tier(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A tier that is forced; what it cannot run is skipped, and said."""
+    monkeypatch.setenv(VARIABLE, request.param)
+    return str(request.param)
+
+
+def agree_or_refuse(*said: Any, **more: bool) -> None:
+    try:
+        agree(*said, **more)
+    except rnnc.RnnError as error:
+        if f"{VARIABLE}=" not in str(error):
+            raise
+        pytest.skip(str(error))
+
+
 @pytest.mark.parametrize("name", shard(zoo_names()))
-def test_the_zoo_agrees(name: str) -> None:
-    agree(f"zoo:{name}", small_sizes(name, hidden=33), torch.float32, 9, 5, **EVERYTHING)
+def test_the_zoo_agrees(tier: str, name: str) -> None:
+    sizes = small_sizes(name, hidden=33)
+    agree_or_refuse(f"zoo:{name}", sizes, torch.float32, 9, 5, **EVERYTHING)
 
 
 @pytest.mark.parametrize("dtype", shard([torch.float32, torch.float16, torch.bfloat16]))
 @pytest.mark.parametrize("name", ["lstm", "gru", "dts_rnn", "mingru"])
-def test_more_steps_than_a_recording_has(name: str, dtype: torch.dtype) -> None:
-    agree(f"zoo:{name}", small_sizes(name, hidden=48), dtype, 70, 5)
-    agree(f"zoo:{name}", small_sizes(name, hidden=48), dtype, 131, 5, ragged=True)
+def test_more_steps_than_a_recording_has(tier: str, name: str, dtype: torch.dtype) -> None:
+    agree_or_refuse(f"zoo:{name}", small_sizes(name, hidden=48), dtype, 70, 5)
+    agree_or_refuse(f"zoo:{name}", small_sizes(name, hidden=48), dtype, 131, 5, ragged=True)
+
+
+@pytest.mark.parametrize("rows", [1, 40, 150])
+@pytest.mark.parametrize("name", shard(["lstm", "dts_rnn"]))
+def test_weights_on_many_multiprocessors_agree(
+    monkeypatch: pytest.MonkeyPatch, name: str, rows: int
+) -> None:
+    monkeypatch.setenv(VARIABLE, "grid")
+    agree_or_refuse(f"zoo:{name}", small_sizes(name, hidden=512), torch.float32, 40, rows)
 
 
 @pytest.mark.parametrize("seed", shard(range(12)))
-def test_random_specs_agree(seed: int) -> None:
+def test_random_specs_agree(tier: str, seed: int) -> None:
     spec = random_spec(seed)
-    agree(spec.text, spec.sizes, torch.float32, 7, 3, **EVERYTHING)
+    agree_or_refuse(spec.text, spec.sizes, torch.float32, 7, 3, **EVERYTHING)
 
 
 @pytest.mark.parametrize("name", shard(["lstm", "mingru"]))
-def test_the_same_call_gives_the_same_bits(name: str) -> None:
+def test_the_same_call_gives_the_same_bits(tier: str, name: str) -> None:
     sizes = {"hidden": 64}
     model = rnnc.compile(f"zoo:{name}", backend="cuda", parameters=sizes).to(DEVICE)
     x = torch.randn(100, 8, 88, device=DEVICE)

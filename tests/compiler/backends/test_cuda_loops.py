@@ -15,8 +15,9 @@ import torch
 
 import rnnc
 from rnnc.compiler.backends.aten.memory import Memory
-from rnnc.compiler.backends.cuda import kept, loops, program
+from rnnc.compiler.backends.cuda import engine, kept, loops, program, shapes
 from rnnc.compiler.backends.cuda.blocks import independent_stages
+from rnnc.compiler.backends.cuda.meetings import Meetings
 from rnnc.compiler.backends.cuda.tiers import VARIABLE
 from rnnc.compiler.plan import Buffer
 from rnnc.compiler.planner import Planner
@@ -47,7 +48,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "no steps": {"steps": 0, "rows": 2, "carry": True},
     "no rows": {"steps": 3, "rows": 0},
 }
-TIERS = ["chip"]
+TIERS = ["chip", "grid"]
 
 
 @pytest.fixture(params=TIERS)
@@ -209,22 +210,98 @@ def test_narrow_types_are_as_near_as_their_rounding(
         assert_close(ours_.grad.double(), theirs_.grad, 4 * tolerance)
 
 
-def test_a_missing_barrier_is_seen(late: LateStores, tier: str) -> None:
+def one_program(monkeypatch: pytest.MonkeyPatch, patience: int = 5, columns: int = 64) -> None:
+    """The kernel of a grid as a GPU runs it, but with so many columns a program."""
+    slice_ = shapes.grid_shape
+
+    def shape(stages: Any, setting: Any) -> Any:
+        found = slice_(stages, setting)
+        width = max(stage.width for stage in stages.stages)
+        return replace(found, columns=columns, slices=-(-width // columns))
+
+    def run(start: Any, levels: int, groups: int, size: Any, meetings: Any, device: Any) -> None:
+        counters = meetings.counters(groups, device)
+        start(*size, 0, size[0], patience, counters, LEVEL=-1)
+        meetings.started(counters)
+
+    monkeypatch.setattr("rnnc.compiler.backends.cuda.tiers.grid_shape", shape)
+    monkeypatch.setattr("rnnc.compiler.backends.cuda.engine.run_grid", run)
+
+
+@pytest.mark.parametrize("name", ["lstm", "dts_rnn", "birnn"])
+def test_a_whole_grid_of_one_program_meets_itself(
+    monkeypatch: pytest.MonkeyPatch, tier: str, name: str
+) -> None:
+    one_program(monkeypatch)
+    assert_agree(f"zoo:{name}", "cuda", sizes=small_sizes(name), seed=1, **EVERYTHING)
+
+
+def test_a_missing_barrier_is_seen(
+    late: LateStores, monkeypatch: pytest.MonkeyPatch, tier: str
+) -> None:
+    one_program(monkeypatch)
     said = {"sizes": small_sizes("dts_rnn"), "seed": 1, "steps": 3, "rows": 2}
     assert_agree("zoo:dts_rnn", "cuda", **said)
-    count, seen = late.barriers, []
-    for missing in range(1, count + 1):
-        late.barriers, late.missing = 0, frozenset({missing})
+    # In the grid the threads of a program meet before all programs do, and after it.
+    each = 2 if tier == "grid" else 1
+    count, seen = late.barriers // each, []
+    for missing in range(count):
+        late.barriers, late.missing = 0, frozenset(each * missing + i for i in range(1, each + 1))
         try:
             assert_agree("zoo:dts_rnn", "cuda", **said)
         except AssertionError:
             seen.append(missing)
     # Two stages, three steps, forward and backward; nobody reads what the last stages write.
     assert count == 12
-    assert seen == [1, 2, 3, 4, 5, 7, 8, 9, 10, 11]
+    assert seen == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10]
+
+
+def test_a_stage_that_is_read_too_early_is_seen(monkeypatch: pytest.MonkeyPatch, tier: str) -> None:
+    monkeypatch.setattr(loops, "levels_of", lambda tile: [range(len(tile.stages.stages))])
+    with pytest.raises(AssertionError, match=r"off by|nan"):
+        assert_agree("zoo:dts_rnn", "cuda", sizes=small_sizes("dts_rnn"), seed=1, steps=3, rows=2)
 
 
 def test_a_wrong_tail_is_seen(monkeypatch: pytest.MonkeyPatch, tier: str) -> None:
-    monkeypatch.setattr(loops, "_ROWS", tuple(r.replace("< B", "< B - 1") for r in loops._ROWS))
-    with pytest.raises(AssertionError, match="off by"):
+    monkeypatch.setattr(loops, "_THERE", "rows = b < B - 1")
+    with pytest.raises(AssertionError, match=r"off by|nan"):
         assert_agree("zoo:gru", "cuda", sizes=small_sizes("gru"), seed=1, steps=3, rows=3)
+
+
+def test_who_waits_in_vain_gives_up_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs are interpreted one after the other, so that the first waits for the second."""
+    monkeypatch.setenv(VARIABLE, "grid")
+    model = rnnc.compile("zoo:rnn", backend="cuda", parameters=small_sizes("rnn", hidden=12))
+    feed = feeds.feed(model, 3, 2, seed=1)
+    feed.call(model)
+    one_program(monkeypatch, columns=8)
+    model = rnnc.compile("zoo:rnn", backend="cuda", parameters=small_sizes("rnn", hidden=12))
+    with pytest.raises(rnnc.RnnError, match=r"RNN505.*waited in vain"):
+        feed.call(model)
+    monkeypatch.setattr(Meetings, "started", lambda meetings, counters: None)
+    y, _ = feed.call(model)
+    assert y.isnan().any()
+
+
+def test_a_machine_that_cannot_start_a_kernel_takes_the_next_tier(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class OutOfResources(Exception):
+        pass
+
+    tried: list[str] = []
+
+    steps = engine.CudaEngine._steps
+
+    def run(self: Any, program: Any, kernels: Any, memory: Any) -> None:
+        if kernels[0].drive in {"chip", "grid"}:
+            tried.append(kernels[0].drive)
+            raise OutOfResources("out of resource: shared memory")
+        steps(self, program, kernels, memory)
+
+    monkeypatch.setattr(engine.CudaEngine, "_steps", run)
+    assert_agree("zoo:rnn", "cuda", sizes=small_sizes("rnn"), seed=1, steps=3, rows=2)
+    assert tried == ["chip", "grid"] * 2
+    monkeypatch.setenv(VARIABLE, "chip")
+    with pytest.raises(rnnc.RnnError, match="the GPU does not start its kernel"):
+        assert_agree("zoo:rnn", "cuda", sizes=small_sizes("rnn"), seed=1, steps=3, rows=2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import rnnc
-from rnnc.compiler.backends.cuda.chip import H200
+from rnnc.compiler.backends.cuda.chip import CHIPS, H200, Chip
 from rnnc.compiler.backends.cuda.extents import extents_of, padded
 from rnnc.compiler.backends.cuda.shapes import Setting
 from rnnc.compiler.backends.cuda.tiers import VARIABLE, choose, forced_tier
@@ -52,3 +52,53 @@ def test_a_tier_that_is_forced_is_taken_or_an_error(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv(VARIABLE, "moon")
     with pytest.raises(rnnc.RnnError, match="RNNC_CUDA_TIER=moon, but the tiers are chip, grid"):
         forced_tier()
+
+
+@pytest.mark.parametrize(("rows", "tier"), [(1, "grid"), (64, "grid"), (4000, "graph")])
+def test_very_many_rows_are_not_for_a_grid(rows: int, tier: str) -> None:
+    for plan, phase in loops("lstm", hidden=512):
+        found = choose(plan, phase, Setting(H200, rows=rows))
+        assert found.tier == tier
+        if found.shape is not None:
+            programs = found.shape.slices * found.shape.groups(rows, H200)
+            assert 0 < programs <= H200.multiprocessors
+        else:
+            assert "tiles of 32 rows in every step" in found.refused[1][1]
+
+
+def test_what_the_caller_records_does_not_wait() -> None:
+    for plan, phase in loops("lstm", hidden=512):
+        found = choose(plan, phase, Setting(H200, recorded=True))
+        assert found.tier == "graph"
+        assert "CUDA graph" in found.refused[1][1]
+
+
+def test_what_a_machine_has_turned_down_is_not_tried_again() -> None:
+    for plan, phase in loops("lstm", hidden=64):
+        found = choose(plan, phase, Setting(H200), unfit={"chip": "it does not start"})
+        assert (found.tier, found.refused) == ("grid", (("chip", "it does not start"),))
+        with pytest.raises(rnnc.RnnError, match="it does not start"):
+            choose(plan, phase, Setting(H200), "chip", {"chip": "it does not start"})
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+@pytest.mark.parametrize("hidden", [8, 100, 1000, 2000, 3000])
+def test_a_grid_has_no_more_programs_than_run_at_the_same_time(chip: Chip, hidden: int) -> None:
+    for plan, phase in loops("rnn", hidden=hidden):
+        for rows in (1, 50, 250):
+            found = choose(plan, phase, Setting(chip, 2, "ieee", rows))
+            if found.tier == "grid":
+                assert found.shape is not None
+                programs = found.shape.slices * found.shape.groups(rows, chip)
+                assert 0 < programs <= chip.multiprocessors
+                assert found.shape.slices * found.shape.columns >= hidden
+
+
+@pytest.mark.parametrize(
+    ("registers", "shared", "threads", "together"),
+    [(32, 0, 1024, 2), (64, 1024, 256, 4), (255, 0, 256, 1), (32, 100 * 1024, 128, 2)],
+)
+def test_how_many_programs_a_multiprocessor_holds(
+    registers: int, shared: int, threads: int, together: int
+) -> None:
+    assert H200.resident(registers, shared, threads) == together
