@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
+from rnnc.compiler.backends.cpu.choices import VARIABLE
+from rnnc.runtime.timing.case import Case
 from rnnc.runtime.timing.comparison import PASSES
+from rnnc.runtime.timing.contender import Contender, Maker
 from rnnc.runtime.timing.rivals.backends import backend
 
 from .markdown import Table
 from .measuring import TITLES, Session, milliseconds, over
-from .sizes import CELLS, DEEPBENCH, LAYER_SIZES, PAPER, SCANS, TRANSITION_SIZES
+from .sizes import CELLS, DEEPBENCH, LAYER_SIZES, PAPER, SCANS, TRANSITION_SIZES, WORDS
 from .specs import LAYERS
 
 FLOORS = ("products", "peak")
@@ -87,6 +92,43 @@ def paper(session: Session) -> Table:
     head = ["data", "network", "weights", "T", "forward, ms", "step, ms"]
     table.add([*head, "step: `reference`", "`aten`", *FLOORS], rows)
     return table
+
+
+def words(session: Session) -> Table:
+    """Outputs for 10,000 words: products measured, by generated code alone, and by torch alone."""
+    table, rows = Table(), []
+    ways = {"own": "own products", "torch": "torch's products"}
+    for name, parameters, batch, steps in session.some(WORDS):
+        makers = [(title, _settled(way, title)) for way, title in ways.items()]
+        names = ("cpu", *makers, "aten", "products")
+        found = session.compare(f"zoo:{name}", steps, batch, names, **parameters)
+        for what in PASSES:
+            others = (*ways.values(), "aten", "products")
+            times = [milliseconds(found, what, "cpu"), *(over(found, what, r) for r in others)]
+            rows.append([name, str(batch), str(steps), TITLES[what], *times])
+        session.lose(name, found)
+    head = ["network", "B", "T", "pass", "`cpu`, ms", *ways.values(), "`aten`", "products"]
+    table.add(head, rows)
+    return table
+
+
+def _settled(way: str, called: str) -> Maker:
+    """The backend `cpu` with all products of one way: it is settled when a size is first met."""
+
+    def make(case: Case) -> Contender:
+        before = os.environ.get(VARIABLE)
+        os.environ[VARIABLE] = way
+        try:
+            made = backend("cpu", called=called)(case)
+            made.forward()
+            made.step()
+        finally:
+            os.environ.pop(VARIABLE)
+            if before is not None:
+                os.environ[VARIABLE] = before
+        return made
+
+    return make
 
 
 def deepbench(session: Session) -> Table:

@@ -64,6 +64,13 @@ PAPER = (
 """Table 1 of Pascanu et al. (2014, arXiv 1312.6026): each size that occurs in it, once for each
 kind of network and data; JSB and MuseData share the others with Nottingham. T and B are ours."""
 
+WORDS: tuple[tuple[str, dict[str, int], int, int], ...] = (
+    ("rnn", {"hidden": 200, "vocab": 10_000}, 16, 50),
+    ("dots_rnn", {"hidden": 200, "vocab": 10_000}, 16, 50),
+    ("pointer_sentinel_lstm", {}, 8, 35),
+)
+"""(network of the zoo, its parameters, B, T) with outputs for 10,000 words."""
+
 DEEPBENCH = (
     ("vanilla", 1760, 16, 50),
     ("vanilla", 1760, 64, 50),

@@ -30,8 +30,8 @@ VARIABLE: Final = "RNNC_PRODUCTS"
 KERNELS: Final = 1
 """Counts up with each change of what products cost."""
 
-_ROUNDS: Final = 5
-_ENOUGH: Final = 0.3
+_ROUNDS: Final = 7
+_ENOUGH: Final = 0.6
 """Seconds after which no further round is measured."""
 
 _WORTH_IT: Final = 0.95
