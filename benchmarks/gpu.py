@@ -72,6 +72,19 @@ def training_step(model: Any, x: Any) -> Callable[[], None]:
     return step
 
 
+def in_tier(tier: str, step: Callable[[], None]) -> Callable[[], None]:
+    """The same with loops in one tier."""
+
+    def forced() -> None:
+        os.environ["RNNC_CUDA_TIER"] = tier
+        try:
+            step()
+        finally:
+            del os.environ["RNNC_CUDA_TIER"]
+
+    return forced
+
+
 def contenders(
     name: str, hidden: int, steps: int, rows: int, device: str, dtype: Any
 ) -> dict[str, Callable[[], None]]:
@@ -82,9 +95,11 @@ def contenders(
 
     x = torch.randn(steps, rows, 88, device=device, dtype=dtype)
     found = {}
-    for backend in ("cuda", "aten"):
+    for way in ("cuda", "tier graph", "aten"):
+        backend = "aten" if way == "aten" else "cuda"
         model = rnnc.compile(f"zoo:{name}", backend=backend, hidden=hidden).to(device, dtype)
-        found[backend] = training_step(model, x)
+        step = training_step(model, x)
+        found[way] = in_tier("graph", step) if way == "tier graph" else step
     if name in NN:
         layer = getattr(torch.nn, NN[name])(88, hidden).to(device, dtype)
         found["torch.nn"] = training_step(layer, x)
@@ -161,11 +176,11 @@ def line_of(row: dict[str, Any]) -> str:
     return f"{head} {' | '.join([*cells, *ratios, first])} |"
 
 
-WAYS = ("cuda", "torch.nn", "aten")
+WAYS = ("cuda", "torch.nn", "tier graph", "aten")
 TABLE = (
-    "| model | H | B | dtype | cuda, ms | torch.nn, ms | aten, ms | over torch.nn | over aten "
-    "| first, s |",
-    "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    "| model | H | B | dtype | cuda, ms | torch.nn, ms | tier graph, ms | aten, ms | over torch.nn "
+    "| over tier graph | over aten | first, s |",
+    "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
 )
 
 

@@ -1,0 +1,108 @@
+"""Between two barriers no memory is both read and written: there the threads have no order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from rnnc.compiler.backends.cuda.arguments import Case
+from rnnc.compiler.backends.cuda.blocks import independent_stages
+from rnnc.compiler.backends.cuda.kept import KeptTile
+from rnnc.compiler.backends.cuda.loops import levels_of
+from rnnc.compiler.backends.cuda.shapes import Shape
+from rnnc.compiler.backends.cuda.stages import Stages, stages_of
+from rnnc.compiler.flow import Read
+from rnnc.compiler.lower import Unsupported
+from rnnc.compiler.plan import Plan
+from rnnc.compiler.planner import Planner
+from rnnc.compiler.request import training_request
+from rnnc.grammar.source import Source
+from rnnc.operators.analyse import analyse
+from rnnc.operators.shipped import zoo_names, zoo_source
+from support.small import small_sizes
+from support.specs import random_spec
+
+Region = tuple[int, int, int, int]
+"""(buffer, rows further on in steps, first entry, end)."""
+
+
+@dataclass
+class Watched(KeptTile):
+    """A tile that notes what the stages written so far read and write."""
+
+    read: list[Region] = field(default_factory=list)
+    written: list[Region] = field(default_factory=list)
+
+    def load(self, read: Read, start: int, stop: int, **how: Any) -> str:
+        place = self.plan.places[read.value]
+        if place is not None and self.plan.phase_of.get(read.value) is not None:
+            buffer = self.plan.buffers[place.buffer]
+            whole = how.get("columns", "u") not in {"u", "k"} or how.get("scalar")
+            first, end = (0, buffer.width) if whole else (place.start + start, place.start + stop)
+            shift = 0 if buffer.extent == "step" else buffer.before - read.delay
+            self.read.append((place.buffer, shift, first, end))
+        return super().load(read, start, stop, **how)
+
+    def stored(self, store: Any, own: Any) -> Any:
+        buffer = self.plan.buffers[store.buffer]
+        shift = 0 if buffer.extent == "step" else buffer.before
+        self.written.append((store.buffer, shift, store.start, store.start + store.width))
+        return super().stored(store, own)
+
+
+def races(stages: Stages, parts: int = 1) -> list[tuple[Region, Region]]:
+    """What one level both reads and writes, or writes twice."""
+    case = Case(resets=True, lengths=True)
+    shape = Shape(16, parts, 0, parts > 1, 4, 0)
+    tile = Watched(stages, case, holds=True, shape=shape)
+    found = []
+    for level in list(levels_of(tile)):
+        tile.read, tile.written = [], []
+        for index in level:
+            list(tile.stage(index))
+        # Tiles of columns repeat what one stage does to its regions.
+        written = list(dict.fromkeys(tile.written))
+        found += [(a, b) for a in tile.read for b in written if _meet(a, b)]
+        found += [(a, b) for a in written for b in written if a < b and _meet(a, b)]
+    return found
+
+
+def _meet(a: Region, b: Region) -> bool:
+    return a[:2] == b[:2] and a[2] < b[3] and b[2] < a[3]
+
+
+def plan_of(source: Source, sizes: dict[str, int]) -> Plan:
+    graph = analyse(source, parameters=sizes, assume=False).graph
+    assert graph is not None
+    return Planner(graph, sink=True)(training_request(graph, inputs=True, history=True))
+
+
+def check(plan: Plan) -> None:
+    for phase in plan.phases:
+        if phase.kind == "loop":
+            assert not races(stages_of(plan, phase.values))
+            assert not races(*independent_stages(plan, phase.values))
+
+
+@pytest.mark.parametrize("name", zoo_names())
+def test_the_zoo_has_no_races(name: str) -> None:
+    check(plan_of(zoo_source(name), small_sizes(name)))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_specs_have_no_races(seed: int) -> None:
+    spec = random_spec(seed)
+    try:
+        check(plan_of(Source(spec.text), spec.sizes))
+    except Unsupported as error:
+        pytest.skip(f"the backend refuses it: {error}")
+
+
+def test_a_race_is_seen() -> None:
+    plan = plan_of(zoo_source("dts_rnn"), {})
+    stages = next(stages_of(plan, p.values) for p in plan.phases if p.kind == "loop")
+    assert not races(stages)
+    first, second = stages.stages
+    assert races(Stages(stages.plan, stages.pieces, (first, replace(second, level=first.level))))
