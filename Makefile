@@ -39,7 +39,8 @@ test-triton: $(STAMP)  ## run generated GPU kernels in Triton's interpreter, and
 	@test -d $(TRITON) || $(RUN) -m pip install --quiet --disable-pip-version-check --no-deps \
 		-c constraints.txt --target $(TRITON) triton
 	TRITON_INTERPRET=1 PYTHONPATH=$(TRITON) OMP_NUM_THREADS=1 $(RUN) -m pytest -m triton \
-		$(CUDA_TESTS)_interpreted.py $(CUDA_TESTS)_loops.py -n auto $(PYTEST)
+		$(CUDA_TESTS)_interpreted.py $(CUDA_TESTS)_loops.py tests/benchmarks/test_visit.py \
+		-n auto $(PYTEST)
 	PYTHONPATH=$(TRITON) OMP_NUM_THREADS=1 $(RUN) -m pytest -m triton \
 		$(CUDA_TESTS)_ahead.py -n auto $(PYTEST)
 

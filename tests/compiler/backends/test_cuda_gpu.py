@@ -136,6 +136,16 @@ def test_the_zoo_agrees(tier: str, name: str) -> None:
     agree_or_refuse(f"zoo:{name}", sizes, torch.float32, 9, 5, **EVERYTHING)
 
 
+@pytest.mark.parametrize("hidden", shard([64, 128, 256]))
+@pytest.mark.parametrize("name", ["lstm", "dts_rnn"])
+def test_whole_tiles_agree(tier: str, name: str, hidden: int) -> None:
+    """Smaller where kernels are interpreted."""
+    here = DEVICE == "cuda"
+    sizes = small_sizes(name, hidden=hidden if here else hidden // 16)
+    dtype = torch.bfloat16 if here else torch.float16
+    agree_or_refuse(f"zoo:{name}", sizes, dtype, 12, 37 if here else 3)
+
+
 @pytest.mark.parametrize("dtype", shard([torch.float32, torch.float16, torch.bfloat16]))
 @pytest.mark.parametrize("name", ["lstm", "gru", "dts_rnn", "mingru"])
 def test_more_steps_than_a_recording_has(tier: str, name: str, dtype: torch.dtype) -> None:

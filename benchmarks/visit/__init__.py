@@ -1,0 +1,1 @@
+"""A short visit to a GPU: what is tested, what is timed, how it is written down."""

@@ -1,0 +1,122 @@
+"""The tests that need a GPU, in several processes, and NVIDIA's own checker of memory."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from .budget import Budget
+
+ROOT = Path(__file__).resolve().parents[2]
+TESTS = "tests/compiler/backends/test_cuda_gpu.py"
+SANITIZER = "compute-sanitizer"
+SMALL = "zoo_agrees and (chip-lstm or grid-dts_rnn or graph-gru or graph-mingru)"
+
+
+def pytest_command(chosen: str, *more: str) -> list[str]:
+    """Pytest on the tests marked `gpu`, with no plugin but its own."""
+    base = [sys.executable, "-u", "-m", "pytest", "--noconftest", "-p", "no:cacheprovider"]
+    base += ["-m", "gpu", TESTS, "--tb=short", *more]
+    return [*base, "-k", chosen] if chosen else base
+
+
+def environment(**more: str) -> dict[str, str]:
+    """What the tests run in: of what is installed here, no plugin of pytest is needed."""
+    return {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "OMP_NUM_THREADS": "2", **more}
+
+
+def run_tests(budget: Budget, chosen: str, folder: Path, shards: int) -> dict[str, Any]:
+    """What the tests said, by name; those that were still to come when time was up are listed."""
+    files = [folder / f"gpu-tests-{part}.txt" for part in range(shards)]
+    started = [
+        subprocess.Popen(
+            pytest_command(chosen, "-v", "-rs"),
+            cwd=ROOT,
+            env=environment(RNNC_SHARD=f"{part + 1}/{shards}"),
+            stdout=file.open("w"),
+            stderr=subprocess.STDOUT,
+        )
+        for part, file in enumerate(files)
+    ]
+    listed = subprocess.run(
+        pytest_command(chosen, "--collect-only", "-q"),
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    for process in started:
+        try:
+            process.wait(max(1.0, budget.left))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    return told(
+        [line for file in files for line in file.read_text().splitlines()],
+        [line for line in listed.stdout.splitlines() if "::" in line],
+        all(process.returncode in {0, 1, 5} for process in started),
+    )
+
+
+def told(lines: list[str], all_names: list[str], ended: bool) -> dict[str, Any]:
+    """What lines of pytest say."""
+    by: dict[str, list[str]] = {"PASSED": [], "FAILED": [], "ERROR": [], "SKIPPED": []}
+    for line in lines:
+        found = re.match(r"(\S+::.+?) (PASSED|FAILED|ERROR|SKIPPED)\b", line)
+        if found:
+            by[found[2]].append(found[1])
+    done = {name for names in by.values() for name in names}
+    missed = [name for name in all_names if name not in done]
+    reasons = [line for line in lines if line.startswith("SKIPPED [")]
+    return {
+        "passed": len(by["PASSED"]),
+        "failed": by["FAILED"] + by["ERROR"],
+        "skipped": len(by["SKIPPED"]),
+        "why_skipped": sorted(set(reasons)),
+        "said": [line for line in lines if line.startswith("E  ")][:80],
+        "not_reached": missed,
+        "all_reached": ended and not missed,
+    }
+
+
+def sanitize(budget: Budget, chosen: str = SMALL) -> dict[str, Any]:
+    """A few tests under compute-sanitizer: accesses outside of memory, and races in it."""
+    tool = shutil.which(SANITIZER) or shutil.which(SANITIZER, path="/usr/local/cuda/bin")
+    if tool is None:
+        return {"status": "skipped", "why": f"there is no {SANITIZER} here"}
+    found: dict[str, Any] = {"status": "passed", "tools": {}}
+    for kind in ("memcheck", "racecheck"):
+        command = [tool, "--tool", kind, "--error-exitcode", "9", *pytest_command(chosen, "-q")]
+        try:
+            done = subprocess.run(
+                command,
+                cwd=ROOT,
+                env=environment(),
+                capture_output=True,
+                text=True,
+                timeout=max(1.0, budget.left),
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            found["tools"][kind] = "its time was up"
+            continue
+        except OSError as error:
+            return {"status": "skipped", "why": f"{tool} does not start: {error}"}
+        lines = (done.stdout + done.stderr).splitlines()
+        summary = [line for line in lines if "ERROR SUMMARY" in line or "RACECHECK SUMMARY" in line]
+        if done.returncode == 9:
+            found["status"] = "failed"
+            found["said"] = [line for line in lines if line.startswith("=========")][:40]
+        elif not summary:
+            found["status"] = "skipped" if found["status"] == "passed" else found["status"]
+            found["why"] = next(
+                reversed([line for line in lines if line.strip()]), "it said nothing"
+            )
+        found["tools"][kind] = summary[-1] if summary else f"exit status {done.returncode}"
+    return found
