@@ -214,7 +214,9 @@ def _terms(draft: Draft, z: Read, mask: Read | None, n: int) -> tuple[Read, Read
 def _masked_softmax(draft: Draft, node: Node, operands: list[Read]) -> Read:
     e, _ = _terms(draft, operands[0], operands[1], node.size)
     total = _sum(draft, e)
-    whole = draft.add("select", draft.add("positive", total), total, draft.constant(1.0))
+    # Whether it is zero, not whether it is positive: a NaN is neither, and must stay.
+    nothing = draft.add("equal", total, draft.constant(0.0))
+    whole = draft.add("select", nothing, draft.constant(1.0), total)
     return draft.add("divide", e, whole, origin=node.number)
 
 
@@ -222,10 +224,10 @@ def _logsumexp(draft: Draft, node: Node, operands: list[Read]) -> Read:
     n = max(draft.width(read) for read in operands)
     e, top = _terms(draft, operands[0], operands[1] if len(operands) > 1 else None, n)
     total = _sum(draft, e)
-    found = draft.add("positive", total)
-    whole = draft.add("select", found, total, draft.constant(1.0))
+    nothing = draft.add("equal", total, draft.constant(0.0))
+    whole = draft.add("select", nothing, draft.constant(1.0), total)
     value = draft.add("add", draft.add("log", whole), top)
-    return draft.add("select", found, value, draft.constant(-math.inf), origin=node.number)
+    return draft.add("select", nothing, draft.constant(-math.inf), value, origin=node.number)
 
 
 def _dot(draft: Draft, node: Node, operands: list[Read]) -> Read:

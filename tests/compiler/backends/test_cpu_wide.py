@@ -103,3 +103,15 @@ def test_results_are_the_callers_own() -> None:
         assert all(torch.equal(a, b) for a, b in zip(first, kept, strict=True))
         first.y.zero_()
         assert torch.equal(first.z, kept[1])
+
+
+@pytest.mark.parametrize("backend", ["cpu", "aten"])
+def test_the_log_of_a_softmax_keeps_a_nan(backend: str) -> None:
+    spec = "model m:\n    input x: real[70]\n    output y: real[70]\n    y = log(softmax(x))\n"
+    x = torch.randn(3, 4, 70)
+    x[1, 2, 69] = float("nan")
+    y, _ = rnnc.compile(spec, backend=backend)(x)
+    expected, _ = rnnc.compile(spec, backend="reference")(x)
+    assert y[1, 2].isnan().all()
+    assert torch.equal(y.isnan(), expected.isnan())
+    assert y.isnan().sum() == 70
