@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..operators.graph import OperatorGraph
@@ -51,8 +52,24 @@ def attach(root: nn.Module, graph: OperatorGraph) -> None:
 
 
 def collect(root: nn.Module, graph: OperatorGraph) -> dict[str, Tensor]:
-    """The current values of the graph's parameters by name."""
-    return {parameter.name: _value(root, parameter.name) for parameter in graph.parameters}
+    """The current values of the graph's parameters by name, all of one dtype on one device.
+
+    Raises:
+        ValueError: when one of them is gone, or another one than the graph's stands in its place.
+    """
+    found = {parameter.name: _value(root, parameter.name) for parameter in graph.parameters}
+    like = next(iter(found.values()), None)
+    for parameter in graph.parameters:
+        value = found[parameter.name]
+        if value.shape != parameter.shape:
+            expected, got = list(parameter.shape), list(value.shape)
+            raise ValueError(f"expected `{parameter.name}` of shape {expected}, got {got}")
+        if like is not None and (value.dtype != like.dtype or value.device != like.device):
+            raise ValueError(
+                f"expected all parameters in {like.dtype} on {like.device}, as the first is, "
+                f"got `{parameter.name}` in {value.dtype} on {value.device}"
+            )
+    return found
 
 
 class Places:
@@ -60,7 +77,7 @@ class Places:
 
     def __init__(self, root: nn.Module, graph: OperatorGraph) -> None:
         self._inner: dict[tuple[str, ...], tuple[dict[str, nn.Module | None], nn.Module]] = {}
-        self._at: list[tuple[dict[str, Tensor | None], str]] = []
+        self._at: list[tuple[dict[str, Tensor | None], str, tuple[int, ...]]] = []
         for parameter in graph.parameters:
             *path, name = _path(parameter.name)
             module = root
@@ -69,17 +86,29 @@ class Places:
                 assert inner is not None
                 self._inner[tuple(path[: depth + 1])] = module._modules, inner
                 module = inner
-            self._at.append((module._parameters, name))  # type: ignore[arg-type]
+            self._at.append((module._parameters, name, parameter.shape))  # type: ignore[arg-type]
 
-    def tensors(self) -> list[Tensor] | None:
-        """The current values in the graph's order; None once a module is another one."""
+    def tensors(self, dtype: torch.dtype) -> list[Tensor] | None:
+        """The current values in the graph's order; None where one is no longer what it was.
+
+        As it was: in the same module, a whole tensor of its shape on the CPU, in a dtype.
+        """
         for path, (modules, inner) in self._inner.items():
             if modules.get(path[-1]) is not inner:
                 return None
-        try:
-            return [named[name] for named, name in self._at]  # type: ignore[misc]
-        except KeyError:
-            return None
+        found: list[Tensor] = []
+        for named, name, shape in self._at:
+            value = named.get(name)
+            if (
+                value is None
+                or value.dtype is not dtype
+                or not value.is_cpu
+                or value.shape != shape
+                or not value.is_contiguous()
+            ):
+                return None
+            found.append(value)
+        return found
 
 
 def first(root: nn.Module, graph: OperatorGraph) -> Tensor | None:
@@ -98,6 +127,9 @@ def _value(root: nn.Module, name: str) -> Tensor:
         inner = module._modules[part]
         assert inner is not None
         module = inner
-    value = module._parameters[path[-1]]
-    assert value is not None
-    return value
+    value = module._parameters.get(path[-1])
+    # What torch.nn.utils has parametrised or pruned is computed when it is asked for.
+    found = getattr(module, path[-1], None) if value is None else value
+    if not isinstance(found, Tensor):
+        raise ValueError(f"expected a parameter `{name}`, but the model has none any more")
+    return found

@@ -148,7 +148,7 @@ class Repeats:
 
 def _is_stale(repeat: Repeat, call: Call) -> bool:
     like = next(iter(call.parameters.values()))
-    return repeat.again.dtype is not like.dtype or repeat.places.tensors() is None
+    return repeat.again.dtype is not like.dtype or repeat.places.tensors(like.dtype) is None
 
 
 def _run(repeat: Repeat, shapes: Shapes, given: tuple[Any, ...], state: Any) -> list[Tensor] | None:
@@ -165,12 +165,9 @@ def _run(repeat: Repeat, shapes: Shapes, given: tuple[Any, ...], state: Any) -> 
     for part, shape in zip(given, shapes.inputs, strict=True):
         if not _fits(part, shape, again.dtype):
             return None
-    parameters = repeat.places.tensors()
-    if parameters is None or parameters[0].dtype is not again.dtype or not parameters[0].is_cpu:
+    parameters = repeat.places.tensors(again.dtype)
+    if parameters is None:
         return None
-    for parameter in parameters:
-        if not parameter.is_contiguous():
-            return None
     results = [torch.empty_like(result) for result in shapes.results]
     again.run([*parameters, *given, *states, *results])
     return results

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.utils import parametrizations, prune
 from torch.utils.checkpoint import checkpoint
 
 import rnnc
@@ -127,6 +128,40 @@ def test_autocast_computes_in_the_parameters_dtype(backend: str) -> None:
     net.zero_grad()
     y.square().sum().backward()
     assert_same({n: p.grad for n, p in net.named_parameters() if p.grad is not None}, expected)
+
+
+def test_parametrised_and_pruned_weights_are_read(backend: str) -> None:
+    net, plain, x = model(backend), model(backend), feed()
+    parametrizations.weight_norm(net, "W")
+    prune.l1_unstructured(net, "V", 0.5)
+    with torch.no_grad():
+        mask = net.get_buffer("V_mask")
+        plain.get_parameter("V").mul_(mask)
+    expected = gradients(plain, x)
+    assert torch.allclose(net(x)[0], plain(x)[0], atol=1e-6)
+    net(x)[0].square().sum().backward()
+    found = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
+    torch.testing.assert_close(found["U"], expected["U"])
+    torch.testing.assert_close(found["V_orig"], expected["V"] * mask)
+    assert found["parametrizations.W.original1"].norm() > 0
+
+
+def test_parameters_that_do_not_fit_are_refused(backend: str) -> None:
+    x = feed()
+    for grad in (True, False):
+        net = model(backend)
+        with torch.set_grad_enabled(grad):
+            for _ in range(3):
+                net(x)
+            net.V = torch.nn.Parameter(torch.zeros(2, 2))
+            with pytest.raises(ValueError, match=r"expected `V` of shape \[2, 8\], got \[2, 2\]"):
+                net(x)
+            net.V = torch.nn.Parameter(torch.zeros(2, 8, dtype=torch.float16))
+            with pytest.raises(ValueError, match=r"got `V` in torch\.float16 on cpu"):
+                net(x)
+            del net.V
+            with pytest.raises(ValueError, match="expected a parameter `V`"):
+                net(x)
 
 
 def test_functional_call_takes_other_parameters(backend: str) -> None:
