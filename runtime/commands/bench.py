@@ -37,6 +37,11 @@ if TYPE_CHECKING:
     help="Whom the others are compared with  [default: the first backend that runs]",
 )
 @click.option(
+    "--tune",
+    is_flag=True,
+    help="First search for the fastest tiers and tiles on this GPU, and keep them (--device cuda).",
+)
+@click.option(
     "--times-only",
     is_flag=True,
     help="Leave out memory and compile times, which take processes of their own.",
@@ -54,6 +59,7 @@ def command(
     against: tuple[str, ...],
     base: str | None,
     times_only: bool,
+    tune: bool,
     parameters: dict[str, int | float],
     model: str | None,
     as_json: bool,
@@ -72,12 +78,16 @@ def command(
     from ..timing.case import case
     from ..timing.summary import document, lines
 
+    if tune and device != "cuda":
+        raise click.UsageError("--tune is for --device cuda: elsewhere there is nothing to tune")
     _demand(device)
     if threads is not None:
         torch.set_num_threads(threads)
     program = compile(file, model=model, backend="reference", parameters=parameters).program
     wanted = dict.fromkeys((*([base] if base else []), *(against or DEVICES[device])))
     its = case(program, steps, rows, device=device)
+    if tune:
+        _tune(its)
     report = _measure(file, its, tuple(wanted), base, repeat, times_only)
     if as_json:
         print_json(document(report))
@@ -124,6 +134,18 @@ def _measure(
         except Unavailable as error:
             missing["compile times"] = str(error)
     return Report(file, found, memory, first, missing)
+
+
+def _tune(case: Case) -> None:
+    from ...grammar.diagnostics import fail
+    from ..timing import tune
+    from ..timing.contender import Unavailable
+
+    _tell("tuning")
+    try:
+        click.echo(str(tune.tune(case)), err=True)
+    except Unavailable as error:
+        fail("RNN520", f"nothing can be tuned: {error}", hint="`rnnc doctor` says what is missing")
 
 
 def _demand(device: str) -> None:

@@ -14,6 +14,7 @@ from .resources import Resources, resources_of
 from .shapes import Setting
 from .tiers import Choice, choose, forced_tier
 from .tiling import tiling_of
+from .tuning import slower_tiers
 
 
 def here() -> Setting:
@@ -28,7 +29,9 @@ def account(plan: Plan, phase: Phase) -> str:
         RnnError: when a tier is forced that does not fit (RNN501).
     """
     setting, (chip, present) = here(), _chip()
-    found = choose(plan, phase, setting, forced_tier())
+    forced = forced_tier()
+    slower = {} if forced else slower_tiers(plan, phase, setting)
+    found = choose(plan, phase, setting, forced, slower)
     where = f"float32 on {chip.name}" + ("" if present else " (there is no GPU here)")
     refused = "".join(f"; not {tier}: {why}" for tier, why in found.refused)
     return f"tier {found.tier}, {where}{_taken(plan, phase, setting, found)}{refused}"

@@ -31,6 +31,7 @@ from .shapes import Setting
 from .steps import Recordings, run_steps
 from .tiers import Choice, Tier, forced_tier, why_unfit
 from .tiling import tiling_of
+from .tuning import tuned_tiling
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,9 @@ class CudaEngine:
 
     def launch(self, program: Program, kernel: Kernel, memory: CudaMemory) -> Launch:
         """A kernel bound to the tensors of a call."""
-        call, tiling = memory.call, tiling_of(kernel, memory.like.element_size())
+        call, like = memory.call, memory.like
+        tuned = tuned_tiling(kernel, like.element_size(), like.device.index)
+        tiling = tuned or tiling_of(kernel, like.element_size())
         tensors = tuple(argument.bind(memory) for argument in kernel.arguments)
         count = call.rows
         if kernel.drive == "rows":

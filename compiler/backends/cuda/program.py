@@ -12,6 +12,7 @@ from .kernels import Kernel, file_of, row_kernels, scan_kernel, step_kernels
 from .loops import chip_kernel, grid_kernel
 from .shapes import Setting
 from .tiers import Choice, Tier, choose
+from .tuning import slower_tiers
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,13 @@ def choices_of(
     Raises:
         RnnError: when the tier that is forced does not fit (RNN501).
     """
-    loops = (phase for phase in plan.phases if phase.kind == "loop")
-    return {
-        phase.number: choose(plan, phase, setting, forced, unfit.get(phase.number, {}))
-        for phase in loops
-    }
+    found: dict[int, Choice] = {}
+    for phase in plan.phases:
+        if phase.kind == "loop":
+            slower = {} if forced else slower_tiers(plan, phase, setting)
+            without = {**slower, **unfit.get(phase.number, {})}
+            found[phase.number] = choose(plan, phase, setting, forced, without)
+    return found
 
 
 def program_of(plan: Plan, case: Case, tiers: Mapping[int, Choice]) -> Program:

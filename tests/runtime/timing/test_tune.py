@@ -1,0 +1,110 @@
+"""The search for the fastest choices, by a clock that is made up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+import rnnc
+from rnnc.compiler.backends.cuda import tuning
+from rnnc.compiler.backends.cuda.backend import Cuda
+from rnnc.compiler.backends.cuda.candidates import Question
+from rnnc.compiler.backends.cuda.chip import H200
+from rnnc.compiler.backends.cuda.tiling import Tiling
+from rnnc.compiler.backends.cuda.tuning import Table, table_of
+from rnnc.runtime.cli import main
+from rnnc.runtime.timing import tune
+from rnnc.runtime.timing.case import case
+from rnnc.runtime.timing.tune import search
+
+WIDE, NARROW = Tiling(16, 32, 32, 4), Tiling(16, 16, 32, 4)
+QUESTIONS = (
+    Question("loop", (Table(tiers={"loop": "grid"}), Table(tiers={"loop": "graph"}))),
+    Question("a", (Table({"a": WIDE}), Table({"a": NARROW}))),
+    Question("b", (Table({"b": WIDE}),)),
+)
+
+
+def seconds(table: Table) -> float:
+    """Grid saves a lot, a narrow `a` some; a wide `a` does not run, `b` saves too little."""
+    if table.tilings.get("a") == WIDE:
+        return float("inf")
+    saved = 0.4 * (table.tiers.get("loop") == "grid") + 0.1 * (table.tilings.get("a") == NARROW)
+    return 1.0 - saved - 0.001 * ("b" in table.tilings)
+
+
+def test_what_is_surely_faster_is_kept() -> None:
+    found = search(QUESTIONS, seconds, Table())
+    assert found.table == Table({"a": NARROW}, {"loop": "grid"})
+    assert (found.before, round(found.after, 3), found.tried) == (1.0, 0.5, 5)
+
+
+def test_nothing_is_kept_where_nothing_helps() -> None:
+    assert search(QUESTIONS, lambda table: 1.0, Table()).table == Table()
+
+
+@pytest.fixture
+def as_on_an_h200(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(tuning, "_known", {})
+    monkeypatch.setattr(tune, "chip_of", lambda index: H200)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(Cuda, "refuses", lambda self, like: "")
+
+
+@pytest.mark.usefixtures("as_on_an_h200")
+def test_a_model_is_tuned_and_the_answers_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    tables: list[Table] = []
+
+    def made_up(its: object, chip: str, table: Table) -> float:
+        tables.append(table)
+        return 1.0 / (1 + list(table.tiers.values()).count("graph"))
+
+    monkeypatch.setattr(tune, "_seconds", made_up)
+    program = rnnc.compile("zoo:rnn", hidden=64, backend="reference").program
+    found = tune.tune(case(program, 4, 2))
+    assert set(found.table.tiers.values()) == {"graph"}
+    assert found.tried == len(tables) - 2, "the rules are timed first, for tiers and for tiles"
+    tuning._known.clear()
+    assert table_of(H200.name) == found.table
+    assert str(found).startswith(f"tuned: {found.tried} choices tried, ")
+
+
+@pytest.mark.usefixtures("as_on_an_h200")
+def test_a_choice_that_does_not_run_takes_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(its: object, model: object) -> object:
+        raise RuntimeError("out of resources")
+
+    monkeypatch.setattr(tune, "step_of", failing)
+    program = rnnc.compile("zoo:rnn", hidden=8, backend="reference").program
+    its = case(program, 2, 2)
+    assert tune._seconds(its, H200.name, Table()) == float("inf")
+    monkeypatch.setattr(tune, "step_of", lambda its, model: lambda: None)
+    assert tune._seconds(its, H200.name, Table()) < 1
+
+
+def test_there_is_nothing_to_tune_on_the_cpu() -> None:
+    result = CliRunner().invoke(main, ["bench", "zoo:rnn", "--tune"])
+    assert result.exit_code == 2
+    assert "--tune is for --device cuda" in result.output
+
+
+def test_the_search_runs_when_asked_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rnnc.runtime.commands import bench
+
+    asked: list[object] = []
+    monkeypatch.setattr(bench, "_demand", lambda device: None)
+    monkeypatch.setattr("rnnc.runtime.timing.case.case", lambda *a, **k: SimpleNamespace())
+    monkeypatch.setattr(bench, "_tune", asked.append)
+
+    def stopped(*_: object) -> object:
+        raise RuntimeError("far enough")
+
+    monkeypatch.setattr(bench, "_measure", stopped)
+    for more, count in ([], 0), (["--tune"], 1):
+        CliRunner().invoke(main, ["bench", "zoo:rnn", "--device", "cuda", *more])
+        assert len(asked) == count
