@@ -34,7 +34,16 @@ def account(plan: Plan, phase: Phase) -> str:
     found = choose(plan, phase, setting, forced, slower)
     where = f"float32 on {chip.name}" + ("" if present else " (there is no GPU here)")
     refused = "".join(f"; not {tier}: {why}" for tier, why in found.refused)
-    return f"tier {found.tier}, {where}{_taken(plan, phase, setting, found)}{refused}"
+    taken = _taken(plan, phase, setting, found)
+    return f"tier {found.tier}{_shared_out(found)}, {where}{taken}{refused}"
+
+
+def _shared_out(found: Choice) -> str:
+    """How many programs share a row, where several do."""
+    if found.shape is None or found.shape.slices == 1:
+        return ""
+    what = "of independent columns" if found.tier == "chip" else "that meet after each product"
+    return f" ({found.shape.slices} programs a row, {what})"
 
 
 def _chip() -> tuple[Chip, bool]:

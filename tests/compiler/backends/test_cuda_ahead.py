@@ -17,6 +17,7 @@ import pytest
 
 import rnnc
 from rnnc.compiler.backends.cuda import resources
+from rnnc.compiler.backends.cuda.account import account
 from rnnc.compiler.backends.cuda.arguments import Case
 from rnnc.compiler.backends.cuda.chip import A100, H200, Chip
 from rnnc.compiler.backends.cuda.precision import Precision
@@ -163,6 +164,14 @@ def test_every_cell_of_the_zoo_compiles_in_every_tier(tier: Tier, name: str) -> 
     plan = Planner(graph, sink=True)(training_request(graph))
     case = Case(resets=True, lengths=True)
     check(program_of(plan, case, choices_of(plan, Setting(H200), tier)), "float32", H200, 10000)
+
+
+def test_what_a_loop_takes_is_told_as_compiled() -> None:
+    plan = plan_of("rnn", 64)
+    phase = next(phase for phase in plan.phases if phase.kind == "loop")
+    said = account(plan, phase)
+    taken = r"\d+ registers a thread and \d+ KB of shared memory a program, \d+ at a time on a"
+    assert re.search(taken, said), said
 
 
 def test_programs_of_a_grid_meet_as_the_memory_model_asks(monkeypatch: pytest.MonkeyPatch) -> None:

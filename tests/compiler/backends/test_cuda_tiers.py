@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
+from click.testing import CliRunner
 
 import rnnc
+from rnnc.compiler.backends.cuda.account import account
 from rnnc.compiler.backends.cuda.chip import CHIPS, H200, Chip
 from rnnc.compiler.backends.cuda.extents import extents_of, padded
 from rnnc.compiler.backends.cuda.shapes import Setting
@@ -14,6 +19,7 @@ from rnnc.compiler.planner import Planner
 from rnnc.compiler.request import training_request
 from rnnc.operators.analyse import analyse
 from rnnc.operators.shipped import zoo_source
+from rnnc.runtime.commands.inspect import command as inspect
 
 
 def loops(name: str, **sizes: int) -> list[tuple[Plan, Phase]]:
@@ -102,3 +108,28 @@ def test_how_many_programs_a_multiprocessor_holds(
     registers: int, shared: int, threads: int, together: int
 ) -> None:
     assert H200.resident(registers, shared, threads) == together
+
+
+def test_a_tier_is_named_with_what_it_takes_and_why_no_other_runs() -> None:
+    ((plan, phase), _) = loops("lstm", hidden=512)
+    said = account(plan, phase)
+    assert said.startswith(
+        "tier grid (64 programs a row, that meet after each product), float32 on"
+    )
+    assert re.search(r"(\d+ KB of shared memory a program by estimate|registers a thread)", said)
+    why = r"; not chip: its weights need \d+ KB of shared memory, and a multiprocessor of .* has"
+    assert re.search(why, said)
+
+
+def test_inspect_names_the_tier_of_each_loop() -> None:
+    said = CliRunner().invoke(
+        inspect, ["zoo:dts_rnn", "--set", "hidden=64", "--plan", "--backend", "cuda"]
+    )
+    assert said.exit_code == 0
+    assert said.output.count("tier chip") == 2
+    found = CliRunner().invoke(inspect, ["zoo:rnn", "--plan", "--backend", "cuda", "--json"])
+    phases = json.loads(found.output)["plan"]["phases"]
+    assert all(phase["backend"] == "cuda" and phase["why"] for phase in phases)
+    wrong = CliRunner().invoke(inspect, ["zoo:rnn", "--plan", "--backend", "moon"])
+    assert wrong.exit_code == 2
+    assert "there is no backend `moon`" in wrong.output
