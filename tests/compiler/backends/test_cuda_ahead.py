@@ -29,8 +29,10 @@ from rnnc.compiler.backends.cuda.tiling import tiling_of
 from rnnc.compiler.plan import Plan
 from rnnc.compiler.planner import Planner
 from rnnc.compiler.request import training_request
+from rnnc.grammar.source import Source
 from rnnc.operators.analyse import analyse
 from rnnc.operators.shipped import zoo_names, zoo_source
+from support.independent import INDEPENDENT
 from support.small import small_sizes
 
 pytestmark = pytest.mark.triton
@@ -164,6 +166,18 @@ def test_every_cell_of_the_zoo_compiles_in_every_tier(tier: Tier, name: str) -> 
     plan = Planner(graph, sink=True)(training_request(graph))
     case = Case(resets=True, lengths=True)
     check(program_of(plan, case, choices_of(plan, Setting(H200), tier)), "float32", H200, 10000)
+
+
+@pytest.mark.parametrize("type_", TYPES)
+@pytest.mark.parametrize("which", INDEPENDENT)
+def test_blocks_of_a_wide_layer_hold_on_one_multiprocessor_each(which: str, type_: str) -> None:
+    graph = analyse(Source(INDEPENDENT[which]), parameters={"hidden": 256}).graph
+    assert graph is not None
+    plan = Planner(graph, sink=True)(training_request(graph))
+    tiers = choices_of(plan, Setting(H200, *TYPES[type_]))
+    assert all(found.tier == "chip" for found in tiers.values())
+    assert all(found.shape is not None and found.shape.slices == 4 for found in tiers.values())
+    check(program_of(plan, Case(), tiers), type_, H200)
 
 
 def test_what_a_loop_takes_is_told_as_compiled() -> None:

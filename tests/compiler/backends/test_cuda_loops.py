@@ -8,6 +8,7 @@ written, is seen.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ import torch
 
 import rnnc
 from rnnc.compiler.backends.aten.memory import Memory
-from rnnc.compiler.backends.cuda import engine, kept, loops, program, shapes
+from rnnc.compiler.backends.cuda import engine, kept, kernels, loops, program, shapes, tiers
 from rnnc.compiler.backends.cuda.blocks import independent_stages
 from rnnc.compiler.backends.cuda.meetings import Meetings
 from rnnc.compiler.backends.cuda.tiers import VARIABLE
@@ -29,7 +30,9 @@ from support import feeds
 from support.agreement import assert_agree
 from support.compare import assert_close
 from support.constructs import CONSTRUCTS
+from support.independent import INDEPENDENT
 from support.late_stores import LateStores, late_stores
+from support.side_by_side import run_side_by_side
 from support.small import small_sizes
 from support.specs import random_spec
 
@@ -116,52 +119,6 @@ def test_several_tiles_of_columns_agree(tier: str) -> None:
     assert_agree("zoo:rnn", "cuda", sizes=small_sizes("rnn", hidden=150), seed=3, **said)
 
 
-INDEPENDENT = {
-    "blocks of an LSTM": """
-operator cell(x, (h, c)):
-    param Ui, Uf, Ug, Uo: blocks(4)
-    i = σ(Wi x + Ui h + bi)
-    f = σ(Wf x + Uf h + bf)
-    g = tanh(Wg x + Ug h + bg)
-    o = σ(Wo x + Uo h + bo)
-    d = f ⊙ c + i ⊙ g
-    (o ⊙ tanh(d), d)
-
-model blocked(hidden = 12):
-    input x: real[3]
-    state h, c: real[hidden]
-    operator ⊕ = cell
-    output y: real[hidden]
-    (h', c') = x ⊕ (h, c)
-    y = h'
-""",
-    "two products of blocks, one after the other": """
-operator cell(x, h: real[n]):
-    param U, S: blocks(4)
-    param d: vector
-    z: real[n] = tanh(W x + U h + b)
-    tanh(S z + d ⊙ h)
-
-model blocked(hidden = 12):
-    input x: real[3]
-    state h: real[hidden]
-    operator ⊕ = cell
-    output y: real[hidden]
-    h' = x ⊕ h
-    y = h'
-""",
-    "no products": """
-model pointwise(hidden = 100):
-    input x: real[3]
-    state h: real[hidden]
-    output y: real[hidden]
-    param d: vector
-    h' = tanh(W x + d ⊙ h + b)
-    y = h'
-""",
-}
-
-
 @pytest.mark.parametrize("which", INDEPENDENT)
 def test_independent_columns_go_to_programs_of_their_own(which: str) -> None:
     text = INDEPENDENT[which]
@@ -234,6 +191,35 @@ def test_a_whole_grid_of_one_program_meets_itself(
 ) -> None:
     one_program(monkeypatch)
     assert_agree(f"zoo:{name}", "cuda", sizes=small_sizes(name), seed=1, **EVERYTHING)
+
+
+@pytest.mark.parametrize("name", ["lstm", "dts_rnn"])
+def test_programs_in_processes_of_their_own_meet(
+    late: LateStores, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Two programs share each row, two groups of rows; real atomic counters, real waiting."""
+    monkeypatch.setenv(VARIABLE, "grid")
+    grids: list[tuple[int, ...]] = []
+
+    def run(start: Any, *said: Any) -> None:
+        grids.append(start.grid)
+        run_side_by_side(start, *said)
+
+    shape = shapes.grid_shape
+    monkeypatch.setattr(tiers, "grid_shape", lambda *said: replace(shape(*said), rows=2))
+    monkeypatch.setattr(engine, "run_grid", run)
+    sizes = small_sizes(name, hidden=12)
+    assert_agree(f"zoo:{name}", "cuda", sizes=sizes, seed=1, **{**EVERYTHING, "steps": 4})
+    assert grids == [(2, 2)] * 2
+
+
+def test_programs_that_do_not_wait_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "grid")
+    monkeypatch.setattr(engine, "run_grid", partial(run_side_by_side, at_once=False))
+    monkeypatch.setattr(kernels, "SOURCE", kernels.SOURCE.replace("seen < target", "seen < 0"))
+    sizes = small_sizes("dts_rnn", hidden=12)
+    with pytest.raises(AssertionError, match=r"off by|nan"):
+        assert_agree("zoo:dts_rnn", "cuda", sizes=sizes, seed=1, steps=3, rows=2)
 
 
 def test_a_missing_barrier_is_seen(

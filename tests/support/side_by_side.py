@@ -1,0 +1,60 @@
+"""The programs of a grid in Triton's interpreter, each in a process of its own, all at once.
+
+By itself the interpreter runs one program after the other, and the first one would wait for ever.
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import product
+from typing import Any
+
+from rnnc.compiler.backends.cuda.barrier import PATIENCE
+
+
+def run_side_by_side(
+    start: Any,
+    levels: int,
+    groups: int,
+    size: tuple[int, int],
+    meetings: Any,
+    device: Any,
+    *,
+    at_once: bool = True,
+) -> None:
+    """As `meetings.run_grid`, but for the processes; or one process after the other."""
+    counters = meetings.counters(groups, device)
+    for tensor in (*start.tensors, counters):
+        tensor.share_memory_()
+    ended, children = [], []
+    for place in product(*map(range, start.grid)):
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                _only(place, start.grid)
+                kernel = start.start[1, 1]
+                given = (*size, 0, size[0], PATIENCE, counters)
+                kernel(*given, *start.tensors, **start.sizes, LEVEL=-1)
+                status = 0
+            finally:
+                os._exit(status)
+        children.append(child)
+        if not at_once:
+            ended += [_status(children.pop())]
+    ended += [_status(child) for child in children]
+    assert not any(ended), ended
+    meetings.started(counters)
+
+
+def _status(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _only(place: tuple[int, ...], grid: tuple[int, ...]) -> None:
+    """From now on the interpreter runs one program, which takes itself for one of many."""
+    from triton.runtime.interpreter import InterpreterBuilder
+
+    set_place, set_grid = InterpreterBuilder.set_grid_idx, InterpreterBuilder.set_grid_dim
+    InterpreterBuilder.set_grid_idx = lambda builder, *at: set_place(builder, *place, 0)
+    InterpreterBuilder.set_grid_dim = lambda builder, *of: set_grid(builder, *grid, 1)
