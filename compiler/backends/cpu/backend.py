@@ -148,7 +148,10 @@ class Cpu:
             case "once":
                 return "ATen, once a call"
             case "batched":
-                return "generated C, blocks of rows; sums over steps as packed products"
+                return (
+                    "generated C, blocks of rows; sums over steps as packed products; "
+                    "large products by torch where that is faster"
+                )
             case "scan":
                 return "generated C, one pass over the steps in registers"
             case _:

@@ -292,7 +292,9 @@ class Geometry:
                 atoms.append(Part(unit, done, wide.stage))
             done = wide.stage + 1
             own = Part(unit, wide.stage, done)
-            theirs: Helped = (*wide.landings, replace(own, done=True))
+            theirs: Helped = wide.landings
+            if not wide.complete:
+                theirs = (*theirs, replace(own, done=True))
             atoms.append(Either(self._key(wide.name), own, theirs))
         if done < ALL_STAGES:
             atoms.append(Part(unit, done, ALL_STAGES))

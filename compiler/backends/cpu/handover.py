@@ -16,15 +16,21 @@ def take_products(bindings: Bindings, landing: Landing) -> None:
     series = bindings.get(landing.value)
     assert isinstance(series, Series)
     out = series.all(bindings.rows.total)
-    for number, term in enumerate(landing.terms):
+    more: Tensor | None = None
+    if landing.bias >= 0:
+        bias = bindings.get(landing.bias)
+        assert isinstance(bias, Tensor)
+        more = bias
+    for term in landing.terms:
         weight = bindings.get(term.weight)
         assert isinstance(weight, Tensor)
         matrix = weight if term.transposed else weight.t()
         rows = bindings.rows_of(term.vector)
-        if number:
-            torch.addmm(out, rows, matrix, out=out)
-        else:
+        if more is None:
             torch.mm(rows, matrix, out=out)
+        else:
+            torch.addmm(more, rows, matrix, out=out)
+        more = out
 
 
 def take_sums(bindings: Bindings, group: Group) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ...flow import Read
 from .layout import Layout
 from .stages import Stage, Term, Unit
 from .together import Group
@@ -12,10 +13,14 @@ from .together import Group
 
 @dataclass(frozen=True, slots=True)
 class Landing:
-    """A sum of products, and the value whose rows it is put into until its stage reads it there."""
+    """A sum of products, and the value whose rows it is put into until its stage reads it there.
+
+    bias: the value that is added to each row, or −1; where nothing is left for the stage to do.
+    """
 
     value: int
     terms: tuple[Term, ...]
+    bias: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +28,14 @@ class Wide:
     """A stage that may find its products done.
 
     stage: its place in its unit.
+    complete: whether the products, with their biases, are all of it.
     work: multiplications a row.
     name: what it computes, in short; equal for stages that take equally long.
     """
 
     stage: int
     landings: tuple[Landing, ...]
+    complete: bool
     work: int
     name: str
 
@@ -86,13 +93,25 @@ def _wide_stages(layout: Layout, unit: Unit) -> Iterator[Wide]:
         places = _places(layout, stage)
         if not terms or not plain or len(places) < len(stage.sums):
             continue
+        complete = set(stage.values) == set(places) == {found.value for found in stage.sums}
+        complete &= all(_is_bias(layout, stage, found.rest) for found in stage.sums)
         landings = tuple(
-            Landing(place, found.terms) for place, found in zip(places, stage.sums, strict=False)
+            Landing(place, found.terms, found.rest[0].value if complete and found.rest else -1)
+            for place, found in zip(places, stage.sums, strict=True)
         )
         depths = [(values[t.vector.value].shape[0], t.transposed) for t in terms]
         shapes = " ".join(f"{depth}{'t' if flipped else ''}" for depth, flipped in depths)
         name = f"{len(stage.sums)} x {stage.width} of {shapes}, {len(stage.values)} values"
-        yield Wide(index, landings, stage.width * sum(depth for depth, _ in depths), name)
+        work = stage.width * sum(depth for depth, _ in depths)
+        yield Wide(index, landings, complete, work, name)
+
+
+def _is_bias(layout: Layout, stage: Stage, rest: tuple[Read, ...]) -> bool:
+    """Whether a sum has but its products, and at most one vector that is the same for all rows."""
+    if not rest:
+        return True
+    value = layout.flow.values[rest[0].value]
+    return len(rest) == 1 and value.rate == "call" and value.shape == (stage.width,)
 
 
 def _places(layout: Layout, stage: Stage) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -74,6 +75,21 @@ def test_panels_do_not_matter_to_torchs_products(
     monkeypatch.setenv(VARIABLE, "torch")
     monkeypatch.setattr(geometry, "ENOUGH_TO_PACK", 0 if packs else 10**9)
     assert_agree(SPECS[name], "cpu", **CALL)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_nothing_is_read_that_nobody_has_written(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = torch.empty
+
+    def full_of_nan(*sizes: Any, **options: Any) -> torch.Tensor:
+        made = empty(*sizes, **options)
+        return made.fill_(float("nan")) if made.is_floating_point() else made
+
+    monkeypatch.setattr(torch, "empty", full_of_nan)
+    monkeypatch.setenv(VARIABLE, "torch")
+    assert_agree(SPECS[name], "cpu", sizes=SIZES.get(name), **CALL)
 
 
 def test_torch_really_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
