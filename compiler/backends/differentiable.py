@@ -93,10 +93,24 @@ def differentiable_gradients(
     gradients: those that come in, as in `flat_result`.
     again: whether the gradients are differentiable, too.
     """
+    return pulled(flat_result(_run_reference(call)), tensors, gradients, again=again, keep=again)
+
+
+def pulled(
+    results: Sequence[Tensor],
+    tensors: Sequence[Tensor],
+    gradients: Sequence[Tensor | None],
+    *,
+    again: bool = False,
+    keep: bool = True,
+) -> list[Tensor | None]:
+    """The gradients of some tensors that results were recorded from.
+
+    gradients: those that come in, one a result. again: whether these are differentiable, too.
+    keep: whether the results can be gone back from once more.
+    """
     pairs = [
-        (y, g)
-        for y, g in zip(flat_result(_run_reference(call)), gradients, strict=True)
-        if g is not None and y.requires_grad
+        (y, g) for y, g in zip(results, gradients, strict=True) if g is not None and y.requires_grad
     ]
     if not pairs:
         return [None] * len(tensors)
@@ -105,6 +119,7 @@ def differentiable_gradients(
             [y for y, _ in pairs],
             list(tensors),
             [g for _, g in pairs],
+            retain_graph=keep,
             create_graph=again,
             allow_unused=True,
         )

@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ...compiler.backends.cuda.candidates import Question, tier_questions, tile_questions
+from ...compiler.backends.cuda.candidates import (
+    Question,
+    library_question,
+    tier_questions,
+    tile_questions,
+)
 from ...compiler.backends.cuda.chip import chip_of
 from ...compiler.backends.cuda.precision import precision_of
 from ...compiler.backends.cuda.shapes import Setting
@@ -38,7 +43,8 @@ class Tuned:
     path: Path | None = None
 
     def __str__(self) -> str:
-        kept = len(self.table.tilings) + len(self.table.tiers)
+        table = self.table
+        kept = len(table.tilings) + len(table.tiers) + len(table.libraries)
         where = f"; kept in {self.path}" if self.path is not None else ""
         return (
             f"tuned: {self.tried} choices tried, {kept} kept: "
@@ -86,12 +92,16 @@ def tune(case: Case) -> Tuned:
     with using(chip.name, tiers.table):
         kernels = tuple(tile_questions(plan, setting))
     tiles = search(kernels, measure, tiers.table)
-    table = tiles.table.over(tiers.table)
+    own = tiles.table.over(tiers.table)
+    rivals = tuple(library_question(case.graph, like.dtype, case.rows))
+    last = search(rivals, measure, own)
+    table = last.table.over(own)
     try:
-        path = keep(chip.name, table, {question.key for question in (*loops, *kernels)})
+        path = keep(chip.name, table, {question.key for question in (*loops, *kernels, *rivals)})
     except (OSError, ImportError) as error:
         raise Unavailable(f"what was found cannot be kept: {error}") from None
-    return Tuned(tiers.before, tiles.after, tiers.tried + tiles.tried, table, path)
+    tried = tiers.tried + tiles.tried + last.tried
+    return Tuned(tiers.before, last.after, tried, table, path)
 
 
 def _seconds(case: Case, chip: str, table: Table, times: int = 7) -> float:

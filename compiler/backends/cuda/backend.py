@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -16,15 +17,22 @@ from ...plan import Phase, Plan
 from ...planner import Planner
 from ..aten.plans import Planned
 from ..backend import Options, Saved
+from ..boundaries import like_of
 from ..flat import Key
+from ..guarded import tell_once
 from .account import account, here
 from .arguments import Case
 from .build import is_interpreted, why_no_triton
 from .chip import why_not_this_chip
-from .endurance import Enduring
+from .cudnn import Library
+from .endurance import Enduring, attempt
 from .engine import CudaEngine
 from .program import choices_of, program_of
 from .tiers import forced_tier
+from .tuning import chosen_libraries, runs_by_library
+
+BY_LIBRARY: Final = 2
+"""The last note of what torch's library has saved; that of own plans is 0 or 1."""
 
 
 class Cuda:
@@ -42,6 +50,7 @@ class Cuda:
         )
         self._planned = Planned(graph, usual, engine)
         self._calls = Enduring(self._planned, Planned(graph, lean, engine), engine)
+        self._library = Library(graph)
         self._lock = threading.Lock()
         self._source: str | None = None
         self._lacking = ""
@@ -81,6 +90,12 @@ class Cuda:
             RnnError: RNN503, when a kernel cannot be built; RNN504, when the GPU fails.
             torch.OutOfMemoryError: when there is too little memory, also after a second try.
         """
+        if self._is_by_library(call):
+            found, _, why = attempt(lambda: self._library.forward(call, wanted))
+            if found is not None:
+                result, saved = found
+                return result, replace(saved, notes=(BY_LIBRARY,)) if wanted else saved
+            tell_once(f"rnnc: on from cuDNN to rnnc's own kernels: {why}")
         return self._calls.forward(call, wanted)
 
     def saves(self, call: Call, wanted: tuple[Key, ...]) -> int:
@@ -95,7 +110,17 @@ class Cuda:
         gradients: Mapping[Key, Tensor | None],
     ) -> Sequence[Tensor | None]:
         """The backward phases; raises what `forward` does."""
+        if saved.notes[-1] == BY_LIBRARY:
+            return self._library.backward(call, wanted, saved, gradients)
         return self._calls.backward(call, wanted, saved, gradients)
+
+    def _is_by_library(self, call: Call) -> bool:
+        """Whether cuDNN is known to be faster here: never before `rnnc bench --tune` has run."""
+        library, like = self._library, like_of(call)
+        if library.stack is None:
+            return False
+        known = runs_by_library(lambda: library.key(like.dtype, call.rows), like.device.index)
+        return known and library.runs(call)
 
     def plan(self) -> Plan | None:
         """The plan of a training step."""
@@ -122,7 +147,15 @@ class Cuda:
             case "scan":
                 return "one kernel, a parallel scan over blocks of steps"
             case _:
-                return account(self._planned.usual(), phase)
+                return account(self._planned.usual(), phase) + self._cudnn()
+
+    def _cudnn(self) -> str:
+        """For which batches cuDNN runs the model instead, in words."""
+        if self._library.stack is None:
+            return ""
+        found = chosen_libraries(here().chip.name, self._library.about(torch.float32))
+        rows = ", ".join(found)
+        return f"; by cuDNN, measured to be faster: {rows}, no lengths or resets" if rows else ""
 
     def _write(self) -> str | None:
         """The source of a training step; None, and the reason, where it cannot be written."""

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
+
+from ....operators.graph import OperatorGraph
 from ...plan import Phase, Plan
 from .arguments import Case
+from .cudnn import Library
 from .kernels import Kernel
 from .program import choices_of, program_of
 from .shapes import Setting
@@ -42,6 +46,14 @@ def tier_questions(plan: Plan, setting: Setting) -> Iterator[Question]:
 def _fits(plan: Plan, phase: Phase, setting: Setting, tier: Tier) -> bool:
     skipped = dict.fromkeys(TIERS[: TIERS.index(tier)], "another is asked about")
     return choices_of(plan, setting, None, {phase.number: skipped})[phase.number].tier == tier
+
+
+def library_question(graph: OperatorGraph, dtype: torch.dtype, rows: int) -> Iterator[Question]:
+    """Whether torch's library is faster, where the graph is layers that it has."""
+    library = Library(graph)
+    if library.stack is not None:
+        key = library.key(dtype, rows)
+        yield Question(key, (Table(libraries={key: "cudnn"}),))
 
 
 def tile_questions(plan: Plan, setting: Setting) -> Iterator[Question]:

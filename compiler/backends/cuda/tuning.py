@@ -11,12 +11,12 @@ import json
 import os
 import tempfile
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final, Literal, TypeVar, get_args
 
 from ....grammar.version import __version__
 from ...plan import Phase, Plan
@@ -29,6 +29,8 @@ from .stages import stages_of
 from .tiers import TIERS, Tier
 from .tiling import Tiling
 
+Value = TypeVar("Value")
+
 FORMAT: Final = 1
 SLOWER: Final = "slower here, as `rnnc bench --tune` has measured"
 
@@ -37,15 +39,29 @@ SLOWER: Final = "slower here, as `rnnc bench --tune` has measured"
 class Table:
     """For kernels and loops of some sizes what is fastest.
 
-    tilings: by `kernel_key`. tiers: by `loop_key`.
+    tilings: by `kernel_key`. tiers: by `loop_key`. libraries: by `cudnn.Library.key`, what runs
+        the whole model in the place of own kernels.
     """
 
     tilings: Mapping[str, Tiling] = field(default_factory=dict)
     tiers: Mapping[str, Tier] = field(default_factory=dict)
+    libraries: Mapping[str, Literal["cudnn"]] = field(default_factory=dict)
 
     def over(self, other: Table) -> Table:
         """This table, and where it says nothing another one."""
-        return Table({**other.tilings, **self.tilings}, {**other.tiers, **self.tiers})
+        return Table(
+            {**other.tilings, **self.tilings},
+            {**other.tiers, **self.tiers},
+            {**other.libraries, **self.libraries},
+        )
+
+    def without(self, keys: Collection[str]) -> Table:
+        """This table less some entries."""
+
+        def rest(part: Mapping[str, Value]) -> dict[str, Value]:
+            return {key: value for key, value in part.items() if key not in keys}
+
+        return Table(rest(self.tilings), rest(self.tiers), rest(self.libraries))
 
 
 def kernel_key(kernel: Kernel, bytes_: int) -> str:
@@ -77,6 +93,18 @@ def slower_tiers(plan: Plan, phase: Phase, setting: Setting) -> dict[Tier, str]:
     tiers = table_of(setting.chip.name).tiers
     best = tiers.get(loop_key(plan, phase, setting)) if tiers else None
     return {} if best is None else dict.fromkeys(TIERS[: TIERS.index(best)], SLOWER)
+
+
+def runs_by_library(key: Callable[[], str], device: int | None) -> bool:
+    """Whether a model is faster by torch's library, as measured on the GPU of a number."""
+    libraries = {} if device is None else table_of(chip_name(device)).libraries
+    return bool(libraries) and key() in libraries
+
+
+def chosen_libraries(chip: str, about: str) -> list[str]:
+    """For which rows a model of some sizes runs by a library on a chip."""
+    keys = sorted(table_of(chip).libraries)
+    return [key.removeprefix(about).strip() for key in keys if key.startswith(f"{about} ")]
 
 
 @cache
@@ -117,14 +145,12 @@ def keep(chip: str, table: Table, asked: Collection[str] = ()) -> Path:
         OSError: when it cannot be written.
         ImportError: where the cache folder is not known.
     """
-    old = _read(chip)
-    tilings = {key: value for key, value in old.tilings.items() if key not in asked}
-    tiers = {key: value for key, value in old.tiers.items() if key not in asked}
-    whole = table.over(Table(tilings, tiers))
+    whole = table.over(_read(chip).without(asked))
     body = {
         "chip": chip,
         "tilings": {key: asdict(tiling) for key, tiling in sorted(whole.tilings.items())},
         "tiers": dict(sorted(whole.tiers.items())),
+        "libraries": dict(sorted(whole.libraries.items())),
     }
     path = path_of(chip)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -173,9 +199,10 @@ def _read(chip: str) -> Table:
             return _ignored(path, "it is torn")
         tilings = {str(key): _tiling(said) for key, said in body["tilings"].items()}
         tiers = {str(key): _tier(said) for key, said in body["tiers"].items()}
+        libraries = {str(key): _library(said) for key, said in body["libraries"].items()}
     except (KeyError, TypeError, ValueError, AttributeError):
         return _ignored(path, "it is no table of tunings")
-    return Table(tilings, tiers)
+    return Table(tilings, tiers, libraries)
 
 
 def _ignored(path: Path, why: str) -> Table:
@@ -194,6 +221,12 @@ def _tiling(said: Mapping[str, Any]) -> Tiling:
         if not isinstance(number, int) or not 1 <= number <= 4096 or number & (number - 1):
             raise ValueError(f"expected a power of two, got {number!r}")
     return tiling
+
+
+def _library(said: str) -> Literal["cudnn"]:
+    if said != "cudnn":
+        raise ValueError(f"expected cudnn, got {said!r}")
+    return "cudnn"
 
 
 def _tier(said: str) -> Tier:
