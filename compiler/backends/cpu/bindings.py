@@ -167,6 +167,13 @@ class Bindings:
     def _bind_seed(self, value: Value) -> None:
         kind, name = str(value.attributes[0]), str(value.attributes[1])
         given = self.seeds.given.get((kind, name))
+        step = self.layout.steps.get(value.number)
+        if step is not None:
+            self._at[step] = 0 if given is None else self.layout.stride(value.number)
+        if given is None and step is not None:
+            zeros = torch.zeros(1, self.layout.stride(value.number), dtype=self.program.dtype)
+            self._bind_rows(value.number, zeros[:, : value.shape[0]])
+            return
         if given is None or kind == "history" or self._is_at_end(kind, name):
             series = self.get(value.number)
             assert isinstance(series, Series)

@@ -88,6 +88,8 @@ class Body:
                 continue
             kind = "int32_t" if value.shape == () else "real"
             yield f"    const {kind} *const p{number} = f->at[{number}];"
+            if number in self.layout.steps:
+                yield f"    const long s{number} = (long)f->at[{self.layout.steps[number]}];"
         for slot in sorted({self._index(read) for read in reads if read.delay}):
             yield f"    const int32_t *const x{slot} = f->index[{slot}];"
 
@@ -110,7 +112,9 @@ class Body:
         value = self.layout.flow.values[read.value]
         if value.rate == "call":
             return f"p{read.value}"
-        return f"p{read.value} + (long){self._row(read, n)} * {self.layout.stride(read.value)}"
+        stride = self.layout.stride(read.value)
+        step = f"s{read.value}" if read.value in self.layout.steps else stride
+        return f"p{read.value} + (long){self._row(read, n)} * {step}"
 
     def _name(self, read: Read) -> str:
         """The row that is read, as C calls it."""

@@ -21,16 +21,24 @@ void copy_rows(const int64_t *table, int64_t count) {
     }
 }
 
-// Partial sums of 64 rows keep the error of long sums small.
-static void total_of(real *to, const real *rows, long stride, long n, long K) {
-    memset(to, 0, n * sizeof(real));
-    for (long k0 = 0; k0 < K; k0 += 64) {
-        const long k1 = k0 + 64 < K ? k0 + 64 : K;
-        for (long u = 0; u < n; u += LANES) {
-            vec sum = splat(0);
-            for (long k = k0; k < k1; k++) sum += LOAD(rows + k * stride + u);
-            const long there = n - u < LANES ? n - u : LANES;
-            for (long l = 0; l < there; l++) to[u + l] += sum[l];
+// Partial sums of 64 rows keep the error of long sums small. Each thread has some columns.
+static void total_of(real *to, const real *rows, long stride, long n, long K, long threads_wanted) {
+    const long vectors = (n + LANES - 1) / LANES;
+#ifdef _OPENMP
+#pragma omp parallel num_threads(threads_wanted) if (threads_wanted > 1)
+#endif
+    {
+        const long u0 = vectors * THREAD / THREADS * LANES;
+        const long end = vectors * (THREAD + 1) / THREADS * LANES, u1 = end < n ? end : n;
+        for (long u = u0; u < u1; u++) to[u] = 0;
+        for (long k0 = 0; k0 < K; k0 += 64) {
+            const long k1 = k0 + 64 < K ? k0 + 64 : K;
+            for (long u = u0; u < u1; u += LANES) {
+                vec sum = splat(0);
+                for (long k = k0; k < k1; k++) sum += LOAD(rows + k * stride + u);
+                const long there = n - u < LANES ? n - u : LANES;
+                for (long l = 0; l < there; l++) to[u + l] += sum[l];
+            }
         }
     }
 }
@@ -122,7 +130,7 @@ void run_jobs(void **at, const int64_t *call, const int64_t *jobs, int64_t lengt
             outer_job(at, index, j, (real *)(block[1] + j[2]), call[12]);
             break;
         case TOTAL:
-            total_of(at[j[2]], at[j[3]], j[4], j[5], call[12]);
+            total_of(at[j[2]], at[j[3]], j[4], j[5], call[12], j[6]);
             break;
         case ZERO:
             memset((char *)at[j[2]] + j[3], 0, j[4]);

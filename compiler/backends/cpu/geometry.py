@@ -39,8 +39,14 @@ ALL_STAGES: Final = 1 << 30
 ENOUGH_FOR_TWO = 1_000_000
 """Multiplications below which starting a second thread costs more than it saves."""
 
-ENOUGH_TO_WAIT = 1_000_000
+ENOUGH_TO_ADD = 250_000
+"""The same in additions, whose operands come from memory."""
+
+ENOUGH_TO_WAIT = 500_000
 """Weights of a step from which threads that share it save more than their waiting costs."""
+
+ENOUGH_ROWS = 32
+"""Rows that make up for reading so many weights from memory at every step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,7 +345,9 @@ class Geometry:
     def _total(self, value: Value) -> list[int]:
         read = value.operands[0]
         stride = self.layout.stride(read.value)
-        return [TOTAL, 6, self.layout.sums[value.number], read.value, stride, value.shape[0]]
+        width = value.shape[0]
+        threads = self.threads if self.rows.total * width >= ENOUGH_TO_ADD else 1
+        return [TOTAL, 7, self.layout.sums[value.number], read.value, stride, width, threads]
 
     def _indexed(self, value: Value) -> list[int]:
         rows, symbols = value.operands
@@ -394,6 +402,8 @@ def shared_out(threads: int, rows: Rows, work: int, weights: int) -> tuple[int, 
     if weights < ENOUGH_TO_WAIT:
         return min(threads, max(1, rows.rows)), 1
     across = max(
-        a for a in range(1, threads + 1) if threads % a == 0 and a <= max(1, rows.rows // 4)
+        a
+        for a in range(1, threads + 1)
+        if threads % a == 0 and a <= max(1, rows.rows // ENOUGH_ROWS)
     )
     return threads, threads // across

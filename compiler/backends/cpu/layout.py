@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ...flow import BOUNDED, Flow, Read, Value
-from ...vocabulary import PRODUCTS, SUMS
+from ...vocabulary import PRODUCTS, SUMS, WINDOWS
 from .stages import Stage, Sum, Unit
 from .windows import WindowKey, plain_reads, window_key
 
@@ -86,9 +86,27 @@ class Layout:
         return {key: first + index for index, key in enumerate(found)}
 
     @cached_property
+    def steps(self) -> dict[int, int]:
+        """Gradients that may not come in, as that of a final state: the slots of their strides.
+
+        One that does not come is a single row of zeros, and its stride 0. They lie behind windows.
+        """
+        first = len(self.flow.values) + len(self.tables) + len(self.sums) + len(self.windows)
+        readers = self.flow.readers
+        elsewhere = SUMS | WINDOWS
+        found = [
+            value.number
+            for value in self.flow.values
+            if value.operation == "seed" and value.number not in self.delayed
+            if not any(self.flow.values[n].operation in elsewhere for n in readers[value.number])
+        ]
+        return {number: first + index for index, number in enumerate(found)}
+
+    @cached_property
     def slots(self) -> int:
         """How many pointers a call has."""
-        return len(self.flow.values) + len(self.tables) + len(self.sums) + len(self.windows)
+        tables = len(self.tables) + len(self.sums) + len(self.windows)
+        return len(self.flow.values) + tables + len(self.steps)
 
     def is_copied(self, number: int) -> bool:
         """Whether a value that comes with the call, or from ATen, is copied for generated code.

@@ -107,9 +107,45 @@ def test_any_number_of_threads_gives_the_same_bits(
 
     one = answers(TAILS, "cpu", seed=2, steps=6, rows=rows, ragged=True)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    monkeypatch.setattr(geometry, "ENOUGH_FOR_TWO", 0)
+    for name in ("ENOUGH_FOR_TWO", "ENOUGH_TO_ADD"):
+        monkeypatch.setattr(geometry, name, 0)
+    monkeypatch.setattr(geometry, "ENOUGH_ROWS", 4)
     monkeypatch.setattr(geometry, "ENOUGH_TO_WAIT", 0 if waiting else 10**9)
     many = answers(TAILS, "cpu", seed=2, steps=6, rows=rows, ragged=True)
     again = answers(TAILS, "cpu", seed=2, steps=6, rows=rows, ragged=True)
     assert_close(many, again, 0.0)
     assert_close(many, one, 0.0)
+
+
+PARTS = """
+model m(H = 21):
+    input x: real[5]
+    state h: real[H]
+    state c: real[16]
+    h' = tanh(W h + U x + V c)
+    c' = tanh(C c + D h' + b)
+    output y: real[3]
+    y = Y h' + b_y
+    output z: real[16]
+    z = σ(c') ⊙ (Z h')
+"""
+
+
+def test_gradients_come_of_some_results_alone() -> None:
+    import torch
+
+    import rnnc
+    from support.compare import assert_close, grads
+    from support.feeds import randomise
+
+    nets = [rnnc.compile(PARTS, backend=name).double() for name in ("cpu", "reference")]
+    x = torch.randn(6, 4, 5, dtype=torch.float64)
+    for chosen in ((0,), (1,), (2,), (3,), (0, 3), (1, 2)):
+        found = []
+        for net in nets:
+            randomise(net, 1).zero_grad()
+            y, state = net(x)
+            results = (*y, *state)
+            sum(results[at].square().sum() for at in chosen).backward()
+            found.append(grads(net))
+        assert_close(*found, 1e-9, str(chosen))
