@@ -119,7 +119,8 @@ class Repeats:
         if not given and any(state.is_learned for state in graph.states):
             return None
         again = backend.again(call) if isinstance(backend, Repeating) else None
-        if again is None:
+        places = Places(model, graph)
+        if again is None or places.tensors(again.dtype) is None:
             return None
         like = torch.empty(0, dtype=again.dtype)
         parts = {name: tuple(value.shape) for name, value in call.history.items()}
@@ -135,7 +136,7 @@ class Repeats:
         single = [o if end else o[1:] for o, end in zip(outputs, ends, strict=True)]
         return Repeat(
             again,
-            Places(model, graph),
+            places,
             Shapes(series, tuple(like.new_empty(s) for s in (*outputs, *states))),
             Shapes(
                 tuple(s[1:] for s in series),

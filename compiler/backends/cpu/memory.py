@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from ...flow import Value
+from .heirs import heirs_of
 from .layout import Layout
 from .segments import Segment
+from .stages import Unit
 
 SAVED: Final = 0
 """The block that the backward pass reads, too."""
@@ -65,6 +67,10 @@ def memory_of(
             slot_of[number] = len(slots)
             slots.append(_of_source(layout, layout.flow.values[number]))
     last = _last_readers(layout, segments)
+    units = [job for segment in segments for job in segment.compiled if isinstance(job, Unit)]
+    stored = frozenset(number for _, number in _stored(layout, segments))
+    heirs = heirs_of(layout, units, saved, stored)
+    places_of = {heir: number for number, heir in heirs.items()}
     free: dict[int, list[tuple[int, int]]] = {}
     for at, number in _stored(layout, segments):
         value, stride = layout.flow.values[number], layout.stride(number)
@@ -74,7 +80,10 @@ def memory_of(
             slot_of[number] = len(slots)
             slots.append(Slot(block, stride, "line", str(value.attributes[0])))
             continue
-        if number in saved:
+        if number in places_of:
+            slot_of[number] = slot_of[places_of[number]]
+            continue
+        if number in saved or number in heirs:
             slot_of[number] = len(slots)
             slots.append(Slot(SAVED, stride, "series"))
             continue

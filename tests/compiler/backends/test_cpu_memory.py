@@ -10,6 +10,7 @@ import torch
 
 import rnnc
 from rnnc.compiler.backends.cpu import geometry, program
+from rnnc.compiler.backends.cpu.heirs import heirs_of
 from rnnc.compiler.backends.cpu.memory import SAVED
 from rnnc.compiler.backends.cpu.program import WITHOUT, Program, compile_program
 from rnnc.compiler.backends.cpu.rows import dense_rows
@@ -48,6 +49,12 @@ def lives(found: Program, *, adjoint: bool) -> dict[int, tuple[int, int]]:
     return {number: (at, last[number]) for number, at in first.items()}
 
 
+def inherited(found: Program) -> dict[int, int]:
+    units = [unit for unit in found.layout.units if not unit.adjoint and not unit.outside]
+    stored = frozenset(n for u in units for n in u.values if n in found.layout.stored)
+    return heirs_of(found.layout, units, found.saved, stored)
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_no_place_is_taken_while_it_is_needed(seed: int) -> None:
     found = made(seed)
@@ -57,11 +64,24 @@ def test_no_place_is_taken_while_it_is_needed(seed: int) -> None:
         for number, slot in memory.slot_of.items():
             by_slot.setdefault(slot, []).append(number)
         spans = lives(found, adjoint=adjoint)
+        heirs = inherited(found)
         for slot, numbers in by_slot.items():
-            times = sorted(spans[n] for n in numbers if n in spans)
-            assert all(a[1] < b[0] for a, b in itertools.pairwise(times)), numbers
-            if len(numbers) > 1:
-                assert memory.slots[slot].block != SAVED
+            order = sorted((n for n in numbers if n in spans), key=lambda n: spans[n])
+            for a, b in itertools.pairwise(order):
+                # An heir is stored by the job that reads the place for the last time.
+                assert spans[a][1] < spans[b][0] + (heirs.get(a) == b), numbers
+            if len(numbers) > 1 and memory.slots[slot].block == SAVED:
+                assert [heirs.get(min(numbers))] == [max(numbers)], numbers
+
+
+def test_gates_are_stored_where_their_inputs_were() -> None:
+    graph = rnnc.compile("zoo:lstm", backend="reference").graph
+    request = dataclasses.replace(training_request(graph), sink=True, without=WITHOUT)
+    found = compile_program(graph, request, double=False, level="plain")
+    heirs = inherited(found)
+    assert len(heirs) == 4
+    operations = {found.layout.flow.values[heir].operation for heir in heirs.values()}
+    assert operations == {"sigmoid", "tanh"}
 
 
 def test_some_places_are_shared() -> None:

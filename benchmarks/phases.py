@@ -1,0 +1,112 @@
+"""Where the time of a training step goes: clocks around each phase of generated code.
+
+`python benchmarks/phases.py zoo:lstm --set hidden=256 --rows 32 --steps 100`. A phase is timed as
+it is, and once more with products of depth 1 (its numbers then mean nothing): what is left is its
+elementwise part, and the memory that it reads and writes. Medians and least times, in milliseconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import re
+import statistics
+import time
+
+import pytest
+import torch
+
+import rnnc
+from rnnc.compiler.backends.cpu.program import Program
+
+CALL = "((void (*)(const Frame *, long))j[2])(&f, j[3]);"
+CLOCK = """
+#include <time.h>
+double phase_seconds[64];
+int64_t phase_units[64], phase_count;
+static double clock_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec + 1e-9 * t.tv_nsec;
+}
+"""
+TIMED = f"""{{
+                const double begin = clock_now();
+                {CALL}
+                phase_units[phase_count % 64] = j[2];
+                phase_seconds[phase_count++ % 64] = clock_now() - begin;
+            }}"""
+WAYS = {"all": r"\g<0>", "shallow": r"\g<1>1,"}
+"""How a call of `product` is written; with a depth of 1 next to nothing of it is left."""
+
+
+def main(words: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--rows", type=int, default=32)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=15)
+    arguments = parser.parse_args(words)
+    torch.set_num_threads(arguments.threads)
+    sizes = {name: int(value) for name, _, value in (s.partition("=") for s in arguments.set)}
+    found = {way: phases(arguments, sizes, product) for way, product in WAYS.items()}
+    for name in found["all"]:
+        times = "; ".join(
+            f"{way} {statistics.median(each[name]):.2f} (least {min(each[name]):.2f})"
+            for way, each in found.items()
+        )
+        print(f"{name}: {times}")
+
+
+def phases(
+    arguments: argparse.Namespace, sizes: dict[str, int], product: str
+) -> dict[str, list[float]]:
+    """For each phase, and for whole steps, the milliseconds of each round."""
+    source, found = Program.source, dict[str, list[float]]()
+
+    def with_clocks(self: Program) -> str:
+        text = source(self)
+        assert CALL in text
+        text = text.replace("void run_jobs(", f"{CLOCK}\nvoid run_jobs(", 1)
+        return re.sub(r"(\bproduct\(m, \d+, )\d+,", product, text.replace(CALL, TIMED))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RNNC_PRODUCTS", "own")
+        patch.setattr(Program, "source", with_clocks)
+        model = rnnc.compile(arguments.file, backend="cpu", parameters=sizes)
+        inputs = tuple(
+            torch.rand(arguments.steps, arguments.rows, v.type.size) for v in model.graph.inputs
+        )
+
+        def step() -> None:
+            model.zero_grad()
+            y, _ = model(inputs)
+            parts = y if isinstance(y, tuple) else (y,)
+            torch.autograd.backward(parts, [torch.ones_like(part) for part in parts])
+
+        step()
+        [program] = model.backends.choose(next(model.parameters()))._programs.values()  # type: ignore[attr-defined]
+        names = {
+            program.address(unit): f"unit {unit.number}, "
+            + ("backward" if unit.adjoint else "forward")
+            + (", one step after the other" if unit.direction else ", all steps at once")
+            for unit in program.layout.units
+            if not unit.outside
+        }
+        library = program.libraries[0]
+        seconds = (ctypes.c_double * 64).in_dll(library, "phase_seconds")
+        units = (ctypes.c_int64 * 64).in_dll(library, "phase_units")
+        count = ctypes.c_int64.in_dll(library, "phase_count")
+        for _ in range(arguments.rounds):
+            count.value, begin = 0, time.perf_counter()
+            step()
+            found.setdefault("a step", []).append(1e3 * (time.perf_counter() - begin))
+            for at in range(min(count.value, 64)):
+                found.setdefault(names[units[at]], []).append(1e3 * seconds[at])
+    return found
+
+
+if __name__ == "__main__":
+    main()
