@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ...operators.call import Call, Result
 from . import differentiable
-from .custom_op import run_traced
+from .autocast import autocast_type, narrowed, widened
+from .custom_op import backends_of, run_traced
 from .registry import Backends
 
 
@@ -21,12 +22,29 @@ def run(backends: Backends, call: Call, like: Tensor, key: str) -> Result:
     key: what `custom_op.backends_of` makes the same backends from.
     """
     if torch.compiler.is_compiling():
+        asked = autocast_type(like)
+        if asked is not None and _narrows(key, str(like.device), str(asked)):
+            return widened(run_traced(narrowed(call, asked), key), like.dtype)
         return run_traced(call, key)
     # The tracer, which takes a second to import, is there if anything is traced. Between two parts
     # that it traces it would look at a plan's loop, and unroll it.
     if "torch._dynamo" in sys.modules:
         return _untraced()(backends, call, like)
     return differentiable.run(backends.choose(like), call)
+
+
+def _narrows(key: str, device: str, dtype: str) -> bool:
+    """Whether the backend that runs a model computes in the type that autocast asks for."""
+    _, backends = backends_of(key)
+    single = torch.empty(0, device=device)
+    chosen = backends.choose(single)
+    asked = getattr(torch, dtype.removeprefix("torch."))
+    return chosen.obeys_autocast and not chosen.refuses(single.to(asked))
+
+
+# The tracer calls it, and takes its answer for a constant. This is all that
+# `torch.compiler.assume_constant_result` does, which would import the tracer.
+_narrows._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @cache
