@@ -55,7 +55,9 @@ def layers(place: Place, budget: Budget) -> Iterator[Row]:
                 what = f"{name} H={hidden} B={rows} T={steps} {dtype}"
                 if budget.allows(f"layers: {what}"):
                     its = made(name, steps, rows, place.device, dtype, hidden=hidden)
-                    found = timed(its, ("cuda", "torch.nn", "tier graph", "aten"), budget)
+                    found = timed(
+                        its, ("cuda", "torch.nn", "cuda by cuDNN", "tier graph", "aten"), budget
+                    )
                     with cudnn(False):
                         bare = timed(its, ("torch.nn",), budget, rounds=3)
                     for kind in ("median", "failed"):

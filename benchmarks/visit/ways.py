@@ -13,8 +13,10 @@ from typing import Any
 import torch
 
 import rnnc
+from rnnc.compiler.backends.cuda.cudnn import Library
+from rnnc.compiler.backends.cuda.tuning import Table, chip_name, using
 from rnnc.runtime.timing.case import Case, case
-from rnnc.runtime.timing.contender import Contender, Maker
+from rnnc.runtime.timing.contender import Contender, Maker, Unavailable
 from rnnc.runtime.timing.device import finished
 from rnnc.runtime.timing.rivals.backends import backend
 from rnnc.runtime.timing.rivals.compiled_cell import compiled_cell
@@ -66,8 +68,32 @@ def in_tier(tier: str) -> Maker:
     return make
 
 
+def by_cudnn(its: Case) -> Contender:
+    """The backend `cuda` where a table says that cuDNN is faster; without a GPU there is none.
+
+    Raises:
+        Unavailable: for a graph that is no stack of torch.nn's layers.
+    """
+    library = Library(its.graph)
+    if library.stack is None:
+        raise Unavailable(library.why)
+    chip = chip_name(its.device.index or 0) if its.device.type == "cuda" else ""
+    table = Table(libraries={library.key(its.given[0].dtype, its.rows): "cudnn"})
+
+    def measured(way: Callable[[], object]) -> Callable[[], object]:
+        def run() -> object:
+            with using(chip, table):
+                return way()
+
+        return run
+
+    found = backend("cuda")(its)
+    return replace(found, forward=measured(found.forward), step=measured(found.step))
+
+
 MAKERS: Mapping[str, Maker] = {
     "cuda": backend("cuda"),
+    "cuda by cuDNN": by_cudnn,
     "tier graph": in_tier("graph"),
     "cuda, no scan": backend("cuda", without=("scan",)),
     "aten": backend("aten"),
