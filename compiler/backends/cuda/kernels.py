@@ -53,7 +53,7 @@ _BACKWARD: Final = (
 )
 _ROWS: Final = (
     "row = tl.program_id(0).to(tl.int64) * BM + tl.arange(0, BM)",
-    "rows = row < steps * B",
+    "rows = row < tl.cast(steps, tl.int64) * B",
     "b = row % B",
 )
 

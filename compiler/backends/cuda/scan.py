@@ -67,7 +67,7 @@ def scan_lines(tile: Tile, phase: Phase) -> Iterator[str]:
 def _entering(tile: Tile, piece: Piece, width: int, back: bool) -> Iterator[str]:
     """What the first step finds before it: in the margin of the value's own series."""
     turn = tile.plan.flow.values[piece.value].operands[2]
-    yield f"row = {'(steps - 1) * B + b' if back else 'b'}"
+    yield f"row = {'tl.cast(steps - 1, tl.int64) * B + b' if back else 'b'}"
     yield "rows = (tl.arange(0, BM) == 0) & (steps > 0)"
     yield "at = rows[:, None] & inside[None, :]"
     found = tile.load(turn, piece.start, piece.stop, cut=False)
