@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from ...flow import Read, Value
 from .memory import SCRATCH, Slot
+from .outer import outer_room
 from .rows import Rows
 from .stages import Unit
 from .together import Group, together
@@ -17,9 +18,6 @@ from .ways import Either, Helped, Landing, Part, Theirs
 
 if TYPE_CHECKING:
     from .program import Program
-
-OUTER_DEPTH, OUTER_BLOCKS, OUTER_PASSES, OUTER_TILES = 128, 16, 32, 16
-"""How sums of outer products are blocked (`outer.h`)."""
 
 UNIT, OUTER, TOTAL, ZERO, INDEXED = 1, 2, 3, 4, 5
 """Kinds of jobs (`calls.h`)."""
@@ -379,16 +377,6 @@ class Geometry:
         sides = [len(group.left), len(group.right)]
         head = [self.work * self.item, threads, self._room(group), *sides]
         return [OUTER, 7 + len(numbers), *head, *numbers]
-
-
-def outer_room(widths: list[int], columns: int, rows: int) -> int:
-    """How many numbers a thread packs at a time for sums over so many rows (`outer.h`).
-
-    widths: of the right operands. columns: of a block of one of them.
-    """
-    blocks = min(OUTER_BLOCKS, sum(-(-width // columns) for width in widths))
-    deep = min(OUTER_PASSES * OUTER_DEPTH, blocks * rows)
-    return deep * columns + OUTER_TILES * 6 * OUTER_DEPTH
 
 
 def shared_out(threads: int, rows: Rows, work: int, weights: int) -> tuple[int, int]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rnnc
-from rnnc.compiler.backends.cpu.geometry import outer_room
+from rnnc.compiler.backends.cpu import outer
+from rnnc.compiler.backends.cpu.outer import outer_room
 from rnnc.compiler.backends.cpu.program import WITHOUT, Program, compile_program
 from rnnc.compiler.backends.cpu.toolchain import machine_level
 from rnnc.compiler.request import Request
@@ -76,3 +79,10 @@ def test_outer_sums(
     tolerance = 1e-12 if program.double else 1e-5
     assert found.shape == (m, n)
     assert (found - expected).abs().max() <= tolerance * depth
+
+
+@pytest.mark.parametrize("name", ["DEPTH", "BLOCKS", "PASSES", "TILES"])
+def test_room_is_reckoned_with_the_numbers_that_c_blocks_by(name: str) -> None:
+    text = Path(outer.__file__).with_suffix(".h").read_text(encoding="utf-8")
+    (number,) = re.findall(rf"^#define OUTER_{name} (\d+)", text, re.MULTILINE)
+    assert int(number) == getattr(outer, name)
