@@ -6,21 +6,24 @@ Torch has two biases where one is enough: their sum is read, and one of them is 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from .api import compile
 from .module import CompiledRNN
+from .torch_layers import MODULES, TorchLayers, layers_of, spec_of
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
     """What a layer of one kind of module is called here; gates in torch's order.
 
-    `split` is the bias of the last gate's recurrent product, where it is one of its own.
+    `split` is the bias of the last gate's recurrent product, where it is one of its own;
+    `projection` the matrix that makes h of the cell, where there is one.
     """
 
     name: str
@@ -28,69 +31,114 @@ class _Kind:
     recurrent: tuple[str, ...]
     biases: tuple[str, ...]
     split: str = ""
+    projection: str = ""
 
     @property
     def names(self) -> set[str]:
         """All parameters of a layer."""
-        own = {*self.inputs, *self.recurrent, *self.biases}
-        return own | {self.split} if self.split else own
+        alone = {name for name in (self.split, self.projection) if name}
+        return {*self.inputs, *self.recurrent, *self.biases} | alone
 
 
+_LSTM: Final = (
+    ("Wi", "Wf", "Wg", "Wo"), ("Ui", "Uf", "Ug", "Uo"), ("bi", "bf", "bg", "bo"),
+)  # fmt: skip
 _KINDS: Final = (
     _Kind("RNN", ("U",), ("W",), ("b",)),
-    _Kind("LSTM", ("Wi", "Wf", "Wg", "Wo"), ("Ui", "Uf", "Ug", "Uo"), ("bi", "bf", "bg", "bo")),
-    _Kind("GRU", ("Wr", "Wz", "Wn"), ("Ur", "Uz", "Un"), ("br", "bz", "bn"), "bm"),
+    _Kind("LSTM", *_LSTM),
+    _Kind("LSTM", *_LSTM, projection="P"),
+    _Kind("GRU", ("Wr", "Wz", "Wn"), ("Ur", "Uz", "Un"), ("br", "bz", "bn"), split="bm"),
 )
-_ZOO: Final = {
-    ("RNN", False): "srnn",
-    ("RNN", True): "birnn",
-    ("LSTM", False): "lstm",
-    ("LSTM", True): "bilstm",
-    ("GRU", False): "gru",
-    ("GRU", True): "bigru",
-}
 
 
-def from_torch(module: nn.RNNBase, **parameters: int | float) -> CompiledRNN:
-    """The zoo model that a torch module is, with its weights; the readout is a fresh one.
+def from_torch(
+    module: nn.RNNBase,
+    *,
+    readout: int | None = None,
+    backend: str = "auto",
+    **other: object,
+) -> CompiledRNN:
+    """A model that gives what a torch module gives: `from_torch(m)(x)[0]` is `m(x)[0]`.
 
-    `parameters` are others of the zoo model's, such as `classes`.
+    Layers, directions, projection, activation, dropout between layers, `batch_first`, dtype, device
+    and mode are the module's. Its state, by torch's layout, is `torch_state(model, state)`.
+
+    Args:
+        module: an nn.RNN, nn.LSTM or nn.GRU.
+        readout: the width of a fresh linear layer on top, `predict.V` and `predict.b`.
+        backend: as in `rnnc.compile`.
+        **other: refused; earlier versions took `classes`, which is `readout` now.
 
     Raises:
-        ValueError: when no zoo model is that module.
+        ValueError: when it is another module, or an argument does not fit.
     """
-    kind = _kind_of(module)
-    if module.mode == "RNN_RELU":
-        raise ValueError("expected an nn.RNN of tanh, got relu: no model of the zoo has it")
-    sizes = {"layers": module.num_layers, "hidden": module.hidden_size, "notes": module.input_size}
-    name = _ZOO[kind.name, module.bidirectional]
-    model = compile(
-        f"zoo:{name}", batch_first=module.batch_first, parameters={**sizes, **parameters}
-    )
-    first = next(module.parameters())
+    if other:
+        name, value = next(iter(other.items()))
+        hint = f": write readout={value}" if name == "classes" else ""
+        raise ValueError(f"{name}: from_torch takes `readout` and `backend` alone{hint}")
+    if readout is not None and (isinstance(readout, bool) or not isinstance(readout, int)):
+        raise ValueError(f"readout: expected an integer, got {readout!r}")
+    if readout is not None and readout < 1:
+        raise ValueError(f"readout: expected an integer from 1 up, got {readout}")
+    if isinstance(module, Mapping):
+        raise ValueError("expected a module, got a state dict: load_torch(model, state_dict)")
+    layers = layers_of(module)
+    model = compile(spec_of(layers, readout), batch_first=layers.batch_first, backend=backend)
+    first = next(iter(layers.weights.values()))
     model = model.to(device=first.device, dtype=first.dtype)
     load_torch(model, module)
-    return model
+    if not any(weight.requires_grad for weight in module.parameters()):
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name.startswith("predict."))
+    return model.train(module.training)
 
 
-def load_torch(model: CompiledRNN, module: nn.RNNBase) -> None:
+def torch_state(model: CompiledRNN, state: Any) -> Tensor | tuple[Tensor, Tensor]:
+    """The state of a model of torch's layers as torch has it: h, or (h, c) of an LSTM.
+
+    Each is (layers, B, width), from the bottom up.
+
+    Raises:
+        ValueError: when the model has no such layers, or runs backward, too: such a model has no
+            state, and torch's h and c of both directions are its outputs at both ends.
+    """
+    for kind in _KINDS:
+        stacks = _stacks(model, kind)
+        if not stacks:
+            continue
+        if len(stacks) == 2 or model.runs_backward:
+            raise ValueError("expected a model that runs forward alone: others have no state")
+        wanted = len(stacks[0]) * (2 if kind.name == "LSTM" else 1)
+        if not isinstance(state, tuple) or len(state) != wanted:
+            raise ValueError(f"expected a state of {wanted} parts, as the model returned it")
+        if kind.name != "LSTM":
+            return torch.stack(state)
+        return torch.stack(state[::2]), torch.stack(state[1::2])
+    raise ValueError("expected a model whose operators are layers of an nn.RNN, LSTM or GRU")
+
+
+def load_torch(model: CompiledRNN, source: nn.RNNBase | Mapping[str, Tensor]) -> None:
     """Copy the weights of a torch module into the operators of a model that are its layers.
+
+    `source` may be a state dict, too: of the module, or of one that holds it and no other.
 
     Raises:
         ValueError: when the model has no such operators, or they have other sizes.
     """
-    kind = _kind_of(module)
+    layers = layers_of(source)
+    kind = _kind_of(layers)
     stacks = _stacks(model, kind)
     if not stacks:
-        raise ValueError(f"expected a model with the operators of an nn.{kind.name}, got none")
-    wanted, got = (module.num_layers, 1 + module.bidirectional), (len(stacks[0]), len(stacks))
+        projected = ", projected" if layers.projection else ""
+        raise ValueError(
+            f"expected a model with the operators of an nn.{kind.name}{projected}, got none"
+        )
+    wanted, got = (layers.layers, 1 + layers.bidirectional), (len(stacks[0]), len(stacks))
     if wanted != got:
         raise ValueError(f"expected {wanted} layers and directions, got {got}")
-    if kind.name == "RNN":
-        activation = "relu" if module.mode == "RNN_RELU" else "tanh"
-        if _activations(model, stacks) != {activation}:
-            raise ValueError(f"expected operators of {activation}, as the nn.RNN has")
-    values = _read(module, kind, stacks)
+    if layers.activation and _activations(model, stacks) != {layers.activation}:
+        raise ValueError(f"expected operators of {layers.activation}, as the nn.RNN has")
+    values = _read(layers, kind, stacks)
     for name, value in values.items():
         shape = tuple(model.get_parameter(name).shape)
         if shape != tuple(value.shape):
@@ -113,14 +161,11 @@ def to_torch(model: CompiledRNN) -> nn.RNNBase:
     raise ValueError("expected a model whose operators are layers of an nn.RNN, LSTM or GRU")
 
 
-def _kind_of(module: nn.RNNBase) -> _Kind:
-    name = getattr(module, "mode", "").partition("_")[0]
+def _kind_of(layers: TorchLayers) -> _Kind:
     for kind in _KINDS:
-        if kind.name == name and isinstance(module, nn.RNNBase):
-            if getattr(module, "proj_size", 0):
-                raise ValueError("expected an nn.LSTM without a projection, got proj_size > 0")
+        if kind.name == layers.kind and bool(kind.projection) == bool(layers.projection):
             return kind
-    raise ValueError(f"expected an nn.RNN, nn.LSTM or nn.GRU, got {type(module).__name__}")
+    raise AssertionError(layers.kind)
 
 
 def _stacks(model: CompiledRNN, kind: _Kind) -> list[list[str]]:
@@ -153,35 +198,36 @@ def _activations(model: CompiledRNN, stacks: list[list[str]]) -> set[str]:
     }
 
 
-def _read(module: nn.RNNBase, kind: _Kind, stacks: list[list[str]]) -> dict[str, Tensor]:
+def _read(layers: TorchLayers, kind: _Kind, stacks: list[list[str]]) -> dict[str, Tensor]:
     values: dict[str, Tensor] = {}
     gates = len(kind.inputs)
-    for direction, stack in enumerate(stacks):
-        for layer, operator in enumerate(stack):
-            tail = f"l{layer}{'_reverse' if direction else ''}"
-            weights = module.get_parameter(f"weight_ih_{tail}").detach().chunk(gates)
-            recurrent = module.get_parameter(f"weight_hh_{tail}").detach().chunk(gates)
-            zero = weights[0].new_zeros(gates * module.hidden_size)
-            biases = [
-                (
-                    module.get_parameter(f"bias_{side}_{tail}").detach() if module.bias else zero
-                ).chunk(gates)
+    for stack, tails in zip(stacks, layers.tails, strict=True):
+        for operator, tail in zip(stack, tails, strict=True):
+            weights = layers.weights[f"weight_ih_{tail}"].chunk(gates)
+            recurrent = layers.weights[f"weight_hh_{tail}"].chunk(gates)
+            zero = weights[0].new_zeros(gates * layers.hidden)
+            first, second = (
+                layers.weights.get(f"bias_{side}_{tail}", zero).chunk(gates)
                 for side in ("ih", "hh")
-            ]
+            )
             for gate in range(gates):
                 values[f"{operator}.{kind.inputs[gate]}"] = weights[gate]
                 values[f"{operator}.{kind.recurrent[gate]}"] = recurrent[gate]
-                values[f"{operator}.{kind.biases[gate]}"] = biases[0][gate] + biases[1][gate]
+                values[f"{operator}.{kind.biases[gate]}"] = first[gate] + second[gate]
             if kind.split:
-                values[f"{operator}.{kind.biases[-1]}"] = biases[0][-1]
-                values[f"{operator}.{kind.split}"] = biases[1][-1]
+                values[f"{operator}.{kind.biases[-1]}"] = first[-1]
+                values[f"{operator}.{kind.split}"] = second[-1]
+            if kind.projection:
+                values[f"{operator}.{kind.projection}"] = layers.weights[f"weight_hr_{tail}"]
     return values
 
 
 def _module(model: CompiledRNN, kind: _Kind, stacks: list[list[str]]) -> nn.RNNBase:
     first = model.get_parameter(f"{stacks[0][0]}.{kind.inputs[0]}")
     hidden, width = first.shape
-    arguments = {
+    rates = {float(n.attributes[0]) for n in model.graph.nodes if n.operation == "dropout"}
+    arguments: dict[str, Any] = {
+        "dropout": rates.pop() if len(rates) == 1 and len(stacks[0]) > 1 else 0.0,
         "num_layers": len(stacks[0]),
         "bidirectional": len(stacks) == 2,
         "batch_first": model.batch_first,
@@ -193,7 +239,11 @@ def _module(model: CompiledRNN, kind: _Kind, stacks: list[list[str]]) -> nn.RNNB
         if others or activation not in {"tanh", "relu"}:
             raise ValueError(f"expected operators of tanh or relu, got {activation}")
         arguments["nonlinearity"] = activation
-    module: nn.RNNBase = getattr(nn, kind.name)(width, hidden, **arguments)
+    if kind.projection:
+        matrix = model.get_parameter(f"{stacks[0][0]}.{kind.projection}")
+        arguments["proj_size"], hidden = matrix.shape
+    make: Any = MODULES[kind.name]
+    module: nn.RNNBase = make(width, hidden, **arguments)
     with torch.no_grad():
         for direction, stack in enumerate(stacks):
             for layer, operator in enumerate(stack):
@@ -216,3 +266,6 @@ def _write(module: nn.RNNBase, tail: str, kind: _Kind, model: CompiledRNN, opera
     second = module.get_parameter(f"bias_hh_{tail}").zero_()
     if kind.split:
         second[-module.hidden_size :] = model.get_parameter(f"{operator}.{kind.split}")
+    if kind.projection:
+        matrix = model.get_parameter(f"{operator}.{kind.projection}")
+        module.get_parameter(f"weight_hr_{tail}").copy_(matrix)

@@ -6,11 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from .grammar.version import __version__
 
-__all__ = ["RnnError", "__version__", "compile", "from_torch", "load_torch", "to_torch"]
+__all__ = [
+    "RnnError",
+    "__version__",
+    "compile",
+    "from_torch",
+    "load_torch",
+    "to_torch",
+    "torch_state",
+]
 
 if TYPE_CHECKING:
     from .compiler.api import compile
-    from .compiler.torch_weights import from_torch, load_torch, to_torch
+    from .compiler.torch_weights import from_torch, load_torch, to_torch, torch_state
     from .grammar.diagnostics import RnnError
 
 
@@ -30,7 +38,7 @@ def __getattr__(name: str) -> Any:
         from .grammar.diagnostics import RnnError
 
         return RnnError
-    if name in {"from_torch", "load_torch", "to_torch"}:
+    if name in {"from_torch", "load_torch", "to_torch", "torch_state"}:
         from .compiler import torch_weights
 
         return getattr(torch_weights, name)

@@ -1,4 +1,4 @@
-"""Torch's modules as zoo models, and back: the same values, and the same weights again."""
+"""Torch's modules as models, and back: the same values, and the same weights again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import rnnc
-from rnnc.compiler.torch_weights import from_torch, load_torch, to_torch
+from rnnc.compiler.torch_weights import from_torch, load_torch, to_torch, torch_state
 
 KINDS = [nn.RNN, nn.LSTM, nn.GRU]
 
@@ -17,26 +17,102 @@ def torch_module(kind: type, layers: int, both: bool, **arguments: object) -> nn
     return kind(5, 7, layers, bidirectional=both, dtype=torch.float64, **arguments)
 
 
+def assert_same(model: rnnc.compiler.module.CompiledRNN, module: nn.RNNBase) -> None:
+    """Outputs, gradients with respect to x, and, where there is one, the state."""
+    x = torch.randn(6, 4, 5, dtype=torch.float64, requires_grad=True)
+    expected, last = module(x)
+    y, state = model(x)
+    torch.testing.assert_close(y, expected, rtol=1e-12, atol=1e-12)
+    ours, theirs = (torch.autograd.grad(z.square().sum(), x)[0] for z in (y, expected))
+    torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-11)
+    if module.bidirectional:
+        assert state is None
+        with pytest.raises(ValueError, match="runs forward alone"):
+            torch_state(model, state)
+    else:
+        torch.testing.assert_close(torch_state(model, state), last, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("both", [False, True])
 @pytest.mark.parametrize("batch_first", [False, True])
-def test_a_module_becomes_a_zoo_model_and_comes_back(kind, layers, both, batch_first):
+def test_a_model_gives_what_its_module_gives_and_comes_back(kind, layers, both, batch_first):
     module = torch_module(kind, layers, both, batch_first=batch_first)
-    model = from_torch(module, **({"classes": 3} if both else {}))
-    x = torch.randn(6, 4, 5, dtype=torch.float64)
-    expected, last = module(x)
-    weight, bias = model.get_parameter("predict.V"), model.get_parameter("predict.b")
-    y, state = model(x)
-    torch.testing.assert_close(y, expected @ weight.t() + bias, rtol=1e-12, atol=1e-12)
-    if not both:
-        h = last[0] if kind is nn.LSTM else last
-        for layer in range(layers):
-            found = getattr(state, f"h_{layer + 1}")
-            torch.testing.assert_close(found, h[layer], rtol=1e-12, atol=1e-12)
+    model = from_torch(module, backend="aten")
+    assert_same(model, module)
     again = to_torch(model)
     assert type(again) is kind
-    torch.testing.assert_close(again(x)[0], expected, rtol=1e-12, atol=1e-12)
+    assert again.batch_first is batch_first
+    assert_same(model, again)
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        (nn.RNN, {"nonlinearity": "relu"}),
+        (nn.RNN, {"nonlinearity": "relu", "bias": False}),
+        (nn.LSTM, {"proj_size": 3}),
+        (nn.LSTM, {"proj_size": 7 - 1, "bias": False, "batch_first": True}),
+        (nn.GRU, {"bias": False}),
+    ],
+)
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_every_argument_of_a_module(kind, arguments, both, layers):
+    module = torch_module(kind, layers, both, **arguments)
+    model = from_torch(module, backend="aten")
+    assert_same(model, module)
+    again = to_torch(model)
+    assert getattr(again, "proj_size", 0) == arguments.get("proj_size", 0)
+    assert again.mode == module.mode
+    assert_same(model, again)
+
+
+def test_dropout_lies_between_the_layers():
+    module = torch_module(nn.LSTM, 2, False, dropout=0.5)
+    model = from_torch(module, backend="aten")
+    assert model.training
+    assert to_torch(model).dropout == 0.5
+    module.eval()
+    assert_same(model.eval(), module)
+    assert not from_torch(module).training
+    # What the upper layer reads is dropped; what it gives, and the lower one's state, is not.
+    x = torch.randn(200, 3, 5, dtype=torch.float64)
+    plain, (h, _) = module(x)
+    y, state = model.train()(x)
+    assert not torch.allclose(y, plain)
+    assert y.ne(0).all()
+    torch.testing.assert_close(torch_state(model, state)[0][0], h[0], rtol=1e-12, atol=1e-12)
+    with pytest.warns(UserWarning, match="num_layers greater than 1"):
+        lone = torch_module(nn.LSTM, 1, False, dropout=0.5)
+    assert_same(from_torch(lone), lone)
+
+
+def test_a_readout_is_asked_for():
+    module = torch_module(nn.GRU, 2, True)
+    model = from_torch(module, readout=3)
+    weight, bias = model.get_parameter("predict.V"), model.get_parameter("predict.b")
+    x = torch.randn(6, 4, 5, dtype=torch.float64)
+    torch.testing.assert_close(
+        model(x)[0], module(x)[0] @ weight.t() + bias, rtol=1e-12, atol=1e-12
+    )
+    for wrong in (0, True, 2.5, "3"):
+        with pytest.raises(ValueError, match="readout: expected an integer"):
+            from_torch(module, readout=wrong)
+    with pytest.raises(ValueError, match="write readout=3"):
+        from_torch(module, classes=3)
+
+
+def test_dtype_frozen_weights_and_parametrised_ones():
+    module = torch_module(nn.LSTM, 1, False).float().requires_grad_(False)
+    model = from_torch(module, readout=2)
+    learned = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert learned == {"predict.V", "predict.b"}
+    assert model.get_parameter("plus_1.Wi").dtype == torch.float32
+    module = torch_module(nn.GRU, 1, False)
+    torch.nn.utils.parametrizations.weight_norm(module, "weight_hh_l0")
+    assert_same(from_torch(module), module)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -47,8 +123,42 @@ def test_weights_come_back_bit_for_bit(kind):
     ).double()
     load_torch(other, to_torch(model))
     for key, value in model.named_parameters():
-        if not key.startswith("predict"):
-            assert torch.equal(value, other.get_parameter(key)), key
+        assert torch.equal(value, other.get_parameter(key)), key
+
+
+@pytest.mark.parametrize("prefix", ["", "encoder.rnn."])
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [(nn.RNN, {}), (nn.LSTM, {"proj_size": 3}), (nn.LSTM, {"bias": False}), (nn.GRU, {})],
+)
+def test_a_state_dict_is_loaded(kind, arguments, prefix):
+    module = torch_module(kind, 2, True, **arguments)
+    model = from_torch(torch_module(kind, 2, True, **arguments), backend="aten")
+    state = {f"{prefix}{key}": value * 0.5 for key, value in module.state_dict().items()}
+    module.load_state_dict({key: value * 0.5 for key, value in module.state_dict().items()})
+    others = {"head.weight": torch.zeros(2, 3), "head.bias": torch.zeros(2)} if prefix else {}
+    load_torch(model, {**state, **others})
+    assert_same(model, module)
+
+
+def test_a_state_dict_that_is_none():
+    module = torch_module(nn.LSTM, 2, False, proj_size=3)
+    model = from_torch(module, backend="aten")
+    whole = dict(module.state_dict())
+    for broken, message in [
+        ({}, "got none"),
+        ({f"{p}{k}": v for p in ("a.", "b.") for k, v in whole.items()}, "`a.`, `b.`"),
+        ({k: v for k, v in whole.items() if k != "bias_hh_l1"}, "bias_hh_l1"),
+        ({k: v for k, v in whole.items() if k != "weight_hh_l0"}, "weight_hh_l0"),
+        ({**whole, "weight_ih_l3": whole["weight_ih_l1"]}, "weight_ih_l3"),
+        ({**whole, "weight_hr_l1": whole["weight_hr_l1"].t()}, "weight_hr_l1: expected"),
+        ({**whole, "weight_ih_l0": whole["weight_ih_l0"][1:]}, "1, 3 or 4 times 7 rows, got 27"),
+        ({**whole, "bias_ih_l0": whole["weight_ih_l0"]}, "expected matrices"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            load_torch(model, broken)
+    with pytest.raises(ValueError, match="load_torch"):
+        from_torch(whole)
 
 
 def test_one_operator_of_a_spec_and_relu():
@@ -66,16 +176,6 @@ def test_one_operator_of_a_spec_and_relu():
         load_torch(rnnc.compile(text.format("tanh")), module)
     with pytest.raises(ValueError, match="tanh or relu"):
         to_torch(rnnc.compile(text.format("sigmoid")))
-    with pytest.raises(ValueError, match="no model of the zoo"):
-        from_torch(module)
-
-
-def test_a_module_without_biases():
-    module = torch_module(nn.GRU, 1, False, bias=False)
-    model = from_torch(module)
-    assert not model.get_parameter("plus_1.bm").any()
-    x = torch.randn(3, 2, 5, dtype=torch.float64)
-    torch.testing.assert_close(model(x)[1].h_1, module(x)[1][0])
 
 
 def test_what_does_not_fit():
@@ -91,10 +191,23 @@ def test_what_does_not_fit():
         with pytest.raises(ValueError, match=message):
             load_torch(model, lstm)
         assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
-    with pytest.raises(ValueError, match="projection"):
-        from_torch(torch_module(nn.LSTM, 1, False, proj_size=3))
+    with pytest.raises(ValueError, match="projected, got none"):
+        load_torch(from_torch(lstm), torch_module(nn.LSTM, 2, False, proj_size=3))
+    with pytest.raises(ValueError, match="got LSTMCell"):
+        from_torch(nn.LSTMCell(5, 7))
     with pytest.raises(ValueError, match="got Linear"):
         from_torch(nn.Linear(2, 2))
+
+    class Halved(nn.LSTM):
+        def forward(self, x, state=None):
+            return super().forward(x / 2, state)
+
+    with pytest.raises(ValueError, match="Halved has another one"):
+        from_torch(Halved(5, 7))
+    with pytest.raises(ValueError, match="a state of 4 parts"):
+        torch_state(from_torch(lstm), (torch.zeros(1),))
     before = rnnc.compile("zoo:gru", hidden=4, before=1)
+    with pytest.raises(ValueError, match="expected a model whose operators"):
+        torch_state(before, None)
     with pytest.raises(ValueError, match="expected a model whose operators"):
         to_torch(before)
