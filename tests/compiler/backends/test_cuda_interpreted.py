@@ -7,7 +7,7 @@ interpreter is slow, so sizes are small; tiles are made smaller still, so that t
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -15,12 +15,10 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.backends.aten.memory import Memory
 from rnnc.compiler.backends.cuda import engine, expressions, steps
 from rnnc.compiler.backends.cuda.kernels import Kernel
 from rnnc.compiler.backends.cuda.tiers import VARIABLE
 from rnnc.compiler.backends.cuda.tiling import Tiling
-from rnnc.compiler.plan import Buffer
 from rnnc.grammar.source import Source
 from rnnc.operators.analyse import analyse
 from rnnc.operators.shipped import zoo_names
@@ -28,6 +26,7 @@ from support import feeds
 from support.agreement import assert_agree
 from support.compare import assert_close
 from support.constructs import CONSTRUCTS
+from support.poison import poisoned
 from support.small import small_sizes
 from support.specs import random_spec
 
@@ -67,17 +66,9 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is read before it is written is not a number, and no number that it meets survives."""
-    make = Memory._make
-
-    def filled(memory: Memory, buffer: Buffer) -> torch.Tensor:
-        tensor = make(memory, buffer)
-        inside = tensor[buffer.before : len(tensor) - buffer.after]
-        (inside if buffer.extent == "series" else tensor).fill_(float("nan"))
-        return tensor
-
-    monkeypatch.setattr(Memory, "_make", filled)
+def memory_without_numbers() -> Iterator[None]:
+    with poisoned():
+        yield
 
 
 def test_kernels_are_interpreted() -> None:
