@@ -195,7 +195,7 @@ def _sums(flow: Flow, numbers: Sequence[int], level: dict[int, int]) -> list[Sum
             and flow.values[r.value].operation == "matmul"
             and flow.values[r.value].shape == value.shape
             and flow.readers[r.value] == (number,)
-            and value.operands.count(r) == 1
+            and sum(other.value == r.value for other in value.operands) == 1
         ]
         if own:
             terms = tuple(_term(flow.values[r.value]) for r in own)
