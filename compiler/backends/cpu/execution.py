@@ -168,16 +168,8 @@ class Execution(Bindings):
             assert isinstance(known, Tensor)
             operands.append(known)
         if value.operation in SUMS:
-            return summed(value, self._by_row(value, operands))
+            return summed(value, operands)
         return evaluate(value, operands)
-
-    def _by_row(self, value: Value, operands: Sequence[Tensor]) -> list[Tensor]:
-        return [
-            tensor
-            if self.values[read.value].rate == "row"
-            else tensor.expand(self.rows.rows, *tensor.shape)
-            for read, tensor in zip(value.operands, operands, strict=True)
-        ]
 
     def _late(self, value: Value) -> Tensor:
         """What flows to values from before the first step, or from outside of segments."""

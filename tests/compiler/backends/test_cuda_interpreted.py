@@ -26,7 +26,9 @@ from support import feeds
 from support.agreement import assert_agree
 from support.compare import assert_close
 from support.constructs import CONSTRUCTS
+from support.parameter_values import PARAMETER_VALUES
 from support.poison import poisoned
+from support.several_delays import SEVERAL_DELAYS
 from support.small import small_sizes
 from support.specs import random_spec
 
@@ -93,6 +95,19 @@ def test_random_specs_agree_with_the_reference(seed: int) -> None:
     names = list(CALLS)
     for name in dict.fromkeys(("everything", names[seed % len(names)])):
         assert_agree(spec.text, "cuda", sizes=spec.sizes, seed=seed, **CALLS[name])
+
+
+# No kernel looks through a window in a loop: the backend says so, and aten runs.
+@pytest.mark.parametrize("name", [n for n in PARAMETER_VALUES if not n.endswith("in a loop")])
+def test_parameters_as_values_count_once(name: str) -> None:
+    for call in ("one row, one step", "plain", "everything"):
+        assert_agree(PARAMETER_VALUES[name], "cuda", seed=1, **CALLS[call])
+
+
+@pytest.mark.parametrize("name", SEVERAL_DELAYS)
+def test_one_product_at_several_delays_agrees(name: str) -> None:
+    for call in ("one row, one step", "plain", "everything"):
+        assert_agree(SEVERAL_DELAYS[name], "cuda", seed=1, **CALLS[call])
 
 
 @pytest.mark.parametrize("name", ["lstm", "dts_rnn", "mingru"])
