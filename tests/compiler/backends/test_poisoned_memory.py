@@ -29,7 +29,7 @@ SAID = "RNNC_TEST_LEAVES_OUT"
 
 
 def leave_out(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the output not written once SAID is set; nothing else is so wide as to lie in its place."""
+    """Have the output not written once SAID is set; nothing as wide lies in its place before."""
     if backend == "aten":
         sine = operations.ELEMENTWISE["sin"]
         monkeypatch.setitem(

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from support.agreement import assert_agree
+from rnnc.compiler.flow import Flow, Value
+from support.agreement import answers, assert_agree
 from support.several_delays import SEVERAL_DELAYS
 from support.shared_unit import compiled_together
 
@@ -34,3 +35,15 @@ def test_every_gradient_is_that_of_the_reference(
         cases = compiled_together(cases, monkeypatch)
     for case in cases:
         case()
+
+
+def test_a_product_that_a_sum_takes_in_and_reads_again_is_seen_at_every_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def reads_it(flow: Flow, number: int, reader: Value) -> bool:
+        return flow.readers[number] == (reader.number,)
+
+    monkeypatch.setattr(Flow, "is_read_once", reads_it)
+    for _ in range(3):
+        found = answers(SEVERAL_DELAYS["one matrix, backward"], "cpu", seed=1, steps=4, rows=3)
+        assert found["gradients"]["W"].isnan().all()
