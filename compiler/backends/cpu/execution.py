@@ -251,8 +251,9 @@ class Execution(Bindings):
         if not self.rows.total:
             return before.detach().clone()
         number = self.program.carried.get(name)
-        if number is not None and self.rows.is_plain:
-            place = self.geometry.places[number]
+        # Of an input that results alone read there is no copy.
+        place = None if number is None else self.geometry.places.get(number)
+        if place is not None and self.rows.is_plain:
             back = self.rows.total - before.shape[0] * before.shape[1]
             return self._taken(place, back, tuple(before.shape))
         rows = self.rows.final(len(before), self.outside_of(name))
