@@ -95,14 +95,15 @@ class Draft:
         return self.values[read.value].shape[-1]
 
     def redirect(self, old: int, new: Read) -> None:
-        """Make the readers of a value read another one."""
+        """Make the readers of a value read another one of the same step."""
+        # Delays do not add up: what a value saw at its own step lay in its own segment.
+        assert not new.delay, f"{old} cannot be {new} for those who read it at other steps"
         self._instead[old] = new
 
     def settled(self, read: Read) -> Read:
-        """What a read has become through all redirections; delays add up."""
+        """What a read has become through all redirections."""
         while read.value in self._instead:
-            new = self._instead[read.value]
-            read = Read(new.value, new.delay + read.delay)
+            read = Read(self._instead[read.value].value, read.delay)
         return read
 
     def finish(self) -> Flow:
