@@ -145,12 +145,14 @@ class Draft:
 
     def _order(self) -> list[int]:
         """Everything that is needed, forward before adjoint, instant operands before readers."""
+        # What is carried on is wanted, whether or not anything else reads it.
         carried = {s.name for s in self.graph.states}
+        carried |= {variable.name for variable in self.graph.inputs if variable.history}
         roots = [read.value for read in (*self.outputs, *self.laws, *self.kept)]
         roots += [
             number
             for number, value in enumerate(self.values)
-            if value.operation == "state" and value.attributes[0] in carried
+            if value.operation in {"state", "input"} and value.attributes[0] in carried
         ]
         roots += [gradient.value for gradient in self.gradients if gradient.value >= 0]
         needed: set[int] = set()
