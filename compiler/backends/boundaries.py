@@ -40,7 +40,8 @@ class Boundaries:
         if self._ends is None:
             call = self.call
             far = torch.full((call.steps, call.rows), call.steps, device=self.like.device)
-            start, end = -call.steps - far - 1, far
+            # Further back than any history: a segment that began in an earlier call.
+            start, end = torch.full_like(far, -(2**62)), far
             if call.resets is not None and call.steps:
                 hit = torch.where(call.resets, self.step.expand_as(far), start)
                 start = hit.cummax(0).values
