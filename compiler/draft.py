@@ -8,7 +8,7 @@ from typing import Literal
 
 from ..operators.graph import Attribute, OperatorGraph
 from .flow import Flow, Gradient, Rate, Read, Value
-from .vocabulary import result
+from .vocabulary import rate_of, result
 
 
 @dataclass(slots=True)
@@ -123,10 +123,17 @@ class Draft:
         for new, old in enumerate(order):
             v = self.values[old]
             operands = tuple(Read(renumbered[r.value], r.delay) for r in v.operands)
+            rate = v.rate
+            if operands:
+                # A value may by now be made of parameters alone. What is read at another step may
+                # come later in the order; it is of a step.
+                rates = [
+                    values[r.value].rate if r.value < new else self.values[old_read.value].rate
+                    for r, old_read in zip(operands, v.operands, strict=True)
+                ]
+                rate = rate_of(v.operation, rates)
             values.append(
-                Value(
-                    new, v.operation, operands, v.shape, v.rate, v.attributes, v.adjoint, v.origin
-                )
+                Value(new, v.operation, operands, v.shape, rate, v.attributes, v.adjoint, v.origin)
             )
 
         def renew(reads: Sequence[Read]) -> tuple[Read, ...]:

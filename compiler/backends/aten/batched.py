@@ -193,8 +193,6 @@ def _sum(value: Value, memory: Memory, inner: frozenset[int], out: Tensor) -> No
             torch.mm(vector, weight, out=flat)
         else:
             rows = total.flatten(0, 1) if total.dim() == 3 else total
-            if total.dim() == 2:
-                rows = total.expand(out.shape).flatten(0, 1)
             torch.addmm(rows, vector, weight, out=flat)
         total = out
     for source in terms.products:
