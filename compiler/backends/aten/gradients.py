@@ -29,7 +29,7 @@ def to_history(value: Value, memory: Memory) -> Tensor:
         if back <= 0:
             continue
         gain = memory.now(read.value)[:back]
-        if call.resets is not None:
+        if memory.boundaries.cuts(back, bounded=False):
             linked = memory.boundaries.linked(back)[:back]
             gain = torch.where(linked, gain, gain.new_zeros(()))
         total[keep - back : keep - back + len(gain)] += gain
