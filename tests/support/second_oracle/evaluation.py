@@ -12,7 +12,7 @@ import numpy as np
 
 from rnnc.grammar import syntax
 
-from .constants import offset
+from .constants import number, offset
 from .models import Series, Step, Variable, inside
 from .reading import Model, Static, read_model
 from .segments import Answer, Row, Tangents
@@ -159,7 +159,13 @@ class _Found:
             self._series.segments.age(),
             [numbers(law) for law in self._laws],
             [None if loss is None else numbers(loss) for loss in self._losses],
+            [_weight(s) for s in self._model.statements if isinstance(s, syntax.Law)],
+            [_weight(s) for s in self._model.statements if isinstance(s, syntax.Loss)],
         )
+
+
+def _weight(statement: syntax.Law | syntax.Loss) -> float:
+    return 1.0 if statement.weight is None else float(number(statement.weight, {}))
 
 
 def _targets_in(expression: syntax.Expression, series: Series) -> set[str]:

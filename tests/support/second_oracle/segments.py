@@ -58,6 +58,8 @@ class Answer:
     age: int
     laws: list[list[float]]
     losses: list[list[float] | None]
+    law_weights: list[float]
+    loss_weights: list[float]
     tangents: Answer | None = None
 
 
