@@ -12,6 +12,7 @@ from .values import (
     Unsupported,
     Vector,
     add,
+    both,
     constant,
     divide,
     elementwise,
@@ -74,10 +75,16 @@ def softmax(z: Vector) -> Vector:
     """eᶻ / Σ eᶻ over the entries that are there; 0 for the others, and for all if none is."""
     there = np.ones(z.width, dtype=bool) if z.there is None else z.there
     if not there.any():
-        return constant(np.zeros(z.width))
+        return Vector(np.zeros(z.width), np.zeros(z.width), pointed=z.there)
     value = np.where(there, np.exp(np.where(there, z.value - z.value[there].max(), 0)), 0)
     value = value / value.sum()
-    return Vector(value, value * (z.slope - (value * z.slope).sum()))
+    return Vector(value, value * (z.slope - (value * z.slope).sum()), pointed=z.there)
+
+
+def logarithm(z: Vector) -> Vector:
+    """The natural logarithm, missing where there was nothing to point at."""
+    there = both([z.there, z.pointed], z.width)
+    return elementwise(Vector(z.value, z.slope, there), ELEMENTWISE["log"])
 
 
 def maxout(k: int, z: Vector) -> Vector:
@@ -181,6 +188,8 @@ def _group(k: int | float, z: Vector) -> int:
 
 def call(name: str, numbers: list[int | float], operands: list[Vector]) -> Vector:
     """A function of the language, as it is in evaluation, for its constants and vectors."""
+    if name == "log":
+        return logarithm(operands[0])
     if name in ELEMENTWISE:
         return elementwise(operands[0], ELEMENTWISE[name])
     if name in _OF_VECTORS:

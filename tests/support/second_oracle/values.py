@@ -6,8 +6,8 @@ a rule that runs backward.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -32,12 +32,14 @@ class Absent(Unsupported):
 class Vector:
     """(n,) of values and (n,) of slopes; `there` is False where an entry is missing.
 
-    A missing entry is 0, and so is its slope.
+    A missing entry is 0, and so is its slope. `pointed` is False where an entry is 0 because
+    softmax found none there; its logarithm is missing again.
     """
 
     value: Array
     slope: Array
     there: Mask | None = None
+    pointed: Mask | None = None
 
     @property
     def width(self) -> int:
@@ -125,10 +127,9 @@ def without_slope(value: Value) -> Value:
     """A value that counts as constant; parameters that stand for matrices keep their slope."""
     match value:
         case Vector(entries, slope, there):
-            return Vector(entries, np.zeros_like(slope), there)
-        case Window(rows, size, is_symbol, transposed):
-            still = tuple(without_slope(r) if isinstance(r, Vector) else r for r in rows)
-            return Window(still, size, is_symbol, transposed)  # type: ignore[arg-type]
+            return Vector(entries, np.zeros_like(slope), there, value.pointed)
+        case Window():
+            raise Unsupported("a window in a law, which has no time")
         case tuple():
             return tuple(without_slope(part) for part in value)
         case _:
@@ -165,8 +166,13 @@ def combined(
     with np.errstate(all="ignore"):
         value, by_a, by_b = function(x, y)
     slope = times(by_a, dx) + times(by_b, dy)
-    masks = [np.broadcast_to(v.there, width) for v in (a, b) if v.there is not None]
-    return settled(value, slope, np.logical_and.reduce(masks) if masks else None)
+    return settled(value, slope, both([a.there, b.there], width))
+
+
+def both(masks: Sequence[Mask | None], width: int) -> Mask | None:
+    """Where all of some masks are True; None is True everywhere."""
+    known = [np.broadcast_to(mask, width) for mask in masks if mask is not None]
+    return np.logical_and.reduce(known) if known else None
 
 
 def add(a: Vector, b: Vector, what: str = "+") -> Vector:
@@ -181,12 +187,16 @@ def subtract(a: Vector, b: Vector, what: str = "-") -> Vector:
 
 def multiply(a: Vector, b: Vector, what: str = "⊙") -> Vector:
     """a ⊙ b."""
-    return combined(a, b, lambda x, y: (x * y, y, x), what)
+    return _pointed(a, b, combined(a, b, lambda x, y: (x * y, y, x), what))
 
 
 def divide(a: Vector, b: Vector, what: str = "/") -> Vector:
     """a / b."""
-    return combined(a, b, lambda x, y: (x / y, 1 / y, -x / (y * y)), what)
+    return _pointed(a, b, combined(a, b, lambda x, y: (x / y, 1 / y, -x / (y * y)), what))
+
+
+def _pointed(a: Vector, b: Vector, result: Vector) -> Vector:
+    return replace(result, pointed=both([a.pointed, b.pointed], result.width))
 
 
 def total(z: Vector) -> Vector:
@@ -211,4 +221,5 @@ def joined(parts: list[Vector]) -> Vector:
 def cut(z: Vector, start: int, stop: int) -> Vector:
     """Entries from `start` to before `stop`."""
     there = None if z.there is None else z.there[start:stop]
-    return Vector(z.value[start:stop], z.slope[start:stop], there)
+    pointed = None if z.pointed is None else z.pointed[start:stop]
+    return Vector(z.value[start:stop], z.slope[start:stop], there, pointed)
