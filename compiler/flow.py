@@ -15,10 +15,24 @@ from ..operators.components import strong_components
 from ..operators.graph import Attribute, OperatorGraph
 
 Rate = Literal["call", "row", "step"]
-"""How often a value is computed: once a call, once a row (B), or at each step (T, B)."""
+"""How often a value is computed: once a call, once a row (B), or at each step (T, B).
+
+Of a row are masks that a call draws once, and gradients of what lies before the first step; what is
+computed from such a mask is computed at each step.
+"""
 
 BOUNDED = frozenset({"state", "input"})
 """What may be read at another time by forward values: outside its segment it has a value."""
+
+
+def cuts(delay: int, *, bounded: bool, resets: bool, lengths: bool) -> bool:
+    """Whether a read at some delay may meet the end of a segment inside of the series.
+
+    bounded: whether states and inputs are read, or adjoint values. Past a row's end those may be
+    anything, NaN among it: slopes there are of values that nobody has asked for.
+    resets, lengths: whether the call has any.
+    """
+    return delay != 0 and (resets or (lengths and (delay < 0 or not bounded)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +127,14 @@ class Flow:
             for number in dict.fromkeys(read.value for read in value.operands):
                 found[number].append(value.number)
         return tuple(map(tuple, found))
+
+    def is_read_once(self, number: int, reader: Value) -> bool:
+        """Whether one value alone reads another one, and at one step: it may become a part of it.
+
+        A reader that sees it at two steps needs it in memory.
+        """
+        reads = sum(read.value == number for read in reader.operands)
+        return self.readers[number] == (reader.number,) and reads == 1
 
     @cached_property
     def components(self) -> tuple[tuple[int, ...], ...]:
