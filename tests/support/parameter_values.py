@@ -49,6 +49,8 @@ PARAMETER_VALUES: Final[dict[str, str]] = {
     "output as it is": _shown_alone("a", _A),
     "computed output as it is": _shown_alone("V a", _A, _V),
     "output without gradient": _shown_alone("stopgrad(a)", _A),
+    "in a law": _next("V a", _A, _V, before="law V a ≈ a weight 0.3\nlaw a ≈ h weight 2"),
+    "in a loss": _next("V a", _A, _V, before="loss dot(V a, a) weight 0.3\nloss dot(a, h')"),
     "dropped": _next("V dropout(0.4, a)", _A, _V),
     "one matrix of a state and a bias": _next("W c", "c: vector, real[3]"),
     "one vector once and at each step": _next("Z c + Z (c ⊙ x)", "c: vector", "Z: real[3, 3]"),
