@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from .grammar.version import __version__
 
-__all__ = ["RnnError", "__version__", "compile", "from_torch", "load_torch", "to_torch"]
+__all__ = ["RnnError", "__version__", "compile", "from_torch", "load_torch", "to_torch", "verify"]
 
 if TYPE_CHECKING:
     from .compiler.api import compile
+    from .compiler.conformance.verify import verify
     from .compiler.torch_weights import from_torch, load_torch, to_torch
     from .grammar.diagnostics import RnnError
 
@@ -22,6 +23,10 @@ def __getattr__(name: str) -> Any:
 
         install()
         return compile
+    if name == "verify":
+        from .compiler.conformance.verify import verify
+
+        return verify
     if name == "load_ipython_extension":
         from .runtime.notebook import load_ipython_extension
 
