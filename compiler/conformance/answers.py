@@ -28,7 +28,7 @@ def answers(model: CompiledRNN, given: Arguments) -> Answers:
 def call(model: CompiledRNN, given: Arguments) -> Answers:
     """Outputs, the state, laws, and in training the loss of a model with terms of its own."""
     restart_chance(like_of(model).device)
-    y, state = model(given.x, given.state, lengths=given.lengths, resets=given.resets)
+    y, state = called(model, given)
     results = results_of(model, y, state)
     results |= {f"law {index}": value for index, value in enumerate(model.laws().values())}
     if model.training and model.graph.losses is not None:
@@ -37,10 +37,27 @@ def call(model: CompiledRNN, given: Arguments) -> Answers:
     return results
 
 
-def results_of(model: CompiledRNN, y: Any, state: Any) -> Answers:
-    """Outputs and states by name."""
+def called(model: CompiledRNN, given: Arguments) -> tuple[Any, Any]:
+    """What the module itself returns, with rows first where it takes them so."""
+    x, resets = given.x, given.resets
+    if model.batch_first:
+        # In memory as its users have them, so that the backend sees steps that are far apart.
+        x = {name: value.transpose(0, 1).contiguous() for name, value in x.items()}
+        resets = None if resets is None else resets.transpose(0, 1)
+    y, state = model(x, given.state, lengths=given.lengths, resets=resets)
+    return y, state
+
+
+def results_of(model: CompiledRNN, y: Any, state: Any, *, step: bool = False) -> Answers:
+    """Outputs and states by name, time first; an axis of time for those of one `step`, too."""
     outputs = y if isinstance(y, tuple) else (y,)
-    found = {OUTPUT + o.name: v for o, v in zip(model.graph.outputs, outputs, strict=True)}
+    found: Answers = {}
+    for output, value in zip(model.graph.outputs, outputs, strict=True):
+        if step and not output.at_end:
+            value = value.unsqueeze(0)
+        elif model.batch_first and not output.at_end:
+            value = value.transpose(0, 1)
+        found[OUTPUT + output.name] = value
     if state is not None:
         found |= {STATE + name: value for name, value in state._asdict().items()}
     return found

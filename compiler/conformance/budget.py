@@ -26,10 +26,10 @@ class Budget:
         """Seconds until the end, none where it is over."""
         return max(0.0, self._seconds - self.spent())
 
-    def share(self, checks: int) -> float:
+    def share(self, checks: int, least: float) -> float:
         """When the first of so many checks should stop, in seconds since the beginning.
 
-        It may take several times its part: a backend that compiles takes long at its first call,
-        and most others take far less than theirs.
+        least: the part of all that is left that it may take in any case: a backend that compiles
+            takes long at its first call, and most checks take far less than they may.
         """
-        return self.spent() + self.left() * min(1.0, 5.0 / max(1, checks))
+        return self.spent() + self.left() * max(least, 1.0 / max(1, checks))

@@ -79,7 +79,9 @@ def _check(subject: Subject, kind: Kind, place: Place, cases: tuple[Case, ...]) 
             _never,
             f"the model runs backward in time ({', '.join(subject.runs_backward)})",
         )
-    if kind == "finite differences" and not subject.learned:
+    if not subject.graph.inputs:
+        fits, why_not = _never, "the model has no input, and so no steps"
+    elif kind == "finite differences" and not subject.learned:
         fits, why_not = _goes_on, "nothing in it takes a gradient"
     kept = tuple(case for case in cases if fits(case))
     return Check(kind, place, kept, partial(run, subject, place), fits, why_not)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..history import carried
 from ..module import CompiledRNN
-from .answers import GRADIENT, OUTPUT, STATE, Answers, call, gradients, results_of, sources
+from .answers import GRADIENT, OUTPUT, STATE, Answers, call, called, gradients, results_of, sources
 from .answers import weights_of as score_weights
 from .cases import Case
 from .difference import difference, tolerance_of, unusable
@@ -103,9 +103,7 @@ def _in_steps(model: CompiledRNN, given: Arguments, steps: int) -> Answers:
     state = given.state
     for t in range(steps):
         y, state = model.step({name: value[t] for name, value in given.x.items()}, state)
-        results = results_of(model, y, state)
-        series = _series(model)
-        found.append({n: v.unsqueeze(0) if n in series else v for n, v in results.items()})
+        found.append(results_of(model, y, state, step=True))
     return _joined(model, found)
 
 
@@ -113,19 +111,15 @@ def _in_parts(model: CompiledRNN, given: Arguments, cuts: list[int]) -> Answers:
     found: list[Answers] = []
     state = given.state
     for a, b in pairwise(cuts):
+        x = {name: value[a:b] for name, value in given.x.items()}
         resets = None if given.resets is None else given.resets[a:b]
-        y, state = model({n: value[a:b] for n, value in given.x.items()}, state, resets=resets)
+        y, state = called(model, replace(given, x=x, state=state, resets=resets))
         found.append(results_of(model, y, state))
     return _joined(model, found)
 
 
-def _series(model: CompiledRNN) -> set[str]:
-    """The results that have an axis of time."""
-    return {OUTPUT + output.name for output in model.graph.outputs if not output.at_end}
-
-
 def _joined(model: CompiledRNN, pieces: list[Answers]) -> Answers:
-    series = _series(model)
+    series = {OUTPUT + output.name for output in model.graph.outputs if not output.at_end}
     return {
         name: torch.cat([piece[name] for piece in pieces]) if name in series else value
         for name, value in pieces[-1].items()

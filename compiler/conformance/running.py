@@ -21,6 +21,9 @@ Show = Callable[[Place, Case], str]
 Begin = Callable[[str], None]
 """Told the name of a check as it begins."""
 
+Taken = dict[tuple[str, str, Case], float]
+"""CPU seconds that a case took in another dtype: it is not begun where less is left."""
+
 _TRIES: Final = 40
 _EXTRA: Final = 2.0
 """CPU seconds that the search for a smaller case may take beyond the budget."""
@@ -30,13 +33,18 @@ def run_checks(
     checks: Sequence[Check], budget: Budget, begin: Begin, show: Show
 ) -> Iterator[Finding]:
     """Each check's finding, one after the other."""
+    taken: Taken = {}
     for index, check in enumerate(checks):
         name = f"{check.kind}: {check.place}"
         begin(name)
-        yield _found(name, check, budget, budget.share(len(checks) - index), show)
+        least = 0.5 if check.kind == "against the reference" else 0.25
+        until = budget.share(len(checks) - index, least)
+        yield _found(name, check, budget, until, taken, show)
 
 
-def _found(name: str, check: Check, budget: Budget, until: float, show: Show) -> Finding:
+def _found(
+    name: str, check: Check, budget: Budget, until: float, taken: Taken, show: Show
+) -> Finding:
     place, count = check.place, len(check.cases)
     dtype = str(place.dtype).removeprefix("torch.")
     said: dict[str, list[str]] = {}
@@ -49,9 +57,11 @@ def _found(name: str, check: Check, budget: Budget, until: float, show: Show) ->
     if not check.cases:
         return finding("skipped", check.why_not)
     for case in check.cases:
-        if budget.spent() >= until:
+        began, like = budget.spent(), (check.kind, place.backend, case)
+        if began >= until or taken.get(like, 0.0) > budget.left():
             break
         outcome = outcome_of(check, case)
+        taken[like] = budget.spent() - began
         seen += 1
         right += outcome.status == "right"
         if outcome.status == "wrong":

@@ -38,7 +38,7 @@ class Subject:
 
     learned: the parameters that take gradients.
     own: the backends of a module that is checked as it is; they stand for every backend but the
-        reference.
+        reference. batch_first: as that module takes its arguments.
     """
 
     def __init__(
@@ -47,8 +47,11 @@ class Subject:
         weights: Mapping[str, Tensor],
         learned: frozenset[str],
         own: Backends | None = None,
+        *,
+        batch_first: bool = False,
     ) -> None:
         self.graph, self.weights, self.learned, self._own = graph, weights, learned, own
+        self._batch_first = batch_first
         self._made: dict[Place, CompiledRNN] = {}
 
     @property
@@ -91,7 +94,10 @@ class Subject:
         return model, (main.backend.stopped, terms.backend.stopped)
 
     def _make(self, place: Place) -> CompiledRNN:
-        model = CompiledRNN(self.graph, Program("", self.graph.name), backend=place.backend)
+        program = Program("", self.graph.name)
+        model = CompiledRNN(
+            self.graph, program, backend=place.backend, batch_first=self._batch_first
+        )
         if self._own is not None and place.backend != "reference":
             model._backends = self._own
         model = model.to(place.device, place.dtype)

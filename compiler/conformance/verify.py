@@ -10,7 +10,7 @@ import torch
 
 from ...grammar.diagnostics import RnnError, fail
 from ...operators.graph import OperatorGraph
-from ..backends.registry import BACKENDS, Backends
+from ..backends.registry import AUTO, Backends
 from ..module import CompiledRNN
 from ..parameters import collect
 from .budget import Budget
@@ -59,6 +59,7 @@ def verify(model: CompiledRNN, *, seconds: float = SECONDS, case: str | None = N
         {name: value.detach().double() for name, value in values.items()},
         frozenset(name for name, value in values.items() if value.requires_grad),
         own=model.backends,
+        batch_first=model.batch_first,
     )
     place = Place(model.backend, like.device, like.dtype)
     findings = run_checks(
@@ -95,7 +96,7 @@ class Verification:
         self._cases = tuple(cases)
         self._places: list[Place] = []
         self._missing: list[Finding] = []
-        for name in backends or [name for name in BACKENDS if name != "reference"]:
+        for name in backends or [name for name in AUTO if name != "reference"]:
             try:
                 places, refused = _places(graph, name)
             except Exception as error:  # what cannot be compiled is a mistake of the compiler

@@ -49,6 +49,30 @@ def test_its_own_weights_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert again.failed[0].detail in str(again)
 
 
+@pytest.mark.parametrize(
+    "text", [TEXT, TEXT.replace("output y: real[3]", "output y: real[3] at end")]
+)
+def test_rows_first_are_checked_as_such(text: str) -> None:
+    report = rnnc.verify(rnnc.compile(text, backend="aten", batch_first=True), seconds=60)
+    assert report, report
+    assert {finding.status for finding in report.findings} == {"ok"}
+
+
+def test_a_fault_of_rows_first_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = planted("output", lambda call: not call.inputs["x"].is_contiguous())
+    monkeypatch.setitem(BACKENDS, "planted", wrong)
+    assert rnnc.verify(rnnc.compile(TEXT, backend="planted"), seconds=60)
+    report = rnnc.verify(rnnc.compile(TEXT, backend="planted", batch_first=True), seconds=60)
+    assert report.failed[0].case == "T=2,B=2"
+
+
+def test_a_model_without_inputs_has_nothing_to_check() -> None:
+    text = "state h: real[2]\noutput y: real[2]\nh' = tanh(W h + b)\ny = h'\n"
+    report = rnnc.verify(rnnc.compile(text, backend="aten"))
+    assert not report
+    assert {f.detail for f in report.findings} == {"the model has no input, and so no steps"}
+
+
 def test_its_own_options_are_checked() -> None:
     model = rnnc.compile(TEXT, backend="aten", memory="recompute", without=["stack"])
     seen: list[Any] = []
