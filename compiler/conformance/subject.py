@@ -83,8 +83,8 @@ class Subject:
     def holding(self) -> tuple[CompiledRNN, tuple[Stopped, ...]]:
         """A module on the reference in float64, and what its calls hold of `stopgrad`.
 
-        The second are empty until a call in evaluation mode of autograd; emptied, the next one
-        fills them again.
+        A call without gradients fills the second where they are empty, and else takes what they
+        hold: empty them before calls of another T or B.
         """
         model = self._make(Place("reference", torch.device("cpu"), torch.float64)).train()
         main = _HoldingBackends(self.graph)
