@@ -51,8 +51,17 @@ BINARY: Final[dict[str, Callable[[Tensor, Tensor], Tensor]]] = {
 }
 
 
-def run(call: Call) -> Result:
-    """All outputs and the final history of one call."""
+Stopped = dict[tuple[int, int | None], Tensor]
+"""Values of `stopgrad` by node and step; no step where a value is the same at all steps."""
+
+
+def run(call: Call, stopped: Stopped | None = None) -> Result:
+    """All outputs and the final history of one call.
+
+    stopped: values of `stopgrad` that are taken as they are; those that are missing are put there.
+        What derivatives hold constant is held in a second call of the same T and B, however its
+        arguments moved.
+    """
     graph = call.graph
     segments = Segments(call)
     fixed = _fixed_nodes(graph)
@@ -63,7 +72,8 @@ def run(call: Call) -> Result:
         if component[0] in known:
             continue
         if component[0] in fixed:
-            known[component[0]] = _evaluate(graph.nodes[component[0]], call, None, known, segments)
+            value = _evaluate(graph.nodes[component[0]], call, None, known, segments)
+            known[component[0]] = _held(graph.nodes[component[0]], None, value, stopped)
             continue
         steps = range(call.steps)
         for number in component:
@@ -75,13 +85,20 @@ def run(call: Call) -> Result:
                 value = _evaluate(graph.nodes[number], call, t, known, segments)
                 series = known[number]
                 assert isinstance(series, list)
-                series[t] = value
+                series[t] = _held(graph.nodes[number], t, value, stopped)
     return Result(
         _outputs(call, known, segments),
         _history(call, known, segments),
         _laws(call, known, segments),
         _kept(call, known, segments),
     )
+
+
+def _held(node: Node, t: int | None, value: Tensor, stopped: Stopped | None) -> Tensor:
+    if stopped is None or node.operation != "stopgrad":
+        return value
+    # A copy: the value of a parameter alone is the parameter's own storage.
+    return stopped.setdefault((node.number, t), value.clone())
 
 
 def _fixed_nodes(graph: OperatorGraph) -> set[int]:

@@ -14,10 +14,12 @@ __all__ = [
     "load_torch",
     "to_torch",
     "torch_state",
+    "verify",
 ]
 
 if TYPE_CHECKING:
     from .compiler.api import compile
+    from .compiler.conformance.verify import verify
     from .compiler.torch_weights import from_torch, load_torch, to_torch, torch_state
     from .grammar.diagnostics import RnnError
 
@@ -30,6 +32,10 @@ def __getattr__(name: str) -> Any:
 
         install()
         return compile
+    if name == "verify":
+        from .compiler.conformance.verify import verify
+
+        return verify
     if name == "load_ipython_extension":
         from .runtime.notebook import load_ipython_extension
 

@@ -2,41 +2,105 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
 import click
 
 from ..options import json_option, model_option, set_option
 from ..report import print_json
 
+if TYPE_CHECKING:
+    from ...compiler.conformance.cases import Case
+    from ...compiler.conformance.report import Finding
+    from ...compiler.conformance.subject import Place
+
+NAMES = ("auto", "reference", "aten", "cpu", "cuda")
+
+
+def _case(ctx: click.Context, option: click.Parameter, given: str | None) -> Case | None:
+    from ...compiler.conformance.cases import read_case
+
+    try:
+        return None if given is None else read_case(given)
+    except ValueError as error:
+        raise click.BadParameter(str(error).removeprefix("case: "), ctx, option) from None
+
 
 @click.command()
 @click.argument("file", metavar="FILE")
+@click.option(
+    "--backend",
+    "backends",
+    type=click.Choice(NAMES),
+    multiple=True,
+    help="Check this one, and no others that are not named so; may be repeated.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="CPU seconds that all checks may take.",
+)
+@click.option(
+    "--case",
+    metavar="CASE",
+    callback=_case,
+    help="One kind of call alone, as a report writes it: T=3,B=2,lengths,resets,carry.",
+)
 @set_option
 @model_option
 @json_option
 def command(
-    file: str, parameters: dict[str, int | float], model: str | None, as_json: bool
+    file: str,
+    backends: tuple[str, ...],
+    seconds: float,
+    case: Case | None,
+    parameters: dict[str, int | float],
+    model: str | None,
+    as_json: bool,
 ) -> None:
-    """Check FILE: gradients in float64, every backend against the reference, parts against whole.
+    """Check FILE with random weights, in float64 and float32, on every backend of this machine.
 
-    Exit status 1 when something is off; the smallest case that shows it is printed.
+    Each backend is held against the reference, and against itself step by step, in parts, and with
+    each row alone; the reference's gradients against finite differences. Exit status 1 when
+    something is off: the smallest case that shows it is printed, and a command that runs it again.
     """
-    from ...compiler.check import verify_graph
+    from ...compiler.conformance.budget import cpu_seconds
+
+    began = cpu_seconds()
+    from ...compiler.conformance.cases import CASES
+    from ...compiler.conformance.verify import Verification
     from ..analysed import analysed
 
-    findings = list(verify_graph(analysed(file, model, parameters)))
-    failed = [finding for finding in findings if finding.status == "failed"]
+    bound = [word for name, value in parameters.items() for word in ("--set", f"{name}={value}")]
+    words = ["rnnc", "verify", file, *bound, *(["--model", model] if model else [])]
+
+    def show(place: Place, case: Case) -> str:
+        return shlex.join([*words, "--backend", place.backend, "--case", str(case)])
+
+    def begin(name: str) -> None:
+        if not as_json:
+            click.echo(f"{name} … ", nl=False)
+            sys.stdout.flush()
+
+    def end(finding: Finding) -> None:
+        if not as_json:
+            click.echo("\n".join([finding.verdict, *finding.more]))
+
+    verification = Verification(
+        analysed(file, model, parameters),
+        backends=backends,
+        cases=CASES if case is None else (case,),
+        seconds=seconds,
+        since=began,
+    )
+    report = verification.run(begin, end, show)
     if as_json:
-        print_json(
-            {
-                "ok": not failed,
-                "checks": [
-                    {"name": f.name, "status": f.status, "cases": f.cases, "detail": f.detail}
-                    for f in findings
-                ],
-            }
-        )
+        print_json(report.document())
     else:
-        for finding in findings:
-            click.echo(f"{finding.status:>7}  {finding.name}: {finding.detail}")
-    if failed:
+        click.echo(report.summary)
+    if not report.ok:
         raise click.exceptions.Exit(1)

@@ -62,7 +62,7 @@ def run_page(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
                 raise AssertionError(other)
 
 
-@pytest.mark.parametrize("name", ["tutorial.md", "from-torch-nn.md", "first-steps.md"])
+@pytest.mark.parametrize("name", ["tutorial.md", "from-torch-nn.md", "first-steps.md", "verify.md"])
 def test_a_page_runs_from_top_to_bottom(name, folder, capsys):
     run_page(DOCS / name, capsys)
 

@@ -1,0 +1,99 @@
+"""The calls that a model is checked in: how many steps and rows, and what is given with them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+Resets = Literal["", "False", "some"]
+"""Not given, given and all False, or some of them True."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One kind of call.
+
+    steps, rows: T and B.
+    lengths: whether rows differ in length; one of them is empty where there are rows enough.
+    carry: whether the call goes on from a state. Then gradients of inputs and of that state are
+        wanted too; without it, those of parameters alone, as training asks for them.
+    """
+
+    steps: int
+    rows: int
+    lengths: bool = False
+    resets: Resets = ""
+    carry: bool = False
+
+    def __str__(self) -> str:
+        words = [f"T={self.steps}", f"B={self.rows}"]
+        words += ["lengths"] * self.lengths
+        words += {"": [], "False": ["resets=False"], "some": ["resets"]}[self.resets]
+        return ",".join(words + ["carry"] * self.carry)
+
+
+CASES: Final = (
+    Case(1, 2, resets="False", carry=True),
+    Case(4, 3, lengths=True, resets="some", carry=True),
+    Case(3, 2),
+    Case(6, 2, carry=True),
+    Case(1, 1),
+    Case(2, 3, lengths=True),
+    Case(5, 3, resets="some"),
+    Case(2, 2, lengths=True, resets="False", carry=True),
+    Case(1, 3, lengths=True, resets="some", carry=True),
+    Case(6, 3, lengths=True, resets="some"),
+    Case(3, 1, resets="False", carry=True),
+    Case(5, 1, lengths=True, carry=True),
+    Case(2, 1, resets="some", carry=True),
+    Case(4, 1, resets="False"),
+    Case(6, 1),
+)
+"""What matters most comes first: calls that are shorter than what a model looks back on, and masks.
+
+T from 1 to 6, B from 1 to 3.
+"""
+
+
+def read_case(text: str) -> Case:
+    """The case that `str` writes so.
+
+    Raises:
+        ValueError: when it is none.
+    """
+    found: dict[str, object] = {}
+    for word in filter(None, re.split(r"[,\s]+", text)):
+        size = re.fullmatch(r"([TB])=([1-9][0-9]{0,3})", word)
+        if size:
+            found["steps" if size[1] == "T" else "rows"] = int(size[2])
+        elif word in {"resets", "resets=False"}:
+            found["resets"] = "some" if word == "resets" else "False"
+        elif word in {"lengths", "carry"}:
+            found[word] = True
+        else:
+            raise ValueError(_expected(text))
+    if not {"steps", "rows"} <= set(found):
+        raise ValueError(_expected(text))
+    return Case(**found)  # type: ignore[arg-type]
+
+
+def _expected(text: str) -> str:
+    return f"case: expected T=…,B=… and any of lengths, resets, resets=False, carry, got {text!r}"
+
+
+def smaller(case: Case) -> Iterator[Case]:
+    """Simpler cases, one step away: fewer things given, then fewer rows, then fewer steps."""
+    if case.lengths:
+        yield replace(case, lengths=False)
+    if case.resets == "some":
+        yield replace(case, resets="False")
+    if case.resets:
+        yield replace(case, resets="")
+    if case.carry:
+        yield replace(case, carry=False)
+    for rows in range(1, case.rows):
+        yield replace(case, rows=rows)
+    for steps in range(1, case.steps):
+        yield replace(case, steps=steps)

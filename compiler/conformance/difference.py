@@ -1,0 +1,67 @@
+"""By how much two answers differ, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from .answers import GRADIENT
+
+TOLERANCE: Final = {torch.float64: 1e-9, torch.float32: 1e-4}
+"""The largest difference, as a part of the largest entry or of 1."""
+
+COARSE: Final = 16.0
+"""What other dtypes are allowed, in units of their precision."""
+
+MARGIN: Final = 10.0
+"""How many times further off than the reference in the same dtype a backend may be."""
+
+
+def tolerance_of(dtype: torch.dtype) -> float:
+    """What rounding excuses."""
+    return TOLERANCE.get(dtype, COARSE * torch.finfo(dtype).eps)
+
+
+def unusable(right: Mapping[str, Tensor]) -> str:
+    """What in an answer has no number to compare with; −∞ and ∞ among values are numbers."""
+    for name, value in right.items():
+        if value.isnan().any() or (name.startswith(GRADIENT) and not value.isfinite().all()):
+            return name
+    return ""
+
+
+def difference(
+    ours: Mapping[str, Tensor],
+    right: Mapping[str, Tensor],
+    allowed: float | Mapping[str, float],
+    oracle: str = "the reference",
+) -> str:
+    """Where an answer is off from the right one, in words; empty where it is not."""
+    for name, b in right.items():
+        a = ours[name].detach()
+        b = b.detach()
+        if a.shape != b.shape:
+            return f"{name} is {tuple(a.shape)}, {oracle} gives {tuple(b.shape)}"
+        if not b.numel():
+            continue
+        limit = allowed if isinstance(allowed, float) else allowed[name]
+        far = distances(a, b)
+        # Not `far > limit`: a result that is no number is wrong, too.
+        if not bool((far <= limit).all()):
+            worst = int(far.nan_to_num(nan=torch.inf).argmax())
+            at = list(torch.unravel_index(torch.tensor(worst), b.shape))
+            where = f" at [{', '.join(str(int(i)) for i in at)}]" if at else ""
+            got, wanted = a.reshape(-1)[worst].item(), b.reshape(-1)[worst].item()
+            words = f"{name}{where} is {got:.9g}, {oracle} gives {wanted:.9g}"
+            return f"{words}: off by {float(far[worst]):.2g}, allowed {limit:.2g}"
+    return ""
+
+
+def distances(a: Tensor, b: Tensor) -> Tensor:
+    """Flat: |a − b| / max(1, ‖b‖∞), 0 where both are the same infinity."""
+    a, b = a.double().reshape(-1), b.double().reshape(-1)
+    size = b[b.isfinite()].abs().max() if b.isfinite().any() else b.new_ones(())
+    return torch.where(a == b, torch.zeros_like(b), (a - b).abs() / size.clamp(min=1))

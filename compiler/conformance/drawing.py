@@ -1,0 +1,145 @@
+"""Random weights, and random arguments of a call: the same numbers at every run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...operators.graph import OperatorGraph
+from ...operators.types import Type
+from ..history import carried
+from ..initialise import initial_value
+from ..module import CompiledRNN
+from .cases import Case
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """The arguments of one call, time first.
+
+    x: by name; past a row's length there is NaN, which must touch nothing.
+    """
+
+    x: dict[str, Tensor]
+    state: Any
+    lengths: Tensor | None
+    resets: Tensor | None
+
+
+@contextmanager
+def own_chance() -> Iterator[None]:
+    """A stretch after which torch's random generators are as they were before it."""
+    begun = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = range(torch.cuda.device_count()) if begun else ()
+    with torch.random.fork_rng(devices=devices):
+        yield
+
+
+def like_of(model: CompiledRNN) -> Tensor:
+    """A tensor on the model's device, in its dtype; constants have no parameters."""
+    return next(chain(model.parameters(), model.buffers()))
+
+
+def restart_chance(device: torch.device) -> None:
+    """Let a device draw the same numbers again."""
+    torch.default_generator.manual_seed(2)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(2)
+
+
+def random_weights(graph: OperatorGraph) -> dict[str, Tensor]:
+    """Every parameter in float64, drawn, and moved away from where it starts.
+
+    Biases, gains, learned initial values and frozen parameters too: what is zero or one hides
+    mistakes.
+    """
+    weights: dict[str, Tensor] = {}
+    with own_chance():
+        restart_chance(torch.device("cpu"))
+        for parameter in graph.parameters:
+            start = initial_value(parameter).double()
+            scale = 0.5 / max(1, start.shape[-1]) ** 0.5 if start.dim() > 1 else 0.3
+            weights[parameter.name] = start + scale * torch.randn_like(start)
+    return weights
+
+
+def arguments(model: CompiledRNN, case: Case, *, seed: int = 0, smooth: bool = False) -> Arguments:
+    """The arguments of a case, on the model's device and in its dtype.
+
+    smooth: whether 0 and 1 of `binary` inputs are left for numbers between them, so that sums of
+        them meet no corner of a function.
+    """
+    graph, like = model.graph, like_of(model)
+    generator = torch.Generator().manual_seed(1000 + seed)
+    shape = (case.steps, case.rows)
+    x = {v.name: _values(v.type, shape, generator, smooth) for v in graph.inputs}
+    lengths = None
+    if case.lengths:
+        lengths = torch.tensor([case.steps // 2, case.steps, 0] * case.rows)[: case.rows]
+        ended = torch.arange(case.steps).unsqueeze(-1) >= lengths
+        for name, value in x.items():
+            if value.is_floating_point():
+                x[name] = value.masked_fill(ended.unsqueeze(-1), torch.nan)
+    resets = None
+    if case.resets:
+        resets = torch.rand(shape, generator=generator) < 0.3
+        resets[case.steps // 2, -1] = True
+        resets &= case.resets == "some"
+    state = _state(model, case.rows, generator) if case.carry else None
+
+    def moved(value: Tensor) -> Tensor:
+        if not value.is_floating_point():
+            return value.to(like.device)
+        return value.to(like.device, like.dtype).requires_grad_(case.carry)
+
+    return Arguments(
+        {name: moved(value) for name, value in x.items()},
+        None if state is None else type(state)(*map(moved, state)),
+        None if lengths is None else lengths.to(like.device),
+        None if resets is None else resets.to(like.device),
+    )
+
+
+def targets(model: CompiledRNN, outputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    """Random targets for `model.loss`, by name."""
+    generator = torch.Generator().manual_seed(5)
+    made: dict[str, Tensor] = {}
+    for output, y in zip(model.graph.outputs, outputs, strict=True):
+        value = _values(output.type, tuple(y.shape[:-1]), generator, smooth=False)
+        value = value.to(y.dtype) if value.is_floating_point() else value.clamp(min=0)
+        made[output.name.rstrip("'")] = value.to(y.device)
+    return made
+
+
+def _values(
+    type_: Type, shape: tuple[int, ...], generator: torch.Generator, smooth: bool
+) -> Tensor:
+    if type_.kind == "symbol":
+        symbols = torch.randint(-1, type_.size, shape, generator=generator)
+        if symbols.numel() > 1:
+            symbols.view(-1)[1] = -1
+        return symbols
+    drawn = torch.randn(*shape, type_.size, generator=generator, dtype=torch.float64)
+    if type_.kind != "binary":
+        return drawn
+    return drawn.sigmoid() if smooth else (drawn > 0).double()
+
+
+def _state(model: CompiledRNN, rows: int, generator: torch.Generator) -> Any:
+    """A state to go on from: random values, symbols with none (−1) among them, and small ages."""
+    zero = model.initial_state(rows)
+    sizes = {variable.name: variable.type.size for variable in model.graph.inputs}
+    parts: list[Tensor] = []
+    for item, value in zip(carried(model.graph), zero, strict=True):
+        if value.is_floating_point():
+            parts.append(0.7 * torch.randn(value.shape, generator=generator, dtype=torch.float64))
+        else:
+            low, high = (-1, sizes[item.name]) if item.name in sizes else (0, 4)
+            parts.append(torch.randint(low, high, value.shape, generator=generator))
+    return type(zero)(*parts)

@@ -1,0 +1,150 @@
+"""`rnnc verify` and `rnnc.verify`: is a model computed right on this machine?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import torch
+
+from ...grammar.diagnostics import RnnError, fail
+from ...operators.graph import OperatorGraph
+from ..backends.registry import AUTO, Backends
+from ..module import CompiledRNN
+from ..parameters import collect
+from .budget import Budget
+from .cases import CASES, Case, read_case
+from .checks import checks_of
+from .drawing import like_of, random_weights
+from .report import Finding, Report, Status
+from .running import Begin, Show, raised, run_checks
+from .subject import Place, Subject
+
+SECONDS: Final = 10.0
+
+
+def verify(model: CompiledRNN, *, seconds: float = SECONDS, case: str | None = None) -> Report:
+    """Check a compiled module as it is: its weights, its device, dtype and backend.
+
+    It is held against the reference with the same weights, and its gradients against finite
+    differences; the module itself is not called, and nothing of it changes, nor do torch's random
+    generators.
+
+    Args:
+        model: what `rnnc.compile` made.
+        seconds: how many CPU seconds this may take; what was not reached is said.
+        case: one kind of call, as a report writes it (`T=3,B=2,lengths,carry`); by default, all.
+
+    Returns:
+        A report that prints as lines, and is false where something is off: it does not raise, so
+        write `report = rnnc.verify(model); assert report, report`.
+
+    Raises:
+        ValueError: when an argument is not as above.
+    """
+    if not isinstance(model, CompiledRNN):
+        got = type(model).__name__
+        raise ValueError(f"model: expected a module that rnnc.compile made, got {got}")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
+        raise ValueError(f"seconds: expected a number above 0, got {seconds!r}")
+    cases = CASES if case is None else (read_case(case),)
+    like = like_of(model)
+    if like.is_meta:
+        raise ValueError("model: expected one on a device with numbers, got one on meta")
+    budget = Budget(seconds if math.isfinite(seconds) else 1e9)
+    values = collect(model, model.graph)
+    subject = Subject(
+        model.graph,
+        {name: value.detach().double() for name, value in values.items()},
+        frozenset(name for name, value in values.items() if value.requires_grad),
+        own=model.backends,
+        batch_first=model.batch_first,
+    )
+    place = Place(model.backend, like.device, like.dtype)
+    findings = run_checks(
+        checks_of(subject, (place,), cases),
+        budget,
+        lambda name: None,
+        lambda place, case: f'rnnc.verify(model, case="{case}")',
+    )
+    return Report(model.graph.name, tuple(findings), budget.spent())
+
+
+class Verification:
+    """The checks of a spec: random weights, on every backend of this machine."""
+
+    def __init__(
+        self,
+        graph: OperatorGraph,
+        *,
+        backends: Sequence[str] = (),
+        cases: Sequence[Case] = CASES,
+        seconds: float = SECONDS,
+        since: float | None = None,
+    ) -> None:
+        """Find out which backends there are.
+
+        backends: their names; by default all.
+        since: from which `cpu_seconds` on the time counts; by default from now.
+
+        Raises:
+            RnnError: RNN501, when one that is named cannot run the graph here.
+        """
+        self.graph = graph
+        self._budget = Budget(seconds, since)
+        self._cases = tuple(cases)
+        self._places: list[Place] = []
+        self._missing: list[Finding] = []
+        for name in backends or [name for name in AUTO if name != "reference"]:
+            try:
+                places, refused = _places(graph, name)
+            except Exception as error:  # what cannot be compiled is a mistake of the compiler
+                self._missing.append(_without_case(name, "failed", raised(error)))
+                continue
+            if backends and not places:
+                fail("RNN501", f"backend `{name}` cannot run `{graph.name}` here: {refused}")
+            self._places += [place for place in places if place not in self._places]
+            if not places:
+                self._missing.append(_without_case(name, "skipped", refused))
+
+    def run(self, begin: Begin, end: Callable[[Finding], None], show: Show) -> Report:
+        """Run the checks; `begin` is told of each, `end` what came of it."""
+        graph = self.graph
+        learned = frozenset(p.name for p in graph.parameters if not p.frozen)
+        subject = Subject(graph, random_weights(graph), learned)
+        checks = checks_of(subject, self._places, self._cases)
+        findings: list[Finding] = []
+        for finding in run_checks(checks, self._budget, begin, show):
+            end(finding)
+            findings.append(finding)
+        for finding in self._missing:
+            begin(finding.name)
+            end(finding)
+            findings.append(finding)
+        return Report(graph.name, tuple(findings), self._budget.spent())
+
+
+def _without_case(backend: str, status: Status, detail: str) -> Finding:
+    return Finding(f"against the reference: {backend}", backend, "", "", status, 0, 0, detail)
+
+
+def _places(graph: OperatorGraph, name: str) -> tuple[list[Place], str]:
+    """Where a backend runs a graph on this machine, and if nowhere, why not."""
+    devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    try:
+        backends = Backends(graph, name)
+    except RnnError as error:
+        return [], error.diagnostics[0].message
+    found: list[Place] = []
+    refused = ""
+    for device in devices:
+        for dtype in (torch.float64, torch.float32):
+            like = torch.empty(0, device=device, dtype=dtype)
+            try:
+                chosen = backends.choose(like)
+            except RnnError:
+                refused = refused or backends.made[0].refuses(like)
+            else:
+                found.append(Place(chosen.name, like.device, dtype))
+    return found, refused

@@ -1,0 +1,142 @@
+"""`rnnc verify`: what it prints, when, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from rnnc.compiler.backends.registry import BACKENDS
+from rnnc.runtime.cli import main
+from rnnc.runtime.commands.verify import NAMES
+from support.commands import ROOT, rnnc
+from support.planted import planted
+
+SMALL = "input x: real[3]\nstate h: real[n]\nh' = x (+) h\nx' = |> h'\n"
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    path = tmp_path / "small.rnn"
+    path.write_text("model small(n):\n" + "".join(f"    {line}\n" for line in SMALL.splitlines()))
+    return path
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["verify", *map(str, arguments)])
+
+
+def test_a_small_model_passes_within_its_time(spec: Path) -> None:
+    found = rnnc("verify", spec, "--set", "n=4", "--json")
+    assert found.returncode == 0, found.stdout + found.stderr
+    report = json.loads(found.stdout)
+    assert list(report) == ["model", "ok", "complete", "seconds", "checks"]
+    assert report["ok"]
+    assert report["model"] == "small"
+    assert report["seconds"] < 12  # a case that was begun in time is ended
+    fields = ["name", "backend", "device", "dtype", "status", "seen", "cases"]
+    fields += ["detail", "case", "show"]
+    assert all(list(check) == fields for check in report["checks"])
+    kinds = {check["name"].partition(":")[0] for check in report["checks"]}
+    assert kinds == {
+        "against the reference",
+        "finite differences",
+        "parts against the whole",
+        "rows alone",
+        "step by step",
+    }
+    (aten,) = (c for c in report["checks"] if c["name"] == "against the reference: aten, float64")
+    assert (aten["status"], aten["seen"]) == ("ok", aten["cases"])
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_check_is_said_as_it_begins(spec: Path, terminal: bool) -> None:
+    if terminal:
+        reader, writer = os.openpty()
+    else:
+        reader, writer = os.pipe()
+    process = subprocess.Popen(  # it runs long after its first words
+        [sys.executable, "-m", "rnnc", "verify", spec, "--set", "n=4", "--backend", "aten"],
+        stdout=writer,
+        env={**os.environ, "PYTHONPATH": str(ROOT / ".pkg")},
+    )
+    os.close(writer)
+    try:
+        said = os.read(reader, 65536).decode()
+        assert said.startswith("against the reference: aten, float64 … ")
+        assert "nothing is off" not in said
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reader)
+
+
+def test_backends_can_be_chosen(spec: Path) -> None:
+    found = run(spec, "--set", "n=2", "--backend", "aten", "--backend", "reference", "--json")
+    checks = json.loads(found.stdout)["checks"]
+    assert {check["backend"] for check in checks} == {"aten", "reference"}
+    unknown = run(spec, "--backend", "abacus")
+    assert unknown.exit_code == 2
+    assert "abacus" in unknown.stderr
+
+
+def test_all_backends_can_be_named() -> None:
+    assert set(NAMES) == {"auto", *BACKENDS}
+
+
+def test_a_backend_that_is_named_must_be_here(spec: Path) -> None:
+    found = rnnc("verify", spec, "--backend", "cuda", env={"CUDA_VISIBLE_DEVICES": "-1"})
+    assert found.returncode == 1
+    assert b"error[RNN501]: backend `cuda` cannot run `small` here" in found.stderr
+
+
+def test_a_fault_is_shown_in_its_smallest_case_and_again(
+    spec: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = planted("output", lambda call: call.rows > 1, "aten")
+    monkeypatch.setitem(BACKENDS, "aten", wrong)
+    found = run(spec, "--set", "n=2", "--model", "small", "--backend", "aten")
+    assert found.exit_code == 1
+    first, value, command, *_, last = found.stdout.splitlines()
+    assert first == "against the reference: aten, float64 … FAILED at T=1,B=2"
+    assert value.startswith("  output x' at [0, ")
+    words = shlex.split(command)
+    options = ["--set", "n=2", "--model", "small", "--backend", "aten", "--case", "T=1,B=2"]
+    assert words == ["rnnc", "verify", str(spec), *options]
+    assert last.endswith("checks failed")
+    again = run(*words[2:])
+    assert again.exit_code == 1
+    assert value in again.stdout.splitlines()
+
+
+def test_without_time_nothing_is_ok(spec: Path) -> None:
+    found = run(spec, "--set", "n=2", "--seconds", "1e-9", "--json")
+    assert found.exit_code == 1
+    report: dict[str, Any] = json.loads(found.stdout)
+    assert not report["ok"]
+    assert not report["complete"]
+    assert {check["status"] for check in report["checks"]} <= {"unfinished", "skipped"}
+
+
+@pytest.mark.parametrize(
+    "wrong", [("--seconds", "0"), ("--case", "T=0,B=1"), ("--case", "everything")]
+)
+def test_wrong_usage(spec: Path, wrong: tuple[str, str]) -> None:
+    found = run(spec, "--set", "n=2", *wrong)
+    assert found.exit_code == 2
+    assert wrong[0] in found.stderr
+
+
+def test_a_spec_at_fault_is_said_once_as_json(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.rnn"
+    path.write_text("input x: real[3]\nh' = x\n")
+    found = rnnc("verify", path, "--json")
+    assert found.returncode == 1
+    assert json.loads(found.stdout)["diagnostics"]
