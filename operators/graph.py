@@ -106,7 +106,10 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a model gives: an `output`, or the prediction `x'` of the input that it `predicts`."""
+    """What a model gives: an `output`, or the prediction `x'` of the input that it `predicts`.
+
+    An `unscored` one has no loss of its own, and so no target.
+    """
 
     name: str
     type: Type
@@ -114,6 +117,7 @@ class Output:
     at_end: bool
     predicts: str | None
     span: Span | None = field(default=None, compare=False)
+    unscored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +183,17 @@ class LossTerms:
     """The `loss` terms of a model, computed once the targets are known.
 
     `graph` has one output of width 1 a term, no states, and as inputs: `kept 0`, `kept 1`, …, the
-    values that the model keeps; `x'`, the target of the input x; and by their own names the
+    values that the model keeps; `x'`, the next value of the input x; and by their own names the
     variables that windows look through.
     """
 
     graph: OperatorGraph
     weights: tuple[float, ...]
+
+    @cached_property
+    def reads_next(self) -> tuple[Input, ...]:
+        """The inputs of the graph that are next values, `x'`."""
+        return tuple(i for i in self.graph.inputs if i.name.endswith("'"))
 
 
 @dataclass(frozen=True)
@@ -318,6 +327,7 @@ class OperatorGraph:
         lines += [f"state {s.name}: {s.type} = %{s.node} from {s.initial}" for s in self.states]
         for output in self.outputs:
             end = " at end" if output.at_end else ""
+            end += " unscored" if output.unscored else ""
             lines.append(f"output {output.name}: {output.type}{end} = {_operand(output.value)}")
         for parameter in self.parameters:
             shape = ", ".join(map(str, parameter.shape))
