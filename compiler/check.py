@@ -167,7 +167,8 @@ def _score(model: CompiledRNN, said: dict[str, Any]) -> tuple[Tensor, dict[str, 
         found |= {f"state {name}": value for name, value in state._asdict().items()}
     found |= {f"law {index}": value for index, value in enumerate(model.laws().values())}
     if model.training and model.graph.losses is not None:
-        found["loss"] = model.loss(y, _targets(model, outputs), lengths=said.get("lengths"))
+        targets = _targets(model, outputs, said["x"])
+        found["loss"] = model.loss(y, targets, lengths=said.get("lengths"))
     generator = torch.Generator().manual_seed(3)
     total = torch.zeros((), dtype=torch.float64)
     for value in found.values():
@@ -177,16 +178,24 @@ def _score(model: CompiledRNN, said: dict[str, Any]) -> tuple[Tensor, dict[str, 
     return total, found
 
 
-def _targets(model: CompiledRNN, outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _targets(
+    model: CompiledRNN, outputs: tuple[Tensor, ...], x: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Of all that is scored, and the next values that `loss` lines read."""
+    graph = model.graph
     generator = torch.Generator().manual_seed(5)
-    made: list[Tensor] = []
-    for output, y in zip(model.graph.outputs, outputs, strict=True):
-        if output.type.kind == "symbol":
-            made.append(torch.randint(output.type.size, y.shape[:-1], generator=generator))
+    wanted = {i.name: (i.type, x[i.name].shape[:2]) for i in graph.next_values}
+    for output, y in zip(graph.outputs, outputs, strict=True):
+        if not output.unscored:
+            wanted[output.predicts or output.name] = (output.type, y.shape[:-1])
+    made: dict[str, Tensor] = {}
+    for name, (type_, shape) in wanted.items():
+        if type_.kind == "symbol":
+            made[name] = torch.randint(type_.size, shape, generator=generator)
         else:
-            drawn = torch.rand(y.shape, generator=generator).to(y.dtype)
-            made.append(drawn.round() if output.type.kind == "binary" else drawn)
-    return tuple(made)
+            drawn = torch.rand(*shape, type_.size, generator=generator).to(outputs[0].dtype)
+            made[name] = drawn.round() if type_.kind == "binary" else drawn
+    return made
 
 
 def _all(model: CompiledRNN, said: dict[str, Any]) -> dict[str, Tensor]:

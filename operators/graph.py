@@ -8,7 +8,7 @@ only, when an algorithm asks for them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Literal
@@ -190,11 +190,6 @@ class LossTerms:
     graph: OperatorGraph
     weights: tuple[float, ...]
 
-    @cached_property
-    def reads_next(self) -> tuple[Input, ...]:
-        """The inputs of the graph that are next values, `x'`."""
-        return tuple(i for i in self.graph.inputs if i.name.endswith("'"))
-
 
 @dataclass(frozen=True)
 class OperatorGraph:
@@ -218,6 +213,24 @@ class OperatorGraph:
     def by_parameter(self) -> dict[str, Parameter]:
         """Parameters by their name in a state_dict."""
         return {parameter.name: parameter for parameter in self.parameters}
+
+    @cached_property
+    def scored(self) -> tuple[Output, ...]:
+        """The outputs that have a loss of their own, and so a target."""
+        return tuple(output for output in self.outputs if not output.unscored)
+
+    @cached_property
+    def predicted(self) -> tuple[Output, ...]:
+        """The outputs that predict an input's next value."""
+        return tuple(output for output in self.outputs if output.predicts is not None)
+
+    @property
+    def next_values(self) -> tuple[Input, ...]:
+        """The inputs whose next values `loss` lines read."""
+        if self.losses is None:
+            return ()
+        read = {i.name for i in self.losses.graph.inputs}
+        return tuple(i for i in self.inputs if f"{i.name}'" in read)
 
     @cached_property
     def states_by_node(self) -> dict[int, State]:
@@ -361,6 +374,18 @@ class OperatorGraph:
             parts.append(f"{display_name(application.name)}#{number}")
             number = application.parent
         return "/".join(reversed(parts))
+
+
+def showing_kept(graph: OperatorGraph) -> OperatorGraph:
+    """A graph with all that its `loss` terms need among its outputs, behind its own.
+
+    For evaluation, which keeps nothing, of a model that nothing else scores.
+    """
+    shown = (
+        Output(f"kept {i}", Type("real", graph.nodes[o.node].size), o, False, None)
+        for i, o in enumerate(graph.kept)
+    )
+    return replace(graph, outputs=(*graph.outputs, *shown), kept=())
 
 
 def _operand(operand: Operand) -> str:

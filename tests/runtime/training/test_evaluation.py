@@ -17,7 +17,8 @@ def test_the_metric_is_the_sum_over_all_steps_by_their_number(tmp_path, monkeypa
     examples = training.problem.load("train")
     total, steps = 0.0, 0
     for example in examples:
-        y, _ = training.model(example.inputs.unsqueeze(1))
+        blank = torch.zeros(1, 88)
+        y, _ = training.model(torch.cat([blank, example.inputs[:-1]]).unsqueeze(1))
         total += step_losses("binary", y, example.target.unsqueeze(1)).sum().item()
         steps += len(example)
     monkeypatch.setattr(evaluation, "ROWS", rows)
