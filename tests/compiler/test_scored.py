@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import rnnc
 from rnnc.compiler.losses import mean_loss, weighted_losses
 from rnnc.compiler.module import CompiledRNN
 from support import feeds
+from support.specs import random_spec
 
 STEPS, ROWS = 6, 4
 THREE = """
@@ -348,3 +350,53 @@ def test_what_is_right_is_not_warned_of():
         auto = made(PLAIN.replace("x' =", "y =") + "output y: real[2]")
         auto.loss(auto(x)[0], x)
     assert copy.deepcopy(model).training
+
+
+def lines_of(seed: int) -> CompiledRNN | None:
+    """A random model with `loss` lines, in which nothing is drawn; None where the seed has none."""
+    spec = random_spec(seed)
+    model = rnnc.compile(spec.text, parameters=spec.sizes, backend="reference").double()
+    graph = model.graph
+    drawn = [state for state in graph.states if state.initial.kind == "uniform"]
+    drawn += [parameter for parameter in graph.parameters if parameter.weightdrop]
+    if graph.losses is None or drawn or graph.random or graph.losses.graph.random:
+        return None
+    return feeds.randomise(model, seed)
+
+
+@pytest.mark.parametrize("backend", ["reference", "aten"])
+def test_lines_that_alone_score_are_in_evaluation_what_they_are_in_training(backend):
+    """Random models whose outputs are made `unscored`, with ragged rows and resets."""
+    compared = 0
+    for seed in range(60):
+        model = lines_of(seed)
+        if model is None:
+            continue
+        bare = replace(
+            model.graph, outputs=tuple(replace(o, unscored=True) for o in model.graph.outputs)
+        )
+        alone = CompiledRNN(bare, model.program, backend=backend).double()
+        alone.load_state_dict(model.state_dict())
+        feed = feeds.feed(model, STEPS, ROWS, seed=seed, ragged=True, reset=True)
+        y, _ = feed.call(model)
+        after = feeds.inputs(model.graph, STEPS, ROWS, seed=seed + 1)
+        scored = {
+            o.predicts or o.name: goal
+            for o, goal in zip(model.graph.scored, as_tuple(feeds.targets(model, y)), strict=True)
+        }
+        targets = scored | {i.name: after[i.name] for i in model.graph.next_values}
+        expected = model.loss(y, targets, lengths=feed.lengths)
+        expected = expected - sum(
+            law.weight * value for law, value in zip(model.graph.laws, model._laws, strict=True)
+        )
+        expected = expected - model.eval().loss(y, targets, lengths=feed.lengths)
+        read = {i.name: after[i.name] for i in model.graph.next_values}
+        alone.eval()
+        y, _ = feed.call(alone)
+        torch.testing.assert_close(alone.loss(y, read, lengths=feed.lengths), expected)
+        compared += 1
+    assert compared > 4
+
+
+def as_tuple(value: Any) -> tuple[Tensor, ...]:
+    return value if isinstance(value, tuple) else (value,)
