@@ -18,7 +18,7 @@ def variable_of(output: Output) -> str:
 
 def lines_count(graph: OperatorGraph, *, training: bool) -> bool:
     """Whether `loss` lines are part of the loss: in training, or where nothing else is."""
-    return graph.losses is not None and (training or not graph.scored)
+    return graph.losses is not None and (training or len(graph.scored) == 0)
 
 
 def targets_by_name(graph: OperatorGraph, target: Any, *, training: bool) -> dict[str, Tensor]:

@@ -103,9 +103,16 @@ def by_hand(
 
 
 def call_of(model: CompiledRNN, seed: int, *, ragged: bool, reset: bool) -> dict[str, Any]:
+    """Arguments of a call; what lies past a row's end is no number, where that can be."""
+    x = feeds.inputs(model.graph, STEPS, ROWS, seed=seed)
+    lengths = feeds.lengths(STEPS, ROWS, seed=seed) if ragged else None
+    if lengths is not None:
+        past = torch.arange(STEPS).unsqueeze(-1) >= lengths
+        for value in x.values():
+            value[past] = torch.nan if value.is_floating_point() else -1
     return {
-        "x": feeds.inputs(model.graph, STEPS, ROWS, seed=seed),
-        "lengths": feeds.lengths(STEPS, ROWS, seed=seed) if ragged else None,
+        "x": x,
+        "lengths": lengths,
         "resets": feeds.resets(STEPS, ROWS, seed=seed) if reset else None,
     }
 
@@ -377,6 +384,24 @@ def test_gradients_reach_what_came_before_through_the_carry_until_it_is_detached
         assert torch.equal(ours, theirs)
     loss, _ = model.nll(again, cut)
     assert torch.autograd.grad(loss, x["x"], allow_unused=True) == (None,)
+
+
+@pytest.mark.parametrize("backend", ["reference", "aten", "cpu"])
+def test_gradients_are_those_of_each_row_alone(backend):
+    model = made(SEVERAL, backend=backend)
+    call = call_of(model, 4, ragged=True, reset=True)
+    weights = list(model.parameters())
+    total, _ = model.nll(**call, reduction="sum")
+    found = torch.autograd.grad(total, weights)
+    expected = [torch.zeros_like(weight) for weight in weights]
+    for b, n in enumerate(call["lengths"].tolist()):
+        x = {name: value[:n, b : b + 1] for name, value in call["x"].items()}
+        if n:
+            alone, _ = model.nll(x, resets=call["resets"][:n, b : b + 1], reduction="sum")
+            for sum_, part in zip(expected, torch.autograd.grad(alone, weights), strict=True):
+                sum_ += part
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
 
 
 def test_a_state_is_cut_off_too():
