@@ -194,6 +194,40 @@ def test_pieces_give_what_the_whole_gives(seed, ragged, reset, weighted, cuts):
     assert_same(flat(carry), flat(last))
 
 
+@pytest.mark.parametrize("backend", ["reference", "aten", "cpu"])
+def test_pieces_of_every_length_on_every_backend(backend):
+    """Shorter than what the model looks back, and of no step at all."""
+    model = made(SEVERAL, backend=backend)
+    call = call_of(model, 3, ragged=True, reset=True)
+    with torch.no_grad():
+        whole, last = model.nll(**call, reduction="none")
+        for places in ([0, 1, 2, 2, 3, 4, 5, 6, 7], [0, 0, 2, 5, 7], [0, 4, 7, 7]):
+            carry, parts = None, []
+            for start, stop in pairwise(places):
+                losses, carry = model.nll(
+                    {name: value[start:stop] for name, value in call["x"].items()},
+                    carry,
+                    (call["lengths"] - start).clamp(0, stop - start),
+                    call["resets"][start:stop],
+                    reduction="none",
+                )
+                parts.append(losses)
+            assert_near(torch.cat(parts), whole)
+            assert_same(flat(carry), flat(last))
+
+
+def test_a_beginning_that_is_drawn_is_drawn_once_a_segment():
+    model = made("input x: real[2]\nstate h: real[3] = uniform(0, 1)\nh' = x ⊕ h\nx' = ▷ h'\n")
+    x = feeds.inputs(model.graph, STEPS, ROWS, seed=1)["x"]
+    torch.manual_seed(3)
+    whole, _ = model.nll(x, reduction="none")
+    torch.manual_seed(3)
+    first, carry = model.nll(x[:0], reduction="none")
+    second, carry = model.nll(x[:2], carry, reduction="none")
+    third, _ = model.nll(x[2:], carry, reduction="none")
+    assert_near(torch.cat([first, second, third]), whole)
+
+
 def test_pieces_that_forget_the_last_step_would_be_seen():
     model = predicting(0)
     call = call_of(model, 0, ragged=False, reset=False)
