@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from ..operators.call import Call, Result
-from ..operators.graph import OperatorGraph
+from ..operators.graph import Input, OperatorGraph
 from .backends.differentiable import run
 from .backends.registry import Backends
 from .chance import masks
+from .losses import check_range, check_target
 
 
 def loss_terms(
@@ -20,18 +21,19 @@ def loss_terms(
     last: tuple[Call, Result] | None,
     targets: Mapping[str, Tensor],
 ) -> Tensor:
-    """The weighted sum of the terms' means over the steps of the last call in training.
+    """The weighted sum of the terms' means over the steps of the last call that kept their values.
 
-    `targets` are (T, B, …) by the output's name, `x'` for the prediction of x.
+    `targets` are (T, B, …) by the input's name: its next values.
 
     Raises:
-        ValueError: when there was no such call, or a target has another T or B than it.
+        ValueError: when there was no such call, or a target is not one of it.
     """
     terms = graph.losses
     assert terms is not None
     if last is None:
         raise ValueError(
-            "this model's loss has terms of its own: expected a call in training first"
+            "this model's loss has terms of its own: expected a call "
+            + ("in training first" if graph.scored else "first")
         )
     call, result = last
     inner = terms.graph
@@ -40,8 +42,8 @@ def loss_terms(
         name = variable.name
         if name.startswith("kept "):
             inputs[name] = result.kept[int(name.removeprefix("kept "))]
-        elif name in targets:
-            inputs[name] = _target(name, targets[name], variable.type.kind, call, result)
+        elif name.endswith("'"):
+            inputs[name] = _next_value(variable, targets[name.rstrip("'")], call, result)
         else:
             inputs[name] = _looked_through(graph, name, call, result)
     like = next((value for value in inputs.values() if value.is_floating_point()), None)
@@ -58,7 +60,7 @@ def loss_terms(
         },
         initial={},
         drawn={},
-        masks=masks(inner, call.steps, call.rows, like),
+        masks=masks(inner, call.steps, call.rows, like) if call.training else {},
         lengths=call.lengths,
         resets=call.resets,
         training=False,
@@ -73,13 +75,21 @@ def loss_terms(
     return total
 
 
-def _target(name: str, target: Tensor, kind: str, call: Call, result: Result) -> Tensor:
-    if tuple(target.shape[:2]) != (call.steps, call.rows):
-        wanted = f"({call.steps}, {call.rows}, …)"
-        raise ValueError(
-            f"target of {name}: expected {wanted} as in the last call, got {tuple(target.shape)}"
-        )
-    return target.long() if kind == "symbol" else target.to(result.outputs[0].dtype)
+def _next_value(variable: Input, target: Tensor, call: Call, result: Result) -> Tensor:
+    """A target as an input of the terms: nothing past a row's length, whatever it holds there."""
+    kind, size = variable.type.kind, variable.type.size
+    try:
+        check_target(kind, target, (call.steps, call.rows, size))
+        is_symbol = kind == "symbol"
+        if call.lengths is not None:
+            steps = torch.arange(call.steps, device=target.device).unsqueeze(-1)
+            inside = steps < call.lengths
+            target = torch.where(inside if is_symbol else inside.unsqueeze(-1), target, 0)
+        if not torch.compiler.is_compiling():
+            check_range(kind, target.clamp(min=0) if is_symbol else target, size)
+    except ValueError as error:
+        raise ValueError(f"target of {variable.name}: {error}") from None
+    return target.long().clamp(min=-1) if is_symbol else target.to(result.outputs[0].dtype)
 
 
 def _looked_through(graph: OperatorGraph, name: str, call: Call, result: Result) -> Tensor:

@@ -1,14 +1,19 @@
-"""Loss of one step under the distribution that a target's type names."""
+"""Loss of one step under the distribution that a target's type names, and which steps count."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .arguments import demand_lengths
+
 KINDS: Final = ("binary", "symbol", "real")
+
+REDUCTIONS: Final = ("mean", "sum", "none")
 
 
 def step_losses(kind: str, y: Tensor, target: Tensor) -> Tensor:
@@ -22,64 +27,152 @@ def step_losses(kind: str, y: Tensor, target: Tensor) -> Tensor:
     Args:
         kind: `binary`, `symbol` or `real`.
         y: logits or means, (T, B, m), or (B, m) for one output a sequence.
-        target: `binary` and `real`: as y; `symbol`: integers (T, B) or (B,), each in 0..m-1.
+        target: `binary`: as y, each in 0..1; `real`: as y; `symbol`: integers (T, B) or (B,), each
+            in 0..m-1.
 
     Returns:
         (T, B), or (B,): a loss a step.
 
     Raises:
-        ValueError: for another kind, shapes or dtypes that do not belong together, or a symbol
-            outside 0..m-1.
+        ValueError: for another kind, shapes or dtypes that do not belong together, or a target out
+            of its range.
     """
     _check(kind, y, target)
+    if not torch.compiler.is_compiling():
+        check_range(kind, target, y.shape[-1])
     if kind == "binary":
         return functional.binary_cross_entropy_with_logits(
             y, target.to(y.dtype), reduction="none"
         ).sum(-1)
     if kind == "real":
         return (y - target.to(y.dtype)).square().sum(-1)
-    _check_symbols(target, y.shape[-1])
     index = target.long().unsqueeze(-1)
     return -functional.log_softmax(y, dim=-1).gather(-1, index).squeeze(-1)
 
 
-def mean_loss(kind: str, y: Tensor, target: Tensor, lengths: Tensor | None = None) -> Tensor:
-    """Mean loss of a step over all steps of a batch, padding left out.
+def weighted_losses(
+    kind: str,
+    y: Tensor,
+    target: Tensor,
+    lengths: Tensor | None = None,
+    weight: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The loss of every step times its weight, and that weight; both 0 where none is scored.
+
+    A step past a row's length is not scored, nor one whose symbol is below 0, nor one of weight 0.
+    Whatever y and target hold there, NaN included, reaches neither a loss nor a gradient.
 
     Args:
         kind: `binary`, `symbol` or `real`, as in `step_losses`.
         y: (T, B, m), or (B, m) for one output a sequence.
-        target: as `step_losses` takes it.
+        target: as `step_losses` takes it, symbols below 0 apart.
         lengths: (B,) integers in 0..T, the length of each row; None when no row is padded. An
             output at the end has no padding, whatever the lengths.
+        weight: (T, B), or (B,) for one output a sequence, from 0 up and finite; None: 1 each.
 
     Returns:
-        A scalar, 0 where there is no step. Whatever padding holds, NaN included, reaches neither
-        it nor a gradient.
+        Two of (T, B), or (B,); the weights in float32 or wider.
 
     Raises:
-        ValueError: as `step_losses`, and for lengths of another shape, dtype or range.
+        ValueError: as `step_losses`, and for lengths or weights of another shape, dtype or range.
     """
-    total, steps = summed_loss(kind, y, target, lengths)
-    return total / max(steps, 1)
-
-
-def summed_loss(
-    kind: str, y: Tensor, target: Tensor, lengths: Tensor | None = None
-) -> tuple[Tensor, int]:
-    """Sum of the losses of all steps of a batch, and how many steps there are; see `mean_loss`."""
     _check(kind, y, target)
-    if lengths is None or y.dim() == 2:
+    scored = _scored(kind, y, target, lengths)
+    weights: Tensor | None = None
+    if weight is not None:
+        weights = _checked_weight(weight, y, scored)
+        scored = weights > 0
+    if scored is None:
         losses = step_losses(kind, y, target)
-        return losses.sum(), losses.numel()
-    _check_lengths(y, lengths)
-    steps = torch.arange(y.shape[0], device=y.device).unsqueeze(1)
-    inside = steps < lengths.to(y.device).unsqueeze(0)
-    # Masked before the loss, not after it: the gradient of a masked NaN would be 0 * NaN.
-    clean_y = torch.where(inside.unsqueeze(-1), y, 0)
-    clean_target = torch.where(inside if kind == "symbol" else inside.unsqueeze(-1), target, 0)
-    losses = torch.where(inside, step_losses(kind, clean_y, clean_target), 0)
-    return losses.sum(), int(lengths.sum())
+        return losses, _ones(losses)
+    # Left out before the loss, not after it: the gradient of a masked NaN would be 0 * NaN.
+    y = torch.where(scored.unsqueeze(-1), y, 0)
+    target = torch.where(scored if kind == "symbol" else scored.unsqueeze(-1), target, 0)
+    losses = torch.where(scored, step_losses(kind, y, target), 0)
+    if weights is None:
+        return losses, scored * _ones(losses)
+    return losses * weights.to(losses.dtype), weights
+
+
+def mean_loss(
+    kind: str,
+    y: Tensor,
+    target: Tensor,
+    lengths: Tensor | None = None,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Σ w · loss / Σ w over the steps of a batch, 0 where none is scored; see `weighted_losses`."""
+    return reduced([weighted_losses(kind, y, target, lengths, weight)], "mean")
+
+
+def reduced(parts: Sequence[tuple[Tensor, Tensor]], reduction: str) -> Tensor:
+    """The losses of several outputs, each as `weighted_losses` gives them, added up.
+
+    `mean` adds the means, Σ w · loss / Σ w of each, `sum` the sums, and `none` step by step.
+    """
+    if reduction == "mean":
+        return torch.stack([_mean(losses, weights) for losses, weights in parts]).sum()
+    whole = torch.stack([losses if reduction == "none" else losses.sum() for losses, _ in parts])
+    return whole.sum(0)
+
+
+def check_reduction(reduction: Any) -> None:
+    """Raise ValueError for a reduction that there is not."""
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction: expected one of {', '.join(REDUCTIONS)}, got {reduction!r}")
+
+
+def check_range(kind: str, target: Tensor, size: int) -> None:
+    """Raise ValueError where a target is none of its type's values; reals are free."""
+    if not target.numel() or kind == "real" or target.dtype == torch.bool:
+        return
+    low, high = target.min().item(), target.max().item()
+    if kind == "symbol" and not 0 <= low <= high < size:
+        raise ValueError(f"expected symbols in 0..{size - 1}, got {low}..{high}")
+    # Not `low < 0 or high > 1`: a NaN is not in between either.
+    if kind == "binary" and not 0 <= low <= high <= 1:
+        raise ValueError(f"expected a binary target in 0..1, got {low:g}..{high:g}")
+
+
+def _mean(losses: Tensor, weights: Tensor) -> Tensor:
+    total = weights.sum()
+    mean: Tensor = losses.sum(dtype=total.dtype) / torch.where(total > 0, total, 1)
+    return mean.to(losses.dtype)
+
+
+def _scored(kind: str, y: Tensor, target: Tensor, lengths: Tensor | None) -> Tensor | None:
+    """(T, B) or (B,) of bool: the steps that lengths and target leave in; None for all."""
+    scored: Tensor | None = None
+    if lengths is not None and y.dim() == 3:
+        _check_lengths(y, lengths)
+        steps = torch.arange(y.shape[0], device=y.device).unsqueeze(1)
+        scored = steps < lengths.to(y.device).unsqueeze(0)
+    if kind == "symbol" and (torch.compiler.is_compiling() or bool((target < 0).any())):
+        named = target >= 0
+        scored = named if scored is None else scored & named
+    return scored
+
+
+def _checked_weight(weight: Any, y: Tensor, scored: Tensor | None) -> Tensor:
+    """Weights in y's dtype or float32, 0 where a step is not scored whatever they hold there."""
+    shape = tuple(y.shape[:-1])
+    if not isinstance(weight, Tensor) or tuple(weight.shape) != shape or weight.is_complex():
+        got = _say(weight) if isinstance(weight, Tensor) else type(weight).__name__
+        raise ValueError(f"weight: expected real numbers of shape {shape}, got {got}")
+    if weight.device != y.device:
+        raise ValueError(f"weight: expected a tensor on {y.device}, got one on {weight.device}")
+    checked: Tensor = weight.to(torch.promote_types(y.dtype, torch.float32))
+    if scored is not None:
+        checked = torch.where(scored, checked, 0)
+    if checked.numel() and not torch.compiler.is_compiling():
+        low, high = checked.min().item(), checked.max().item()
+        if not 0 <= low <= high < float("inf"):
+            raise ValueError(f"weight: expected finite numbers from 0 up, got {low:g}..{high:g}")
+    return checked
+
+
+def _ones(losses: Tensor) -> Tensor:
+    return torch.ones_like(losses, dtype=torch.promote_types(losses.dtype, torch.float32))
 
 
 def _check(kind: str, y: Tensor, target: Tensor) -> None:
@@ -92,11 +185,17 @@ def _check(kind: str, y: Tensor, target: Tensor) -> None:
         raise ValueError(
             f"expected y of floating-point numbers, (T, B, m) or (B, m), got {_say(y)}"
         )
-    shape = y.shape[:-1] if kind == "symbol" else y.shape
-    if target.shape != shape:
-        raise ValueError(
-            f"expected a {kind} target of shape {tuple(shape)}, got {tuple(target.shape)}"
-        )
+    check_target(kind, target, tuple(y.shape))
+
+
+def check_target(kind: str, target: Tensor, shape: tuple[int, ...]) -> None:
+    """Raise ValueError where a target's shape or dtype is not that of its type.
+
+    shape: (…, m), of what the target belongs to.
+    """
+    wanted = shape[:-1] if kind == "symbol" else shape
+    if tuple(target.shape) != wanted:
+        raise ValueError(f"expected a {kind} target of shape {wanted}, got {tuple(target.shape)}")
     if kind == "symbol" and (target.is_floating_point() or target.dtype == torch.bool):
         raise ValueError(f"expected a symbol target of integers, got {_say(target)}")
     if target.is_complex():
@@ -106,17 +205,8 @@ def _check(kind: str, y: Tensor, target: Tensor) -> None:
 def _check_lengths(y: Tensor, lengths: Tensor) -> None:
     if lengths.shape != y.shape[1:2] or lengths.is_floating_point() or lengths.is_complex():
         raise ValueError(f"expected lengths ({y.shape[1]},) of integers, got {_say(lengths)}")
-    if lengths.numel() and not 0 <= int(lengths.min()) <= int(lengths.max()) <= y.shape[0]:
-        raise ValueError(
-            f"expected lengths in 0..{y.shape[0]}, got {int(lengths.min())}..{int(lengths.max())}"
-        )
-
-
-def _check_symbols(target: Tensor, size: int) -> None:
-    if target.numel() and not 0 <= int(target.min()) <= int(target.max()) < size:
-        raise ValueError(
-            f"expected symbols in 0..{size - 1}, got {int(target.min())}..{int(target.max())}"
-        )
+    if lengths.numel() and not torch.compiler.is_compiling():
+        demand_lengths(lengths, y.shape[0])
 
 
 def _say(tensor: Tensor) -> str:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ..operators.call import Call, Result
-from ..operators.graph import OperatorGraph
+from ..operators.graph import OperatorGraph, showing_kept
 from ..operators.program import Program
-from .arguments import by_output, checked_input, checked_lengths, checked_resets, inputs_by_name
+from .arguments import checked_input, checked_lengths, checked_resets, inputs_by_name
 from .backends.backend import Options
 from .backends.custom_op import key_of
 from .backends.registry import Backends
@@ -27,16 +27,17 @@ from .history import (
     state_fields,
     to_state,
 )
-from .loss_terms import loss_terms, mean_over_steps
-from .losses import mean_loss
+from .loss_terms import mean_over_steps
 from .named import Fields
-from .parameters import Named, attach, collect, first
+from .parameters import attach, collect, first
 from .repeats import Repeats
+from .scored import Scored
+from .targets import lines_count
 
 _any_global_hook = getattr(torch.nn.modules.module, "_has_any_global_hook", lambda: True)
 
 
-class CompiledRNN(Named):
+class CompiledRNN(Scored):
     """A recurrent network compiled from a spec; `rnnc.compile` makes it.
 
     Calls are `y, state = model(x, state, lengths=…, resets=…)`: x is (T, B, n), or (T, B) of int64
@@ -55,18 +56,21 @@ class CompiledRNN(Named):
         options: Options | None = None,
         require: str | None = None,
     ) -> None:
-        super().__init__()
-        self._graph, self._program = graph, program
+        super().__init__(graph, backend=backend, batch_first=batch_first)
+        self._program = program
         self._backends = Backends(graph, backend, options, require)
         self._key = key_of(program, backend, options or Options(), require)
-        terms = graph if graph.losses is None else graph.losses.graph
-        self._term_backends = Backends(terms, "reference" if backend == "reference" else "auto")
-        self._batch_first = batch_first
+        self._showing: Backends | None = None
+        if graph.losses is not None and not graph.scored:
+            # `loss` terms alone score this model, in evaluation too.
+            self._shown = showing_kept(graph)
+            self._showing = Backends(self._shown, backend, options, require)
+            self._showing_key = key_of(
+                program, backend, options or Options(), require, shows_kept=True
+            )
         # Made here, for torch.compile does not see types being made.
         self._several = Fields("Outputs", tuple(output.name for output in graph.outputs))
         self._states = state_fields(graph)
-        self._laws: tuple[Tensor, ...] = ()
-        self._last: tuple[Call, Result] | None = None
         self._repeats = Repeats(graph)
         attach(self, graph)
         # Constants and frozen models have no parameter to tell the dtype and device from.
@@ -75,6 +79,7 @@ class CompiledRNN(Named):
         # What a call asks the graph is found now: torch.compile cannot enter the lock that Python
         # 3.11 has around a cached property.
         _ = graph.random, graph.backward, graph.has_windows, self.runs_backward
+        _ = graph.scored, graph.predicted
 
     @property
     def graph(self) -> OperatorGraph:
@@ -129,19 +134,8 @@ class CompiledRNN(Named):
             quick = self._repeated(x, state, step=False)
             if quick is not None:
                 return quick
-        graph, like = self._graph, self._like_tensor()
-        given = inputs_by_name(graph, x)
-        if self._batch_first:
-            given = {k: v.transpose(0, 1) if v.dim() > 1 else v for k, v in given.items()}
-            if isinstance(resets, Tensor) and resets.dim() == 2:
-                resets = resets.transpose(0, 1)
-        inputs = {v.name: checked_input(v, given[v.name], like) for v in graph.inputs}
-        shapes = {name: tuple(value.shape[:2]) for name, value in inputs.items()}
-        steps, rows = next(iter(shapes.values()), (0, 0))
-        # Compared, not hashed: torch.compile would take a hashed size for a constant.
-        if any(shape != (steps, rows) for shape in shapes.values()):
-            raise ValueError(f"expected inputs of the same T and B, got {shapes}")
-        result = self._run(inputs, state, lengths, resets, steps, rows)
+        inputs, steps, rows = self._inputs(x)
+        result = self._run(inputs, state, lengths, self._turned(resets), steps, rows)
         return self._outputs(result), self._state(result)
 
     def step(self, x_t: Any, state: Any = None) -> tuple[Any, Any]:
@@ -181,57 +175,14 @@ class CompiledRNN(Named):
             self._graph, self._states, initial_history(self._graph, initial, batch_size, like)
         )
 
-    def loss(self, y: Any, target: Any, *, lengths: Any = None) -> Tensor:
-        """The mean loss of a step in nats (for real targets, the squared error).
-
-        In training the weighted laws of the last call are added, and the spec's `loss` terms, which
-        are about the last call, too. Several outputs take their targets as a tuple or dictionary;
-        their losses add up.
-
-        Raises:
-            ValueError: when a target does not fit its output, or the last call.
-        """
-        outputs = self._graph.outputs
-        ys = by_output(self._graph, "y", y)
-        targets = by_output(self._graph, "target", target)
-        if lengths is not None:
-            lengths = torch.as_tensor(lengths)
-        total: Tensor | None = None
-        for output, value, goal in zip(outputs, ys, targets, strict=True):
-            if self._batch_first and not output.at_end:
-                value, goal = value.transpose(0, 1), goal.transpose(0, 1)
-            over = None if output.at_end else lengths
-            loss = mean_loss(output.type.kind, value, goal, over)
-            total = loss if total is None else total + loss
-        assert total is not None
-        if not self.training:
-            return total
-        for law, value in zip(self._graph.laws, self._laws, strict=False):
-            total = total + law.weight * value
-        if self._graph.losses is not None:
-            goals = (
-                goal.transpose(0, 1) if self._batch_first and not output.at_end else goal
-                for output, goal in zip(outputs, targets, strict=True)
-            )
-            found = dict(zip((output.name for output in outputs), goals, strict=True))
-            total = total + loss_terms(self._graph, self._term_backends, self._last, found)
-        return total
-
-    def laws(self) -> dict[str, Tensor]:
-        """The unweighted values of the laws in the last call in training, by their text."""
-        values: dict[str, Tensor] = {}
-        for law, value in zip(self._graph.laws, self._laws, strict=False):
-            # One line in a `for` is several laws.
-            again = sum(text.partition(" #")[0] == law.text for text in values)
-            values[f"{law.text} #{again + 1}" if again else law.text] = value
-        return values
-
     def _repeated(self, x: Any, state: Any, *, step: bool) -> tuple[Any, Any] | None:
         """The results of a call that is like an earlier one, where there is a short way to them."""
         found = self._repeats.run(x, state, training=self.training, step=step)
         if found is None:
             return None
         self.__dict__["_laws"], self.__dict__["_last"] = (), None
+        if not step:
+            self._note_inputs(x if isinstance(x, tuple) else (x,))
         count = len(self._graph.outputs)
         y = found[0] if count == 1 else self._several.make(*found[:count])
         return y, None if self.runs_backward else self._states.make(*found[count:])
@@ -283,13 +234,19 @@ class CompiledRNN(Named):
             rows=rows,
             age=None if age is None else age[0],
         )
-        result = run_call(self._backends, call, like, self._key)
-        if not torch.compiler.is_compiling():
-            backend = self._backends.choose(like)
-            self._repeats.note(self, call, backend, given=state is not None)
+        if self._showing is not None and not self.training:
+            shown = replace(call, graph=self._shown)
+            result = run_call(self._showing, shown, like, self._showing_key)
+            own = len(graph.outputs)
+            result = replace(result, outputs=result.outputs[:own], kept=result.outputs[own:])
+        else:
+            result = run_call(self._backends, call, like, self._key)
+            if not torch.compiler.is_compiling():
+                backend = self._backends.choose(like)
+                self._repeats.note(self, call, backend, given=state is not None)
         # Past the module's own bookkeeping, which looks for parameters in all that is set.
         self.__dict__["_laws"] = tuple(mean_over_steps(v, call.lengths) for v in result.laws)
-        keep = self.training and graph.losses is not None
+        keep = lines_count(graph, training=self.training)
         self.__dict__["_last"] = (call, result) if keep else None
         if call.age is None:
             return result
@@ -299,12 +256,31 @@ class CompiledRNN(Named):
 
     def __getstate__(self) -> dict[str, Any]:
         # What the last call left behind belongs to its autograd graph, not to a copy.
-        return {**self.__dict__, "_laws": (), "_last": None, "_repeats": Repeats(self._graph)}
+        left: dict[str, Any] = {
+            "_laws": (),
+            "_last": None,
+            "_called_on": {},
+            "_repeats": Repeats(self._graph),
+        }
+        return {**self.__dict__, **left}
+
+    def _inputs(self, x: Any) -> tuple[dict[str, Tensor], int, int]:
+        """The inputs of a call, checked, with T in front; T and B."""
+        graph, like = self._graph, self._like_tensor()
+        given = inputs_by_name(graph, x)
+        self._note_inputs(tuple(given.values()))
+        inputs = {v.name: checked_input(v, self._turned(given[v.name]), like) for v in graph.inputs}
+        shapes = {name: tuple(value.shape[:2]) for name, value in inputs.items()}
+        steps, rows = next(iter(shapes.values()), (0, 0))
+        # Compared, not hashed: torch.compile would take a hashed size for a constant.
+        if any(shape != (steps, rows) for shape in shapes.values()):
+            raise ValueError(f"expected inputs of the same T and B, got {shapes}")
+        return inputs, steps, rows
 
     def _outputs(self, result: Result) -> Any:
         outputs = self._graph.outputs
         values = [
-            value.transpose(0, 1) if self._batch_first and not output.at_end else value
+            value if output.at_end else self._turned(value)
             for output, value in zip(outputs, result.outputs, strict=True)
         ]
         if len(values) == 1:

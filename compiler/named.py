@@ -9,14 +9,16 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from torch import Tensor
+
 
 def field_name(name: str) -> str:
-    """A name as a field: `x'` is `x`, and Python's keywords get an underscore behind.
+    """A name as a field: `x'` is `x`, and Python's keywords and `detach` get an underscore behind.
 
     In NFKC, as Python reads names in its own sources.
     """
     name = unicodedata.normalize("NFKC", name.rstrip("'"))
-    return f"{name}_" if keyword.iskeyword(name) else name
+    return f"{name}_" if keyword.iskeyword(name) or name == "detach" else name
 
 
 @lru_cache(maxsize=512)
@@ -33,6 +35,7 @@ def named_tuple(kind: str, names: tuple[str, ...]) -> Callable[..., Any]:
         return _rebuild, (kind, names, tuple(self))
 
     type.__setattr__(base, "__reduce__", reduce)
+    type.__setattr__(base, "detach", _detached)
     made: Callable[..., Any] = base
     return made
 
@@ -45,6 +48,13 @@ class Fields:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Fields, self._said
+
+
+def _detached(value: Any) -> Any:
+    """The same numbers, cut off from what they were computed from, in all of a named tuple."""
+    if isinstance(value, Tensor):
+        return value.detach()
+    return None if value is None else type(value)(*map(_detached, value))
 
 
 def _rebuild(kind: str, names: tuple[str, ...], values: tuple[Any, ...]) -> Any:

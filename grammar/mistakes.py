@@ -49,6 +49,8 @@ _MEANT: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
          "brackets: `real[200]`"),
         (r"(?:input|state|output)\s+\w+\s+\0\w+", "names are separated by commas: "
          "`state h, c: real[200]`"),
+        (r"output\b[^:]*:.+\0un\w*$", "an output without a loss of its own is `unscored`: "
+         "`output y: real[3] unscored`"),
         (r"(?:input|state|output)\b[^:]*:\s*\0", "the types are `real[n]`, `binary[n]` and "
          "`symbol[n]`"),
         (r"(?:input|state|output)\b.*\0", "write `state h: real[200]`, a name and a type"),

@@ -83,7 +83,9 @@ def tokens_of(span: Span) -> list[Token]:
     """The tokens of one logical line that can be parsed, comments and blanks left out."""
     text = span.source.text
     with _LOCK:
-        return list(_lexer().lex(TextSlice(text, span.start, span.end)))
+        tokens = list(_lexer().lex(TextSlice(text, span.start, span.end)))
+    # It is written as a name is, also where it is a word.
+    return [t.update(type="NAME") if t.type == "UNSCORED" else t for t in tokens]
 
 
 def _homeless(

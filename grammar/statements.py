@@ -34,12 +34,12 @@ class Statements(Expressions):
         names = [
             syntax.Name(str(token), self._span(token))
             for token in items
-            if isinstance(token, Token) and token.type == "NAME"
+            if isinstance(token, Token) and token.type in {"NAME", "UNSCORED"}
         ]
         return syntax.Use(tuple(names[:-1]), names[-1], self.line)
 
     def declaration(self, items: Items) -> syntax.Declaration | None:
-        """`input x: T`, `state h: T = initial`, `output y: T at end`."""
+        """`input x: T`, `state h: T = initial`, `output y: T at end unscored`."""
         role = str(items[0])
         names = tuple(item for item in items[1:] if isinstance(item, syntax.Name))
         kinds = [item.type if isinstance(item, Token) else "" for item in items]
@@ -56,6 +56,14 @@ class Statements(Expressions):
                 self.line,
                 hint="`at end` asks for one output a sequence: `output y: real at end`",
             )
+        if "UNSCORED" in kinds and role != "output":
+            self.report.error(
+                "RNN109",
+                f"only an output can be `unscored`, not {_article(role)}",
+                self.line,
+                hint="`unscored` says that an output has no loss of its own: "
+                "`output y: real[3] unscored`",
+            )
         if initial is not None and role != "state":
             self.report.error(
                 "RNN109",
@@ -65,7 +73,9 @@ class Statements(Expressions):
                 "equations on lines of their own",
             )
             initial = None
-        return syntax.Declaration(cast(Any, role), names, type_, "AT" in kinds, initial, self.line)
+        return syntax.Declaration(
+            cast(Any, role), names, type_, "AT" in kinds, "UNSCORED" in kinds, initial, self.line
+        )
 
     def annotation(self, items: Items) -> object:
         """One thing said of a parameter."""

@@ -203,12 +203,13 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """`input x: T`, `state h: T = initial`, `output y: T at end`."""
+    """`input x: T`, `state h: T = initial`, `output y: T at end unscored`."""
 
     role: Literal["input", "state", "output"]
     names: tuple[Name, ...]
     type: Type
     at_end: bool
+    unscored: bool
     initial: Expression | None
     span: Span
 

@@ -39,7 +39,8 @@ def check_time(graph: OperatorGraph, reads: Sequence[Read], report: Report) -> N
     for output in graph.outputs:
         if output.predicts is not None:
             _prediction(graph, output, report)
-        _activation(graph, output, report)
+        if not output.unscored:
+            _activation(graph, output, report)
     _unused_states(graph, report)
 
 

@@ -52,6 +52,7 @@ def declare(
                 name.span,
                 initial=initial,
                 at_end=statement.at_end,
+                unscored=statement.unscored,
             )
             if statement.role != "output":
                 operand = assembly.add(

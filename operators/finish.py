@@ -125,7 +125,8 @@ def _given_at(variable: Variable, predictions: Predictions) -> Span | None:
 
 def _output(variable: Variable, value: Operand, span: Span | None) -> Output:
     if variable.role == "output":
-        return Output(variable.name, variable.type, value, variable.at_end, None, span)
+        name, type_, at_end = variable.name, variable.type, variable.at_end
+        return Output(name, type_, value, at_end, None, span, variable.unscored)
     return Output(f"{variable.name}'", variable.type, value, False, variable.name, span)
 
 

@@ -8,7 +8,7 @@ only, when an algorithm asks for them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Literal
@@ -106,7 +106,10 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a model gives: an `output`, or the prediction `x'` of the input that it `predicts`."""
+    """What a model gives: an `output`, or the prediction `x'` of the input that it `predicts`.
+
+    An `unscored` one has no loss of its own, and so no target.
+    """
 
     name: str
     type: Type
@@ -114,6 +117,7 @@ class Output:
     at_end: bool
     predicts: str | None
     span: Span | None = field(default=None, compare=False)
+    unscored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +183,7 @@ class LossTerms:
     """The `loss` terms of a model, computed once the targets are known.
 
     `graph` has one output of width 1 a term, no states, and as inputs: `kept 0`, `kept 1`, …, the
-    values that the model keeps; `x'`, the target of the input x; and by their own names the
+    values that the model keeps; `x'`, the next value of the input x; and by their own names the
     variables that windows look through.
     """
 
@@ -209,6 +213,24 @@ class OperatorGraph:
     def by_parameter(self) -> dict[str, Parameter]:
         """Parameters by their name in a state_dict."""
         return {parameter.name: parameter for parameter in self.parameters}
+
+    @cached_property
+    def scored(self) -> tuple[Output, ...]:
+        """The outputs that have a loss of their own, and so a target."""
+        return tuple(output for output in self.outputs if not output.unscored)
+
+    @cached_property
+    def predicted(self) -> tuple[Output, ...]:
+        """The outputs that predict an input's next value."""
+        return tuple(output for output in self.outputs if output.predicts is not None)
+
+    @property
+    def next_values(self) -> tuple[Input, ...]:
+        """The inputs whose next values `loss` lines read."""
+        if self.losses is None:
+            return ()
+        read = {i.name for i in self.losses.graph.inputs}
+        return tuple(i for i in self.inputs if f"{i.name}'" in read)
 
     @cached_property
     def states_by_node(self) -> dict[int, State]:
@@ -318,6 +340,7 @@ class OperatorGraph:
         lines += [f"state {s.name}: {s.type} = %{s.node} from {s.initial}" for s in self.states]
         for output in self.outputs:
             end = " at end" if output.at_end else ""
+            end += " unscored" if output.unscored else ""
             lines.append(f"output {output.name}: {output.type}{end} = {_operand(output.value)}")
         for parameter in self.parameters:
             shape = ", ".join(map(str, parameter.shape))
@@ -351,6 +374,18 @@ class OperatorGraph:
             parts.append(f"{display_name(application.name)}#{number}")
             number = application.parent
         return "/".join(reversed(parts))
+
+
+def showing_kept(graph: OperatorGraph) -> OperatorGraph:
+    """A graph with all that its `loss` terms need among its outputs, behind its own.
+
+    For evaluation, which keeps nothing, of a model that nothing else scores.
+    """
+    shown = (
+        Output(f"kept {i}", Type("real", graph.nodes[o.node].size), o, False, None)
+        for i, o in enumerate(graph.kept)
+    )
+    return replace(graph, outputs=(*graph.outputs, *shown), kept=())
 
 
 def _operand(operand: Operand) -> str:

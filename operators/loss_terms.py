@@ -30,7 +30,7 @@ class DraftTerm:
 
 
 def add_terms(statements: Iterable[syntax.Statement], evaluator: Evaluator) -> list[DraftTerm]:
-    """The `loss` lines of a model; in them, and only there, a predicted input has a prime."""
+    """The `loss` lines of a model; in them, and only there, an input has a next value, `x'`."""
     terms: list[DraftTerm] = []
     evaluator.scope.in_loss = True
     for statement in statements:

@@ -221,15 +221,8 @@ class Names(Shapes):
         )
 
     def _target(self, variable: Variable, span: Span) -> Value:
-        """The value that a predicted input should have had, in `loss`."""
+        """The next value of an input, predicted or not, in `loss`."""
         assembly, name = self.assembly, variable.name
-        if variable.value is None:
-            self.fail(
-                "RNN403",
-                f"`{span.text}` is not known to a loss, as this model does not predict it",
-                span,
-                hint=f"predict it: `{name}' = ▷ h'`",
-            )
         if name not in assembly.targets:
             operand = assembly.add("target", (), variable.size, span, (name,), shared=False)
             assembly.targets[name] = operand.node

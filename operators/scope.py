@@ -25,6 +25,7 @@ class Variable:
     node: int = -1
     initial: Initial = field(default_factory=lambda: Initial("constant"))
     at_end: bool = False
+    unscored: bool = False
     value: Value | None = None
     set_at: Span | None = None
     value_at: Span | None = None

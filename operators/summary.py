@@ -19,7 +19,9 @@ def summarise(graph: OperatorGraph) -> dict[str, Any]:
         "inputs": [{"name": i.name, "type": str(i.type)} for i in graph.inputs],
         "states": [{"name": s.name, "type": str(s.type), "delay": s.delay} for s in graph.states],
         "outputs": [
-            {"name": o.name, "type": str(o.type)} | ({"at_end": True} if o.at_end else {})
+            {"name": o.name, "type": str(o.type)}
+            | ({"at_end": True} if o.at_end else {})
+            | ({"unscored": True} if o.unscored else {})
             for o in graph.outputs
         ],
         "parameters": {

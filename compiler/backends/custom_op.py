@@ -18,7 +18,7 @@ from torch import Tensor
 from ...grammar.source import Source
 from ...operators.analyse import analyse
 from ...operators.call import Call, Result
-from ...operators.graph import OperatorGraph
+from ...operators.graph import OperatorGraph, showing_kept
 from ...operators.program import Program
 from ..arguments import demand_values
 from .backend import Backend, Options, Saved
@@ -44,8 +44,15 @@ _CALL = (
 )
 
 
-def key_of(program: Program, backend: str, options: Options, require: str | None = None) -> str:
-    """A model and how it is compiled, as text."""
+def key_of(
+    program: Program,
+    backend: str,
+    options: Options,
+    require: str | None = None,
+    *,
+    shows_kept: bool = False,
+) -> str:
+    """A model and how it is compiled, as text; `shows_kept`: with `showing_kept`."""
     return json.dumps(
         [
             program.text,
@@ -57,6 +64,7 @@ def key_of(program: Program, backend: str, options: Options, require: str | None
             options.memory,
             sorted(options.without),
             require,
+            shows_kept,
         ]
     )
 
@@ -64,10 +72,12 @@ def key_of(program: Program, backend: str, options: Options, require: str | None
 @lru_cache(maxsize=256)
 def backends_of(key: str) -> tuple[OperatorGraph, Backends]:
     """The graph and the backends that such a text stands for."""
-    text, name, modules, model, parameters, backend, memory, without, require = json.loads(key)
+    text, name, modules, model, parameters, *compiled, shows_kept = json.loads(key)
+    backend, memory, without, require = compiled
     source = Source(text, name)
     graph = analyse(source, model=model, parameters=parameters, modules=modules, assume=False).graph
     assert graph is not None
+    graph = showing_kept(graph) if shows_kept else graph
     return graph, Backends(graph, backend, Options(memory, frozenset(without)), require)
 
 

@@ -33,7 +33,7 @@ def call(model: CompiledRNN, given: Arguments) -> Answers:
     results |= {f"law {index}": value for index, value in enumerate(model.laws().values())}
     if model.training and model.graph.losses is not None:
         outputs = y if isinstance(y, tuple) else (y,)
-        results["loss"] = model.loss(y, targets(model, outputs), lengths=given.lengths)
+        results["loss"] = model.loss(y, targets(model, outputs, given), lengths=given.lengths)
     return results
 
 

@@ -106,14 +106,23 @@ def arguments(model: CompiledRNN, case: Case, *, seed: int = 0, smooth: bool = F
     )
 
 
-def targets(model: CompiledRNN, outputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
-    """Random targets for `model.loss`, by name."""
+def targets(model: CompiledRNN, outputs: tuple[Tensor, ...], given: Arguments) -> dict[str, Tensor]:
+    """Random targets for `model.loss`, by name: of all that is scored, and next values."""
     generator = torch.Generator().manual_seed(5)
-    made: dict[str, Tensor] = {}
+    like = like_of(model)
+    wanted: dict[str, tuple[Type, tuple[int, ...]]] = {}
+    for variable in model.graph.next_values:
+        steps, rows = given.x[variable.name].shape[:2]
+        shape = (rows, steps) if model.batch_first else (steps, rows)
+        wanted[variable.name] = (variable.type, shape)
     for output, y in zip(model.graph.outputs, outputs, strict=True):
-        value = _values(output.type, tuple(y.shape[:-1]), generator, smooth=False)
-        value = value.to(y.dtype) if value.is_floating_point() else value.clamp(min=0)
-        made[output.name.rstrip("'")] = value.to(y.device)
+        if not output.unscored:
+            wanted[output.predicts or output.name] = (output.type, tuple(y.shape[:-1]))
+    made: dict[str, Tensor] = {}
+    for name, (type_, shape) in wanted.items():
+        value = _values(type_, shape, generator, smooth=False)
+        value = value.to(like.dtype) if value.is_floating_point() else value.clamp(min=0)
+        made[name] = value.to(like.device)
     return made
 
 

@@ -11,6 +11,7 @@ from ...operators.graph import OperatorGraph
 from ...operators.program import Program as Spec
 from ..backends.backend import Options
 from ..backends.cpu.toolchain import Level
+from ..lower import Unsupported
 from .about import about, docstring
 from .data import classes_in, link_data
 from .description import described, written
@@ -76,6 +77,8 @@ def export(graph: OperatorGraph, spec: Spec, options: Options, level: Level, nam
     Raises:
         Unsupported: when the graph holds an operation that only the reference knows.
     """
+    if graph.losses is not None and not graph.scored:
+        raise Unsupported("a model that `loss` lines alone score")
     own = usual_programs(graph, options, level)
     terms = () if graph.losses is None else loss_programs(graph.losses.graph, options, level)
     programs = (*own, *terms)

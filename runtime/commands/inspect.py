@@ -113,10 +113,7 @@ def describe(summary: dict[str, Any]) -> Iterable[str]:
     yield f"model {summary['model']}"
     rows = [("input", v["name"], v["type"], "") for v in summary["inputs"]]
     rows += [("state", v["name"], v["type"], _delay(v["delay"])) for v in summary["states"]]
-    rows += [
-        ("output", v["name"], v["type"], "at end" if v.get("at_end") else "")
-        for v in summary["outputs"]
-    ]
+    rows += [("output", v["name"], v["type"], _marks(v)) for v in summary["outputs"]]
     yield ""
     yield from _table(rows)
     tensors = summary["parameters"]["tensors"]
@@ -149,6 +146,11 @@ def describe(summary: dict[str, Any]) -> Iterable[str]:
             yield "no plan: the reference runs it one operation at a time"
         else:
             yield from describe_plan(summary["plan"])
+
+
+def _marks(output: dict[str, Any]) -> str:
+    marks = {"at end": output.get("at_end"), "unscored": output.get("unscored")}
+    return " ".join(mark for mark, said in marks.items() if said)
 
 
 def _delay(delay: int) -> str:

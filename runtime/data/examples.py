@@ -18,7 +18,8 @@ class Example:
     """One sequence.
 
     `inputs` is (T, n) of float, or (T,) of integers when they are symbols; `target` has one row for
-    each of the T steps, or is one row, (m,) or a single symbol (), for an answer at the end.
+    each of the T steps, or is one row, (m,) or a single symbol (), for an answer at the end. Where
+    the answer is the next input, both are the sequence: `model.nll` feeds each step one later.
     """
 
     inputs: Tensor
@@ -51,15 +52,3 @@ def collate(examples: Sequence[Example], *, at_end: bool = False) -> Batch:
         target=torch.stack(targets) if at_end else pad_sequence(targets),
         lengths=torch.tensor([len(example) for example in examples]),
     )
-
-
-def next_step(sequence: Tensor) -> Example:
-    """A sequence as an exercise in predicting its next step, all T steps of it.
-
-    The inputs are one blank step (zeros, or no symbol) and all steps but the last; the targets are
-    all steps: target[t] is what follows inputs[0..t].
-    """
-    blank = torch.zeros_like(sequence[:1])
-    if not sequence.is_floating_point():
-        blank = blank + NO_SYMBOL
-    return Example(torch.cat([blank, sequence[:-1]]), sequence)

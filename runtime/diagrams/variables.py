@@ -71,6 +71,9 @@ def _output(index: int, output: Output) -> Box:
     if output.at_end:
         notes = (*notes, plain("at end"))
         details.append(("when", "once, at the end of a sequence"))
+    if output.unscored:
+        notes = (*notes, plain("unscored"))
+        details.append(("loss", "none of its own"))
     if output.predicts is not None:
         details.append(("predicts", f"the next {output.predicts}"))
     return Box(f"y{index}", "output", name(output.name), notes, details=tuple(details))

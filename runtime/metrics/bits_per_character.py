@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from .metric import Metric
-from .nll import summed_nll
+from .nll import LIKELY
 
 
 def bits(nll: float) -> float:
@@ -13,4 +13,4 @@ def bits(nll: float) -> float:
     return nll / math.log(2)
 
 
-METRIC = Metric("bits_per_character", "bits per character", summed_nll, bits)
+METRIC = Metric("bits_per_character", "bits per character", LIKELY, bits)

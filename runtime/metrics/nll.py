@@ -6,21 +6,11 @@ all steps divided by their number, padding left out; not the mean of the sequenc
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Final
 
 from .metric import Metric, unchanged
 
-if TYPE_CHECKING:
-    from torch import Tensor
+LIKELY: Final = ("binary", "symbol")
+"""The types whose loss is a likelihood."""
 
-
-def summed_nll(kind: str, y: Tensor, target: Tensor, lengths: Tensor) -> tuple[Tensor, int]:
-    """Nats of a batch, and its steps."""
-    from ...compiler.losses import summed_loss
-
-    if kind == "real":
-        raise ValueError("expected a binary or symbol target, got real, which has no likelihood")
-    return summed_loss(kind, y, target, lengths)
-
-
-METRIC = Metric("nll", "nats per step", summed_nll, unchanged)
+METRIC = Metric("nll", "nats per step", LIKELY, unchanged)

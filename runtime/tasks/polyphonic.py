@@ -65,9 +65,10 @@ def open_rolls(path: Path) -> Problem:
     def load(split: Split) -> Sequence[Example]:
         import torch
 
-        from ..data.examples import next_step
+        from ..data.examples import Example
 
-        return [next_step(torch.from_numpy(roll).float()) for roll in read_rolls(path, split)]
+        frames = (torch.from_numpy(roll).float() for roll in read_rolls(path, split))
+        return [Example(roll, roll) for roll in frames]
 
     def baseline(split: Split) -> float:
         import numpy as np

@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import torch
-from torch import nn
+from torch import Tensor
 
+from ...compiler.module import CompiledRNN
+from ...compiler.targets import scored_losses, variable_of
 from ..data.batches import by_length
-from ..data.examples import Example, collate
+from ..data.examples import Batch, Example, collate
 from ..metrics import find_metric
 from ..tasks.task import Problem
 
@@ -18,7 +20,7 @@ ROWS: Final = 64
 
 
 def evaluate(
-    model: nn.Module,
+    model: CompiledRNN,
     problem: Problem,
     examples: Sequence[Example],
     metrics: Sequence[str],
@@ -29,10 +31,16 @@ def evaluate(
 
     The network is put into evaluation mode and back. Random numbers that it draws (initial states)
     are the same at every call, and the generators outside do not move.
+
+    Raises:
+        ValueError: for a metric that is not for the problem's targets.
     """
     measures = [find_metric(name) for name in metrics]
-    sums = [0.0] * len(measures)
-    counts = [0] * len(measures)
+    for measure in measures:
+        if problem.target.kind not in measure.kinds:
+            kinds = " or ".join(measure.kinds)
+            raise ValueError(f"{measure.name}: expected {kinds} targets, got {problem.target.kind}")
+    total, steps = 0.0, 0
     at_end = problem.answer == "at end"
     training = model.training
     model.eval()
@@ -41,17 +49,35 @@ def evaluate(
             torch.manual_seed(0)
             for rows in by_length([len(example) for example in examples], ROWS):
                 batch = collate([examples[row] for row in rows], at_end=at_end)
-                y, _ = model(batch.inputs, lengths=batch.lengths)
-                for index, measure in enumerate(measures):
-                    total, count = measure.summed(
-                        problem.target.kind, y.double(), batch.target, batch.lengths
-                    )
-                    sums[index] += total.item()
-                    counts[index] += count
+                total += losses_of(model, problem, batch).sum(dtype=torch.float64).item()
+                steps += scored_steps(problem, batch)
                 between_batches()
     finally:
         model.train(training)
-    return {
-        measure.name: measure.value(total / count)
-        for measure, total, count in zip(measures, sums, counts, strict=True)
-    }
+    mean = total / steps if steps else 0.0
+    return {measure.name: measure.value(mean) for measure in measures}
+
+
+def losses_of(model: CompiledRNN, problem: Problem, batch: Batch) -> Tensor:
+    """The loss of every answer of a batch, 0 where there is none."""
+    if problem.answer == "next input":
+        losses, _ = model.nll(batch.inputs, lengths=batch.lengths, reduction="none")
+        return losses
+    y, _ = model(batch.inputs, lengths=batch.lengths)
+    (output,) = model.graph.scored
+    given = y if len(model.graph.outputs) == 1 else y[model.graph.outputs.index(output)]
+    name = variable_of(output)
+    targets = {name: batch.target}
+    ((losses, _),) = scored_losses((output,), {name: given.double()}, targets, batch.lengths, None)
+    return losses
+
+
+def scored_steps(problem: Problem, batch: Batch) -> int:
+    """How many answers of a batch are scored: not those past a row's end, nor of no symbol."""
+    is_there = batch.target >= 0 if problem.target.kind == "symbol" else None
+    if problem.answer == "at end":
+        return len(batch.lengths) if is_there is None else int(is_there.sum())
+    if is_there is None:
+        return int(batch.lengths.sum())
+    inside = torch.arange(len(batch.target)).unsqueeze(-1) < batch.lengths
+    return int((inside & is_there).sum())

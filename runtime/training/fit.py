@@ -33,12 +33,15 @@ def check_fit(task: Task, problem: Problem, graph: OperatorGraph) -> None:
     given = graph.inputs[0]
     if given.type != problem.input:
         misfit(f"gives `{problem.input}`", f"takes `{given.name}: {given.type}`")
-    if len(graph.outputs) != 1:
-        names = ", ".join(f"`{output.name}`" for output in graph.outputs) or "none"
-        misfit("scores one output", f"has {len(graph.outputs)} ({names})")
-    output = graph.outputs[0]
+    if len(graph.scored) != 1:
+        names = ", ".join(f"`{output.name}`" for output in graph.scored) or "none"
+        misfit("scores one output", f"has {len(graph.scored)} ({names})")
+    output = graph.scored[0]
     answer = "next input" if output.predicts else "at end" if output.at_end else "every step"
     if answer != problem.answer:
         misfit(f"scores {ANSWERS[problem.answer]}", f"gives {ANSWERS[answer]}, `{output.name}`")
     if output.type != problem.target:
         misfit(f"scores `{problem.target}`", f"gives `{output.name}: {output.type}`")
+    if graph.next_values and not output.predicts:
+        read = f"`{given.name}'`"
+        misfit("gives no next inputs", f"reads {read} in a `loss` line, and does not predict it")

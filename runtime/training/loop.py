@@ -20,7 +20,7 @@ from ..tasks.task import Problem
 from .checkpoint import Header, write_checkpoint
 from .config import TrainingConfig
 from .display import Display
-from .evaluation import evaluate
+from .evaluation import evaluate, scored_steps
 from .interruption import InterruptedTrainingError, Interruption
 from .noise import noisy_weights
 from .progress import Progress, after_batch, after_epoch, reason_to_stop
@@ -100,8 +100,11 @@ def update(training: Training, batch: Batch, progress: Progress) -> float:
     weights = list(trainable(model).values())
     training.optimizer.zero_grad()
     with noisy_weights(model, config.weight_noise):
-        y, _ = model(batch.inputs, lengths=batch.lengths)
-        loss = model.loss(y, batch.target, lengths=batch.lengths)
+        if training.problem.answer == "next input":
+            loss, _ = model.nll(batch.inputs, lengths=batch.lengths)
+        else:
+            y, _ = model(batch.inputs, lengths=batch.lengths)
+            loss = model.loss(y, batch.target, lengths=batch.lengths)
         loss.backward()  # type: ignore[no-untyped-call]
     norm = clip_grad_norm_(weights, math.inf if config.clip is None else config.clip)
     value = loss.item()
@@ -162,11 +165,6 @@ def stop_if_asked(training: Training) -> None:
     """Leave, when there was an interrupt."""
     if training.interruption.requested:
         raise InterruptedTrainingError
-
-
-def scored_steps(problem: Problem, batch: Batch) -> int:
-    """How many answers of a batch are scored."""
-    return len(batch.lengths) if problem.answer == "at end" else int(batch.lengths.sum())
 
 
 def _header(training: Training, progress: Progress) -> Header:

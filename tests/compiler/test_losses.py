@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rnnc.compiler.losses import KINDS, mean_loss, step_losses, summed_loss
+from rnnc.compiler.losses import KINDS, mean_loss, step_losses, weighted_losses
 
 SIZES = st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(1, 6))
 
@@ -80,8 +80,9 @@ def test_padding_would_be_seen_without_lengths():
 
 def test_the_mean_is_over_steps_and_not_over_rows():
     y = torch.tensor([[[2.0], [1.0]], [[2.0], [9.0]], [[2.0], [9.0]]])
-    total, steps = summed_loss("real", y, torch.zeros_like(y), torch.tensor([3, 1]))
-    assert (total.item(), steps) == (13.0, 4)
+    losses, weights = weighted_losses("real", y, torch.zeros_like(y), torch.tensor([3, 1]))
+    assert losses.tolist() == [[4, 1], [4, 0], [4, 0]]
+    assert weights.tolist() == [[1, 1], [1, 0], [1, 0]]
     assert mean_loss("real", y, torch.zeros_like(y), torch.tensor([3, 1])).item() == 13 / 4
 
 
@@ -126,13 +127,16 @@ Y = torch.zeros(3, 2, 4)
         ("symbol", Y, Y, None, r"symbol target of shape \(3, 2\), got \(3, 2, 4\)"),
         ("symbol", Y, Y[..., 0], None, "symbol target of integers, got float32"),
         ("symbol", Y, Y[..., 0].bool(), None, "symbol target of integers, got bool"),
-        ("symbol", Y, Y[..., 0].long() - 1, None, r"symbols in 0\.\.3, got -1\.\.-1"),
+        ("binary", Y, Y + 1.5, None, r"binary target in 0\.\.1, got 1\.5\.\.1\.5"),
+        ("binary", Y, Y - 1, None, r"binary target in 0\.\.1, got -1\.\.-1"),
+        ("binary", Y, Y.long() + 2, None, r"binary target in 0\.\.1, got 2\.\.2"),
+        ("binary", Y, Y * torch.nan, None, r"binary target in 0\.\.1, got nan"),
         ("symbol", Y, Y[..., 0].long() + 4, None, r"symbols in 0\.\.3, got 4\.\.4"),
         ("real", Y, Y.cfloat(), None, "of real numbers, got complex64"),
         ("real", Y, Y, torch.tensor([3, 3, 3]), r"lengths \(2,\) of integers, got int64 \(3,\)"),
         ("real", Y, Y, torch.tensor([3.0, 3.0]), "lengths .* of integers, got float32"),
-        ("real", Y, Y, torch.tensor([4, 3]), r"lengths in 0\.\.3, got 3\.\.4"),
-        ("real", Y, Y, torch.tensor([-1, 3]), r"lengths in 0\.\.3, got -1\.\.3"),
+        ("real", Y, Y, torch.tensor([4, 3]), "lengths: expected values from 0 to 3, got 4"),
+        ("real", Y, Y, torch.tensor([-1, 3]), "lengths: expected values from 0 to 3, got -1"),
         ("real", Y, None, None, "target to be a tensor, got NoneType"),
         ("real", None, Y, None, "y to be a tensor, got NoneType"),
     ],
@@ -140,3 +144,77 @@ Y = torch.zeros(3, 2, 4)
 def test_arguments_that_do_not_fit_say_what_was_expected(kind, y, target, lengths, words):
     with pytest.raises(ValueError, match=words):
         mean_loss(kind, y, target, lengths)
+
+
+@given(kind=st.sampled_from(KINDS), sizes=SIZES, seed=st.integers(0, 2**31), ragged=st.booleans())
+def test_weights_make_a_weighted_mean(kind, sizes, seed, ragged):
+    steps, rows, _ = sizes
+    y, target = drawn(kind, *sizes, seed)
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.rand(steps, rows, generator=generator, dtype=torch.float64)
+    lengths = torch.randint(0, steps + 1, (rows,), generator=generator) if ragged else None
+    total, whole = 0.0, 0.0
+    for t in range(steps):
+        for b in range(rows):
+            if lengths is None or t < lengths[b]:
+                total += weight[t, b].item() * by_hand(
+                    kind, y[t, b].tolist(), target[t, b].tolist()
+                )
+                whole += weight[t, b].item()
+    found = mean_loss(kind, y, target, lengths, weight)
+    assert found.item() == pytest.approx(total / whole if whole else 0.0, rel=1e-9)
+
+
+@given(kind=st.sampled_from(KINDS), sizes=SIZES, seed=st.integers(0, 2**31))
+def test_a_weight_of_0_is_as_leaving_out(kind, sizes, seed):
+    """Also where the target, or y, is what no step may have."""
+    y, target = drawn(kind, *sizes, seed)
+    kept = torch.rand(sizes[:2], generator=torch.Generator().manual_seed(seed)) < 0.6
+    total = step_losses(kind, y, target)[kept].sum()
+    y[~kept], target[~kept] = torch.nan, torch.nan if kind == "real" else 10**6
+    y.requires_grad_()
+    found = mean_loss(kind, y, target, weight=kept)
+    (gradient,) = torch.autograd.grad(found, y)
+    assert found.item() == pytest.approx((total / max(1, int(kept.sum()))).item(), rel=1e-9)
+    assert gradient.isfinite().all()
+    assert not gradient[~kept].any()
+
+
+def test_a_symbol_below_0_is_left_out_of_the_mean_too():
+    y, target = drawn("symbol", 4, 3, 5, seed=4)
+    target[1, 2], target[3, 0], target[0, 1] = -1, -100, -1
+    there = target >= 0
+    losses, weights = weighted_losses("symbol", y, target)
+    assert torch.equal(weights, there.double())
+    assert torch.equal(losses[there], step_losses("symbol", y[there], target[there]))
+    assert not losses[~there].any()
+    assert mean_loss("symbol", y, target).item() == pytest.approx(losses.sum().item() / 9)
+    assert mean_loss("symbol", y, target * 0 - 1).item() == 0
+
+
+@pytest.mark.parametrize(
+    ("weight", "words"),
+    [
+        (
+            torch.ones(2, 3),
+            r"weight: expected real numbers of shape \(3, 2\), got float32 \(2, 3\)",
+        ),
+        (torch.ones(3, 2, 1), r"shape \(3, 2\), got float32 \(3, 2, 1\)"),
+        (torch.ones(3, 2).cfloat(), "real numbers .* got complex64"),
+        ([[1.0, 1.0]] * 3, "got list"),
+        (-torch.ones(3, 2), r"finite numbers from 0 up, got -1\.\.-1"),
+        (torch.ones(3, 2) / 0, r"finite numbers from 0 up, got inf\.\.inf"),
+        (torch.ones(3, 2) * torch.nan, "finite numbers from 0 up, got nan"),
+        (torch.ones(3, 2, device="meta"), "on cpu, got one on meta"),
+    ],
+)
+def test_weights_that_do_not_fit_say_what_was_expected(weight, words):
+    with pytest.raises(ValueError, match=words):
+        mean_loss("real", Y, Y, weight=weight)
+
+
+def test_half_precision_counts_steps_exactly():
+    y = torch.ones(700, 100, 1, dtype=torch.bfloat16)
+    assert mean_loss("real", y, torch.zeros_like(y)).item() == 1
+    ones = torch.ones(700, 100)
+    assert mean_loss("real", y.half(), torch.zeros_like(y), weight=ones).isfinite()

@@ -57,6 +57,26 @@ def graphs() -> int:
     return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
 
 
+def test_nll_is_traced_as_one_graph():
+    text = "input x: binary[3]\ninput s: symbol[5]\nstate h: real[4]\nh' = tanh(W h + U x + E s)\n"
+    net = model(text + "x' = ▷ h'\ns' = ▷₂ h'")
+    x = {"x": (torch.rand(6, 4, 3) < 0.5).float(), "s": torch.randint(-1, 5, (6, 4))}
+    resets, lengths = torch.rand(6, 4) < 0.2, torch.tensor([6, 0, 3, 5])
+    said = {"lengths": lengths, "resets": resets, "weight": torch.rand(6, 4)}
+    _, carry = net.nll(x)
+    expected, after = net.nll(x, carry, **said)
+
+    def piece(x: Any, carry: Any) -> tuple[Tensor, Any]:
+        loss, after = net.nll(x, carry, **said)
+        return loss, after.detach()
+
+    found, other = torch.compile(piece, fullgraph=True, backend="eager")(x, carry)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(other.state, after.state)
+    torch.testing.assert_close(other.x, after.x)
+    assert graphs() == 1
+
+
 def feed(steps: int, rows: int) -> tuple[Tensor, Tensor]:
     torch.manual_seed(1)
     return torch.randn(steps, rows, 3), torch.randint(-1, 5, (steps, rows))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from rnnc.grammar.source import Source
@@ -65,6 +67,45 @@ def run_page(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("name", ["tutorial.md", "from-torch-nn.md", "first-steps.md", "verify.md"])
 def test_a_page_runs_from_top_to_bottom(name, folder, capsys):
     run_page(DOCS / name, capsys)
+
+
+NEXT_SYMBOL = "from-torch-nn.md"
+
+
+def on_noise(change: tuple[str, str] = ("", "")) -> list[float]:
+    """The last losses of each training on a page, mean by mean, with uniform random symbols."""
+    means: list[float] = []
+    names: dict[str, object] = {}
+    for block in blocks(DOCS / NEXT_SYMBOL):
+        if block.language == "rnn":
+            Path(block.info).write_text(block.text, encoding="utf-8")
+        if block.language != "python":
+            continue
+        noise = "text = torch.randint(12, (24000, 2), generator=torch.Generator().manual_seed(1))"
+        code = re.sub(r"^text = .*$", noise, block.text, flags=re.MULTILINE)
+        torch.manual_seed(0)
+        exec(compile(code.replace(*change), f"{NEXT_SYMBOL}:{block.line}", "exec"), names)
+        if ".backward()" in code:
+            losses = names["losses"]
+            assert isinstance(losses, list)
+            means.append(sum(losses[-200:]) / 200)
+    return means
+
+
+def test_what_cannot_be_learned_is_not_learned(folder, capsys):
+    """The loss of every documented loop stays at the entropy of the symbols."""
+    means = on_noise()
+    assert len(means) == 2
+    for mean in means:
+        assert abs(mean - math.log(12)) < 0.04
+
+
+@pytest.mark.filterwarnings("ignore:the target of x' is the very tensor")
+def test_a_loop_that_teaches_to_copy_would_be_seen(folder, capsys):
+    right = "nll, carry = model.nll(piece, carry)"
+    first, second = on_noise((right, f"{right}; nll = model.loss(model(piece)[0], piece)"))
+    assert first < 0.5 * math.log(12)
+    assert abs(second - math.log(12)) < 0.1
 
 
 def test_every_spec_of_the_pages_but_the_slips_is_clean():

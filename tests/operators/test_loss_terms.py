@@ -176,9 +176,10 @@ def test_mistakes(line, code):
     assert code in codes(BINARY + line)
 
 
-def test_a_target_that_is_not_predicted_is_unknown():
-    text = "input x: real[2]\noutput y: real[2]\ny = W x\nloss sum(x')"
-    assert codes(text) == ["RNN403"]
+def test_a_next_value_that_is_not_predicted_is_known_to_a_loss_alone():
+    text = "input x: real[2]\noutput y: real[2]\ny = W x\n"
+    assert codes(text + "loss sum(x')") == codes(text + "loss sum(x[t+1])") == []
+    assert codes(text + "z = x'\nloss sum(z)") == ["RNN403"]
     text = "input x: symbol[4]\nstate h: real[3]\nh' = x ⊕ h\nx' = ▷ h'\nloss sum(x')"
     assert codes(text) == ["RNN306"]
 

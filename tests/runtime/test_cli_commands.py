@@ -49,6 +49,16 @@ model second(hidden = 5):
     x' = ▷ h'
 """
 
+UNSCORED = """\
+input x: real[2]
+state h: real[3]
+output y: real[3] unscored
+output z: real at end unscored
+h' = x ⊕ h
+y = h'
+z = sum(h')
+"""
+
 LIGHT = ["check", "inspect", "graph"]
 JSON = ["check", "inspect"]
 
@@ -318,3 +328,18 @@ def test_doctor_says_why_kernels_cannot_be_kept(
     (finding,) = (f for f in document(rnnc("doctor", "--json"))["findings"] if f["name"] == "cache")
     assert finding["status"] == "broken"
     assert "is open to other users" in finding["detail"]
+
+
+def test_every_command_knows_what_is_not_scored(tmp_path):
+    assert rnnc("check", "-", stdin=UNSCORED).exit_code == 0
+    outputs = json.loads(rnnc("inspect", "-", "--json", stdin=UNSCORED).stdout)["outputs"]
+    assert [(o["name"], o["unscored"], o.get("at_end", False)) for o in outputs] == [
+        ("y", True, False),
+        ("z", True, True),
+    ]
+    shown = rnnc("inspect", "-", stdin=UNSCORED).stdout
+    assert "output  y  real[3]  unscored" in shown
+    assert "output  z  real     at end unscored" in shown
+    assert rnnc("fmt", "-", stdin=UNSCORED).stdout == UNSCORED
+    assert rnnc("graph", "-", "-o", tmp_path / "a.dot", stdin=UNSCORED).exit_code == 0
+    assert "unscored" in (tmp_path / "a.dot").read_text()

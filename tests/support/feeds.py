@@ -119,11 +119,13 @@ def feed(
 
 
 def targets(model: CompiledRNN, y: Any, *, seed: int = 0) -> Any:
-    """Random targets of the shape of a call's outputs, as `model.loss` takes them."""
+    """Random targets of the shape of a call's scored outputs, as `model.loss` takes them."""
     outputs = model.graph.outputs
     ys = y if len(outputs) > 1 else (y,)
     made: list[Tensor] = []
     for index, (output, value) in enumerate(zip(outputs, ys, strict=True)):
+        if output.unscored:
+            continue
         drawn = vectors(
             output.type, tuple(value.shape[:-1]), value.dtype, 1000 * seed + 500 + index
         )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnc.runtime.data.batches import by_length, similar_lengths
-from rnnc.runtime.data.examples import NO_SYMBOL, Example, collate, next_step
+from rnnc.runtime.data.examples import NO_SYMBOL, Example, collate
 
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=60)
 SIZES = st.integers(1, 20)
@@ -52,7 +51,7 @@ def test_evaluation_goes_by_length(lengths, size):
 @given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=5), seed=st.integers(0, 99))
 def test_collating_pads_and_loses_nothing(lengths, seed):
     torch.manual_seed(seed)
-    examples = [next_step(torch.rand(n, 3)) for n in lengths]
+    examples = [Example(torch.rand(n, 3), torch.rand(n, 3)) for n in lengths]
     batch = collate(examples)
     assert batch.lengths.tolist() == lengths
     assert batch.inputs.shape == batch.target.shape == (max(lengths), len(lengths), 3)
@@ -63,8 +62,9 @@ def test_collating_pads_and_loses_nothing(lengths, seed):
 
 
 def test_symbols_are_padded_with_no_symbol():
-    batch = collate([next_step(torch.tensor([4, 5, 6])), next_step(torch.tensor([7]))])
-    assert batch.inputs.tolist() == [[NO_SYMBOL, NO_SYMBOL], [4, NO_SYMBOL], [5, NO_SYMBOL]]
+    lines = torch.tensor([4, 5, 6]), torch.tensor([7])
+    batch = collate([Example(line, line) for line in lines])
+    assert batch.inputs.tolist() == [[4, 7], [5, NO_SYMBOL], [6, NO_SYMBOL]]
     assert batch.target.tolist() == [[4, 7], [5, 0], [6, 0]]
 
 
@@ -73,13 +73,3 @@ def test_answers_at_the_end_are_stacked():
     batch = collate(examples, at_end=True)
     assert batch.target.shape == (2, 1)
     assert batch.lengths.tolist() == [3, 5]
-
-
-@pytest.mark.parametrize("sequence", [torch.rand(4, 3), torch.tensor([2, 0, 1]), torch.rand(1, 2)])
-def test_prediction_begins_with_a_blank_and_scores_every_step(sequence):
-    example = next_step(sequence)
-    blank = 0 if sequence.is_floating_point() else NO_SYMBOL
-    assert torch.equal(example.target, sequence)
-    assert torch.equal(example.inputs[1:], sequence[:-1])
-    assert (example.inputs[0] == blank).all()
-    assert len(example) == len(sequence)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
+import rnnc
 from rnnc.compiler.losses import step_losses
+from rnnc.operators.types import Type
+from rnnc.runtime.data.examples import Example, collate
+from rnnc.runtime.tasks.task import Problem
 from rnnc.runtime.training import evaluation
-from rnnc.runtime.training.evaluation import evaluate
+from rnnc.runtime.training.evaluation import evaluate, scored_steps
 from support.training import CHANCY, CHORALES, begin
 
 
@@ -17,7 +23,8 @@ def test_the_metric_is_the_sum_over_all_steps_by_their_number(tmp_path, monkeypa
     examples = training.problem.load("train")
     total, steps = 0.0, 0
     for example in examples:
-        y, _ = training.model(example.inputs.unsqueeze(1))
+        blank = torch.zeros(1, 88)
+        y, _ = training.model(torch.cat([blank, example.inputs[:-1]]).unsqueeze(1))
         total += step_losses("binary", y, example.target.unsqueeze(1)).sum().item()
         steps += len(example)
     monkeypatch.setattr(evaluation, "ROWS", rows)
@@ -25,6 +32,35 @@ def test_the_metric_is_the_sum_over_all_steps_by_their_number(tmp_path, monkeypa
     assert values["nll"] == pytest.approx(total / steps, rel=1e-6)
     means = [len(example) for example in examples]
     assert len(set(means)) > 1, "equal lengths would hide a mean of means"
+
+
+@pytest.mark.parametrize("answer", ["next input", "every step", "at end"])
+def test_symbols_that_are_none_are_not_counted(answer):
+    letters = Type("symbol", 3)
+    lines = torch.tensor([0, 2, -1, 1]), torch.tensor([-1, 1])
+    last = [torch.tensor(-1), torch.tensor(2)]
+    examples = [
+        Example(line, end if answer == "at end" else line)
+        for line, end in zip(lines, last, strict=True)
+    ]
+    problem = Problem(letters, letters, answer, lambda split: examples, lambda split: 0.0)
+    text = "input x: symbol[3]\nstate h: real[2]\nh' = x ⊕ h\n"
+    text += {
+        "next input": "x' = 0 * ▷ h'",
+        "every step": "output y: symbol[3]\ny = 0 * ▷ h'",
+        "at end": "output y: symbol[3] at end\ny = 0 * ▷ h'",
+    }[answer]
+    model = rnnc.compile(text)
+    batch = collate(examples, at_end=answer == "at end")
+    assert scored_steps(problem, batch) == (1 if answer == "at end" else 4)
+    values = evaluate(model, problem, examples, ["nll", "perplexity"])
+    assert values == pytest.approx({"nll": math.log(3), "perplexity": 3.0})
+
+
+def test_a_metric_refuses_targets_that_it_is_not_for(tmp_path):
+    training = begin(tmp_path)
+    with pytest.raises(ValueError, match="squared_error: expected real targets, got binary"):
+        evaluate(training.model, training.problem, training.valid_split, ["squared_error"])
 
 
 def test_evaluation_draws_the_same_and_disturbs_nothing(tmp_path):

@@ -56,6 +56,16 @@ END = "output y: real at end\nh' = x ⊕ h\ny = ▷ h'\n"
             "input x: real[2]\nstate h: real[3]\n" + END.replace("real at", "real[2] at"),
             "scores `real`, but `small` gives `y: real[2]`",
         ),
+        (
+            "adding",
+            "input x: real[2]\nstate h: real[3]\nloss sum(x' - x)\n" + END,
+            "gives no next inputs, but `small` reads `x'` in a `loss` line",
+        ),
+        (
+            "jsb",
+            CHORALES.replace("x' = ▷ h'", "y = ▷ h'\noutput y: binary[88] unscored"),
+            "scores one output, but `small` has 0 (none)",
+        ),
     ],
 )
 def test_a_spec_that_does_not_fit_is_told_with_both_sides(task, spec, words, tmp_path):

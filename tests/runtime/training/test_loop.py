@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rnnc.grammar.diagnostics import RnnError
 from rnnc.operators.types import Type
-from rnnc.runtime.data.examples import next_step
+from rnnc.runtime.data.examples import Example
 from rnnc.runtime.tasks.task import Problem, Task
 from rnnc.runtime.training.checkpoint import read_checkpoint
 from rnnc.runtime.training.evaluation import evaluate
@@ -54,10 +54,26 @@ def test_an_answer_at_the_end_is_learned_too(tmp_path):
     assert lines[-1]["valid"]["squared_error"] < lines[0]["valid"]["squared_error"]
 
 
+@pytest.mark.parametrize(("spec", "task"), [(CHORALES, "jsb"), (ADDING, "adding")])
+def test_what_is_not_scored_changes_no_score(tmp_path, spec, task):
+    """An output more, to look at; of a prediction `loss` lines may read the target as well."""
+    more = f"output look: real[6] unscored\n{spec}look = h' ⊙ h'\n"
+    options = {"length": 4, "train": 20, "valid": 10, "test": 10} if task == "adding" else {}
+    for name, text in (("plain", spec), ("more", more)):
+        run_through(begin(tmp_path / name, text, task, options=options))
+    assert records(tmp_path / "plain") == records(tmp_path / "more")
+    if task == "jsb":
+        run_through(begin(tmp_path / "read", more + "loss sum(x') weight 0.5\n", task))
+        first, last = (records(tmp_path / name)[0] for name in ("plain", "read"))
+        assert first["valid"] == last["valid"]
+        assert first["train"] != last["train"]
+
+
 def test_symbols_are_predicted_and_scored_in_nats_or_bits(tmp_path):
     """A sequence that counts 0, 1, 2, 0, … is learned to the last bit."""
     letters = Type("symbol", 3)
-    count = [next_step(torch.arange(start, start + 7) % 3) for start in (0, 0, 0)]
+    line = torch.arange(7) % 3
+    count = [Example(line, line)] * 3
     problem = Problem(letters, letters, "next input", lambda split: count, lambda split: 0.0)
     found = Task(
         name="counting",

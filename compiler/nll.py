@@ -1,0 +1,95 @@
+"""What `nll` feeds: each step one later, behind the blank with which a segment begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..operators.graph import OperatorGraph
+from .arguments import checked_input, inputs_by_name
+from .named import Fields
+
+CARRY = Fields("Carry", ("state", "x"))
+"""What a piece hands to the next one: the model's state, and the last step, not yet read."""
+
+
+def blanks(graph: OperatorGraph, rows: int, like: Tensor) -> dict[str, Tensor]:
+    """The blank step of every input: (B, n) of zeros, or (B,) of no symbol (−1)."""
+    return {
+        variable.name: torch.full((rows,), -1, device=like.device)
+        if variable.type.kind == "symbol"
+        else like.new_zeros(rows, variable.type.size)
+        for variable in graph.inputs
+    }
+
+
+def opened(
+    graph: OperatorGraph, carry: Any, rows: int, like: Tensor
+) -> tuple[Any, dict[str, Tensor]]:
+    """A carry's state, and its last step by the names of the inputs; None is that of a start.
+
+    Raises:
+        ValueError: for what is no carry, or the carry of another model or of another B.
+    """
+    if carry is None:
+        return None, blanks(graph, rows, like)
+    if not isinstance(carry, tuple) or len(carry) != 2:
+        raise ValueError(
+            f"carry: expected (state, x) as `nll` gives it, got {type(carry).__name__}"
+        )
+    state, x = carry
+    try:
+        given = inputs_by_name(graph, x)
+        steps = {
+            variable.name: checked_input(variable, given[variable.name].unsqueeze(0), like)[0]
+            for variable in graph.inputs
+        }
+    except ValueError as error:
+        raise ValueError(f"carry.x, one step: {error}") from None
+    for name, step in steps.items():
+        if len(step) != rows:
+            raise ValueError(f"carry.x: expected {rows} rows of {name}, got {len(step)}")
+    return state, steps
+
+
+def moved_on(
+    inputs: Mapping[str, Tensor],
+    before: Mapping[str, Tensor],
+    lengths: Tensor | None,
+    resets: Tensor | None,
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """What is fed, each input one step later; and the last step of each row, which is not.
+
+    Args:
+        inputs: (T, B, n), or (T, B) of symbols, by name.
+        before: (B, n) or (B,): the step before the first; what a row without a step keeps.
+        lengths: (B,), or None when all rows have T steps.
+        resets: (T, B): where a segment begins, and the blank is fed.
+    """
+    fed: dict[str, Tensor] = {}
+    last: dict[str, Tensor] = {}
+    for name, x in inputs.items():
+        line = torch.cat([before[name].unsqueeze(0), x])
+        later = line[: len(x)]
+        if resets is not None:
+            blank, hit = (-1, resets) if x.dim() == 2 else (0, resets.unsqueeze(-1))
+            later = torch.where(hit, blank, later)
+        fed[name] = later
+        if lengths is None:
+            last[name] = line[-1].clone()  # not a view, which would keep the whole line
+        else:
+            at = lengths.view(1, -1, *(1 for _ in x.shape[2:])).expand(1, *x.shape[1:])
+            last[name] = line.gather(0, at)[0]
+    return fed, last
+
+
+def demand_prediction(graph: OperatorGraph) -> None:
+    """Raise ValueError for a model that predicts no input, which has no `nll`."""
+    if not any(output.predicts for output in graph.outputs):
+        raise ValueError(
+            "this model has no nll: it predicts no input (`x' = …`); `model.loss(y, target)` "
+            "scores its outputs"
+        )

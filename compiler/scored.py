@@ -1,0 +1,215 @@
+"""The losses of a compiled model: against targets, and of predicting its own input."""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..operators.call import Call, Result
+from ..operators.graph import OperatorGraph
+from .arguments import by_output, checked_lengths, checked_resets
+from .backends.registry import Backends
+from .loss_terms import loss_terms
+from .losses import check_reduction, reduced
+from .named import Fields
+from .nll import CARRY, demand_prediction, moved_on, opened
+from .parameters import Named
+from .targets import lines_count, scored_losses, targets_by_name, variable_of
+
+
+class Scored(Named):
+    """What of a compiled model is about its losses; how it is called, `CompiledRNN` knows."""
+
+    def __init__(self, graph: OperatorGraph, *, backend: str, batch_first: bool) -> None:
+        super().__init__()
+        self._graph, self._batch_first = graph, batch_first
+        terms = graph if graph.losses is None else graph.losses.graph
+        self._term_backends = Backends(terms, "reference" if backend == "reference" else "auto")
+        # Made here, for torch.compile does not see types being made.
+        self._step = Fields("Inputs", tuple(variable.name for variable in graph.inputs))
+        self._laws: tuple[Tensor, ...] = ()
+        self._last: tuple[Call, Result] | None = None
+        self._called_on: dict[str, weakref.ref[Tensor]] = {}
+        self._has_warned = False
+
+    @property
+    @abstractmethod
+    def runs_backward(self) -> tuple[str, ...]:
+        """The states that run backward in time."""
+
+    @abstractmethod
+    def _inputs(self, x: Any) -> tuple[dict[str, Tensor], int, int]:
+        """The inputs of a call, checked, with T in front; T and B."""
+
+    @abstractmethod
+    def _like_tensor(self) -> Tensor:
+        """A tensor of the model's dtype on its device."""
+
+    @abstractmethod
+    def _demand_forward(self, what: str) -> None:
+        """Raise ValueError for a model that runs backward."""
+
+    def loss(
+        self, y: Any, target: Any = None, *, lengths: Any = None, weight: Any = None
+    ) -> Tensor:
+        """The mean loss of a step in nats (for real targets, the squared error).
+
+        In training the weighted laws of the last call are added, and the spec's `loss` terms, which
+        are about the last call, too; in evaluation those terms count where nothing else is scored.
+        Several outputs add up.
+
+        Args:
+            y: what a call gave.
+            target: (T, B, m), or (T, B) of symbols, where one below 0 is left out; (B, m) or (B,)
+                for an output at the end. Those of several outputs are a tuple, or a dictionary,
+                which may leave some out. `unscored` outputs have none. Where a `loss` term reads
+                the next value of an input that is not predicted, it has the input's name.
+            lengths: (B,) of integers, as in the call.
+            weight: (T, B), or (B,) for an output at the end, from 0 up: the mean is
+                Σ w · loss / Σ w. One for all outputs, or a dictionary of those that count.
+
+        Raises:
+            ValueError: when a target or weight does not fit its output, or the last call.
+        """
+        graph = self._graph
+        given = targets_by_name(graph, target, training=self.training)
+        self._warn_of_copying(given)
+        ys = self._by_variable(by_output(graph, "y", y))
+        ends = {variable_of(output) for output in graph.outputs if output.at_end}
+        goals = {k: v if k in ends else self._turned(v) for k, v in given.items()}
+        if lengths is not None:
+            lengths = torch.as_tensor(lengths)
+        parts = scored_losses(graph.scored, ys, goals, lengths, self._turned_weight(weight))
+        total = reduced(parts, "mean") if parts else next(iter(ys.values())).new_zeros(())
+        return self._with_terms(total, goals)
+
+    def nll(
+        self,
+        x: Any,
+        carry: Any = None,
+        lengths: Any = None,
+        resets: Any = None,
+        weight: Any = None,
+        reduction: str = "mean",
+    ) -> tuple[Tensor, Any]:
+        """The loss of predicting each step of x from what came before it, and what to go on from.
+
+        Where a segment begins the model is fed a blank step (zeros, or no symbol), and else the
+        step before, in all inputs alike; what it gives is scored against the inputs that it
+        predicts, whose losses add up. In training laws and `loss` terms are added as in `loss`, but
+        for "none".
+
+        Args:
+            x: the inputs, as a call takes them. A symbol of −1 is none, and is not scored.
+            carry: what the piece before this one gave; by default the beginning of a sequence.
+            lengths: (B,) of integers: how many steps of x each row has.
+            resets: (T, B) of bool: a segment begins with that step of x, which the blank goes
+                before.
+            weight: (T, B), of the steps of x, from 0 up; one for all, or a dictionary of the
+                predicted inputs that count.
+            reduction: "mean", Σ w · loss / Σ w over the scored steps; "sum"; or "none", (T, B) with
+                0 where nothing is scored.
+
+        Returns:
+            The loss, and the carry: a named tuple of `state`, and `x`, the last step of each row,
+            not yet read, so that `model.step(carry.x, carry.state)` predicts what comes next. A row
+            of length 0 keeps its own. None for a model that runs backward, which takes none either.
+
+        Raises:
+            ValueError: when an argument does not fit, or the model predicts no input.
+        """
+        graph = self._graph
+        demand_prediction(graph)
+        check_reduction(reduction)
+        if carry is not None:
+            self._demand_forward("carry")
+        inputs, steps, rows = self._inputs(x)
+        like = self._like_tensor()
+        lengths = checked_lengths(lengths, steps, rows, like.device)
+        resets = checked_resets(self._turned(resets), steps, rows, like.device)
+        state, before = opened(graph, carry, rows, like)
+        fed, last = moved_on(inputs, before, lengths, resets)
+        y, state = self(
+            {name: self._turned(value) for name, value in fed.items()},
+            state,
+            lengths=lengths,
+            resets=self._turned(resets),
+        )
+        ys = self._by_variable(by_output(graph, "y", y))
+        weight = self._turned_weight(weight)
+        total = reduced(scored_losses(graph.predicted, ys, inputs, lengths, weight), reduction)
+        own = reduction == "none"
+        total = self._turned(total) if own else self._with_terms(total, inputs)
+        if self.runs_backward:
+            return total, None
+        parts = tuple(last.values())
+        return total, CARRY.make(state, parts[0] if len(parts) == 1 else self._step.make(*parts))
+
+    def laws(self) -> dict[str, Tensor]:
+        """The unweighted values of the laws in the last call in training, by their text."""
+        values: dict[str, Tensor] = {}
+        for law, value in zip(self._graph.laws, self._laws, strict=False):
+            # One line in a `for` is several laws.
+            again = sum(text.partition(" #")[0] == law.text for text in values)
+            values[f"{law.text} #{again + 1}" if again else law.text] = value
+        return values
+
+    def _note_inputs(self, given: tuple[Tensor, ...]) -> None:
+        """Remember which tensors a call was given, for `_warn_of_copying`."""
+        if not self._graph.predicted or torch.compiler.is_compiling():
+            return
+        names = (variable.name for variable in self._graph.inputs)
+        called_on = {name: weakref.ref(x) for name, x in zip(names, given, strict=True)}
+        self.__dict__["_called_on"] = called_on
+
+    def _warn_of_copying(self, targets: Mapping[str, Tensor]) -> None:
+        """Say once that a prediction is scored against what it has read."""
+        if self._has_warned or torch.compiler.is_compiling():
+            return
+        for output in self._graph.predicted:
+            name = variable_of(output)
+            called_on = self._called_on.get(name)
+            if called_on is None or name not in targets or called_on() is not targets[name]:
+                continue
+            self._has_warned = True
+            warnings.warn(
+                f"the target of {output.name} is the very tensor that the model was called on: "
+                f"y[t] has read {name}[t], so that this teaches it to copy its input; "
+                f"`model.nll({name})` scores predictions, and so does "
+                f"`y, _ = model({name}[:-1])` with `model.loss(y, {name}[1:])`",
+                stacklevel=3,
+            )
+            return
+
+    def _turned(self, value: Any) -> Any:
+        """(T, B, …) as its caller has it, or back: the other way round with `batch_first`."""
+        turns = self._batch_first and isinstance(value, Tensor) and value.dim() > 1
+        return value.transpose(0, 1) if turns else value
+
+    def _turned_weight(self, weight: Any) -> Any:
+        if isinstance(weight, Mapping):
+            return {name: self._turned(value) for name, value in weight.items()}
+        return self._turned(weight)
+
+    def _by_variable(self, ys: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """Outputs as a caller has them, by the names of their targets, with T in front."""
+        return {
+            variable_of(output): y if output.at_end else self._turned(y)
+            for output, y in zip(self._graph.outputs, ys, strict=True)
+        }
+
+    def _with_terms(self, total: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """A loss with the laws and `loss` terms of the last call, where they count."""
+        graph = self._graph
+        if self.training:
+            for law, value in zip(graph.laws, self._laws, strict=False):
+                total = total + law.weight * value
+        if lines_count(graph, training=self.training):
+            total = total + loss_terms(graph, self._term_backends, self._last, targets)
+        return total

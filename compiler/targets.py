@@ -1,0 +1,120 @@
+"""Targets and weights of a loss, given by name or in order, and where each belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ..operators.graph import OperatorGraph, Output
+from .losses import weighted_losses
+
+
+def variable_of(output: Output) -> str:
+    """What an output's target is called: its own name, or that of the input that it predicts."""
+    return output.predicts or output.name
+
+
+def lines_count(graph: OperatorGraph, *, training: bool) -> bool:
+    """Whether `loss` lines are part of the loss: in training, or where nothing else is."""
+    return graph.losses is not None and (training or len(graph.scored) == 0)
+
+
+def targets_by_name(graph: OperatorGraph, target: Any, *, training: bool) -> dict[str, Tensor]:
+    """Targets by the name of their variable; a dictionary may leave outputs out.
+
+    Those of scored outputs stand first, in their order; behind them come the next values of inputs
+    that only `loss` lines read, which no tuple can give.
+
+    Raises:
+        ValueError: for names or a number of targets that do not fit, or one that a `loss` line
+            needs and does not get.
+    """
+    names = [variable_of(output) for output in graph.scored]
+    read = [variable.name for variable in graph.next_values]
+    known = dict.fromkeys([*names, *read])
+    given = {} if target is None and not names else _by_name("target", target, names, list(known))
+    if lines_count(graph, training=training):
+        missing = [name for name in read if name not in given]
+        if missing:
+            raise ValueError(
+                f"target: a `loss` line reads the next value of {missing[0]}, expected it as "
+                f'{{"{missing[0]}": …}}, got {sorted(given) or "none"}'
+            )
+    return {name: given[name] for name in known if name in given}
+
+
+def weights_by_name(outputs: Sequence[Output], weight: Any) -> dict[str, Tensor | None]:
+    """The weight of each output that counts, by the name of its variable; None: 1 at each step.
+
+    A tensor is the weight of all of them; a dictionary leaves out those that it does not name.
+
+    Raises:
+        ValueError: for another type, or a name that none of the outputs has.
+    """
+    names = [variable_of(output) for output in outputs]
+    if weight is None or isinstance(weight, Tensor):
+        return dict.fromkeys(names, weight)
+    if not isinstance(weight, Mapping):
+        got = type(weight).__name__
+        raise ValueError(f"weight: expected a tensor, or a dictionary of {names}, got {got}")
+    return dict(_by_name("weight", weight, [], names))
+
+
+def scored_losses(
+    outputs: Sequence[Output],
+    ys: Mapping[str, Tensor],
+    targets: Mapping[str, Tensor],
+    lengths: Tensor | None,
+    weight: Any,
+) -> list[tuple[Tensor, Tensor]]:
+    """Losses and weights, as `weighted_losses` has them, of each output that has a target.
+
+    outputs: those that may be scored; `ys` and `targets` by the names of their variables, with T
+    in front.
+
+    Raises:
+        ValueError: when a target or a weight does not fit its output, whose name is said.
+    """
+    weights = weights_by_name(outputs, weight)
+    parts: list[tuple[Tensor, Tensor]] = []
+    for output in outputs:
+        name = variable_of(output)
+        if name not in targets:
+            continue
+        if name not in weights:
+            nothing = ys[name].new_zeros(ys[name].shape[:-1])
+            parts.append((nothing, nothing))
+            continue
+        own = None if output.at_end else lengths
+        try:
+            parts.append(
+                weighted_losses(output.type.kind, ys[name], targets[name], own, weights[name])
+            )
+        except ValueError as error:
+            if len(outputs) == 1:
+                raise
+            raise ValueError(f"{name}: {error}") from None
+    return parts
+
+
+def _by_name(
+    what: str, given: Any, names: Sequence[str], known: Sequence[str]
+) -> Mapping[str, Tensor]:
+    """Tensors by name; `names` are those that a tuple, or a tensor alone, stands for."""
+    if isinstance(given, Tensor):
+        given = (given,)
+    if isinstance(given, tuple | list):
+        if len(given) != len(names):
+            raise ValueError(f"{what}: expected a tensor for each of {names}, got {len(given)}")
+        given = dict(zip(names, given, strict=True))
+    if not isinstance(given, Mapping):
+        got = type(given).__name__
+        raise ValueError(f"{what}: expected a tensor for each of {names}, got {got}")
+    if not given.keys() <= set(known):
+        raise ValueError(f"{what}: expected some of {list(known)}, got {sorted(map(str, given))}")
+    for name, value in given.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{what}: expected a tensor for {name}, got {type(value).__name__}")
+    return given
