@@ -91,6 +91,7 @@ CODES: Final[dict[str, str]] = {
     "RNN650": "a picture that needs pygraphviz",
     "RNN651": "an ending that names no format",
     "RNN652": "a file that is already there",
+    "RNN653": "a picture that is too large",
     # 9xx: ours
     "RNN901": "an internal error: a bug in rnnc",
     "RNN902": "not enough memory",

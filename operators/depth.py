@@ -7,9 +7,10 @@ Pascanu et al. (2014, arXiv 1312.6026, section 2) name three places where depth 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from heapq import heapify, heappop, heappush
 
 from .graph import Node, OperatorGraph
 
@@ -102,27 +103,72 @@ def _input_to_hidden(graph: OperatorGraph, lengths: Sequence[int], order: Sequen
     return max((best.get(state.node, 0) for state in graph.states), default=0)
 
 
-def _hidden_to_hidden(graph: OperatorGraph, lengths: Sequence[int], order: Sequence[int]) -> int:
-    place = {number: index for index, number in enumerate(order)}
+def late_order(graph: OperatorGraph, order: Sequence[int]) -> list[int]:
+    """All nodes, each after its operands of the same step, and as close to its readers as can be.
+
+    order: any order in which operands come first.
+    """
+    level = [0] * len(graph.nodes)
+    readers = [0] * len(graph.nodes)
+    for number in order:
+        for operand in graph.nodes[number].operands:
+            if not operand.delay:
+                level[number] = max(level[number], level[operand.node] + 1)
+                readers[operand.node] += 1
+    # From the end: among what nothing waits for, that with the least before it comes first.
+    ready = [(level[n], -n) for n, count in enumerate(readers) if not count]
+    heapify(ready)
+    found: list[int] = []
+    while ready:
+        number = -heappop(ready)[1]
+        found.append(number)
+        for operand in graph.nodes[number].operands:
+            if not operand.delay:
+                readers[operand.node] -= 1
+                if not readers[operand.node]:
+                    heappush(ready, (level[operand.node], -operand.node))
+    return found[::-1]
+
+
+def paths_to_itself(
+    graph: OperatorGraph, order: Sequence[int]
+) -> Iterator[tuple[int, frozenset[int], list[int]]]:
+    """Each state on a cycle, the nodes of its component, and those between its readers and itself.
+
+    The last in an order in which operands come first: no path from the state's last value to its
+    new one meets another node, and where states are stacked these are its own layer's.
+    """
     states = graph.states_by_node
-    deepest = 0
+    ordered = late_order(graph, order)
+    place = {number: index for index, number in enumerate(ordered)}
     for component in graph.components:
+        members = frozenset(component)
+        first: dict[int, int] = {}
         inside = sorted(component, key=place.__getitem__)
-        members = set(component)
+        at = {number: index for index, number in enumerate(inside)}
+        for number in reversed(inside):
+            for operand in graph.nodes[number].operands:
+                if operand.delay and operand.node in members:
+                    first[operand.node] = at[number]
         for start in component:
-            if start not in states or start not in graph.recurrent:
-                continue
-            best: dict[int, int] = {}
-            for number in inside:
-                reached = [
-                    0 if o.delay else best[o.node]
-                    for o in graph.nodes[number].operands
-                    if o.node in members
-                    and ((o.delay and o.node == start) or (not o.delay and o.node in best))
-                ]
-                if reached:
-                    best[number] = max(reached) + lengths[number]
-            deepest = max(deepest, best.get(start, 0))
+            if start in states and start in graph.recurrent and start in first:
+                yield start, members, inside[first[start] : at[start] + 1]
+
+
+def _hidden_to_hidden(graph: OperatorGraph, lengths: Sequence[int], order: Sequence[int]) -> int:
+    deepest = 0
+    for start, members, between in paths_to_itself(graph, order):
+        best: dict[int, int] = {}
+        for number in between:
+            reached = [
+                0 if o.delay else best[o.node]
+                for o in graph.nodes[number].operands
+                if o.node in members
+                and ((o.delay and o.node == start) or (not o.delay and o.node in best))
+            ]
+            if reached:
+                best[number] = max(reached) + lengths[number]
+        deepest = max(deepest, best.get(start, 0))
     return deepest
 
 

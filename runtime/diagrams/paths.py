@@ -10,7 +10,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Final
 
-from ...operators.depth import depth
+from ...operators.depth import depth, paths_to_itself
 from ...operators.graph import Node, OperatorGraph
 from .diagram import Diagram
 
@@ -64,15 +64,15 @@ def input_to_hidden(graph: OperatorGraph) -> Flows:
 
 def hidden_to_hidden(graph: OperatorGraph) -> Flows:
     """A longest path from a state to its own next value."""
-    best: tuple[int, Flows] = (-1, frozenset())
-    for state in graph.states:
-        if state.node in graph.recurrent:
-            members = next(set(c) for c in graph.components if state.node in c)
-            path = _longest_delayed(graph, state.node, members)
-            length = sum(_is_product(graph, graph.nodes[target]) for _, target, _ in path)
-            if path and length > best[0]:
-                best = (length, path)
-    return best[1]
+    best: tuple[int, int, Flows] = (-1, 0, frozenset())
+    order = [node.number for node in _within_step(graph)]
+    place = {state.node: index for index, state in enumerate(graph.states)}
+    for state, _, between in paths_to_itself(graph, order):
+        path = _longest_delayed(graph, state, between)
+        length = sum(_is_product(graph, graph.nodes[target]) for _, target, _ in path)
+        if path and (length, -place[state]) > best[:2]:
+            best = (length, -place[state], path)
+    return best[2]
 
 
 def hidden_to_output(graph: OperatorGraph) -> Flows:
@@ -184,11 +184,10 @@ def _longest(
     return _back(best, max(reached, key=lambda number: best[number][0]))
 
 
-def _longest_delayed(graph: OperatorGraph, start: int, members: Collection[int]) -> Flows:
+def _longest_delayed(graph: OperatorGraph, start: int, between: Iterable[int]) -> Flows:
+    """A longest path from a state's last value to its new one, through nodes in their order."""
     best: dict[int, tuple[int, Flow | None]] = {}
-    for node in _within_step(graph):
-        if node.number not in members:
-            continue
+    for node in (graph.nodes[number] for number in between):
         for operand in node.operands:
             fresh = bool(operand.delay) and operand.node == start
             if fresh or (not operand.delay and operand.node in best):
