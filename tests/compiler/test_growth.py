@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
+from rnnc.compiler.backends.backend import Options
+from rnnc.compiler.backends.cpu.program import compile_program
+from rnnc.compiler.backends.registry import BACKENDS
 from rnnc.compiler.explain import describe, explain
 from rnnc.compiler.pipeline import flow_for, plan_for
 from rnnc.compiler.request import training_request
@@ -25,11 +29,22 @@ def planned(graph: OperatorGraph) -> str:
     return plan.to_text() + "\n".join(describe(explain(plan)))
 
 
+def written_in_c(graph: OperatorGraph) -> str:
+    request = replace(training_request(graph), sink=True)
+    return compile_program(graph, request, double=False, level="avx2").source()
+
+
+def written_in_triton(graph: OperatorGraph) -> str:
+    return str(BACKENDS["cuda"](graph, Options("save", frozenset())).code())  # type: ignore[attr-defined]
+
+
 STAGES: dict[str, Callable[[OperatorGraph], object]] = {
     "inspect": summarise,
     "graph": lambda graph: graph.to_text(),
     "adjoint": adjoint,
     "plan": planned,
+    "cpu": written_in_c,
+    "cuda": written_in_triton,
 }
 
 
