@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from click.testing import CliRunner
 
 from rnnc.grammar.diagnostics import RnnError
+from rnnc.grammar.source import Source
 from rnnc.operators.analyse import analyse
 from rnnc.operators.graph import OperatorGraph
 from rnnc.operators.shipped import zoo_source
@@ -50,13 +53,25 @@ def test_what_is_written_grows_as_the_model_does(name: str, form: str, level: Le
     assert superlinear(small, large, times=2.6) == {}
 
 
+def ring(states: int) -> OperatorGraph:
+    """States of which each reads the last value of the one declared after it: one long cycle."""
+    lines = [f"state h_{n}: real[2]" for n in range(1, states + 1)]
+    for n in range(1, states + 1):
+        lines.append(f"h_{n}' = tanh(W_{n} h_{n % states + 1} + U_{n} x)")
+    text = "\n".join(["input x: real[2]", *lines, "x' = ▷ h_1'"])
+    return analyse(Source(text, "ring.rnn")).require()
+
+
 @pytest.mark.parametrize("measure", MEASURES)
-def test_marked_paths_grow_as_the_model_does(measure: str) -> None:
+@pytest.mark.parametrize("made", [ring, lambda n: graph("srnn", n)], ids=["ring", "srnn"])
+def test_marked_paths_grow_as_the_model_does(
+    made: Callable[[int], OperatorGraph], measure: str
+) -> None:
     source = zoo_source("srnn")
     view = View("operator", 0, (), measure)
     _, small, large = (
         work_of(lambda model=model: render(model, source, "dot", view))  # type: ignore[misc]
-        for model in [graph("srnn", layers) for layers in (2, 20, 40)]
+        for model in [made(2), made(20), made(40)]
     )
     assert superlinear(small, large, times=2.6) == {}
 
