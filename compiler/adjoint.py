@@ -157,11 +157,10 @@ def _bounded(flow: Flow) -> dict[int, str]:
 
 
 def _number(flow: Flow, kind: str, name: str) -> int | None:
-    operations = {"parameter": {"parameter"}, "input": {"input"}, "initial": {"state"}}
-    wanted = operations.get(kind, {"state", "input"})
-    return next(
-        (v.number for v in flow.values if v.operation in wanted and v.attributes[0] == name), None
-    )
+    operations = {"parameter": ["parameter"], "input": ["input"], "initial": ["state"]}
+    wanted = operations.get(kind, ["state", "input"])
+    found = [flow.numbers[key] for o in wanted if (key := (o, name)) in flow.numbers]
+    return min(found, default=None)
 
 
 def _lets_through(flow: Flow, number: int) -> Sequence[int]:

@@ -211,11 +211,7 @@ def _lifetimes(flow: Flow, phases: tuple[Phase, ...], phase_of: dict[int, int]) 
             elif source.operation not in BOUNDED:
                 life.before = max(life.before, read.delay)
     for state in flow.graph.states:
-        number = next(
-            v.number
-            for v in flow.values
-            if v.operation == "state" and v.attributes[0] == state.name
-        )
+        number = flow.numbers["state", state.name]
         lives[number].series = True
         lives[number].outlives = True
         lives[number].before = max(0, state.delay)

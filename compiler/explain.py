@@ -127,7 +127,7 @@ def _named(flow: Flow, value: Value, delay: int) -> str:
 
 
 def _gradients(flow: Flow, number: int) -> set[str]:
-    found = {g.name for g in flow.gradients if g.value == number}
+    found = {g.name for g in flow.gradients_of.get(number, ())}
     for reader in flow.readers[number]:
         if flow.values[reader].rate == "call":
             found |= _gradients(flow, reader)

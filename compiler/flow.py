@@ -137,6 +137,20 @@ class Flow:
         return self.readers[number] == (reader.number,) and reads == 1
 
     @cached_property
+    def numbers(self) -> dict[tuple[str, str], int]:
+        """Parameters, inputs and states by operation and name."""
+        given = [v for v in self.values if v.operation in {"parameter", "input", "state"}]
+        return {(v.operation, str(v.attributes[0])): v.number for v in reversed(given)}
+
+    @cached_property
+    def gradients_of(self) -> dict[int, list[Gradient]]:
+        """By the number of a value the gradients that it is."""
+        found: dict[int, list[Gradient]] = {}
+        for gradient in self.gradients:
+            found.setdefault(gradient.value, []).append(gradient)
+        return found
+
+    @cached_property
     def components(self) -> tuple[tuple[int, ...], ...]:
         """Strongly connected components, each after those that it reads; members in order."""
         operands = [[read.value for read in value.operands] for value in self.values]

@@ -8,6 +8,7 @@ phases result.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from heapq import heappop, heappush
 from typing import Literal
 
 from .flow import Flow
@@ -91,39 +92,109 @@ def _ordered(
     What depends on a gradient that comes in is computed as early as it can be; all else of the
     backward pass (slopes, what is computed again) only when that is about to read it.
     """
-    waiting = [b for b in blocks if flow.values[b[1][0]].adjoint == adjoint]
-    late = _without_gradient(flow) if adjoint else frozenset[int]()
-    missing = {n for _, numbers in waiting for n in numbers}
-    while waiting:
+    waiting = _Waiting(
+        flow,
+        [b for b in blocks if flow.values[b[1][0]].adjoint == adjoint],
+        _without_gradient(flow) if adjoint else frozenset[int](),
+    )
+    while waiting.missing:
         for wanted in ("once", "batched"):
-            taken = _taken(flow, waiting, wanted, missing, late)
-            waiting = [block for block in waiting if block[1][0] in missing]
+            taken = waiting.take_all(wanted)
             if taken:
                 yield wanted, taken
-        for kind, numbers in waiting:
-            if kind in {"loop", "scan"} and _is_ready(flow, numbers, missing, late):
-                pulled = _pulled(flow, waiting, numbers, missing)
-                if pulled:
-                    yield "batched", pulled
-                missing.difference_update(numbers)
-                waiting = [block for block in waiting if block[1][0] in missing]
-                yield kind, numbers
-                break
+        found = waiting.take_loop()
+        if found is not None:
+            kind, pulled, numbers = found
+            if pulled:
+                yield "batched", pulled
+            yield kind, numbers
 
 
-def _taken(
-    flow: Flow, waiting: list[Block], wanted: str, missing: set[int], late: frozenset[int]
-) -> tuple[int, ...]:
-    """All values of a kind that are ready, and what they need; no longer missing then."""
-    taken: list[int] = []
-    for kind, numbers in waiting:
-        if kind != wanted or numbers[0] not in missing or numbers[0] in late:
-            continue
-        if _is_ready(flow, numbers, missing, late):
-            taken += _pulled(flow, waiting, numbers, missing)
-            missing.difference_update(numbers)
-            taken += numbers
-    return tuple(taken)
+class _Waiting:
+    """Blocks that are not computed yet; each is looked at once, when all that it waits for is.
+
+    missing: their values. late: those that wait to be asked for; no block waits for them.
+    """
+
+    def __init__(self, flow: Flow, blocks: list[Block], late: frozenset[int]) -> None:
+        self.missing = {n for _, numbers in blocks for n in numbers}
+        self._flow, self._blocks = flow, blocks
+        self._place = {
+            number: place
+            for place, number in enumerate(n for _, numbers in blocks for n in numbers)
+        }
+        self._waits = [0] * len(blocks)
+        self._readers: dict[int, list[int]] = {}
+        # By kind the blocks that are ready, the first one on top.
+        self._ready: dict[str, list[int]] = {"once": [], "batched": [], "loop": []}
+        for index, (_, numbers) in enumerate(blocks):
+            own = set(numbers)
+            reads = {r.value for number in numbers for r in flow.values[number].operands}
+            needs = (reads & self.missing) - own - late
+            self._waits[index] = len(needs)
+            for number in needs:
+                self._readers.setdefault(number, []).append(index)
+            if not needs and numbers[0] not in late:
+                heappush(self._ready[self._sort(index)], index)
+        self._late = late
+
+    def take_all(self, wanted: Literal["once", "batched"]) -> tuple[int, ...]:
+        """All values of a kind that are ready, and what they need, in the order of the blocks."""
+        taken: list[int] = []
+        passed: list[int] = []
+        last = -1
+        ready = self._ready[wanted]
+        while ready:
+            index = heappop(ready)
+            numbers = self._blocks[index][1]
+            if index < last:
+                passed.append(index)
+            elif numbers[0] in self.missing:
+                last = index
+                taken += self._pull(numbers)
+                self._finish(numbers)
+                taken += numbers
+        for index in passed:
+            heappush(ready, index)
+        return tuple(taken)
+
+    def take_loop(self) -> tuple[Kind, tuple[int, ...], tuple[int, ...]] | None:
+        """The first loop or scan that is ready: its kind, what it needs, and its values."""
+        ready = self._ready["loop"]
+        while ready:
+            kind, numbers = self._blocks[heappop(ready)]
+            if numbers[0] in self.missing:
+                pulled = self._pull(numbers)
+                self._finish(numbers)
+                return kind, pulled, numbers
+        return None
+
+    def _sort(self, index: int) -> str:
+        kind = self._blocks[index][0]
+        return kind if kind in {"once", "batched"} else "loop"
+
+    def _pull(self, numbers: tuple[int, ...]) -> tuple[int, ...]:
+        """What is missing of the operands of some values, operands first; no longer missing."""
+        values = self._flow.values
+        own, needed = set(numbers), set[int]()
+        stack = [read.value for number in numbers for read in values[number].operands]
+        while stack:
+            number = stack.pop()
+            if number in self.missing and number not in own and number not in needed:
+                needed.add(number)
+                stack += [read.value for read in values[number].operands]
+        pulled = tuple(sorted(needed, key=self._place.__getitem__))
+        self._finish(pulled)
+        return pulled
+
+    def _finish(self, numbers: tuple[int, ...]) -> None:
+        """Take values off what is missing; blocks that waited for nothing else are ready."""
+        self.missing.difference_update(numbers)
+        for number in numbers:
+            for index in self._readers.get(number, ()):
+                self._waits[index] -= 1
+                if not self._waits[index] and self._blocks[index][1][0] not in self._late:
+                    heappush(self._ready[self._sort(index)], index)
 
 
 def _without_gradient(flow: Flow) -> frozenset[int]:
@@ -138,34 +209,7 @@ def _without_gradient(flow: Flow) -> frozenset[int]:
         v.number
         for v in flow.values
         if v.adjoint and v.number not in moved and v.number not in flow.cyclic
-        if not any(gradient.value == v.number for gradient in flow.gradients)
-    )
-
-
-def _pulled(
-    flow: Flow, waiting: list[Block], numbers: tuple[int, ...], missing: set[int]
-) -> tuple[int, ...]:
-    """What is missing of the operands of some values, operands first; no longer missing then."""
-    needed: set[int] = set()
-    stack = [read.value for number in numbers for read in flow.values[number].operands]
-    while stack:
-        number = stack.pop()
-        if number in missing and number not in numbers and number not in needed:
-            needed.add(number)
-            stack += [read.value for read in flow.values[number].operands]
-    missing -= needed
-    return tuple(n for _, block in waiting for n in block if n in needed)
-
-
-def _is_ready(
-    flow: Flow, numbers: tuple[int, ...], missing: set[int], late: frozenset[int]
-) -> bool:
-    """Whether all operands are there, or wait only to be asked for."""
-    own = set(numbers)
-    return not any(
-        read.value in missing and read.value not in own and read.value not in late
-        for number in numbers
-        for read in flow.values[number].operands
+        if v.number not in flow.gradients_of
     )
 
 
@@ -195,9 +239,11 @@ def grouped(flow: Flow, numbers: tuple[int, ...]) -> tuple[Group, ...]:
             # Whole vectors, and other steps, are there only when a group has ended.
             later = wide or read.delay != 0
             level[number] = max(level[number], level[read.value] + later)
+    layers: list[list[int]] = [[] for _ in range(max(level.values()) + 1)]
+    for number, at in level.items():
+        layers[at].append(number)
     groups: list[Group] = []
-    for at in range(max(level.values()) + 1):
-        members = [number for number in level if level[number] == at]
+    for members in layers:
         wide_ones = tuple(n for n in members if _is_wide(flow, n))
         groups.append(Group(wide_ones, tuple(n for n in members if not _is_wide(flow, n))))
     return tuple(group for group in groups if group.values)

@@ -86,10 +86,12 @@ CODES: Final[dict[str, str]] = {
     "RNN632": "a checkpoint of another version",
     "RNN633": "weights that do not fit the spec",
     "RNN634": "a run that is already there",
+    "RNN635": "weights that are not finite numbers",
     "RNN640": "a loss that is not a finite number",
     "RNN650": "a picture that needs pygraphviz",
     "RNN651": "an ending that names no format",
     "RNN652": "a file that is already there",
+    "RNN653": "a picture that is too large",
     # 9xx: ours
     "RNN901": "an internal error: a bug in rnnc",
     "RNN902": "not enough memory",

@@ -7,14 +7,13 @@ Pascanu et al. (2014, arXiv 1312.6026, section 2) name three places where depth 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from heapq import heapify, heappop, heappush
 
+from .cycles import Edge, extreme_ratio, rounds
 from .graph import Node, OperatorGraph
-
-Edge = tuple[int, int, int, int]
-"""(source, target, length, delay)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +37,8 @@ def depth(graph: OperatorGraph) -> Depth:
     order = _instant_order(graph)
     cycles = [_cycle_edges(graph, lengths, component) for component in graph.components]
     cycles = [edges for edges in cycles if edges]
-    most = [_extreme_ratio(edges, sign=1) for edges in cycles]
-    least = [_extreme_ratio(edges, sign=-1) for edges in cycles]
+    most = [extreme_ratio(edges, sign=1) for edges in cycles]
+    least = [extreme_ratio(edges, sign=-1) for edges in cycles]
     recurrent = max(most, default=Fraction(0))
     smallest = min(least, default=None)
     skip: Fraction | None = Fraction(0)
@@ -102,27 +101,72 @@ def _input_to_hidden(graph: OperatorGraph, lengths: Sequence[int], order: Sequen
     return max((best.get(state.node, 0) for state in graph.states), default=0)
 
 
-def _hidden_to_hidden(graph: OperatorGraph, lengths: Sequence[int], order: Sequence[int]) -> int:
-    place = {number: index for index, number in enumerate(order)}
+def late_order(graph: OperatorGraph, order: Sequence[int]) -> list[int]:
+    """All nodes, each after its operands of the same step, and as close to its readers as can be.
+
+    order: any order in which operands come first.
+    """
+    level = [0] * len(graph.nodes)
+    readers = [0] * len(graph.nodes)
+    for number in order:
+        for operand in graph.nodes[number].operands:
+            if not operand.delay:
+                level[number] = max(level[number], level[operand.node] + 1)
+                readers[operand.node] += 1
+    # From the end: among what nothing waits for, that with the least before it comes first.
+    ready = [(level[n], -n) for n, count in enumerate(readers) if not count]
+    heapify(ready)
+    found: list[int] = []
+    while ready:
+        number = -heappop(ready)[1]
+        found.append(number)
+        for operand in graph.nodes[number].operands:
+            if not operand.delay:
+                readers[operand.node] -= 1
+                if not readers[operand.node]:
+                    heappush(ready, (level[operand.node], -operand.node))
+    return found[::-1]
+
+
+def paths_to_itself(
+    graph: OperatorGraph, order: Sequence[int]
+) -> Iterator[tuple[int, frozenset[int], list[int]]]:
+    """Each state on a cycle, the nodes of its component, and those between its readers and itself.
+
+    The last in an order in which operands come first: no path from the state's last value to its
+    new one meets another node, and where states are stacked these are its own layer's.
+    """
     states = graph.states_by_node
-    deepest = 0
+    ordered = late_order(graph, order)
+    place = {number: index for index, number in enumerate(ordered)}
     for component in graph.components:
+        members = frozenset(component)
+        first: dict[int, int] = {}
         inside = sorted(component, key=place.__getitem__)
-        members = set(component)
+        at = {number: index for index, number in enumerate(inside)}
+        for number in reversed(inside):
+            for operand in graph.nodes[number].operands:
+                if operand.delay and operand.node in members:
+                    first[operand.node] = at[number]
         for start in component:
-            if start not in states or start not in graph.recurrent:
-                continue
-            best: dict[int, int] = {}
-            for number in inside:
-                reached = [
-                    0 if o.delay else best[o.node]
-                    for o in graph.nodes[number].operands
-                    if o.node in members
-                    and ((o.delay and o.node == start) or (not o.delay and o.node in best))
-                ]
-                if reached:
-                    best[number] = max(reached) + lengths[number]
-            deepest = max(deepest, best.get(start, 0))
+            if start in states and start in graph.recurrent and start in first:
+                yield start, members, inside[first[start] : at[start] + 1]
+
+
+def _hidden_to_hidden(graph: OperatorGraph, lengths: Sequence[int], order: Sequence[int]) -> int:
+    deepest = 0
+    for start, members, between in paths_to_itself(graph, order):
+        best: dict[int, int] = {}
+        for number in between:
+            reached = [
+                0 if o.delay else best[o.node]
+                for o in graph.nodes[number].operands
+                if o.node in members
+                and ((o.delay and o.node == start) or (not o.delay and o.node in best))
+            ]
+            if reached:
+                best[number] = max(reached) + lengths[number]
+        deepest = max(deepest, best.get(start, 0))
     return deepest
 
 
@@ -155,88 +199,6 @@ def _cycle_edges(
     ]
 
 
-def _extreme_ratio(edges: list[Edge], *, sign: int) -> Fraction:
-    """The largest (sign 1) or smallest (−1) length per delay among all cycles of a component.
-
-    Dinkelbach's method: a cycle that beats the best ratio so far has a positive sum of
-    `sign · (length − ratio · delay)`, and Bellman-Ford finds one. Cycles are never listed.
-    """
-    edges = _follow(edges)
-    best: Fraction | None = None
-    while True:
-        if best is None:
-            # Any cycle will do to begin with: with every edge worth one, each has a positive sum.
-            worth = [1] * len(edges)
-        else:
-            p, q = best.numerator, best.denominator
-            worth = [sign * (length * q - delay * p) for _, _, length, delay in edges]
-        cycle = _positive_cycle(edges, worth)
-        if cycle is None:
-            assert best is not None, "a strongly connected component has a cycle"
-            return best
-        best = Fraction(sum(edges[e][2] for e in cycle), sum(edges[e][3] for e in cycle))
-
-
-def _follow(edges: list[Edge]) -> list[Edge]:
-    """The edges in an order in which those within a step come after those that feed them."""
-    waiting: dict[int, int] = {}
-    leaving: dict[int, list[Edge]] = {}
-    for edge in edges:
-        leaving.setdefault(edge[0], []).append(edge)
-        waiting.setdefault(edge[0], 0)
-        waiting[edge[1]] = waiting.get(edge[1], 0) + (edge[3] == 0)
-    ready = sorted(node for node, count in waiting.items() if count == 0)
-    ordered: list[Edge] = []
-    while ready:
-        node = ready.pop()
-        for edge in leaving.get(node, []):
-            if edge[3] == 0:
-                ordered.append(edge)
-                waiting[edge[1]] -= 1
-                if waiting[edge[1]] == 0:
-                    ready.append(edge[1])
-    return ordered + [edge for edge in edges if edge[3]]
-
-
-def _positive_cycle(edges: list[Edge], worth: list[int]) -> list[int] | None:
-    """The edges of a cycle with a positive sum of worth, or None when there is none."""
-    best: dict[int, int] = {}
-    last: dict[int, int] = {}
-    nodes = {node for edge in edges for node in edge[:2]}
-    for _ in range(len(nodes) + 1):
-        changed = False
-        for number, (source, target, _, _) in enumerate(edges):
-            reached = best.get(source, 0) + worth[number]
-            if reached > best.get(target, 0):
-                best[target] = reached
-                last[target] = number
-                changed = True
-        if not changed:
-            return None
-        cycle = _cycle_of(last, edges)
-        if cycle is not None:
-            return cycle
-    raise AssertionError("a positive cycle must show in the predecessors")
-
-
-def _cycle_of(last: Mapping[int, int], edges: Sequence[Edge]) -> list[int] | None:
-    """A cycle among the predecessor edges, if there is one; such a cycle is always positive."""
-    seen: dict[int, int] = {}
-    for start in last:
-        node = start
-        while node in last and node not in seen:
-            seen[node] = start
-            node = edges[last[node]][0]
-        if seen.get(node) == start and node in last:
-            cycle = [last[node]]
-            at = edges[last[node]][0]
-            while at != node:
-                cycle.append(last[at])
-                at = edges[last[at]][0]
-            return cycle
-    return None
-
-
 def _feedforward(
     graph: OperatorGraph, lengths: Sequence[int], order: Sequence[int], recurrent: Fraction
 ) -> Fraction:
@@ -245,18 +207,24 @@ def _feedforward(
     place = {number: index for index, number in enumerate(order)}
     best: dict[int, int] = {variable.node: 0 for variable in graph.inputs}
     for component in graph.components:
-        inside = sorted(component, key=place.__getitem__)
-        changed = True
-        while changed:
-            changed = False
-            for number in inside:
-                for operand in graph.nodes[number].operands:
-                    if operand.node not in best:
-                        continue
-                    reached = best[operand.node] + lengths[number] * q - abs(operand.delay) * p
-                    if reached > best.get(number, reached - 1):
-                        best[number] = reached
-                        changed = len(inside) > 1
+        edges: list[Edge] = []
+        worth: list[int] = []
+        leaving: dict[int, list[int]] = {}
+        inside = set(component)
+        for number in component:
+            for operand in graph.nodes[number].operands:
+                value = lengths[number] * q - abs(operand.delay) * p
+                if operand.node in inside:
+                    leaving.setdefault(operand.node, []).append(len(edges))
+                    edges.append((operand.node, number, lengths[number], abs(operand.delay)))
+                    worth.append(value)
+                elif operand.node in best:
+                    reached = best[operand.node] + value
+                    best[number] = max(reached, best.get(number, reached))
+        if edges:
+            begun = [number for number in component if number in best]
+            for _ in rounds(edges, worth, leaving, place, best, {}, begun):
+                continue
     ends = [
         best[output.value.node] - abs(output.value.delay) * p
         for output in graph.outputs

@@ -7,6 +7,7 @@ only, when an algorithm asks for them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -231,6 +232,22 @@ class OperatorGraph:
             return ()
         read = {i.name for i in self.losses.graph.inputs}
         return tuple(i for i in self.inputs if f"{i.name}'" in read)
+
+    @cached_property
+    def parameters_inside(self) -> dict[str, list[str]]:
+        """By the path of an operator the names of its parameters, and of those of inner ones."""
+        found: dict[str, list[str]] = {}
+        for parameter in self.parameters:
+            path = parameter.name
+            while "." in path:
+                path = path.rpartition(".")[0]
+                found.setdefault(path, []).append(parameter.name)
+        return found
+
+    @cached_property
+    def uses(self) -> Counter[str]:
+        """How often each operator is applied, by its path."""
+        return Counter(application.path for application in self.applications)
 
     @cached_property
     def states_by_node(self) -> dict[int, State]:

@@ -11,6 +11,7 @@ from ..grammar import syntax
 from ..grammar.diagnostics import Report
 from ..grammar.parse import parse
 from ..grammar.source import Source, Span
+from .regular import open_regular
 
 LIBRARY: Final = Path(__file__).with_name("library")
 TEXT_LIMIT: Final = 4 * 2**20
@@ -46,13 +47,13 @@ class Modules:
             return Source(text, f"{name}.rnn")
         if user.path is not None and not in_library:
             beside = user.path.parent / f"{name}.rnn"
-            if beside.is_file():
+            if _is_file(beside):
                 read = self._read(beside, span)
                 if read is None:
                     return None
                 self.texts[name] = read
                 return Source(read, beside.name, beside)
-        if shipped.is_file():
+        if _is_file(shipped):
             return Source(shipped.read_text(encoding="utf-8"), f"library:{name}", shipped)
         known = sorted({path.stem for path in self._places(user)} | set(self._given))
         close = difflib.get_close_matches(name, known, 1)
@@ -73,7 +74,8 @@ class Modules:
 
     def _read(self, path: Path, span: Span) -> str | None:
         try:
-            data = path.read_bytes()
+            with open_regular(path) as file:
+                data = file.read(TEXT_LIMIT + 1)
             if len(data) > TEXT_LIMIT:
                 raise ValueError(f"it is larger than {TEXT_LIMIT} bytes")
             text = data.decode("utf-8")
@@ -82,3 +84,11 @@ class Modules:
             self._report.error("RNN210", f"`{path.name}` cannot be used: {reason}", span)
             return None
         return text
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a file is there; nothing can be, where a name is longer than a file's may be."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..grammar.diagnostics import Diagnostic, Label, RnnError, fail
 from ..grammar.source import Source, Span
+from .regular import open_regular
 
 LARGEST_SPEC = 2**20
 """Bytes of the largest spec that is read; some hundred pages of equations fit."""
@@ -28,7 +29,7 @@ def read_spec(argument: str) -> Source:
         return decode(_standard_input(), "<stdin>", None)
     path = Path(argument)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(LARGEST_SPEC + 1)
     except (FileNotFoundError, NotADirectoryError):
         fail("RNN601", f"there is no file `{argument}`", hint=_suggestion(path))
@@ -36,7 +37,7 @@ def read_spec(argument: str) -> Source:
         fail("RNN602", f"`{argument}` is a directory", hint=_specs_inside(path))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        fail("RNN602", f"`{argument}` cannot be read: {reason.lower()}")
+        fail("RNN602", f"`{argument}` cannot be read: {reason.lower()}", hint=_if_a_stream(path))
     return decode(data, argument, path)
 
 
@@ -74,6 +75,14 @@ def decode(data: bytes, name: str, path: Path | None) -> Source:
 def _fail_at(source: Source, offset: int, message: str, hint: str) -> None:
     label = Label(Span(source, offset, offset + 1), "here")
     raise RnnError((Diagnostic("RNN603", message, label=label, hint=hint),))
+
+
+def _if_a_stream(path: Path) -> str:
+    try:
+        stream = path.exists() and not path.is_file()
+    except (OSError, ValueError):
+        return ""
+    return "`-` reads standard input" if stream else ""
 
 
 def _suggestion(path: Path) -> str:

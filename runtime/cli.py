@@ -149,7 +149,7 @@ def diagnose(error: Exception) -> Diagnostic:
         return Diagnostic("RNN502", f"`{error.name}` cannot be imported: {error.msg}", hint=hint)
     # torch's allocators raise types of their own, and torch must not be imported to name them.
     if isinstance(error, MemoryError) or _is_out_of_memory(error):
-        hint = "use smaller sizes (`--set`) or a smaller `--batch-size`"
+        hint = "use smaller sizes (`--set`, `--task-set`) or a smaller `--batch-size`"
         said = str(error) if str(error).startswith("out of memory on ") else "out of memory"
         return Diagnostic("RNN902", said, hint=hint)
     words = " ".join(str(error).split())

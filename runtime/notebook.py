@@ -93,7 +93,10 @@ def mime_bundle(graph: OperatorGraph) -> dict[str, str]:
     from .diagrams.text import text
 
     diagram = diagram_of(graph, View())
-    bundle = {"text/plain": text(diagram), "text/vnd.mermaid": mermaid(diagram)}
+    try:
+        bundle = {"text/plain": text(diagram), "text/vnd.mermaid": mermaid(diagram)}
+    except RnnError as error:  # too large to draw
+        return {"text/plain": str(error)}
     try:
         bundle["image/svg+xml"] = svg(diagram)
     except RnnError:  # without pygraphviz

@@ -15,13 +15,19 @@ if TYPE_CHECKING:
     from ..timing.case import Case
     from ..timing.summary import Report
 
+SIZES = click.IntRange(1, 1_000_000)
+
 
 @click.command()
 @click.argument("file", metavar="FILE")
-@click.option("--steps", type=click.IntRange(1), default=100, show_default=True, help="T.")
-@click.option("--rows", type=click.IntRange(1), default=16, show_default=True, help="B.")
-@click.option("--repeat", type=click.IntRange(2), default=7, show_default=True, help="Rounds.")
-@click.option("--threads", type=click.IntRange(1), help="Threads; what torch takes by default.")
+@click.option("--steps", type=SIZES, default=100, show_default=True, help="T.")
+@click.option("--rows", type=SIZES, default=16, show_default=True, help="B.")
+@click.option(
+    "--repeat", type=click.IntRange(2, 10_000), default=7, show_default=True, help="Rounds."
+)
+@click.option(
+    "--threads", type=click.IntRange(1, 1024), help="Threads; what torch takes by default."
+)
 @click.option(
     "--device", type=click.Choice(tuple(DEVICES)), default="cpu", show_default=True, help="Where."
 )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 import numpy as np
 
 from ...grammar.diagnostics import RnnError, fail
+from ...operators.regular import open_regular
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,7 +56,7 @@ def read_rolls(path: Path, split: str) -> tuple[Roll, ...]:
 def _arrays(path: Path, split: str) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
     """`notes` and `lengths` of a split, as the file has them."""
     # Opened here, since numpy leaves the file open when it turns out to be no archive.
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         archive = np.load(file, allow_pickle=False)
         if isinstance(archive, np.ndarray):
             _broken(path, "it holds a single array")

@@ -38,17 +38,16 @@ def application_details(
     """What an application is: its parameters, and the others that share them."""
     mine = parameters_inside(graph, application)
     total = sum(graph.by_parameter[name].count for name in mine)
-    twins = [a for a in graph.applications if a.path == application.path and a is not application]
+    twins = graph.uses[application.path] - 1
     details = [("parameters", f"{total:,} in {len(mine)} arrays")] if mine else []
     if twins:
-        details.append(("shares them with", f"{len(twins)} more uses of `{application.path}`"))
+        details.append(("shares them with", f"{twins} more uses of `{application.path}`"))
     return tuple(details)
 
 
 def parameters_inside(graph: OperatorGraph, application: Application) -> list[str]:
     """The names of the parameters of an operator and of those inside it."""
-    prefix = application.path + "."
-    return [p.name for p in graph.parameters if p.name.startswith(prefix)]
+    return graph.parameters_inside.get(application.path, [])
 
 
 def outermost(graph: OperatorGraph, number: int, kept: Collection[int] = ()) -> int:

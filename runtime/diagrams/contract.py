@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from ...operators.graph import OperatorGraph
 from .diagram import Box, Cluster, Diagram, Edge, Kind, Level
@@ -53,12 +54,14 @@ def contract(
         Edge(s, t, 0, _kind(steps), "", tuple(dict.fromkeys(flows)))
         for (s, t, steps), flows in found.items()
     ]
-    for key in delays:  # the edge into a z⁻¹ box stands for all that leave it
-        flows = tuple(f for e in edges if e.source == key for f in e.members)
-        edges = [
-            Edge(e.source, e.target, e.delay, e.kind, e.label, flows) if e.target == key else e
-            for e in edges
-        ]
+    leaving: dict[str, list[Flow]] = {key: [] for key in delays}
+    for edge in edges:
+        if edge.source in leaving:
+            leaving[edge.source] += edge.members
+    # The edge into a z⁻¹ box stands for all that leave it.
+    edges = [
+        replace(e, members=tuple(leaving[e.target])) if e.target in leaving else e for e in edges
+    ]
     return Diagram(
         graph.name, level, (*delays.values(), *boxes), tuple(clusters), tuple(edges), captions
     )

@@ -53,7 +53,8 @@ def folded_diagram(graph: OperatorGraph, folded: Collection[int], level: Level) 
     inside = {
         number: outermost(graph, graph.nodes[number].application) for number in sorted(needed)
     }
-    open_nodes = frozenset(n for n in needed if inside[n] not in folded)
+    closed = frozenset(folded)
+    open_nodes = frozenset(n for n in needed if inside[n] not in closed)
     units = units_of(graph, open_nodes)
     boxes = variable_boxes(graph)
     group_of = {box.members[0]: box.key for box in boxes if box.members}
@@ -63,8 +64,11 @@ def folded_diagram(graph: OperatorGraph, folded: Collection[int], level: Level) 
         box = unit_box(graph, node, members, cluster_key(node.application))
         drawn.append((head, box))
         group_of |= dict.fromkeys(members, box.key)
+    members_of: dict[int, list[int]] = {}
+    for number, outer in inside.items():
+        members_of.setdefault(outer, []).append(number)
     for number in folded:
-        members = [n for n, outer in inside.items() if outer == number]
+        members = members_of.get(number, [])
         if members:
             box = operator_box(graph, graph.applications[number], members)
             drawn.append((members[0], box))

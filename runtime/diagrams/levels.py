@@ -8,15 +8,13 @@ from typing import Final
 
 from ...operators.graph import OperatorGraph
 from .diagram import Diagram, Level
+from .extent import MOST_PASSING, extent_of
 from .layer_level import folded_diagram, layer_diagram, operator_diagram
 from .paths import highlight
 from .plan_level import plan_diagram
 from .primitive_level import primitive_diagram
 from .show import Detail, show
 from .unroll import unroll
-
-MOST_BOXES: Final = 1500
-"""Boxes of the largest diagram that is drawn as asked; a larger one is folded to operators."""
 
 _MAKERS: Final = {
     "operator": operator_diagram,
@@ -52,9 +50,12 @@ def diagram_of(
     """
     maker = _MAKERS[view.level]
     diagram = maker(graph) if folded is None else folded_diagram(graph, folded, view.level)
-    if len(diagram.boxes) * max(view.steps, 1) > MOST_BOXES and view.level != "operator":
+    extent = extent_of(diagram)
+    if not extent.fits(max(view.steps, 1)) and view.level != "operator":
         small = operator_diagram(graph)
-        note = f"folded to operators: the {view.level} level has {len(diagram.boxes):,} boxes"
+        note = f"folded to operators: the {view.level} level has {extent.boxes:,} boxes"
+        if extent.passing > MOST_PASSING:
+            note += f", and lines pass by a row {extent.passing:,} times"
         if len(small.boxes) < len(diagram.boxes):
             diagram = replace(small, captions=(note, *small.captions))
     if view.measure is not None:

@@ -21,6 +21,7 @@ from ...grammar.symbols import display_name
 from ...operators.graph import OperatorGraph
 from .clusters import cluster_key
 from .diagram import Box, Cluster, Diagram
+from .extent import demand_drawable, extent_of
 from .labels import to_text, visible
 from .layer_level import top_applications
 from .levels import View, diagram_of
@@ -49,15 +50,19 @@ def page(graph: OperatorGraph, source: Source, view: View) -> str:
     """The page as HTML.
 
     Raises:
-        RnnError: RNN650, when pygraphviz is not installed.
+        RnnError: RNN650, when pygraphviz is not installed; RNN653, when the first picture would be
+            too large. Others that are too large are left out.
     """
     units = units_of(graph) if view.level in {"layer", "operator"} else ()
     mask = (1 << len(units)) - 1 if view.level == "operator" else 0
     first = _diagram(graph, view, units, mask, view.steps)
+    demand_drawable(first)
     items = _items(first)
     variants: dict[tuple[int, int], str] = {}
     for bits, steps in _states(view, units):
         diagram = _diagram(graph, view, units, bits, steps)
+        if not extent_of(diagram).fits():
+            continue
         items |= {key: item for key, item in _items(diagram).items() if key not in items}
         variants[bits, steps] = _bare(svg(diagram))
     data = {

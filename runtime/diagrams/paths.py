@@ -5,12 +5,13 @@ Lengths are counted as `operators.depth` counts them: one for each product with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Final
 
-from ...operators.depth import depth
+from ...operators.cycles import rounds
+from ...operators.depth import depth, paths_to_itself
 from ...operators.graph import Node, OperatorGraph
 from .diagram import Diagram
 
@@ -64,15 +65,15 @@ def input_to_hidden(graph: OperatorGraph) -> Flows:
 
 def hidden_to_hidden(graph: OperatorGraph) -> Flows:
     """A longest path from a state to its own next value."""
-    best: tuple[int, Flows] = (-1, frozenset())
-    for state in graph.states:
-        if state.node in graph.recurrent:
-            members = next(set(c) for c in graph.components if state.node in c)
-            path = _longest_delayed(graph, state.node, members)
-            length = sum(_is_product(graph, graph.nodes[target]) for _, target, _ in path)
-            if path and length > best[0]:
-                best = (length, path)
-    return best[1]
+    best: tuple[int, int, Flows] = (-1, 0, frozenset())
+    order = [node.number for node in _within_step(graph)]
+    place = {state.node: index for index, state in enumerate(graph.states)}
+    for state, _, between in paths_to_itself(graph, order):
+        path = _longest_delayed(graph, state, between)
+        length = sum(_is_product(graph, graph.nodes[target]) for _, target, _ in path)
+        if path and (length, -place[state]) > best[:2]:
+            best = (length, -place[state], path)
+    return best[2]
 
 
 def hidden_to_output(graph: OperatorGraph) -> Flows:
@@ -90,23 +91,12 @@ def hidden_to_output(graph: OperatorGraph) -> Flows:
 def feedforward_depth(graph: OperatorGraph) -> Flows:
     """A longest path from an input to an output, each delay on it costing the recurrent depth."""
     ratio = depth(graph).recurrent
-    best: dict[int, tuple[int, Flow | None]] = {i.node: (0, None) for i in graph.inputs}
-    flows = [
-        (operand.node, node.number, operand.delay)
-        for node in _within_step(graph)
-        for operand in node.operands
-    ]
-    changed = True
-    while changed:
-        changed = False
-        for flow in flows:
-            if flow[0] in best:
-                reached = best[flow[0]][0] + _worth(graph, flow, ratio)
-                if flow[1] not in best or reached > best[flow[1]][0]:
-                    best[flow[1]] = (reached, flow)
-                    changed = True
+    order = [node.number for node in _within_step(graph)]
+    flows = [(o.node, number, o.delay) for number in order for o in graph.nodes[number].operands]
+    best = {i.node: 0 for i in graph.inputs}
+    last = _improved(graph, flows, ratio, 1, order, best)
     ends = [
-        (best[o.value.node][0] - abs(o.value.delay) * ratio.numerator, index)
+        (best[o.value.node] - abs(o.value.delay) * ratio.numerator, index)
         for index, o in enumerate(graph.outputs)
         if o.value.node in best
     ]
@@ -115,11 +105,36 @@ def feedforward_depth(graph: OperatorGraph) -> Flows:
     index = max(ends, key=lambda end: end[0])[1]
     value = graph.outputs[index].value
     path: set[Flow] = {(value.node, -1 - index, value.delay)}
-    step = best[value.node][1]
-    while step is not None:
+    number = value.node
+    while number in last:
+        step = flows[last[number]]
         path.add(step)
-        step = best[step[0]][1]
+        number = step[0]
     return frozenset(path)
+
+
+def _improved(
+    graph: OperatorGraph,
+    flows: Sequence[Flow],
+    ratio: Fraction,
+    sign: int,
+    order: Iterable[int],
+    best: dict[int, int],
+) -> dict[int, int]:
+    """Follow edges for as long as that makes a path worth more; each node's last edge.
+
+    best: what the nodes to begin with are worth; then, what all are. No cycle is worth anything.
+    """
+    edges = [(s, t, int(_is_product(graph, graph.nodes[t])), abs(d)) for s, t, d in flows]
+    leaving: dict[int, list[int]] = {}
+    for index, flow in enumerate(flows):
+        leaving.setdefault(flow[0], []).append(index)
+    worth = [sign * _worth(graph, flow, ratio) for flow in flows]
+    place = {number: index for index, number in enumerate(order)}
+    last: dict[int, int] = {}
+    for _ in rounds(edges, worth, leaving, place, best, last, list(best)):
+        continue
+    return last
 
 
 MEASURES: Final[Mapping[str, Callable[[OperatorGraph], Flows]]] = {
@@ -184,11 +199,10 @@ def _longest(
     return _back(best, max(reached, key=lambda number: best[number][0]))
 
 
-def _longest_delayed(graph: OperatorGraph, start: int, members: Collection[int]) -> Flows:
+def _longest_delayed(graph: OperatorGraph, start: int, between: Iterable[int]) -> Flows:
+    """A longest path from a state's last value to its new one, through nodes in their order."""
     best: dict[int, tuple[int, Flow | None]] = {}
-    for node in _within_step(graph):
-        if node.number not in members:
-            continue
+    for node in (graph.nodes[number] for number in between):
         for operand in node.operands:
             fresh = bool(operand.delay) and operand.node == start
             if fresh or (not operand.delay and operand.node in best):
@@ -219,15 +233,8 @@ def _cycle(graph: OperatorGraph, ratio: Fraction, *, sign: int) -> Flows:
     flows = sorted(recurrences(graph))
     worth = {flow: sign * _worth(graph, flow, ratio) for flow in flows}
     best = dict.fromkeys((number for flow in flows for number in flow[:2]), 0)
-    for _ in range(len(best) + 1):
-        changed = False
-        for flow in flows:
-            reached = best[flow[0]] + worth[flow]
-            if reached > best[flow[1]]:
-                best[flow[1]] = reached
-                changed = True
-        if not changed:
-            break
+    order = [node.number for node in _within_step(graph)]
+    _improved(graph, flows, ratio, sign, order, best)
     tight = [flow for flow in flows if best[flow[0]] + worth[flow] == best[flow[1]]]
     return _any_cycle(tight)
 

@@ -54,13 +54,7 @@ def plan_diagram(graph: OperatorGraph) -> Diagram:
         plan = plan_for(graph, Request(training=False))
     except Unsupported as error:
         return _one_loop(graph, str(error))
-    states = {
-        value.number: graph.states[index]
-        for value in plan.flow.values
-        if value.operation == "state"
-        for index, state in enumerate(graph.states)
-        if state.name == value.attributes[0]
-    }
+    states = {plan.flow.numbers["state", s.name]: s for s in graph.states}
     boxes = {box.key: box for box in variable_boxes(graph)}
     group_of: dict[int, str] = {}
     node_of: dict[int, int] = {}

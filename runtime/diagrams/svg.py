@@ -6,6 +6,7 @@ import math
 from html import escape
 
 from .diagram import Box, Cluster, Diagram, Edge
+from .extent import demand_drawable
 from .labels import Label, to_text, visible
 from .layout import Direction, Frame, Layout, Point, Route, lay_out
 from .legend import LEGEND_ROW, Entry, legend_entries
@@ -24,13 +25,18 @@ def svg(diagram: Diagram, direction: Direction = "LR", *, legend: bool = True) -
     """The whole picture as one SVG document.
 
     Raises:
-        RnnError: RNN650, when pygraphviz is not installed.
+        RnnError: RNN650 or RNN653, as `coordinates` does.
     """
     return draw(diagram, coordinates(diagram, direction), legend=legend)
 
 
 def coordinates(diagram: Diagram, direction: Direction = "LR") -> Layout:
-    """Where everything goes, steps side by side in an unrolled diagram."""
+    """Where everything goes, steps side by side in an unrolled diagram.
+
+    Raises:
+        RnnError: RNN650, when pygraphviz is not installed; RNN653, when it would be too large.
+    """
+    demand_drawable(diagram)
     return lay_out_steps(diagram) if diagram.steps else lay_out(diagram, direction)
 
 

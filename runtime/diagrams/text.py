@@ -9,6 +9,7 @@ from typing import Final
 
 from .canvas import Canvas
 from .diagram import Box, Diagram
+from .extent import demand_drawable
 from .labels import to_ascii, to_text, visible
 from .text_channels import Net, assign_rows
 from .text_layers import Grid, Item, arrange
@@ -32,7 +33,12 @@ _BRACKETS: Final = {
 
 
 def text(diagram: Diagram, *, ascii_only: bool = False) -> str:
-    """The drawing, its title and captions, one line each, without trailing blanks."""
+    """The drawing, its title and captions, one line each, without trailing blanks.
+
+    Raises:
+        RnnError: RNN653, when it would be too large.
+    """
+    demand_drawable(diagram)
     lines = _draw(diagram, notes=True, ascii_only=ascii_only)
     if max(map(columns, lines), default=0) > WIDEST:
         lines = _draw(diagram, notes=False, ascii_only=ascii_only)

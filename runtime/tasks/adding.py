@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from ..data.examples import Example
 
 OPTIONS: Final = {
-    "length": Option(50, 2, "steps of a sequence"),
-    "train": Option(5000, 1, "sequences of the train split"),
-    "valid": Option(1000, 1, "sequences of the valid split"),
-    "test": Option(5000, 1, "sequences of the test split"),
-    "seed": Option(0, 0, "seed of the data"),
+    "length": Option(50, 2, 100_000, "steps of a sequence"),
+    "train": Option(5000, 1, 10_000_000, "sequences of the train split"),
+    "valid": Option(1000, 1, 10_000_000, "sequences of the valid split"),
+    "test": Option(5000, 1, 10_000_000, "sequences of the test split"),
+    "seed": Option(0, 0, 2**31 - 1, "seed of the data"),
 }
 
 

@@ -15,7 +15,12 @@ def describe(task: Task) -> dict[str, object]:
         "baseline": task.baseline,
         "file": task.file,
         "options": {
-            name: {"default": option.default, "least": option.least, "meaning": option.meaning}
+            name: {
+                "default": option.default,
+                "least": option.least,
+                "most": option.most,
+                "meaning": option.meaning,
+            }
             for name, option in task.options.items()
         },
         "settings": dict(task.settings),

@@ -33,6 +33,7 @@ class Option:
 
     default: int
     least: int
+    most: int
     meaning: str
 
 
@@ -83,10 +84,10 @@ class Task:
             if name not in self.options:
                 known = ", ".join(self.options) or "none"
                 raise ValueError(f"task `{self.name}` has no option `{name}`; its options: {known}")
-            least = self.options[name].least
-            if not isinstance(value, int) or not least <= value < 2**31:
+            least, most = self.options[name].least, self.options[name].most
+            if not isinstance(value, int) or not least <= value <= most:
                 raise ValueError(
-                    f"expected an integer of at least {least} for the option `{name}` "
+                    f"expected an integer from {least} to {most:,} for the option `{name}` "
                     f"of task `{self.name}`, got {value}"
                 )
         return {name: int(given.get(name, option.default)) for name, option in self.options.items()}

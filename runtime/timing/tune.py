@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ...compiler.backends.cpu.cache import UnusableCache
 from ...compiler.backends.cuda.candidates import (
     Question,
     library_question,
@@ -98,7 +99,7 @@ def tune(case: Case) -> Tuned:
     table = last.table.over(own)
     try:
         path = keep(chip.name, table, {question.key for question in (*loops, *kernels, *rivals)})
-    except (OSError, ImportError) as error:
+    except (OSError, UnusableCache, ImportError) as error:
         raise Unavailable(f"what was found cannot be kept: {error}") from None
     tried = tiers.tried + tiles.tried + last.tried
     return Tuned(tiers.before, last.after, tried, table, path)

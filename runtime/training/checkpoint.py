@@ -1,11 +1,15 @@
 """Checkpoints: one safetensors file with the weights, and all else as one JSON string beside them.
 
-The metadata key `rnnc` holds the `Header`. Nothing in a checkpoint is ever executed: tensors are
-bytes, the header is JSON of a fixed form, and the spec in it is text for the compiler.
+The metadata key `rnnc` holds the `Header`, and `sha256` a checksum of the whole file, taken with
+zeros in its own place; versions of rnnc before it wrote none. Nothing in a checkpoint is ever
+executed: tensors are bytes, the header is JSON of a fixed form, and the spec in it is text for the
+compiler.
 """
 
 from __future__ import annotations
 
+import hashlib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NoReturn
@@ -16,14 +20,19 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ...grammar.diagnostics import fail
+from ...grammar.diagnostics import Diagnostic, fail
+from ...grammar.render import render_text
 from ...operators.program import Program
+from ...operators.regular import open_regular
 from .config import TrainingConfig
 from .files import write_atomically
 from .progress import Progress
 
 FORMAT: Final = 1
 KEY: Final = "rnnc"
+CHECKSUM: Final = "sha256"
+UNKNOWN: Final = "0" * 64
+"""What stands in the place of the checksum while it is taken."""
 
 
 class ChosenTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,7 +81,14 @@ def write_checkpoint(path: Path, header: Header, tensors: Mapping[str, Tensor]) 
     """Write a checkpoint in one step; a file that was there before is replaced."""
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = msgspec.json.encode(header).decode()
-    write_atomically(path, save(stored, metadata={KEY: text}))
+    content = save(stored, metadata={KEY: text, CHECKSUM: UNKNOWN})
+    checksum = hashlib.sha256(content).hexdigest()
+    write_atomically(path, content.replace(_entry(UNKNOWN), _entry(checksum), 1))
+
+
+def _entry(checksum: str) -> bytes:
+    """The checksum as the file has it; inside of a header's text its quotes would be escaped."""
+    return f'"{CHECKSUM}":"{checksum}"'.encode()
 
 
 def read_checkpoint(path: Path) -> tuple[Header, dict[str, Tensor]]:
@@ -83,16 +99,36 @@ def read_checkpoint(path: Path) -> tuple[Header, dict[str, Tensor]]:
             another format version.
     """
     try:
+        open_regular(path).close()
         with safe_open(path, "pt") as file:
-            text = (file.metadata() or {}).get(KEY)
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     # The reader raises its own type, OSError, KeyError and more on bytes that are not its own.
     except Exception as error:
         reason = getattr(error, "strerror", None)
         _broken(path, reason.lower() if reason else "it is not a whole safetensors file")
-    if text is None:
+    if KEY not in metadata:
         _broken(path, "it was not written by rnnc")
-    return _header(path, text), tensors
+    _check_whole(path, metadata)
+    return _header(path, metadata[KEY]), tensors
+
+
+def _check_whole(path: Path, metadata: Mapping[str, str]) -> None:
+    """Hold a checkpoint against its checksum; without one nothing else may be in its place."""
+    checksum = metadata.get(CHECKSUM)
+    if metadata.keys() - {KEY, CHECKSUM}:
+        _broken(path, "it was changed: its metadata have a key that rnnc does not write")
+    if checksum is None:
+        return
+    with open_regular(path) as file:
+        length = file.read(8)
+        header = file.read(int.from_bytes(length, "little"))
+        sum_ = hashlib.sha256(length)
+        sum_.update(header.replace(_entry(checksum), _entry(UNKNOWN), 1))
+        while piece := file.read(1 << 20):
+            sum_.update(piece)
+    if sum_.hexdigest() != checksum:
+        _broken(path, "it was changed: it does not have the checksum that it was written with")
 
 
 def _header(path: Path, text: str) -> Header:
@@ -110,7 +146,7 @@ def _header(path: Path, text: str) -> Header:
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Put a checkpoint's weights into a model.
+    """Put a checkpoint's weights into a model; those that are not finite are told of once.
 
     Raises:
         RnnError: RNN633 when names, shapes or dtypes are not those of the model; it is unchanged.
@@ -119,6 +155,12 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) ->
     check_tensors(path, weights, expected)
     with torch.no_grad():
         model.load_state_dict(dict(weights))
+    bad = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if bad:
+        more = f" and in {len(bad) - 1} more" if len(bad) > 1 else ""
+        said = f"the checkpoint `{path}` holds weights that are not finite: in `{bad[0]}`{more}"
+        hint = "what the model computes with them is of no use; train again with a smaller --lr"
+        print(render_text(Diagnostic("RNN635", said, "warning", hint=hint)), file=sys.stderr)
 
 
 def check_tensors(path: Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:

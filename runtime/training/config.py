@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
-Positive = Annotated[float, Meta(gt=0)]
+LARGEST: Final = 2**63 - 1
+"""The largest integer of a setting."""
+
+# Far above every number that makes sense, and far below those that overflow 32-bit floats when
+# torch multiplies with them.
+Rate = Annotated[float, Meta(gt=0, le=1e6)]
+Large = Annotated[float, Meta(gt=0, le=1e30)]
+Natural = Annotated[int, Meta(ge=1, le=LARGEST)]
 
 
 class TrainingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -26,14 +33,14 @@ class TrainingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     * `backend`: what the network is compiled for.
     """
 
-    epochs: Annotated[int, Meta(ge=1)] = 300
-    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    epochs: Natural = 300
+    seed: Annotated[int, Meta(ge=0, le=LARGEST)] = 0
     optimizer: Literal["adam", "sgd"] = "adam"
-    learning_rate: Positive = 1e-3
+    learning_rate: Rate = 1e-3
     momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.0
-    decay: Positive | None = None
-    batch_size: Annotated[int, Meta(ge=1)] = 16
-    clip: Positive | None = 1.0
-    weight_noise: Annotated[float, Meta(ge=0)] = 0.0
-    patience: Annotated[int, Meta(ge=1)] | None = 10
+    decay: Large | None = None
+    batch_size: Natural = 16
+    clip: Large | None = 1.0
+    weight_noise: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
+    patience: Natural | None = 10
     backend: str = "auto"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 import click
 import msgspec
+from msgspec import Meta
 
-from .config import TrainingConfig
+from .config import LARGEST, TrainingConfig
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -22,34 +22,45 @@ Read = Callable[[str], Any]
 """Reads a flag's value, or raises what click shows as wrong usage."""
 
 
-def real(*, zero: bool = False, below: float = math.inf, can_be_off: bool = False) -> Read:
-    """A finite real number: above zero, or from zero on, below a bound; or the word `off`."""
-    expected = "a finite number " + ("at least 0" if zero else "above 0")
-    expected += f" and below {below:g}" if below < math.inf else ""
+def number(name: str) -> Read:
+    """A number in the range of a field of the configuration; or the word `off`, if that may be."""
+    declared = get_type_hints(TrainingConfig, include_extras=True)[name]
+    parts = [part for part in get_args(declared) if part is not type(None)]
+    can_be_off = get_origin(declared) is not Annotated
+    kind, bounds = get_args(parts[0] if can_be_off else declared)
+    return whole(bounds, can_be_off) if kind is int else real(bounds, can_be_off)
+
+
+def real(bounds: Meta, can_be_off: bool) -> Read:
+    """A real number within bounds: above or from a least one on, up to or below a largest one."""
+    least = f"above {bounds.gt:g}" if bounds.gt is not None else f"at least {bounds.ge:g}"
+    most = f"below {bounds.lt:g}" if bounds.lt is not None else f"at most {bounds.le:g}"
 
     def read(text: str) -> float | str:
         if can_be_off and text == OFF:
             return OFF
         try:
-            number = float(text)
+            value: float = msgspec.convert(float(text), Annotated[float, bounds])
+            return value
         except ValueError:
-            number = math.nan
-        if (number >= 0 if zero else number > 0) and number < below:
-            return number
-        raise _unreadable(expected, text, can_be_off)
+            raise _unreadable(f"a finite number {least} and {most}", text, can_be_off) from None
 
     return read
 
 
-def whole(least: int, *, can_be_off: bool = False) -> Read:
-    """An integer from `least` on that has 63 bits; or the word `off`."""
+def whole(bounds: Meta, can_be_off: bool) -> Read:
+    """An integer within bounds."""
+    least, most = bounds.ge, bounds.le
+    assert isinstance(least, int)
+    assert isinstance(most, int)
 
     def read(text: str) -> int | str:
         if can_be_off and text == OFF:
             return OFF
-        if re.fullmatch(r"[+-]?[0-9]{1,19}", text) and least <= int(text) < 2**63:
+        if re.fullmatch(r"[+-]?[0-9]{1,19}", text) and least <= int(text) <= most:
             return int(text)
-        raise _unreadable(f"an integer from {least} to 2**63 - 1", text, can_be_off)
+        shown = "2**63 - 1" if most == LARGEST else f"{most:,}"
+        raise _unreadable(f"an integer from {least} to {shown}", text, can_be_off)
 
     return read
 
@@ -68,30 +79,30 @@ def _unreadable(expected: str, text: str, can_be_off: bool = False) -> click.Bad
 
 
 FLAGS: Final = (
-    ("--epochs", "epochs", whole(1), "Passes over the train split, at most."),
-    ("--seed", "seed", whole(0), "Seed of weights, order and noise."),
-    ("--lr", "learning_rate", real(), "Learning rate."),
-    ("--batch-size", "batch_size", whole(1), "Sequences a batch."),
+    ("--epochs", "epochs", number("epochs"), "Passes over the train split, at most."),
+    ("--seed", "seed", number("seed"), "Seed of weights, order and noise."),
+    ("--lr", "learning_rate", number("learning_rate"), "Learning rate."),
+    ("--batch-size", "batch_size", number("batch_size"), "Sequences a batch."),
     ("--optimizer", "optimizer", click.Choice(["adam", "sgd"]), "Which optimizer."),
-    ("--momentum", "momentum", real(zero=True, below=1), "Momentum of `sgd`."),
-    ("--clip", "clip", real(can_be_off=True), "Largest norm of the gradient, or `off`."),
+    ("--momentum", "momentum", number("momentum"), "Momentum of `sgd`."),
+    ("--clip", "clip", number("clip"), "Largest norm of the gradient, or `off`."),
     (
         "--decay",
         "decay",
-        real(can_be_off=True),
+        number("decay"),
         "From the first rise of the validation metric, divide the learning rate by "
         "1 + updates / DECAY; or `off`.",
     ),
     (
         "--weight-noise",
         "weight_noise",
-        real(zero=True),
+        number("weight_noise"),
         "Standard deviation of the noise on weights at each update.",
     ),
     (
         "--patience",
         "patience",
-        whole(1, can_be_off=True),
+        number("patience"),
         "Stop after so many epochs without a better validation, or `off`.",
     ),
     ("--backend", "backend", str, "What to compile for."),

@@ -9,9 +9,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from .config import TrainingConfig
+from .config import LARGEST, TrainingConfig
 
-Count = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0, le=LARGEST)]
 
 
 class Progress(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -24,6 +24,9 @@ class Progress(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     * `last`: the validation metric of the last epoch; `decaying_since`: the update after which it
       first rose, where the learning rate decays from.
     * `seconds`: spent in training, all sittings together.
+
+    Raises:
+        ValueError: for counts that no training can have come to.
     """
 
     epoch: Count = 0
@@ -36,7 +39,21 @@ class Progress(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     best_epoch: Count = 0
     last: float | None = None
     decaying_since: Count | None = None
-    seconds: float = 0.0
+    seconds: Annotated[float, Meta(ge=0, le=1e18)] = 0.0
+
+    def __post_init__(self) -> None:
+        if self.best_epoch > self.epoch:
+            raise ValueError(f"expected best_epoch up to epoch, {self.epoch}")
+        if self.step < self.batch:
+            raise ValueError(f"expected batch up to step, {self.step}")
+        if self.batch and not self.loss_steps:
+            raise ValueError("expected batch 0, since loss_steps is 0")
+        if self.decaying_since is not None and self.decaying_since > self.step:
+            raise ValueError(f"expected decaying_since up to step, {self.step}")
+        if (self.best is None) != (self.best_epoch == 0):
+            raise ValueError("expected best with a best_epoch")
+        if (self.last is None) != (self.epoch == 0):
+            raise ValueError("expected last after an epoch")
 
 
 def reason_to_stop(config: TrainingConfig, progress: Progress) -> str | None:

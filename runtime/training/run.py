@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from ...grammar.diagnostics import fail
+from ...operators.regular import open_regular
 from .files import naming, write_atomically
 
 
@@ -46,7 +47,10 @@ class Run:
 
     def keep_metrics(self, lines: int) -> None:
         """Drop the lines of epochs that will be trained once more."""
-        kept = self.metrics.read_bytes().splitlines(keepends=True) if self.metrics.exists() else []
+        kept: list[bytes] = []
+        if self.metrics.exists():
+            with open_regular(self.metrics) as file:
+                kept = file.readlines()
         write_atomically(self.metrics, b"".join(kept[:lines]))
 
 

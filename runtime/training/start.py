@@ -95,6 +95,14 @@ def resume(
     optimizer = make_optimizer(model, header.config)
     unpack(tensors, model, optimizer, header.config.optimizer, run.last)
     train_split, valid_split = problem.load("train"), problem.load("valid")
+    batches = -(-len(train_split) // header.config.batch_size)
+    if header.progress.batch > batches:
+        fail(
+            "RNN631",
+            f"the checkpoint `{run.last}` cannot be used: it has done {header.progress.batch} "
+            f"batches of an epoch, and the data make {batches}",
+            hint="go on with the data that the run was begun with",
+        )
     run.keep_metrics(header.progress.epoch)
     return Training(
         model=model,

@@ -14,7 +14,9 @@ from rnnc.operators import depth as depths
 from rnnc.operators.analyse import analyse
 from rnnc.operators.depth import depth
 from rnnc.operators.graph import OperatorGraph
+from rnnc.operators.shipped import zoo_source
 from rnnc.operators.summary import summarise
+from support.growth import superlinear, work_of
 from support.specs import random_spec
 
 IN, HID, OUT = 88, 400, 88
@@ -208,9 +210,9 @@ def test_slopes_of_the_unfolded_network(name: str) -> None:
 @pytest.mark.parametrize("wrong", ["ratio", "feedforward"])
 def test_a_planted_fault_is_caught(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if wrong == "ratio":
-        right = depths._extreme_ratio
+        right = depths.extreme_ratio
         monkeypatch.setattr(
-            depths, "_extreme_ratio", lambda edges, sign: right(edges, sign=sign) + 1
+            depths, "extreme_ratio", lambda edges, sign: right(edges, sign=sign) + 1
         )
     else:
         monkeypatch.setattr(depths, "_feedforward", lambda *arguments: Fraction(9))
@@ -269,3 +271,53 @@ def test_cycles_are_never_listed() -> None:
         for bottom in range(1, top + 1)
     )
     assert found.recurrent == best
+
+
+def stack(layers: int) -> str:
+    """Layers of which the first one reads the last one's state: one cycle, many states in it."""
+    return f"""
+model stack(n = {layers}):
+    input x: real[2]
+    z_0: real[2] = tanh(W_in x + V_in h_{{n}}[t-1])
+    for l in 1..n:
+        state h_l: real[2]
+        h_l' = tanh(W_l h_l + U_l z_{{l-1}})
+        z_l = h_l'
+    x' = ▷ z_{{n}}
+"""
+
+
+def chain(layers: int, *, forward: bool) -> str:
+    """A ring of states, read in or against the order of their declarations."""
+    states = range(1, layers + 1)
+    lines = [f"state h_{n}: real[2]" for n in states]
+    for n in states:
+        before = (n - 2) % layers + 1 if forward else n % layers + 1
+        lines.append(f"h_{n}' = tanh(W_{n} h_{before} + U_{n} x)")
+    return "\n".join(["input x: real[2]", *lines, f"x' = ▷ h_{layers}'"])
+
+
+GROWING = {
+    "srnn": lambda n: zoo_source("srnn").text.replace("layers = 2", f"layers = {n}"),
+    "birnn": lambda n: zoo_source("birnn").text.replace("layers = 1", f"layers = {n}"),
+    "dts_rnn": lambda n: zoo_source("dts_rnn").text.replace("layers = 2", f"layers = {n}"),
+    "stack": stack,
+    "ring": lambda n: chain(n, forward=True),
+    "ring against the order": lambda n: chain(n, forward=False),
+}
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_the_work_grows_as_the_model_does(name: str) -> None:
+    graphs = [analyse(Source(GROWING[name](n), "g.rnn")).require() for n in (3, 20, 40)]
+    _, small, large = (work_of(lambda g=g: depths.depth(g)) for g in graphs)  # type: ignore[misc]
+    assert large.total() < 2.3 * small.total()
+    assert superlinear(small, large, times=2.6) == {}
+
+
+def test_rings_have_the_depths_that_they_should() -> None:
+    for forward in (True, False):
+        found = depths.depth(analyse(Source(chain(9, forward=forward), "g.rnn")).require())
+        assert (found.hidden_to_hidden, found.recurrent, found.skip_coefficient) == (0, 1, 1)
+    found = depths.depth(analyse(Source(stack(9), "g.rnn")).require())
+    assert (found.hidden_to_hidden, found.recurrent) == (10, 10)

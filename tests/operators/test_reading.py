@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 
 from rnnc.grammar.diagnostics import Diagnostic, RnnError
 from rnnc.grammar.render import render_text
+from rnnc.operators.analyse import check
 from rnnc.operators.reading import LARGEST_SPEC, decode, read_spec
 from support.commands import rnnc
 
@@ -52,6 +56,41 @@ def test_a_directory_names_a_spec_inside(tmp_path: Path) -> None:
     found = diagnostic(tmp_path)
     assert (found.code, found.message) == ("RNN602", f"`{tmp_path}` is a directory")
     assert str(tmp_path / "a.rnn") in found.hint
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
+def test_what_is_no_regular_file_is_not_opened(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "spec.rnn"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        with socket.socket(socket.AF_UNIX) as ours:
+            ours.bind(str(path))
+    found = diagnostic(path)
+    assert found.code == "RNN602"
+    assert re.search(rf"cannot be read: it is a (named )?{kind}, not a regular file", found.message)
+    assert found.hint == "`-` reads standard input"
+
+
+@pytest.mark.parametrize("length", [251, 252, 300, 5000])
+def test_no_file_is_looked_for_by_a_name_that_no_file_can_have(tmp_path: Path, length: int) -> None:
+    """A name in a file system has at most 255 bytes, `.rnn` among them."""
+    path = tmp_path / "spec.rnn"
+    name = "a" * length
+    path.write_text(f"use lstm from {name}\ninput x: real[2]\nstate h: real[2]\nh' = x ⊕ h\n")
+    codes = [d.code for d in check(read_spec(str(path)))]
+    assert codes.count("RNN210") == 1
+    for argument in (f"{name}.rnn", str(tmp_path / name / "b.rnn"), f"zoo:{name}"):
+        assert diagnostic(argument).code in {"RNN601", "RNN602", "RNN606"}
+
+
+def test_a_used_file_that_is_a_pipe_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "mine.rnn")
+    path = tmp_path / "spec.rnn"
+    path.write_text("use lstm from mine\ninput x: real[2]\nstate h: real[2]\nh' = x ⊕ h\n")
+    assert [d.code for d in check(read_spec(str(path)))].count("RNN210") == 1
 
 
 def test_an_unreadable_path_is_told(tmp_path: Path) -> None:
@@ -96,8 +135,10 @@ def test_the_size_limit_is_stated(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="needs an endless file")
-def test_an_endless_file_ends() -> None:
-    assert diagnostic("/dev/zero").code == "RNN604"
+def test_an_endless_input_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/zero", encoding="utf-8") as endless:
+        monkeypatch.setattr(sys, "stdin", endless)
+        assert diagnostic("-").code == "RNN604"
 
 
 @given(st.binary(max_size=200))

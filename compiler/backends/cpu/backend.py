@@ -162,7 +162,8 @@ class Cpu:
 def why_not() -> str:
     """Why this machine cannot compile kernels; empty where it can. Tried once a process."""
     try:
-        build("int rnnc_answer(void) { return 42; }\n", "plain", timeout=20)
+        text = "int rnnc_answer(void) { return 42; }\n"
+        build(text, "plain", needs=["rnnc_answer"], timeout=20)
     except RnnError as error:
         return "; ".join(diagnostic.message for diagnostic in error.diagnostics)
     return ""

@@ -8,13 +8,15 @@ import hashlib
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Collection
 from dataclasses import astuple
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from ....grammar.diagnostics import fail
 from ....grammar.version import __version__
@@ -29,18 +31,23 @@ _hung: dict[str, str] = {}
 """Compilers that have not finished, and what was said: nobody waits for one twice."""
 
 
-def build(source: str, level: Level, *, timeout: float = _TIMEOUT) -> ctypes.CDLL:
+def build(
+    source: str, level: Level, *, needs: Collection[str] = (), timeout: float = _TIMEOUT
+) -> ctypes.CDLL:
     """Compile a C text for vector instructions of this level, and load it.
 
+    needs: functions that the library must have.
+
     Raises:
-        RnnError: RNN503, when there is no compiler, or it fails, hangs, or cannot write.
+        RnnError: RNN503, when there is no compiler, or it fails, hangs, or cannot write, or what
+            it has written does not load or lacks a function.
     """
     toolchain = find_toolchain()
     key = _key(source, level, toolchain)
     with _lock:
         library = _loaded.get(key)
         if library is None:
-            library = _loaded[key] = _from_cache(source, level, toolchain, key, timeout)
+            library = _loaded[key] = _from_cache(source, level, toolchain, key, needs, timeout)
     return library
 
 
@@ -55,23 +62,78 @@ def _key(source: str, level: Level, toolchain: Toolchain) -> str:
 
 
 def _from_cache(
-    source: str, level: Level, toolchain: Toolchain, key: str, timeout: float
+    source: str,
+    level: Level,
+    toolchain: Toolchain,
+    key: str,
+    needs: Collection[str],
+    timeout: float,
 ) -> ctypes.CDLL:
     try:
         folder = cache_folder()
         entry = folder / f"{key}.so"
-        if not sound_entry(entry):
-            with workplace(folder) as place:
-                seal(_compile(source, level, toolchain, Path(place), timeout), entry)
-        return ctypes.CDLL(str(entry))
+        if sound_entry(entry):
+            # What a compiler has once spoiled is whole, too: it is dropped, and made again.
+            with contextlib.suppress(_UnusableLibrary):
+                return _load(entry, needs)
+        with workplace(folder) as place:
+            compiled = _compile(source, level, toolchain, Path(place), timeout)
+            # Under a name of its own: the loader takes a name that it knows for the old library.
+            library = _load(compiled, needs)
+            seal(compiled, entry)
+            return library
     except (UnusableCache, OSError) as error:
         _tell(f"rnnc: kernels are compiled anew in each process: {error}")
+    except _UnusableLibrary as error:
+        _spoiled(toolchain, error)
     try:
         # Private to this process (mode 0700), and gone once the library is mapped.
         with tempfile.TemporaryDirectory(prefix="rnnc-") as place:
-            return ctypes.CDLL(str(_compile(source, level, toolchain, Path(place), timeout)))
+            return _load(_compile(source, level, toolchain, Path(place), timeout), needs)
     except OSError as error:
         fail("RNN503", f"the compiled kernels cannot be written or loaded: {error}")
+    except _UnusableLibrary as error:
+        _spoiled(toolchain, error)
+
+
+class _UnusableLibrary(Exception):
+    """A library that does not load, or lacks a function; the text says which."""
+
+
+def _load(path: Path, needs: Collection[str]) -> ctypes.CDLL:
+    try:
+        if _is_cut_off(path.read_bytes()):
+            raise OSError("it is cut off")
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise _UnusableLibrary(f"that does not load: {error}") from None
+    lacking = [name for name in needs if not hasattr(library, name)]
+    if lacking:
+        raise _UnusableLibrary(f"without the function `{lacking[0]}`")
+    return library
+
+
+def _is_cut_off(content: bytes) -> bool:
+    """Whether a file ends before a segment of it does: to touch that would kill the process."""
+    if content[:6] != b"\x7fELF\2\1":
+        return False
+    try:
+        start, size, count = struct.unpack_from("<32xQ14xHH", content)
+        for number in range(count):
+            offset, length = struct.unpack_from("<8xQ16xQ", content, start + number * size)
+            if offset + length > len(content):
+                return True
+    except struct.error:
+        return True
+    return False
+
+
+def _spoiled(toolchain: Toolchain, error: _UnusableLibrary) -> NoReturn:
+    fail(
+        "RNN503",
+        f"the C compiler {toolchain.compiler} has written a library {error}",
+        hint="name another compiler in CC, or use backend aten",
+    )
 
 
 def _tell(line: str) -> None:

@@ -11,10 +11,13 @@ import hashlib
 import os
 import shutil
 import stat
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Final
+
+from ....operators.regular import open_regular
 
 _MARK: Final = b"rnnc-sha256:"
 _STALE: Final = 3600.0
@@ -24,32 +27,42 @@ class UnusableCache(Exception):
     """The cache folder cannot be used; the text says why, in one line."""
 
 
-def cache_folder() -> Path:
-    """The folder of kernels, made with mode 0700 where it is missing.
+def cache_folder(name: str = "kernels") -> Path:
+    """A folder of ours in the user's cache, made with mode 0700 where it is missing.
 
     Raises:
-        UnusableCache: when it cannot be made or written, or belongs to somebody else: who can
-            write there can put code into this process.
+        UnusableCache: when it, or the one around it, cannot be made or written, is a link, or
+            belongs to somebody else: who can write there can put code into this process.
     """
     try:
-        folder = user_cache() / "kernels"
+        around = user_cache()
     except ImportError as error:
         raise UnusableCache(f"the cache folder is not known: {error}") from error
+    folder = around / name
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        state = folder.lstat()
+        around.parent.mkdir(parents=True, exist_ok=True)
+        # Versions before this one made the outer folder by the user's own mask.
+        for path, closed in ((around, 0o022), (folder, 0o077)):
+            path.mkdir(mode=0o700, exist_ok=True)
+            _demand_own(path, closed)
     except OSError as error:
-        raise UnusableCache(f"{folder}: {_reason(error)}") from error
-    if not stat.S_ISDIR(state.st_mode):
-        raise UnusableCache(f"{folder} is not a folder")
-    if state.st_uid != os.getuid():
-        raise UnusableCache(f"{folder} belongs to another user")
-    if state.st_mode & 0o077:
-        raise UnusableCache(f"{folder} is open to other users (mode {state.st_mode & 0o777:o})")
+        raise UnusableCache(f"{error.filename or folder}: {_reason(error)}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UnusableCache(f"{folder} cannot be written")
     return folder
+
+
+def _demand_own(folder: Path, closed: int) -> None:
+    """Raise UnusableCache unless it is a folder, no link, the user's, and these modes are off."""
+    state = folder.lstat()
+    mode = stat.S_IMODE(state.st_mode)
+    if not stat.S_ISDIR(state.st_mode):
+        link = stat.S_ISLNK(state.st_mode)
+        raise UnusableCache(f"{folder} is {'a link, not a folder' if link else 'not a folder'}")
+    if state.st_uid != os.getuid():
+        raise UnusableCache(f"{folder} belongs to another user")
+    if mode & closed:
+        raise UnusableCache(f"{folder} is open to other users (mode {mode:o})")
 
 
 def user_cache() -> Path:
@@ -59,13 +72,23 @@ def user_cache() -> Path:
     return user_cache_path("rnnc")
 
 
+def own_file(path: Path, most: int = sys.maxsize) -> bytes | None:
+    """What is in a file of the cache, unless it is missing, a link, no file, not ours, too long."""
+    try:
+        state = path.lstat()
+        ours = stat.S_ISREG(state.st_mode) and state.st_uid == os.getuid()
+        if not ours or state.st_size > most:
+            return None
+        with open_regular(path) as file:
+            return file.read()
+    except OSError:
+        return None
+
+
 def sound_entry(path: Path) -> bool:
     """Whether a finished, whole library lies there."""
-    try:
-        if path.stat().st_uid != os.getuid():
-            return False
-        content = path.read_bytes()
-    except OSError:
+    content = own_file(path)
+    if content is None:
         return False
     body, mark = content[: -len(_MARK) - 32], content[-len(_MARK) - 32 :]
     return mark == _MARK + hashlib.sha256(body).digest()

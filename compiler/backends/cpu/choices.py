@@ -19,7 +19,7 @@ from typing import Final, Literal
 
 from ....grammar.diagnostics import fail
 from ....grammar.version import __version__
-from .cache import UnusableCache, cache_folder, workplace
+from .cache import UnusableCache, cache_folder, own_file, workplace
 from .toolchain import processor
 
 Way = Literal["own", "torch"]
@@ -110,13 +110,12 @@ def _file() -> Path:
 
 def _stored() -> dict[str, Way]:
     try:
-        path = _file()
-        state = path.stat()
-        if state.st_uid != os.getuid() or state.st_size > _MOST:
+        content = own_file(_file(), _MOST)
+        if content is None:
             return {}
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(content)
         choices, mark = document["choices"], document["mark"]
-    except (UnusableCache, OSError, ValueError, KeyError, TypeError):
+    except (UnusableCache, ValueError, KeyError, TypeError):
         return {}
     if mark != _mark(choices) or not isinstance(choices, dict):
         return {}

@@ -6,6 +6,7 @@ import ctypes
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -25,6 +26,9 @@ from .stages import Unit, units_of
 from .toolchain import VECTOR_BYTES, Level
 from .ways import Wide, wide_stages
 from .windows import window_work
+
+ENTRIES: Final = ("run_jobs", "run_again", "copy_rows")
+"""The functions of `calls.h` that are called from here."""
 
 _MULTIPLICATIONS_A_FUNCTION = 8
 _MOST_GEOMETRIES = 64
@@ -63,7 +67,8 @@ class Program:
             RnnError: RNN503, when the machine cannot compile.
         """
         if not self.libraries:
-            self.libraries.append(build(self.source(), self.level))
+            functions = (self.emitter.function(u) for u in self.layout.units if not u.outside)
+            self.libraries.append(build(self.source(), self.level, needs=(*ENTRIES, *functions)))
 
     def run_jobs(self, *arguments: object) -> None:
         """Run compiled jobs (`calls.h`)."""

@@ -7,6 +7,7 @@ over blocks of columns: products first, the elementwise rest on their registers.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -92,9 +93,9 @@ def _parts(flow: Flow, numbers: Sequence[int]) -> list[tuple[bool, tuple[int, ..
     """A batched phase in parts whose rows do not need each other's results."""
     level: dict[int, int] = {}
     inside = set(numbers)
-    waiting = list(numbers)
+    waiting = deque(numbers)
     while waiting:
-        number = waiting.pop(0)
+        number = waiting.popleft()
         value = flow.values[number]
         reads = [r for r in value.operands if r.value in inside]
         if any(r.value not in level for r in reads):
@@ -142,7 +143,8 @@ def _stages(flow: Flow, numbers: Sequence[int]) -> tuple[Stage, ...]:
             ),
             default=0,
         )
-    sums = _sums(flow, numbers, level)
+    sums = {found.value: found for found in _sums(flow, numbers, level)}
+    merged = {number for found in sums.values() for number in _products_in(flow, found)}
     buckets: dict[tuple[int, int, int], list[int]] = {}
     for number in numbers:
         value = flow.values[number]
@@ -152,13 +154,12 @@ def _stages(flow: Flow, numbers: Sequence[int]) -> tuple[Stage, ...]:
     done: dict[int, int] = {}
     for at, width, own in sorted(buckets):
         members = buckets[at, width, own]
-        taken = {t.value: t for t in sums if t.value in members}
-        within = {v for s in sums for v in _products_in(flow, s)} - set(taken)
-        values = tuple(n for n in members if n not in within)
+        taken = tuple(sums[n] for n in sorted(members) if n in sums)
+        values = tuple(n for n in members if n in sums or n not in merged)
         after = any(
             r.value in done and not r.delay for n in members for r in flow.values[n].operands
         )
-        stages.append(Stage(width, tuple(taken.values()), values, own >= 0, after))
+        stages.append(Stage(width, taken, values, own >= 0, after))
         done |= dict.fromkeys(members, at)
     return tuple(stages)
 
@@ -179,7 +180,7 @@ def _products_in(flow: Flow, found: Sum) -> list[int]:
 def _sums(flow: Flow, numbers: Sequence[int], level: dict[int, int]) -> list[Sum]:
     """Sums of products; what only an `add` reads moves to the stage of this `add`."""
     inside = set(numbers)
-    outer = {r.value for r in (*flow.outputs, *flow.laws)} | {g.value for g in flow.gradients}
+    outer = {r.value for r in (*flow.outputs, *flow.laws)}
     sums: dict[int, Sum] = {}
     gone: set[int] = set()
     for number in numbers:
@@ -192,6 +193,7 @@ def _sums(flow: Flow, numbers: Sequence[int], level: dict[int, int]) -> list[Sum
             if r.value in inside
             and not r.delay
             and r.value not in outer
+            and r.value not in flow.gradients_of
             and flow.values[r.value].operation == "matmul"
             and flow.values[r.value].shape == value.shape
             and flow.is_read_once(r.value, value)

@@ -119,11 +119,12 @@ def _stored(
 ) -> set[Piece]:
     """The pieces, aliases too, that somebody reads from memory."""
     flow = plan.flow
-    kept = {read.value for read in flow.results} | {g.value for g in flow.gradients}
+    kept = {read.value for read in flow.results}
     whole = {
         number
         for number in numbers
         if number in kept
+        or number in flow.gradients_of
         or flow.values[number].operation == "state"
         or any(reader not in pieces.inside for reader in flow.readers[number])
     }

@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, TypeVar, get_args
 
 from ....grammar.version import __version__
 from ...plan import Phase, Plan
+from ..cpu.cache import UnusableCache, cache_folder, own_file, user_cache
 from ..guarded import tell_once
 from .chip import chip_of
 from .kernels import Kernel
@@ -32,6 +33,10 @@ from .tiling import Tiling
 Value = TypeVar("Value")
 
 FORMAT: Final = 1
+FOLDER: Final = "tuning"
+MOST: Final = 1 << 24
+"""Bytes of a table that is ours."""
+
 SLOWER: Final = "slower here, as `rnnc bench --tune` has measured"
 
 
@@ -143,6 +148,7 @@ def keep(chip: str, table: Table, asked: Collection[str] = ()) -> Path:
 
     Raises:
         OSError: when it cannot be written.
+        UnusableCache: when its folder is not the user's own.
         ImportError: where the cache folder is not known.
     """
     whole = table.over(_read(chip).without(asked))
@@ -153,7 +159,7 @@ def keep(chip: str, table: Table, asked: Collection[str] = ()) -> Path:
         "libraries": dict(sorted(whole.libraries.items())),
     }
     path = path_of(chip)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    cache_folder(FOLDER)
     about = {"format": FORMAT, "version": __version__, "check": _check(body)}
     descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:
@@ -176,20 +182,26 @@ def path_of(chip: str) -> Path:
     Raises:
         ImportError: where the cache folder is not known.
     """
-    from ..cpu.cache import user_cache
-
     name = "".join(c if c.isalnum() else "-" for c in chip.lower())
-    return user_cache() / "tuning" / f"{name}.json"
+    return user_cache() / FOLDER / f"{name}.json"
 
 
 def _read(chip: str) -> Table:
     """What is kept for a chip; nothing, and one line, where that is of no use."""
     try:
         path = path_of(chip)
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ImportError):
+        if not os.path.lexists(path):
+            return Table()
+        cache_folder(FOLDER)
+        content = own_file(path, MOST)
+        if content is None:
+            return _ignored(path, f"it is no file of your own of at most {MOST:,} bytes")
+        found = json.loads(content)
+    except ImportError:
         return Table()
-    except (OSError, ValueError) as error:
+    except UnusableCache as error:
+        return _ignored(path, str(error))
+    except ValueError as error:
         return _ignored(path, f"it cannot be read: {type(error).__name__}")
     try:
         if (found["format"], found["version"]) != (FORMAT, __version__):

@@ -66,7 +66,8 @@ class Kernel:
         """
         level = machine_level()
         try:
-            library = build(prelude(level, double=False) + SOURCE % {"depth": DEPTH}, level)
+            text = prelude(level, double=False) + SOURCE % {"depth": DEPTH}
+            library = build(text, level, needs=["rnnc_peak", "rnnc_tile", "rnnc_room"])
         except RnnError as error:
             raise Unavailable(error.diagnostics[0].message) from None
         self._run = library.rnnc_peak

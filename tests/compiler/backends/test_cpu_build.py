@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -246,3 +247,130 @@ def test_nothing_is_flushed_to_zero_afterwards() -> None:
         "assert (tiny * 1.0).item() != 0 and 5e-324 * 1.0 != 0\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, env=dict(os.environ))
+
+
+RUBBISH = {
+    "nothing": ": > $out",
+    "text": "echo no library > $out",
+    "an object": "echo 'int other;' | cc -x c -c - -o $out",
+    **{
+        f"{part} bytes": "echo 'int answer(void) { return 42; }' | cc -x c -shared -fPIC - -o $out;"
+        f" head -c {part} $out > $out.part; mv $out.part $out"
+        for part in (5, 63, 64, 600, 1000, 4200, 8200)
+    },
+    "another library": "echo 'int other(void) { return 1; }' | cc -x c -shared -fPIC - -o $out",
+}
+OUT = 'while [ "$1" != -o ]; do shift; done; out=$2\n'
+
+
+def spoiled_entry(fresh: Path, content: Path) -> Path:
+    """An entry that is whole by its mark, and rubbish all the same."""
+    toolchain_ = toolchain.find_toolchain()
+    entry = cache.cache_folder() / f"{build_module._key(SOURCE, 'plain', toolchain_)}.so"
+    cache.seal(content, entry)
+    assert cache.sound_entry(entry)
+    assert entry.parent == fresh
+    return entry
+
+
+@pytest.mark.parametrize("kind", RUBBISH)
+def test_an_entry_that_a_compiler_has_spoiled_is_made_anew(
+    fresh: Path, tmp_path: Path, kind: str
+) -> None:
+    content = tmp_path / "rubbish"
+    script = OUT + RUBBISH[kind]
+    subprocess.run(["/bin/sh", "-c", script, "sh", "-o", str(content)], check=True)
+    entry = spoiled_entry(fresh, content)
+    before = entry.read_bytes()
+    assert answer(build(SOURCE, "plain", needs=["answer"])) == 42
+    assert entry.read_bytes() != before
+    assert cache.sound_entry(entry)
+    # This process knows the entry's name for the rubbish that it has loaded before.
+    copy = tmp_path / "copy.so"
+    copy.write_bytes(entry.read_bytes())
+    assert answer(ctypes.CDLL(str(copy))) == 42
+
+
+@pytest.mark.parametrize("kind", RUBBISH)
+def test_rubbish_is_not_kept_and_one_clear_error(
+    fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    compiler_that(tmp_path, monkeypatch, f"echo run >> {tmp_path}/runs\n{OUT}{RUBBISH[kind]}")
+    words = r"RNN503.*has written a library (that does not load|without the function `answer`)"
+    with pytest.raises(RnnError, match=words):
+        build(SOURCE, "plain", needs=["answer"])
+    assert entries(fresh) == []
+    assert (tmp_path / "runs").read_text().count("run") == 2, "compiled and linked, once"
+
+
+def test_a_compiler_that_writes_nothing_is_one_clear_error(
+    fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler_that(tmp_path, monkeypatch, "exit 0")
+    with pytest.raises(RnnError, match=r"RNN503.*has written a library that does not load"):
+        build(SOURCE, "plain")
+    assert entries(fresh) == []
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "link"])
+def test_an_entry_that_is_no_file_of_ours_is_replaced(
+    fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    build(SOURCE, "plain")
+    (entry,) = entries(fresh)
+    elsewhere = tmp_path / "elsewhere.so"
+    entry.replace(elsewhere)
+    if kind == "pipe":
+        os.mkfifo(entry)
+    elif kind == "socket":
+        monkeypatch.chdir(fresh)
+        with socket.socket(socket.AF_UNIX) as ours:
+            ours.bind(entry.name)
+    else:
+        entry.symlink_to(elsewhere)
+    monkeypatch.setattr(build_module, "_loaded", {})
+    assert answer(build(SOURCE, "plain", needs=["answer"])) == 42
+    assert stat.S_ISREG(entry.lstat().st_mode)
+
+
+def test_a_folder_in_an_entrys_place_is_told_of(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    build(SOURCE, "plain")
+    (entry,) = entries(fresh)
+    entry.unlink()
+    entry.mkdir()
+    monkeypatch.setattr(build_module, "_loaded", {})
+    assert answer(build(SOURCE, "plain", needs=["answer"])) == 42
+    assert capfd.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["kernels", "tuning"])
+@pytest.mark.parametrize("which", ["inner", "outer"])
+@pytest.mark.parametrize("fault", ["link", "file", "open to a group", "open to all", "another's"])
+def test_every_folder_of_the_cache_is_the_users_own(
+    fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, which: str, fault: str
+) -> None:
+    fresh.parent.mkdir(parents=True, mode=0o755)
+    folder = fresh.parent / name if which == "inner" else fresh.parent
+    assert cache.cache_folder(name) == fresh.parent / name
+    if fault in {"link", "file"}:
+        folder.rename(tmp_path / "moved")
+        if fault == "link":
+            folder.symlink_to(tmp_path / "moved")
+        else:
+            folder.touch()
+    elif fault == "another's":
+        lstat = Path.lstat
+
+        def owned(path: Path) -> os.stat_result:
+            found = list(lstat(path))
+            found[stat.ST_UID] += path == folder
+            return os.stat_result(found)
+
+        monkeypatch.setattr(Path, "lstat", owned)
+    else:
+        folder.chmod(0o720 if "group" in fault else 0o702)
+    words = {"link": "is a link", "file": "not a folder|file exists", "another's": "another user"}
+    with pytest.raises(cache.UnusableCache, match=words.get(fault, "open to other users")):
+        cache.cache_folder(name)

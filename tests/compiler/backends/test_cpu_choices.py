@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -157,6 +158,14 @@ def test_what_was_chosen_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_torn_and_foreign_files_count_as_nothing(text: str) -> None:
     choices._file().write_text(text, encoding="utf-8")
+    known, run_own, run_theirs = clock(2, 1)
+    assert known.way("size") is None
+    known.settle("size", run_own, run_theirs)
+    assert Choices().way("size") == "torch"
+
+
+def test_a_pipe_in_the_place_of_the_file_is_replaced() -> None:
+    os.mkfifo(choices._file())
     known, run_own, run_theirs = clock(2, 1)
     assert known.way("size") is None
     known.settle("size", run_own, run_theirs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -125,6 +126,29 @@ def test_a_file_of_no_use_is_ignored_and_one_line_says_so(
     keep(CHIP, TABLE)
     forget()
     assert table_of(CHIP) == TABLE
+
+
+@pytest.mark.parametrize("fault", ["pipe", "link", "folder", "open folder", "too long"])
+def test_what_is_not_our_own_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], fault: str
+) -> None:
+    path = keep(CHIP, TABLE)
+    if fault == "open folder":
+        path.parent.chmod(0o777)
+    elif fault == "too long":
+        monkeypatch.setattr(tuning, "MOST", 10)
+    else:
+        path.rename(tmp_path / "moved")
+        if fault == "pipe":
+            os.mkfifo(path)
+        elif fault == "link":
+            path.symlink_to(tmp_path / "moved")
+        else:
+            path.mkdir()
+    forget()
+    assert table_of(CHIP) == Table()
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"rnnc: {path} is ignored: ")
 
 
 def test_a_write_that_fails_leaves_the_old_file(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ from rnnc.operators.graph import OperatorGraph
 from rnnc.operators.shipped import zoo_names
 from rnnc.runtime.diagrams.diagram import LEVELS, Diagram, Level
 from rnnc.runtime.diagrams.dot import dot
+from rnnc.runtime.diagrams.extent import MOST_BOXES
 from rnnc.runtime.diagrams.labels import to_text
-from rnnc.runtime.diagrams.levels import MOST_BOXES
 from rnnc.runtime.diagrams.mermaid import mermaid
 from rnnc.runtime.diagrams.text import text
 from support.diagrams import DELAYS, LAW, drawn, graph_of, zoo_graph

@@ -44,7 +44,7 @@ def test_options_are_checked():
     assert TASK.choose({"length": 200})["length"] == 200
     for given_, words in [
         ({"lenght": 3}, "no option `lenght`; its options: length"),
-        ({"length": 1}, "integer of at least 2 for the option `length` .* got 1"),
+        ({"length": 1}, "integer from 2 to 100,000 for the option `length` .* got 1"),
         ({"length": 2.5}, "got 2.5"),
         ({"train": 2**31}, "got 2147483648"),
     ]:

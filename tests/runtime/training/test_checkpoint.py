@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from rnnc.grammar.diagnostics import RnnError
-from rnnc.runtime.training.checkpoint import KEY, read_checkpoint
+from rnnc.runtime.training.checkpoint import CHECKSUM, KEY, read_checkpoint, write_checkpoint
 from rnnc.runtime.training.interruption import Interruption
 from rnnc.runtime.training.run import new_run, open_run
 from rnnc.runtime.training.start import resume, trained
@@ -41,22 +43,26 @@ def code(caught: pytest.ExceptionInfo[RnnError]) -> str:
 
 
 def rewritten(path: Path, *, header: object = None, **tensors: torch.Tensor | None) -> None:
-    """Write a checkpoint again with another header or other tensors (None drops one)."""
-    from safetensors import safe_open
+    """Write a checkpoint again with another header or other tensors (None drops one).
 
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata()
+    As versions of rnnc before the checksum wrote them.
+    """
+    metadata = {KEY: metadata_of(path)[KEY]}
     if header is not None:
         metadata[KEY] = header if isinstance(header, str) else json.dumps(header)
     merged = {**load_file(path), **tensors}
     save_file({k: v for k, v in merged.items() if v is not None}, path, metadata)
 
 
-def header_of(path: Path) -> dict[str, object]:
+def metadata_of(path: Path) -> dict[str, str]:
     from safetensors import safe_open
 
     with safe_open(path, "pt") as file:
-        return json.loads(file.metadata()[KEY])
+        return file.metadata()
+
+
+def header_of(path: Path) -> dict[str, object]:
+    return json.loads(metadata_of(path)[KEY])
 
 
 def test_a_checkpoint_is_all_that_is_needed(finished, copied):
@@ -96,6 +102,65 @@ def test_a_file_that_is_cut_or_scratched_gives_one_diagnostic_or_is_read(
         codes = [diagnostic.code for diagnostic in error.diagnostics]
     assert codes
     assert "RNN901" not in codes
+
+
+def test_any_flipped_bit_is_refused(finished, tmp_path):
+    header, tensors = read_checkpoint(finished / "run" / "best.safetensors")
+    path = tmp_path / "small.safetensors"
+    write_checkpoint(path, header, {name: tensor[:2] for name, tensor in tensors.items()})
+    read_checkpoint(path)
+    content = path.read_bytes()
+    read = []
+    with path.open("r+b", buffering=0) as file:
+        # Every bit of an eighth of the bytes, and one of each byte.
+        for place, byte in enumerate(content):
+            for bit in range(8) if place % 8 == 0 else [place % 7]:
+                file.seek(place)
+                file.write(bytes([byte ^ 1 << bit]))
+                with contextlib.suppress(RnnError):
+                    read_checkpoint(path)
+                    read.append((place, bit))
+            file.seek(place)
+            file.write(bytes([byte]))
+    read_checkpoint(path)
+    assert read == []
+
+
+def test_a_checkpoint_from_before_the_checksum_is_read(finished, copied, capsys):
+    before = load_file(copied)
+    rewritten(copied)
+    assert CHECKSUM not in metadata_of(copied)
+    model, *_ = trained(copied, finished / "data")
+    assert all(torch.equal(model.state_dict()[name], before[name]) for name in before)
+    assert capsys.readouterr().err == ""
+
+
+def test_tensors_under_an_older_checksum_are_refused(copied):
+    tensors = load_file(copied)
+    tensors["plus.b"][0] += 1
+    save_file(tensors, copied, metadata_of(copied))
+    with pytest.raises(RnnError, match="it was changed") as caught:
+        read_checkpoint(copied)
+    assert code(caught) == "RNN631"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_told_of_once(finished, copied, capsys, value):
+    spoiled = {name: load_file(copied)[name] for name in ("plus.W", "predict.b")}
+    for tensor in spoiled.values():
+        tensor.view(-1)[-1] = value
+    rewritten(copied, **spoiled)
+    trained(copied, finished / "data")
+    err = capsys.readouterr().err
+    assert err.count("RNN635") == 1
+    assert "not finite: in `plus.W` and in 1 more" in err
+
+
+def test_a_pipe_is_no_checkpoint(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(RnnError, match="it is a named pipe, not a regular file") as caught:
+        read_checkpoint(tmp_path / "pipe")
+    assert code(caught) == "RNN631"
 
 
 FOREIGN = {

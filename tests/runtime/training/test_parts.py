@@ -77,10 +77,13 @@ def test_training_stops_after_patience_epochs_without_a_better_one(values, patie
 
 
 def test_all_epochs_are_enough():
-    assert reason_to_stop(TrainingConfig(epochs=2), Progress(epoch=1, best_epoch=1)) is None
-    assert reason_to_stop(TrainingConfig(epochs=2), Progress(epoch=2, best_epoch=2))
+    def after(epoch: int, best_epoch: int) -> Progress:
+        return Progress(epoch=epoch, best=1.0, best_epoch=best_epoch, last=1.0)
+
+    assert reason_to_stop(TrainingConfig(epochs=2), after(1, 1)) is None
+    assert reason_to_stop(TrainingConfig(epochs=2), after(2, 2))
     never = TrainingConfig(epochs=99, patience=None)
-    assert reason_to_stop(never, Progress(epoch=98, best_epoch=1)) is None
+    assert reason_to_stop(never, after(98, 1)) is None
 
 
 def test_the_epochs_loss_weighs_steps():
@@ -129,9 +132,9 @@ def test_nonsense_integers_are_wrong_usage(flag, value):
     [
         (["--momentum", "1", "--optimizer", "sgd"], "at least 0 and below 1"),
         (["--momentum", "0.5"], "--momentum is for --optimizer sgd"),
-        (["--weight-noise", "-0.1"], "at least 0, got `-0.1`"),
+        (["--weight-noise", "-0.1"], "at least 0 and at most 1e+06, got `-0.1`"),
         (["--seed", "-1"], "an integer from 0"),
-        (["--lr", "off"], "above 0, got `off`"),
+        (["--lr", "off"], "above 0 and at most 1e+06, got `off`"),
         (["--optimizer", "lbfgs"], "'lbfgs' is not one of"),
     ],
 )

@@ -1,0 +1,63 @@
+"""The compiler's work grows as the model does: lines executed are counted, not seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from rnnc.compiler.backends.backend import Options
+from rnnc.compiler.backends.cpu.program import compile_program
+from rnnc.compiler.backends.registry import BACKENDS
+from rnnc.compiler.explain import describe, explain
+from rnnc.compiler.pipeline import flow_for, plan_for
+from rnnc.compiler.request import training_request
+from rnnc.operators.analyse import analyse
+from rnnc.operators.graph import OperatorGraph
+from rnnc.operators.shipped import zoo_source
+from rnnc.operators.summary import summarise
+from support.growth import superlinear, work_of
+
+
+def adjoint(graph: OperatorGraph) -> str:
+    return flow_for(graph, training_request(graph)).to_text(adjoint=True)
+
+
+def planned(graph: OperatorGraph) -> str:
+    plan = plan_for(graph, training_request(graph))
+    return plan.to_text() + "\n".join(describe(explain(plan)))
+
+
+def written_in_c(graph: OperatorGraph) -> str:
+    request = replace(training_request(graph), sink=True)
+    return compile_program(graph, request, double=False, level="avx2").source()
+
+
+def written_in_triton(graph: OperatorGraph) -> str:
+    return str(BACKENDS["cuda"](graph, Options("save", frozenset())).code())  # type: ignore[attr-defined]
+
+
+STAGES: dict[str, Callable[[OperatorGraph], object]] = {
+    "inspect": summarise,
+    "graph": lambda graph: graph.to_text(),
+    "adjoint": adjoint,
+    "plan": planned,
+    "cpu": written_in_c,
+    "cuda": written_in_triton,
+}
+
+
+def graph_of(name: str, layers: int) -> OperatorGraph:
+    return analyse(zoo_source(name), parameters={"layers": layers, "hidden": 3}).require()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("name", ["srnn", "dts_rnn", "dot_rnn", "birnn"])
+def test_each_stage_grows_as_the_model_does(name: str, stage: str) -> None:
+    run = STAGES[stage]
+    graphs = [graph_of(name, layers) for layers in (2, 12, 24)]
+    # The first one has what is made once in a process.
+    _, small, large = (work_of(lambda g=g: run(g)) for g in graphs)  # type: ignore[misc]
+    assert large.total() < 2.3 * small.total()
+    assert superlinear(small, large, times=2.6) == {}

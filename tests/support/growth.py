@@ -1,0 +1,50 @@
+"""How work grows: lines of Python executed, by function, without a clock."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable
+from types import CodeType, FrameType
+from typing import Any
+
+
+def work_of(run: Callable[[], object], folder: str = "rnnc") -> Counter[str]:
+    """How many lines a call executes in each function of rnnc; each turn of a loop counts.
+
+    What C does within one line (a set's union, `in` on a list) counts as one.
+    """
+    lines: Counter[CodeType] = Counter()
+
+    def in_line(frame: FrameType, event: str, _: Any) -> Any:
+        if event == "line":
+            lines[frame.f_code] += 1
+        return in_line
+
+    def at_call(frame: FrameType, event: str, _: Any) -> Any:
+        if f"/{folder}/" not in frame.f_code.co_filename:
+            return None
+        lines[frame.f_code] += 1
+        return in_line
+
+    before = sys.gettrace()
+    sys.settrace(at_call)
+    try:
+        run()
+    finally:
+        sys.settrace(before)
+    found: Counter[str] = Counter()
+    for code, count in lines.items():
+        file = code.co_filename.rpartition(f"/{folder}/")[2]
+        found[f"{file}:{code.co_firstlineno} {code.co_qualname}"] += count
+    return found
+
+
+def superlinear(small: Counter[str], large: Counter[str], *, times: float) -> dict[str, float]:
+    """The functions whose work has grown by more than so many times, and matters."""
+    enough = large.total() / 200
+    return {
+        name: count / max(1, small[name])
+        for name, count in large.items()
+        if count > enough and count > times * small[name]
+    }
