@@ -16,7 +16,7 @@ from .shapes import Shapes
 from .sizing import size_of
 from .types import Dim
 from .values import Literal, Matrix, Read, Stop, SymbolVector, Value, Vector
-from .windows import window
+from .windows import LENGTH_LIMIT, window
 
 
 def _at(t: int) -> Lookup:
@@ -57,6 +57,13 @@ class Names(Shapes):
                 time.span,
                 hint="write `t` plus or minus an integer: `h[t-2]`"
                 + ("; `[a ; b]` joins vectors" if isinstance(time, syntax.Name) else ""),
+            )
+        if abs(at[0]) > LENGTH_LIMIT:
+            self.fail(
+                "RNN406",
+                f"`{time.span.text}` is {abs(at[0]):,} steps away",
+                time.span,
+                hint=f"a variable is read at most {LENGTH_LIMIT:,} steps earlier or later",
             )
         return int(at[0])
 
