@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ..operators.call import Call
 from ..operators.graph import Input, OperatorGraph
+from .backends.autocast import is_autocast
+from .plain import demand_plain, readable
 
 
 def inputs_by_name(graph: OperatorGraph, x: Any) -> dict[str, Tensor]:
@@ -34,9 +36,7 @@ def inputs_by_name(graph: OperatorGraph, x: Any) -> dict[str, Tensor]:
     for name, value in zip(names, given, strict=True):
         if not isinstance(value, Tensor):
             raise ValueError(f"input {name}: expected a tensor, got {type(value).__name__}")
-        if value.layout != torch.strided or value.is_nested:
-            kind = "a nested tensor" if value.is_nested else f"one with layout {value.layout}"
-            raise ValueError(f"input {name}: expected a dense tensor, got {kind}")
+        demand_plain(f"input {name}", value)
     return dict(zip(names, given, strict=True))
 
 
@@ -59,6 +59,7 @@ def by_output(graph: OperatorGraph, what: str, given: Any) -> tuple[Tensor, ...]
     for name, value in zip(names, given, strict=True):
         if not isinstance(value, Tensor):
             raise ValueError(f"{what}: expected a tensor for {name}, got {type(value).__name__}")
+        demand_plain(f"{what} for {name}", value)
     return tuple(given)
 
 
@@ -76,8 +77,7 @@ def checked_input(variable: Input, x: Tensor, like: Tensor) -> Tensor:
             raise ValueError(f"input {name}: expected (T, B) of symbols, got {tuple(x.shape)}")
         if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
             raise ValueError(f"input {name}: expected integer symbols, got {x.dtype}")
-        if not torch.compiler.is_compiling():
-            demand_symbols(f"input {name}", x, type_.size)
+        demand_symbols(f"input {name}", x, type_.size)
         return x.to(torch.int64)
     if x.dim() != 3 or x.shape[-1] != type_.size:
         raise ValueError(f"input {name}: expected (T, B, {type_.size}), got {tuple(x.shape)}")
@@ -85,7 +85,7 @@ def checked_input(variable: Input, x: Tensor, like: Tensor) -> Tensor:
         return x
     if type_.kind == "binary" and not x.is_floating_point() and not x.is_complex():
         return x.to(like.dtype)
-    if torch.is_autocast_enabled(x.device.type) and x.is_floating_point():
+    if is_autocast(x.device.type) and x.is_floating_point():
         return x.to(like.dtype)
     raise ValueError(f"input {name}: expected {like.dtype}, got {x.dtype}")
 
@@ -109,16 +109,20 @@ def checked_lengths(lengths: Any, steps: int, rows: int, device: torch.device) -
         return torch.as_tensor(lengths, dtype=torch.int64)
     if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
         raise ValueError(f"lengths: expected integers, got {lengths.dtype}")
-    if not torch.compiler.is_compiling():
-        demand_lengths(lengths, steps)
+    demand_plain("lengths", lengths)
+    demand_lengths(lengths, steps)
     return torch.as_tensor(lengths, dtype=torch.int64)
 
 
 def demand_symbols(what: str, symbols: Tensor, size: int) -> None:
-    """Raise ValueError where a symbol is neither one of an alphabet nor none (−1)."""
-    if not symbols.numel():
+    """Raise ValueError where a symbol is neither one of an alphabet nor none (−1).
+
+    Where a tracer must not look, the operator that it sees will (`demand_values`).
+    """
+    numbers = readable(symbols)
+    if numbers is None or not numbers.numel():
         return
-    low, high = int(symbols.min()), int(symbols.max())
+    low, high = int(numbers.min()), int(numbers.max())
     if low < -1 or high >= size:
         raise ValueError(
             f"{what}: expected symbols from 0 to {size - 1} (or −1 for none), "
@@ -127,8 +131,11 @@ def demand_symbols(what: str, symbols: Tensor, size: int) -> None:
 
 
 def demand_lengths(lengths: Tensor, steps: int) -> None:
-    """Raise ValueError where a length is below 0 or beyond T."""
-    low, high = int(lengths.min()), int(lengths.max())
+    """Raise ValueError where a length is below 0 or beyond T; as `demand_symbols`."""
+    numbers = readable(lengths)
+    if numbers is None:
+        return
+    low, high = int(numbers.min()), int(numbers.max())
     if low < 0 or high > steps:
         raise ValueError(
             f"lengths: expected values from 0 to {steps}, got {low if low < 0 else high}"
@@ -166,4 +173,5 @@ def checked_resets(resets: Any, steps: int, rows: int, device: torch.device) -> 
         raise ValueError(f"resets: expected ({steps}, {rows}), got {tuple(resets.shape)}")
     if resets.device != device:
         raise ValueError(f"resets: expected a tensor on {device}, got one on {resets.device}")
+    demand_plain("resets", resets)
     return resets

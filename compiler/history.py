@@ -12,6 +12,7 @@ from torch import Tensor
 from ..operators.graph import OperatorGraph
 from .arguments import demand_symbols
 from .named import Fields
+from .plain import demand_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,8 @@ def from_state(graph: OperatorGraph, state: Any, rows: int, like: Tensor) -> dic
                 f"state.{item.name}: expected {dtype} on {like.device}, got {value.dtype} on "
                 f"{value.device}"
             )
-        if not item.size and item.name in sizes and not torch.compiler.is_compiling():
+        demand_plain(f"state.{item.name}", value)
+        if not item.size and item.name in sizes:
             demand_symbols(f"state.{item.name}", value, sizes[item.name])
         history[item.name] = value if item.steps > 1 else value.unsqueeze(0)
     return history

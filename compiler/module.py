@@ -30,6 +30,7 @@ from .history import (
 from .loss_terms import mean_over_steps
 from .named import Fields
 from .parameters import attach, collect, first
+from .plain import changeable
 from .repeats import Repeats
 from .scored import Scored
 from .targets import lines_count
@@ -152,13 +153,14 @@ class CompiledRNN(Scored):
         given = inputs_by_name(self._graph, x_t)
         axis = 1 if self._batch_first else 0
         y, state = self({name: value.unsqueeze(axis) for name, value in given.items()}, state)
-        if isinstance(y, tuple):
-            parts = (
-                part if output.at_end else part.squeeze(axis)
-                for part, output in zip(y, self._graph.outputs, strict=True)
-            )
-            return type(y)(*parts), state
-        return (y if self._graph.outputs[0].at_end else y.squeeze(axis)), state
+        with changeable():
+            if isinstance(y, tuple):
+                parts = (
+                    part if output.at_end else part.squeeze(axis)
+                    for part, output in zip(y, self._graph.outputs, strict=True)
+                )
+                return type(y)(*parts), state
+            return (y if self._graph.outputs[0].at_end else y.squeeze(axis)), state
 
     def initial_state(self, batch_size: int) -> Any:
         """The state before a first step, for `batch_size` rows.
@@ -171,9 +173,11 @@ class CompiledRNN(Scored):
             raise ValueError(f"batch_size: expected an integer from 0 up, got {batch_size!r}")
         like = self._like_tensor()
         initial = initial_values(self._graph, collect(self, self._graph), batch_size, like)
-        return to_state(
-            self._graph, self._states, initial_history(self._graph, initial, batch_size, like)
-        )
+        history = initial_history(self._graph, initial, batch_size, like)
+        # Each in memory of its own, which its owner may change.
+        own = {k: v.clone(memory_format=torch.contiguous_format) for k, v in history.items()}
+        with changeable():
+            return to_state(self._graph, self._states, own)
 
     def _repeated(self, x: Any, state: Any, *, step: bool) -> tuple[Any, Any] | None:
         """The results of a call that is like an earlier one, where there is a short way to them."""
@@ -279,16 +283,20 @@ class CompiledRNN(Scored):
 
     def _outputs(self, result: Result) -> Any:
         outputs = self._graph.outputs
-        values = [
-            value if output.at_end else self._turned(value)
-            for output, value in zip(outputs, result.outputs, strict=True)
-        ]
+        with changeable():
+            values = [
+                value if output.at_end else self._turned(value)
+                for output, value in zip(outputs, result.outputs, strict=True)
+            ]
         if len(values) == 1:
             return values[0]
         return self._several.make(*values)
 
     def _state(self, result: Result) -> Any:
-        return None if self.runs_backward else to_state(self._graph, self._states, result.history)
+        if self.runs_backward:
+            return None
+        with changeable():
+            return to_state(self._graph, self._states, result.history)
 
     def _demand_forward(self, what: str) -> None:
         if self.runs_backward:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..operators.graph import OperatorGraph
 from .initialise import initial_value
+from .plain import demand_plain, is_plain
 
 
 class Named(nn.Module):
@@ -61,6 +62,7 @@ def collect(root: nn.Module, graph: OperatorGraph) -> dict[str, Tensor]:
     like = next(iter(found.values()), None)
     for parameter in graph.parameters:
         value = found[parameter.name]
+        demand_plain(f"parameter {parameter.name}", value)
         if value.shape != parameter.shape:
             expected, got = list(parameter.shape), list(value.shape)
             raise ValueError(f"expected `{parameter.name}` of shape {expected}, got {got}")
@@ -105,6 +107,7 @@ class Places:
                 or not value.is_cpu
                 or value.shape != shape
                 or not value.is_contiguous()
+                or not is_plain(value)
             ):
                 return None
             found.append(value)

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from ..operators.call import Call
 from ..operators.graph import OperatorGraph
 from .backends.backend import Backend
-from .backends.differentiable import is_transformed
 from .backends.repeating import Again, Repeating
 from .history import carried, initial_history, initial_values
 from .parameters import Places
+from .plain import in_forward_mode, is_plain, is_transformed, is_watched
 
 Kind = tuple[int, int, bool, bool, int]
 """T, B, whether a state is given, whether in training, how many threads."""
@@ -74,7 +74,7 @@ class Repeats:
 
         step: whether this is one step without an axis of time.
         """
-        if not self._known or torch.is_grad_enabled() or is_transformed():
+        if not self._known or torch.is_grad_enabled() or _is_observed():
             return None
         given: tuple[Any, ...] = x if type(x) is tuple else (x,)
         if not given or type(given[0]) is not Tensor or given[0].is_nested:
@@ -95,9 +95,9 @@ class Repeats:
         """
         if (
             not self._able
-            or not call.steps * call.rows
             or torch.is_grad_enabled()
-            or is_transformed()
+            or _is_observed()
+            or not call.steps * call.rows
             or call.lengths is not None
             or call.resets is not None
             or (call.training and self._told_apart)
@@ -147,6 +147,11 @@ class Repeats:
         )
 
 
+def _is_observed() -> bool:
+    """Whether somebody has to see a call for whom the short way would hide it."""
+    return is_watched() or is_transformed() or in_forward_mode()
+
+
 def _is_stale(repeat: Repeat, call: Call) -> bool:
     like = next(iter(call.parameters.values()))
     return repeat.again.dtype is not like.dtype or repeat.places.tensors(like.dtype) is None
@@ -179,8 +184,7 @@ def _fits(part: Any, shape: tuple[int, ...], dtype: torch.dtype) -> bool:
         type(part) is Tensor
         and part.dtype is dtype
         and part.is_cpu
-        and part.layout is torch.strided
-        and not part.is_nested
+        and is_plain(part)
         and part.shape == shape
         and part.is_contiguous()
     )

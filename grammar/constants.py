@@ -15,6 +15,9 @@ Lookup = Callable[[syntax.Name], "Constant | None"]
 LARGEST: Final = 10**12
 """No constant integer may be larger; sizes have a smaller limit of their own."""
 
+LARGEST_REAL: Final = 1e38
+"""No constant may be larger: a difference of two such numbers is the last that float32 holds."""
+
 TOO_LARGE: Final = f"an integer constant is larger than {LARGEST:,}"
 
 
@@ -70,11 +73,19 @@ def evaluate(expression: syntax.Expression, lookup: Lookup = unbound) -> Constan
             )
         case _:
             raise NotConstant(expression.span, f"`{expression.span.text}` is not a constant")
-    if isinstance(result, float) and not isfinite(result):
-        raise NotConstant(expression.span, "a constant is not a finite number")
-    if abs(result) > LARGEST and isinstance(result, int):
-        raise NotConstant(expression.span, TOO_LARGE)
+    absurd = why_absurd(result)
+    if absurd:
+        raise NotConstant(expression.span, absurd)
     return result
+
+
+def why_absurd(value: Constant) -> str:
+    """Why a number is no constant of the language; empty where it is one."""
+    if isinstance(value, float) and not isfinite(value):
+        return "a constant is not a finite number"
+    if isinstance(value, int) and abs(value) > LARGEST:
+        return TOO_LARGE
+    return f"a constant is larger than {LARGEST_REAL:g}" if abs(value) > LARGEST_REAL else ""
 
 
 def _combine(sign: str, left: Constant, right: Constant, span: Span) -> Constant:

@@ -7,6 +7,7 @@ from typing import Any, Literal, cast
 from lark import Token, Transformer
 
 from . import syntax
+from .constants import LARGEST_REAL
 from .diagnostics import Report
 from .mistakes import Mistakes
 from .source import Source, Span
@@ -71,12 +72,12 @@ class Expressions(Transformer[Token, Any]):
             )
             return syntax.Number(1, span)
         value = int(text) if text.isdecimal() else float(text)
-        if value == float("inf"):
+        if value > LARGEST_REAL:
             self.report.error(
                 "RNN106",
                 f"`{text}` is too large for a number",
                 span,
-                hint="numbers go up to about 1e308",
+                hint=f"numbers go up to {LARGEST_REAL:g}, which float32 can hold",
             )
             value = 1
         return syntax.Number(value, span)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from ..grammar import syntax
-from ..grammar.constants import NotConstant, evaluate
+from ..grammar.constants import NotConstant, evaluate, why_absurd
 from ..grammar.diagnostics import Diagnostic, Label, Report
 from ..grammar.expand import Bound
 from .catalogue import RESERVED_FUNCTIONS
@@ -43,7 +43,7 @@ def bind_parameters(
                 hint=f"choose another name, such as `{name}_1`",
             )
         if name in given:
-            values[name] = given[name]
+            values[name] = _given(parameter, given[name], report)
         elif parameter.default is not None:
             values[name] = _default(parameter, values, report)
         else:
@@ -61,6 +61,20 @@ def bind_parameters(
                 "RNN216", f"model `{model.name}` has no parameter `{name}`", model.span, hint=hint
             )
     return values
+
+
+def _given(parameter: syntax.StaticParameter, value: Bound, report: Report) -> Bound:
+    absurd = "" if isinstance(value, str) else why_absurd(value)
+    if not absurd:
+        return value
+    name = parameter.name.name
+    report.error(
+        "RNN213",
+        f"`{name}` is bound to {value}: {absurd}",
+        parameter.span,
+        hint="the parameters of a model are integers and reals",
+    )
+    return ASSUMED_SIZE
 
 
 def _missing(parameter: syntax.StaticParameter, report: Report, *, assume: bool) -> None:

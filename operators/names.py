@@ -27,7 +27,7 @@ from .values import (
     Vector,
     Window,
 )
-from .windows import window
+from .windows import LENGTH_LIMIT, window
 
 
 def _at(t: int) -> Lookup:
@@ -68,6 +68,13 @@ class Names(Shapes):
                 time.span,
                 hint="write `t` plus or minus an integer: `h[t-2]`"
                 + ("; `[a ; b]` joins vectors" if isinstance(time, syntax.Name) else ""),
+            )
+        if abs(at[0]) > LENGTH_LIMIT:
+            self.fail(
+                "RNN406",
+                f"`{time.span.text}` is {abs(at[0]):,} steps away",
+                time.span,
+                hint=f"a variable is read at most {LENGTH_LIMIT:,} steps earlier or later",
             )
         return int(at[0])
 

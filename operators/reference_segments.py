@@ -167,7 +167,7 @@ class Segments:
         name = self._names[node]
         before = self.call.history[name]
         if not self.call.steps:
-            return before
+            return before.clone()
         keep = len(before)
         line = torch.cat([before, torch.stack(series)])
         back = torch.arange(keep, device=line.device).unsqueeze(-1)

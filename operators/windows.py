@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from ..grammar.source import Span
 from .graph import Operand
@@ -10,8 +11,8 @@ from .shapes import Shapes
 from .types import Dim
 from .values import SymbolVector, Value, Vector, Window
 
-LENGTH_LIMIT = 100_000
-"""Rows of one window."""
+LENGTH_LIMIT: Final = 65_536
+"""How many rows a window has at most, and how many steps away a variable is read."""
 
 
 def window(
@@ -22,9 +23,9 @@ def window(
     if not 1 <= length <= LENGTH_LIMIT:
         shapes.fail(
             "RNN406",
-            f"`{span.text}` has {max(length, 0)} rows",
+            f"`{span.text}` has {max(length, 0):,} rows",
             span,
-            hint=f"the earlier time comes first, `h[t-99..t]`; at most {LENGTH_LIMIT} rows",
+            hint=f"the earlier time comes first, `h[t-99..t]`; at most {LENGTH_LIMIT:,} rows",
         )
     ends = dict.fromkeys((Operand(node, -first), Operand(node, -last)))
     found = shapes.add("window", tuple(ends), size, span, (-first, -last))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import torch
@@ -11,10 +12,20 @@ from torch import Tensor
 from ...operators.call import Call, Result
 
 
+def is_autocast(kind: str) -> bool:
+    """Whether autocast is on for a type of device, which need not have it."""
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+
+
+def without_autocast(kind: str) -> AbstractContextManager[object]:
+    """Where autocast changes nothing."""
+    return torch.autocast(kind, enabled=False) if is_autocast(kind) else nullcontext()
+
+
 def autocast_type(like: Tensor) -> torch.dtype | None:
     """The type that autocast asks for on a tensor's device; None where it does not or need not."""
     kind = like.device.type
-    if like.dtype != torch.float32 or not torch.is_autocast_enabled(kind):
+    if like.dtype != torch.float32 or not is_autocast(kind):
         return None
     return torch.get_autocast_dtype(kind)
 

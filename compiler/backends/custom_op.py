@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import DynamicOutputShapeException
 
 from ...grammar.source import Source
 from ...operators.analyse import analyse
@@ -21,10 +23,11 @@ from ...operators.call import Call, Result
 from ...operators.graph import OperatorGraph, showing_kept
 from ...operators.program import Program
 from ..arguments import demand_values
+from ..plain import demand_memory
 from .backend import Backend, Options, Saved
 from .boundaries import like_of
-from .differentiable import backward, forward
-from .flat import Key, flat_result, flatten, result_of, unflatten
+from .differentiable import backward, forward, in_memory, seen_through
+from .flat import Key, apart, flat_result, flatten, may_learn, result_of, shapes, told, unflatten
 from .registry import Backends
 
 _DTYPES = (
@@ -39,9 +42,7 @@ _DTYPES = (
 )
 
 
-_CALL = (
-    "Tensor[] tensors, str key, str names, SymInt steps, SymInt rows, bool training, int[] wanted"
-)
+_CALL = "Tensor[] tensors, str key, str names, bool training, int[] wanted"
 
 
 def key_of(
@@ -85,10 +86,13 @@ def run_traced(call: Call, key: str) -> Result:
     """Run one call as an operator: what `torch.compile` sees of it."""
     keys, tensors = flatten(call)
     wanted: list[int] = []
-    if torch.is_grad_enabled():
+    if torch._C._get_tracing_state() is not None:
+        # What is recorded must not hang on what needs a gradient today.
+        wanted = [i for i, (k, t) in enumerate(zip(keys, tensors, strict=True)) if may_learn(k, t)]
+    elif torch.is_grad_enabled():
         wanted = [i for i, t in enumerate(tensors) if t.requires_grad]
     names = "\n".join([f"{kind} {name}" for kind, name in keys])
-    flat = run_forward(list(tensors), key, names, call.steps, call.rows, call.training, wanted)
+    flat = run_forward(list(tensors), key, names, call.training, wanted)
     return result_of(call.graph, tuple(call.history), flat, training=call.training)
 
 
@@ -97,22 +101,21 @@ def run_forward(
     tensors: Sequence[Tensor],
     key: str,
     names: str,
-    steps: int,
-    rows: int,
     training: bool,
     wanted: Sequence[int],
 ) -> list[Tensor]:
     """Results, then what is saved: bytes, and a table that says what they are."""
-    call, backend = _opened(tensors, key, names, steps, rows, training)
-    demand_values(call)
+    call, backend = _opened(tensors, key, names, training)
     keys = _keys(names)
+    _demand_fit(call, keys, tensors)
+    demand_values(call)
     chosen = tuple(keys[i] for i in wanted)
     with torch.no_grad():
         result, saved = forward(backend, call, chosen)
         flat = [tensor.contiguous() for tensor in flat_result(result)]
         if wanted:
             flat += _packed(saved, backend.saves(call, chosen))
-        return _apart(flat, tensors)
+        return apart(flat, tensors)
 
 
 @run_forward.register_fake
@@ -120,13 +123,11 @@ def _(
     tensors: Sequence[Tensor],
     key: str,
     names: str,
-    steps: int,
-    rows: int,
     training: bool,
     wanted: Sequence[int],
 ) -> list[Tensor]:
-    call, backend = _opened(tensors, key, names, steps, rows, training)
-    graph, like = call.graph, like_of(call)
+    call, backend = _opened(tensors, key, names, training)
+    graph, like, steps, rows = call.graph, like_of(call), call.steps, call.rows
     found = [
         like.new_empty((rows, o.type.size) if o.at_end else (steps, rows, o.type.size))
         for o in graph.outputs
@@ -137,11 +138,18 @@ def _(
         found += [like.new_empty(steps, rows, graph.nodes[o.node].size) for o in graph.kept]
     if wanted:
         keys = _keys(names)
-        context = torch.library.get_ctx()
         for _ in range(backend.saves(call, tuple(keys[i] for i in wanted))):
-            found.append(like.new_empty((context.new_dynamic_size(),), dtype=torch.uint8))
-        found.append(torch.empty(context.new_dynamic_size(), dtype=torch.int64, device="cpu"))
+            found.append(like.new_empty((_unknown_size(),), dtype=torch.uint8))
+        found.append(torch.empty(_unknown_size(), dtype=torch.int64, device="cpu"))
     return found
+
+
+def _unknown_size() -> int | torch.SymInt:
+    """A size that only the numbers tell; any, where sizes have no symbols and nobody will ask."""
+    try:
+        return torch.library.get_ctx().new_dynamic_size()
+    except DynamicOutputShapeException:
+        return 0
 
 
 @torch.library.custom_op(
@@ -153,26 +161,26 @@ def run_backward(
     tensors: Sequence[Tensor],
     key: str,
     names: str,
-    steps: int,
-    rows: int,
     training: bool,
     wanted: Sequence[int],
     saved: Sequence[Tensor],
     gradients: Sequence[Tensor | None],
 ) -> list[Tensor]:
     """The gradients that are wanted."""
-    call, backend = _opened(tensors, key, names, steps, rows, training)
+    call, backend = _opened(tensors, key, names, training)
     keys = _keys(names)
+    _demand_fit(call, keys, tensors)
     chosen = tuple(keys[i] for i in wanted)
     with torch.no_grad():
-        found = backward(backend, call, chosen, _unpacked(saved), gradients)
+        given = in_memory(call, gradients)
+        found = backward(backend, call, chosen, _unpacked(saved), given)
         made = [
             torch.zeros_like(tensors[i], memory_format=torch.contiguous_format)
             if gradient is None
             else gradient.contiguous()
             for i, gradient in zip(wanted, found, strict=True)
         ]
-        return _apart(made, [*tensors, *saved, *(g for g in gradients if g is not None)])
+        return apart(made, [*tensors, *saved, *(g for g in gradients if g is not None)])
 
 
 @run_backward.register_fake
@@ -180,8 +188,6 @@ def _(
     tensors: Sequence[Tensor],
     key: str,
     names: str,
-    steps: int,
-    rows: int,
     training: bool,
     wanted: Sequence[int],
     saved: Sequence[Tensor],
@@ -204,7 +210,14 @@ def _differentiate(ctx: Any, gradients: list[Tensor | None]) -> tuple[Any, ...]:
     wanted = ctx.rest[-1]
     inner = ctx.saved_tensors
     tensors, saved = list(inner[: ctx.count]), list(inner[ctx.count :])
-    found = run_backward(tensors, *ctx.rest, saved, list(gradients[: ctx.results]))
+    given = list(gradients[: ctx.results])
+    if torch.is_grad_enabled():
+        call, _ = _opened(tensors, *ctx.rest[:-1])
+        needed = [i in wanted for i in range(len(tensors))]
+        keys = _keys(ctx.rest[1])
+        found = seen_through(call, keys, tensors, needed, given, again=True)
+    else:
+        found = run_backward(tensors, *ctx.rest, saved, given)
     each: list[Tensor | None] = [None] * len(tensors)
     for i, gradient in zip(wanted, found, strict=True):
         each[i] = gradient
@@ -215,13 +228,29 @@ run_forward.register_autograd(_differentiate, setup_context=_setup)
 
 
 def _opened(
-    tensors: Sequence[Tensor], key: str, names: str, steps: int, rows: int, training: bool
+    tensors: Sequence[Tensor], key: str, names: str, training: bool
 ) -> tuple[Call, Backend]:
     graph, backends = backends_of(key)
     empty: dict[str, Tensor] = {}
-    bare = Call(graph, empty, empty, empty, empty, empty, {}, None, None, training, steps, rows)
+    bare = Call(graph, empty, empty, empty, empty, empty, {}, None, None, training, 0, 0)
     call = unflatten(bare, _keys(names), tensors)
+    # Not said beside the tensors: a trace may keep what is said, and be given others.
+    for series in call.inputs.values():
+        call = replace(call, steps=series.shape[0], rows=series.shape[1])
     return call, backends.choose(like_of(call))
+
+
+def _demand_fit(call: Call, keys: Sequence[Key], tensors: Sequence[Tensor]) -> None:
+    """Check what a call was checked for when it was traced: a trace may be given anything.
+
+    Raises:
+        ValueError: where a tensor is of another shape than the inputs ask for, or has no memory.
+    """
+    expected = shapes(call)
+    for key, tensor in zip(keys, tensors, strict=True):
+        if tuple(tensor.shape) != expected[key]:
+            raise ValueError(f"{told(key)}: expected {expected[key]}, got {tuple(tensor.shape)}")
+        demand_memory(told(key), tensor)
 
 
 @lru_cache(maxsize=256)
@@ -254,14 +283,3 @@ def _unpacked(saved: Sequence[Tensor]) -> Saved:
         tensors.append(tensor.view(dtype).view(rest[2 : 2 + axes]))
         rest = rest[2 + axes :]
     return Saved(tuple(tensors), tuple(notes))
-
-
-def _apart(made: list[Tensor], given: Sequence[Tensor]) -> list[Tensor]:
-    """Tensors none of which shares memory with another one, as torch demands of an operator."""
-    seen = {tensor.untyped_storage().data_ptr() for tensor in given} - {0}
-    found: list[Tensor] = []
-    for tensor in made:
-        place = tensor.untyped_storage().data_ptr()
-        found.append(tensor.clone() if place in seen else tensor)
-        seen.add(place) if place else None
-    return found

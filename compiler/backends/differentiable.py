@@ -1,13 +1,16 @@
 """Any backend inside of autograd: its forward pass, and the backward pass that reads what it saved.
 
-What autograd cannot see into is seen into through the reference: derivatives of derivatives, and
-the transforms of `torch.func`.
+Here alone is settled what reads memory: a backend is given tensors that are no more than what lies
+at their addresses (`plain.py`). What autograd cannot see into is seen into through the reference:
+derivatives of derivatives, tangents, and the transforms of `torch.func`. Tracers, modes and classes
+of tensors see one operator of torch, or the reference where there is none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,21 +18,43 @@ from torch import Tensor
 
 from ...operators.call import Call, Result
 from ...operators.reference import run as run_reference
-from .autocast import autocast_type, narrowed, widened
+from ..plain import demand_memory, has_tangents, is_transformed, is_watched, kind_of, made
+from .autocast import autocast_type, narrowed, widened, without_autocast
 from .backend import Backend, Saved
 from .boundaries import like_of
-from .flat import Key, flat_result, flatten, result_keys, result_of, unflatten
+from .flat import (
+    Key,
+    apart,
+    flat_result,
+    flatten,
+    result_keys,
+    result_of,
+    told,
+    unflatten,
+)
 
 
-def run(backend: Backend, call: Call) -> Result:
-    """Run one call, differentiably."""
-    if backend.name == "reference" or is_transformed():
+def run(backend: Backend, call: Call, operator: Callable[[Call], Result] | None = None) -> Result:
+    """Run one call, differentiably.
+
+    operator: runs it as one operator of torch.
+    """
+    keys, tensors = flatten(call)
+    if backend.name == "reference" or is_transformed() or has_tangents(tensors):
         return _run_reference(call)
+    kinds = {kind_of(tensor) for tensor in tensors}
+    one: Callable[[Call], Result] = partial(_run, backend)
+    if is_watched() or "veiled" in kinds:
+        if operator is None or _is_for_onnx():
+            return _run_reference(call)
+        one = operator
+    elif "unmade" in kinds:
+        call = unflatten(call, keys, [made(tensor) for tensor in tensors])
     like = like_of(call)
     asked = autocast_type(like) if backend.obeys_autocast else None
     if asked is not None and not backend.refuses(like.new_empty(0, dtype=asked)):
-        return widened(_run(backend, narrowed(call, asked)), like.dtype)
-    return _run(backend, call)
+        return widened(one(narrowed(call, asked)), like.dtype)
+    return one(call)
 
 
 def _run(backend: Backend, call: Call) -> Result:
@@ -37,33 +62,33 @@ def _run(backend: Backend, call: Call) -> Result:
     wanted: tuple[Key, ...] = ()
     if torch.is_grad_enabled():
         wanted = tuple(k for k, t in zip(keys, tensors, strict=True) if t.requires_grad)
-    if not wanted:
-        if not torch.is_grad_enabled():
-            return forward(backend, call, ())[0]
+    if wanted:
+        shell = _Shell(backend, call, keys, wanted)
+        flat = _Function.apply(shell, *tensors)  # type: ignore[no-untyped-call]
+    else:
         with torch.no_grad():
-            return forward(backend, call, ())[0]
-    shell = _Shell(backend, call, keys, wanted)
-    flat = _Function.apply(shell, *tensors)  # type: ignore[no-untyped-call]
+            flat = _owned(forward(backend, call, ())[0], tensors)
     return result_of(call.graph, tuple(call.history), flat, training=call.training)
 
 
+def _owned(result: Result, others: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Results that their owner may change in place: no views, and nobody else's memory."""
+    return tuple(t.detach() if t._is_view() else t for t in apart(flat_result(result), others))
+
+
 def _run_reference(call: Call) -> Result:
-    with torch.autocast(_device(call), enabled=False):
+    with without_autocast(_device(call)):
         return run_reference(call)
 
 
-def is_transformed() -> bool:
-    """Whether a transform of `torch.func` is active, which this function cannot take part in."""
-    active = getattr(torch._C, "_are_functorch_transforms_active", None)
-    return active is not None and bool(active())
+def _is_for_onnx() -> bool:
+    """Whether torch's exporter to ONNX is tracing, which knows no operators but torch's own."""
+    return torch._C._get_tracing_state() is not None and torch.onnx.is_in_onnx_export()
 
 
 def forward(backend: Backend, call: Call, wanted: tuple[Key, ...]) -> tuple[Result, Saved]:
     """A forward pass in the dtype of the call's tensors, whatever autocast says."""
-    device = _device(call)
-    if not torch.is_autocast_enabled(device):
-        return backend.forward(call, wanted)
-    with torch.autocast(device, enabled=False):
+    with without_autocast(_device(call)):
         return backend.forward(call, wanted)
 
 
@@ -77,8 +102,38 @@ def backward(
     """A backward pass in the dtype of the call's tensors; gradients as in `flat_result`."""
     names = result_keys(call.graph, tuple(call.history), training=call.training)
     given = dict(zip(names, gradients, strict=True))
-    with torch.autocast(_device(call), enabled=False):
+    with without_autocast(_device(call)):
         return backend.backward(call, wanted, saved, given)
+
+
+def seen_through(
+    call: Call,
+    keys: Sequence[Key],
+    tensors: Sequence[Tensor],
+    needed: Sequence[bool],
+    gradients: Sequence[Tensor | None],
+    *,
+    again: bool,
+) -> list[Tensor | None]:
+    """The gradients of the tensors of a call that need one, through the reference."""
+    with torch.enable_grad():
+        # Each has a node of its own: what was made of another one, as an initial value is of the
+        # parameter that holds it, would else be counted there as well.
+        own = [t.view_as(t) if need else t for t, need in zip(tensors, needed, strict=True)]
+        sources = [t for t, need in zip(own, needed, strict=True) if need]
+        return differentiable_gradients(unflatten(call, keys, own), sources, gradients, again=again)
+
+
+def in_memory(call: Call, gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """The gradients of results as numbers in memory."""
+    names = result_keys(call.graph, tuple(call.history), training=call.training)
+    found: list[Tensor | None] = []
+    for key, gradient in zip(names, gradients, strict=True):
+        if gradient is not None:
+            gradient = made(gradient)
+            demand_memory(f"gradient of {told(key)}", gradient)
+        found.append(gradient)
+    return found
 
 
 def differentiable_gradients(
@@ -147,7 +202,7 @@ class _Function(torch.autograd.Function):
         ctx.shell = replace(shell, call=unflatten(shell.call, (), ()))
         ctx.saved, ctx.count = replace(saved, tensors=()), len(tensors)
         ctx.set_materialize_grads(False)
-        flat = flat_result(result)
+        flat = _owned(result, (*tensors, *saved.tensors))
         ctx.mark_non_differentiable(*(t for t in flat if not t.is_floating_point()))
         return flat
 
@@ -160,12 +215,20 @@ class _Function(torch.autograd.Function):
         call = unflatten(shell.call, shell.keys, tensors)
         needed = ctx.needs_input_grad[1:]
         found: Sequence[Tensor | None]
-        if torch.is_grad_enabled():
-            sources = [t for t, need in zip(tensors, needed, strict=True) if need]
-            found = differentiable_gradients(call, sources, gradients, again=True)
+        again, seen = (
+            torch.is_grad_enabled(),
+            [*everything, *(g for g in gradients if g is not None)],
+        )
+        if again or is_watched() or has_tangents(seen) or "veiled" in map(kind_of, seen):
+            found = seen_through(call, shell.keys, tensors, needed, gradients, again=again)
         else:
+            for key, tensor in zip(shell.keys, tensors, strict=True):
+                demand_memory(told(key), tensor)
+            inner = tuple(made(tensor) for tensor in inner)
+            call = unflatten(shell.call, shell.keys, [made(tensor) for tensor in tensors])
             saved = replace(ctx.saved, tensors=inner)
-            found = backward(shell.backend, call, shell.wanted, saved, gradients)
+            given = in_memory(call, gradients)
+            found = backward(shell.backend, call, shell.wanted, saved, given)
         each = iter(found)
         return (None, *(next(each) if need else None for need in needed))
 

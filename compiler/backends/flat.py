@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...operators.call import Call, Result
 from ...operators.graph import OperatorGraph
+from ..history import carried
 
 Key = tuple[str, str]
 """What a tensor is in a call, and its name; for a mask, the number of its node."""
@@ -61,6 +62,53 @@ def unflatten(call: Call, keys: Sequence[Key], tensors: Sequence[Tensor]) -> Cal
         else:
             parts[FIELDS[kind]][name] = tensor
     return replace(call, **parts)
+
+
+def may_learn(key: Key, tensor: Tensor) -> bool:
+    """Whether a gradient of such a tensor may be wanted."""
+    return key[0] in {"parameter", "input", "history", "initial"} and tensor.is_floating_point()
+
+
+def shapes(call: Call) -> dict[Key, tuple[int, ...]]:
+    """The shapes that the tensors of a call have."""
+    graph, steps, rows = call.graph, call.steps, call.rows
+    found: dict[Key, tuple[int, ...]] = {("parameter", p.name): p.shape for p in graph.parameters}
+    for variable in graph.inputs:
+        size = () if variable.type.kind == "symbol" else (variable.type.size,)
+        found["input", variable.name] = (steps, rows, *size)
+    for item in carried(graph):
+        found["history", item.name] = (item.steps, rows, *((item.size,) if item.size else ()))
+    for state in graph.states:
+        found["initial", state.name] = (rows, state.type.size)
+        found["drawn", state.name] = (steps, rows, state.type.size)
+    for node in graph.random:
+        front = (rows,) if node.operation == "variational" else (steps, rows)
+        found["mask", str(node.number)] = (*front, node.size)
+    alone = {"lengths": (rows,), "resets": (steps, rows), "age": (rows,)}
+    return {**found, **{(name, ""): shape for name, shape in alone.items()}}
+
+
+def told(key: Key) -> str:
+    """A tensor of a call as its user knows it."""
+    kind, name = key
+    match kind:
+        case "history":
+            return f"state.{name}"
+        case "initial" | "drawn":
+            return f"initial value of {name}"
+        case _:
+            return f"{kind} {name}".rstrip()
+
+
+def apart(made: Sequence[Tensor], given: Sequence[Tensor]) -> list[Tensor]:
+    """Tensors none of which shares memory with another one, or with what is given."""
+    seen = {tensor.untyped_storage().data_ptr() for tensor in given} - {0}
+    found: list[Tensor] = []
+    for tensor in made:
+        place = tensor.untyped_storage().data_ptr()
+        found.append(tensor.clone() if place in seen else tensor)
+        seen.add(place) if place else None
+    return found
 
 
 def flat_result(result: Result) -> tuple[Tensor, ...]:

@@ -1,10 +1,13 @@
-"""One call on the backend that runs it, in eager mode and in what `torch.compile` traces."""
+"""One call on the backend that runs it, in eager mode and in what `torch.compile` traces.
+
+What else may trace a call is told, and served, by `differentiable.run`.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -29,8 +32,8 @@ def run(backends: Backends, call: Call, like: Tensor, key: str) -> Result:
     # The tracer, which takes a second to import, is there if anything is traced. Between two parts
     # that it traces it would look at a plan's loop, and unroll it.
     if "torch._dynamo" in sys.modules:
-        return _untraced()(backends, call, like)
-    return differentiable.run(backends.choose(like), call)
+        return _untraced()(backends, call, like, key)
+    return _run(backends, call, like, key)
 
 
 def _narrows(key: str, device: str, dtype: str) -> bool:
@@ -48,9 +51,9 @@ _narrows._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @cache
-def _untraced() -> Callable[[Backends, Call, Tensor], Result]:
+def _untraced() -> Callable[[Backends, Call, Tensor, str], Result]:
     return torch.compiler.disable(_run)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def _run(backends: Backends, call: Call, like: Tensor) -> Result:
-    return differentiable.run(backends.choose(like), call)
+def _run(backends: Backends, call: Call, like: Tensor, key: str) -> Result:
+    return differentiable.run(backends.choose(like), call, partial(run_traced, key=key))

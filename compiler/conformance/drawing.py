@@ -113,8 +113,8 @@ def targets(model: CompiledRNN, outputs: tuple[Tensor, ...], given: Arguments) -
     wanted: dict[str, tuple[Type, tuple[int, ...]]] = {}
     for variable in model.graph.next_values:
         steps, rows = given.x[variable.name].shape[:2]
-        shape = (rows, steps) if model.batch_first else (steps, rows)
-        wanted[variable.name] = (variable.type, shape)
+        given_shape = (rows, steps) if model.batch_first else (steps, rows)
+        wanted[variable.name] = (variable.type, given_shape)
     for output, y in zip(model.graph.outputs, outputs, strict=True):
         if not output.unscored:
             wanted[output.predicts or output.name] = (output.type, tuple(y.shape[:-1]))

@@ -209,7 +209,7 @@ def test_what_torch_asks_of_an_operator() -> None:
     names = [f"parameter {name}" for name, _ in net.named_parameters()]
     names += ["input x", "history h", "initial h"]
     for wanted in ([], list(range(len(sources)))):
-        said = (sources, net._key, "\n".join(names), 3, 2, True, wanted)
+        said = (sources, net._key, "\n".join(names), True, wanted)
         torch.library.opcheck(
             run_forward, said, test_utils=("test_schema", "test_autograd_registration")
         )

@@ -215,16 +215,25 @@ def test_second_derivatives_are_right(backend: str) -> None:
     assert torch.autograd.gradgradcheck(run, (x, weight))
 
 
-def test_forward_mode_gives_no_wrong_number(backend: str) -> None:
-    net, x = model(backend), feed()
-    with torch.autograd.forward_ad.dual_level():
-        dual = torch.autograd.forward_ad.make_dual(x, torch.ones_like(x))
-        if backend == "reference":
-            y = net(dual)[0]
-            assert torch.autograd.forward_ad.unpack_dual(y).tangent is not None
-        else:
-            with pytest.raises(RuntimeError, match="forward"):
-                net(dual)
+@pytest.mark.parametrize("with_gradients", [True, False])
+def test_forward_mode_takes_tangents_along(backend: str, with_gradients: bool) -> None:
+    net, x, along = model(backend), feed(), torch.randn(5, 2, 3)
+    weight = net.get_parameter("W").detach()
+    _, right = torch.func.jvp(
+        lambda x, w: torch.func.functional_call(net, {"W": w}, (x,))[0],
+        (x, weight),
+        (along, weight),
+    )
+    with torch.autograd.forward_ad.dual_level(), torch.set_grad_enabled(with_gradients):
+        dual = torch.autograd.forward_ad.make_dual(x, along)
+        values = {"W": torch.autograd.forward_ad.make_dual(weight, weight)}
+        for _ in range(3):
+            y, state = torch.func.functional_call(net, values, (dual,))
+            found = torch.autograd.forward_ad.unpack_dual(y).tangent
+            torch.testing.assert_close(found, right)
+            assert torch.autograd.forward_ad.unpack_dual(state.h).tangent is not None
+            # What has no tangent is computed as ever.
+            assert torch.autograd.forward_ad.unpack_dual(net(x)[0]).tangent is None
 
 
 def test_changed_parameters_are_noticed(backend: str) -> None:

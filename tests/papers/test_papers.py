@@ -128,7 +128,9 @@ def test_a_planted_fault_is_caught() -> None:
     with torch.no_grad():
         other = {key: value.clone() for key, value in model.named_parameters()}
         NAMES["gru_2014"] = dict(NAMES["gru_2014"])
-        first, second = (key for key in other if key.endswith((".Wr", ".Wz")) or key in {"Wr", "Wz"})
+        first, second = (
+            key for key in other if key.endswith((".Wr", ".Wz")) or key in {"Wr", "Wz"}
+        )
         names = NAMES["gru_2014"]
         names[first], names[second] = names[second], names[first]
     with pytest.raises(AssertionError):
