@@ -75,7 +75,7 @@ class _Walk:
         value = self.flow.values[self.turn.value]
         if value.operation == "state":
             return self.of(value.operands[0])
-        return self._computed(value.number)
+        return self._found(value.number)
 
     def make(self, operation: str, *operands: Read) -> Read:
         return self.draft.add(operation, *operands, adjoint=self.adjoint)
@@ -85,14 +85,30 @@ class _Walk:
             return _Form(self.one, None)
         if read.value not in self.inside:
             return _Form(None, read)
-        if read.value not in self.known:
-            self.known[read.value] = self._computed(read.value)
-        return self.known[read.value]
+        return self._found(read.value)
+
+    def _found(self, root: int) -> _Form:
+        """The form of a value, those of its operands first; cycles may be longer than the stack."""
+        waiting = [] if root in self.known else [root]
+        while waiting:
+            value = self.flow.values[waiting[-1]]
+            if value.shape != self.shape:
+                raise _NotAffine
+            missing = (
+                read.value
+                for read in value.operands
+                if read != self.turn and read.value in self.inside and read.value not in self.known
+            )
+            first = next(missing, None)
+            if first is not None:
+                waiting.append(first)
+                continue
+            self.known[value.number] = self._computed(value.number)
+            waiting.pop()
+        return self.known[root]
 
     def _computed(self, number: int) -> _Form:
         value = self.flow.values[number]
-        if value.shape != self.shape:
-            raise _NotAffine
         forms = [self.of(read) for read in value.operands]
         match value.operation:
             case "state":

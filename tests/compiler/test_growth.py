@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -50,6 +51,12 @@ STAGES: dict[str, Callable[[OperatorGraph], object]] = {
 
 def graph_of(name: str, layers: int) -> OperatorGraph:
     return analyse(zoo_source(name), parameters={"layers": layers, "hidden": 3}).require()
+
+
+@pytest.mark.parametrize("stage", ["inspect", "graph", "adjoint", "plan"])
+def test_a_transition_deeper_than_the_stack_is_planned(stage: str) -> None:
+    assert sys.getrecursionlimit() < 3 * 400
+    STAGES[stage](graph_of("dot_rnn", 400))
 
 
 @pytest.mark.parametrize("stage", STAGES)
