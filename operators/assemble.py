@@ -59,7 +59,7 @@ class Assembly:
     symbols: set[int] = field(default_factory=set)
     targets: dict[str, int] = field(default_factory=dict)
     bodies: dict[tuple[object, ...], tuple[syntax.Statement, ...]] = field(default_factory=dict)
-    """Expanded bodies by the place of the definition and the arguments given to it."""
+    """Expanded bodies by the identity of the definition and the arguments given to it."""
     parameters: ParameterTable = field(init=False)
     _shared: dict[tuple[object, ...], int] = field(default_factory=dict)
 

@@ -21,7 +21,8 @@ from .values import Literal, Stop, Value
 def evaluate_body(body: Evaluator, definition: Definition, span: Span) -> Value:
     """The result of a body whose operands are bound."""
     scope, report = body.scope, body.report
-    key = definition.operator.span, definition.arguments
+    # Not by its place in the text: a `for` of the model writes one operator for each round there.
+    key = id(definition.operator), definition.arguments
     statements = body.assembly.bodies.get(key)
     if statements is None:
         statements = body.assembly.bodies[key] = body_of(definition, report, span)

@@ -12,7 +12,7 @@ from .evaluate import Evaluator
 from .logarithms import logarithm
 from .types import Conflict
 from .values import Literal, Stop, TupleValue, Value, Vector
-from .windows import both_present, filled
+from .windows import both_present, filled, with_pointed
 
 
 def call(
@@ -120,9 +120,12 @@ def _special(evaluator: Evaluator, name: str, vectors: list[Vector], span: Span)
             return first
         case "softmax" if first.present is not None:
             both = (first.operand, first.present)
-            return evaluator.add("masked_softmax", both, first.size, span)
+            found = evaluator.add("masked_softmax", both, first.size, span)
+            return replace(found, pointed=first.present)
         case "log":
-            return _present_in(evaluator, logarithm(evaluator, first, span), vectors, span)
+            there = both_present(evaluator, [first, with_pointed(first)], first.size, span)
+            whole = replace(first, present=there)
+            return _present_in(evaluator, logarithm(evaluator, whole, span), [whole], span)
         case _:
             return None
 
@@ -201,6 +204,9 @@ def _split(evaluator: Evaluator, given: list[syntax.Expression], span: Span) -> 
         if vector.present is not None:
             present = evaluator.add("slice", (vector.present,), size, span, ends)
             part = replace(part, present=present.operand)
+        if vector.pointed is not None:
+            pointed = evaluator.add("slice", (vector.pointed,), size, span, ends)
+            part = replace(part, pointed=pointed.operand)
         parts.append(part)
         start += value
     return TupleValue(tuple(parts))

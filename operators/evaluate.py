@@ -15,7 +15,7 @@ from .names import Names
 from .parameters import is_matrix_name
 from .scope import Scope
 from .values import Literal, Matrix, Stop, SymbolVector, TupleValue, Value, Vector, Window
-from .windows import all_present, both_present, filled, product
+from .windows import all_present, both_present, filled, product, with_pointed
 
 Apply = Callable[["Evaluator", str, Sequence[Value], Span], Value]
 Call = Callable[["Evaluator", syntax.Name, syntax.Parentheses, Span], Value]
@@ -272,4 +272,8 @@ class Evaluator(Names):
         if sign == "/":
             y = filled(self, y, right)
         result = self.add(_OPERATIONS[sign], (x.operand, y.operand), size, span)
-        return replace(result, present=both_present(self, [x, y], size, span))
+        result = replace(result, present=both_present(self, [x, y], size, span))
+        if sign in {"*", "/"}:
+            marked = [with_pointed(x), with_pointed(y)]
+            result = replace(result, pointed=both_present(self, marked, size, span))
+        return result

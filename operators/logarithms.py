@@ -14,7 +14,7 @@ from .graph import Operand
 from .shapes import Shapes
 from .types import Dim
 from .values import Vector
-from .windows import filled
+from .windows import both_present, filled
 
 DEPTH_LIMIT = 200
 """Operations inside operations that are looked through."""
@@ -88,6 +88,10 @@ class _Logarithms:
             at = end
         return self.add("slice", (present,), size, (start, stop)).operand
 
+    def present(self, pair: tuple[Vector, Vector], size: Dim) -> Operand | None:
+        """Where both of two vectors have entries."""
+        return both_present(self._shapes, list(pair), size, self._span)
+
     def total(self, vector: Vector) -> Vector:
         """The logarithm of Σ eᶻ."""
         mask = () if vector.present is None else (vector.present,)
@@ -148,9 +152,12 @@ def _elementwise(operation: str) -> _Rule:
         at: _Logarithms, operands: tuple[Operand, ...], size: Dim, node: int, depth: int
     ) -> Vector | None:
         pair = at.both(operands, depth)
-        if pair is None or pair[0].present or pair[1].present:
+        if pair is None:
             return None
-        return at.add(operation, (pair[0].operand, pair[1].operand), size)
+        present = at.present(pair, size)
+        if present and operation == "logaddexp":
+            return None
+        return at.add(operation, (pair[0].operand, pair[1].operand), size, present=present)
 
     return rule
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NoReturn
 
 from ..grammar import syntax
@@ -15,7 +16,17 @@ from .scope import Variable
 from .shapes import Shapes
 from .sizing import size_of
 from .types import Dim
-from .values import Literal, Matrix, Read, Stop, SymbolVector, Value, Vector
+from .values import (
+    Literal,
+    Matrix,
+    Read,
+    Stop,
+    SymbolVector,
+    TupleValue,
+    Value,
+    Vector,
+    Window,
+)
 from .windows import window
 
 
@@ -67,9 +78,7 @@ class Names(Shapes):
             value = scope.values[text]
             if value is None:
                 raise Stop
-            if isinstance(value, Vector) and not scope.in_body:
-                return self._frozen(value, name.span)
-            return value
+            return value if scope.in_body else self._met(value, name.span)
         if text in scope.variables:
             return self.variable(name, None, name.span)
         if text in scope.sizes:
@@ -197,12 +206,7 @@ class Names(Shapes):
         """`h[t-99..t]`: a variable at all times from one to another."""
         ends = self.offset(first), self.offset(last)
         if self.scope.in_law:
-            self.fail(
-                "RNN113",
-                "a law has no time, and so no window",
-                span,
-                hint="a law says how operators behave for the values of one step",
-            )
+            self._no_window(span)
         variable = self.scope.variables.get(name.name)
         if variable is None or variable.role == "output":
             return self.variable(name, -ends[0] or 1, span)
@@ -254,7 +258,28 @@ class Names(Shapes):
         # A law shapes the operators, not the trajectory: what it reads counts as constant.
         if not self.scope.in_law:
             return vector
-        return self.add("stopgrad", (vector.operand,), vector.size, span)
+        still = self.add("stopgrad", (vector.operand,), vector.size, span)
+        return replace(still, present=vector.present, pointed=vector.pointed)
+
+    def _met(self, value: Value, span: Span) -> Value:
+        """A local of the model as an equation reads it, or a law."""
+        match value:
+            case Vector():
+                return self._frozen(value, span)
+            case TupleValue(parts):
+                return TupleValue(tuple(self._met(part, span) for part in parts))
+            case Window() if self.scope.in_law:
+                self._no_window(span)
+            case _:
+                return value
+
+    def _no_window(self, span: Span) -> NoReturn:
+        self.fail(
+            "RNN113",
+            "a law has no time, and so no window",
+            span,
+            hint="a law says how operators behave for the values of one step",
+        )
 
     def _no_variable(
         self, name: syntax.Name, delay: int | None, span: Span, *, prime: bool

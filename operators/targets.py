@@ -20,7 +20,8 @@ def annotated(
             type_.span,
             hint="locals are real vectors: `z: real[400] = …`",
         )
-    vector = evaluator.vector(value, equation.value.span)
+    # It says a width and nothing else: what is missing stays missing.
+    vector = evaluator.partial(value, equation.value.span)
     size = evaluator.size(type_.sizes[0]) if type_.sizes else evaluator.sizes.known(1)
     if size is None:
         raise Stop

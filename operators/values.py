@@ -22,11 +22,14 @@ class Vector:
     """A real vector; numbers that are computed are vectors of one entry.
 
     `present` is a vector of 1 where an entry is there and 0 where it is missing, if any may be.
+    `pointed` is the same of a softmax, and of what is a multiple of it: there an entry is 0 where
+    none was, and its logarithm is missing again.
     """
 
     operand: Operand
     size: Dim
     present: Operand | None = None
+    pointed: Operand | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,11 @@ def both_present(shapes: Shapes, vectors: list[Vector], size: Dim, span: Span) -
     return found
 
 
+def with_pointed(vector: Vector) -> Vector:
+    """A vector that is missing where it is 0 because a row was."""
+    return replace(vector, present=vector.pointed)
+
+
 def all_present(shapes: Shapes, vectors: list[Vector], size: Dim, span: Span) -> Operand | None:
     """Where a concatenation of vectors has entries."""
     if all(vector.present is None for vector in vectors):

@@ -175,3 +175,54 @@ def test_training_a_law_makes_it_hold():
 )
 def test_mistakes(line, code):
     assert code in codes(MODEL + line + "\n")
+
+
+def moved_by(model: CompiledRNN, x: torch.Tensor) -> set[str]:
+    """The parameters that a model's laws shape."""
+    model.train()
+    model(x)
+    total = sum(model.laws().values())
+    named = dict(model.named_parameters())
+    found = torch.autograd.grad(total, list(named.values()), allow_unused=True)
+    return {n for n, g in zip(named, found, strict=True) if g is not None and g.abs().max() > 0}
+
+
+def test_what_a_law_meets_is_constant_in_tuples_too():
+    text = """
+    input x: real[2]
+    state h: real[3]
+    z = tanh(V h')
+    p = (z, (h, z))
+    operator f((a, (c, d))) = A a + c + d
+    h' = tanh(W h + U x)
+    output y: real[3]
+    y = z
+    law f(p) ≈ z
+    """
+    torch.manual_seed(0)
+    model = rnnc.compile(text, backend="reference").double()
+    assert moved_by(model, torch.randn(5, 2, 2).double()) == {"f.A"}
+
+
+def test_a_law_sees_what_is_missing_of_a_local():
+    text = """
+    input x: real[2]
+    state h: real[3]
+    M = h[t-2..t]
+    a = M h'
+    h' = tanh(W h + U x)
+    output y: real[3]
+    y = softmax(a)
+    law softmax(a) ≈ 0 * h'
+    """
+    torch.manual_seed(0)
+    model = rnnc.compile(text, backend="reference").double().train()
+    y, _ = model(torch.randn(5, 2, 2).double())
+    (value,) = model.laws().values()
+    torch.testing.assert_close(value, y.square().mean())
+
+
+def test_a_window_has_no_place_in_a_law_under_a_name_either():
+    window = "M = h[t-2..t]\nN = (M, h)\noperator f((A, a)) = Aᵀ (A a)\n"
+    for law in ("law Mᵀ (M h) ≈ h", "law f(N) ≈ h"):
+        assert set(codes(MODEL + window + law)) == {"RNN113"}

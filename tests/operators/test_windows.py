@@ -300,3 +300,44 @@ def test_what_is_missing_poisons_no_gradient(term):
     assert y.isfinite().all()
     assert x.grad.isfinite().all()
     assert model.w.grad.isfinite().all()
+
+
+ROWS = "input x: real[2]\nparam w: vector, constant(2)\nM = x[t-2..t]\noutput y: real[3]\n"
+
+
+def outputs(equations: str) -> torch.Tensor:
+    x = 1 + torch.arange(8.0).double().view(4, 1, 2) / 8
+    return rnnc.compile(ROWS + equations, backend="reference").double()(x)[0]
+
+
+def test_an_annotation_says_a_width_and_nothing_else():
+    plain, said = (outputs(f"z{type_} = M w + 1\ny = softmax(z)\n") for type_ in ("", ": real[3]"))
+    torch.testing.assert_close(said, plain, rtol=0, atol=0)
+    assert plain[0, 0].tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "term",
+    [
+        "log({a})",
+        "log(0.5 * {a})",
+        "log(sum(x) * {a})",
+        "log({a} / 3)",
+        "log(p) + log(r)",
+        "log(v)",
+    ],
+)
+def test_the_logarithm_of_a_missing_entry_is_missing(term):
+    """A missing entry takes no part in a sum, and no infinity stands for it."""
+    a = "softmax(M w)"
+    split = "(p, g) = split(softmax([M w ; 0.5]), 3, 1)\nr = softmax(M w)\nv = tanh(0.5) * p\n"
+    text = ROWS + split + f"z = {term.format(a=a)}\ny = softmax(z) + dot(r, z)\n"
+    model = rnnc.compile(text.replace("tanh(0.5)", "tanh(sum(x))"), backend="reference").double()
+    x = (1 + torch.arange(8.0).double().view(4, 1, 2) / 8).requires_grad_()
+    y, _ = model(x)
+    assert y.isfinite().all()
+    y.square().sum().backward()
+    assert x.grad.isfinite().all()
+    only = y[0, 0]
+    assert only[0] == only[1]
+    torch.testing.assert_close(only[2] - only[0], torch.ones(()).double())

@@ -1,0 +1,9 @@
+"""All specs that hold the oracles against each other by name."""
+
+from __future__ import annotations
+
+from .rare_names import RARE_NAMES
+from .rare_times import RARE_TIMES
+from .rare_windows import RARE_WINDOWS
+
+RARE = {**RARE_NAMES, **RARE_TIMES, **RARE_WINDOWS}

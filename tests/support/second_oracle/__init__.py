@@ -1,0 +1,11 @@
+"""A second oracle: what a spec means, from the manual alone, in plain NumPy, one row at a time.
+
+It shares the parser, the expansion of `for` and `if` and the library's texts with rnnc, and nothing
+of its elaboration, its reference or its compiler. Derivatives are dual numbers, forward.
+"""
+
+from .evaluation import evaluate
+from .segments import Answer, Row, Tangents
+from .values import Unsupported
+
+__all__ = ["Answer", "Row", "Tangents", "Unsupported", "evaluate"]

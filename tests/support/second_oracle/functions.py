@@ -1,0 +1,197 @@
+"""The functions of the language from the table in its manual, each with its derivative."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from .values import (
+    Array,
+    Unsupported,
+    Vector,
+    add,
+    both,
+    constant,
+    divide,
+    elementwise,
+    multiply,
+    settled,
+    subtract,
+    total,
+)
+
+Rule = Callable[[Array], tuple[Array, Array]]
+
+
+def _sigmoid(z: Array) -> Array:
+    small = np.exp(-np.abs(z))
+    return np.where(z >= 0, 1 / (1 + small), small / (1 + small))
+
+
+def _gelu(z: Array) -> tuple[Array, Array]:
+    below = np.array([0.5 * math.erfc(-x / math.sqrt(2)) for x in z])
+    density = np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    return z * below, below + z * density
+
+
+def _silu(z: Array) -> tuple[Array, Array]:
+    s = _sigmoid(z)
+    return z * s, s + z * s * (1 - s)
+
+
+def _elu(z: Array) -> tuple[Array, Array]:
+    below = np.expm1(np.minimum(z, 0))
+    return np.where(z > 0, z, below), np.where(z > 0, 1.0, below + 1)
+
+
+ELEMENTWISE: dict[str, Rule] = {
+    "tanh": lambda z: (np.tanh(z), 1 - np.tanh(z) ** 2),
+    "sigmoid": lambda z: (_sigmoid(z), _sigmoid(z) * _sigmoid(-z)),
+    "σ": lambda z: (_sigmoid(z), _sigmoid(z) * _sigmoid(-z)),
+    "relu": lambda z: (np.maximum(z, 0), np.where(z > 0, 1.0, 0.0)),
+    "leaky_relu": lambda z: (np.where(z > 0, z, 0.01 * z), np.where(z > 0, 1.0, 0.01)),
+    "elu": _elu,
+    "gelu": _gelu,
+    "silu": _silu,
+    "softplus": lambda z: (np.logaddexp(0, z), _sigmoid(z)),
+    "softsign": lambda z: (z / (1 + np.abs(z)), 1 / (1 + np.abs(z)) ** 2),
+    "exp": lambda z: (np.exp(z), np.exp(z)),
+    "log": lambda z: (np.log(z), 1 / z),
+    "abs": lambda z: (np.abs(z), np.sign(z)),
+    "sqrt": lambda z: (np.sqrt(z), 0.5 / np.sqrt(z)),
+    "sin": lambda z: (np.sin(z), np.cos(z)),
+    "cos": lambda z: (np.cos(z), -np.sin(z)),
+    "identity": lambda z: (z, np.ones_like(z)),
+}
+"""Value and derivative. At a kink (relu, leaky_relu, elu, abs at 0) the manual says which."""
+
+GAPS = frozenset(ELEMENTWISE) | {"softmax", "dropout", "variational", "zoneout", "stopgrad"}
+"""Functions that know of missing entries; to all others they count 0."""
+
+
+def softmax(z: Vector) -> Vector:
+    """eᶻ / Σ eᶻ over the entries that are there; 0 for the others, and for all if none is."""
+    there = np.ones(z.width, dtype=bool) if z.there is None else z.there
+    if not there.any():
+        return Vector(np.zeros(z.width), np.zeros(z.width), pointed=z.there)
+    value = np.where(there, np.exp(np.where(there, z.value - z.value[there].max(), 0)), 0)
+    value = value / value.sum()
+    return Vector(value, value * (z.slope - (value * z.slope).sum()), pointed=z.there)
+
+
+def logarithm(z: Vector) -> Vector:
+    """The natural logarithm, missing where there was nothing to point at."""
+    there = both([z.there, z.pointed], z.width)
+    return elementwise(Vector(z.value, z.slope, there), ELEMENTWISE["log"])
+
+
+def maxout(k: int, z: Vector) -> Vector:
+    """The largest of each k entries; those that are equal share the slope."""
+    value, slope = z.value.reshape(-1, k), z.slope.reshape(-1, k)
+    largest = value.max(1)
+    ties = value == largest[:, None]
+    return Vector(largest, (slope * ties).sum(1) / ties.sum(1))
+
+
+def lp(k: int, z: Vector, rho: Vector) -> Vector:
+    """(mean |z|ᵖ)^(1/p) of each k entries, p = 1 + log(1 + e^ρ); 0 with slope 0 for k zeros."""
+    units = z.width // k
+    power = elementwise(rho, ELEMENTWISE["softplus"])
+    p, dp = (np.broadcast_to(a, units) for a in (1 + power.value, power.slope))
+    value, slope = np.zeros(units), np.zeros(units)
+    for unit in range(units):
+        a = z.value[unit * k : (unit + 1) * k]
+        da = z.slope[unit * k : (unit + 1) * k]
+        size = np.abs(a).max()
+        if size == 0:
+            continue
+        # In units of the largest entry, so that no power of it underflows.
+        b = np.abs(a) / size
+        logs = np.where(b > 0, np.log(np.where(b > 0, b, 1)), 0)
+        mean = (b ** p[unit]).mean()
+        value[unit] = size * mean ** (1 / p[unit])
+        moved = (b ** (p[unit] - 1) * np.sign(a) * da).mean() / mean
+        bent = (b ** p[unit] * logs).mean() / mean / p[unit] - np.log(mean) / p[unit] ** 2
+        slope[unit] = value[unit] * (moved / size + bent * dp[unit])
+    return Vector(value, slope)
+
+
+def _mean(z: Vector) -> Vector:
+    return divide(total(z), constant(np.array([float(z.width)])))
+
+
+def _scaled(z: Vector) -> Vector:
+    square = add(_mean(multiply(z, z)), constant(np.array([1e-5])))
+    return divide(z, elementwise(square, ELEMENTWISE["sqrt"]))
+
+
+def layernorm(z: Vector, g: Vector, b: Vector) -> Vector:
+    """g ⊙ (z − mean z) / √(var z + 1e-5) + b, the variance being the mean of the squares."""
+    return add(multiply(g, _scaled(subtract(z, _mean(z)))), b)
+
+
+def rmsnorm(z: Vector, g: Vector) -> Vector:
+    """g ⊙ z / √(mean z² + 1e-5)."""
+    return multiply(g, _scaled(z))
+
+
+def zoneout(p: float, new: Vector, old: Vector) -> Vector:
+    """What zoneout is in evaluation: p old + (1 − p) new."""
+    share = constant(np.array([p]))
+    rest = constant(np.array([1 - p]))
+    return add(multiply(share, old), multiply(rest, new))
+
+
+def dot(a: Vector, b: Vector) -> Vector:
+    """Σ a b."""
+    if a.width != b.width:
+        raise Unsupported(f"dot of {a.width} and {b.width} entries")
+    return total(multiply(a, b))
+
+
+CONSTANTS = {"maxout": 1, "lp": 1, "dropout": 1, "variational": 1, "zoneout": 1}
+"""How many leading arguments are constants."""
+
+OPERANDS = {"lp": 2, "zoneout": 2, "layernorm": 3, "rmsnorm": 2, "dot": 2}
+"""How many vectors follow, where it is not one."""
+
+FUNCTIONS = frozenset(ELEMENTWISE) | {
+    "softmax", "maxout", "lp", "dropout", "variational", "zoneout", "layernorm", "rmsnorm", "sum",
+    "dot", "stopgrad", "split",
+}  # fmt: skip
+
+
+_OF_VECTORS: dict[str, Callable[..., Vector]] = {
+    "softmax": softmax,
+    "layernorm": layernorm,
+    "rmsnorm": rmsnorm,
+    "sum": total,
+    "dot": dot,
+    "stopgrad": lambda z: settled(z.value, np.zeros_like(z.slope), z.there),
+}
+_OF_NUMBERS: dict[str, Callable[..., Vector]] = {
+    "maxout": lambda k, z: maxout(_group(k, z), z),
+    "lp": lambda k, z, rho: lp(_group(k, z), z, rho),
+    "dropout": lambda p, z: z,
+    "variational": lambda p, z: z,
+    "zoneout": zoneout,
+}
+
+
+def _group(k: int | float, z: Vector) -> int:
+    if k != int(k) or k < 1 or z.width % int(k):
+        raise Unsupported(f"{z.width} entries in groups of {k}")
+    return int(k)
+
+
+def call(name: str, numbers: list[int | float], operands: list[Vector]) -> Vector:
+    """A function of the language, as it is in evaluation, for its constants and vectors."""
+    if name == "log":
+        return logarithm(operands[0])
+    if name in ELEMENTWISE:
+        return elementwise(operands[0], ELEMENTWISE[name])
+    if name in _OF_VECTORS:
+        return _OF_VECTORS[name](*operands)
+    return _OF_NUMBERS[name](*numbers, *operands)

@@ -1,0 +1,162 @@
+"""A spec's text -> the plain statements of one model, and which operator each name stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import rnnc
+from rnnc.grammar import syntax
+from rnnc.grammar.diagnostics import Report
+from rnnc.grammar.expand import expand
+from rnnc.grammar.parse import parse
+from rnnc.grammar.source import Source
+
+from .annotations import Annotation, annotations_in
+from .constants import number
+from .functions import FUNCTIONS
+from .values import Unsupported
+
+LIBRARY = Path(next(iter(rnnc.__path__))) / "operators" / "library"
+Static = int | float | str
+"""What a parameter of a model or template stands for: a number, or the name of a function."""
+
+DEFAULTS = "operator x ⊕ h = tanh(W h + U x + b)\noperator ▷ h = V h + b\n"
+"""What an undefined ⊕ or ▷ means, with any subscript."""
+
+
+@dataclass(frozen=True, eq=False)
+class Definition:
+    """An operator, the place where its body is written, and the arguments of its instance."""
+
+    operator: syntax.Operator
+    home: Place
+    arguments: Mapping[str, Static] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class Place:
+    """A file, or a model in a file: the operators written there, and a model's `param` lines."""
+
+    around: Place | None
+    operators: dict[str, Definition | syntax.Instance] = field(default_factory=dict)
+    shared: Mapping[str, Annotation] = field(default_factory=dict)
+
+    def find(self, name: str) -> Definition | None:
+        """What a name stands for where it is used; None if nothing defines it."""
+        found = self.operators.get(name)
+        if found is None:
+            return self.around.find(name) if self.around else None
+        if isinstance(found, Definition):
+            return found
+        definition = self.find(found.definition.name)
+        if definition is None:
+            raise Unsupported(f"an instance of the unknown `{found.definition.name}`")
+        given: dict[str, Static] = {}
+        for argument in found.arguments:
+            if argument.keyword is None:
+                raise Unsupported("an argument of a template without a name")
+            given[argument.keyword.name] = static(argument.value)
+        return Definition(definition.operator, definition.home, {**definition.arguments, **given})
+
+    def meant(self, name: str) -> Definition:
+        """The same, defaults included."""
+        found = self.find(name) or _defaults().find(name[0])
+        if found is None:
+            raise Unsupported(f"the undefined operator `{name}`")
+        return found
+
+    def write(self, statements: Iterable[syntax.Statement]) -> None:
+        """Take the operators among some statements."""
+        for statement in statements:
+            if isinstance(statement, syntax.Operator):
+                self.operators[statement.name.name] = Definition(statement, self)
+            elif isinstance(statement, syntax.Instance):
+                for name in statement.names:
+                    self.operators[name.name] = statement
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """One model, its loops run and its parameters put in."""
+
+    statements: tuple[syntax.Statement, ...]
+    place: Place
+
+
+def static(expression: syntax.Expression) -> Static:
+    """A number, or the name of a function of the language."""
+    if isinstance(expression, syntax.Name) and expression.name in FUNCTIONS:
+        return expression.name
+    return number(expression, {})
+
+
+def expanded(
+    statements: Iterable[syntax.Statement], names: Mapping[str, Static]
+) -> tuple[syntax.Statement, ...]:
+    """Statements with their `for` and `if` gone; a mistake is an exception."""
+    report = Report()
+    found = expand(statements, names, report)
+    _demand_sound(report)
+    return found
+
+
+def read_model(text: str, sizes: Mapping[str, Static], model: str | None = None) -> Model:
+    """The model of a text (or one of several, by name), its parameters bound by `sizes`."""
+    file = _parsed(text)
+    models = [m for m in file.models if model is None or m.name == model]
+    if len(models) != 1:
+        raise ValueError(f"expected one model, got {[m.name for m in file.models]}")
+    (chosen,) = models
+    place = _place_of(file)
+    values: dict[str, Static] = {}
+    for parameter in chosen.parameters:
+        name = parameter.name.name
+        if name in sizes:
+            values[name] = sizes[name]
+        elif parameter.default is None:
+            raise ValueError(f"expected a value of `{name}`, got none")
+        else:
+            values[name] = number(parameter.default, values)
+    statements = expanded(chosen.body, values)
+    inner = Place(place, shared=annotations_in(statements))
+    inner.write(statements)
+    return Model(statements, inner)
+
+
+@cache
+def _parsed(text: str) -> syntax.File:
+    report = Report()
+    file = parse(Source(text), report)
+    _demand_sound(report)
+    return file
+
+
+@cache
+def _defaults() -> Place:
+    place = Place(None)
+    place.write(_parsed(DEFAULTS).operators)
+    return place
+
+
+def _place_of(file: syntax.File) -> Place:
+    place = Place(None)
+    for use in file.uses:
+        path = LIBRARY / f"{use.module.name}.rnn"
+        if not path.is_file():
+            raise Unsupported(f"`use` of `{use.module.name}`, which is not in the library")
+        theirs = _place_of(_parsed(path.read_text(encoding="utf-8")))
+        for name in use.names:
+            found = theirs.find(name.name)
+            if found is None:
+                raise Unsupported(f"`{use.module.name}` has no `{name.name}`")
+            place.operators[name.name] = found
+    place.write(expanded(file.operators, {}))
+    return place
+
+
+def _demand_sound(report: Report) -> None:
+    if report.failed:
+        raise Unsupported("; ".join(d.message for d in report if d.severity == "error"))

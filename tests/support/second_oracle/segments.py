@@ -1,0 +1,97 @@
+"""One row's time: which steps belong together, and what was before the first one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .values import Array
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a call.
+
+    inputs: by name, a list of T vectors, or of T symbols (−1: none).
+    resets: T times whether a new segment starts before that step.
+    state: what an earlier call left, by name of state or input: the values of the last steps,
+        oldest first; None when the row begins here.
+    age: how many steps before the first one belong to the segment that goes on there.
+    """
+
+    inputs: Mapping[str, list[Array] | list[int]]
+    resets: list[bool]
+    state: Mapping[str, list[Array] | list[int]] | None = None
+    age: int = 0
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return len(self.resets)
+
+
+@dataclass(frozen=True)
+class Tangents:
+    """One direction, in the structure of what it is a direction of; what is left out is zero."""
+
+    parameters: Mapping[str, Array] = field(default_factory=dict)
+    inputs: Mapping[str, list[Array]] = field(default_factory=dict)
+    state: Mapping[str, list[Array]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one row of a call gives; `tangents` holds the derivatives along the direction.
+
+    outputs: by name (`x'` for a predicted input), T vectors, or one for an output at the end.
+    state: by name of state or input, what the next call goes on from, oldest first; empty for a
+        model that runs backward. Where nothing was carried in, as far back as the text reads.
+    age: how many steps the segment of the next call has had.
+    laws: for each law in the text T times the mean squared difference of its sides.
+    losses: for each `loss` line T values, without the weight; None where its target is not given.
+    """
+
+    outputs: dict[str, list[Array] | Array]
+    state: dict[str, list[Array] | list[int]]
+    age: int
+    laws: list[list[float]]
+    losses: list[list[float] | None]
+    law_weights: list[float]
+    loss_weights: list[float]
+    tangents: Answer | None = None
+
+
+class Segments:
+    """Where the segment of each step begins and ends."""
+
+    def __init__(self, row: Row) -> None:
+        self._resets, self.steps, self._age = row.resets, row.steps, row.age
+
+    def start(self, t: int) -> int | None:
+        """The first step of t's segment; None when it began with this call, or before."""
+        return next((s for s in range(t, -1, -1) if self._resets[s]), None)
+
+    def end(self, t: int) -> int:
+        """The first step behind t's segment."""
+        return next((s for s in range(t + 1, self.steps) if self._resets[s]), self.steps)
+
+    def holds(self, t: int, source: int) -> bool:
+        """Whether a step, perhaps one before this call, is in t's segment as far as is known."""
+        start = self.start(t)
+        return source < self.end(t) and (start is None or source >= start)
+
+    def is_row(self, t: int, source: int) -> bool:
+        """Whether a step was really there in t's segment, so that a window has a row of it."""
+        return self.holds(t, source) and source >= -self._age
+
+    def age(self) -> int:
+        """How many steps the segment has had after the last one."""
+        start = self.start(self.steps - 1) if self.steps else None
+        return self.steps - start if start is not None else self._age + self.steps
+
+
+def zeros(size: int) -> Array:
+    """A vector of zeros."""
+    return np.zeros(size)

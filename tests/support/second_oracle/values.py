@@ -1,0 +1,225 @@
+"""What an expression stands for at one step of one row: plain NumPy, each number with its slope.
+
+A slope is the derivative along one direction (forward mode, dual numbers), so nothing here knows of
+a rule that runs backward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+class Unsupported(Exception):
+    """A construct that this oracle gives no meaning to; it never guesses."""
+
+
+class Absent(Unsupported):
+    """A parameter or a past that was not given; it may stand where nothing reads its value.
+
+    A model has no parameter that its outputs and states do not need.
+    """
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vector:
+    """(n,) of values and (n,) of slopes; `there` is False where an entry is missing.
+
+    A missing entry is 0, and so is its slope. `pointed` is False where an entry is 0 because
+    softmax found none there; its logarithm is missing again.
+    """
+
+    value: Array
+    slope: Array
+    there: Mask | None = None
+    pointed: Mask | None = None
+
+    @property
+    def width(self) -> int:
+        """How many entries it has, missing ones counted."""
+        return len(self.value)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Symbol:
+    """One of `size` symbols, or none (−1)."""
+
+    symbol: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matrix:
+    """A matrix parameter: (r, c), of `blocks` (k, r, c), or the diagonal (n,)."""
+
+    value: Array
+    slope: Array
+    form: Literal["matrix", "blocks", "diagonal"]
+    transposed: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """One row a step, each `size` wide; None is a row outside of the segment."""
+
+    rows: tuple[Vector | Symbol | None, ...]
+    size: int
+    is_symbol: bool
+    transposed: bool = False
+
+
+Number = int | float
+Value = Number | Vector | Symbol | Matrix | Window | Absent | tuple["Value", ...]
+"""An `Absent` is only an operand, a local, or part of a tuple; to name it is to raise it."""
+
+
+def constant(value: Array) -> Vector:
+    """A vector without a slope."""
+    value = np.asarray(value, dtype=np.float64)
+    return Vector(value, np.zeros_like(value))
+
+
+def settled(value: Array, slope: Array, there: Mask | None) -> Vector:
+    """A vector whose missing entries are put to 0."""
+    if there is None:
+        return Vector(value, slope)
+    return Vector(np.where(there, value, 0.0), np.where(there, slope, 0.0), there)
+
+
+def known(value: Value) -> Value:
+    """A value that is there.
+
+    Raises:
+        Absent: what it is instead.
+    """
+    if isinstance(value, Absent):
+        raise value
+    return value
+
+
+def partial(value: Value, what: str = "this") -> Vector:
+    """A value as a vector, entries of which may be missing."""
+    match value:
+        case Vector():
+            return value
+        case int() | float():
+            return constant(np.array([float(value)]))
+        case Matrix(diagonal, slope, "diagonal"):
+            return Vector(diagonal, slope)
+        case _:
+            raise Unsupported(f"{type(value).__name__} where a vector belongs: `{what}`")
+
+
+def whole(value: Value, what: str = "this") -> Vector:
+    """A value as a vector whose missing entries count 0."""
+    vector = partial(value, what)
+    return Vector(vector.value, vector.slope)
+
+
+def without_slope(value: Value) -> Value:
+    """A value that counts as constant; parameters that stand for matrices keep their slope."""
+    match value:
+        case Vector(entries, slope, there):
+            return Vector(entries, np.zeros_like(slope), there, value.pointed)
+        case Window():
+            raise Unsupported("a window in a law, which has no time")
+        case tuple():
+            return tuple(without_slope(part) for part in value)
+        case _:
+            return value
+
+
+def times(factor: Array, slope: Array) -> Array:
+    """A slope passed on; what does not move passes nothing on, however steep the function is."""
+    with np.errstate(all="ignore"):
+        return np.where(slope == 0, 0.0, factor * slope)
+
+
+def elementwise(z: Vector, function: Callable[[Array], tuple[Array, Array]]) -> Vector:
+    """A function of each entry, which gives values and derivatives."""
+    with np.errstate(all="ignore"):
+        value, derivative = function(z.value)
+    return settled(value, times(derivative, z.slope), z.there)
+
+
+def combined(
+    a: Vector,
+    b: Vector,
+    function: Callable[[Array, Array], tuple[Array, Array, Array]],
+    what: str = "these",
+) -> Vector:
+    """A function of two vectors entry by entry, with both its derivatives; one entry goes with all.
+
+    An entry is missing where it is in one of the two.
+    """
+    if a.width != b.width and 1 not in {a.width, b.width}:
+        raise Unsupported(f"vectors of {a.width} and {b.width}: `{what}`")
+    width = max(a.width, b.width)
+    x, dx, y, dy = (np.broadcast_to(v, width) for v in (a.value, a.slope, b.value, b.slope))
+    with np.errstate(all="ignore"):
+        value, by_a, by_b = function(x, y)
+    slope = times(by_a, dx) + times(by_b, dy)
+    return settled(value, slope, both([a.there, b.there], width))
+
+
+def both(masks: Sequence[Mask | None], width: int) -> Mask | None:
+    """Where all of some masks are True; None is True everywhere."""
+    known = [np.broadcast_to(mask, width) for mask in masks if mask is not None]
+    return np.logical_and.reduce(known) if known else None
+
+
+def add(a: Vector, b: Vector, what: str = "+") -> Vector:
+    """a + b."""
+    return combined(a, b, lambda x, y: (x + y, np.ones_like(x), np.ones_like(y)), what)
+
+
+def subtract(a: Vector, b: Vector, what: str = "-") -> Vector:
+    """a − b."""
+    return combined(a, b, lambda x, y: (x - y, np.ones_like(x), -np.ones_like(y)), what)
+
+
+def multiply(a: Vector, b: Vector, what: str = "⊙") -> Vector:
+    """a ⊙ b."""
+    return _pointed(a, b, combined(a, b, lambda x, y: (x * y, y, x), what))
+
+
+def divide(a: Vector, b: Vector, what: str = "/") -> Vector:
+    """a / b."""
+    return _pointed(a, b, combined(a, b, lambda x, y: (x / y, 1 / y, -x / (y * y)), what))
+
+
+def _pointed(a: Vector, b: Vector, result: Vector) -> Vector:
+    return replace(result, pointed=both([a.pointed, b.pointed], result.width))
+
+
+def total(z: Vector) -> Vector:
+    """The sum of the entries, as a vector of one."""
+    return Vector(z.value.sum(keepdims=True), z.slope.sum(keepdims=True))
+
+
+def joined(parts: list[Vector]) -> Vector:
+    """One vector behind the other; what is missing stays so."""
+    there = None
+    if any(part.there is not None for part in parts):
+        there = np.concatenate(
+            [np.ones(p.width, dtype=bool) if p.there is None else p.there for p in parts]
+        )
+    return Vector(
+        np.concatenate([part.value for part in parts]),
+        np.concatenate([part.slope for part in parts]),
+        there,
+    )
+
+
+def cut(z: Vector, start: int, stop: int) -> Vector:
+    """Entries from `start` to before `stop`."""
+    there = None if z.there is None else z.there[start:stop]
+    pointed = None if z.pointed is None else z.pointed[start:stop]
+    return Vector(z.value[start:stop], z.slope[start:stop], there, pointed)
