@@ -114,6 +114,14 @@ class Flow:
                 found[number].append(value.number)
         return tuple(map(tuple, found))
 
+    def is_read_once(self, number: int, reader: Value) -> bool:
+        """Whether one value alone reads another one, and at one step: it may become a part of it.
+
+        A reader that sees it at two steps needs it in memory.
+        """
+        reads = sum(read.value == number for read in reader.operands)
+        return self.readers[number] == (reader.number,) and reads == 1
+
     @cached_property
     def components(self) -> tuple[tuple[int, ...], ...]:
         """Strongly connected components, each after those that it reads; members in order."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .flow import BOUNDED, Flow, Value
+from .flow import BOUNDED, Flow, Rate, Value
 from .vocabulary import OPERATIONS, SOURCES, result
 
 
@@ -22,6 +22,7 @@ def verify(flow: Flow) -> None:
         kinds = [(flow.values[r.value].shape, flow.values[r.value].rate) for r in value.operands]
         found = result(value.operation, value.attributes, kinds)
         assert found == (value.shape, value.rate), f"{value} is {found}"
+        _check_sum(value, {rate for _, rate in kinds})
     for component in flow.components:
         _check_cycle(flow, component)
 
@@ -35,6 +36,14 @@ def _check_operands(flow: Flow, value: Value) -> None:
             assert source.rate == "step", f"a value of the call has no other time: {value}"
             allowed = value.adjoint or source.operation in BOUNDED
             assert allowed, f"only states and inputs are read at other times: {value}"
+
+
+def _check_sum(value: Value, rates: set[Rate]) -> None:
+    """Factors agree on what they are summed over: one alone would count for each of the rows."""
+    if value.operation in {"outer_sum", "indexed_sum"}:
+        assert len(rates) == 1, f"a sum over rows that not all factors have: {value}"
+    if value.operation == "total":
+        assert rates != {"call"}, f"a sum over rows that there are not: {value}"
 
 
 def _check_cycle(flow: Flow, component: tuple[int, ...]) -> None:

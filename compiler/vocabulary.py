@@ -93,7 +93,8 @@ ends: with negative delays), so that all else sees how far it looks. A row outsi
 counts as zero; a symbol as one-hot, no symbol as zero. Never is there a copy of the rows.
 """
 SUMS: Final = {
-    "outer_sum": "[blocks] Σ a bᵀ over steps and rows; the diagonal blocks alone, if there are any",
+    "outer_sum": "[blocks] Σ a bᵀ over the steps and rows that both have: once, for values of a "
+    "call; the diagonal blocks alone, if there are any",
     "indexed_sum": "[transposed, shape…] Σ over steps and rows of a, at the column (row) of a "
     "symbol",
     "total": "Σ over steps and rows",

@@ -22,7 +22,7 @@ def distribute(flow: Flow) -> Flow:
         own = flow.component_of[value.number]
         inside = [r for r in value.operands if flow.component_of[r.value] == own]
         outside = [r for r in value.operands if flow.component_of[r.value] != own]
-        if len(inside) != 1 or inside[0].delay or flow.readers[inside[0].value] != (value.number,):
+        if len(inside) != 1 or inside[0].delay or not flow.is_read_once(inside[0].value, value):
             continue
         whole = flow.values[inside[0].value]
         if whole.operation != "concatenate" or whole.shape != value.shape:

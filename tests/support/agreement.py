@@ -11,12 +11,16 @@ import rnnc
 
 from . import feeds
 from .compare import assert_close, total
+from .poison import poisoned
 
 
+@poisoned()
 def answers(
     text: str, backend: str, *, seed: int, steps: int, rows: int, sizes: Any = None, **said: Any
 ) -> dict[str, Any]:
     """One training step in float64: values by what they are, gradients of all that is real.
+
+    Forward and backward passes find memory that holds no numbers (`poison.py`).
 
     said: `ragged`, `reset`, `carry` as in `feeds.feed`; `training`; all else goes to the compiler.
     """

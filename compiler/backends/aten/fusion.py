@@ -57,8 +57,7 @@ def absorbed(plan: Plan, phase: Phase) -> frozenset[int]:
             not read.delay
             and read.value in inside
             and read.value not in wanted
-            and flow.readers[read.value] == (reader.number,)
-            and sum(r.value == read.value for r in reader.operands) == 1
+            and flow.is_read_once(read.value, reader)
             and source.shape == reader.shape
             and source.rate == "step"
         )

@@ -168,16 +168,8 @@ class Execution(Bindings):
             assert isinstance(known, Tensor)
             operands.append(known)
         if value.operation in SUMS:
-            return summed(value, self._by_row(value, operands))
+            return summed(value, operands)
         return evaluate(value, operands)
-
-    def _by_row(self, value: Value, operands: Sequence[Tensor]) -> list[Tensor]:
-        return [
-            tensor
-            if self.values[read.value].rate == "row"
-            else tensor.expand(self.rows.rows, *tensor.shape)
-            for read, tensor in zip(value.operands, operands, strict=True)
-        ]
 
     def _late(self, value: Value) -> Tensor:
         """What flows to values from before the first step, or from outside of segments."""
@@ -259,8 +251,9 @@ class Execution(Bindings):
         if not self.rows.total:
             return before.detach().clone()
         number = self.program.carried.get(name)
-        if number is not None and self.rows.is_plain:
-            place = self.geometry.places[number]
+        # Of an input that results alone read there is no copy.
+        place = None if number is None else self.geometry.places.get(number)
+        if place is not None and self.rows.is_plain:
             back = self.rows.total - before.shape[0] * before.shape[1]
             return self._taken(place, back, tuple(before.shape))
         rows = self.rows.final(len(before), self.outside_of(name))

@@ -57,7 +57,10 @@ def _structural(value: Value, operands: Sequence[Tensor], numbers: list[int]) ->
 
 
 def summed(value: Value, operands: Sequence[Tensor]) -> Tensor:
-    """A sum over rows: operands are (N, …), symbols (N,) with n, not −1, for none."""
+    """A sum over rows: operands are (N, …), symbols (N,) with n, not −1, for none.
+
+    Factors that are computed once a call are (…): their product has no rows, and counts once.
+    """
     match value.operation:
         case "total":
             return operands[0].sum(0)

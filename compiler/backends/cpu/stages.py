@@ -194,8 +194,7 @@ def _sums(flow: Flow, numbers: Sequence[int], level: dict[int, int]) -> list[Sum
             and r.value not in outer
             and flow.values[r.value].operation == "matmul"
             and flow.values[r.value].shape == value.shape
-            and flow.readers[r.value] == (number,)
-            and value.operands.count(r) == 1
+            and flow.is_read_once(r.value, value)
         ]
         if own:
             terms = tuple(_term(flow.values[r.value]) for r in own)

@@ -7,8 +7,8 @@ import multiprocessing.reduction
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 import torch
@@ -20,6 +20,7 @@ from rnnc.compiler.backends.cpu.rows import Rows
 from rnnc.compiler.module import CompiledRNN
 from support.agreement import assert_agree
 from support.compare import assert_close, grads
+from support.poison import poisoned
 
 MODEL = """
 model m(H = 21):
@@ -37,15 +38,9 @@ CALL = {"steps": 6, "rows": 9, "seed": 1, "ragged": True, "reset": True}
 
 
 @pytest.fixture(autouse=True)
-def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What nobody has written holds no number, not what a call before has left there."""
-    empty = torch.empty
-
-    def full_of_nan(*sizes: Any, **options: Any) -> torch.Tensor:
-        made = empty(*sizes, **options)
-        return made.fill_(float("nan")) if made.is_floating_point() else made
-
-    monkeypatch.setattr(torch, "empty", full_of_nan)
+def memory_without_numbers() -> Iterator[None]:
+    with poisoned():
+        yield
 
 
 def test_nothing_is_planted_here() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import pytest
 import torch
@@ -15,14 +17,25 @@ from rnnc.compiler.backends.cpu.memory import SAVED
 from rnnc.compiler.backends.cpu.program import WITHOUT, Program, compile_program
 from rnnc.compiler.backends.cpu.rows import dense_rows
 from rnnc.compiler.backends.cpu.stages import Unit
+from rnnc.compiler.flow import Flow, Value
 from rnnc.compiler.request import training_request
+from rnnc.grammar.source import Source
+from rnnc.operators.analyse import analyse
 from support.compare import assert_close, grads
+from support.parameter_values import PARAMETER_VALUES
+from support.several_delays import SEVERAL_DELAYS
 from support.specs import random_spec
+from support.unwritten import unwritten
 
 
 def made(seed: int) -> Program:
     spec = random_spec(seed)
-    graph = rnnc.compile(spec.text, backend="reference", parameters=spec.sizes).graph
+    return program_of(spec.text, spec.sizes)
+
+
+def program_of(text: str, sizes: Mapping[str, int] = MappingProxyType({})) -> Program:
+    graph = analyse(Source(text), parameters=sizes).graph
+    assert graph is not None
     request = dataclasses.replace(training_request(graph, inputs=True), sink=True, without=WITHOUT)
     return compile_program(graph, request, double=True, level="plain")
 
@@ -72,6 +85,27 @@ def test_no_place_is_taken_while_it_is_needed(seed: int) -> None:
                 assert spans[a][1] < spans[b][0] + (heirs.get(a) == b), numbers
             if len(numbers) > 1 and memory.slots[slot].block == SAVED:
                 assert [heirs.get(min(numbers))] == [max(numbers)], numbers
+
+
+@pytest.mark.parametrize("name", [*SEVERAL_DELAYS, *PARAMETER_VALUES])
+def test_nothing_is_read_before_it_is_written(name: str) -> None:
+    assert not unwritten(program_of({**SEVERAL_DELAYS, **PARAMETER_VALUES}[name]))
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_random_specs_read_nothing_before_it_is_written(part: int) -> None:
+    for seed in range(part, 48, 4):
+        assert not unwritten(made(seed)), seed
+
+
+def test_a_product_that_goes_into_its_reader_and_is_read_again_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def reads_it(flow: Flow, number: int, reader: Value) -> bool:
+        return flow.readers[number] == (reader.number,)
+
+    monkeypatch.setattr(Flow, "is_read_once", reads_it)
+    assert unwritten(program_of(SEVERAL_DELAYS["one matrix, backward"]))
 
 
 def test_gates_are_stored_where_their_inputs_were() -> None:

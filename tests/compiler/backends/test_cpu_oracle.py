@@ -117,6 +117,33 @@ def test_any_number_of_threads_gives_the_same_bits(
     assert_close(many, one, 0.0)
 
 
+AS_IT_IS = """
+input x: real[3]
+input s: real[2]
+state h: real[3]
+output y: real[3]
+output z: real[3] at end
+output e: real[2]
+h' = tanh(W h + {})
+y = {}
+z = {}
+e = s[t-1]
+"""
+
+
+@pytest.mark.parametrize("added", ["b", "U x", "U x[t-1]"])
+def test_results_are_variables_at_other_times_as_they_are(
+    added: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = [CALLS[name] for name in ("plain", "one row, one step", "everything", "many rows")]
+    cases: list[Callable[[], None]] = [
+        partial(assert_agree, AS_IT_IS.format(added, read, other), "cpu", seed=1, **call)
+        for read, other in (("x[t-1]", "h[t-2]"), ("h", "x"), ("x", "x[t-2]"), ("h[t-3]", "h"))
+        for call in calls
+    ]
+    check_all(cases, monkeypatch)
+
+
 PARTS = """
 model m(H = 21):
     input x: real[5]

@@ -7,7 +7,7 @@ interpreter is slow, so sizes are small; tiles are made smaller still, so that t
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -15,12 +15,10 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.backends.aten.memory import Memory
 from rnnc.compiler.backends.cuda import engine, expressions, steps
 from rnnc.compiler.backends.cuda.kernels import Kernel
 from rnnc.compiler.backends.cuda.tiers import VARIABLE
 from rnnc.compiler.backends.cuda.tiling import Tiling
-from rnnc.compiler.plan import Buffer
 from rnnc.grammar.source import Source
 from rnnc.operators.analyse import analyse
 from rnnc.operators.shipped import zoo_names
@@ -28,6 +26,9 @@ from support import feeds
 from support.agreement import assert_agree
 from support.compare import assert_close
 from support.constructs import CONSTRUCTS
+from support.parameter_values import PARAMETER_VALUES
+from support.poison import poisoned
+from support.several_delays import SEVERAL_DELAYS
 from support.small import small_sizes
 from support.specs import random_spec
 
@@ -67,17 +68,9 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is read before it is written is not a number, and no number that it meets survives."""
-    make = Memory._make
-
-    def filled(memory: Memory, buffer: Buffer) -> torch.Tensor:
-        tensor = make(memory, buffer)
-        inside = tensor[buffer.before : len(tensor) - buffer.after]
-        (inside if buffer.extent == "series" else tensor).fill_(float("nan"))
-        return tensor
-
-    monkeypatch.setattr(Memory, "_make", filled)
+def memory_without_numbers() -> Iterator[None]:
+    with poisoned():
+        yield
 
 
 def test_kernels_are_interpreted() -> None:
@@ -102,6 +95,19 @@ def test_random_specs_agree_with_the_reference(seed: int) -> None:
     names = list(CALLS)
     for name in dict.fromkeys(("everything", names[seed % len(names)])):
         assert_agree(spec.text, "cuda", sizes=spec.sizes, seed=seed, **CALLS[name])
+
+
+# No kernel looks through a window in a loop: the backend says so, and aten runs.
+@pytest.mark.parametrize("name", [n for n in PARAMETER_VALUES if not n.endswith("in a loop")])
+def test_parameters_as_values_count_once(name: str) -> None:
+    for call in ("one row, one step", "plain", "everything"):
+        assert_agree(PARAMETER_VALUES[name], "cuda", seed=1, **CALLS[call])
+
+
+@pytest.mark.parametrize("name", SEVERAL_DELAYS)
+def test_one_product_at_several_delays_agrees(name: str) -> None:
+    for call in ("one row, one step", "plain", "everything"):
+        assert_agree(SEVERAL_DELAYS[name], "cuda", seed=1, **CALLS[call])
 
 
 @pytest.mark.parametrize("name", ["lstm", "dts_rnn", "mingru"])

@@ -7,6 +7,7 @@ written, is seen.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,12 +16,10 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.backends.aten.memory import Memory
 from rnnc.compiler.backends.cuda import engine, kept, kernels, loops, program, shapes, tiers
 from rnnc.compiler.backends.cuda.blocks import independent_stages
 from rnnc.compiler.backends.cuda.meetings import Meetings
 from rnnc.compiler.backends.cuda.tiers import VARIABLE
-from rnnc.compiler.plan import Buffer
 from rnnc.compiler.planner import Planner
 from rnnc.compiler.request import training_request
 from rnnc.grammar.source import Source
@@ -32,6 +31,7 @@ from support.compare import assert_close
 from support.constructs import CONSTRUCTS
 from support.independent import INDEPENDENT
 from support.late_stores import LateStores, late_stores
+from support.poison import poisoned
 from support.side_by_side import run_side_by_side
 from support.small import small_sizes
 from support.specs import random_spec
@@ -78,16 +78,9 @@ def late(monkeypatch: pytest.MonkeyPatch) -> LateStores:
 
 
 @pytest.fixture(autouse=True)
-def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
-    make = Memory._make
-
-    def filled(memory: Memory, buffer: Buffer) -> torch.Tensor:
-        tensor = make(memory, buffer)
-        inside = tensor[buffer.before : len(tensor) - buffer.after]
-        (inside if buffer.extent == "series" else tensor).fill_(float("nan"))
-        return tensor
-
-    monkeypatch.setattr(Memory, "_make", filled)
+def memory_without_numbers() -> Iterator[None]:
+    with poisoned():
+        yield
 
 
 @pytest.mark.parametrize("name", zoo_names())

@@ -1,0 +1,88 @@
+"""Memory begins as NaN in all that `agreement` runs: what nobody writes is seen, at every run."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import nullcontext
+
+import pytest
+import torch
+
+import rnnc
+from rnnc.compiler.backends.aten import operations
+from rnnc.compiler.backends.cpu import geometry, program
+from rnnc.compiler.backends.cpu.program import Program
+from support.agreement import answers, assert_agree
+from support.poison import poisoned
+
+MODEL = """
+input x: real[3]
+state h: real[4]
+output y: real[20]
+h' = tanh(W h + U x)
+y = sin(V h')
+"""
+
+
+SAID = "RNNC_TEST_LEAVES_OUT"
+
+
+def leave_out(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the output not written once SAID is set; nothing as wide lies in its place before."""
+    if backend == "aten":
+        sine = operations.ELEMENTWISE["sin"]
+        monkeypatch.setitem(
+            operations.ELEMENTWISE,
+            "sin",
+            lambda z, out: out if SAID in os.environ else sine(z, out=out),
+        )
+        return
+    source = Program.source
+
+    def planted(self: Program) -> str:
+        here = rf'\1if (!getenv("{SAID}")) STORE'
+        text, count = re.subn(r"(v_sin\(.*\n.*?)STORE", here, source(self))
+        assert count
+        return "#include <stdlib.h>\n" + text
+
+    monkeypatch.setattr(Program, "source", planted)
+
+
+@pytest.mark.parametrize("backend", ["aten", "cpu"])
+def test_what_nobody_writes_is_seen_at_every_run(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_out(backend, monkeypatch)
+    assert_agree(MODEL, backend, seed=1, steps=4, rows=2)
+    monkeypatch.setenv(SAID, "1")
+    for _ in range(3):
+        assert answers(MODEL, backend, seed=1, steps=4, rows=2)["outputs"][0].isnan().all()
+
+
+@pytest.mark.parametrize("lengths", [None, torch.tensor([4, 4])], ids=["again", "spare"])
+@pytest.mark.parametrize("poison", [True, False])
+def test_what_is_kept_for_the_next_call_holds_no_number_of_the_last_one(
+    lengths: torch.Tensor | None, poison: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (geometry, program):
+        monkeypatch.setattr(module, "WORTH_KEEPING", 0)
+    leave_out("cpu", monkeypatch)
+    net, x = rnnc.compile(MODEL, backend="cpu"), torch.randn(4, 2, 3)
+    with torch.no_grad():
+        whole = [net(x, lengths=lengths)[0] for _ in range(3)]
+        monkeypatch.setenv(SAID, "1")
+        with poisoned() if poison else nullcontext():
+            found = [net(x, lengths=lengths)[0] for _ in range(3)]
+    assert torch.stack(whole).isfinite().all()
+    if poison:
+        assert torch.stack(found).isnan().all()
+    else:
+        assert all(map(torch.equal, found, whole))
+
+
+def test_memory_is_as_it_was_afterwards() -> None:
+    with poisoned():
+        assert torch.empty(9).isnan().all()
+        assert torch.zeros(2).new_empty(9).isnan().all()
+    assert not torch.are_deterministic_algorithms_enabled()

@@ -1,0 +1,61 @@
+"""Specs in which parameters are values: what is computed from them alone has no steps and rows.
+
+A sum over steps and rows must count it once where nothing else in the product has any, and once for
+each step and row where something has.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+
+def _spec(h: str, y: str, parameters: tuple[str, ...], before: str) -> str:
+    lines = ("input x: real[3]", "state h: real[3]", "output y: real[3]")
+    own = (f"param {parameter}" for parameter in parameters)
+    return "\n".join([*lines, *own, before, f"h' = tanh(W h + U x{h})", f"y = h'{y}", ""])
+
+
+def _next(value: str, *parameters: str, before: str = "") -> str:
+    """A network whose next state a value is added to."""
+    return _spec(f" + {value}", "", parameters, before)
+
+
+def _shown(value: str, *parameters: str, before: str = "") -> str:
+    """A network whose output a value is added to."""
+    return _spec("", f" + {value}", parameters, before)
+
+
+def _tied(type_: str) -> str:
+    lines = (f"input x: {type_}", "state h: real[3]", "output y: real[5]")
+    own = ("param E: real[3, 5]", "param s: vector, real[3]")
+    return "\n".join([*lines, *own, "h' = tanh(W h + E x)", "y = Eᵀ h' + Eᵀ s", ""])
+
+
+_A, _V = "a: vector, real[3]", "V: real[3, 3]"
+_M = "M = h[t-3..t-1]"
+
+PARAMETER_VALUES: Final[dict[str, str]] = {
+    "product": _next("V a", _A, _V),
+    "product of a function": _next("V tanh(a)", _A, _V),
+    "product of a product": _next("Z tanh(V a)", _A, _V, "Z: real[3, 3]"),
+    "factor of an input": _next("(V a) ⊙ x", _A, _V),
+    "gate": _next("σ(V a) ⊙ h", _A, _V),
+    "output": _shown("V a", _A, _V),
+    "dropped": _next("V dropout(0.4, a)", _A, _V),
+    "one matrix of a state and a bias": _next("W c", "c: vector, real[3]"),
+    "one vector once and at each step": _next("Z c + Z (c ⊙ x)", "c: vector", "Z: real[3, 3]"),
+    "blocks": _next("P (D c)", "c: vector, real[4]", "D: blocks(2), real[4, 4]", "P: real[3, 4]"),
+    "diagonal": _next("d (V a)", _A, _V, "d: diagonal"),
+    "normed": _next("rmsnorm(V a, g) + softmax(V a)", _A, _V, "g: vector"),
+    "tied": _tied("real[5]"),
+    "tied to a table": _tied("symbol[5]"),
+    "learned query": _shown("Mᵀ softmax(M q)", "q: vector", before=_M),
+    "learned query in a loop": _next("Mᵀ softmax(M q)", "q: vector", before=_M),
+    "computed query": _shown("Mᵀ softmax(M tanh(V a))", _A, _V, before=_M),
+    "computed query in a loop": _next("Mᵀ softmax(M tanh(V a))", _A, _V, before=_M),
+    "learned weights": _shown("Mᵀ q", "q: vector", before=_M),
+    "learned weights in a loop": _next("Mᵀ q", "q: vector", before=_M),
+    "computed weights": _shown("Mᵀ softmax(V a)", _A, _V, before=_M),
+    "computed weights in a loop": _next("Mᵀ softmax(V a)", _A, _V, before=_M),
+}
+"""By what the parameter is; all matrices and vectors are learned, and begin as random numbers."""

@@ -1,0 +1,46 @@
+"""Memory that holds no number until it is written: who reads it before is seen at every run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import nan
+
+import pytest
+import torch
+from torch import Tensor
+
+from rnnc.compiler.backends.cpu.again import Again
+from rnnc.compiler.backends.cpu.program import Program
+
+
+@contextmanager
+def poisoned() -> Iterator[None]:
+    """Scratch, what is saved, and results hold NaN when a pass begins.
+
+    By torch's own switch for all memory that it gives, in any thread (whole numbers are the largest
+    there are); and for what the `cpu` backend keeps from one call for the next one.
+    """
+    spare, run = Program.spare, Again.run
+
+    def spare_of_nan(self: Program, size: int) -> Tensor | None:
+        found = spare(self, size)
+        return None if found is None else found.fill_(nan)
+
+    def run_on_nan(self: Again, tensors: Sequence[Tensor]) -> None:
+        for frame in self._frames:
+            for block in frame.blocks:
+                block.fill_(nan)
+        run(self, tensors)
+
+    before = torch.are_deterministic_algorithms_enabled()
+    only_warn = torch.is_deterministic_algorithms_warn_only_enabled()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Program, "spare", spare_of_nan)
+        patch.setattr(Again, "run", run_on_nan)
+        patch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before, warn_only=only_warn)
