@@ -110,7 +110,9 @@ def is_possible(position: str, kind: str) -> bool:
             return kind in {*CALLS, *RESULTS, "next state", "far future", "local", "part"} - {
                 "lookup",
             }
-        case "state" | "output" | "output at end" | "law left" | "law right":
+        case "law left" | "law right":  # a law has no time, and so no window
+            return kind not in {"operand", "scores", "mix"}
+        case "state" | "output" | "output at end":
             return kind != "operand"
         case "loss":
             return kind != "operand"

@@ -101,7 +101,7 @@ class Writer:
             return self.world.chance
         if kind in {"scores", "mix"}:
             has = self.scope.series or self.scope.of_form("window")
-            return bool(has) and not self.scope.fixed
+            return bool(has) and not self.scope.fixed and self.scope.place != "law"
         return not (self.scope.fixed and kind in {"infix", "prefix", "named"})
 
     def statics(self) -> list[str]:

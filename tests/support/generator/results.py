@@ -114,7 +114,8 @@ def laws(layers: Layers, wanted: list[tuple[str, str]]) -> None:
     world, scope = layers.world, layers.scope
     asked = [w for w in wanted if w[0] in {"law left", "law right"} and layers.writer.offers(w[1])]
     for _ in range(max(len(asked), world.rng.choice([0, 0, 1]))):
-        writer = Writer(replace(scope, place="law"))
+        timeless = [read for read in scope.reads if read.form != "window"]
+        writer = Writer(replace(scope, place="law", reads=timeless))
         if asked:
             position, kind = asked.pop()
             wanted.remove((position, kind))
