@@ -111,11 +111,10 @@ def answer(model: CompiledRNN, calling: Calling, *, whole: bool = False) -> dict
             for v in feed.state
         ]
         feed.state = type(feed.state)(*fields)
-        sources |= {
-            f"state {k}": v
-            for k, v in feed.state._asdict().items()
-            if v.is_floating_point() and v.requires_grad
-        }
+        if calling.state != "carried":  # through which gradients reach the parameters
+            sources |= {
+                f"state {k}": v for k, v in feed.state._asdict().items() if v.is_floating_point()
+            }
     torch.manual_seed(calling.seed + 1)
     if calling.scored == "none":
         with torch.no_grad():

@@ -43,13 +43,13 @@ def random_calling(seed: int, number: int = 0) -> Calling:
         seed=seed,
         steps=steps,
         rows=rng.choice([1, 2, 3, 3, 5]),
-        lengths=rng.choice(["none", "full", "ragged", "ragged"]),  # type: ignore[arg-type]
-        resets=rng.choice(["none", "false", "some", "some"]),  # type: ignore[arg-type]
-        state=rng.choice(["none", "initial", "random", "carried"]),  # type: ignore[arg-type]
+        lengths=rng.choice(["none", "full", "ragged", "ragged"]),
+        resets=rng.choice(["none", "false", "some", "some"]),
+        state=rng.choice(["none", "initial", "random", "carried"]),
         layout=rng.choice([*LAYOUTS, "plain", "plain"]),
         batch_first=rng.random() < 0.15,
         training=rng.random() < 0.7,
-        scored=rng.choice(["all", "all", "all", "outputs", "state", "parameters"]),  # type: ignore[arg-type]
+        scored=rng.choice(["all", "all", "all", "outputs", "state", "parameters"]),
     )
     if number == 0:
         return calling
