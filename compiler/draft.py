@@ -8,7 +8,7 @@ from typing import Literal
 
 from ..operators.graph import Attribute, OperatorGraph
 from .flow import Flow, Gradient, Rate, Read, Value
-from .vocabulary import result
+from .vocabulary import rate_of, result
 
 
 @dataclass(slots=True)
@@ -95,14 +95,15 @@ class Draft:
         return self.values[read.value].shape[-1]
 
     def redirect(self, old: int, new: Read) -> None:
-        """Make the readers of a value read another one."""
+        """Make the readers of a value read another one of the same step."""
+        # Delays do not add up: what a value saw at its own step lay in its own segment.
+        assert not new.delay, f"{old} cannot be {new} for those who read it at other steps"
         self._instead[old] = new
 
     def settled(self, read: Read) -> Read:
-        """What a read has become through all redirections; delays add up."""
+        """What a read has become through all redirections."""
         while read.value in self._instead:
-            new = self._instead[read.value]
-            read = Read(new.value, new.delay + read.delay)
+            read = Read(self._instead[read.value].value, read.delay)
         return read
 
     def finish(self) -> Flow:
@@ -122,10 +123,17 @@ class Draft:
         for new, old in enumerate(order):
             v = self.values[old]
             operands = tuple(Read(renumbered[r.value], r.delay) for r in v.operands)
+            rate = v.rate
+            if operands:
+                # A value may by now be made of parameters alone. What is read at another step may
+                # come later in the order; it is of a step.
+                rates = [
+                    values[r.value].rate if r.value < new else self.values[old_read.value].rate
+                    for r, old_read in zip(operands, v.operands, strict=True)
+                ]
+                rate = rate_of(v.operation, rates)
             values.append(
-                Value(
-                    new, v.operation, operands, v.shape, v.rate, v.attributes, v.adjoint, v.origin
-                )
+                Value(new, v.operation, operands, v.shape, rate, v.attributes, v.adjoint, v.origin)
             )
 
         def renew(reads: Sequence[Read]) -> tuple[Read, ...]:
@@ -144,12 +152,14 @@ class Draft:
 
     def _order(self) -> list[int]:
         """Everything that is needed, forward before adjoint, instant operands before readers."""
+        # What is carried on is wanted, whether or not anything else reads it.
         carried = {s.name for s in self.graph.states}
+        carried |= {variable.name for variable in self.graph.inputs if variable.history}
         roots = [read.value for read in (*self.outputs, *self.laws, *self.kept)]
         roots += [
             number
             for number, value in enumerate(self.values)
-            if value.operation == "state" and value.attributes[0] in carried
+            if value.operation in {"state", "input"} and value.attributes[0] in carried
         ]
         roots += [gradient.value for gradient in self.gradients if gradient.value >= 0]
         needed: set[int] = set()

@@ -15,10 +15,24 @@ from ..operators.components import strong_components
 from ..operators.graph import Attribute, OperatorGraph
 
 Rate = Literal["call", "row", "step"]
-"""How often a value is computed: once a call, once a row (B), or at each step (T, B)."""
+"""How often a value is computed: once a call, once a row (B), or at each step (T, B).
+
+Of a row are masks that a call draws once, and gradients of what lies before the first step; what is
+computed from such a mask is computed at each step.
+"""
 
 BOUNDED = frozenset({"state", "input"})
 """What may be read at another time by forward values: outside its segment it has a value."""
+
+
+def cuts(delay: int, *, bounded: bool, resets: bool, lengths: bool) -> bool:
+    """Whether a read at some delay may meet the end of a segment inside of the series.
+
+    bounded: whether states and inputs are read, or adjoint values. Past a row's end those may be
+    anything, NaN among it: slopes there are of values that nobody has asked for.
+    resets, lengths: whether the call has any.
+    """
+    return delay != 0 and (resets or (lengths and (delay < 0 or not bounded)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,7 @@ WIDE: Final = frozenset(GROUPS) | frozenset(PRODUCTS) | frozenset(WINDOWS)
 """What needs whole vectors, so that what computes them must be finished before."""
 
 Shape = tuple[int, ...]
-_ORDER: Final[tuple[Rate, ...]] = ("call", "row", "step")
+_BY_ROW: Final = frozenset({"to_history", "to_initial", "unmix_history"})
 
 
 def result(
@@ -121,11 +121,11 @@ def result(
         ValueError: when the operands do not belong to it. Sources have no rule here.
     """
     shapes = [shape for shape, _ in operands]
-    rate = max((rate for _, rate in operands), key=_ORDER.index)
+    rate = rate_of(operation, [rate for _, rate in operands])
     numbers = [int(a) for a in attributes if not isinstance(a, str)]
     match operation:
         case "state" | "stopgrad":
-            return shapes[0], "step" if operation == "state" else rate
+            return shapes[0], rate
         case "concatenate":
             return (sum(shape[0] for shape in shapes),), rate
         case "slice":
@@ -143,10 +143,19 @@ def result(
         case "matmul" | "lookup":
             return _product(operation, bool(attributes[0]), shapes), rate
     if operation in WINDOWS:
-        return _window(operation, numbers, shapes), "step"
+        return _window(operation, numbers, shapes), rate
     if operation in SUMS:
-        return _sum(operation, numbers, shapes)
+        return _sum(operation, numbers, shapes), rate
     return _entrywise(operation, shapes), rate
+
+
+def rate_of(operation: str, operands: Sequence[Rate]) -> Rate:
+    """How often an operation is computed: what is of the call alone once, else at each step."""
+    if operation in SUMS:
+        return "row" if operation in _BY_ROW else "call"
+    if operation == "state" or operation in WINDOWS:
+        return "step"
+    return "call" if all(rate == "call" for rate in operands) else "step"
 
 
 def _demand(fits: bool, operation: str, shapes: Sequence[Shape]) -> None:
@@ -194,18 +203,16 @@ def _entrywise(operation: str, shapes: list[Shape]) -> Shape:
     return (width,)
 
 
-def _sum(operation: str, numbers: list[int], shapes: list[Shape]) -> tuple[Shape, Rate]:
+def _sum(operation: str, numbers: list[int], shapes: list[Shape]) -> Shape:
     match operation:
-        case "to_history" | "to_initial":
-            return shapes[0], "row"
+        case "to_history" | "to_initial" | "total":
+            return shapes[0]
         case "unmix_history":
-            return shapes[2], "row"
-        case "total":
-            return shapes[0], "call"
+            return shapes[2]
         case "indexed_sum":
-            return tuple(numbers[1:]), "call"
+            return tuple(numbers[1:])
     rows, columns = shapes[0][0], shapes[1][0]
     if not numbers:
-        return (rows, columns), "call"
+        return (rows, columns)
     k = numbers[0]
-    return (k, rows // k, columns // k), "call"
+    return (k, rows // k, columns // k)

@@ -136,6 +136,17 @@ def _read(
     return segments.read(operand.node, series, t, operand.delay)
 
 
+def _operand(
+    operand: Operand,
+    t: int | None,
+    known: dict[int, Tensor | list[Tensor]],
+    segments: Segments,
+) -> Tensor:
+    """As `_read`, harmless where the row has no such step."""
+    value = _read(operand, t, known, segments)
+    return value if t is None or value is known[operand.node] else segments.harmless(value, t)
+
+
 def _evaluate(
     node: Node,
     call: Call,
@@ -153,9 +164,13 @@ def _evaluate(
     if operation in WINDOWED:
         assert t is not None
         rows = call.graph.nodes[node.operands[0].node]
-        others = [_read(operand, t, known, segments) for operand in node.operands[1:]]
+        others = [_operand(operand, t, known, segments) for operand in node.operands[1:]]
         return look_through(node, rows, known, t, others, segments)
-    values = [_read(operand, t, known, segments) for operand in node.operands]
+    if operation == "state":
+        assert t is not None
+        value = _read(node.operands[0], t, known, segments)
+        return segments.state(node.number, value, t, known[node.number])
+    values = [_operand(operand, t, known, segments) for operand in node.operands]
     if operation in UNARY:
         return UNARY[operation](values[0])
     if operation in BINARY:
@@ -164,9 +179,6 @@ def _evaluate(
         return product(values[0], values[1], transposed=bool(node.attributes[0]))
     if operation == "lookup":
         return look_up(values[0], values[1], transposed=bool(node.attributes[0]))
-    if operation == "state":
-        assert t is not None
-        return segments.state(node.number, values[0], t, known[node.number])
     return _other(node, call, t, values, segments)
 
 

@@ -67,6 +67,16 @@ class Segments:
         index = index.unsqueeze(-1).expand_as(series)
         return torch.where(empty.unsqueeze(-1), torch.zeros_like(series), series.gather(0, index))
 
+    def harmless(self, value: Tensor, t: int) -> Tensor:
+        """An operand at step t: 1 in rows that have ended.
+
+        Nobody asks for what is computed there; but of a slope that is infinite (of the logarithm of
+        an empty row's zeros, say) not even a gradient of zero gives zero. At 1 no slope is.
+        """
+        if self.call.lengths is None or not value.is_floating_point():
+            return value
+        return torch.where(self.alive[t].unsqueeze(-1), value, torch.ones_like(value))
+
     def initial_at(self, name: str, t: int) -> Tensor:
         """(B, n): what a state is before the segment that step t belongs to."""
         if name not in self._initial:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...operators.call import Call
+from ..flow import cuts
 
 
 class Boundaries:
@@ -40,7 +41,8 @@ class Boundaries:
         if self._ends is None:
             call = self.call
             far = torch.full((call.steps, call.rows), call.steps, device=self.like.device)
-            start, end = -call.steps - far - 1, far
+            # Further back than any history: a segment that began in an earlier call.
+            start, end = torch.full_like(far, -(2**62)), far
             if call.resets is not None and call.steps:
                 hit = torch.where(call.resets, self.step.expand_as(far), start)
                 start = hit.cummax(0).values
@@ -50,13 +52,9 @@ class Boundaries:
         return self._ends
 
     def cuts(self, delay: int, *, bounded: bool) -> bool:
-        """Whether a read at some delay may meet the end of a segment inside of the series.
-
-        bounded: whether states and inputs are read, or adjoint values (zero where a row has ended).
-        """
-        if self.call.resets is not None:
-            return True
-        return self.call.lengths is not None and (delay < 0) == bounded
+        """`flow.cuts`, for this call."""
+        resets, lengths = self.call.resets is not None, self.call.lengths is not None
+        return cuts(delay, bounded=bounded, resets=resets, lengths=lengths)
 
     def linked(self, delay: int) -> Tensor:
         """(T, B, 1): whether the step `delay` ago (ahead, below 0) is of the same segment.
@@ -86,9 +84,14 @@ class Boundaries:
             self._present[first, last] = belongs
         return self._present[first, last]
 
+    def looking(self, first: int, last: int) -> Tensor:
+        """(T, B, L): which rows of its window a step sees that its row of the batch still has."""
+        present = self.present(first, last)
+        return present if self.alive is None else present & self.alive
+
     def readers(self, first: int, last: int) -> Tensor:
         """(T, B, L): of the steps `last` to `first` ahead, whether their window has this step."""
-        present = self.present(first, last)
+        present = self.looking(first, last)
         rows = first - last + 1
         front, back = max(0, -last), max(0, first)
         line = F.pad(present, (0, 0, 0, 0, front, back))
@@ -122,7 +125,7 @@ class Boundaries:
         return found.masked_fill(empty.unsqueeze(-1), 0)
 
     def shown(self, series: Tensor) -> Tensor:
-        """An output: zero past a row's length."""
+        """What counts of a series (an output, the terms of a sum): zero past a row's length."""
         if self.alive is None:
             return series
         return torch.where(self.alive, series, series.new_zeros(()))

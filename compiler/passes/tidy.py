@@ -7,6 +7,7 @@
     slice[i, j](slice[k, l](a))              -> slice[k+i, k+j](a)
     add(pad[0, n](a), pad[len a, n](b), …)   -> concatenate(a, b, …)   parts side by side
     stopgrad(a)                              -> a              once differentiated
+    stopgrad(a[t-1])                         -> add(a[t-1])    likewise, and it stays
     two values of one operation and operands -> one
 
 Side condition: none; every rewrite keeps every bit.
@@ -62,7 +63,11 @@ def _instead(draft: Draft, value: DraftValue, *, differentiated: bool) -> Read |
         if not first.delay and same.shape == value.shape and same.rate == value.rate:
             return first
     if value.operation == "stopgrad" and differentiated:
-        return first
+        if not first.delay:
+            return first
+        # What it saw at its own step is another value than a reader at other steps would see.
+        value.operation = "add"
+        return None
     if value.operation == "add":
         return _joined(draft, value)
     if value.operation == "slice":

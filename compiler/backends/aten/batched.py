@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...flow import Value
 from ...plan import Phase, Plan
-from ...vocabulary import ELEMENTWISE, WINDOWS
+from ...vocabulary import ELEMENTWISE, SUMS, WINDOWS
 from .fusion import absorbed, terms_of
 from .gradients import to_history, to_initial
 from .memory import Memory
@@ -91,13 +91,23 @@ def last_uses(phase: Phase, plan: Plan, inner: frozenset[int]) -> dict[int, list
 
 def _once(value: Value, memory: Memory) -> Tensor:
     operands = [memory.read(read) for read in value.operands]
-    if value.operation == "total":
-        return operands[0].flatten(0, -2).sum(0)
-    if value.operation == "outer_sum":
-        return outer_sum(operands[0], operands[1], value.attributes)
-    if value.operation == "indexed_sum":
-        return indexed_sum(operands[0], operands[1], value.attributes)
-    return fresh(value, operands)
+    return summed(value, operands, memory) if value.operation in SUMS else fresh(value, operands)
+
+
+def summed(value: Value, operands: list[Tensor], memory: Memory) -> Tensor:
+    """A sum over the steps that rows have; operands (T, B, n), symbols (T, B)."""
+    of_steps = [memory.values[read.value].rate == "step" for read in value.operands]
+    terms = [
+        memory.boundaries.shown(operand) if one and operand.is_floating_point() else operand
+        for one, operand in zip(of_steps, operands, strict=True)
+    ]
+    match value.operation:
+        case "total":
+            return terms[0].flatten(0, -2).sum(0)
+        case "outer_sum":
+            return outer_sum(terms[0], terms[1], value.attributes)
+    assert value.operation == "indexed_sum", value.operation
+    return indexed_sum(terms[0], terms[1], value.attributes)
 
 
 def fresh(value: Value, operands: list[Tensor]) -> Tensor:
@@ -193,8 +203,6 @@ def _sum(value: Value, memory: Memory, inner: frozenset[int], out: Tensor) -> No
             torch.mm(vector, weight, out=flat)
         else:
             rows = total.flatten(0, 1) if total.dim() == 3 else total
-            if total.dim() == 2:
-                rows = total.expand(out.shape).flatten(0, 1)
             torch.addmm(rows, vector, weight, out=flat)
         total = out
     for source in terms.products:

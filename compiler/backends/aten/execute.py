@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from ....operators.call import Call, Result
@@ -73,14 +72,9 @@ def collected(memory: Memory) -> Result:
         if v.operation in {"state", "input"}
     }
     for name in call.history:
-        # An input that nothing reads is in no flow; it is carried on all the same.
-        if name in numbers:
-            line, before = memory.line(numbers[name])
-            keep = len(call.history[name])
-            line = line[before - keep : before + call.steps]
-        else:
-            padded = boundaries.padded(call.inputs[name].detach())
-            line = torch.cat([call.history[name].detach(), padded])
+        line, before = memory.line(numbers[name])
+        keep = len(call.history[name])
+        line = line[before - keep : before + call.steps]
         after = boundaries.history_after(name, line)
         # An engine may compute in a wider type than the model's.
         history[name] = after.to(memory.like.dtype) if after.is_floating_point() else after

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...flow import Value
+from ...flow import Read, Value
 from .memory import Memory
 
 
@@ -19,7 +19,7 @@ def to_history(value: Value, memory: Memory) -> Tensor:
     keep = len(call.history[name])
     total = memory.like.new_zeros(keep, call.rows, value.shape[0])
     for read in value.operands:
-        if memory.values[read.value].operation == "seed":
+        if _is_carried_on(value, read, memory):
             total += memory.early[name]
             continue
         if memory.values[read.value].operation == "unmix_history":
@@ -29,7 +29,7 @@ def to_history(value: Value, memory: Memory) -> Tensor:
         if back <= 0:
             continue
         gain = memory.now(read.value)[:back]
-        if call.resets is not None:
+        if memory.boundaries.cuts(back, bounded=False):
             linked = memory.boundaries.linked(back)[:back]
             gain = torch.where(linked, gain, gain.new_zeros(()))
         total[keep - back : keep - back + len(gain)] += gain
@@ -42,7 +42,7 @@ def to_initial(value: Value, memory: Memory) -> Tensor:
     boundaries, call = memory.boundaries, memory.call
     total = memory.like.new_zeros(call.rows, value.shape[0])
     for read in value.operands:
-        if memory.values[read.value].operation == "seed":
+        if _is_carried_on(value, read, memory):
             total += memory.replaced[name]
             continue
         back = -read.delay
@@ -54,3 +54,13 @@ def to_initial(value: Value, memory: Memory) -> Tensor:
         gain = memory.now(read.value)
         total += torch.where(outside, gain, gain.new_zeros(())).sum(0)
     return total
+
+
+def _is_carried_on(value: Value, read: Read, memory: Memory) -> bool:
+    """Whether a gain is the gradient of what is carried on of the variable itself.
+
+    One that comes in for something else, an output say, is a gain like all others.
+    """
+    source = memory.values[read.value]
+    own = ("history", value.attributes[0])
+    return not read.delay and source.operation == "seed" and source.attributes == own

@@ -148,11 +148,12 @@ class Memory:
         return self._shifted[key]
 
     def read(self, read: Read) -> Tensor:
-        """What a read sees at all steps."""
-        if not read.delay:
-            return self.now(read.value)
-        series = self.shifted(read)
+        """What a read sees at all steps: (T, B, n), or (n) or a matrix for what is of the call."""
         value = self.values[read.value]
+        if not read.delay:
+            found = self.now(read.value)
+            return found.expand(self.call.steps, *found.shape) if value.rate == "row" else found
+        series = self.shifted(read)
         if not self.boundaries.cuts(read.delay, bounded=value.operation in BOUNDED):
             return series
         linked = self.boundaries.linked(read.delay)

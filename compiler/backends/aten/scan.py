@@ -51,8 +51,9 @@ def _cut(memory: Memory, number: int, a: Tensor, b: Tensor) -> tuple[Tensor, Ten
         linked = boundaries.linked(turn.delay)
         b = torch.where(linked, b, b + a * memory.outside(source))
         a = torch.where(linked, a, nothing)
-    if boundaries.alive is not None and source.operation == "state" and turn.delay > 0:
-        a = torch.where(boundaries.alive, a, a.new_ones(()))
+    if boundaries.alive is not None:
+        holds = source.operation == "state" and turn.delay > 0
+        a = torch.where(boundaries.alive, a, a.new_ones(()) if holds else nothing)
         b = torch.where(boundaries.alive, b, nothing)
     return a, b
 

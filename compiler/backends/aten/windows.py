@@ -82,9 +82,9 @@ def unmix_history(value: Value, memory: Memory) -> Tensor:
 
 
 def _unmixed(value: Value, memory: Memory, first: int, last: int) -> Tensor:
-    there = memory.boundaries.present(first, last)
+    there = memory.boundaries.looking(first, last)
     weights, vector = (_whole(memory, Read(value.operands[at].value)) for at in (0, 2))
-    return windows.unmix(weights, vector, there)
+    return windows.unmix(weights, memory.boundaries.shown(vector), there)
 
 
 def _whole(memory: Memory, read: Read) -> Tensor:
@@ -106,10 +106,13 @@ def rows_at_each_step(memory: Memory, number: int, first: int, last: int) -> Row
     return [line[t : t + rows] for t in range(memory.call.steps)]
 
 
-def unmix_now(weights: Tensor, vectors: Tensor, there: Tensor, out: Tensor) -> None:
+def unmix_now(
+    weights: Tensor, vectors: Tensor, there: Tensor, out: Tensor, *, ragged: bool
+) -> None:
     """`unmix` at one step: (L, B, L) and (L, B, n) of the readers, the earliest first.
 
     The reader that is j steps after the earliest has this step as its row L − 1 − j; there: (B, L).
+    ragged: whether readers that are not there may hold anything.
     """
     rows = len(weights)
     step, batch, entry = weights.stride()
@@ -118,6 +121,8 @@ def unmix_now(weights: Tensor, vectors: Tensor, there: Tensor, out: Tensor) -> N
     else:
         start = weights.storage_offset() + (rows - 1) * entry
         own = weights.as_strided((weights.shape[1], rows), (batch, step - entry), start)
+    if ragged:
+        vectors = torch.where(there.t().unsqueeze(-1), vectors, vectors.new_zeros(()))
     windows.mix_now(vectors, own, there, out)
 
 
@@ -130,7 +135,7 @@ def call_at_each_step(value: Value, memory: Memory) -> tuple[Callable[..., None]
     first, last = ends_of(value)
     if value.operation == "unmix":
         found = [rows_at_each_step(memory, value.operands[i].value, -last, -first) for i in (0, 2)]
-        return unmix_now, found
+        return partial(unmix_now, ragged=memory.boundaries.alive is not None), found
     variable = value.operands[0].value
     rows = rows_at_each_step(memory, variable, first, last)
     if not memory.values[variable].shape:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ...flow import Read
+from ...flow import Read, cuts
 from ...plan import Buffer
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Case:
 
     def cuts(self, delay: int, *, bounded: bool) -> bool:
         """Whether a read at some delay may meet the end of a segment (as `Boundaries.cuts`)."""
-        return delay != 0 and (self.resets or (self.lengths and (delay < 0) == bounded))
+        return cuts(delay, bounded=bounded, resets=self.resets, lengths=self.lengths)
 
 
 @dataclass(frozen=True, slots=True)

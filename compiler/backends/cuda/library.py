@@ -7,9 +7,9 @@ from torch import Tensor
 
 from ...flow import Value
 from ...plan import Group
-from ...vocabulary import WINDOWS
-from ..aten.batched import LATE, fresh
-from ..aten.operations import indexed_sum, onehot, outer_sum
+from ...vocabulary import SUMS, WINDOWS
+from ..aten.batched import LATE, fresh, summed
+from ..aten.operations import onehot
 from ..aten.windows import window_for_all
 from .kernels import is_generated
 from .memory import CudaMemory
@@ -37,14 +37,7 @@ def _operands(value: Value, memory: CudaMemory) -> list[Tensor]:
 
 def _once(value: Value, memory: CudaMemory) -> Tensor:
     operands = _operands(value, memory)
-    match value.operation:
-        case "total":
-            return operands[0].flatten(0, -2).sum(0)
-        case "outer_sum":
-            return outer_sum(operands[0], operands[1], value.attributes)
-        case "indexed_sum":
-            return indexed_sum(operands[0], operands[1], value.attributes)
-    return fresh(value, operands)
+    return summed(value, operands, memory) if value.operation in SUMS else fresh(value, operands)
 
 
 def _series(value: Value, memory: CudaMemory) -> None:

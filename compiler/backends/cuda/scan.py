@@ -90,7 +90,7 @@ def _solved(tile: Tile, piece: Piece, own: frozenset[Piece]) -> Iterator[str]:
 
 
 def _cut(tile: Tile, piece: Piece, turn: Read) -> Iterator[str]:
-    """Begin anew with each segment; hold still where a row has ended."""
+    """Begin anew with each segment; hold still where a row has ended, or is yet to begin."""
     source = tile.plan.flow.values[turn.value]
     state = source.operation == "state"
     if tile.case.cuts(turn.delay, bounded=source.operation in BOUNDED):
@@ -99,7 +99,7 @@ def _cut(tile: Tile, piece: Piece, turn: Read) -> Iterator[str]:
             outside = tile.outside(source, piece.start, piece.width, "u")
             yield f"c = tl.where(linked, c, c + a * {outside})"
         yield "a = tl.where(linked, a, 0.0)"
-    if tile.case.lengths and state and turn.delay > 0:
+    if tile.case.lengths:
         yield f"living = {tile.alive()}"
-        yield "a = tl.where(living, a, 1.0)"
+        yield f"a = tl.where(living, a, {1.0 if state and turn.delay > 0 else 0.0})"
         yield "c = tl.where(living, c, 0.0)"

@@ -1,0 +1,124 @@
+"""Values made of parameters alone may stand wherever a step's value may."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import rnnc
+from rnnc.compiler.lower import lower
+from rnnc.compiler.passes.tidy import tidied
+from rnnc.grammar.source import Source
+from rnnc.operators.analyse import analyse
+from support.agreement import assert_agree
+from support.backends import HERE
+
+OTHERS = [name for name in HERE if name != "reference"]
+HEAD = """
+input x: real[2]
+input s: symbol[4]
+state h: real[4]
+output y: real[4]
+param a, a2, a3: vector, real[4]
+param p, p2: vector, real[2]
+h' = tanh(W h + U x + E s)
+M = h[t-3..t-1]
+S = s[t-2..t]
+param q: vector, real[3]
+"""
+VALUES = {
+    "a parameter": "a",
+    "a product": "V a",
+    "a product of a product": "V1 tanh(V1 a)",
+    "a function": "tanh(a) ⊙ a2",
+    "a quotient": "a / (2 + σ(a2))",
+    "a difference": "1 - a",
+    "its sum": "sum(a) * a2",
+    "a dot product": "dot(a, a2) * a3",
+    "a concatenation": "[p ; p2]",
+    "half a concatenation": "[p ; U2 x]",
+    "softmax": "softmax(a)",
+    "maxout": "maxout(2, [a ; a2])",
+    "lp": "lp(2, [a ; a2], a3)",
+    "layernorm": "layernorm(a, a2, a3)",
+    "rmsnorm": "rmsnorm(a, a2)",
+    "dropout": "dropout(0.4, a)",
+    "variational": "variational(0.4, a)",
+    "a function of variational": "tanh(V variational(0.4, tanh(a)))",
+    "two masks": "variational(0.4, a) - variational(0.3, a2)",
+    "zoneout": "zoneout(0.3, a, a2)",
+    "zoneout of a state": "zoneout(0.3, a, h)",
+    "stopgrad": "a + stopgrad(a2)",
+    "a query": "V (M a)",
+    "weights": "Mᵀ q",
+    "weights of symbols": "V Sᵀ q",
+    "a query of symbols": "V (S a)",
+    "half a query": "V (M [p ; U2 x])",
+}
+SPLITS = {
+    "a split": "(u, v) = split([a ; W2 h'], 2, 4)\ny = V1 u + V2 v\n",
+    "a split of parameters": "(u, v) = split([a ; p], 1, 5)\ny = V1 u + V2 v\n",
+    "a split within": "(u, v) = split([tanh(a) ; h'], 3, 5)\ny = V1 u + V2 v\n",
+    "a split of dropout": "(u, v) = split(variational(0.4, [a ; p]), 3, 3)\ny = V1 u + V2 v\n",
+}
+WHOLE = {
+    "an output": "y = {}\n",
+    "a state": "state g: real[4] = learned\ng' = {}\ny = V g + g[t-2]\n",
+    "a state and a cycle": "state g: real[4]\ng' = 0.5 * g + {}\ny = g'\n",
+    "a backward state": "state g: real[4]\ng[t] = tanh(R g[t+1]) + {}\ny = g[t+1]\n",
+    "a law": "y = h'\nlaw {} ≈ h\n",
+    "both sides of a law": "y = h'\nlaw {} ≈ a3\n",
+    "a loss term": "y = h'\nloss sum({}) weight 0.3\n",
+}
+CALLS: list[dict[str, Any]] = [
+    {"steps": 3, "rows": 2},
+    {"steps": 1, "rows": 1, "carry": True, "training": False},
+    {"steps": 4, "rows": 3, "ragged": True, "reset": True, "carry": True},
+    {"steps": 3, "rows": 2, "ragged": True, "memory": "recompute"},
+    {"steps": 0, "rows": 2},
+]
+SPECS = {
+    **{name: HEAD + f"y = {value} + h'\n" for name, value in VALUES.items()},
+    **{name: HEAD + lines for name, lines in SPLITS.items()},
+    **{
+        f"{place} of {name}": HEAD + lines.format(VALUES[name])
+        for place, lines in WHOLE.items()
+        for name in ("a parameter", "layernorm", "variational", "dropout", "weights")
+        # A law has no chance of its own, and what runs backward looks through no past.
+        if not (place == "a backward state" and name == "weights")
+    },
+}
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_they_agree_with_the_reference(spec: str) -> None:
+    for call in CALLS:
+        assert_agree(SPECS[spec], seed=7, **call)
+
+
+@pytest.mark.parametrize("backend", [name for name in OTHERS if name != "aten"])
+def test_on_every_backend(backend: str) -> None:
+    # What is summed over rows with a factor that has none is another test's.
+    kept = {k: v for k, v in VALUES.items() if "V" not in v}
+    lines = (f"output y{i}: real[4]\ny{i} = {v} + h'\n" for i, v in enumerate(kept.values()))
+    for call in CALLS:
+        assert_agree(HEAD + "y = h'\n" + "".join(lines), backend, seed=7, **call)
+
+
+def test_what_is_made_of_parameters_is_computed_once() -> None:
+    graph = analyse(Source(HEAD + SPLITS["a split within"])).graph
+    assert graph is not None
+    flow = tidied(lower(graph, training=True))
+    function = next(v for v in flow.values if v.operation == "tanh" and v.rate == "call")
+    readers = [flow.values[number] for number in flow.readers[function.number]]
+    assert {v.operation for v in readers} >= {"slice"}
+    assert all(v.rate == "call" for v in readers if v.operation == "slice")
+
+
+def test_a_mask_of_a_row_makes_values_of_steps() -> None:
+    graph = rnnc.compile(HEAD + "y = variational(0.4, a)\n", backend="reference").graph
+    flow = tidied(lower(graph, training=True))
+    masks = [v for v in flow.values if v.operation == "mask"]
+    assert [v.rate for v in masks] == ["row"]
+    assert [flow.values[n].rate for n in flow.readers[masks[0].number]] == ["step"]

@@ -1,0 +1,121 @@
+"""A derivative reads operands again: as their reader saw them, at its step and in its segment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import rnnc
+from rnnc.compiler.draft import Draft
+from rnnc.compiler.flow import Read
+from rnnc.compiler.lower import lower
+from rnnc.grammar.source import Source
+from rnnc.operators.analyse import analyse
+from support.agreement import assert_agree
+from support.backends import HERE
+
+OTHERS = [name for name in HERE if name not in {"reference", "aten"}]
+CALLS: list[dict[str, Any]] = [
+    {"steps": 6, "rows": 2},
+    {"steps": 2, "rows": 3, "carry": True},
+    {"steps": 6, "rows": 3, "ragged": True, "reset": True, "carry": True},
+]
+HEAD = """
+input x: real[2]
+input s: symbol[3]
+state h: real[2] = learned
+h' = tanh(W h + U x + E s)
+"""
+READS = {
+    "a state": "h",
+    "a state two steps ago": "h[t-2]",
+    "an input": "x[t-1]",
+    "now": "x",
+}
+WINDOWS = {
+    "scores": "M ({})",
+    "a mix": "Mᵀ tanh(V ({}))",
+    "scores of an input": "X ({})",
+    "a mix of an input": "Xᵀ tanh(V ({}))",
+    "scores of symbols": "S (Q ({}))",
+    "a mix of symbols": "Sᵀ tanh(V ({}))",
+    "a softmax": "softmax(M ({}))",
+    "both": "Mᵀ softmax(M ({}))",
+}
+ELEMENTWISE = ["tanh", "σ", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "softsign"]
+ELEMENTWISE += ["exp", "abs", "sin", "cos", "softmax"]
+FUNCTIONS = {
+    **{name: f"{name}({{}})" for name in ELEMENTWISE},
+    "log": "log(2 + σ({}))",
+    "sqrt": "sqrt(2 + σ({}))",
+    "multiply": "({}) ⊙ (W1 x) ⊙ ({})",
+    "divide": "(W1 x) / (2 + σ({}))",
+    "divided": "({}) / (2 + σ(W1 x))",
+    "subtract": "1 - ({})",
+    "maxout": "maxout(2, [{} ; x])",
+    "lp": "lp(2, [{} ; x], {})",
+    "dot": "dot({}, W1 x) * x",
+    "sum": "sum({}) * x",
+    "layernorm": "layernorm({}, W1 x, {})",
+    "rmsnorm": "rmsnorm({}, {})",
+    "matmul": "W1 tanh(W1 ({}))",
+    "transposed": "W1ᵀ tanh(W1ᵀ ({}))",
+    "dropout": "dropout(0.4, {})",
+    "variational": "variational(0.4, {})",
+    "zoneout": "zoneout(0.4, {}, W1 x)",
+}
+
+
+def outputs(parts: dict[str, str], read: str) -> str:
+    """A spec with one output a part, all of which look at one read."""
+    text = HEAD + "M = h[t-4..t-1]\nX = x[t-2..t]\nS = s[t-3..t-1]\n"
+    for index, part in enumerate(parts.values()):
+        # Each has matrices of its own.
+        own = part
+        for name in ("V", "Q", "W1"):
+            own = own.replace(name, f"{name}_{index}")
+        own = own.format(*[read] * part.count("{}"))
+        text += f"output y_{index}: real[2]\ny_{index} = Z_{index} ({own})\n"
+    return text
+
+
+@pytest.mark.parametrize("form", ["{}", "stopgrad({})"])
+@pytest.mark.parametrize("read", READS)
+def test_through_windows(read: str, form: str) -> None:
+    text = outputs(WINDOWS, form.format(READS[read]))
+    for call in CALLS:
+        assert_agree(text, seed=1, **call)
+
+
+@pytest.mark.parametrize("form", ["{}", "stopgrad({})", "(x + stopgrad({}))"])
+def test_through_functions(form: str) -> None:
+    text = outputs(FUNCTIONS, form.format("h[t-2]"))
+    for call in CALLS:
+        assert_agree(text, seed=2, **call)
+
+
+@pytest.mark.parametrize("backend", OTHERS)
+def test_on_every_backend(backend: str) -> None:
+    text = outputs(WINDOWS, "stopgrad(h)")
+    for call in CALLS:
+        assert_agree(text, backend, seed=3, **call)
+
+
+@pytest.mark.parametrize("backend", HERE)
+def test_a_query_that_is_no_variable(backend: str) -> None:
+    text = "input x: real\noutput y: real\nM = x[t-1..t]\ny = sum(M stopgrad(x[t-1]))\n"
+    model = rnnc.compile(text, backend=backend)
+    x = torch.tensor([1.0, 10.0, 100.0, 1000.0]).view(4, 1, 1).requires_grad_()
+    model(x)[0].sum().backward()
+    assert x.grad is not None
+    assert x.grad.flatten().tolist() == [1.0, 11.0, 110.0, 100.0]
+
+
+def test_a_value_cannot_become_a_read_of_another_step() -> None:
+    graph = analyse(Source(HEAD + "output y: real[2]\ny = h'\n")).graph
+    assert graph is not None
+    draft = Draft.of(lower(graph, training=True))
+    with pytest.raises(AssertionError, match="at other steps"):
+        draft.redirect(len(draft.values) - 1, Read(0, 1))
