@@ -25,6 +25,11 @@ def _shown(value: str, *parameters: str, before: str = "") -> str:
     return _spec("", f" + {value}", parameters, before)
 
 
+def _shown_alone(value: str, *parameters: str) -> str:
+    """A network whose next state has a value in it that is also an output, as it is."""
+    return _next(value, *parameters, before=f"output z: real[3]\nz = {value}")
+
+
 def _tied(type_: str) -> str:
     lines = (f"input x: {type_}", "state h: real[3]", "output y: real[5]")
     own = ("param E: real[3, 5]", "param s: vector, real[3]")
@@ -41,6 +46,9 @@ PARAMETER_VALUES: Final[dict[str, str]] = {
     "factor of an input": _next("(V a) ⊙ x", _A, _V),
     "gate": _next("σ(V a) ⊙ h", _A, _V),
     "output": _shown("V a", _A, _V),
+    "output as it is": _shown_alone("a", _A),
+    "computed output as it is": _shown_alone("V a", _A, _V),
+    "output without gradient": _shown_alone("stopgrad(a)", _A),
     "dropped": _next("V dropout(0.4, a)", _A, _V),
     "one matrix of a state and a bias": _next("W c", "c: vector, real[3]"),
     "one vector once and at each step": _next("Z c + Z (c ⊙ x)", "c: vector", "Z: real[3, 3]"),

@@ -214,14 +214,15 @@ class Execution(Bindings):
 
     def spread(self, read: Read) -> Tensor:
         """What is read, (T, B, n), zero where a row has ended; never a view of a buffer."""
-        width, rows = self.values[read.value].shape[0], self.rows
+        value, rows = self.values[read.value], self.rows
+        width = value.shape[0]
         if not rows.total:
             return torch.zeros(rows.given_steps, rows.rows, width, dtype=self.program.dtype)
         own = None if read.delay else self._handed.pop(read.value, None)
         if own is not None:
             return own.view(rows.given_steps, rows.rows, width)
         place = self.geometry.places.get(read.value)
-        if rows.is_dense and place is not None and not read.delay:
+        if rows.is_dense and place is not None and value.rate == "step" and not read.delay:
             return self._taken(place, 0, (rows.steps, rows.rows, width))
         found = rows.spread(self.rows_of(read))
         return found.clone(memory_format=torch.contiguous_format) if rows.is_dense else found
