@@ -55,20 +55,59 @@ def is_refusal(way: str) -> bool:
     return "RNN…" in way and "not run" in way
 
 
+FAULTS = {
+    "": ("", ""),
+    "tail": ("n - first < LANES ? n - first : LANES", "n - first <= LANES ? n - first + 1 : LANES"),
+}
+"""Faults that can be planted in generated C, for the sanitizers to find."""
+
+
 @contextmanager
-def around(backend: str, flags: str) -> Iterator[None]:
-    """What must hold while a backend is searched: flags of the compiler, small tiles."""
+def around(
+    backend: str, flags: str, *, sanitize: bool = False, single: bool = False, plant: str = ""
+) -> Iterator[None]:
+    """What must hold while a backend is searched: flags of the compiler, small tiles.
+
+    sanitize: small work is shared among threads, too; single: in float32.
+    """
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         if backend == "cpu":
             from rnnc.compiler.backends.cpu import build, toolchain
 
-            patch.setattr(build, "FLAGS", (*toolchain.FLAGS, *flags.split()))
+            said = [*flags.split(), *(SANITIZERS if sanitize else ())]
+            patch.setattr(build, "FLAGS", (*toolchain.FLAGS, *said))
+            _plant(patch, *FAULTS[plant])
+        if sanitize:
+            _shared_among_threads(patch)
+        if single:
+            patch.setattr(torch.nn.Module, "double", lambda self: self.float())
         if backend == "cuda":
             _interpreted(patch)
         # A call's own plan is what is tried; the one of a usual call would be made for nothing.
         patch.setattr(Planned, "usual", lambda self: None)
         yield
+
+
+def _plant(patch: pytest.MonkeyPatch, old: str, new: str) -> None:
+    from rnnc.compiler.backends.cpu import emit
+    from support import shared_unit
+
+    def prelude(*levels: Any, **options: Any) -> str:
+        text = emit.prelude(*levels, **options)
+        assert old in text
+        return text.replace(old, new)
+
+    if old:
+        patch.setattr(shared_unit, "prelude", prelude)
+
+
+def _shared_among_threads(patch: pytest.MonkeyPatch) -> None:
+    from rnnc.compiler.backends.cpu import geometry
+
+    patch.setattr(torch, "get_num_threads", lambda: 2)
+    for name in ("ENOUGH_FOR_TWO", "ENOUGH_TO_WAIT", "ENOUGH_TO_PACK"):
+        patch.setattr(geometry, name, 0)
 
 
 def _interpreted(patch: pytest.MonkeyPatch) -> None:

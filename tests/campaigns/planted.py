@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rnnc.compiler.adjoint import _Adjoint
-from rnnc.compiler.backends.aten import batched, loop
+from rnnc.compiler.backends.aten import batched, operations
 from rnnc.compiler.flow import Read
 from rnnc.operators import derivatives, reference
 from rnnc.operators.call import Call
@@ -65,8 +65,7 @@ def _memory_read_before_it_is_written(patch: Patch) -> None:
         out[..., : max(1, out.shape[-1] - 1)] = z.sin()[..., : max(1, out.shape[-1] - 1)]
         return out
 
-    patch.setitem(batched.COMPUTE, "sin", sine)
-    patch.setitem(loop.COMPUTE, "sin", sine)
+    patch.setitem(operations.ELEMENTWISE, "sin", sine)
 
 
 def _lost_initial_gradient(patch: Patch) -> None:
@@ -97,12 +96,18 @@ def _padding_leaks(patch: Patch) -> None:
 
 
 def _not_held(patch: Patch) -> None:
-    """A state goes on where its row has ended."""
+    """What a ragged call leaves is counted from the longest row's end."""
+    right = Segments.history_after
 
-    def state(self: Segments, node: int, value: Tensor, t: int, series: Any) -> Tensor:
-        return value.expand(self.call.rows, value.shape[-1])
+    def history_after(self: Segments, node: int, series: list[Tensor]) -> Tensor:
+        kept = self.lengths
+        self.lengths = torch.full_like(kept, self.call.steps)
+        try:
+            return right(self, node, series)
+        finally:
+            self.lengths = kept
 
-    patch.setattr(Segments, "state", state)
+    patch.setattr(Segments, "history_after", history_after)
 
 
 def _no_symbol_is_the_first(patch: Patch) -> None:

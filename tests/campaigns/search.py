@@ -9,11 +9,13 @@ beside this file says. Each mismatch is made as small as it can be, and printed 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -25,7 +27,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 from campaigns import ledger
 from campaigns.engines import (
     BACKENDS,
-    SANITIZERS,
+    FAULTS,
     around,
     failure,
     is_refusal,
@@ -48,17 +50,32 @@ class Search:
     flags: str = ""
     memory: str = ""
     calls: int = 2
+    sanitize: bool = False
+    plant: str = ""
 
     @property
     def options(self) -> dict[str, str]:
         """What a ledger line says besides the backend."""
-        said = {"flags": self.flags, "memory": self.memory}
+        said = {"flags": self.flags, "memory": self.memory, "plant": self.plant}
+        said["sanitize"] = "address,undefined" if self.sanitize else ""
         return {name: value for name, value in said.items() if value}
 
     @property
     def compiler_options(self) -> dict[str, str]:
         """What `rnnc.compile` is told."""
         return {"memory": self.memory} if self.memory else {}
+
+    def around(self, first: int) -> AbstractContextManager[None]:
+        """What holds for the specs from a seed on; the sanitizers see float32 every other time."""
+        return around(
+            self.backend, self.flags, sanitize=self.sanitize, plant=self.plant,
+            single=self.sanitize and first // TOGETHER % 2 == 1,
+        )  # fmt: skip
+
+    def failure(self, text: str, sizes: Mapping[str, int], calling: Calling) -> str | None:
+        """How a case fails; the sanitizers end the process that they find something in."""
+        said = {"tolerance": math.inf} if self.sanitize else {}
+        return failure(self.backend, text, sizes, calling, **said, **self.compiler_options)
 
 
 @dataclass(frozen=True)
@@ -78,7 +95,7 @@ def examine(search: Search, seeds: range) -> list[Found]:
     valid = [s for s in seeds if is_valid(random_spec(s).text, random_spec(s).sizes)]
     found += [Found(seed, False) for seed in seeds if seed not in valid]
     cases = [partial(_way, search, seed) for seed in valid]
-    with around(search.backend, search.flags):
+    with search.around(seeds.start):
         for seed, case in zip(valid, together(cases, search.backend), strict=True):
             number, way = case()
             refused = is_refusal(way)
@@ -91,7 +108,7 @@ def _way(search: Search, seed: int) -> tuple[int, str]:
     spec = random_spec(seed)
     for number in range(search.calls):
         calling = random_calling(seed, number)
-        way = failure(search.backend, spec.text, spec.sizes, calling, **search.compiler_options)
+        way = search.failure(spec.text, spec.sizes, calling)
         if way is not None:
             return number, way
     return 0, ""
@@ -102,11 +119,8 @@ def shrunk(search: Search, seed: int, number: int, budget: int = 600) -> str:
     spec = random_spec(seed)
     case = Case(spec.text, spec.sizes, random_calling(seed, number))
 
-    def fails(text: str, sizes: object, calling: Calling) -> str | None:
-        return failure(search.backend, text, sizes, calling, **search.compiler_options)  # type: ignore[arg-type]
-
-    with around(search.backend, search.flags):
-        small = shrink(case, fails, budget)
+    with search.around(0):
+        small = shrink(case, search.failure, budget)
     return as_test(small, search.backend, search.compiler_options)
 
 
@@ -145,20 +159,19 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=2, help="calls of each spec")
     parser.add_argument("--flags", default="-O1", help="more flags of the C compiler (cpu)")
     parser.add_argument("--sanitize", action="store_true", help="address and undefined behaviour")
+    parser.add_argument("--plant", choices=sorted(FAULTS), default="", help=argparse.SUPPRESS)
     parser.add_argument("--memory", default="", help="`recompute` what is cheap")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--shrink", type=int, default=3, help="mismatches that are made small")
     parser.add_argument("--no-ledger", action="store_true")
     said = parser.parse_args()
     flags = said.flags if said.backend == "cpu" else ""
-    if said.sanitize:
-        if "LD_PRELOAD" not in os.environ:
-            environment = sanitized_environment()
-            if environment is None:
-                sys.exit("the C compiler brings no libasan and libubsan: install GCC's sanitizers")
-            os.execve(sys.executable, [sys.executable, "-W", "ignore", *sys.argv], environment)
-        flags = " ".join([flags, *SANITIZERS])
-    search = Search(said.backend, flags, said.memory, said.calls)
+    if said.sanitize and "LD_PRELOAD" not in os.environ:
+        environment = sanitized_environment()
+        if environment is None:
+            sys.exit("the C compiler brings no libasan and libubsan: install GCC's sanitizers")
+        os.execve(sys.executable, [sys.executable, "-W", "ignore", *sys.argv], environment)
+    search = Search(said.backend, flags, said.memory, said.calls, said.sanitize, said.plant)
     sys.exit(run(search, said, print))
 
 

@@ -16,7 +16,7 @@ from rnnc.grammar.source import Source
 from rnnc.grammar.syntax import same
 from rnnc.operators.analyse import analyse
 from rnnc.operators.modules import LIBRARY
-from support.specs import random_spec
+from support.generator import random_spec
 
 SHIPPED = sorted([*LIBRARY.glob("*.rnn"), *LIBRARY.with_name("zoo").glob("*.rnn")])
 

@@ -15,7 +15,7 @@ from rnnc.operators.analyse import analyse
 from rnnc.operators.depth import depth
 from rnnc.operators.graph import OperatorGraph
 from rnnc.operators.summary import summarise
-from support.specs import random_spec
+from support.generator import random_spec
 
 IN, HID, OUT = 88, 400, 88
 

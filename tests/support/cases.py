@@ -36,7 +36,8 @@ def compiled(
 def fed(model: CompiledRNN, calling: Calling) -> feeds.Feed:
     """What a call gives to a model, its state aside."""
     steps, rows, seed = calling.steps, calling.rows, calling.seed
-    x = feeds.inputs(model.graph, steps, rows, seed=seed)
+    dtype = next((p.dtype for p in model.parameters()), torch.float64)
+    x = feeds.inputs(model.graph, steps, rows, seed=seed, dtype=dtype)
     x = {name: laid(value, calling.layout) for name, value in x.items()}
     lengths, resets = None, None
     if calling.lengths != "none":

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from .expressions import COMPUTED, Writer
 from .operators import DIGITS, define, local, show
-from .positions import PLACES
+from .positions import PLACES, POSITIVE
 from .scope import Series
 from .text import INFIX, Text
 
@@ -132,7 +132,8 @@ class Layers:
         if kind in COMPUTED:
             own = Writer(replace(self.scope, reads=[], series={state.name: state}))
             own.scope.add_series = None
-            return own.computed(self.world.rng.choice(COMPUTED[kind]), 1, old.kind)
+            places = [place for place in COMPUTED[kind] if place not in POSITIVE]
+            return own.computed(self.world.rng.choice(places), 1, old.kind)
         if kind in {"next state", "far future"}:
             return next(r for r in state.reads(self.world.rng) if r.kind == kind)
         name = self.world.fresh("z")

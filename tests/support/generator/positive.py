@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .text import PRODUCT, SUM, Text
+from .text import PRODUCT, RUN, SUM, Text
 
 if TYPE_CHECKING:
     from .expressions import Writer
@@ -18,14 +18,20 @@ def positive(writer: Writer, width: int, kind: str = "") -> Text:
     return KINDS[kind if kind in kinds else writer.rng.choice(kinds)](writer, width)
 
 
+def _dense(writer: Writer, width: int) -> Text:
+    """A value without gaps: what looks through a window may have no entry at all, and sum to 0."""
+    inner = writer.operand(0)
+    return Text(f"{writer.scope.matrix(width, inner.width, known=True)} {inner.item}", width, RUN)
+
+
 def _any(writer: Writer, width: int) -> Text:
-    inner = writer.vector(width, 0, known=True)
+    inner = _dense(writer, width)
     return Text(f"{writer.rng.choice(['softplus', 'σ', 'softmax'])}({inner.text})", width)
 
 
 def _call(function: str) -> Callable[[Writer, int], Text]:
     def write(writer: Writer, width: int) -> Text:
-        return Text(f"{function}({writer.vector(width, 0, known=True).text})", width)
+        return Text(f"{function}({_dense(writer, width).text})", width)
 
     return write
 
@@ -35,7 +41,7 @@ def _sum_of(writer: Writer, width: int) -> Text:
 
 
 def _sum(writer: Writer, width: int) -> Text:
-    return Text(f"2 + tanh({writer.vector(width, 0, known=True).text})", width, SUM)
+    return Text(f"2 + tanh({_dense(writer, width).text})", width, SUM)
 
 
 def _product(writer: Writer, width: int) -> Text:
@@ -66,7 +72,7 @@ def _concatenation(writer: Writer, width: int) -> Text:
     first = _any(writer, 1)
     if width == 1:
         return Text(f"([{first.text}])", 1)
-    inner = writer.vector(width - 1, 0, known=True)
+    inner = _dense(writer, width - 1)
     return Text(f"[{first.text} ; softplus({inner.text})]", width)
 
 
@@ -78,7 +84,7 @@ def _local(writer: Writer, width: int) -> Text:
 
 
 def _part(writer: Writer, width: int) -> Text:
-    inner = writer.vector(width + 1, 0, known=True)
+    inner = _dense(writer, width + 1)
     p, q = writer.world.fresh("p"), writer.world.fresh("q")
     writer.scope.lines.append(f"({p}, {q}) = split(softmax({inner.text}), {width}, 1)")
     kept = Text(p, width, kind="part"), Text(q, 1, kind="part")

@@ -82,7 +82,8 @@ def library(layers: Layers) -> None:
         name = symbol(layers)
         options = world.rng.choice(["", "", "(forget = 1)"]) if cell == "lstm" else ""
         world.top.append(f"operator {name} = {cell}{options}")
-        states = [layers.declare("forward")]
+        # At a width of one the library's own gates may be as wide as anything.
+        states = [layers.declare("forward", max(2, world.width()))]
         operand = layers.writer.part()
         if cell == "lstm":
             states.append(layers.declare("forward", states[0].width))
