@@ -27,7 +27,9 @@ def formatted(text: str, *, ascii_only: bool = False) -> str:
 
 def graph(text: str, sizes: dict[str, int] | None = None) -> str:
     found = analyse(Source(text), parameters=sizes or {}).require().to_text()
-    return re.sub(r"^law .*$", "law", found, flags=re.MULTILINE)  # it quotes the spec
+    # Laws and losses quote the spec.
+    found = re.sub(r"^ *output loss .*: real", "output loss: real", found, flags=re.MULTILINE)
+    return re.sub(r"^law .*$", "law", found, flags=re.MULTILINE)
 
 
 def comments(text: str) -> list[str]:
