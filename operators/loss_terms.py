@@ -6,6 +6,7 @@ small graph, has the kept values and the targets as its inputs.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -144,16 +145,21 @@ def loss_graph(
 
     for number in sorted(late.nodes):
         renew(Operand(number))
-    outputs = tuple(
-        Output(term.text, Type("real", 1), renew(term.operand), False, None) for term in terms
-    )
+    # One line in a `for` is several terms, and backends tell outputs apart by their names.
+    counts: Counter[str] = Counter()
+    outputs: list[Output] = []
+    for term in terms:
+        counts[term.text] += 1
+        again = f" #{counts[term.text]}" if counts[term.text] > 1 else ""
+        value = renew(term.operand)
+        outputs.append(Output(f"{term.text}{again}", Type("real", 1), value, False, None))
     used = {str(node.attributes[0]) for node in made if node.operation == "parameter"}
     graph = OperatorGraph(
         f"{name} loss",
         tuple(made),
         tuple(inputs),
         (),
-        outputs,
+        tuple(outputs),
         tuple(parameter for parameter in parameters if parameter.name in used),
         (),
     )

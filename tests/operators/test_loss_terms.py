@@ -11,6 +11,7 @@ import rnnc
 from rnnc.compiler.module import CompiledRNN
 from rnnc.grammar.source import Source
 from rnnc.operators.analyse import analyse
+from support.backends import HERE
 
 BINARY = """
 input x: binary[4]
@@ -180,3 +181,19 @@ def test_a_target_that_is_not_predicted_is_unknown():
     assert codes(text) == ["RNN403"]
     text = "input x: symbol[4]\nstate h: real[3]\nh' = x ⊕ h\nx' = ▷ h'\nloss sum(x')"
     assert codes(text) == ["RNN306"]
+
+
+@pytest.mark.parametrize("backend", HERE)
+def test_a_line_in_a_loop_is_several_terms(backend):
+    """Each moves what it is about, though all of them are one line of text."""
+    rounds = "for l in 1..3:\n    loss sum(w_l ⊙ h') weight l\n"
+    vectors = "param w_1, w_2, w_3: vector, real[3], constant(1)\n"
+    torch.manual_seed(0)
+    model = rnnc.compile(BINARY + vectors + rounds, backend=backend).double()
+    x, target = data(BINARY)
+    y, _ = model(x)
+    model.loss(y, target).backward()
+    found = [model.get_parameter(f"w_{k}").grad for k in (1, 2, 3)]
+    assert found[0].abs().max() > 0.01
+    torch.testing.assert_close(found[1], 2 * found[0])
+    torch.testing.assert_close(found[2], 3 * found[0])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .rare_loops import RARE_LOOPS
 from .rare_names import RARE_NAMES
 from .rare_times import RARE_TIMES
 from .rare_windows import RARE_WINDOWS
 
-RARE = {**RARE_NAMES, **RARE_TIMES, **RARE_WINDOWS}
+RARE = {**RARE_LOOPS, **RARE_NAMES, **RARE_TIMES, **RARE_WINDOWS}

@@ -140,9 +140,6 @@ def constant_of(value: Value) -> Value:
     return constant(np.array([value])) if isinstance(value, int | float) else value
 
 
-_EXPANDED: dict[tuple[int, tuple[tuple[str, Static], ...]], tuple[object, ...]] = {}
-
-
 def statements_of(definition: Definition, sizes: Mapping[str, int]) -> tuple[syntax.Statement, ...]:
     """The body of a definition with its loops run, for sizes that its operands' types bound."""
     names: dict[str, Static] = dict(definition.arguments)
@@ -152,11 +149,10 @@ def statements_of(definition: Definition, sizes: Mapping[str, int]) -> tuple[syn
             assert parameter.default is not None
             names[name] = _default(parameter.default, {**sizes, **names})
     names |= {name: size for name, size in sizes.items() if name not in names}
-    key = id(definition.operator), tuple(sorted(names.items()))
-    if key not in _EXPANDED:
-        # The operator is kept, so that its id stays its own.
-        _EXPANDED[key] = (definition.operator, expanded(definition.operator.body, names))
-    return _EXPANDED[key][1]  # type: ignore[return-value]
+    key = tuple(sorted(names.items()))
+    if key not in definition.bodies:
+        definition.bodies[key] = expanded(definition.operator.body, names)
+    return definition.bodies[key]
 
 
 def _default(expression: syntax.Expression, known: Mapping[str, Static]) -> Static:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import rnnc
@@ -34,6 +34,10 @@ class Definition:
     operator: syntax.Operator
     home: Place
     arguments: Mapping[str, Static] = field(default_factory=dict)
+    bodies: dict[tuple[tuple[str, Static], ...], tuple[syntax.Statement, ...]] = field(
+        default_factory=dict
+    )
+    """The body with its loops run, by what its parameters and sizes are."""
 
 
 @dataclass(eq=False)
@@ -49,8 +53,11 @@ class Place:
         found = self.operators.get(name)
         if found is None:
             return self.around.find(name) if self.around else None
-        if isinstance(found, Definition):
-            return found
+        if isinstance(found, syntax.Instance):
+            self.operators[name] = found = self._instance(found)
+        return found
+
+    def _instance(self, found: syntax.Instance) -> Definition:
         definition = self.find(found.definition.name)
         if definition is None:
             raise Unsupported(f"an instance of the unknown `{found.definition.name}`")
@@ -105,7 +112,12 @@ def expanded(
 
 def read_model(text: str, sizes: Mapping[str, Static], model: str | None = None) -> Model:
     """The model of a text (or one of several, by name), its parameters bound by `sizes`."""
-    file = _parsed(text)
+    return _read(text, tuple(sorted(sizes.items())), model)
+
+
+@lru_cache(maxsize=64)
+def _read(text: str, bound: tuple[tuple[str, Static], ...], model: str | None) -> Model:
+    file, sizes = _parsed(text), dict(bound)
     models = [m for m in file.models if model is None or m.name == model]
     if len(models) != 1:
         raise ValueError(f"expected one model, got {[m.name for m in file.models]}")
@@ -126,7 +138,7 @@ def read_model(text: str, sizes: Mapping[str, Static], model: str | None = None)
     return Model(statements, inner)
 
 
-@cache
+@lru_cache(maxsize=64)
 def _parsed(text: str) -> syntax.File:
     report = Report()
     file = parse(Source(text), report)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from .values import Array
 
 
@@ -90,8 +88,3 @@ class Segments:
         """How many steps the segment has had after the last one."""
         start = self.start(self.steps - 1) if self.steps else None
         return self.steps - start if start is not None else self._age + self.steps
-
-
-def zeros(size: int) -> Array:
-    """A vector of zeros."""
-    return np.zeros(size)
