@@ -205,3 +205,22 @@ def test_a_wrong_formula_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(expressions.FORMS, "one_minus", "1.0 + {0}")
     with pytest.raises(AssertionError, match="off by"):
         assert_agree("zoo:gru", "cuda", sizes=small_sizes("gru"), seed=1, **CALLS["plain"])
+
+
+KINDS = {
+    "a maximum, held past a row's end": "h' = maxout(2, [W h + b ; x])\ny = h'\n",
+    "the same, backward": "state g: real[4]\ng[t] = maxout(2, [W g[t+1] + b ; x])\nh' = x\n"
+    "y = g'\n",
+    "a pole past a row's end": "h' = σ(b) * h + 1 / x\ny = R (1 / x) + h'\n",
+    "a value as it was": "h' = tanh(W h + x)\ny = h[t-2] + x[t-3]\n",
+    "a query as it was": "X = x[t-2..t]\nh' = tanh(W h + x)\ny = Xᵀ softmax(X stopgrad(h))\n",
+    "parameters alone": "h' = tanh(variational(0.4, b) + W h)\n(u, v) = split([b ; h'], 3, 5)\n"
+    "y = Q u + R v\n",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kinds_of_specs_that_plans_have_to_get_right(kind: str) -> None:
+    head = "input x: real[4]\nstate h: real[4] = learned\noutput y: real[4]\nparam b: vector\n"
+    for call in ("everything", "ragged", "one row, one step"):
+        assert_agree(head + KINDS[kind], "cuda", seed=3, **CALLS[call])
