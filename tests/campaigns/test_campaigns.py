@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from campaigns import ledger
-from campaigns.engines import failure
 from campaigns.planted import PLANTED, first_found, planted
 from campaigns.search import Found, Search, examine
 from campaigns.shrink import Case, as_test, shrink
@@ -52,29 +51,18 @@ def test_a_planted_fault_is_found(name: str) -> None:
 
 
 def test_a_mismatch_becomes_a_small_test() -> None:
-    seed = next(
-        s
-        for s in range(20_000, 20_200)
-        if "softsign" in random_spec(s).text and _fails(s, "wrong derivative")
-    )
-    spec = random_spec(seed)
-    case = Case(spec.text, spec.sizes, random_calling(seed))
-
-    def fails(text: str, sizes: object, calling: Calling) -> str | None:
-        return failure("aten", text, sizes, calling)  # type: ignore[arg-type]
-
-    with planted("wrong derivative"):
-        small = shrink(case, fails, budget=250)
-        assert fails(small.text, small.sizes, small.calling)
-    assert small.text.count("\n") < 12
-    assert small.text.count("softsign") == 1
-    assert "assert_case(SPEC, Calling(" in as_test(small, "aten", {})
-
-
-def _fails(seed: int, name: str) -> bool:
-    spec = random_spec(seed)
+    search, name = Search("oracle"), "no symbol is the first"
     with planted(name):
-        return failure("aten", spec.text, spec.sizes, random_calling(seed)) is not None
+        blocks = (examine(search, range(s, s + 10)) for s in range(20_000, 20_200, 10))
+        seed = next(f.seed for found in blocks for f in found if f.way and not f.number)
+        spec = random_spec(seed)
+        case = Case(spec.text, spec.sizes, random_calling(seed))
+        small = shrink(case, search.failure, budget=150)
+        assert search.failure(small.text, small.sizes, small.calling)
+    assert small.text.count("\n") < spec.text.count("\n") / 3
+    assert "symbol" in small.text
+    assert search.failure(small.text, small.sizes, small.calling) is None
+    assert "assert_case(SPEC, Calling(" in as_test(small, "oracle", {})
 
 
 def test_a_call_has_ever_less() -> None:
