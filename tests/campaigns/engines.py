@@ -52,7 +52,7 @@ def way(error: Exception) -> str:
 
 def is_refusal(way: str) -> bool:
     """Whether a backend said that it does not run a spec, which is its right."""
-    return "RNN…" in way and "not run" in way
+    return way.startswith("Unsupported: ") or ("RNN…" in way and "cannot run" in way)
 
 
 FAULTS = {
