@@ -64,10 +64,18 @@ check: $(STAMP)  ## lint, formatting, types, import direction
 	$(RUN) -m mypy
 	$(VENV)/bin/lint-imports
 
-fuzz: $(STAMP)  ## check and format broken specs, run random ones (COUNT=100000, SPECS=2000, SANITIZED=500, EXPORTS=50, SEED=0)
+# Each search goes on where the last one of its kind ended (tests/campaigns/ledger.jsonl).
+SEARCH = $(RUN) tests/campaigns/search.py $(if $(SEED),--from-seed $(SEED))
+fuzz: $(STAMP)  ## check and format broken specs, hold backends on random ones (COUNT=100000, SPECS=5000, SEED=0)
 	$(RUN) benchmarks/fuzz.py --count $(or $(COUNT),100000) --seed $(or $(SEED),0)
-	$(RUN) benchmarks/agreement.py --count $(or $(SPECS),2000) --seed $(or $(SEED),0)
-	$(RUN) benchmarks/sanitizers.py --count $(or $(SANITIZED),500) --seed $(or $(SEED),0)
+	$(SEARCH) --backend oracle --count $(or $(SPECS),5000)
+	$(SEARCH) --backend aten --count $(or $(SPECS),5000)
+	$(SEARCH) --backend cpu --count $(or $(ON_CPU),1000)
+	$(SEARCH) --backend cpu --count $(or $(OPTIMISED),300) --flags=-O3
+	$(SEARCH) --backend cpu --count $(or $(SANITIZED),200) --sanitize
+	@test -d $(TRITON) || $(RUN) -m pip install --quiet --disable-pip-version-check --no-deps \
+		-c constraints.txt --target $(TRITON) triton
+	TRITON_INTERPRET=1 PYTHONPATH=$(TRITON) $(SEARCH) --backend cuda --count $(or $(ON_CUDA),60)
 	$(RUN) benchmarks/exports.py --count $(or $(EXPORTS),50) --seed $(or $(SEED),0)
 
 bench: $(STAMP)  ## make the tables of docs/performance.md, in twelve minutes (BENCH='--quick layers')

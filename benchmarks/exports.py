@@ -22,7 +22,7 @@ import torch
 import rnnc
 from support.exported_calls import answer
 from support.exports import case_of, check, written
-from support.specs import random_spec
+from support.generator import random_spec
 
 CALLS: tuple[dict[str, Any], ...] = (
     {"ragged": True, "reset": True, "carry": True, "embedded": True},

@@ -8,7 +8,7 @@ import pytest
 
 from rnnc.operators.shipped import ZOO
 from support.agreement import assert_agree
-from support.specs import random_spec
+from support.generator import random_spec
 
 SHIPPED = sorted(path.stem for path in ZOO.glob("*.rnn"))
 CALLS: dict[str, dict[str, Any]] = {

@@ -10,7 +10,7 @@ import torch
 import rnnc
 from support.agreement import assert_agree
 from support.backends import HERE
-from support.specs import random_spec
+from support.generator import random_spec
 
 SPEC = """
 input x: real[3]

@@ -20,7 +20,7 @@ from rnnc.compiler.module import CompiledRNN
 from rnnc.compiler.named import field_name
 from support.compare import assert_close, grads, total
 from support.feeds import feed, inputs, randomise
-from support.specs import random_spec
+from support.generator import random_spec
 
 SEEDS = range(0, 40, 3)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 import rnnc
 from support.backends import HERE
 from support.feeds import Feed, feed, randomise
-from support.specs import random_spec
+from support.generator import random_spec
 
 STEPS, ROWS, BAD = 6, 3, 1
 SPEC = """

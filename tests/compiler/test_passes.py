@@ -17,7 +17,7 @@ from rnnc.compiler.pipeline import NAMES, plan_for
 from rnnc.compiler.request import training_request
 from rnnc.operators import derivatives
 from support.agreement import assert_agree
-from support.specs import random_spec
+from support.generator import random_spec
 
 EVERYTHING: dict[str, Any] = {
     "steps": 6, "rows": 3, "ragged": True, "reset": True, "carry": True, "seed": 3,

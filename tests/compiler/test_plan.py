@@ -15,7 +15,7 @@ from rnnc.grammar.source import Source
 from rnnc.operators.analyse import analyse
 from rnnc.operators.graph import OperatorGraph
 from rnnc.operators.shipped import zoo_names, zoo_source
-from support.specs import random_spec
+from support.generator import random_spec
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 SMALL = {

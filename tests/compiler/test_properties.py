@@ -17,7 +17,7 @@ from rnnc.operators import reference
 from rnnc.operators.reference_segments import Segments
 from support.compare import assert_close, grads, total
 from support.feeds import Feed, feed, randomise, state
-from support.specs import random_spec
+from support.generator import random_spec
 
 SEEDS = range(60)
 ROUNDING = 1e-12

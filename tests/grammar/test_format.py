@@ -16,7 +16,7 @@ from rnnc.grammar.source import Source
 from rnnc.grammar.syntax import same
 from rnnc.operators.analyse import analyse
 from rnnc.operators.modules import LIBRARY
-from support.specs import random_spec
+from support.generator import random_spec
 
 SHIPPED = sorted([*LIBRARY.glob("*.rnn"), *LIBRARY.with_name("zoo").glob("*.rnn")])
 
@@ -27,7 +27,9 @@ def formatted(text: str, *, ascii_only: bool = False) -> str:
 
 def graph(text: str, sizes: dict[str, int] | None = None) -> str:
     found = analyse(Source(text), parameters=sizes or {}).require().to_text()
-    return re.sub(r"^law .*$", "law", found, flags=re.MULTILINE)  # it quotes the spec
+    # Laws and losses quote the spec.
+    found = re.sub(r"^ *output loss .*: real", "output loss: real", found, flags=re.MULTILINE)
+    return re.sub(r"^law .*$", "law", found, flags=re.MULTILINE)
 
 
 def comments(text: str) -> list[str]:

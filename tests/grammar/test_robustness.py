@@ -19,7 +19,7 @@ from rnnc.grammar.source import Source
 from rnnc.operators.analyse import check_models
 from rnnc.operators.graph import OperatorGraph
 from support.commands import run
-from support.specs import random_spec
+from support.generator import random_spec
 
 
 def examine(text: str) -> tuple[tuple[OperatorGraph, ...], tuple[Diagnostic, ...]]:

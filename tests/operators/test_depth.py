@@ -16,8 +16,8 @@ from rnnc.operators.depth import depth
 from rnnc.operators.graph import OperatorGraph
 from rnnc.operators.shipped import zoo_source
 from rnnc.operators.summary import summarise
+from support.generator import random_spec
 from support.growth import superlinear, work_of
-from support.specs import random_spec
 
 IN, HID, OUT = 88, 400, 88
 

@@ -13,11 +13,11 @@ import rnnc
 from rnnc.compiler.module import CompiledRNN
 from rnnc.operators.shipped import ZOO, zoo_names
 from support.feeds import Feed, feed, randomise
+from support.generator import random_spec
 from support.rare_specs import RARE
 from support.second_opinion import assert_second_opinion, leaves_to_chance
 from support.second_oracle import Row, Tangents, Unsupported, evaluate
 from support.small import small_sizes
-from support.specs import random_spec
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.rnn"))
 CALLS: list[dict[str, Any]] = [

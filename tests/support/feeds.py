@@ -29,17 +29,20 @@ class Feed:
 
 
 def randomise(model: CompiledRNN, seed: int, scale: float = 0.5) -> CompiledRNN:
-    """Draw every parameter anew, biases, initial states and frozen ones too.
+    """Draw every parameter anew, vectors, biases, initial states and frozen ones too.
 
-    What a spec starts away from zero (a gain, an exponent) stays near its start.
+    What a spec starts away from zero (a gain, an exponent) stays near its start, and no entry is
+    far from the others, so that a divisor which starts at one stays away from zero.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in sorted(model.named_parameters()):
             known = model.graph.by_parameter[name]
-            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            noise = 2 * torch.rand(parameter.shape, generator=generator, dtype=torch.float64) - 1
             start = parameter.mean() if known.form == "vector" else 0.0
-            parameter.copy_(start + scale * noise / max(1, parameter.shape[-1]) ** 0.5)
+            spread = 1.0 if known.form == "vector" else 3**0.5
+            width = max(1, parameter.shape[-1]) ** 0.5
+            parameter.copy_(start + scale * spread * noise / width)
     return model
 
 

@@ -14,8 +14,8 @@ from rnnc.grammar.render import render_json, render_text
 from rnnc.operators.analyse import check
 from rnnc.operators.reading import decode
 
+from .generator import random_spec
 from .mutations import SYMBOLS, WORDS, ZOO, mutate
-from .specs import random_spec
 
 SECONDS = 5.0
 NAMES = [

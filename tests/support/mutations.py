@@ -12,7 +12,7 @@ from rnnc.grammar.source import Source
 from rnnc.operators.analyse import check
 from rnnc.operators.modules import LIBRARY
 
-from .specs import Spec, random_spec
+from .generator import Spec, random_spec
 
 ZOO = sorted(LIBRARY.with_name("zoo").glob("*.rnn"))
 SYMBOLS = [*"⊕▷⊗=+-*⊙()[],:;'×@", ".."]

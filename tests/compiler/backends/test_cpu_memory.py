@@ -22,9 +22,9 @@ from rnnc.compiler.request import training_request
 from rnnc.grammar.source import Source
 from rnnc.operators.analyse import analyse
 from support.compare import assert_close, grads
+from support.generator import random_spec
 from support.parameter_values import PARAMETER_VALUES
 from support.several_delays import SEVERAL_DELAYS
-from support.specs import random_spec
 from support.unwritten import unwritten
 
 

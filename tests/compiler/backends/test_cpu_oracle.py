@@ -13,8 +13,8 @@ from rnnc.compiler.backends.cpu import geometry
 from rnnc.compiler.backends.cpu.toolchain import LEVEL_FLAGS, machine_level
 from rnnc.operators.shipped import zoo_names
 from support.agreement import assert_agree
+from support.generator import random_spec
 from support.shared_unit import compiled_together
-from support.specs import random_spec
 
 CALLS: dict[str, dict[str, Any]] = {
     "plain": {"steps": 5, "rows": 3},

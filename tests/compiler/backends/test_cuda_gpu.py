@@ -22,8 +22,8 @@ from rnnc.compiler.plan import Buffer
 from rnnc.operators.shipped import zoo_names
 from support import feeds
 from support.compare import assert_close, total
+from support.generator import random_spec
 from support.small import small_sizes
-from support.specs import random_spec
 
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("default")]
 

@@ -21,8 +21,8 @@ from rnnc.compiler.request import training_request
 from rnnc.grammar.source import Source
 from rnnc.operators.analyse import analyse
 from rnnc.operators.shipped import zoo_names, zoo_source
+from support.generator import random_spec
 from support.small import small_sizes
-from support.specs import random_spec
 
 Region = tuple[int, int, int, int]
 """(buffer, rows further on in steps, first entry, end)."""

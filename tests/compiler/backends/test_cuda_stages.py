@@ -21,7 +21,7 @@ from rnnc.compiler.vocabulary import WIDE
 from rnnc.grammar.source import Source
 from rnnc.operators.analyse import analyse
 from rnnc.operators.shipped import zoo_source
-from support.specs import random_spec
+from support.generator import random_spec
 
 
 def plan_of(source: Source, **sizes: int) -> Plan:

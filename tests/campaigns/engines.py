@@ -1,0 +1,162 @@
+"""How each backend takes part in the search: what it needs around it, and how it fails."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import subprocess
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rnnc.compiler.backends.aten.plans import Planned
+from support.cases import assert_case
+from support.generator.calls import Calling
+
+BACKENDS = ("aten", "cpu", "cuda", "oracle")
+"""What can be searched; all but `oracle` are held against the reference, which it is held to."""
+
+SANITIZERS = ("-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+
+def failure(
+    backend: str, text: str, sizes: Mapping[str, int], calling: Calling, **options: Any
+) -> str | None:
+    """In which way a case fails, in a few words; None where it does not.
+
+    A backend that says that it cannot run a spec has not failed (`is_refusal`).
+    """
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            assert_case(text, calling, backend, sizes=sizes, **options)
+    except Exception as error:
+        return way(error)
+    return None
+
+
+def way(error: Exception) -> str:
+    """An exception as one of a few ways to fail."""
+    last = traceback.extract_tb(error.__traceback__)[-1].filename
+    said = str(error).strip().split("\n")[0]
+    if isinstance(error, AssertionError) and f"{os.sep}support{os.sep}" in last:
+        return "gives other numbers" if "nan" not in said else "gives no number"
+    return re.sub(r"[\d.]+|%\w+|'[^']*'|`[^`]*`", "…", f"{type(error).__name__}: {said}")[:80]
+
+
+def is_refusal(way: str) -> bool:
+    """Whether a backend said that it does not run a spec, which is its right."""
+    return way.startswith("Unsupported: ") or ("RNN…" in way and "cannot run" in way)
+
+
+FAULTS = {
+    "": ("", ""),
+    "tail": ("n - first < LANES ? n - first : LANES", "n - first <= LANES ? n - first + 1 : LANES"),
+}
+"""Faults that can be planted in generated C, for the sanitizers to find."""
+
+
+@contextmanager
+def around(
+    backend: str, flags: str, *, sanitize: bool = False, single: bool = False, plant: str = ""
+) -> Iterator[None]:
+    """What must hold while a backend is searched: flags of the compiler, small tiles.
+
+    sanitize: small work is shared among threads, too; single: in float32.
+    """
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        if backend == "cpu":
+            from rnnc.compiler.backends.cpu import build, toolchain
+
+            said = [*flags.split(), *(SANITIZERS if sanitize else ())]
+            patch.setattr(build, "FLAGS", (*toolchain.FLAGS, *said))
+            _plant(patch, *FAULTS[plant])
+        if sanitize:
+            _shared_among_threads(patch)
+        if single:
+            patch.setattr(torch.nn.Module, "double", lambda self: self.float())
+        if backend == "cuda":
+            _interpreted(patch)
+        # A call's own plan is what is tried; the one of a usual call would be made for nothing.
+        patch.setattr(Planned, "usual", lambda self: None)
+        yield
+
+
+def _plant(patch: pytest.MonkeyPatch, old: str, new: str) -> None:
+    from rnnc.compiler.backends.cpu import emit
+    from support import shared_unit
+
+    def prelude(*levels: Any, **options: Any) -> str:
+        text = emit.prelude(*levels, **options)
+        assert old in text
+        return text.replace(old, new)
+
+    if old:
+        patch.setattr(shared_unit, "prelude", prelude)
+
+
+def _shared_among_threads(patch: pytest.MonkeyPatch) -> None:
+    from rnnc.compiler.backends.cpu import geometry
+
+    patch.setattr(torch, "get_num_threads", lambda: 2)
+    for name in ("ENOUGH_FOR_TWO", "ENOUGH_TO_WAIT", "ENOUGH_TO_PACK"):
+        patch.setattr(geometry, name, 0)
+
+
+def _interpreted(patch: pytest.MonkeyPatch) -> None:
+    """Several tiles of rows and columns of small networks, in Triton's interpreter."""
+    from rnnc.compiler.backends.cuda import engine
+    from rnnc.compiler.backends.cuda.kernels import Kernel
+    from rnnc.compiler.backends.cuda.tiers import VARIABLE
+    from rnnc.compiler.backends.cuda.tiling import Tiling
+
+    assert os.environ.get("TRITON_INTERPRET") == "1", "cuda is searched with TRITON_INTERPRET=1"
+
+    def tiling_of(kernel: Kernel, bytes_: int) -> Tiling:
+        if kernel.products:
+            return Tiling(2, 4, 4, 1)
+        return Tiling(16 if kernel.drive == "rows" else 4, 1 if kernel.width == 1 else 4, 1, 1)
+
+    patch.setenv(VARIABLE, "graph")
+    patch.setattr(engine, "tiling_of", tiling_of)
+
+
+def together(cases: Sequence[Callable[[], Any]], backend: str) -> Iterator[Callable[[], Any]]:
+    """The same cases; generated C of many of them is compiled at once."""
+    if backend != "cpu":
+        yield from cases
+        return
+    from support.shared_unit import compiled_together
+
+    with pytest.MonkeyPatch.context() as patch:
+        yield from compiled_together(cases, patch)
+
+
+def sanitized_environment() -> dict[str, str] | None:
+    """The environment of a process that the sanitizers' runtimes are loaded into first."""
+    compiler, paths = os.environ.get("CC", "gcc"), []
+    for name in ("libasan.so", "libubsan.so"):
+        try:
+            told = subprocess.run(
+                [compiler, f"-print-file-name={name}"], capture_output=True, text=True, check=False
+            )
+        except OSError:
+            return None
+        path = Path(told.stdout.strip())
+        if not (path.is_absolute() and path.exists()):
+            return None
+        paths.append(str(path.resolve()))
+    return {
+        **os.environ,
+        "LD_PRELOAD": ":".join(paths),
+        # Python and torch keep memory until the end, and that is no fault of generated code.
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+    }

@@ -1,0 +1,72 @@
+"""What has been searched: one JSON line a run, which a later run goes on from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from support import generator
+
+LEDGER = Path(__file__).with_name("ledger.jsonl")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run: the seeds `first` to `last`, how many specs `check` accepted, and what failed."""
+
+    backend: str
+    options: Mapping[str, str]
+    generator: str
+    first: int
+    last: int
+    accepted: int
+    held: int
+    mismatches: tuple[int, ...]
+    commit: str
+
+
+def generator_version() -> str:
+    """A hash of the generator's files: seeds mean the same specs as long as it is the same."""
+    folder = Path(generator.__file__).parent
+    texts = [path.read_bytes() for path in sorted(folder.glob("*.py"))]
+    return hashlib.sha256(b"\0".join(texts)).hexdigest()[:12]
+
+
+def commit() -> str:
+    """The commit that is checked out, with a mark where files differ from it."""
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=10"],
+        cwd=Path(__file__).parent, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return told.stdout.strip() or "unknown"
+
+
+def read(path: Path = LEDGER) -> list[Entry]:
+    """All runs so far."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    entries = [json.loads(line) for line in lines if line.strip()]
+    return [Entry(**{**entry, "mismatches": tuple(entry["mismatches"])}) for entry in entries]
+
+
+def add(entry: Entry, path: Path = LEDGER) -> None:
+    """Write one run behind the others."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(entry), ensure_ascii=False) + "\n")
+
+
+def next_seed(backend: str, options: Mapping[str, str], path: Path = LEDGER) -> int:
+    """Where a search goes on: behind the last seed of the same search with this generator."""
+    version = generator_version()
+    last = [
+        entry.last
+        for entry in read(path)
+        if (entry.backend, dict(entry.options), entry.generator)
+        == (backend, dict(options), version)
+    ]
+    return max(last, default=-1) + 1

@@ -1,0 +1,80 @@
+"""Which rules and terminals of the grammar a text uses, told by the parser itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lark import Lark
+
+import rnnc.grammar
+from rnnc.grammar.diagnostics import Report
+from rnnc.grammar.layout import Line, lay_out
+from rnnc.grammar.parse import tokens_of
+from rnnc.grammar.source import Source, Span
+from rnnc.grammar.symbols import SPELLINGS
+
+GRAMMAR = Path(next(iter(rnnc.grammar.__path__))) / "rnn.lark"
+IGNORED = frozenset({"BLANK", "COMMENT"})
+"""Terminals that never reach the parser."""
+
+
+@cache
+def _parser() -> Lark:
+    return Lark(
+        GRAMMAR.read_text(encoding="utf-8"), parser="lalr", lexer="basic", maybe_placeholders=False
+    )
+
+
+def name_of(rule: Any) -> str:
+    """A rule, or one alternative of it: `product: prefix`."""
+    return f"{rule.origin.name}: {' '.join(symbol.name for symbol in rule.expansion)}"
+
+
+def every_production() -> frozenset[str]:
+    """All that the grammar has: alternatives of rules, terminals, spellings, types."""
+    parser = _parser()
+    rules = {name_of(rule) for rule in parser.rules}
+    terminals = {t.name for t in parser.terminals} - IGNORED
+    spelt = {text for s in SPELLINGS for text in (s.unicode, s.ascii)}
+    return frozenset(rules | terminals | spelt | {"real", "binary", "symbol"})
+
+
+def productions(texts: Iterable[str]) -> frozenset[str]:
+    """Those that some texts use."""
+    parser, found = _parser(), set[str]()
+    engine = parser.parser.parser.parser
+    kept = dict(engine.callbacks)
+
+    def noting(rule: Any, callback: Callable[..., Any]) -> Callable[..., Any]:
+        def reduce(items: Any) -> Any:
+            found.add(name_of(rule))
+            return callback(items)
+
+        return reduce
+
+    try:
+        engine.callbacks.update({r: noting(r, c) for r, c in kept.items() if hasattr(r, "origin")})
+        for text in texts:
+            source = Source(text)
+            for line in _all(lay_out(source, Report())):
+                found |= _tokens(line.span)
+                parser.parse(line.span.text)
+    finally:
+        engine.callbacks.update(kept)
+    return frozenset(found)
+
+
+def _tokens(line: Span) -> set[str]:
+    found: set[str] = set()
+    for token in tokens_of(line):
+        found.add(token.type)
+        spelt = [s for p in SPELLINGS for s in (p.unicode, p.ascii) if token.startswith(s)]
+        found |= {str(token)} | {max(spelt, key=len)} if spelt else {str(token)}
+    return found
+
+
+def _all(lines: list[Line]) -> list[Line]:
+    return [item for line in lines for item in (line, *_all(line.block))]

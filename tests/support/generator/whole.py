@@ -1,0 +1,177 @@
+"""A whole random spec: inputs, groups of states, what they give, and the constructs that it owes.
+
+Each seed owes a few pairs of a position and a kind of operand, in turn, so that any few hundred
+seeds in a row have them all.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from functools import lru_cache
+
+from .census import PAIRS
+from .expressions import Writer
+from .layers import Layers
+from .operators import define
+from .recipes import RECIPES
+from .results import laws, losses, outputs, predictions
+from .scope import Scope, Series, World
+from .spec import Spec
+
+OWED = 6
+"""Pairs of a position and a kind that one spec owes."""
+
+_ORDER = list(PAIRS)
+random.Random(11).shuffle(_ORDER)
+# A loss is one number, so that the specs that owe one are narrow, and owe little else; the past of
+# what runs backward is for the reference alone, so that few specs have it, one seed after another.
+_ORDER.sort(key=lambda pair: (pair[1] == "backward past", pair[0] == "loss"))
+
+
+def owed(seed: int) -> list[tuple[str, str]]:
+    """What the spec of a seed must hold."""
+    return [_ORDER[(OWED * seed + index) % len(_ORDER)] for index in range(OWED)]
+
+
+@lru_cache(maxsize=4096)
+def random_spec(seed: int) -> Spec:
+    """The spec of a seed."""
+    rng = random.Random(seed)
+    wanted = owed(seed)
+    positions, kinds = {p for p, _ in wanted}, {k for _, k in wanted}
+    widths = tuple(rng.choice([(2, 3), (1, 3), (2,), (3, 4), (2, 4), (1,), (3,), (2, 5)]))
+    if "loss" in positions:
+        widths = (1,)
+    elif "split z" in positions and 1 in widths:
+        widths = (2, 4)
+    world = World(
+        rng,
+        chance=rng.random() < 0.5 or "call random" in kinds
+        or bool(positions & {"dropout z", "variational z", "zoneout new", "zoneout old"}),
+        headed=rng.random() < 0.35 or "static" in kinds,
+        widths=widths,
+    )  # fmt: skip
+    world.has_pasts = "backward past" in kinds
+    scope = Scope(world, [])
+    writer = Writer(scope)
+    layers = Layers(writer)
+    inputs = _inputs(layers, kinds, "loss" in positions)
+    _in_bodies(layers, wanted)
+    groups = _groups(rng, positions, kinds)
+    clean = replace(scope, reads=list(scope.reads), series=dict(scope.series))
+    for number, direction in enumerate(groups):
+        if direction == "forward" and world.roll(0.3):
+            rng.choice(RECIPES)(layers)
+        layers.group(direction, rng.choice([1, 1, 1, 2, 2, 3]), wanted)
+        if number == 0 and direction == "forward":
+            clean = replace(scope, reads=list(scope.reads), series=dict(scope.series))
+    layers.show(wanted)
+    asked = "prediction" in positions or any(kind.startswith("target") for kind in kinds)
+    predicted: list[Series] = []
+    if asked or (groups[0] == "forward" and world.roll(0.5)):
+        clean.lines, clean.declared = scope.lines, scope.declared
+        predicted = predictions(layers, inputs, clean, wanted)
+    laws(layers, wanted)
+    losses(layers, predicted, wanted)
+    outputs(layers, bool(predicted), wanted)
+    return _written(seed, layers)
+
+
+def _groups(rng: random.Random, positions: set[str], kinds: set[str]) -> list[str]:
+    """The directions of the groups of states, in the order in which they read each other."""
+    ahead = {"backward state", "next state", "far future", "backward past"} & kinds
+    forward_first = "prediction" in positions or any(k.startswith("target") for k in kinds)
+    if "state" in positions and ahead:
+        return ["backward", "forward"]
+    if ahead or "backward state" in positions:
+        return ["forward", "backward", *(["forward"] if rng.random() < 0.3 else [])]
+    if "backward state" in positions:
+        return ["forward", "backward"]
+    choices = [["forward"], ["forward"], ["forward", "forward"], ["forward", "backward"]]
+    if not forward_first:
+        choices += [["backward", "forward"], ["backward"]]
+        if kinds & {"state", "old state", "far state"} or "state" in positions:
+            choices.pop()
+    return rng.choice(choices)
+
+
+def _inputs(layers: Layers, kinds: set[str], narrow: bool) -> list[Series]:
+    """One to three inputs, of the types that are owed among them."""
+    world, scope = layers.world, layers.scope
+    types = [
+        name
+        for name in ("symbol", "binary", "real")
+        if kinds & {name, f"past {name}"}
+    ]  # fmt: skip
+    if kinds & {"lookup", "target symbol"} and "symbol" not in types:
+        types.insert(0, "symbol")
+    if "target" in kinds:
+        types.insert(0, "real")
+    while len(types) < 1 or (len(types) < 3 and world.roll(0.35)):
+        types.append(world.rng.choice(["real", "real", "binary", "symbol"]))
+    made: list[Series] = []
+    for name, type_ in zip("xse", types, strict=False):
+        width = world.width()
+        if type_ == "symbol" and not narrow:
+            width = max(2, width)
+        if made and made[-1].role == type_ == "real" and world.roll(0.2):
+            # Two names on one line.
+            head, _, text = layers.declarations.pop().partition(": ")
+            layers.declarations.append(f"{head}, {name}: {text}")
+            made.append(Series(name, made[-1].width, "real", -6, 0))
+            scope.series[name] = made[-1]
+            continue
+        size = world.size(width)
+        plain = type_ == "real" and size == "1"
+        layers.declarations.append(f"input {name}: {type_}" + ("" if plain else f"[{size}]"))
+        made.append(Series(name, width, type_, -6, 0))
+        scope.series[name] = made[-1]
+    return made
+
+
+def _in_bodies(layers: Layers, wanted: list[tuple[str, str]]) -> None:
+    """Operators whose bodies hold what only a body can."""
+    writer = layers.writer
+    for pair in [w for w in wanted if w[0] == "result" or w[1] == "operand"]:
+        wanted.remove(pair)
+        operands = [writer.operand(0)]
+        series = list(writer.scope.series.values())
+        if pair[1] in {"symbol", "past symbol", "lookup"}:
+            operands = [r for r in writer.scope.readable() if r.form == "symbol"][:1]
+        if pair[1] in {"scores", "mix", "window"} or pair[0].startswith("window"):
+            width = operands[0].width
+            of = (0, width) if pair[0] == "window transposed right" else (width, 0)
+            if pair[0] == "window right" and not any(s.width == width for s in series):
+                layers.one_more(width)
+            window = writer.scope.window(*of, symbols=None) or writer.scope.window(
+                0, 0, symbols=None
+            )
+            assert window is not None
+            operands.append(window)
+        given = tuple(operands)
+        made = define(writer.world, "named", given, plain=pair[1] != "tuple", wanted=pair)
+        name = writer.world.fresh("z")
+        text = f"{made.name}({', '.join(operand.text for operand in given)})"
+        if made.result.form == "vector":
+            writer.scope.lines.append(f"{name} = {text}")
+            writer.remember(replace(made.result, text=name, kind="local"))
+        else:
+            writer.take_apart(replace(made.result, text=text))
+
+
+def _written(seed: int, layers: Layers) -> Spec:
+    """The file: definitions, and the model, its equations in any order."""
+    world, lines = layers.world, list(layers.scope.lines)
+    if world.roll(0.3):
+        world.rng.shuffle(lines)
+    params = [*layers.scope.declared]
+    body = "\n".join([*layers.declarations, *params, *lines]).split("\n")
+    if world.roll(0.2):
+        body.insert(world.rng.randrange(len(layers.declarations)) if layers.declarations else 0,
+                    "# what follows is drawn at random")  # fmt: skip
+    if not world.headed:
+        return Spec(seed, "\n".join([*world.top, *body, ""]), world.sizes)
+    header = f"model net({', '.join(['rate = 0.7', *world.statics])}):"
+    indented = [f"    {line}" for line in body]
+    return Spec(seed, "\n".join([*world.top, header, *indented, ""]), world.sizes)

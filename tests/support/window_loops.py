@@ -1,0 +1,15 @@
+"""Graphs with a window in a cycle, which no kernel of the GPU looks through."""
+
+from __future__ import annotations
+
+from rnnc.operators.graph import OperatorGraph
+
+
+def has_window_in_a_cycle(graph: OperatorGraph) -> bool:
+    """Whether a state looks through its own past, or future."""
+    return any(
+        node.operation == "window" and any(
+            node.number in c and node.operands[0].node in c for c in graph.components
+        )
+        for node in graph.nodes
+    )  # fmt: skip
