@@ -18,7 +18,7 @@ import rnnc
 from rnnc.compiler.history import carried
 from rnnc.compiler.module import CompiledRNN
 from support import feeds
-from support.specs import random_spec
+from support.generator import random_spec
 
 STEPS, ROWS = 7, 4
 # A symbol and a vector predicted, one input that is not; histories, a window, a learned beginning.

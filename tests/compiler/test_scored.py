@@ -15,7 +15,7 @@ import rnnc
 from rnnc.compiler.losses import mean_loss, weighted_losses
 from rnnc.compiler.module import CompiledRNN
 from support import feeds
-from support.specs import random_spec
+from support.generator import random_spec
 
 STEPS, ROWS = 6, 4
 THREE = """
