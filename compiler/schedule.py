@@ -98,6 +98,7 @@ def _ordered(
         _without_gradient(flow) if adjoint else frozenset[int](),
     )
     while waiting.missing:
+        left = len(waiting.missing)
         for wanted in ("once", "batched"):
             taken = waiting.take_all(wanted)
             if taken:
@@ -108,6 +109,7 @@ def _ordered(
             if pulled:
                 yield "batched", pulled
             yield kind, numbers
+        assert len(waiting.missing) < left, sorted(waiting.missing)
 
 
 class _Waiting:
@@ -123,6 +125,8 @@ class _Waiting:
             number: place
             for place, number in enumerate(n for _, numbers in blocks for n in numbers)
         }
+        # A loop that elementwise work has moved into is not late because that work is.
+        self._late = [late.issuperset(numbers) for _, numbers in blocks]
         self._waits = [0] * len(blocks)
         self._readers: dict[int, list[int]] = {}
         # By kind the blocks that are ready, the first one on top.
@@ -134,9 +138,8 @@ class _Waiting:
             self._waits[index] = len(needs)
             for number in needs:
                 self._readers.setdefault(number, []).append(index)
-            if not needs and numbers[0] not in late:
-                heappush(self._ready[self._sort(index)], index)
-        self._late = late
+            if not needs:
+                self._offer(index)
 
     def take_all(self, wanted: Literal["once", "batched"]) -> tuple[int, ...]:
         """All values of a kind that are ready, and what they need, in the order of the blocks."""
@@ -169,9 +172,11 @@ class _Waiting:
                 return kind, pulled, numbers
         return None
 
-    def _sort(self, index: int) -> str:
-        kind = self._blocks[index][0]
-        return kind if kind in {"once", "batched"} else "loop"
+    def _offer(self, index: int) -> None:
+        """A block waits for nothing any more: it is ready, unless it waits to be asked for."""
+        if not self._late[index]:
+            kind = self._blocks[index][0]
+            heappush(self._ready[kind if kind in {"once", "batched"} else "loop"], index)
 
     def _pull(self, numbers: tuple[int, ...]) -> tuple[int, ...]:
         """What is missing of the operands of some values, operands first; no longer missing."""
@@ -193,8 +198,8 @@ class _Waiting:
         for number in numbers:
             for index in self._readers.get(number, ()):
                 self._waits[index] -= 1
-                if not self._waits[index] and self._blocks[index][1][0] not in self._late:
-                    heappush(self._ready[self._sort(index)], index)
+                if not self._waits[index]:
+                    self._offer(index)
 
 
 def _without_gradient(flow: Flow) -> frozenset[int]:

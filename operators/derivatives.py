@@ -81,7 +81,7 @@ SLOPES: Final[dict[str, Slope]] = {
     "cos": lambda m, z, y: m.make("negate", m.make("sin", z)),
     "square": lambda m, z, y: m.make("multiply", m.number(2.0), z),
     "reciprocal": lambda m, z, y: m.make("negate", m.make("square", y)),
-    "at_least_tiny": lambda m, z, y: m.make("positive", z),
+    "at_least_tiny": lambda m, z, y: m.make("equal", z, y),
 }
 """y = f(z) entry by entry: the derivative f'(z), from z and y."""
 

@@ -71,6 +71,23 @@ WHOLE = {
     "both sides of a law": "y = h'\nlaw {} ≈ a3\n",
     "a loss term": "y = h'\nloss sum({}) weight 0.3\n",
 }
+NARROW = """
+input x: real[1]
+input s: symbol[1]
+input r: symbol[3]
+state h: real[1]
+state c: real[1] = 0.7
+state d: real[1] = learned
+param a: real[1]
+param k: real[3]
+h' = tanh(W h + U x)
+c' = 0.3
+d' = {value}
+"""
+"""Windows of one row, or of rows of one entry: there a number may stand for a vector."""
+THROUGH = ("h[t-1..t]", "c[t-3..t-1]", "d[t-2..t]", "x[t-1..t]", "s[t-2..t-1]")
+ACROSS = ("h[t-1..t-1]", "c[t-2..t-2]", "d[t..t]", "x[t..t]", "r[t-1..t-1]", "r[t..t]")
+ALONE = {"a number": "0.1", "a parameter": "a", "made of parameters": "σ(a)"}
 CALLS: list[dict[str, Any]] = [
     {"steps": 3, "rows": 2},
     {"steps": 1, "rows": 1, "carry": True, "training": False},
@@ -99,11 +116,28 @@ def test_they_agree_with_the_reference(spec: str) -> None:
 
 @pytest.mark.parametrize("backend", [name for name in OTHERS if name != "aten"])
 def test_on_every_backend(backend: str) -> None:
-    # What is summed over rows with a factor that has none is another test's.
-    kept = {k: v for k, v in VALUES.items() if "V" not in v}
-    lines = (f"output y{i}: real[4]\ny{i} = {v} + h'\n" for i, v in enumerate(kept.values()))
+    each = (v.replace("V", f"V{i}_") for i, v in enumerate(VALUES.values()))
+    lines = (f"output y{i}: real[4]\ny{i} = {v} + h'\n" for i, v in enumerate(each))
     for call in CALLS:
         assert_agree(HEAD + "y = h'\n" + "".join(lines), backend, seed=7, **call)
+
+
+@pytest.mark.parametrize("backend", OTHERS)
+@pytest.mark.parametrize("kind", ALONE)
+def test_every_operand_of_a_window(kind: str, backend: str) -> None:
+    value = ALONE[kind]
+    lines = [f"M{i} = {window}" for i, window in enumerate((*THROUGH, *ACROSS))]
+    for i, _ in enumerate(THROUGH):
+        lines += [f"output y{i}: real[1]", f"y{i} = sum(M{i} {value})"]
+    for i, window in enumerate(ACROSS, len(THROUGH)):
+        lines += [
+            f"output y{i}: real[{3 if window.startswith('r') else 1}]",
+            f"y{i} = M{i}ᵀ {value}",
+        ]
+    # The logarithm of a sum whose weights are no vectors either.
+    lines += ["output z: real[3]", f"z = log({value} * softmax(k) + M10ᵀ {value})"]
+    for call in CALLS:
+        assert_agree(NARROW.format(value=value) + "\n".join(lines) + "\n", backend, seed=7, **call)
 
 
 def test_what_is_made_of_parameters_is_computed_once() -> None:

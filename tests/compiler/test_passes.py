@@ -17,7 +17,9 @@ from rnnc.compiler.pipeline import NAMES, plan_for
 from rnnc.compiler.request import training_request
 from rnnc.operators import derivatives
 from support.agreement import assert_agree
+from support.cases import assert_case
 from support.generator import random_spec
+from support.generator.calls import Calling
 
 EVERYTHING: dict[str, Any] = {
     "steps": 6, "rows": 3, "ragged": True, "reset": True, "carry": True, "seed": 3,
@@ -292,3 +294,13 @@ def test_a_fault_in_a_derivative_rule_is_caught(name: str, monkeypatch: pytest.M
     monkeypatch.setitem(derivatives.RULES, name, wrong)
     with pytest.raises(AssertionError):
         assert_agree(_spec(name), **CALL)
+
+
+def test_at_its_floor_a_norm_has_the_slope_of_the_reference() -> None:
+    # Powers of some of them are more than 0, yet below the smallest normal number.
+    small = [f"1e-{power}" for power in range(170, 260, 4)]
+    lines = ["input x: real[1]", "param b: real[1]"]
+    lines += [f"state h{i}: real[1] = {number}" for i, number in enumerate(small)]
+    lines += [f"h{i}' = tanh(W x + lp(1, h{i}, b))" for i in range(len(small))]
+    lines += ["output y: real[1]", "y = h0'", ""]
+    assert_case("\n".join(lines), Calling(seed=1, steps=1, rows=1, state="initial"), "aten")

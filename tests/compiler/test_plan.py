@@ -9,7 +9,7 @@ import pytest
 
 from rnnc.compiler.pipeline import NAMES, plan_for
 from rnnc.compiler.plan import Phase, Plan
-from rnnc.compiler.request import Request, training_request
+from rnnc.compiler.request import Memory, Request, training_request
 from rnnc.compiler.verify import verify
 from rnnc.grammar.source import Source
 from rnnc.operators.analyse import analyse
@@ -135,6 +135,26 @@ def test_every_value_is_computed_once_and_after_its_operands(sink: bool) -> None
                 same = plan.phase_of[value.number] == plan.phase_of[read.value]
                 if not read.delay or not same:
                     assert position[read.value] < position[value.number], value
+
+
+@pytest.mark.parametrize("memory", ["save", "recompute"])
+@pytest.mark.parametrize("value", ["sin(g')", "softplus(g')", "g' ⊙ g' ⊙ g'"])
+def test_a_loop_takes_slopes_that_are_older_than_itself(value: str, memory: Memory) -> None:
+    text = f"""
+input x: real[2]
+state g, c: real[3]
+g' = tanh(W g + U x)
+c' = {value}
+output y: real[3]
+y = V x
+"""
+    graph = analyse(Source(text)).graph
+    assert graph is not None
+    plan = plan_for(graph, training_request(graph, memory=memory, sink=True))
+    (loop,) = [phase for phase in loops(plan) if phase.adjoint]
+    seed = next(v.number for v in plan.flow.values if v.attributes == ("history", "c"))
+    # The gradient of `c` is multiplied by its slope inside.
+    assert any(r.value == seed for n in loop.values for r in plan.flow.values[n].operands)
 
 
 def test_no_place_is_shared_by_values_that_differ() -> None:

@@ -51,11 +51,12 @@ def window_stage(body: Body) -> Iterator[str]:
     others = plain_reads(value)
     yield f"    const int32_t *const x = f->at[{layout.windows[key]}];"
     yield f"    real *const to = f->at[{value.number}];"
-    yield from body.locals((*(Read(end.value) for end in ends), *others))
-    for read in others:
-        if flow.values[read.value].operation == "constant":
-            number = literal(float(flow.values[read.value].attributes[0]))
-            yield f"    const real p{read.value}[LANES] = {{{number}}};"
+    reads = (*(Read(end.value) for end in ends), *others)
+    yield from body.locals(reads)
+    for number in dict.fromkeys(read.value for read in reads):
+        if flow.values[number].operation == "constant":
+            text = literal(float(flow.values[number].attributes[0]))
+            yield f"    const real p{number}[LANES] = {{{text}}};"
     yield "    for (long n = i0; n < i1; n++) {"
     yield f"        real *const w = to + n * {layout.stride(value.number)};"
     yield f"        const int32_t *const where = x + n * {rows};"
