@@ -216,7 +216,9 @@ def _lifetimes(flow: Flow, phases: tuple[Phase, ...], phase_of: dict[int, int]) 
         lives[number].outlives = True
         lives[number].before = max(0, state.delay)
     for read in flow.results:
-        lives[read.value].series = lives[read.value].outlives = True
+        life = lives[read.value]
+        life.series = life.outlives = True
+        life.after = max(life.after, -read.delay)
     for gradient in flow.gradients:
         if gradient.value >= 0:
             lives[gradient.value].series = lives[gradient.value].outlives = True

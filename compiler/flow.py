@@ -25,14 +25,16 @@ BOUNDED = frozenset({"state", "input"})
 """What may be read at another time by forward values: outside its segment it has a value."""
 
 
-def cuts(delay: int, *, bounded: bool, resets: bool, lengths: bool) -> bool:
-    """Whether a read at some delay may meet the end of a segment inside of the series.
+def cuts(delay: int, *, bounded: bool, past: bool, resets: bool, lengths: bool) -> bool:
+    """Whether a read at some delay may meet the end of a segment.
 
     bounded: whether states and inputs are read, or adjoint values. Past a row's end those may be
     anything, NaN among it: slopes there are of values that nobody has asked for.
+    past: whether what is read goes on before the first step (`Flow.pastless`).
     resets, lengths: whether the call has any.
     """
-    return delay != 0 and (resets or (lengths and (delay < 0 or not bounded)))
+    begins = delay > 0 and not past
+    return delay != 0 and (begins or resets or (lengths and (delay < 0 or not bounded)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ class Read:
 
     Outside of the reader's segment a state gives its initial value, an input nothing (zero, −1 for
     a symbol), and every other value zero. Before the first step states and inputs go on into the
-    history of the call. (Rows of a window are zero there: `vocabulary.WINDOWS`.)
+    history of the call; of states that run backward there is none, so that a segment begins there.
+    (Rows of a window are zero there: `vocabulary.WINDOWS`.)
     """
 
     value: int
@@ -141,6 +144,13 @@ class Flow:
         """Parameters, inputs and states by operation and name."""
         given = [v for v in self.values if v.operation in {"parameter", "input", "state"}]
         return {(v.operation, str(v.attributes[0])): v.number for v in reversed(given)}
+
+    @cached_property
+    def pastless(self) -> frozenset[int]:
+        """The states that run backward: no history of a call is before their first step."""
+        names = {s.name for s in self.graph.states if s.node in self.graph.backward}
+        states = (v for v in self.values if v.operation == "state")
+        return frozenset(v.number for v in states if v.attributes[0] in names)
 
     @cached_property
     def gradients_of(self) -> dict[int, list[Gradient]]:

@@ -52,12 +52,7 @@ def loss_terms(
         graph=inner,
         parameters={p.name: call.parameters[p.name] for p in inner.parameters},
         inputs=inputs,
-        # The terms may look back less far than the model does.
-        history={
-            v.name: call.history[v.name][-v.history :]
-            for v in inner.inputs
-            if v.name in call.history and v.history
-        },
+        history={v.name: _past(v, call, like) for v in inner.inputs if v.history},
         initial={},
         drawn={},
         masks=masks(inner, call.steps, call.rows, like) if call.training else {},
@@ -90,6 +85,16 @@ def _next_value(variable: Input, target: Tensor, call: Call, result: Result) -> 
     except ValueError as error:
         raise ValueError(f"target of {variable.name}: {error}") from None
     return target.long().clamp(min=-1) if is_symbol else target.to(result.outputs[0].dtype)
+
+
+def _past(variable: Input, call: Call, like: Tensor) -> Tensor:
+    """(k, B, n): what a window sees of a variable before the first step."""
+    history = call.history.get(variable.name)
+    if history is None:
+        # A state that runs backward: no row of a window is there, whatever it holds.
+        return like.new_zeros(variable.history, call.rows, variable.type.size)
+    # The terms may look back less far than the model does.
+    return history[-variable.history :]
 
 
 def _looked_through(graph: OperatorGraph, name: str, call: Call, result: Result) -> Tensor:

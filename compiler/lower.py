@@ -36,7 +36,6 @@ def lower(graph: OperatorGraph, *, training: bool) -> Flow:
     Raises:
         Unsupported: when the graph holds an operation that only the reference knows.
     """
-    _demand_known_pasts(graph)
     draft = Draft(graph)
     known = _sources(draft)
     states: dict[int, int] = {}
@@ -139,22 +138,6 @@ def _lowered(draft: Draft, node: Node, known: dict[int, Read], *, training: bool
     if operation not in _COMPOSITE:
         raise Unsupported(f"it has no `{operation}`")
     return _COMPOSITE[operation](draft, node, operands)
-
-
-def _demand_known_pasts(graph: OperatorGraph) -> None:
-    """Refuse reads of the past of a state that runs backward.
-
-    Before the first step such a state is its initial value; in a flow what is before the first step
-    is the history of a call, which a state that runs backward has none of.
-    """
-    roots = [output.value for output in graph.outputs]
-    roots += [side for law in graph.laws for side in (law.left, law.right)]
-    reads = [(operand.node, operand.delay) for operand in (*roots, *graph.kept)]
-    reads += [(source, delay) for source, _, delay in graph.edges()]
-    for source, delay in reads:
-        if delay > 0 and source in graph.backward and source in graph.states_by_node:
-            name = graph.states_by_node[source].name
-            raise Unsupported(f"it has no past of `{name}`, which runs backward")
 
 
 def _is_one(draft: Draft, read: Read) -> bool:

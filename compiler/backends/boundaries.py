@@ -29,7 +29,7 @@ class Boundaries:
         if call.lengths is not None:
             self.alive = (self.step < self.lengths).unsqueeze(-1)
         self._ends: tuple[Tensor, Tensor] | None = None
-        self._linked: dict[int, Tensor] = {}
+        self._linked: dict[tuple[int, bool], Tensor] = {}
         self._initial: dict[str, Tensor] = {}
         self._present: dict[tuple[int, int], Tensor] = {}
 
@@ -51,23 +51,24 @@ class Boundaries:
             self._ends = start, torch.minimum(end, self.lengths.expand_as(end))
         return self._ends
 
-    def cuts(self, delay: int, *, bounded: bool) -> bool:
+    def cuts(self, delay: int, *, bounded: bool, past: bool = True) -> bool:
         """`flow.cuts`, for this call."""
         resets, lengths = self.call.resets is not None, self.call.lengths is not None
-        return cuts(delay, bounded=bounded, resets=resets, lengths=lengths)
+        return cuts(delay, bounded=bounded, past=past, resets=resets, lengths=lengths)
 
-    def linked(self, delay: int) -> Tensor:
+    def linked(self, delay: int, *, past: bool = True) -> Tensor:
         """(T, B, 1): whether the step `delay` ago (ahead, below 0) is of the same segment.
 
-        Steps before the first one count as such where no reset is between.
+        Steps before the first one count as such where no reset is between, and there is a past.
         """
-        if delay not in self._linked:
+        key = delay, past or delay < 0
+        if key not in self._linked:
             start, end = self.ends()
             source = self.step - delay
-            after = (source >= start) & (self.step < self.lengths)
+            after = (source >= (start if past else start.clamp(min=0))) & (self.step < self.lengths)
             linked = source < end if delay < 0 else after
-            self._linked[delay] = linked.unsqueeze(-1)
-        return self._linked[delay]
+            self._linked[key] = linked.unsqueeze(-1)
+        return self._linked[key]
 
     def present(self, first: int, last: int) -> Tensor:
         """(T, B, L): whether the step that many steps ago, `first` to `last`, is of this segment.

@@ -41,14 +41,15 @@ def to_initial(value: Value, memory: Memory) -> Tensor:
     name = str(value.attributes[0])
     boundaries, call = memory.boundaries, memory.call
     total = memory.like.new_zeros(call.rows, value.shape[0])
+    past = name in call.history
     for read in value.operands:
         if _is_carried_on(value, read, memory):
             total += memory.replaced[name]
             continue
         back = -read.delay
-        if back > 0 and call.resets is None:
+        if back > 0 and past and call.resets is None:
             continue
-        outside = ~boundaries.linked(back)
+        outside = ~boundaries.linked(back, past=past)
         if boundaries.alive is not None:
             outside = outside & boundaries.alive
         gain = memory.now(read.value)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...flow import BOUNDED, Read, Value
+from ...flow import Read, Value
 from ...plan import Phase
 from ...vocabulary import ELEMENTWISE, WINDOWS
 from .batched import fresh
@@ -111,13 +111,13 @@ class _Loop:
         assert first >= 0, value
         assert first + self.steps <= len(whole), value
         raw = whole[first : first + self.steps]
-        if not memory.boundaries.cuts(read.delay, bounded=value.operation in BOUNDED):
+        linked = memory.linked(read)
+        if linked is None:
             return raw
-        linked = memory.boundaries.linked(read.delay).unbind(0)
         outside = memory.outside(value)
         other: Steps = outside.unbind(0) if outside.dim() == 3 else [outside] * self.steps
         scratch = [torch.empty_like(raw[0])] * self.steps
-        self.emit(torch.where, (linked, raw, other), scratch)
+        self.emit(torch.where, (linked.unbind(0), raw, other), scratch)
         return scratch
 
     def _state(self, value: Value) -> None:

@@ -154,12 +154,20 @@ class Memory:
             found = self.now(read.value)
             return found.expand(self.call.steps, *found.shape) if value.rate == "row" else found
         series = self.shifted(read)
-        if not self.boundaries.cuts(read.delay, bounded=value.operation in BOUNDED):
+        linked = self.linked(read)
+        if linked is None:
             return series
-        linked = self.boundaries.linked(read.delay)
         if not value.shape:
             return series.masked_fill(~linked.squeeze(-1), -1)
         return torch.where(linked, series, self.outside(value))
+
+    def linked(self, read: Read) -> Tensor | None:
+        """(T, B, 1): where a read is of its reader's own segment; None where all are."""
+        bounded = self.values[read.value].operation in BOUNDED
+        past = read.value not in self.plan.flow.pastless
+        if not self.boundaries.cuts(read.delay, bounded=bounded, past=past):
+            return None
+        return self.boundaries.linked(read.delay, past=past)
 
     def outside(self, value: Value) -> Tensor:
         """What lies outside of a segment: broadcasts with (T, B, n)."""

@@ -194,7 +194,8 @@ class Execution(Bindings):
                 found = rows.final(len(given), outside).reshape(-1)
                 gains = rows.sorted(given, 1).reshape(-1, width)
             else:
-                found = rows.index((-read.delay, outside)).to(torch.int64)
+                key = -read.delay, outside, history is not None
+                found = rows.index(key).to(torch.int64)
                 gains = self.rows_of(Read(read.value))
             if initial:
                 live = (found >= rows.total) & (found < rows.total + rows.rows)

@@ -13,9 +13,9 @@ from ...vocabulary import PRODUCTS, SUMS, WINDOWS
 from .stages import Stage, Sum, Unit
 from .windows import WindowKey, plain_reads, window_key
 
-IndexKey = tuple[int, str]
-"""A delay, and what lies outside of a segment: `bounded` (an initial value or nothing), `drawn`
-(a new initial value for each segment), or `zero`."""
+IndexKey = tuple[int, str, bool]
+"""A delay, what lies outside of a segment (`bounded`, an initial value or nothing; `drawn`, a new
+initial value for each segment; or `zero`), and whether a history is before the first step."""
 
 
 @dataclass(frozen=True)
@@ -124,11 +124,12 @@ class Layout:
         """The table of rows that a read needs."""
         value = self.flow.values[read.value]
         if value.operation not in BOUNDED:
-            return read.delay, "zero"
+            return read.delay, "zero", False
         states = {s.name: s for s in self.flow.graph.states}
         state = states.get(str(value.attributes[0])) if value.operation == "state" else None
         drawn = state is not None and state.initial.kind == "uniform"
-        return read.delay, "drawn" if drawn else "bounded"
+        past = read.value not in self.flow.pastless
+        return read.delay, "drawn" if drawn else "bounded", past
 
     def padded(self, width: int) -> int:
         """A width in whole vectors."""

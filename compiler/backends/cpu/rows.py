@@ -123,7 +123,7 @@ class Rows:
             found = self._indices.setdefault(key, self._index(*key).to(torch.int32))
         return found
 
-    def _index(self, delay: int, outside: str) -> Tensor:
+    def _index(self, delay: int, outside: str, past: bool) -> Tensor:
         source = self.step_of - delay
         belongs = source < self._ends[self.step_of, self.place_of]
         if self.resets is not None:
@@ -131,8 +131,10 @@ class Rows:
         before = source < 0
         inside = self.offset[source.clamp(0, max(self.steps - 1, 0))] + self.place_of
         history = source * self.rows + self.place_of
+        if not past:
+            belongs &= ~before
         if outside == "zero":
-            return torch.where(belongs & ~before, inside, self.total)
+            return torch.where(belongs, inside, self.total)
         beyond = self.total + self.place_of
         if outside == "drawn":
             beyond = self._draw_of[self.step_of, self.place_of]

@@ -29,9 +29,9 @@ class Case:
     real: Literal["float32", "float64"] = "float32"
     tiny: float = 1.1754943508222875e-38
 
-    def cuts(self, delay: int, *, bounded: bool) -> bool:
+    def cuts(self, delay: int, *, bounded: bool, past: bool = True) -> bool:
         """Whether a read at some delay may meet the end of a segment (as `Boundaries.cuts`)."""
-        return cuts(delay, bounded=bounded, resets=self.resets, lengths=self.lengths)
+        return cuts(delay, bounded=bounded, past=past, resets=self.resets, lengths=self.lengths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,13 @@ class Argument:
 
     kind: `buffer` of the plan, by number; a `series` that comes with the call or is too short for
         how it is read, shifted, by read; `whole`, a value of a call or row, by number; `linked`,
-        (T, B) by delay; `alive`, (T, B); `initial`, by the name of a state.
+        (T, B) by delay; `within`, the same for what has no past; `alive`, (T, B); `initial`, by the
+        name of a state.
     wide: whether it is a buffer that is float32 whatever the model is.
     """
 
     name: str
-    kind: Literal["buffer", "series", "whole", "linked", "alive", "initial"]
+    kind: Literal["buffer", "series", "whole", "linked", "within", "alive", "initial"]
     key: int | str | Read = 0
     wide: bool = False
 
@@ -73,9 +74,9 @@ class Argument:
             case "whole":
                 assert isinstance(self.key, int)
                 return memory.now(self.key)
-            case "linked":
+            case "linked" | "within":
                 assert isinstance(self.key, int)
-                return memory.boundaries.linked(self.key)
+                return memory.boundaries.linked(self.key, past=self.kind == "linked")
             case "alive":
                 alive = memory.boundaries.alive
                 assert alive is not None

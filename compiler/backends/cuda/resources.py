@@ -87,7 +87,7 @@ def _type(name: str, kernel: Kernel, dtype: str) -> str:
     argument = next((a for a in kernel.arguments if a.name == name), None)
     if argument is None:
         return "i32"
-    if argument.kind in {"linked", "alive"}:
+    if argument.kind in {"linked", "within", "alive"}:
         return "*u8"
     return "*fp32" if argument.wide else POINTERS[dtype]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ...flow import BOUNDED, Read, Value
 from ...lower import Unsupported
@@ -235,23 +236,25 @@ class Tile:
         inside = mask or ("rows[:, None]" if width == 1 else "at")
         found = f"tl.load({address}, mask={inside}, other=0.0{self._from(read)}).to(REAL)"
         bounded = value.operation in BOUNDED
-        if not cut or not self.case.cuts(read.delay, bounded=bounded):
+        past = read.value not in self.plan.flow.pastless
+        if not cut or not self.case.cuts(read.delay, bounded=bounded, past=past):
             return found
         other = "0.0"
         if value.operation == "state":
             other = self.outside(
                 value, start, 1 if scalar else width, columns, scalar, mask or "at"
             )
-        return f"tl.where({self.linked(read.delay)}, {found}, {other})"
+        return f"tl.where({self.linked(read.delay, past=past)}, {found}, {other})"
 
     def alive(self) -> str:
         """Whether a row still has this step, a column."""
         name = self.arguments.add(Argument("alive", "alive"))
         return f"(tl.load({name} + row, mask=rows, other=0) != 0)[:, None]"
 
-    def linked(self, delay: int) -> str:
+    def linked(self, delay: int, *, past: bool = True) -> str:
         """Whether the step `delay` ago belongs to the segment of this one, a column."""
-        name = self.arguments.add(Argument(f"linked_{moment(delay)}", "linked", delay))
+        kind: Literal["linked", "within"] = "linked" if past or delay < 0 else "within"
+        name = self.arguments.add(Argument(f"{kind}_{moment(delay)}", kind, delay))
         return f"(tl.load({name} + row, mask=rows, other=0) != 0)[:, None]"
 
     def outside(

@@ -2,36 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
 
 import rnnc
+from support.agreement import assert_agree
+from support.backward_pasts import BACKWARD_PASTS
 from support.cases import assert_case
 from support.generator.calls import Calling
-
-PASTS = {
-    "output": "k' = 0.5 * k[t+1] + U s\nrest = k[t-3]",
-    "state": "k' = 0.5 * k[t+1] + U s\nh' = tanh(W k[t-2] + V h)\nrest = h'",
-    "window": "k' = 0.5 * k[t+1] + U s\nM = k[t-2..t+1]\nrest = Mᵀ softmax(M s)",
-    "law": "k' = 0.5 * k[t+1] + U s\nlaw A k[t-1] ≈ k'\nrest = k'",
-}
-HEAD = "input s: real[2]\nstate k: real[2] = 1.5\noutput rest: real[2]\n"
+from support.shared_unit import compiled_together
 
 
-@pytest.mark.parametrize("name", PASTS)
+def agree(text: str, backend: str) -> None:
+    for steps in (0, 1, 2, 5):
+        assert_agree(text, backend, seed=1, steps=steps, rows=3)
+        assert_agree(text, backend, seed=2, steps=steps, rows=3, ragged=True)
+        assert_agree(text, backend, seed=3, steps=steps, rows=3, ragged=True, reset=True)
+        assert_agree(text, backend, seed=4, steps=steps, rows=2, reset=True, memory="recompute")
+
+
+@pytest.mark.parametrize("backend", ["aten", "cpu"])
+def test_every_gradient_is_that_of_the_reference(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = BACKWARD_PASTS.values()
+    cases: list[Callable[[], None]] = [partial(agree, text, backend) for text in texts]
+    if backend == "cpu":
+        cases = compiled_together(cases, monkeypatch)
+    for case in cases:
+        case()
+
+
+@pytest.mark.parametrize("name", BACKWARD_PASTS)
 @pytest.mark.parametrize("steps", [1, 2, 5])
-def test_it_is_the_initial_value(name: str, steps: int) -> None:
-    text = HEAD + ("state h: real[2]\n" if name == "state" else "") + PASTS[name] + "\n"
+def test_the_reference_agrees_with_the_oracle(name: str, steps: int) -> None:
     for calling in (Calling(steps=steps), Calling(steps=steps, lengths="ragged", resets="some")):
-        assert_case(text, calling, "auto")
-        assert_case(text, calling, "oracle")
+        assert_case(BACKWARD_PASTS[name], calling, "oracle")
 
 
-def test_what_cannot_run_says_why() -> None:
-    text = HEAD + PASTS["output"] + "\n"
-    assert rnnc.compile(text, backend="auto").backend == "reference"
-    with pytest.raises(rnnc.RnnError, match="no past of `k`, which runs backward"):
-        rnnc.compile(text, backend="aten")
-    model = rnnc.compile(text).double()
-    y, _ = model(torch.zeros(1, 1, 2, dtype=torch.float64))
-    assert y.tolist() == [[[1.5, 1.5]]]
+@pytest.mark.parametrize("backend", ["reference", "aten", "cpu"])
+def test_it_is_the_initial_value(backend: str) -> None:
+    text = "input s: real\nstate k: real = 1.5\noutput y: real\nk' = 0.5 * k[t+1] + s\ny = k[t-2]\n"
+    model = rnnc.compile(text, backend=backend).double()
+    s = torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64).view(3, 1, 1)
+    resets = torch.tensor([[False], [False], [True]])
+    y, _ = model(s)
+    assert y.flatten().tolist() == [1.5, 1.5, 1.0 + 0.5 * (2.0 + 0.5 * (4.0 + 0.5 * 1.5))]
+    y, _ = model(s, resets=resets)
+    assert y.flatten().tolist() == [1.5, 1.5, 1.5]

@@ -24,6 +24,7 @@ from rnnc.operators.analyse import analyse
 from rnnc.operators.shipped import zoo_names
 from support import feeds
 from support.agreement import assert_agree
+from support.backward_pasts import BACKWARD_PASTS
 from support.compare import assert_close
 from support.generator import random_spec
 from support.parameter_values import PARAMETER_VALUES
@@ -108,6 +109,14 @@ def test_parameters_as_values_count_once(name: str) -> None:
 def test_one_product_at_several_delays_agrees(name: str) -> None:
     for call in ("one row, one step", "plain", "everything"):
         assert_agree(SEVERAL_DELAYS[name], "cuda", seed=1, **CALLS[call])
+
+
+@pytest.mark.parametrize("name", BACKWARD_PASTS)
+def test_the_past_of_what_runs_backward_agrees(name: str) -> None:
+    for count in (1, 2, 5):
+        assert_agree(BACKWARD_PASTS[name], "cuda", seed=1, steps=count, rows=3)
+    said = {"ragged": True, "reset": True}
+    assert_agree(BACKWARD_PASTS[name], "cuda", seed=2, steps=5, rows=3, **said)
 
 
 @pytest.mark.parametrize("name", ["lstm", "dts_rnn", "mingru"])

@@ -47,8 +47,7 @@ class Layers:
         made += self._pay(direction, wanted)
         if direction == "backward":
             for state in made:
-                first = -4 if self.world.has_pasts else 0
-                self.scope.series[state.name] = replace(state, first=first, last=AHEAD)
+                self.scope.series[state.name] = replace(state, first=-4, last=AHEAD)
         self.show(wanted)
 
     def _pay(self, direction: str, wanted: list[tuple[str, str]]) -> list[Series]:

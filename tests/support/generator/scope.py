@@ -28,7 +28,6 @@ class World:
     symbols: int = 0
     count: int = 0
     depth: int = 0
-    has_pasts: bool = False
 
     def roll(self, p: float) -> bool:
         """True with probability p."""
