@@ -224,3 +224,15 @@ def test_chance_in_a_term_is_drawn_in_training(chance, backend):
     y, _ = model(0 * ones)
     mean = 0.5 if "zoneout" in chance else 1.0
     assert model.loss(y, {"x": ones}).item() == pytest.approx(4 * mean)
+
+
+@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize("line", ["loss 0.1", "X = x[t-2..t]\nloss 0.1 + 0 * sum(X x')"])
+def test_a_term_has_the_precision_of_its_model(line, backend):
+    """Where all that it reads is symbols, or nothing, no tensor of its own says which."""
+    text = SYMBOL.replace("x' =", "output y: real[5] unscored\ny =")
+    model = rnnc.compile(text + line, backend=backend).double()
+    x, target = data(SYMBOL)
+    y, _ = model(x)
+    found = model.loss(y, {"x": target} if "x'" in line else {})
+    assert found.item() == pytest.approx(0.1, rel=1e-12)
