@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .flow import BOUNDED, Flow, Value
+from .flow import BOUNDED, Flow, Read, Value
 from .plan import Buffer, Extent, Phase, Place
 
 _GIVEN = frozenset({"parameter", "constant", "mask", "input", "seed"})
@@ -206,23 +206,27 @@ def _lifetimes(flow: Flow, phases: tuple[Phase, ...], phase_of: dict[int, int]) 
                 life.series = True
             if value.adjoint and not source.adjoint:
                 life.saved = True
-            if read.delay < 0:
-                life.after = max(life.after, -read.delay)
-            elif source.operation not in BOUNDED:
-                life.before = max(life.before, read.delay)
+            _widen(life, source, read)
     for state in flow.graph.states:
         number = flow.numbers["state", state.name]
         lives[number].series = True
         lives[number].outlives = True
         lives[number].before = max(0, state.delay)
     for read in flow.results:
-        life = lives[read.value]
-        life.series = life.outlives = True
-        life.after = max(life.after, -read.delay)
+        lives[read.value].series = lives[read.value].outlives = True
+        _widen(lives[read.value], flow.values[read.value], read)
     for gradient in flow.gradients:
         if gradient.value >= 0:
             lives[gradient.value].series = lives[gradient.value].outlives = True
     return lives
+
+
+def _widen(life: _Lives, source: Value, read: Read) -> None:
+    """Give a series the margins that a read of it at another step reaches into."""
+    if read.delay < 0:
+        life.after = max(life.after, -read.delay)
+    elif source.operation not in BOUNDED:
+        life.before = max(life.before, read.delay)
 
 
 def _is_outside(phases: tuple[Phase, ...], value: Value) -> bool:

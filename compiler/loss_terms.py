@@ -58,7 +58,7 @@ def loss_terms(
         masks=masks(inner, call.steps, call.rows, like) if call.training else {},
         lengths=call.lengths,
         resets=call.resets,
-        training=False,
+        training=call.training,
         steps=call.steps,
         rows=call.rows,
         age=call.age,

@@ -77,8 +77,6 @@ def _primitive(
     special = _special(evaluator, primitive.name, vectors, span)
     if special is not None:
         return special
-    if primitive.random and (attributes[0] == 0 or evaluator.scope.in_law):
-        return _without_chance(evaluator, primitive, float(attributes[0]), vectors, span)
     size = vectors[0].size
     match primitive.shape:
         case "groups":
@@ -91,6 +89,8 @@ def _primitive(
             for vector, place in zip(vectors[1:], spans[1:], strict=True):
                 if evaluator.sizes.value(vector.size) != 1:
                     evaluator.agree(size, vector.size, span, spans[0], place)
+    if primitive.random and (attributes[0] == 0 or evaluator.scope.in_law):
+        return _without_chance(evaluator, primitive, float(attributes[0]), vectors, span)
     result = evaluator.add(
         primitive.name,
         tuple(vector.operand for vector in vectors),

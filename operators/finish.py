@@ -51,7 +51,7 @@ def finish(
     if report.failed:
         return None
     drafts = {number: assembly.node(number) for number in sorted(needed)} if terms else {}
-    late = late_nodes(drafts, terms, assembly.targets)
+    late = late_nodes(drafts, terms, assembly.targets, list(values.values()))
     nodes, renumbered, applications = assembly.finish(
         roots + [operand.node for operand in late.kept]
     )

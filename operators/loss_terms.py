@@ -70,9 +70,15 @@ class Late:
 
 
 def late_nodes(
-    nodes: Mapping[int, Node], terms: Sequence[DraftTerm], targets: Mapping[str, int]
+    nodes: Mapping[int, Node],
+    terms: Sequence[DraftTerm],
+    targets: Mapping[str, int],
+    outputs: Sequence[Operand],
 ) -> Late:
-    """What depends on a target, and what it needs of the rest; `nodes` come in order."""
+    """What depends on a target, and what it needs of the rest; `nodes` come in order.
+
+    Terms that need nothing keep an output, whose precision is the one that they are computed in.
+    """
     late = set(targets.values()) & nodes.keys()
     changed = True
     while changed:
@@ -93,6 +99,8 @@ def late_nodes(
                 kept[Operand(variable.number)] = None
             continue
         kept[operand] = None
+    if terms and not kept:
+        kept[outputs[0]] = None
     return Late(frozenset(late), tuple(kept), targets, frozenset(windows))
 
 

@@ -10,6 +10,7 @@ from campaigns import ledger
 from campaigns.planted import PLANTED, first_found, planted
 from campaigns.search import Found, Search, examine
 from campaigns.shrink import Case, as_test, shrink
+from support.cases import assert_case
 from support.generator import random_spec
 from support.generator.calls import Calling, random_calling, simpler
 
@@ -71,6 +72,14 @@ def test_a_call_has_ever_less() -> None:
     while simpler(calling):
         calling, seen = simpler(calling)[0], seen + 1
     assert (calling, seen < 20) == (Calling(steps=1, rows=1), True)
+
+
+def test_a_call_step_by_step_is_held_to_a_whole_one_in_evaluation_alone() -> None:
+    calling = Calling(steps=3, rows=2, training=False, stepwise=True, batch_first=True)
+    text = "input x: real[2]\noutput y: real[2]\ny = dropout(0.5, x[t-1])\n"
+    assert all(less.training <= (not less.stepwise) for less in simpler(calling))
+    for less in (calling, *simpler(calling)):
+        assert_case(text, less, "aten")
 
 
 def test_a_search_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:

@@ -130,6 +130,16 @@ def test_chance_is_off_inside_and_locals_count_as_constants():
     assert all(p.grad is None or not p.grad.any() for p in model.parameters())
 
 
+@pytest.mark.parametrize(
+    "line", ["{} = zoneout(0.5, x, z)", "{} = zoneout(0, x, z)", "law zoneout(0.5, x, z) ≈ x"]
+)
+def test_without_chance_a_function_wants_the_widths_that_it_wants_with_it(line):
+    text = "input x: real[2]\ninput z: real[3]\noutput y: real[2]\n"
+    text += line.format("y") + ("\ny = x\n" if "law" in line else "\n")
+    assert [d.code for d in analyse(Source(text, "spec")).diagnostics] == ["RNN301"]
+    assert analyse(Source(text.replace("real[3]", "real[2]"), "spec")).diagnostics == ()
+
+
 def test_the_laws_of_a_loop_are_told_apart():
     text = """
     model many(layers = 3):

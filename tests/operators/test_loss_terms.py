@@ -198,3 +198,41 @@ def test_a_line_in_a_loop_is_several_terms(backend):
     assert found[0].abs().max() > 0.01
     torch.testing.assert_close(found[1], 2 * found[0])
     torch.testing.assert_close(found[2], 3 * found[0])
+
+
+@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize(
+    "chance", ["dropout(0.5, {})", "variational(0.5, {})", "zoneout(0.5, {}, x)"]
+)
+def test_chance_in_a_term_is_drawn_in_training(chance, backend):
+    """Entries are kept or replaced, none is a mean; in evaluation a term takes the mean of them."""
+    text = (
+        "input x: real[4]\nstate h: real[4]\noutput y: real[4] unscored\nh' = tanh(W h)\ny = h'\n"
+    )
+    term = chance.format("x'")
+    torch.manual_seed(0)
+    model = rnnc.compile(f"{text}loss sum({term})\n", backend=backend).double()
+    ones = torch.ones(5, 3, 4, dtype=torch.float64)
+    found = set()
+    for _ in range(4):
+        y, _ = model(0 * ones)
+        found.add(model.loss(y, {"x": ones}).item() * 15)
+    kept = 1 if "zoneout" in chance else 2
+    assert len(found) > 1
+    assert all(abs(value / kept - round(value / kept)) < 1e-9 for value in found)
+    model.eval()
+    y, _ = model(0 * ones)
+    mean = 0.5 if "zoneout" in chance else 1.0
+    assert model.loss(y, {"x": ones}).item() == pytest.approx(4 * mean)
+
+
+@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize("line", ["loss 0.1", "X = x[t-2..t]\nloss 0.1 + 0 * sum(X x')"])
+def test_a_term_has_the_precision_of_its_model(line, backend):
+    """Where all that it reads is symbols, or nothing, no tensor of its own says which."""
+    text = SYMBOL.replace("x' =", "output y: real[5] unscored\ny =")
+    model = rnnc.compile(text + line, backend=backend).double()
+    x, target = data(SYMBOL)
+    y, _ = model(x)
+    found = model.loss(y, {"x": target} if "x'" in line else {})
+    assert found.item() == pytest.approx(0.1, rel=1e-12)

@@ -168,7 +168,8 @@ def _called(
     for t in range(calling.steps):
         y, state = model.step({name: value[t] for name, value in feed.x.items()}, state)
         found.append(y if isinstance(y, tuple) else (y,))
-    ys = tuple(torch.stack(parts) for parts in zip(*found, strict=True))
+    axis = 1 if calling.batch_first else 0
+    ys = tuple(torch.stack(parts, axis) for parts in zip(*found, strict=True))
     return (ys if len(ys) > 1 else ys[0]), state
 
 

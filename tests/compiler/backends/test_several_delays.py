@@ -10,6 +10,7 @@ import pytest
 
 from rnnc.compiler.flow import Flow, Value
 from support.agreement import answers, assert_agree
+from support.backends import HERE
 from support.several_delays import SEVERAL_DELAYS
 from support.shared_unit import compiled_together
 
@@ -35,6 +36,29 @@ def test_every_gradient_is_that_of_the_reference(
         cases = compiled_together(cases, monkeypatch)
     for case in cases:
         case()
+
+
+AHEAD = """
+input x: real[2]
+state g: real[2] = learned
+output y: real[2]
+g[t] = tanh(W g[t+1] + x)
+"""
+FURTHEST = {
+    "an output": "y = g[t+3]",
+    "an output at the end": "y = g[t+3]\noutput last: real[2] at end\nlast = g[t+4]",
+    "a law": "y = g'\nlaw g[t+2] ≈ x weight 0.5",
+    "a loss term": "y = g'\nloss dot(g[t+2], g') weight 0.5",
+}
+
+
+@pytest.mark.parametrize("backend", [name for name in HERE if name != "reference"])
+@pytest.mark.parametrize("reader", FURTHEST)
+def test_what_a_result_alone_reads_past_the_end_is_the_initial_value(
+    reader: str, backend: str
+) -> None:
+    for call in CALLS:
+        assert_agree(AHEAD + FURTHEST[reader] + "\n", backend, seed=2, **call)
 
 
 def test_a_product_that_a_sum_takes_in_and_reads_again_is_seen_at_every_run(

@@ -76,7 +76,8 @@ def simpler(calling: Calling) -> list[Calling]:
         value = getattr(plain, name)
         if getattr(calling, name) != value:
             found.append(replace(calling, **{name: value}))
-    if not calling.training:
+    # Step by step, and in one call, chance would be drawn in another order.
+    if not calling.training and not calling.stepwise:
         found.append(replace(calling, training=True))
     if calling.resets == "some":
         found.append(replace(calling, resets="false"))
