@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import warnings
 from dataclasses import replace
 from typing import Any
@@ -355,6 +356,8 @@ def test_what_is_right_is_not_warned_of():
 def lines_of(seed: int) -> CompiledRNN | None:
     """A random model with `loss` lines, in which nothing is drawn; None where the seed has none."""
     spec = random_spec(seed)
+    if "loss " not in spec.text or re.search("dropout|variational|zoneout", spec.text):
+        return None
     model = rnnc.compile(spec.text, parameters=spec.sizes, backend="reference").double()
     graph = model.graph
     drawn = [state for state in graph.states if state.initial.kind == "uniform"]
@@ -368,8 +371,8 @@ def lines_of(seed: int) -> CompiledRNN | None:
 def test_lines_that_alone_score_are_in_evaluation_what_they_are_in_training(backend):
     """Random models whose outputs are made `unscored`, with ragged rows and resets."""
     compared = 0
-    for seed in range(60):
-        model = lines_of(seed)
+    for seed in range(600):
+        model = lines_of(seed) if compared < 6 else None
         if model is None:
             continue
         bare = replace(

@@ -142,7 +142,7 @@ def assert_second_opinion(
     predicted = {
         output.predicts: aim
         for output, aim in zip(
-            model.graph.outputs, aims if isinstance(aims, tuple) else (aims,), strict=True
+            model.graph.scored, aims if isinstance(aims, tuple) else (aims,), strict=True
         )
         if output.predicts is not None
     }
@@ -169,8 +169,10 @@ def assert_second_opinion(
 
 def leaves_to_chance(model: CompiledRNN) -> bool:
     """Whether two calls in training may differ."""
-    dropped = any(parameter.weightdrop for parameter in model.graph.parameters)
-    return dropped or bool(model.graph.random)
+    graph = model.graph
+    dropped = any(parameter.weightdrop for parameter in graph.parameters)
+    lines = graph.losses is not None and bool(graph.losses.graph.random)
+    return dropped or lines or bool(graph.random)
 
 
 def _states(model: CompiledRNN, state: Any) -> Iterator[tuple[Carried, Tensor]]:

@@ -142,7 +142,8 @@ def _with_operands(writer: Writer, value: Text) -> Text:
         found = len(re.findall(rf"(?<!\w){read.text}(?!\w)", text))
         if found < (1 if read.kind == "operand" else 2) and read.form in {"vector", "symbol"}:
             more = writer.fit(read, value.width, known=True)
-            value = Text(f"{value.at(1)} + {more.at(2)}", value.width, 1)
+            # Damped, so that states that an operator adds up do not grow from step to step.
+            value = Text(f"{value.at(1)} + 0.25 * {more.at(3)}", value.width, 1)
     return value
 
 

@@ -70,7 +70,8 @@ def productions(texts: Iterable[str]) -> frozenset[str]:
 def _tokens(line: Span) -> set[str]:
     found: set[str] = set()
     for token in tokens_of(line):
-        found.add(token.type)
+        # The word behind a type comes as a name does, being one everywhere else.
+        found.add("UNSCORED" if token == "unscored" else token.type)
         spelt = [s for p in SPELLINGS for s in (p.unicode, p.ascii) if token.startswith(s)]
         found |= {str(token)} | {max(spelt, key=len)} if spelt else {str(token)}
     return found

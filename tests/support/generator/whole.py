@@ -7,6 +7,7 @@ seeds in a row have them all.
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import replace
 from functools import lru_cache
 
@@ -73,7 +74,20 @@ def random_spec(seed: int) -> Spec:
     laws(layers, wanted)
     losses(layers, predicted, wanted)
     outputs(layers, bool(predicted), wanted)
+    if predicted and seed % 4 == 2:
+        _unscore(layers, first=seed % 8 == 2)
     return _written(seed, layers)
+
+
+def _unscore(layers: Layers, *, first: bool) -> None:
+    """Outputs beside a prediction have no loss of their own; one may be called `unscored`."""
+    for index, line in enumerate(layers.declarations):
+        if line.startswith("output "):
+            head, end, _ = line.partition(" at end")
+            marked = f"{head} unscored{end}" if first else f"{line} unscored"
+            layers.declarations[index] = marked.replace("output rest:", "output unscored:")
+    lines = layers.scope.lines
+    lines[:] = [re.sub(r"^rest = ", "unscored = ", line) for line in lines]
 
 
 def _groups(rng: random.Random, positions: set[str], kinds: set[str]) -> list[str]:
