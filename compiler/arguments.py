@@ -133,7 +133,7 @@ def demand_symbols(what: str, symbols: Tensor, size: int) -> None:
 def demand_lengths(lengths: Tensor, steps: int) -> None:
     """Raise ValueError where a length is below 0 or beyond T; as `demand_symbols`."""
     numbers = readable(lengths)
-    if numbers is None:
+    if numbers is None or not numbers.numel():
         return
     low, high = int(numbers.min()), int(numbers.max())
     if low < 0 or high > steps:

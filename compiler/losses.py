@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .arguments import demand_lengths
+from .plain import demand_plain, readable
 
 KINDS: Final = ("binary", "symbol", "real")
 
@@ -38,8 +39,7 @@ def step_losses(kind: str, y: Tensor, target: Tensor) -> Tensor:
             of its range.
     """
     _check(kind, y, target)
-    if not torch.compiler.is_compiling():
-        check_range(kind, target, y.shape[-1])
+    check_range(kind, target, y.shape[-1])
     if kind == "binary":
         return functional.binary_cross_entropy_with_logits(
             y, target.to(y.dtype), reduction="none"
@@ -124,9 +124,10 @@ def check_reduction(reduction: Any) -> None:
 
 def check_range(kind: str, target: Tensor, size: int) -> None:
     """Raise ValueError where a target is none of its type's values; reals are free."""
-    if not target.numel() or kind == "real" or target.dtype == torch.bool:
+    seen = None if kind == "real" or target.dtype == torch.bool else readable(target)
+    if seen is None or not seen.numel():
         return
-    low, high = target.min().item(), target.max().item()
+    low, high = seen.min().item(), seen.max().item()
     if kind == "symbol" and not 0 <= low <= high < size:
         raise ValueError(f"expected symbols in 0..{size - 1}, got {low}..{high}")
     # Not `low < 0 or high > 1`: a NaN is not in between either.
@@ -147,7 +148,8 @@ def _scored(kind: str, y: Tensor, target: Tensor, lengths: Tensor | None) -> Ten
         _check_lengths(y, lengths)
         steps = torch.arange(y.shape[0], device=y.device).unsqueeze(1)
         scored = steps < lengths.to(y.device).unsqueeze(0)
-    if kind == "symbol" and (torch.compiler.is_compiling() or bool((target < 0).any())):
+    seen = readable(target) if kind == "symbol" else None
+    if kind == "symbol" and (seen is None or bool((seen < 0).any())):
         named = target >= 0
         scored = named if scored is None else scored & named
     return scored
@@ -161,11 +163,13 @@ def _checked_weight(weight: Any, y: Tensor, scored: Tensor | None) -> Tensor:
         raise ValueError(f"weight: expected real numbers of shape {shape}, got {got}")
     if weight.device != y.device:
         raise ValueError(f"weight: expected a tensor on {y.device}, got one on {weight.device}")
+    demand_plain("weight", weight)
     checked: Tensor = weight.to(torch.promote_types(y.dtype, torch.float32))
     if scored is not None:
         checked = torch.where(scored, checked, 0)
-    if checked.numel() and not torch.compiler.is_compiling():
-        low, high = checked.min().item(), checked.max().item()
+    seen = readable(checked)
+    if seen is not None and seen.numel():
+        low, high = seen.min().item(), seen.max().item()
         if not 0 <= low <= high < float("inf"):
             raise ValueError(f"weight: expected finite numbers from 0 up, got {low:g}..{high:g}")
     return checked
@@ -205,8 +209,8 @@ def check_target(kind: str, target: Tensor, shape: tuple[int, ...]) -> None:
 def _check_lengths(y: Tensor, lengths: Tensor) -> None:
     if lengths.shape != y.shape[1:2] or lengths.is_floating_point() or lengths.is_complex():
         raise ValueError(f"expected lengths ({y.shape[1]},) of integers, got {_say(lengths)}")
-    if lengths.numel() and not torch.compiler.is_compiling():
-        demand_lengths(lengths, y.shape[0])
+    demand_plain("lengths", lengths)
+    demand_lengths(lengths, y.shape[0])
 
 
 def _say(tensor: Tensor) -> str:

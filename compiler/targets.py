@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..operators.graph import OperatorGraph, Output
 from .losses import weighted_losses
+from .plain import demand_plain
 
 
 def variable_of(output: Output) -> str:
@@ -117,4 +118,5 @@ def _by_name(
     for name, value in given.items():
         if not isinstance(value, Tensor):
             raise ValueError(f"{what}: expected a tensor for {name}, got {type(value).__name__}")
+        demand_plain(f"{what} for {name}", value)
     return given

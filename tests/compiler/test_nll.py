@@ -49,13 +49,13 @@ def made(text: str, seed: int = 0, sizes: Any = None, **said: Any) -> CompiledRN
 
 @cache
 def predicting(seed: int) -> CompiledRNN:
-    """A random model that predicts an input, and draws nothing in evaluation."""
+    """A random model that predicts an input, runs forward, and draws nothing in evaluation."""
     while True:
         seed += 1000
         spec = random_spec(seed)
         model = made(spec.text, seed, spec.sizes, backend="reference")
         drawn = any(state.initial.kind == "uniform" for state in model.graph.states)
-        if names_of(model) and not drawn:
+        if names_of(model) and not drawn and not model.runs_backward:
             return model
 
 
@@ -229,15 +229,13 @@ def test_a_beginning_that_is_drawn_is_drawn_once_a_segment():
 
 
 def test_pieces_that_forget_the_last_step_would_be_seen():
-    model = predicting(0)
+    model = made("input x: real[2]\nstate h: real[3]\nh' = x ⊕ h\nx' = ▷ h'\n")
     call = call_of(model, 0, ragged=False, reset=False)
     first, second = ({n: v[part] for n, v in call["x"].items()} for part in (slice(3), slice(3, 7)))
     with torch.no_grad():
         whole, _ = model.nll(**call, reduction="sum")
         a, carry = model.nll(first, reduction="sum")
         b, _ = model.nll(second, carry._replace(x=torch.zeros_like(carry.x)), reduction="sum")
-        if isinstance(carry.x, tuple):
-            pytest.fail("the first seed has one input")
     assert (a + b - whole).abs() > 1e-6
 
 

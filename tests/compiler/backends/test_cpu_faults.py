@@ -192,13 +192,13 @@ def test_threads_that_make_a_table_of_rows_at_once_get_the_same() -> None:
     both = threading.Barrier(2)
 
     class Slow(Rows):
-        def _index(self, delay: int, outside: str) -> torch.Tensor:
+        def _index(self, delay: int, outside: str, past: bool) -> torch.Tensor:
             both.wait(10)
-            return super()._index(delay, outside)
+            return super()._index(delay, outside, past)
 
     rows = Slow(3, 2)
     with ThreadPoolExecutor(2) as pool:
-        one, two = pool.map(rows.index, [(1, "bounded")] * 2)
+        one, two = pool.map(rows.index, [(1, "bounded", True)] * 2)
     assert one is two
 
 
