@@ -126,7 +126,7 @@ def clocked(clock: Clock, optimizer: torch.optim.Optimizer) -> Iterator[None]:
         (loop, "collate", "data"),
         (loop, "similar_lengths", "data"),
         (CompiledRNN, "forward", "forward"),
-        (CompiledRNN, "loss", "loss"),
+        (CompiledRNN, "nll", "loss"),
         (torch.Tensor, "backward", "backward"),
         (loop, "clip_grad_norm_", "clipping"),
         (optimizer, "step", "optimizer"),

@@ -9,7 +9,7 @@ from rnnc.runtime.timing.rivals.products import flops, needed
 from rnnc.runtime.timing.statistics import summary
 from rnnc.runtime.timing.turns import in_turns
 
-from .generator import LOOPS, LSTM
+from .specs import LOOPS, LSTM
 from .markdown import Table
 from .measuring import Session, made, milliseconds, over
 from .sizes import SWEEPS

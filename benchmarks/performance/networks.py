@@ -10,7 +10,7 @@ from rnnc.runtime.timing.comparison import PASSES
 from rnnc.runtime.timing.contender import Contender, Maker
 from rnnc.runtime.timing.rivals.backends import backend
 
-from .generator import LAYERS
+from .specs import LAYERS
 from .markdown import Table
 from .measuring import TITLES, Session, milliseconds, over
 from .sizes import CELLS, DEEPBENCH, LAYER_SIZES, PAPER, SCANS, TRANSITION_SIZES, WORDS

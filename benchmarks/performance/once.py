@@ -12,7 +12,7 @@ from rnnc.runtime.timing.job import FirstCalls, first_calls, step_memory
 from rnnc.runtime.timing.statistics import ratio, summary
 from rnnc.runtime.timing.turns import in_turns
 
-from .generator import LSTM
+from .specs import LSTM
 from .markdown import Table
 from .measuring import Session, made
 

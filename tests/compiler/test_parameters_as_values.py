@@ -102,8 +102,8 @@ SPECS = {
         f"{place} of {name}": HEAD + lines.format(VALUES[name])
         for place, lines in WHOLE.items()
         for name in ("a parameter", "layernorm", "variational", "dropout", "weights")
-        # A law has no chance of its own, and what runs backward looks through no past.
-        if not (place == "a backward state" and name == "weights")
+        # A law has no chance of its own and no window; what runs backward looks through no past.
+        if name != "weights" or not ("law" in place or place == "a backward state")
     },
 }
 
