@@ -125,7 +125,7 @@ def clocked(clock: Clock, optimizer: torch.optim.Optimizer) -> Iterator[None]:
     parts = (
         (loop, "collate", "data"),
         (loop, "similar_lengths", "data"),
-        (CompiledRNN, "forward", "forward"),
+        (CompiledRNN, "_run", "forward"),
         (CompiledRNN, "nll", "loss"),
         (torch.Tensor, "backward", "backward"),
         (loop, "clip_grad_norm_", "clipping"),

@@ -9,10 +9,10 @@ from rnnc.runtime.timing.rivals.products import flops, needed
 from rnnc.runtime.timing.statistics import summary
 from rnnc.runtime.timing.turns import in_turns
 
-from .specs import LOOPS, LSTM
 from .markdown import Table
 from .measuring import Session, made, milliseconds, over
 from .sizes import SWEEPS
+from .specs import LOOPS, LSTM
 
 LOOP_SIZES = ((256, 32), (256, 64), (512, 32))
 SHORT, LONG = 20, 60

@@ -10,10 +10,10 @@ from rnnc.runtime.timing.comparison import PASSES
 from rnnc.runtime.timing.contender import Contender, Maker
 from rnnc.runtime.timing.rivals.backends import backend
 
-from .specs import LAYERS
 from .markdown import Table
 from .measuring import TITLES, Session, milliseconds, over
 from .sizes import CELLS, DEEPBENCH, LAYER_SIZES, PAPER, SCANS, TRANSITION_SIZES, WORDS
+from .specs import LAYERS
 
 FLOORS = ("products", "peak")
 

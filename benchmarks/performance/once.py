@@ -12,9 +12,9 @@ from rnnc.runtime.timing.job import FirstCalls, first_calls, step_memory
 from rnnc.runtime.timing.statistics import ratio, summary
 from rnnc.runtime.timing.turns import in_turns
 
-from .specs import LSTM
 from .markdown import Table
 from .measuring import Session, made
+from .specs import LSTM
 
 CALLS = 50
 """Steps in one measurement of the latency."""
