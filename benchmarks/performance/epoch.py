@@ -13,6 +13,7 @@ from unittest.mock import patch
 
 import torch
 
+from rnnc.compiler import scored
 from rnnc.compiler.module import CompiledRNN
 from rnnc.grammar.diagnostics import RnnError
 from rnnc.operators.reading import read_spec
@@ -125,8 +126,8 @@ def clocked(clock: Clock, optimizer: torch.optim.Optimizer) -> Iterator[None]:
     parts = (
         (loop, "collate", "data"),
         (loop, "similar_lengths", "data"),
-        (CompiledRNN, "_run", "forward"),
-        (CompiledRNN, "nll", "loss"),
+        (CompiledRNN, "forward", "forward"),
+        (scored, "scored_losses", "loss"),
         (torch.Tensor, "backward", "backward"),
         (loop, "clip_grad_norm_", "clipping"),
         (optimizer, "step", "optimizer"),
