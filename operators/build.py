@@ -73,7 +73,8 @@ def build(
     for operators in (environment, around):
         check_unused(operators, annotations, assembly.used, report)
     graph = finish(model.name, evaluator, variables, known.predictions, laws, terms, model.span)
-    unread = any(isinstance(statement, syntax.Broken) for statement in statements)
+    # What a line that could not be read says of time is not known, in operators as in the model.
+    unread = environment.holds_broken() or any(isinstance(s, syntax.Broken) for s in statements)
     if graph is not None and not unread:
         check_time(graph, evaluator.assembly.reads, report)
         warn_of_captures(model, annotations, assembly.parameters, report)

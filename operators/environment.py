@@ -61,6 +61,17 @@ class Environment:
             self._settling.discard(name)
         return self._settled[name]
 
+    def holds_broken(self) -> bool:
+        """Whether a line of an operator that is visible here could not be read."""
+        return (self.parent is not None and self.parent.holds_broken()) or any(
+            isinstance(found, syntax.Broken)
+            or (
+                isinstance(found, Definition)
+                and any(isinstance(line, syntax.Broken) for line in found.operator.body)
+            )
+            for found in self.own.values()
+        )
+
     def is_defined(self, name: str) -> bool:
         """Whether a name stands for an operator, be its definition sound or not."""
         return self._own(name) is not None or (

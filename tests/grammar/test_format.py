@@ -65,10 +65,13 @@ def test_random_specs_keep_their_meaning(seed: int) -> None:
 
 @given(st.integers(0, 10_000), st.randoms(use_true_random=False))
 def test_other_spaces_are_put_right(seed, random):
-    """White space between tokens, comments and blank lines never change what comes out."""
+    """White space between tokens and blank lines never change what comes out."""
     text = formatted(random_spec(seed).text)
     lines = []
     for line in text.splitlines():
+        if line.lstrip().startswith("#"):
+            lines.append(line)
+            continue
         code = re.sub(r"(?<=\S) (?=\S)", lambda m: " " * random.randint(1, 3), line)
         code = re.sub(r"([,;])", lambda m: m[1] + " " * random.randint(0, 2), code)
         lines.append(code + " " * random.randint(0, 2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from rnnc.grammar.source import Source
+from rnnc.operators.analyse import analyse
 from support.mutations import mutate, outcome
 
 COUNT = 80
@@ -22,3 +24,13 @@ def test_mutations_change_the_text_on_the_line_that_they_name():
         before = mutation.original.text.split("\n")[mutation.line - 1]
         if mutation.before != mutation.after:
             assert mutation.text.split("\n")[mutation.line - 1] != before
+
+
+def test_a_line_of_an_operator_that_cannot_be_read_says_nothing_of_time():
+    text = (
+        "operator x ⊕ h:\n    z = tanh(W h))\n    z + x\n"
+        "input x: real[2]\nstate g: real[2]\noutput y: real[2]\n"
+        "g[t] = x ⊕ g[t+1]\ny = g[t+1]\n"
+    )
+    found = analyse(Source(text)).diagnostics
+    assert [d.code for d in found if d.severity == "error"] == ["RNN103"]

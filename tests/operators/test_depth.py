@@ -178,16 +178,20 @@ def compare_with_unfolding(graph: OperatorGraph) -> bool:
                 value = longest[t - end.delay][end.node] - t * found.recurrent
                 best = value if best is None else max(best, value)
     assert best == found.feedforward
+    slopes: list[float] = []
     for node in graph.recurrent:
         slope = [r[node] for r in longest if node in r]
         if len(slope) > steps - 10:
-            assert (slope[-1] - slope[0]) / len(slope) <= float(found.recurrent) + 1 / rounds
+            slopes.append((slope[-1] - slope[0]) / len(slope))
+            assert slopes[-1] <= float(found.recurrent) + 1 / rounds
+    # Some cycle is as deep as that, but for the steps in which it has not yet begun to count.
+    assert not slopes or max(slopes) >= float(found.recurrent) * (1 - 12 / steps)
     return True
 
 
 def test_feedforward_and_recurrent_depth_are_those_of_the_unfolded_network() -> None:
     compared = sum(compare_with_unfolding(graph_of(text)) for text, _ in WORKED.values())
-    for seed in range(40):
+    for seed in range(200):
         spec = random_spec(seed)
         compared += compare_with_unfolding(graph_of(spec.text, **spec.sizes))
     assert compared > 20

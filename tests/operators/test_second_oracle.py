@@ -36,7 +36,9 @@ def fed(model: CompiledRNN, steps: int, seed: int, **marks: bool) -> Feed:
     given = feed(model, steps, 3, seed=seed, **marks)
     drawn = any(state.initial.kind == "uniform" for state in model.graph.states)
     if drawn and given.state is None and not model.runs_backward:
-        given.state = type(model.initial_state(3))(*(v.clone() for v in model.initial_state(3)))
+        # Apart from the parameters: what is learned moves with the state then, and once.
+        begin = model.initial_state(3)
+        given.state = type(begin)(*(value.detach() for value in begin))
     return given
 
 
