@@ -76,7 +76,6 @@ fuzz: $(STAMP)  ## check and format broken specs, hold backends on random ones (
 	@test -d $(TRITON) || $(RUN) -m pip install --quiet --disable-pip-version-check --no-deps \
 		-c constraints.txt --target $(TRITON) triton
 	TRITON_INTERPRET=1 PYTHONPATH=$(TRITON) $(SEARCH) --backend cuda --count $(or $(ON_CUDA),60)
-	$(RUN) benchmarks/exports.py --count $(or $(EXPORTS),50) --seed $(or $(SEED),0)
 
 bench: $(STAMP)  ## make the tables of docs/performance.md, in twelve minutes (BENCH='--quick layers')
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt 'jax>=0.4.30' || \

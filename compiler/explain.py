@@ -31,7 +31,7 @@ def explain(plan: Plan) -> dict[str, Any]:
                 "pass": "backward" if phase.adjoint else "forward",
                 "kind": phase.kind,
                 "direction": phase.direction,
-                "products": products_of(plan.flow, phase.values),
+                "products": _products(plan.flow, phase.values),
                 "dependent_products": _dependent(plan, phase),
                 "fused": [
                     plan.flow.values[n].operation
@@ -49,7 +49,7 @@ def explain(plan: Plan) -> dict[str, Any]:
             for phase in plan.phases
         ],
         "hoisted": [
-            product_in_words(plan.flow, v.number)
+            _in_words(plan.flow, v.number)
             for v in plan.flow.values
             if v.number not in looped and not v.adjoint and v.rate == "step" and looped
             if _is_product(v)
@@ -76,7 +76,7 @@ def describe(report: dict[str, Any]) -> Iterator[str]:
                 if phase["kind"] == "loop":
                     yield f"      one after the other in a step: {phase['dependent_products']}"
             if phase["fused"]:
-                yield f"      fused: {counted(phase['fused'])}"
+                yield f"      fused: {_counted(phase['fused'])}"
     if report["hoisted"]:
         yield f"hoisted out of loops: {'; '.join(report['hoisted'])}"
     kept = f"{report['saved']:,} numbers a step and row"
@@ -85,16 +85,16 @@ def describe(report: dict[str, Any]) -> Iterator[str]:
         yield f"passes left out: {', '.join(report['without'])}"
 
 
-def products_of(flow: Flow, numbers: Iterable[int]) -> list[str]:
+def _products(flow: Flow, numbers: Iterable[int]) -> list[str]:
     """The products among some values, in the names of their parameters."""
-    return [product_in_words(flow, n) for n in numbers if _is_product(flow.values[n])]
+    return [_in_words(flow, n) for n in numbers if _is_product(flow.values[n])]
 
 
 def _is_product(value: Value) -> bool:
     return value.operation in PRODUCTS or value.operation in {"outer_sum", "indexed_sum"}
 
 
-def product_in_words(flow: Flow, number: int) -> str:
+def _in_words(flow: Flow, number: int) -> str:
     """A product in the names of its parameters: `Wf, Wi · h[t-1]`."""
     value = flow.values[number]
     left, right = (flow.values[read.value] for read in value.operands)
@@ -149,7 +149,7 @@ def _fused(plan: Plan, numbers: tuple[int, ...]) -> list[int]:
     ]
 
 
-def counted(names: list[str]) -> str:
+def _counted(names: list[str]) -> str:
     """Names with how often each is there: `3 add, tanh`."""
     counts = {name: names.count(name) for name in names}
     return ", ".join(name if count == 1 else f"{count} {name}" for name, count in counts.items())

@@ -36,34 +36,25 @@ def prelude(level: Level, *, double: bool) -> str:
         f"#define REAL {real}\n#define INTEGER {integer}\n#define IS_DOUBLE {int(double)}\n"
         f"#define VECTOR_BYTES {VECTOR_BYTES[level]}\n"
     )
-    return head + shared_text()
-
-
-def shared_text() -> str:
-    """The same, without what tells dtypes and processors apart."""
     folder = Path(__file__).parent
-    return "\n".join((folder / part).read_text(encoding="utf-8") for part in _PARTS)
+    return head + "\n".join((folder / part).read_text(encoding="utf-8") for part in _PARTS)
 
 
 @dataclass(frozen=True)
 class Emitter:
-    """Writes the C functions of a model; `name` keeps several models in one file apart."""
+    """Writes the C functions of a model."""
 
     layout: Layout
     vectors: int
-    name: str
 
     def text(self) -> str:
         """All functions of the model."""
-        return "".join(self.unit_text(unit) for unit in self.layout.units if not unit.outside)
-
-    def unit_text(self, unit: Unit) -> str:
-        """The functions of one unit."""
-        return "\n".join(self._unit(unit)) + "\n"
+        units = (unit for unit in self.layout.units if not unit.outside)
+        return "".join("\n".join(self._unit(unit)) + "\n" for unit in units)
 
     def function(self, unit: Unit) -> str:
         """The name of a unit's function."""
-        return f"{self.name}_unit_{unit.number}"
+        return f"m_model_unit_{unit.number}"
 
     def products(self, unit: Unit) -> list[Products]:
         """The products of each stage of a unit."""

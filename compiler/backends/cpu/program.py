@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
@@ -197,7 +196,7 @@ WITHOUT = frozenset({"stack", "pack"})
 
 
 def compile_program(
-    graph: OperatorGraph, request: Request, *, double: bool, level: Level, name: str = ""
+    graph: OperatorGraph, request: Request, *, double: bool, level: Level
 ) -> Program:
     """Everything but the C compiler's part.
 
@@ -208,5 +207,4 @@ def compile_program(
     units = units_of(flow, schedule(flow, sink=request.sink))
     lanes = VECTOR_BYTES[level] // (8 if double else 4)
     layout = Layout(flow, units, lanes)
-    safe = re.sub(r"[^A-Za-z0-9]", "_", name or "model") if name.isascii() else "model"
-    return Program(layout, Emitter(layout, tile_vectors(level), f"m_{safe}"), double, level)
+    return Program(layout, Emitter(layout, tile_vectors(level)), double, level)

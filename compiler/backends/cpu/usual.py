@@ -13,16 +13,6 @@ def tells_modes_apart(graph: OperatorGraph) -> bool:
     return bool(graph.random or graph.laws or graph.kept)
 
 
-def of_parameters(graph: OperatorGraph) -> tuple[Key, ...]:
-    """What a plain training step wants: its parameters, learned initial values among them."""
-    return _in_order(graph, _trained(graph))
-
-
-def of_all(graph: OperatorGraph) -> tuple[Key, ...]:
-    """The same, and all that a network around the model may want: of inputs and given states."""
-    return _in_order(graph, _trained(graph) | _given(graph))
-
-
 def rounded_up(graph: OperatorGraph, wanted: tuple[Key, ...]) -> tuple[Key, ...]:
     """Some gradients, and those of all inputs and states if one of these is among them."""
     if not wanted:
@@ -33,13 +23,6 @@ def rounded_up(graph: OperatorGraph, wanted: tuple[Key, ...]) -> tuple[Key, ...]
     if (keys & _given(graph)) - learned:
         keys |= _given(graph)
     return _in_order(graph, keys)
-
-
-def _trained(graph: OperatorGraph) -> set[Key]:
-    keys = {("parameter", p.name) for p in graph.parameters if not p.frozen}
-    learned = {s.name for s in graph.states if s.is_learned}
-    keys |= {("history", item.name) for item in carried(graph) if item.name in learned}
-    return keys | {("initial", name) for name in learned}
 
 
 def _given(graph: OperatorGraph) -> set[Key]:

@@ -56,3 +56,22 @@ def test_passes_are_left_out_by_name() -> None:
     wrong = rnnc("compile", "zoo:lstm", "--without", "abacus")
     assert wrong.returncode == 2
     assert b"abacus" in wrong.stderr
+
+
+@pytest.mark.parametrize("said", [["-o", "model.py"], ["--output=model.onnx"], ["-o", ""]])
+def test_writing_a_model_to_a_file_is_one_clear_usage_error(
+    said: list[str], tmp_path: Path
+) -> None:
+    found = rnnc("compile", "zoo:gru", *said, cwd=tmp_path)
+    assert found.returncode == 2
+    assert found.stdout == b""
+    assert found.stderr.decode().splitlines()[-1] == (
+        "Error: writing a model to a file is not available in this version: "
+        "`-o model.py` was removed, and C, ONNX and pt2 are not there yet"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_help_of_compile_names_no_file_to_write() -> None:
+    help_text = rnnc("compile", "--help").stdout.decode()
+    assert not {"--output", "--vectors", "--force"} & set(help_text.split())

@@ -1,1 +1,0 @@
-"""A compiled model as source text that needs torch and a C compiler, but not rnnc."""
