@@ -27,26 +27,26 @@ help:  ## show this list
 		while IFS="$$(printf '\t')" read -r name words; do printf '  make %-13s %s\n' "$$name" "$$words"; done
 
 demo: $(STAMP)  ## check, draw and train a two-line network, and print its test score
-	@$(RUN) examples/demo.py
+	@$(RUN) docs/examples/demo.py
 
 test: $(STAMP)  ## run the tests (PYTEST='-k name' passes arguments on)
 	$(RUN) -m pytest -n auto --maxprocesses 8 --dist loadgroup $(PYTEST)
 
 # Triton stays apart from the environment: rnnc must do without it.
 TRITON := $(VENV)/triton
-CUDA_TESTS := tests/compiler/backends/test_cuda
+CUDA_TESTS := tests/compiler/backends/cuda/test
 test-triton: $(STAMP)  ## run generated GPU kernels in Triton's interpreter, and compile them
 	@test -d $(TRITON) || $(RUN) -m pip install --quiet --disable-pip-version-check --no-deps \
 		-c constraints.txt --target $(TRITON) triton
 	TRITON_INTERPRET=1 PYTHONPATH=$(TRITON) OMP_NUM_THREADS=1 $(RUN) -m pytest -m triton \
-		$(CUDA_TESTS)_interpreted.py $(CUDA_TESTS)_loops.py tests/benchmarks/test_visit.py \
+		$(CUDA_TESTS)_interpreted.py $(CUDA_TESTS)_persistent_kernels.py tests/campaigns/gpu/test_gpu_run.py \
 		-n auto $(PYTEST)
 	PYTHONPATH=$(TRITON) OMP_NUM_THREADS=1 $(RUN) -m pytest -m triton \
-		$(CUDA_TESTS)_ahead.py -n auto $(PYTEST)
+		$(CUDA_TESTS)_ahead_of_time.py -n auto $(PYTEST)
 
 # With the caller's own Python, for that is where torch for CUDA is: nothing is installed.
 gpu:  ## where there is a GPU: test and time its kernels in eight minutes, into build/gpu.json
-	@PYTHONPATH=.pkg $(PYTHON) benchmarks/gpu.py $(GPU)
+	@PYTHONPATH=.pkg $(PYTHON) tests/campaigns/gpu/run.py $(GPU)
 
 test-browser: $(STAMP) chromium  ## test the interactive page in Chromium, which it installs
 	$(RUN) -m pytest -m browser tests/runtime/diagrams $(PYTEST)
@@ -67,7 +67,7 @@ check: $(STAMP)  ## lint, formatting, types, import direction
 # Each search goes on where the last one of its kind ended (tests/campaigns/ledger.jsonl).
 SEARCH = $(RUN) tests/campaigns/search.py $(if $(SEED),--from-seed $(SEED))
 fuzz: $(STAMP)  ## check and format broken specs, hold backends on random ones (COUNT=100000, SPECS=5000, SEED=0)
-	$(RUN) benchmarks/fuzz.py --count $(or $(COUNT),100000) --seed $(or $(SEED),0)
+	$(RUN) tests/campaigns/checker_fuzz.py --count $(or $(COUNT),100000) --seed $(or $(SEED),0)
 	$(SEARCH) --backend oracle --count $(or $(SPECS),5000)
 	$(SEARCH) --backend aten --count $(or $(SPECS),5000)
 	$(SEARCH) --backend cpu --count $(or $(ON_CPU),1000)
@@ -80,10 +80,10 @@ fuzz: $(STAMP)  ## check and format broken specs, hold backends on random ones (
 bench: $(STAMP)  ## make the tables of docs/performance.md, in twelve minutes (BENCH='--quick layers')
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt 'jax>=0.4.30' || \
 		echo "JAX cannot be installed: its columns stay empty" >&2
-	$(RUN) benchmarks/tables.py --write $(BENCH)
+	$(RUN) tests/performance/tables.py --write $(BENCH)
 
 mutations: $(STAMP)  ## how slips of one token are reported, in figures (COUNT=300, SEED=0)
-	$(RUN) benchmarks/mutations.py --count $(or $(COUNT),300) --seed $(or $(SEED),0)
+	$(RUN) tests/campaigns/checker_mutations.py --count $(or $(COUNT),300) --seed $(or $(SEED),0)
 
 format: $(STAMP)  ## format the code and mend what ruff can mend
 	$(RUN) -m ruff check --fix .

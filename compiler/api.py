@@ -7,15 +7,16 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
-from ..grammar.diagnostics import RnnError
-from ..grammar.render import render_text
-from ..grammar.source import Source
-from ..operators.analyse import Analysis, analyse
-from ..operators.program import Program
-from ..operators.reading import read_spec
-from ..operators.shipped import zoo_source
-from .backends.backend import Options
-from .module import CompiledRNN
+from rnnc.compiler.backends.backend import Options
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+from rnnc.grammar.diagnostics.errors import RnnError
+from rnnc.grammar.diagnostics.render import render_text
+from rnnc.grammar.source import Source
+from rnnc.operators.analyze import Analysis, analyse
+from rnnc.operators.sources.model_source import Program
+from rnnc.operators.sources.spec_file import read_spec
+from rnnc.operators.sources.zoo import zoo_source
+
 from .pipeline import NAMES
 from .request import Memory
 

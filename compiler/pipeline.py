@@ -6,26 +6,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ..operators.graph import OperatorGraph
-from .adjoint import differentiate
-from .buffers import place
-from .flow import Flow
-from .lower import lower
-from .passes.distribute import distribute
-from .passes.flatten import flatten
-from .passes.hoist import hoist
-from .passes.narrow import narrow
-from .passes.pack import pack
-from .passes.recompute import recompute
-from .passes.retime import retime
-from .passes.scan import scan
-from .passes.split import split
-from .passes.stack import stack
-from .passes.tidy import tidied
-from .plan import Plan
+from rnnc.compiler.autodiff.reverse_mode import differentiate
+from rnnc.compiler.ir.dataflow import Flow
+from rnnc.compiler.ir.verifier import verify
+from rnnc.compiler.lowering.lower import lower
+from rnnc.compiler.memory.buffer_assignment import place
+from rnnc.compiler.passes.canonicalize import tidied
+from rnnc.compiler.passes.combine_matmuls import stack
+from rnnc.compiler.passes.distribute_multiply import distribute
+from rnnc.compiler.passes.hoist_invariants import hoist
+from rnnc.compiler.passes.horizontal_fusion import pack
+from rnnc.compiler.passes.prune_matmuls import narrow
+from rnnc.compiler.passes.reassociate import flatten
+from rnnc.compiler.passes.recognize_scans import scan
+from rnnc.compiler.passes.rematerialize import recompute
+from rnnc.compiler.passes.retime import retime
+from rnnc.compiler.passes.split_concat_matmuls import split
+from rnnc.compiler.schedule.loop_distribution import schedule
+from rnnc.compiler.schedule.plan import Plan
+from rnnc.operators.graph.operator_graph import OperatorGraph
+
 from .request import Request
-from .schedule import schedule
-from .verify import verify
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ import threading
 from dataclasses import replace
 from typing import Any
 
-from ..operators.graph import OperatorGraph
+from rnnc.compiler.schedule.plan import Plan
+from rnnc.operators.graph.operator_graph import OperatorGraph
+
 from .pipeline import plan_for
-from .plan import Plan
 from .request import Memory, Request
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from ..operators.graph import OperatorGraph
+from rnnc.operators.graph.operator_graph import OperatorGraph
 
 Memory = Literal["save", "recompute"]
 

@@ -13,8 +13,9 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+
 from .api import compile
-from .module import CompiledRNN
 from .torch_layers import MODULES, TorchLayers, layers_of, spec_of
 
 

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar, cast
 
+from rnnc.grammar.diagnostics.report import Report
+
 from . import syntax
-from .constants import Constant, NotConstant, evaluate
-from .diagnostics import Report
+from .constant_eval import Constant, NotConstant, evaluate
 from .source import Span
 
 EXPANSION_LIMIT: Final = 100_000

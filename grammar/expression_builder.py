@@ -6,12 +6,13 @@ from typing import Any, Literal, cast
 
 from lark import Token, Transformer
 
+from rnnc.grammar.diagnostics.report import Report
+
 from . import syntax
-from .constants import LARGEST_REAL
-from .diagnostics import Report
-from .mistakes import Mistakes
+from .constant_eval import LARGEST_REAL
 from .source import Source, Span
 from .symbols import canonical_name, canonical_symbol
+from .syntax_errors import Mistakes
 
 Items = list[Any]
 NUMBER_LIMIT = 40

@@ -8,11 +8,12 @@ from typing import Final
 
 from lark import Token
 
-from .diagnostics import Report
-from .layout import Line, lay_out
-from .parse import parse, tokens_of
+from rnnc.grammar.diagnostics.report import Report
+
+from .formatter_spacing import Spacing, words
+from .logical_lines import Line, lay_out
+from .parser import parse, tokens_of
 from .source import Source
-from .spacing import Spacing, words
 from .syntax import same
 
 INDENT: Final = 4

@@ -12,11 +12,12 @@ from typing import Final
 from lark import Lark, TextSlice, Token
 from lark.exceptions import UnexpectedInput
 
+from rnnc.grammar.diagnostics.report import Report
+
 from . import syntax
-from .diagnostics import Report
-from .layout import Line, lay_out
+from .logical_lines import Line, lay_out
 from .source import Source, Span
-from .statements import Header, Statements
+from .statement_builder import Header, Statements
 from .symbols import SPELLINGS, canonical_name, canonical_symbol
 
 _LOCK: Final = threading.Lock()

@@ -8,7 +8,7 @@ from typing import Any, cast
 from lark import Token
 
 from . import syntax
-from .expressions import Expressions, Items
+from .expression_builder import Expressions, Items
 from .source import Span
 from .symbols import RESERVED
 

@@ -9,7 +9,9 @@ from typing import Final
 from lark import Token
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
-from .diagnostics import Label, Report
+from rnnc.grammar.diagnostics.diagnostic import Label
+from rnnc.grammar.diagnostics.report import Report
+
 from .source import Source, Span
 from .symbols import LOOK_ALIKES, RESERVED
 

@@ -10,19 +10,22 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from ..grammar import syntax
-from ..grammar.diagnostics import Diagnostic, Report, RnnError
-from ..grammar.expand import Bound
-from ..grammar.parse import parse
-from ..grammar.source import Source, Span
-from .binding import bind_parameters
-from .build import build
-from .environment import file_environment
-from .graph import OperatorGraph
-from .modules import Modules
-from .naming import did_you_mean
-from .program import Program
-from .unused import check_unused
+from rnnc.grammar import syntax
+from rnnc.grammar.diagnostics.diagnostic import Diagnostic
+from rnnc.grammar.diagnostics.errors import RnnError
+from rnnc.grammar.diagnostics.report import Report
+from rnnc.grammar.diagnostics.suggestions import did_you_mean
+from rnnc.grammar.expand import Bound
+from rnnc.grammar.parser import parse
+from rnnc.grammar.source import Source, Span
+from rnnc.operators.elaborate.context.environment import file_environment
+from rnnc.operators.elaborate.model import build
+from rnnc.operators.elaborate.model_parameters import bind_parameters
+from rnnc.operators.elaborate.unused_operators import check_unused
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.operators.sources.model_source import Program
+from rnnc.operators.sources.modules import Modules
+from rnnc.operators.sources.zoo import zoo_source
 
 _NOTHING: Final[Mapping[str, Bound]] = MappingProxyType({})
 
@@ -191,3 +194,15 @@ def _choose(file: syntax.File, name: str | None, report: Report) -> syntax.Model
         hint=did_you_mean(name, known) or f"there are: {', '.join(known)}",
     )
     return None
+
+
+def zoo_parameters(name: str) -> dict[str, int | float]:
+    """The parameters of a zoo model with their defaults, in the order of its header.
+
+    Raises:
+        RnnError: RNN606, when there is no model of that name.
+    """
+    report = Report()
+    (model,) = parse(zoo_source(name), report).models
+    values = bind_parameters(model, {}, report)
+    return {key: value for key, value in values.items() if not isinstance(value, str)}

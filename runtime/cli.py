@@ -19,10 +19,12 @@ from typing import Any, NoReturn
 
 import click
 
-from ..grammar.diagnostics import Diagnostic, RnnError
-from ..grammar.version import __version__
+from rnnc.grammar.diagnostics.diagnostic import Diagnostic
+from rnnc.grammar.diagnostics.errors import RnnError
+from rnnc.grammar.version import __version__
+
 from . import commands
-from .report import print_diagnostics
+from .print_diagnostics import print_diagnostics
 
 JSON = "rnnc.json"
 """The key of a context's `meta` that says that standard output carries JSON."""

@@ -8,10 +8,12 @@ from typing import Any, Final
 
 import click
 
-from ..grammar.diagnostics import Report, RnnError, fail
-from ..grammar.source import Span
-from ..operators.reading import read_spec
-from .analysed import analysed
+from rnnc.grammar.diagnostics.errors import RnnError, fail
+from rnnc.grammar.diagnostics.report import Report
+from rnnc.grammar.source import Span
+from rnnc.operators.sources.spec_file import read_spec
+
+from .load_graph import analysed
 
 STAGES: Final = ("syntax", "graph", "adjoint", "plan", "code")
 
@@ -38,9 +40,9 @@ def emit(
         return graph.to_text()
     if stage == "code":
         return _code(graph, backend, memory, without)
-    from ..compiler.lower import Unsupported
-    from ..compiler.pipeline import flow_for, plan_for
-    from ..compiler.request import training_request
+    from rnnc.compiler.errors import Unsupported
+    from rnnc.compiler.pipeline import flow_for, plan_for
+    from rnnc.compiler.request import training_request
 
     request = training_request(graph, memory=memory, without=without)  # type: ignore[arg-type]
     try:
@@ -54,9 +56,9 @@ def emit(
 def _code(graph: Any, backend: str, memory: str, without: Iterable[str]) -> str:
     import torch
 
-    from ..compiler.backends.backend import Options
-    from ..compiler.backends.registry import Backends
-    from ..compiler.lower import Unsupported
+    from rnnc.compiler.backends.backend import Options
+    from rnnc.compiler.backends.registry import Backends
+    from rnnc.compiler.errors import Unsupported
 
     options = Options(memory, frozenset(without))  # type: ignore[arg-type]
     backends = Backends(graph, backend, options)
@@ -72,7 +74,7 @@ def _code(graph: Any, backend: str, memory: str, without: Iterable[str]) -> str:
 
 
 def _syntax(file: str) -> str:
-    from ..grammar.parse import parse
+    from rnnc.grammar.parser import parse
 
     report = Report()
     tree = parse(read_spec(file), report)
@@ -132,7 +134,7 @@ def backend_options(command: Any) -> Any:
 
 
 def _passes(ctx: click.Context, option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
-    from ..compiler.pipeline import NAMES
+    from rnnc.compiler.pipeline import NAMES
 
     for name in given:
         if name not in NAMES:

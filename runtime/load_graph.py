@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ..operators.reading import read_spec
+from rnnc.operators.sources.spec_file import read_spec
 
 if TYPE_CHECKING:
-    from ..grammar.source import Source
-    from ..operators.graph import OperatorGraph
+    from rnnc.grammar.source import Source
+    from rnnc.operators.graph.operator_graph import OperatorGraph
 
 
 def analysed(file: str, model: str | None, parameters: Mapping[str, int | float]) -> OperatorGraph:
@@ -21,7 +21,7 @@ def analysed_with_source(
     file: str, model: str | None, parameters: Mapping[str, int | float]
 ) -> tuple[OperatorGraph, Source]:
     """The graph and the text that it was built from; raises RnnError as `analysed` does."""
-    from ..operators.analyse import analyse
+    from rnnc.operators.analyze import analyse
 
     source = read_spec(file)
     return analyse(source, model=model, parameters=parameters).require(), source

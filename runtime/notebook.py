@@ -9,10 +9,10 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from ..grammar.diagnostics import RnnError
-from ..grammar.render import render_text
-from ..operators.analyse import Analysis
-from ..operators.graph import OperatorGraph
+from rnnc.grammar.diagnostics.errors import RnnError
+from rnnc.grammar.diagnostics.render import render_text
+from rnnc.operators.analyze import Analysis
+from rnnc.operators.graph.operator_graph import OperatorGraph
 
 USAGE = "%%rnn NAME [parameter=value …], and the spec below it"
 
@@ -42,7 +42,7 @@ def load_ipython_extension(shell: Shell) -> None:
 def install() -> None:
     """Let operator graphs, analyses and compiled models display as pictures."""
     kinds: list[Any] = [OperatorGraph, Analysis]
-    compiled = sys.modules.get("rnnc.compiler.module")
+    compiled = sys.modules.get("rnnc.compiler.module.compiled_rnn")
     if compiled is not None:
         kinds.append(compiled.CompiledRNN)
     for kind in kinds:
@@ -51,7 +51,7 @@ def install() -> None:
 
 def compile_cell(shell: Shell, line: str, cell: str) -> Any:
     """Compile a cell; what is wrong with it is printed, and then nothing is bound."""
-    from .. import compile
+    from rnnc import compile
 
     name, *rest = line.split() or [""]
     if not name.isidentifier():
@@ -87,10 +87,10 @@ def _bundle_of(shown: Any, include: Any = None, exclude: Any = None) -> Mapping[
 
 def mime_bundle(graph: OperatorGraph) -> dict[str, str]:
     """A model as text and Mermaid, and as SVG where pygraphviz is installed."""
-    from .diagrams.levels import View, diagram_of
-    from .diagrams.mermaid import mermaid
-    from .diagrams.svg import svg
-    from .diagrams.text import text
+    from rnnc.runtime.diagrams.levels.diagram_view import View, diagram_of
+    from rnnc.runtime.diagrams.render.mermaid import mermaid
+    from rnnc.runtime.diagrams.render.svg import svg
+    from rnnc.runtime.diagrams.text.drawing import text
 
     diagram = diagram_of(graph, View())
     try:

@@ -10,8 +10,8 @@ from typing import Final
 
 import click
 
-from ..grammar.diagnostics import Diagnostic
-from ..grammar.render import ansi, plain, render_json, render_text
+from rnnc.grammar.diagnostics.diagnostic import Diagnostic
+from rnnc.grammar.diagnostics.render import ansi, plain, render_json, render_text
 
 MOST: Final = 100
 """Diagnostics of a file that are shown as text; nobody reads more at once."""

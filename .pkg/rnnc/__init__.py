@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .compiler.api import compile
     from .compiler.conformance.verify import verify
     from .compiler.torch_weights import from_torch, load_torch, to_torch, torch_state
-    from .grammar.diagnostics import RnnError
+    from .grammar.diagnostics.errors import RnnError
 
 
 def __getattr__(name: str) -> Any:
@@ -41,7 +41,7 @@ def __getattr__(name: str) -> Any:
 
         return load_ipython_extension
     if name == "RnnError":
-        from .grammar.diagnostics import RnnError
+        from .grammar.diagnostics.errors import RnnError
 
         return RnnError
     if name in {"from_torch", "load_torch", "to_torch", "torch_state"}:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..operators.derivatives import CONSTANT, RULES
-from ..operators.graph import Attribute
-from .draft import Draft
-from .flow import Flow, Gradient, Read
-from .request import Request
-from .vocabulary import SOURCES
+from rnnc.compiler.ir.builder import Draft
+from rnnc.compiler.ir.dataflow import Flow, Gradient, Read
+from rnnc.compiler.ir.ops import SOURCES
+from rnnc.compiler.request import Request
+from rnnc.operators.graph.operator_graph import Attribute
+
+from .vjp_rules import CONSTANT, RULES
 
 
 def differentiate(flow: Flow, request: Request) -> Flow:

@@ -2,7 +2,7 @@
 
 A rule gets the operation's result y, its operands and the gradient g of y, and says, in the same
 operations, what the gradient of each operand gains. Widths of one that were broadcast are summed
-by the caller (`rnnc.compiler.adjoint`), as are vectors of parameters over time.
+by the caller (`rnnc.compiler.autodiff.reverse_mode`), as are vectors of parameters over time.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
-from .graph import Attribute
+from rnnc.operators.graph.operator_graph import Attribute
 
 
 class Maker(Protocol):

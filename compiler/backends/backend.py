@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from ...operators.call import Call, Result
-from ..plan import Phase, Plan
-from ..request import Memory
-from .flat import Key
+from rnnc.compiler.calls.flattening import Key
+from rnnc.compiler.request import Memory
+from rnnc.compiler.schedule.plan import Phase, Plan
+from rnnc.operators.semantics.call import Call, Result
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ which the other one then computes anew.
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,15 +15,15 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from ...grammar.diagnostics import RnnError
-from ...operators.call import Call, Result
-from ..plan import Phase, Plan
-from .backend import Backend, Saved
-from .boundaries import like_of
-from .flat import Key
-from .repeating import Again, Repeating
+from rnnc.compiler.calls.flattening import Key
+from rnnc.compiler.calls.sequence_masks import like_of
+from rnnc.compiler.schedule.plan import Phase, Plan
+from rnnc.grammar.diagnostics.errors import RnnError
+from rnnc.operators.semantics.call import Call, Result
 
-_told: set[str] = set()
+from .backend import Backend, Saved
+from .fast_call import Again, Repeating
+from .warn_once import tell_once
 
 
 @runtime_checkable
@@ -167,10 +166,3 @@ def _marked(found: tuple[Result, Saved], mark: int) -> tuple[Result, Saved]:
     """What a forward pass gives, its last note saying whose it is."""
     result, saved = found
     return result, replace(saved, notes=(*saved.notes, mark))
-
-
-def tell_once(line: str) -> None:
-    """Say something on standard error, once a process."""
-    if line not in _told:
-        _told.add(line)
-        print(line, file=sys.stderr)

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from ...operators.call import Call
+from rnnc.operators.semantics.call import Call
 
 
 class Again(Protocol):

@@ -7,13 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 from torch import Tensor
 
-from ...operators.call import Call, Result
-from ...operators.graph import OperatorGraph
-from ...operators.reference import run
-from ..plan import Phase, Plan
+from rnnc.compiler.calls.flattening import Key, flatten, unflatten
+from rnnc.compiler.calls.torch_gradients import differentiable_gradients
+from rnnc.compiler.schedule.plan import Phase, Plan
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.operators.semantics.call import Call, Result
+from rnnc.operators.semantics.interpreter import run
+
 from .backend import Options, Saved
-from .differentiable import differentiable_gradients
-from .flat import Key, flatten, unflatten
 
 
 class Reference:

@@ -7,14 +7,15 @@ from typing import Final
 
 from torch import Tensor
 
-from ...grammar.diagnostics import fail
-from ...operators.graph import OperatorGraph
-from ..lower import Unsupported
-from .aten.backend import Aten
+from rnnc.compiler.backends.aten.backend import Aten
+from rnnc.compiler.backends.cpu.backend import Cpu
+from rnnc.compiler.backends.cuda.backend import Cuda
+from rnnc.compiler.errors import Unsupported
+from rnnc.grammar.diagnostics.errors import fail
+from rnnc.operators.graph.operator_graph import OperatorGraph
+
 from .backend import Backend, Options
-from .cpu.backend import Cpu
-from .cuda.backend import Cuda
-from .guarded import Guarded
+from .fallback import Guarded
 from .reference import Reference
 
 BACKENDS: Final[dict[str, Callable[[OperatorGraph, Options], Backend]]] = {

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ...operators.call import Call, Result
+from rnnc.operators.semantics.call import Call, Result
 
 
 def is_autocast(kind: str) -> bool:

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from ...operators.call import Call, Result
-from ...operators.graph import OperatorGraph
-from ..history import carried
+from rnnc.operators.graph.carry import carried
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.operators.semantics.call import Call, Result
 
 Key = tuple[str, str]
 """What a tensor is in a call, and its name; for a mask, the number of its node."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ..operators.graph import OperatorGraph
+from rnnc.operators.graph.operator_graph import OperatorGraph
 
 
 def masks(graph: OperatorGraph, steps: int, rows: int, like: Tensor) -> dict[int, Tensor]:

@@ -1,6 +1,6 @@
 """The one rule of time for whole series: which steps belong together, and what lies outside.
 
-What `rnnc.operators.reference_segments` does step by step; shared by all backends.
+What `rnnc.operators.semantics.segments` does step by step; shared by all backends.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...operators.call import Call
-from ..flow import cuts
+from rnnc.compiler.ir.dataflow import cuts
+from rnnc.operators.semantics.call import Call
 
 
 class Boundaries:

@@ -8,7 +8,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from ..module import CompiledRNN
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+
 from .drawing import Arguments, like_of, restart_chance, targets
 
 Answers = dict[str, Tensor]

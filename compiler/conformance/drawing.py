@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...operators.graph import OperatorGraph
-from ...operators.types import Type
-from ..history import carried
-from ..initialise import initial_value
-from ..module import CompiledRNN
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+from rnnc.compiler.module.initializers import initial_value
+from rnnc.operators.graph.carry import carried
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.operators.graph.types import Type
+
 from .cases import Case
 
 

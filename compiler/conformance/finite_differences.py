@@ -13,7 +13,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from ..module import CompiledRNN
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+
 from .answers import GRADIENT, INPUT, STATE, Answers, answers, call, score, sources, weights_of
 from .cases import Case
 from .difference import unusable

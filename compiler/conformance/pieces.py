@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..history import carried
-from ..module import CompiledRNN
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+from rnnc.operators.graph.carry import carried
+
 from .answers import GRADIENT, OUTPUT, STATE, Answers, call, called, gradients, results_of, sources
 from .answers import weights_of as score_weights
 from .cases import Case

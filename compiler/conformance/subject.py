@@ -9,15 +9,15 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ...operators.call import Call, Result
-from ...operators.graph import OperatorGraph
-from ...operators.program import Program
-from ...operators.reference import Stopped, run
-from ..backends.backend import Backend, Options, Saved
-from ..backends.flat import Key
-from ..backends.reference import Reference
-from ..backends.registry import Backends
-from ..module import CompiledRNN
+from rnnc.compiler.backends.backend import Backend, Options, Saved
+from rnnc.compiler.backends.reference import Reference
+from rnnc.compiler.backends.registry import Backends
+from rnnc.compiler.calls.flattening import Key
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.operators.semantics.call import Call, Result
+from rnnc.operators.semantics.interpreter import Stopped, run
+from rnnc.operators.sources.model_source import Program
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,12 @@ from typing import Final
 
 import torch
 
-from ...grammar.diagnostics import RnnError, fail
-from ...operators.graph import OperatorGraph
-from ..backends.registry import AUTO, Backends
-from ..module import CompiledRNN
-from ..parameters import collect
+from rnnc.compiler.backends.registry import AUTO, Backends
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+from rnnc.compiler.module.parameters import collect
+from rnnc.grammar.diagnostics.errors import RnnError, fail
+from rnnc.operators.graph.operator_graph import OperatorGraph
+
 from .budget import Budget
 from .cases import CASES, Case, read_case
 from .checks import checks_of

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ..operators.graph import Attribute, OperatorGraph
-from .flow import Flow, Gradient, Rate, Read, Value
-from .vocabulary import rate_of, result
+from rnnc.operators.graph.operator_graph import Attribute, OperatorGraph
+
+from .dataflow import Flow, Gradient, Rate, Read, Value
+from .ops import rate_of, result
 
 
 @dataclass(slots=True)

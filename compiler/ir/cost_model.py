@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .flow import Flow, Value
-from .vocabulary import ELEMENTWISE, GROUPS, WINDOWS
+from .dataflow import Flow, Value
+from .ops import ELEMENTWISE, GROUPS, WINDOWS
 
 
 @dataclass(frozen=True, slots=True)

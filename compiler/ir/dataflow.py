@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from ..operators.components import strong_components
-from ..operators.graph import Attribute, OperatorGraph
+from rnnc.operators.graph.operator_graph import Attribute, OperatorGraph
+from rnnc.operators.graph.strong_components import strong_components
 
 Rate = Literal["call", "row", "step"]
 """How often a value is computed: once a call, once a row (B), or at each step (T, B).

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from ..operators.graph import Attribute
-from .flow import Rate
+from rnnc.operators.graph.operator_graph import Attribute
+
+from .dataflow import Rate
 
 UNARY: Final = {
     "tanh": "tanh z",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .flow import BOUNDED, Flow, Rate, Value
-from .vocabulary import OPERATIONS, SOURCES, result
+from .dataflow import BOUNDED, Flow, Rate, Value
+from .ops import OPERATIONS, SOURCES, result
 
 
 def verify(flow: Flow) -> None:

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ..operators.call import Call, Result
-from ..operators.graph import Input, OperatorGraph
-from .backends.differentiable import run
-from .backends.registry import Backends
-from .chance import masks
+from rnnc.compiler.backends.registry import Backends
+from rnnc.compiler.calls.random_masks import masks
+from rnnc.compiler.torch_integration.autograd_function import run
+from rnnc.operators.graph.operator_graph import Input, OperatorGraph
+from rnnc.operators.semantics.call import Call, Result
+
 from .losses import check_range, check_target
 
 

@@ -13,13 +13,15 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from ..operators.call import Call
-from ..operators.graph import OperatorGraph
-from .backends.backend import Backend
-from .backends.repeating import Again, Repeating
-from .history import carried, initial_history, initial_values
+from rnnc.compiler.backends.backend import Backend
+from rnnc.compiler.backends.fast_call import Again, Repeating
+from rnnc.compiler.calls.plain_tensors import in_forward_mode, is_plain, is_transformed, is_watched
+from rnnc.operators.graph.carry import carried
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.operators.semantics.call import Call
+
 from .parameters import Places
-from .plain import in_forward_mode, is_plain, is_transformed, is_watched
+from .state import initial_history, initial_values
 
 Kind = tuple[int, int, bool, bool, int]
 """T, B, whether a state is given, whether in training, how many threads."""

@@ -9,31 +9,25 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ..operators.call import Call, Result
-from ..operators.graph import OperatorGraph, showing_kept
-from ..operators.program import Program
+from rnnc.compiler.backends.backend import Options
+from rnnc.compiler.backends.registry import Backends
+from rnnc.compiler.calls.plain_tensors import changeable
+from rnnc.compiler.calls.random_masks import dropped, initial_draws, masks
+from rnnc.compiler.torch_integration.custom_op import key_of
+from rnnc.compiler.torch_integration.dispatch import run as run_call
+from rnnc.operators.graph.carry import age_name
+from rnnc.operators.graph.operator_graph import OperatorGraph, showing_kept
+from rnnc.operators.semantics.call import Call, Result
+from rnnc.operators.sources.model_source import Program
+
 from .arguments import checked_input, checked_lengths, checked_resets, inputs_by_name
-from .backends.backend import Options
-from .backends.custom_op import key_of
-from .backends.registry import Backends
-from .backends.traced import run as run_call
-from .chance import dropped, initial_draws, masks
-from .history import (
-    age_after,
-    age_name,
-    from_state,
-    initial_history,
-    initial_values,
-    state_fields,
-    to_state,
-)
-from .loss_terms import mean_over_steps
-from .named import Fields
+from .auxiliary_losses import mean_over_steps
+from .call_cache import Repeats
+from .loss_methods import Scored
+from .loss_targets import lines_count
+from .namedtuples import Fields
 from .parameters import attach, collect, first
-from .plain import changeable
-from .repeats import Repeats
-from .scored import Scored
-from .targets import lines_count
+from .state import age_after, from_state, initial_history, initial_values, state_fields, to_state
 
 _any_global_hook = getattr(torch.nn.modules.module, "_has_any_global_hook", lambda: True)
 

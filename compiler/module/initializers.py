@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..operators.graph import Call, Parameter
+from rnnc.operators.graph.operator_graph import Call, Parameter
 
 
 def initial_value(parameter: Parameter) -> Tensor:

@@ -11,16 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..operators.call import Call, Result
-from ..operators.graph import OperatorGraph
+from rnnc.compiler.backends.registry import Backends
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.operators.semantics.call import Call, Result
+
 from .arguments import by_output, checked_lengths, checked_resets
-from .backends.registry import Backends
-from .loss_terms import loss_terms
+from .auxiliary_losses import loss_terms
+from .loss_targets import lines_count, scored_losses, targets_by_name, variable_of
 from .losses import check_reduction, reduced
-from .named import Fields
-from .nll import CARRY, demand_prediction, moved_on, opened
+from .namedtuples import Fields
+from .next_step import CARRY, demand_prediction, moved_on, opened
 from .parameters import Named
-from .targets import lines_count, scored_losses, targets_by_name, variable_of
 
 
 class Scored(Named):

@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from ..operators.graph import OperatorGraph, Output
+from rnnc.compiler.calls.plain_tensors import demand_plain
+from rnnc.operators.graph.operator_graph import OperatorGraph, Output
+
 from .losses import weighted_losses
-from .plain import demand_plain
 
 
 def variable_of(output: Output) -> str:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .arguments import demand_lengths
-from .plain import demand_plain, readable
+from rnnc.compiler.calls.plain_tensors import demand_plain, readable
+from rnnc.compiler.calls.value_checks import demand_lengths
 
 KINDS: Final = ("binary", "symbol", "real")
 

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..operators.graph import OperatorGraph
+from rnnc.operators.graph.operator_graph import OperatorGraph
+
 from .arguments import checked_input, inputs_by_name
-from .named import Fields
+from .namedtuples import Fields
 
 CARRY = Fields("Carry", ("state", "x"))
 """What a piece hands to the next one: the model's state, and the last step, not yet read."""

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..operators.graph import OperatorGraph
-from .initialise import initial_value
-from .plain import demand_plain, is_plain
+from rnnc.compiler.calls.plain_tensors import demand_plain, is_plain
+from rnnc.operators.graph.operator_graph import OperatorGraph
+
+from .initializers import initial_value
 
 
 class Named(nn.Module):

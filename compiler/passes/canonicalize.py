@@ -17,9 +17,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from ..draft import Draft, DraftValue
-from ..flow import Flow, Read
-from ..vocabulary import SOURCES
+from rnnc.compiler.ir.builder import Draft, DraftValue
+from rnnc.compiler.ir.dataflow import Flow, Read
+from rnnc.compiler.ir.ops import SOURCES
 
 
 def tidy(flow: Flow, *, differentiated: bool = False) -> Flow:

@@ -10,8 +10,8 @@ side. Their gradients then are one product, too.
 
 from __future__ import annotations
 
-from ..draft import Draft
-from ..flow import Flow
+from rnnc.compiler.ir.builder import Draft
+from rnnc.compiler.ir.dataflow import Flow
 
 
 def stack(flow: Flow) -> Flow:

@@ -9,8 +9,8 @@ operand lies outside of the cycle (so that slices of it cost nothing in the loop
 
 from __future__ import annotations
 
-from ..draft import Draft
-from ..flow import Flow, Read
+from rnnc.compiler.ir.builder import Draft
+from rnnc.compiler.ir.dataflow import Flow, Read
 
 
 def distribute(flow: Flow) -> Flow:

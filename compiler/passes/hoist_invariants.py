@@ -9,8 +9,8 @@ operations changes: rounding.
 
 from __future__ import annotations
 
-from ..draft import Draft
-from ..flow import Flow, Read
+from rnnc.compiler.ir.builder import Draft
+from rnnc.compiler.ir.dataflow import Flow, Read
 
 
 def hoist(flow: Flow) -> Flow:

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..draft import Draft
-from ..flow import Flow, Read, Value
-from ..vocabulary import ELEMENTWISE
-from .tidy import tidied
+from rnnc.compiler.ir.builder import Draft
+from rnnc.compiler.ir.dataflow import Flow, Read, Value
+from rnnc.compiler.ir.ops import ELEMENTWISE
+
+from .canonicalize import tidied
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..draft import Draft
-from ..flow import Read
+from rnnc.compiler.ir.builder import Draft
+from rnnc.compiler.ir.dataflow import Read
 
 Range = tuple[int, int]
 """From this entry up to, but without, that one."""

@@ -11,9 +11,10 @@ rounding.
 
 from __future__ import annotations
 
-from ..draft import Draft
-from ..flow import Flow, Value
-from .sections import Range, joined, section, within
+from rnnc.compiler.ir.builder import Draft
+from rnnc.compiler.ir.dataflow import Flow, Value
+
+from .matrix_slices import Range, joined, section, within
 
 
 def narrow(flow: Flow) -> Flow:

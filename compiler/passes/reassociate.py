@@ -10,8 +10,8 @@ the outer one and computed as often. The order of summation changes: rounding.
 
 from __future__ import annotations
 
-from ..draft import Draft
-from ..flow import Flow, Read
+from rnnc.compiler.ir.builder import Draft
+from rnnc.compiler.ir.dataflow import Flow, Read
 
 
 def flatten(flow: Flow) -> Flow:

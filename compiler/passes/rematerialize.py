@@ -11,9 +11,9 @@ but for products whose rows are summed in another order.
 
 from __future__ import annotations
 
-from ..draft import Draft
-from ..flow import Flow, Read
-from ..vocabulary import SOURCES
+from rnnc.compiler.ir.builder import Draft
+from rnnc.compiler.ir.dataflow import Flow, Read
+from rnnc.compiler.ir.ops import SOURCES
 
 
 def recompute(flow: Flow) -> Flow:

@@ -10,8 +10,8 @@ boundary of a segment; zero outside of the segment stays zero. Keeps every bit.
 
 from __future__ import annotations
 
-from ..draft import Draft
-from ..flow import Flow, Read
+from rnnc.compiler.ir.builder import Draft
+from rnnc.compiler.ir.dataflow import Flow, Read
 
 
 def retime(flow: Flow) -> Flow:

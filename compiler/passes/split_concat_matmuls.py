@@ -17,9 +17,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from ..draft import Draft
-from ..flow import Flow, Read, Value
-from .sections import Range, section, within
+from rnnc.compiler.ir.builder import Draft
+from rnnc.compiler.ir.dataflow import Flow, Read, Value
+
+from .matrix_slices import Range, section, within
 
 NARROW: Final = 16
 """How many times as wide as what becomes free the rest is at the most."""

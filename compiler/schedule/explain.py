@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from .flow import Flow, Value
+from rnnc.compiler.ir.dataflow import Flow, Value
+from rnnc.compiler.ir.ops import ELEMENTWISE, GROUPS, PRODUCTS
+
 from .plan import Phase, Plan
-from .vocabulary import ELEMENTWISE, GROUPS, PRODUCTS
 
 _WHEN: Final = {
     ("once", 0): "once a call",

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from .cost import Cost, total_cost
-from .flow import Flow, Value
-from .request import Request
+from rnnc.compiler.ir.cost_model import Cost, total_cost
+from rnnc.compiler.ir.dataflow import Flow, Value
+from rnnc.compiler.request import Request
 
 Kind = Literal["once", "batched", "scan", "loop"]
 Extent = Literal["call", "row", "step", "series"]

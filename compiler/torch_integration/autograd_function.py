@@ -16,13 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...operators.call import Call, Result
-from ...operators.reference import run as run_reference
-from ..plain import demand_memory, has_tangents, is_transformed, is_watched, kind_of, made
-from .autocast import autocast_type, narrowed, widened, without_autocast
-from .backend import Backend, Saved
-from .boundaries import like_of
-from .flat import (
+from rnnc.compiler.backends.backend import Backend, Saved
+from rnnc.compiler.calls.autocast import autocast_type, narrowed, widened, without_autocast
+from rnnc.compiler.calls.flattening import (
     Key,
     apart,
     flat_result,
@@ -32,6 +28,17 @@ from .flat import (
     told,
     unflatten,
 )
+from rnnc.compiler.calls.plain_tensors import (
+    demand_memory,
+    has_tangents,
+    is_transformed,
+    is_watched,
+    kind_of,
+    made,
+)
+from rnnc.compiler.calls.sequence_masks import like_of
+from rnnc.compiler.calls.torch_gradients import _device, _run_reference, differentiable_gradients
+from rnnc.operators.semantics.call import Call, Result
 
 
 def run(backend: Backend, call: Call, operator: Callable[[Call], Result] | None = None) -> Result:
@@ -74,11 +81,6 @@ def _run(backend: Backend, call: Call) -> Result:
 def _owned(result: Result, others: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Results that their owner may change in place: no views, and nobody else's memory."""
     return tuple(t.detach() if t._is_view() else t for t in apart(flat_result(result), others))
-
-
-def _run_reference(call: Call) -> Result:
-    with without_autocast(_device(call)):
-        return run_reference(call)
 
 
 def _is_for_onnx() -> bool:
@@ -136,51 +138,6 @@ def in_memory(call: Call, gradients: Sequence[Tensor | None]) -> list[Tensor | N
     return found
 
 
-def differentiable_gradients(
-    call: Call,
-    tensors: Sequence[Tensor],
-    gradients: Sequence[Tensor | None],
-    *,
-    again: bool,
-) -> list[Tensor | None]:
-    """The gradients of some tensors of a call through the reference.
-
-    gradients: those that come in, as in `flat_result`.
-    again: whether the gradients are differentiable, too.
-    """
-    return pulled(flat_result(_run_reference(call)), tensors, gradients, again=again, keep=again)
-
-
-def pulled(
-    results: Sequence[Tensor],
-    tensors: Sequence[Tensor],
-    gradients: Sequence[Tensor | None],
-    *,
-    again: bool = False,
-    keep: bool = True,
-) -> list[Tensor | None]:
-    """The gradients of some tensors that results were recorded from.
-
-    gradients: those that come in, one a result. again: whether these are differentiable, too.
-    keep: whether the results can be gone back from once more.
-    """
-    pairs = [
-        (y, g) for y, g in zip(results, gradients, strict=True) if g is not None and y.requires_grad
-    ]
-    if not pairs:
-        return [None] * len(tensors)
-    return list(
-        torch.autograd.grad(
-            [y for y, _ in pairs],
-            list(tensors),
-            [g for _, g in pairs],
-            retain_graph=keep,
-            create_graph=again,
-            allow_unused=True,
-        )
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class _Shell:
     """What autograd passes through without looking at it."""
@@ -231,10 +188,3 @@ class _Function(torch.autograd.Function):
             found = backward(shell.backend, call, shell.wanted, saved, given)
         each = iter(found)
         return (None, *(next(each) if need else None for need in needed))
-
-
-def _device(call: Call) -> str:
-    for tensors in (call.parameters, call.inputs, call.initial):
-        for tensor in tensors.values():
-            return tensor.device.type
-    return "cpu"

@@ -17,18 +17,29 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import DynamicOutputShapeException
 
-from ...grammar.source import Source
-from ...operators.analyse import analyse
-from ...operators.call import Call, Result
-from ...operators.graph import OperatorGraph, showing_kept
-from ...operators.program import Program
-from ..arguments import demand_values
-from ..plain import demand_memory
-from .backend import Backend, Options, Saved
-from .boundaries import like_of
-from .differentiable import backward, forward, in_memory, seen_through
-from .flat import Key, apart, flat_result, flatten, may_learn, result_of, shapes, told, unflatten
-from .registry import Backends
+from rnnc.compiler.backends.backend import Backend, Options, Saved
+from rnnc.compiler.backends.registry import Backends
+from rnnc.compiler.calls.flattening import (
+    Key,
+    apart,
+    flat_result,
+    flatten,
+    may_learn,
+    result_of,
+    shapes,
+    told,
+    unflatten,
+)
+from rnnc.compiler.calls.plain_tensors import demand_memory
+from rnnc.compiler.calls.sequence_masks import like_of
+from rnnc.compiler.calls.value_checks import demand_values
+from rnnc.grammar.source import Source
+from rnnc.operators.analyze import analyse
+from rnnc.operators.graph.operator_graph import OperatorGraph, showing_kept
+from rnnc.operators.semantics.call import Call, Result
+from rnnc.operators.sources.model_source import Program
+
+from .autograd_function import backward, forward, in_memory, seen_through
 
 _DTYPES = (
     torch.float32,

@@ -12,11 +12,12 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
-from ...operators.call import Call, Result
-from . import differentiable
-from .autocast import autocast_type, narrowed, widened
+from rnnc.compiler.backends.registry import Backends
+from rnnc.compiler.calls.autocast import autocast_type, narrowed, widened
+from rnnc.operators.semantics.call import Call, Result
+
+from . import autograd_function
 from .custom_op import backends_of, run_traced
-from .registry import Backends
 
 
 def run(backends: Backends, call: Call, like: Tensor, key: str) -> Result:
@@ -56,4 +57,4 @@ def _untraced() -> Callable[[Backends, Call, Tensor, str], Result]:
 
 
 def _run(backends: Backends, call: Call, like: Tensor, key: str) -> Result:
-    return differentiable.run(backends.choose(like), call, partial(run_traced, key=key))
+    return autograd_function.run(backends.choose(like), call, partial(run_traced, key=key))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterable
 
-from .diagnostics import Diagnostic, Label
+from .diagnostic import Diagnostic, Label
 
 Style = Callable[[str, str], str]
 """(role, text) -> text; roles: error, warning, note, place, caret, related, hint."""

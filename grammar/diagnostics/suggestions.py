@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Final
 
-from ..grammar.symbols import display_name
+from rnnc.grammar.symbols import display_name
 
 MANY: Final = 500
 """Among more names than these, only those of the same initial and about the same length count."""

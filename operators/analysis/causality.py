@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..grammar.diagnostics import Label, Report
-from ..grammar.source import Span
-from .graph import OperatorGraph, Output
-from .places import is_shipped, own_place
-from .values import Read
+from rnnc.grammar.diagnostics.diagnostic import Label
+from rnnc.grammar.diagnostics.report import Report
+from rnnc.grammar.source import Span
+from rnnc.operators.elaborate.context.values import Read
+from rnnc.operators.graph.operator_graph import OperatorGraph, Output
+from rnnc.operators.sources.user_spans import is_shipped, own_place
 
 
 def check_time(graph: OperatorGraph, reads: Sequence[Read], report: Report) -> None:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from heapq import heapify, heappop, heappush
 
+from rnnc.operators.graph.operator_graph import Node, OperatorGraph
+
 from .cycles import Edge, extreme_ratio, rounds
-from .graph import Node, OperatorGraph
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-from ..grammar.symbols import display_name
+from rnnc.grammar.symbols import display_name
+from rnnc.operators.graph.operator_graph import OperatorGraph
+
 from .depth import depth
-from .graph import OperatorGraph
 
 
 def summarise(graph: OperatorGraph) -> dict[str, Any]:

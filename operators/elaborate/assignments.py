@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..grammar import syntax
-from ..grammar.diagnostics import Label
-from .evaluate import Evaluator
-from .types import Conflict, Origin
-from .values import Stop, TupleValue, Value, Vector
+from rnnc.grammar import syntax
+from rnnc.grammar.diagnostics.diagnostic import Label
+from rnnc.operators.elaborate.context.size_inference import Conflict, Origin
+from rnnc.operators.elaborate.context.values import Stop, TupleValue, Value, Vector
+from rnnc.operators.elaborate.expressions.evaluator import Evaluator
 
 
 def annotated(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..grammar import syntax
-from ..grammar.constants import NotConstant, evaluate, unbound
-from ..grammar.diagnostics import Label, Report
-from .assemble import Assembly
-from .catalogue import RESERVED_FUNCTIONS
-from .graph import Initial
-from .scope import Variable
-from .sizing import size_of
-from .types import Origin, Type
+from rnnc.grammar import syntax
+from rnnc.grammar.constant_eval import NotConstant, evaluate, unbound
+from rnnc.grammar.diagnostics.diagnostic import Label
+from rnnc.grammar.diagnostics.report import Report
+from rnnc.operators.elaborate.context.graph_builder import Assembly
+from rnnc.operators.elaborate.context.scope import Variable
+from rnnc.operators.elaborate.context.size_expressions import size_of
+from rnnc.operators.elaborate.context.size_inference import Origin
+from rnnc.operators.graph.operator_graph import Initial
+from rnnc.operators.graph.types import Type
+from rnnc.operators.semantics.primitives import RESERVED_FUNCTIONS
 
 
 def declare(

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..grammar.source import Span
-from .catalogue import RESERVED_FUNCTIONS
-from .evaluate import Evaluator
-from .final_parameters import final_parameter
-from .graph import Call, Input, Law, Operand, OperatorGraph, Output, Parameter, State
+from rnnc.grammar.diagnostics.suggestions import shown
+from rnnc.grammar.source import Span
+from rnnc.operators.elaborate.context.scope import Variable
+from rnnc.operators.elaborate.context.size_inference import Conflict
+from rnnc.operators.elaborate.context.values import Vector
+from rnnc.operators.elaborate.expressions.evaluator import Evaluator
+from rnnc.operators.graph.operator_graph import (
+    Call,
+    Input,
+    Law,
+    Operand,
+    OperatorGraph,
+    Output,
+    Parameter,
+    State,
+)
+from rnnc.operators.semantics.primitives import RESERVED_FUNCTIONS
+from rnnc.operators.sources.user_spans import own_place
+
+from .finalize_parameters import final_parameter
 from .loss_terms import DraftTerm, late_nodes, loss_graph
-from .naming import shown
-from .places import own_place
-from .scope import Variable
-from .types import Conflict
-from .values import Vector
 
 Predictions = dict[str, tuple[Vector, Span, Span]]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from ..grammar.diagnostics import Report
-from .graph import Call, Parameter
-from .parameters import MEANINGS, Draft
-from .types import MATRIX_LIMIT, Sizes
+from rnnc.grammar.diagnostics.report import Report
+from rnnc.operators.elaborate.context.parameters import MEANINGS, Draft
+from rnnc.operators.elaborate.context.size_inference import Sizes
+from rnnc.operators.graph.operator_graph import Call, Parameter
+from rnnc.operators.graph.types import MATRIX_LIMIT
 
 
 def final_parameter(draft: Draft, sizes: Sizes, report: Report) -> Parameter:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..grammar import syntax
-from .evaluate import Evaluator
-from .graph import Law, Operand
-from .types import Conflict
-from .values import Stop
+from rnnc.grammar import syntax
+from rnnc.operators.elaborate.context.size_inference import Conflict
+from rnnc.operators.elaborate.context.values import Stop
+from rnnc.operators.elaborate.expressions.evaluator import Evaluator
+from rnnc.operators.graph.operator_graph import Law, Operand
 
 
 def add_laws(

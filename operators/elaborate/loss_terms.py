@@ -10,13 +10,22 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..grammar import syntax
-from ..grammar.source import Span
-from .evaluate import Evaluator
-from .graph import Input, LossTerms, Node, Operand, OperatorGraph, Output, Parameter
-from .scope import Variable
-from .types import Conflict, Type
-from .values import Stop
+from rnnc.grammar import syntax
+from rnnc.grammar.source import Span
+from rnnc.operators.elaborate.context.scope import Variable
+from rnnc.operators.elaborate.context.size_inference import Conflict
+from rnnc.operators.elaborate.context.values import Stop
+from rnnc.operators.elaborate.expressions.evaluator import Evaluator
+from rnnc.operators.graph.operator_graph import (
+    Input,
+    LossTerms,
+    Node,
+    Operand,
+    OperatorGraph,
+    Output,
+    Parameter,
+)
+from rnnc.operators.graph.types import Type
 
 
 @dataclass(frozen=True, slots=True)

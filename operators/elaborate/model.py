@@ -6,30 +6,32 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ..grammar import syntax
-from ..grammar.diagnostics import Label, Report
-from ..grammar.expand import Bound, expand
-from ..grammar.source import Span
-from .applications import apply
-from .assemble import Assembly
-from .calls import call
-from .captures import warn_of_captures
-from .catalogue import RESERVED_FUNCTIONS
-from .check import check_time
-from .declare import declare
-from .environment import Environment, model_environment
-from .evaluate import Evaluator
-from .finish import finish
-from .graph import OperatorGraph
+from rnnc.grammar import syntax
+from rnnc.grammar.diagnostics.diagnostic import Label
+from rnnc.grammar.diagnostics.report import Report
+from rnnc.grammar.diagnostics.suggestions import closest
+from rnnc.grammar.expand import Bound, expand
+from rnnc.grammar.source import Span
+from rnnc.operators.analysis.causality import check_time
+from rnnc.operators.elaborate.context.environment import Environment, model_environment
+from rnnc.operators.elaborate.context.equation_order import in_order, names_in, targets_of
+from rnnc.operators.elaborate.context.graph_builder import Assembly
+from rnnc.operators.elaborate.context.parameters import read_annotations
+from rnnc.operators.elaborate.context.scope import Scope, Variable
+from rnnc.operators.elaborate.context.values import Literal, Stop, TupleValue, Value, Vector
+from rnnc.operators.elaborate.expressions.evaluator import Evaluator
+from rnnc.operators.elaborate.expressions.function_calls import call
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.operators.semantics.primitives import RESERVED_FUNCTIONS
+
+from .assignments import annotated, fit, parts_of
+from .declarations import declare
+from .finalize import finish
 from .laws import add_laws
 from .loss_terms import add_terms
-from .naming import closest
-from .order import in_order, names_in, targets_of
-from .parameters import read_annotations
-from .scope import Scope, Variable
-from .targets import annotated, fit, parts_of
-from .unused import check_unused
-from .values import Literal, Stop, TupleValue, Value, Vector
+from .operator_applications import apply
+from .shadowed_parameters import warn_of_captures
+from .unused_operators import check_unused
 
 
 @dataclass(slots=True)

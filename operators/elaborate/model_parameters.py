@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from ..grammar import syntax
-from ..grammar.constants import NotConstant, evaluate, why_absurd
-from ..grammar.diagnostics import Diagnostic, Label, Report
-from ..grammar.expand import Bound
-from .catalogue import RESERVED_FUNCTIONS
-from .naming import did_you_mean
+from rnnc.grammar import syntax
+from rnnc.grammar.constant_eval import NotConstant, evaluate, why_absurd
+from rnnc.grammar.diagnostics.diagnostic import Diagnostic, Label
+from rnnc.grammar.diagnostics.report import Report
+from rnnc.grammar.diagnostics.suggestions import did_you_mean
+from rnnc.grammar.expand import Bound
+from rnnc.operators.semantics.primitives import RESERVED_FUNCTIONS
 
 ASSUMED_SIZE: Final = 64
 """What a parameter without a value is taken to be while a spec is only checked."""

@@ -6,22 +6,31 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
-from ..grammar import syntax
-from ..grammar.diagnostics import Label, Report
-from ..grammar.parse import parse
-from ..grammar.source import Source, Span
-from ..grammar.symbols import WORDS, ascii_name
-from .assemble import DraftApplication
-from .bodies import evaluate_body
-from .calls import call
-from .environment import Definition, Environment
-from .evaluate import Evaluator
-from .graph import Operand
-from .modules import LIBRARY
-from .naming import did_you_mean, shown
-from .scope import Scope
-from .types import Conflict, Origin
-from .values import Literal, Stop, SymbolVector, TupleValue, Value, Vector
+from rnnc.grammar import syntax
+from rnnc.grammar.diagnostics.diagnostic import Label
+from rnnc.grammar.diagnostics.report import Report
+from rnnc.grammar.diagnostics.suggestions import did_you_mean, shown
+from rnnc.grammar.parser import parse
+from rnnc.grammar.source import Source, Span
+from rnnc.grammar.symbols import WORDS, ascii_name
+from rnnc.operators.elaborate.context.environment import Definition, Environment
+from rnnc.operators.elaborate.context.graph_builder import DraftApplication
+from rnnc.operators.elaborate.context.scope import Scope
+from rnnc.operators.elaborate.context.size_inference import Conflict, Origin
+from rnnc.operators.elaborate.context.values import (
+    Literal,
+    Stop,
+    SymbolVector,
+    TupleValue,
+    Value,
+    Vector,
+)
+from rnnc.operators.elaborate.expressions.evaluator import Evaluator
+from rnnc.operators.elaborate.expressions.function_calls import call
+from rnnc.operators.graph.operator_graph import Operand
+from rnnc.operators.sources.modules import LIBRARY
+
+from .operator_bodies import evaluate_body
 
 DEPTH_LIMIT: Final = 64
 """Operators inside operators inside operators."""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..grammar import syntax
-from ..grammar.diagnostics import Label
-from ..grammar.source import Span
-from .captures import warn_of_unused
-from .environment import Definition, body_of
-from .evaluate import Evaluator
-from .naming import shown
-from .order import in_order, names_in, targets_of
-from .parameters import Annotations, read_annotations
-from .places import is_shipped
-from .targets import annotated, parts_of
-from .values import Literal, Stop, Value
+from rnnc.grammar import syntax
+from rnnc.grammar.diagnostics.diagnostic import Label
+from rnnc.grammar.diagnostics.suggestions import shown
+from rnnc.grammar.source import Span
+from rnnc.operators.elaborate.context.environment import Definition, body_of
+from rnnc.operators.elaborate.context.equation_order import in_order, names_in, targets_of
+from rnnc.operators.elaborate.context.parameters import Annotations, read_annotations
+from rnnc.operators.elaborate.context.values import Literal, Stop, Value
+from rnnc.operators.elaborate.expressions.evaluator import Evaluator
+from rnnc.operators.sources.user_spans import is_shipped
+
+from .assignments import annotated, parts_of
+from .shadowed_parameters import warn_of_unused
 
 
 def evaluate_body(body: Evaluator, definition: Definition, span: Span) -> Value:

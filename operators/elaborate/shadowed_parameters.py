@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from ..grammar import syntax
-from ..grammar.diagnostics import Label, Report
-from ..grammar.source import Span
-from .naming import shown
-from .order import names_in
-from .parameters import Annotations, ParameterTable, is_bias_name
+from rnnc.grammar import syntax
+from rnnc.grammar.diagnostics.diagnostic import Label
+from rnnc.grammar.diagnostics.report import Report
+from rnnc.grammar.diagnostics.suggestions import shown
+from rnnc.grammar.source import Span
+from rnnc.operators.elaborate.context.equation_order import names_in
+from rnnc.operators.elaborate.context.parameters import Annotations, ParameterTable, is_bias_name
 
 
 def warn_of_captures(

@@ -6,17 +6,18 @@ from collections.abc import Container, Mapping
 from contextlib import suppress
 from typing import Final
 
-from ..grammar import syntax
-from ..grammar.diagnostics import Report
-from ..grammar.source import Span
-from .applications import apply
-from .assemble import Assembly
-from .calls import call
-from .environment import Definition, Environment
-from .evaluate import Evaluator
-from .parameters import Annotations
-from .scope import Scope
-from .values import Stop, TupleValue, Value, Vector
+from rnnc.grammar import syntax
+from rnnc.grammar.diagnostics.report import Report
+from rnnc.grammar.source import Span
+from rnnc.operators.elaborate.context.environment import Definition, Environment
+from rnnc.operators.elaborate.context.graph_builder import Assembly
+from rnnc.operators.elaborate.context.parameters import Annotations
+from rnnc.operators.elaborate.context.scope import Scope
+from rnnc.operators.elaborate.context.values import Stop, TupleValue, Value, Vector
+from rnnc.operators.elaborate.expressions.evaluator import Evaluator
+from rnnc.operators.elaborate.expressions.function_calls import call
+
+from .operator_applications import apply
 
 _DEPENDS_ON_USE: Final = frozenset({"RNN211", "RNN213", "RNN214", "RNN218", "RNN219", "RNN220"})
 

@@ -14,9 +14,10 @@ from functools import cached_property
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Literal
 
-from ..grammar.source import Span
-from ..grammar.symbols import display_name
-from .components import strong_components
+from rnnc.grammar.source import Span
+from rnnc.grammar.symbols import display_name
+
+from .strong_components import strong_components
 from .types import Type
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .graph import OperatorGraph
+from rnnc.operators.graph.operator_graph import OperatorGraph
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,10 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rnnc.operators.graph.operator_graph import Node, Operand, OperatorGraph
+
 from .call import Call, Result
-from .graph import Node, Operand, OperatorGraph
-from .reference_segments import Segments
-from .reference_windows import WINDOWED, logsumexp, look_through, masked_softmax
+from .segments import Segments
+from .windows import WINDOWED, logsumexp, look_through, masked_softmax
 
 UNARY: Final[dict[str, Callable[[Tensor], Tensor]]] = {
     "tanh": torch.tanh,

@@ -12,8 +12,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from .graph import Node
-from .reference_segments import Segments
+from rnnc.operators.graph.operator_graph import Node
+
+from .segments import Segments
 
 WINDOWED: Final = frozenset({"present", "scores", "matches", "mix", "log_mix"})
 """The operations whose first operand is a window."""

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from ..grammar import syntax
-from ..grammar.diagnostics import Report
-from ..grammar.parse import parse
-from ..grammar.source import Source, Span
-from .regular import open_regular
+from rnnc.grammar import syntax
+from rnnc.grammar.diagnostics.report import Report
+from rnnc.grammar.parser import parse
+from rnnc.grammar.source import Source, Span
 
-LIBRARY: Final = Path(__file__).with_name("library")
+from .regular_files import open_regular
+
+LIBRARY: Final = Path(__file__).parent.parent / "library"
 TEXT_LIMIT: Final = 4 * 2**20
 """Bytes of a spec."""
 

@@ -6,9 +6,11 @@ import sys
 from difflib import get_close_matches
 from pathlib import Path
 
-from ..grammar.diagnostics import Diagnostic, Label, RnnError, fail
-from ..grammar.source import Source, Span
-from .regular import open_regular
+from rnnc.grammar.diagnostics.diagnostic import Diagnostic, Label
+from rnnc.grammar.diagnostics.errors import RnnError, fail
+from rnnc.grammar.source import Source, Span
+
+from .regular_files import open_regular
 
 LARGEST_SPEC = 2**20
 """Bytes of the largest spec that is read; some hundred pages of equations fit."""
@@ -22,7 +24,7 @@ def read_spec(argument: str) -> Source:
             RNN604 (too large), or what the zoo says about a name that it does not have.
     """
     if argument.startswith("zoo:"):
-        from ..operators.shipped import zoo_source
+        from .zoo import zoo_source
 
         return zoo_source(argument.removeprefix("zoo:"))
     if argument == "-":

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from ..grammar.source import Span
+from rnnc.grammar.source import Span
+
 from .modules import LIBRARY
 
 

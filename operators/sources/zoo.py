@@ -7,13 +7,11 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
-from ..grammar.diagnostics import Report, fail
-from ..grammar.parse import parse
-from ..grammar.source import Source
-from .binding import bind_parameters
-from .naming import did_you_mean
+from rnnc.grammar.diagnostics.errors import fail
+from rnnc.grammar.diagnostics.suggestions import did_you_mean
+from rnnc.grammar.source import Source
 
-ZOO: Final = Path(__file__).with_name("zoo")
+ZOO: Final = Path(__file__).parent.parent / "zoo"
 
 
 def zoo_names() -> tuple[str, ...]:
@@ -36,18 +34,6 @@ def zoo_source(name: str) -> Source:
         )
     path = ZOO / f"{name}.rnn"
     return Source(path.read_text(encoding="utf-8"), f"zoo:{name}", path)
-
-
-def zoo_parameters(name: str) -> dict[str, int | float]:
-    """The parameters of a zoo model with their defaults, in the order of its header.
-
-    Raises:
-        RnnError: RNN606, when there is no model of that name.
-    """
-    report = Report()
-    (model,) = parse(zoo_source(name), report).models
-    values = bind_parameters(model, {}, report)
-    return {key: value for key, value in values.items() if not isinstance(value, str)}
 
 
 def zoo_about(name: str) -> str:

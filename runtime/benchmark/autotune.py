@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ...compiler.backends.cpu.cache import UnusableCache
-from ...compiler.backends.cuda.candidates import (
+from rnnc.compiler.backends.cpu.toolchain.kernel_cache import UnusableCache
+from rnnc.compiler.backends.cuda.autotune.search_space import (
     Question,
     library_question,
     tier_questions,
     tile_questions,
 )
-from ...compiler.backends.cuda.chip import chip_of
-from ...compiler.backends.cuda.precision import precision_of
-from ...compiler.backends.cuda.shapes import Setting
-from ...compiler.backends.cuda.tuning import Table, keep, using
-from ...grammar.diagnostics import RnnError
-from .case import Case
-from .contender import Unavailable
-from .device import finished
-from .rivals.backends import step_of
+from rnnc.compiler.backends.cuda.autotune.tuning_table import Table, keep, using
+from rnnc.compiler.backends.cuda.schedule.device_limits import chip_of
+from rnnc.compiler.backends.cuda.schedule.matmul_precision import precision_of
+from rnnc.compiler.backends.cuda.schedule.persistent_layout import Setting
+from rnnc.grammar.diagnostics.errors import RnnError
+from rnnc.runtime.benchmark.baselines.backends import step_of
+from rnnc.runtime.benchmark.measurement.device_timing import finished
+from rnnc.runtime.benchmark.workload.candidate import Unavailable
+from rnnc.runtime.benchmark.workload.workload import Case
 
 GAIN: Final = 0.97
 """A choice is kept where it takes less than this part of the time without it."""

@@ -7,14 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from .agreement import disagreement, right_answer
-from .case import Case
-from .contender import Contender, Maker, Unavailable
-from .device import finished
-from .machine import Machine, Watch, this_machine
-from .names import FLOORS
-from .statistics import Summary, ratio, summary
-from .turns import Samples, in_turns
+from rnnc.runtime.benchmark.measurement.device_timing import finished
+from rnnc.runtime.benchmark.measurement.interleaved import Samples, in_turns
+from rnnc.runtime.benchmark.measurement.machine_load import Machine, Watch, this_machine
+from rnnc.runtime.benchmark.measurement.statistics import Summary, ratio, summary
+from rnnc.runtime.benchmark.workload.candidate import Contender, Maker, Unavailable
+from rnnc.runtime.benchmark.workload.candidate_names import FLOORS
+from rnnc.runtime.benchmark.workload.workload import Case
+
+from .correctness import disagreement, right_answer
 
 Pass = Literal["forward", "step"]
 PASSES: Final[tuple[Pass, ...]] = ("forward", "step")

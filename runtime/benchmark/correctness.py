@@ -10,8 +10,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from .case import Case
-from .contender import Answer, Contender
+from rnnc.runtime.benchmark.workload.candidate import Answer, Contender
+from rnnc.runtime.benchmark.workload.workload import Case
 
 TOLERANCE: Final = 1e-4
 """Of float32: the largest difference, as a part of the largest entry or of 1."""
@@ -39,7 +39,7 @@ def right_answer(case: Case) -> Right:
 
     Where the reference in float32 is itself far off, as over many steps, others may be.
     """
-    from .rivals.backends import answer_of
+    from rnnc.runtime.benchmark.baselines.backends import answer_of
 
     single = answer_of(case, case.model)
     if any(state.initial.kind == "uniform" for state in case.graph.states):

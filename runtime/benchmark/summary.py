@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rnnc.runtime.benchmark.measurement.subprocess_job import FirstCalls
+from rnnc.runtime.benchmark.workload.candidate_names import FLOORS
+
 from .comparison import PASSES, Comparison
-from .job import FirstCalls
-from .names import FLOORS
 
 _TITLES = {"forward": "forward", "step": "training step"}
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..options import json_option, model_option, set_option
-from ..report import print_json
-from ..timing.names import DEVICES, NAMES
+from rnnc.runtime.benchmark.workload.candidate_names import DEVICES, NAMES
+from rnnc.runtime.options import json_option, model_option, set_option
+from rnnc.runtime.print_diagnostics import print_json
 
 if TYPE_CHECKING:
-    from ..timing.case import Case
-    from ..timing.summary import Report
+    from rnnc.runtime.benchmark.summary import Report
+    from rnnc.runtime.benchmark.workload.workload import Case
 
 SIZES = click.IntRange(1, 1_000_000)
 
@@ -80,9 +80,9 @@ def command(
     """
     import torch
 
-    from ...compiler.api import compile
-    from ..timing.case import case
-    from ..timing.summary import document, lines
+    from rnnc.compiler.api import compile
+    from rnnc.runtime.benchmark.summary import document, lines
+    from rnnc.runtime.benchmark.workload.workload import case
 
     if tune and device != "cuda":
         raise click.UsageError("--tune is for --device cuda: elsewhere there is nothing to tune")
@@ -110,13 +110,13 @@ def _measure(
     repeat: int,
     times_only: bool,
 ) -> Report:
-    from ...grammar.diagnostics import fail
-    from ..timing.comparison import compare
-    from ..timing.contender import Unavailable
-    from ..timing.contenders import CONTENDERS
-    from ..timing.job import first_calls, step_memory
-    from ..timing.names import FLOORS
-    from ..timing.summary import Report
+    from rnnc.grammar.diagnostics.errors import fail
+    from rnnc.runtime.benchmark.baselines.registry import CONTENDERS
+    from rnnc.runtime.benchmark.comparison import compare
+    from rnnc.runtime.benchmark.measurement.subprocess_job import first_calls, step_memory
+    from rnnc.runtime.benchmark.summary import Report
+    from rnnc.runtime.benchmark.workload.candidate import Unavailable
+    from rnnc.runtime.benchmark.workload.candidate_names import FLOORS
 
     makers = {name: CONTENDERS[name] for name in NAMES if name in names}
     try:
@@ -143,9 +143,9 @@ def _measure(
 
 
 def _tune(case: Case) -> None:
-    from ...grammar.diagnostics import fail
-    from ..timing import tune
-    from ..timing.contender import Unavailable
+    from rnnc.grammar.diagnostics.errors import fail
+    from rnnc.runtime.benchmark import autotune as tune
+    from rnnc.runtime.benchmark.workload.candidate import Unavailable
 
     _tell("tuning")
     try:
@@ -155,9 +155,9 @@ def _tune(case: Case) -> None:
 
 
 def _demand(device: str) -> None:
-    from ...grammar.diagnostics import fail
-    from ..timing.contender import Unavailable
-    from ..timing.device import demand_device
+    from rnnc.grammar.diagnostics.errors import fail
+    from rnnc.runtime.benchmark.measurement.device_timing import demand_device
+    from rnnc.runtime.benchmark.workload.candidate import Unavailable
 
     try:
         demand_device(device)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ...grammar.diagnostics import Diagnostic, RnnError
-from ...operators.reading import read_spec
-from ..options import json_option, model_option, set_option
-from ..report import count, print_diagnostics
+from rnnc.grammar.diagnostics.diagnostic import Diagnostic
+from rnnc.grammar.diagnostics.errors import RnnError
+from rnnc.operators.sources.spec_file import read_spec
+from rnnc.runtime.options import json_option, model_option, set_option
+from rnnc.runtime.print_diagnostics import count, print_diagnostics
 
 if TYPE_CHECKING:
-    from ...operators.graph import OperatorGraph
+    from rnnc.operators.graph.operator_graph import OperatorGraph
 
 
 @click.command()
@@ -25,7 +26,7 @@ def command(
     files: tuple[str, ...], parameters: dict[str, int | float], model: str | None, as_json: bool
 ) -> None:
     """Parse specs, resolve their names and infer their shapes; report every error found."""
-    from ...operators.analyse import check_models
+    from rnnc.operators.analyze import check_models
 
     everything: list[Diagnostic] = []
     for file in files:

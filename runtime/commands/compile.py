@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from ..options import json_option, model_option, set_option
-from ..report import print_json
-from ..stages import STAGES, backend_options, emit
+from rnnc.runtime.emit_stages import STAGES, backend_options, emit
+from rnnc.runtime.options import json_option, model_option, set_option
+from rnnc.runtime.print_diagnostics import print_json
 
 
 def _refuse_output(_: click.Context, __: click.Parameter, value: str | None) -> None:
@@ -60,7 +60,7 @@ def command(
     if as_json:
         print_json(report)
         return
-    from ...compiler.explain import describe
+    from rnnc.compiler.schedule.explain import describe
 
     click.echo(f"model {report['model']}, backend {report['backend']}")
     for name, reason in report["refused"].items():
@@ -84,10 +84,10 @@ def compiled(
 
     import torch
 
-    from ...compiler.backends.backend import Options
-    from ...compiler.backends.registry import BACKENDS, Backends
-    from ...compiler.explain import explain
-    from ..analysed import analysed
+    from rnnc.compiler.backends.backend import Options
+    from rnnc.compiler.backends.registry import BACKENDS, Backends
+    from rnnc.compiler.schedule.explain import explain
+    from rnnc.runtime.load_graph import analysed
 
     if backend not in ("auto", *BACKENDS):
         known = ", ".join(("auto", *BACKENDS))

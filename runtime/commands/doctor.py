@@ -16,8 +16,8 @@ from typing import Literal
 
 import click
 
-from ..options import json_option
-from ..report import print_json
+from rnnc.runtime.options import json_option
+from rnnc.runtime.print_diagnostics import print_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Finding:
 @json_option
 def command(as_json: bool) -> None:
     """Look for what rnnc can use on this machine; exit status 1 if it cannot run at all."""
-    from ...grammar.version import __version__
+    from rnnc.grammar.version import __version__
 
     findings = list(examine())
     if as_json:
@@ -98,10 +98,10 @@ def _c_compiler() -> Finding:
 
 
 def _version(compiler: str) -> str:
-    from ...grammar.diagnostics import RnnError
+    from rnnc.grammar.diagnostics.errors import RnnError
 
     try:
-        from ...compiler.backends.cpu.toolchain import find_toolchain
+        from rnnc.compiler.backends.cpu.toolchain.c_compiler import find_toolchain
 
         return f", {find_toolchain().version}"
     except (RnnError, ImportError):
@@ -109,7 +109,7 @@ def _version(compiler: str) -> str:
 
 
 def _processor() -> Finding:
-    from ...compiler.backends.cpu.toolchain import machine_level
+    from rnnc.compiler.backends.cpu.toolchain.c_compiler import machine_level
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     wide = {"avx512": "AVX-512", "avx2": "AVX2", "plain": "no wide"}[machine_level()]
@@ -121,11 +121,11 @@ def _backends() -> Iterator[Finding]:
     """Each backend: the devices on which it runs, or why it runs on none."""
     import torch
 
-    from ...compiler.backends.backend import Options
-    from ...compiler.backends.registry import AUTO, BACKENDS
-    from ...compiler.lower import Unsupported
-    from ...grammar.source import Source
-    from ...operators.analyse import analyse
+    from rnnc.compiler.backends.backend import Options
+    from rnnc.compiler.backends.registry import AUTO, BACKENDS
+    from rnnc.compiler.errors import Unsupported
+    from rnnc.grammar.source import Source
+    from rnnc.operators.analyze import analyse
 
     graph = analyse(Source("input x: real\nstate h: real[2]\nh' = x ⊕ h\nx' = ▷ h'\n")).graph
     assert graph is not None
@@ -160,8 +160,8 @@ def _triton() -> Finding:
 
 
 def _data() -> Finding:
-    from ..data.location import data_folder
-    from ..tasks import all_tasks
+    from rnnc.runtime.data.location import data_folder
+    from rnnc.runtime.tasks import all_tasks
 
     folder = data_folder()
     wanted = {task.name: folder / task.file for task in all_tasks() if task.file}
@@ -195,7 +195,7 @@ def _cache() -> Finding:
 
 def _kernels(folder: Path) -> str:
     """Why compiled kernels cannot be kept there; empty where they can."""
-    from ...compiler.backends.cpu.cache import UnusableCache, cache_folder
+    from rnnc.compiler.backends.cpu.toolchain.kernel_cache import UnusableCache, cache_folder
 
     try:
         if folder.exists():

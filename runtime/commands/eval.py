@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from ..options import json_option
+from rnnc.runtime.options import json_option
 
 
 @click.command()
@@ -25,8 +25,8 @@ def command(run: Path, data: Path | None, as_json: bool) -> None:
 
     The model is compiled from the checkpoint alone: the spec's file is not needed any more.
     """
-    from ..report import print_json
-    from ..training.score import score
+    from rnnc.runtime.print_diagnostics import print_json
+    from rnnc.runtime.training.score_report import score
 
     scores = score(run, data)
     if as_json:

@@ -12,7 +12,7 @@ import click
 @click.argument("code", metavar="CODE")
 def command(code: str) -> None:
     """Print the page of a diagnostic's CODE, such as RNN203."""
-    from ...grammar.codes import CODES
+    from rnnc.grammar.diagnostics.codes import CODES
 
     wanted = code.strip().upper()
     wanted = f"RNN{wanted}" if wanted.isdigit() else wanted

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import click
 
-from ...grammar.diagnostics import Diagnostic, RnnError
-from ...grammar.source import Source
-from ...operators.reading import read_spec
-from ..report import count, print_diagnostics
-from ..training.files import write_atomically
+from rnnc.grammar.diagnostics.diagnostic import Diagnostic
+from rnnc.grammar.diagnostics.errors import RnnError
+from rnnc.grammar.source import Source
+from rnnc.operators.sources.spec_file import read_spec
+from rnnc.runtime.atomic_write import write_atomically
+from rnnc.runtime.print_diagnostics import count, print_diagnostics
 
 
 @click.command()
@@ -25,7 +26,7 @@ def command(files: tuple[str, ...], ascii_only: bool, check: bool, diff: bool) -
 
     Comments stay, and so does what a spec means. A file that cannot be parsed is left as it is.
     """
-    from ...grammar.format import format_source
+    from rnnc.grammar.formatter import format_source
 
     failed = False
     changed: list[str] = []

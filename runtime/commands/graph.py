@@ -10,12 +10,12 @@ from pathlib import Path
 
 import click
 
-from ..analysed import analysed_with_source
-from ..diagrams.diagram import LEVELS, Level
-from ..diagrams.paths import MEASURES
-from ..diagrams.show import DETAILS, Detail
-from ..diagrams.unroll import MOST_STEPS
-from ..options import model_option, set_option
+from rnnc.runtime.diagrams.model.annotations import DETAILS, Detail
+from rnnc.runtime.diagrams.model.depth_paths import MEASURES
+from rnnc.runtime.diagrams.model.diagram import LEVELS, Level
+from rnnc.runtime.diagrams.model.unroll import MOST_STEPS
+from rnnc.runtime.load_graph import analysed_with_source
+from rnnc.runtime.options import model_option, set_option
 
 
 def _details(ctx: click.Context, option: click.Parameter, given: str) -> tuple[Detail, ...]:
@@ -82,9 +82,9 @@ def command(
     model: str | None,
 ) -> None:
     """Draw the operator graph of a model, as text or, with -o, as a picture."""
-    from ..diagrams.formats import format_of, render
-    from ..diagrams.levels import View
-    from ..diagrams.save import save
+    from rnnc.runtime.diagrams.formats import format_of, render
+    from rnnc.runtime.diagrams.levels.diagram_view import View
+    from rnnc.runtime.diagrams.save import save
 
     form = format_of(output) if output else "text"
     if level == "plan" and steps:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..analysed import analysed
-from ..options import json_option, model_option, set_option
-from ..report import print_json
-from ..stages import STAGES, backend_options, emit
+from rnnc.runtime.emit_stages import STAGES, backend_options, emit
+from rnnc.runtime.load_graph import analysed
+from rnnc.runtime.options import json_option, model_option, set_option
+from rnnc.runtime.print_diagnostics import print_json
 
 if TYPE_CHECKING:
-    from ...operators.graph import OperatorGraph
+    from rnnc.operators.graph.operator_graph import OperatorGraph
 
 
 @click.command()
@@ -40,7 +40,7 @@ def command(
         said: dict[str, Any] = {"backend": backend, "memory": memory, "without": without}
         click.echo(emit(file, stage, model, parameters, **said), nl=False)
         return
-    from ...operators.summary import summarise
+    from rnnc.operators.analysis.summary import summarise
 
     graph = analysed(file, model, parameters)
     summary = summarise(graph)
@@ -62,10 +62,10 @@ def planned(
 
     For a backend that is named, the plan is its own, and what runs each phase is said.
     """
-    from ...compiler.explain import explain
-    from ...compiler.lower import Unsupported
-    from ...compiler.pipeline import plan_for
-    from ...compiler.request import training_request
+    from rnnc.compiler.errors import Unsupported
+    from rnnc.compiler.pipeline import plan_for
+    from rnnc.compiler.request import training_request
+    from rnnc.compiler.schedule.explain import explain
 
     try:
         if backend == "auto":
@@ -91,9 +91,9 @@ def _planned_for(
     name: str, graph: OperatorGraph, memory: str, without: tuple[str, ...]
 ) -> dict[str, Any]:
     """The plan of one backend, whether or not it runs here; empty for one that has no plans."""
-    from ...compiler.backends.backend import Options
-    from ...compiler.backends.registry import BACKENDS
-    from ...compiler.explain import explain
+    from rnnc.compiler.backends.backend import Options
+    from rnnc.compiler.backends.registry import BACKENDS
+    from rnnc.compiler.schedule.explain import explain
 
     if name not in BACKENDS:
         known = ", ".join(("auto", *BACKENDS))
@@ -139,7 +139,7 @@ def describe(summary: dict[str, Any]) -> Iterable[str]:
                 f"{cost['elementwise']:,} elementwise"
             )
     if "plan" in summary:
-        from ...compiler.explain import describe as describe_plan
+        from rnnc.compiler.schedule.explain import describe as describe_plan
 
         yield ""
         if summary["plan"] is None:

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import click
 
-from ..options import json_option
+from rnnc.runtime.options import json_option
 
 
 @click.command()
 @json_option
 def command(as_json: bool) -> None:
     """List the tasks that a network can be trained on."""
-    from ..data.location import data_folder
-    from ..report import print_json
-    from ..tasks import all_tasks
-    from ..tasks.describe import describe
+    from rnnc.runtime.data.location import data_folder
+    from rnnc.runtime.print_diagnostics import print_json
+    from rnnc.runtime.tasks import all_tasks
+    from rnnc.runtime.tasks.describe import describe
 
     listed = [
         (task, task.file is None or (data_folder() / task.file).is_file()) for task in all_tasks()

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..options import model_option, set_option
-from ..training.flags import OFF, task_option, training_options
+from rnnc.runtime.options import model_option, set_option
+from rnnc.runtime.training.settings.command_flags import OFF, task_option, training_options
 
 if TYPE_CHECKING:
-    from ..training.interruption import Interruption
-    from ..training.loop import Training
+    from rnnc.runtime.training.interrupt import Interruption
+    from rnnc.runtime.training.loop import Training
 
 RESUMABLE = ("epochs", "patience")
 """What may be said anew with `--resume`: all else would be another run."""
@@ -54,16 +54,16 @@ def command(context: click.Context, /, resume: Path | None, **given: Any) -> Non
     `rnnc eval RUN` scores them. Ctrl-C saves the state and says how to go on. Settings of the
     task's own (see `rnnc tasks`) come before the defaults below.
     """
-    from ..training.interruption import InterruptedTrainingError, Interruption
+    from rnnc.runtime.training.interrupt import InterruptedTrainingError, Interruption
 
     with Interruption() as interruption:
         if resume is None:
             training = _started(context, given, interruption)
         else:
             training = _resumed(context, resume, given, interruption)
-        from ..training.display import Display
-        from ..training.loop import train
-        from ..training.progress import reason_to_stop
+        from rnnc.runtime.training.loop import train
+        from rnnc.runtime.training.progress_bar import Display
+        from rnnc.runtime.training.run_state.progress import reason_to_stop
 
         run = shlex.quote(str(training.run.folder))
         metric = training.metrics[0]
@@ -95,9 +95,9 @@ def _slower(training: Training) -> Iterator[str]:
 
 def _started(context: click.Context, given: dict[str, Any], interruption: Interruption) -> Training:
     """A new training, from the command line's options."""
-    from ...operators.reading import read_spec
-    from ..tasks import find_task
-    from ..training.flags import configured
+    from rnnc.operators.sources.spec_file import read_spec
+    from rnnc.runtime.tasks import find_task
+    from rnnc.runtime.training.settings.command_flags import configured
 
     if given["file"] is None:
         raise click.UsageError("name a FILE to train, or a run with --resume", context)
@@ -110,7 +110,7 @@ def _started(context: click.Context, given: dict[str, Any], interruption: Interr
         raise click.UsageError(str(error), context) from None
     config = configured(task.settings, given)
 
-    from ...compiler.backends.registry import BACKENDS
+    from rnnc.compiler.backends.registry import BACKENDS
 
     if config.backend not in ("auto", *BACKENDS):
         known = ", ".join(("auto", *BACKENDS))
@@ -118,7 +118,7 @@ def _started(context: click.Context, given: dict[str, Any], interruption: Interr
         raise click.UsageError(message, context)
     source = read_spec(given["file"])
 
-    from ..training.start import start
+    from rnnc.runtime.training.session import start
 
     return start(
         source,
@@ -145,6 +145,6 @@ def _resumed(
             raise click.UsageError(message, context)
     changes = {name: None if given[name] == OFF else given[name] for name in said - {"data"}}
 
-    from ..training.start import resume
+    from rnnc.runtime.training.session import resume
 
     return resume(run, changes, data=given["data"], interruption=interruption)

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..options import json_option, model_option, set_option
-from ..report import print_json
+from rnnc.runtime.options import json_option, model_option, set_option
+from rnnc.runtime.print_diagnostics import print_json
 
 if TYPE_CHECKING:
-    from ...compiler.conformance.cases import Case
-    from ...compiler.conformance.report import Finding
-    from ...compiler.conformance.subject import Place
+    from rnnc.compiler.conformance.cases import Case
+    from rnnc.compiler.conformance.report import Finding
+    from rnnc.compiler.conformance.subject import Place
 
 NAMES = ("auto", "reference", "aten", "cpu", "cuda")
 
 
 def _case(ctx: click.Context, option: click.Parameter, given: str | None) -> Case | None:
-    from ...compiler.conformance.cases import read_case
+    from rnnc.compiler.conformance.cases import read_case
 
     try:
         return None if given is None else read_case(given)
@@ -68,12 +68,12 @@ def command(
     each row alone; the reference's gradients against finite differences. Exit status 1 when
     something is off: the smallest case that shows it is printed, and a command that runs it again.
     """
-    from ...compiler.conformance.budget import cpu_seconds
+    from rnnc.compiler.conformance.budget import cpu_seconds
 
     began = cpu_seconds()
-    from ...compiler.conformance.cases import CASES
-    from ...compiler.conformance.verify import Verification
-    from ..analysed import analysed
+    from rnnc.compiler.conformance.cases import CASES
+    from rnnc.compiler.conformance.verify import Verification
+    from rnnc.runtime.load_graph import analysed
 
     bound = [word for name, value in parameters.items() for word in ("--set", f"{name}={value}")]
     words = ["rnnc", "verify", file, *bound, *(["--model", model] if model else [])]

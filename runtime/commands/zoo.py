@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ..options import json_option
+from rnnc.runtime.options import json_option
 
 
 @click.command("zoo")
@@ -17,8 +17,8 @@ from ..options import json_option
 @json_option
 def command(name: str | None, as_json: bool) -> None:
     """List the models that ship with rnnc, or print the one called NAME."""
-    from ...operators.shipped import zoo_names, zoo_source
-    from ..report import print_json
+    from rnnc.operators.sources.zoo import zoo_names, zoo_source
+    from rnnc.runtime.print_diagnostics import print_json
 
     if name is not None:
         name = name.removeprefix("zoo:")
@@ -44,9 +44,9 @@ def command(name: str | None, as_json: bool) -> None:
 
 
 def _described(name: str) -> dict[str, Any]:
-    from ...operators.analyse import analyse
-    from ...operators.shipped import zoo_about, zoo_parameters, zoo_source, zoo_summary
-    from ...operators.summary import summarise
+    from rnnc.operators.analysis.summary import summarise
+    from rnnc.operators.analyze import analyse, zoo_parameters
+    from rnnc.operators.sources.zoo import zoo_about, zoo_source, zoo_summary
 
     found = summarise(analyse(zoo_source(name)).require())
     return {

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from ...grammar.diagnostics import fail
+from rnnc.grammar.diagnostics.errors import fail
 
 VARIABLE: Final = "RNNC_DATA"
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
 import numpy as np
 
-from ...grammar.diagnostics import RnnError, fail
-from ...operators.regular import open_regular
+from rnnc.grammar.diagnostics.errors import RnnError, fail
+from rnnc.operators.sources.regular_files import open_regular
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from ...grammar.diagnostics import fail
-from ...grammar.source import Source
-from ...operators.graph import OperatorGraph
-from .levels import View, diagram_of
+from rnnc.grammar.diagnostics.errors import fail
+from rnnc.grammar.source import Source
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.runtime.diagrams.levels.diagram_view import View, diagram_of
 
 ENDINGS: Final = {
     ".svg": "svg",
@@ -50,28 +50,28 @@ def render(
         RnnError: RNN650, when the format needs pygraphviz and it is not installed.
     """
     if form == "html":
-        from .page import page
+        from rnnc.runtime.diagrams.render.html_page import page
 
         return page(graph, source, view).encode("utf-8")
     diagram = diagram_of(graph, view)
     match form:
         case "svg":
-            from .svg import svg
+            from rnnc.runtime.diagrams.render.svg import svg
 
             return svg(diagram).encode("utf-8")
         case "pdf" | "png":
-            from .printing import print_picture
+            from rnnc.runtime.diagrams.render.pdf_png import print_picture
 
             return print_picture(diagram, "pdf" if form == "pdf" else "png")
         case "dot":
-            from .dot import dot
+            from rnnc.runtime.diagrams.render.dot import dot
 
             return dot(diagram).encode("utf-8")
         case "mermaid":
-            from .mermaid import mermaid
+            from rnnc.runtime.diagrams.render.mermaid import mermaid
 
             return mermaid(diagram).encode("utf-8")
         case _:
-            from .text import text
+            from rnnc.runtime.diagrams.text.drawing import text
 
             return text(diagram, ascii_only=ascii_only).encode("utf-8")

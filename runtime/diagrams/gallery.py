@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ...operators.analyse import analyse
-from ...operators.graph import OperatorGraph
-from ...operators.shipped import zoo_names, zoo_source
-from .levels import View, diagram_of
-from .show import depth_lines
-from .svg import svg
+from rnnc.operators.analyze import analyse
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.operators.sources.zoo import zoo_names, zoo_source
+from rnnc.runtime.diagrams.levels.diagram_view import View, diagram_of
+from rnnc.runtime.diagrams.model.annotations import depth_lines
+from rnnc.runtime.diagrams.render.svg import svg
 
 
 @dataclass(frozen=True, slots=True)

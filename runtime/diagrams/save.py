@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ...grammar.diagnostics import fail
+from rnnc.grammar.diagnostics.errors import fail
 
 
 def save(path: Path, data: bytes, *, force: bool = False) -> None:

@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ...operators.types import Type
+from rnnc.operators.graph.types import Type
+
 from .task import SPLITS, Option, Problem, Split, Task
 
 if TYPE_CHECKING:
-    from ..data.examples import Example
+    from rnnc.runtime.data.examples import Example
 
 OPTIONS: Final = {
     "length": Option(50, 2, 100_000, "steps of a sequence"),
@@ -59,7 +60,7 @@ def sequences(length: int, count: int, seed: int, split: Split) -> list[Example]
     import numpy as np
     import torch
 
-    from ..data.examples import Example
+    from rnnc.runtime.data.examples import Example
 
     random = np.random.default_rng((seed, SPLITS.index(split)))
     half = length // 2

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ...operators.types import Type
+from rnnc.operators.graph.types import Type
+
 from .task import Problem, Published, Split, Task
 
 if TYPE_CHECKING:
-    from ..data.examples import Example
+    from rnnc.runtime.data.examples import Example
 
 KEYS: Final = 88
 
@@ -41,7 +42,7 @@ def polyphonic(
     """The task on one data set of Boulanger-Lewandowski et al. 2012, a file of piano-rolls."""
 
     def problem(options: Mapping[str, int], folder: Path | None) -> Problem:
-        from ..data.location import find_data
+        from rnnc.runtime.data.location import find_data
 
         return open_rolls(find_data(file, folder))
 
@@ -60,12 +61,12 @@ def polyphonic(
 
 def open_rolls(path: Path) -> Problem:
     """Next-frame prediction on one piano-roll file."""
-    from ..data.piano_roll import read_rolls
+    from rnnc.runtime.data.piano_roll import read_rolls
 
     def load(split: Split) -> Sequence[Example]:
         import torch
 
-        from ..data.examples import Example
+        from rnnc.runtime.data.examples import Example
 
         frames = (torch.from_numpy(roll).float() for roll in read_rolls(path, split))
         return [Example(roll, roll) for roll in frames]

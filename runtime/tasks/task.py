@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from ...operators.types import Type
+from rnnc.operators.graph.types import Type
 
 if TYPE_CHECKING:
-    from ..data.examples import Example
+    from rnnc.runtime.data.examples import Example
 
 Split: TypeAlias = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")

@@ -8,12 +8,12 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from ...compiler.module import CompiledRNN
-from ...compiler.targets import scored_losses, variable_of
-from ..data.batches import by_length
-from ..data.examples import Batch, Example, collate
-from ..metrics import find_metric
-from ..tasks.task import Problem
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+from rnnc.compiler.module.loss_targets import scored_losses, variable_of
+from rnnc.runtime.data.batches import by_length
+from rnnc.runtime.data.examples import Batch, Example, collate
+from rnnc.runtime.metrics import find_metric
+from rnnc.runtime.tasks.task import Problem
 
 ROWS: Final = 64
 """Sequences a batch; the metrics do not depend on it beyond rounding."""

@@ -12,21 +12,27 @@ import msgspec
 import torch
 from torch.nn.utils import clip_grad_norm_
 
-from ...compiler.module import CompiledRNN
-from ...grammar.diagnostics import fail
-from ..data.batches import similar_lengths
-from ..data.examples import Batch, Example, collate
-from ..tasks.task import Problem
-from .checkpoint import Header, write_checkpoint
-from .config import TrainingConfig
-from .display import Display
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+from rnnc.grammar.diagnostics.errors import fail
+from rnnc.runtime.data.batches import similar_lengths
+from rnnc.runtime.data.examples import Batch, Example, collate
+from rnnc.runtime.tasks.task import Problem
+from rnnc.runtime.training.run_state.checkpoint import Header, write_checkpoint
+from rnnc.runtime.training.run_state.progress import (
+    Progress,
+    after_batch,
+    after_epoch,
+    reason_to_stop,
+)
+from rnnc.runtime.training.run_state.run_folder import Run
+from rnnc.runtime.training.run_state.state_tensors import pack, trainable
+from rnnc.runtime.training.settings.training_config import TrainingConfig
+
 from .evaluation import evaluate, scored_steps
-from .interruption import InterruptedTrainingError, Interruption
-from .noise import noisy_weights
-from .progress import Progress, after_batch, after_epoch, reason_to_stop
-from .run import Run
-from .schedule import learning_rate
-from .state import pack, trainable
+from .interrupt import InterruptedTrainingError, Interruption
+from .lr_schedule import learning_rate
+from .progress_bar import Display
+from .weight_noise import noisy_weights
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from .progress import Progress as TrainingProgress
+from rnnc.runtime.training.run_state.progress import Progress as TrainingProgress
 
 NARROW: Final = 80
 """Columns below which the bar is short and the best epoch is left out."""

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...grammar.diagnostics import fail
-from ..metrics import find_metric
-from ..tasks.describe import describe_figure
-from ..tasks.task import SPLITS, Task
-from .checkpoint import Header
+from rnnc.grammar.diagnostics.errors import fail
+from rnnc.runtime.metrics import find_metric
+from rnnc.runtime.tasks.describe import describe_figure
+from rnnc.runtime.tasks.task import SPLITS, Task
+from rnnc.runtime.training.run_state.checkpoint import Header
+
 from .evaluation import evaluate
-from .start import trained
+from .session import trained
 
 Table = Mapping[str, Mapping[str, float]]
 

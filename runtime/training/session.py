@@ -8,23 +8,30 @@ from pathlib import Path
 import msgspec
 import torch
 
-from ...compiler.api import compile_program
-from ...compiler.module import CompiledRNN
-from ...grammar.diagnostics import fail
-from ...grammar.source import Source
-from ...grammar.version import __version__
-from ..tasks import find_task
-from ..tasks.task import Problem, Task
-from .binding import bound_program
-from .checkpoint import ChosenTask, Header, StoredProgram, load_weights, read_checkpoint
-from .config import TrainingConfig
-from .fit import check_fit
-from .interruption import Interruption
+from rnnc.compiler.api import compile_program
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+from rnnc.grammar.diagnostics.errors import fail
+from rnnc.grammar.source import Source
+from rnnc.grammar.version import __version__
+from rnnc.runtime.tasks import find_task
+from rnnc.runtime.tasks.task import Problem, Task
+from rnnc.runtime.training.run_state.checkpoint import (
+    ChosenTask,
+    Header,
+    StoredProgram,
+    load_weights,
+    read_checkpoint,
+)
+from rnnc.runtime.training.run_state.progress import Progress
+from rnnc.runtime.training.run_state.run_folder import new_run, open_run
+from rnnc.runtime.training.run_state.state_tensors import make_optimizer, unpack
+from rnnc.runtime.training.settings.training_config import TrainingConfig
+
+from .interrupt import Interruption
 from .loop import Training
-from .progress import Progress
-from .run import new_run, open_run
-from .state import make_optimizer, unpack
-from .threads import use_threads
+from .size_binding import bound_program
+from .task_compatibility import check_fit
+from .thread_count import use_threads
 
 
 def start(

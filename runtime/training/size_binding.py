@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...grammar.diagnostics import RnnError
-from ...grammar.source import Source
-from ...operators.analyse import analyse
-from ...operators.program import Program
+from rnnc.grammar.diagnostics.errors import RnnError
+from rnnc.grammar.source import Source
+from rnnc.operators.analyze import analyse
+from rnnc.operators.sources.model_source import Program
 
 
 def bound_program(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
-from ...grammar.diagnostics import fail
-from ..tasks.task import Problem, Task
+from rnnc.grammar.diagnostics.errors import fail
+from rnnc.runtime.tasks.task import Problem, Task
 
 if TYPE_CHECKING:
-    from ...operators.graph import OperatorGraph
+    from rnnc.operators.graph.operator_graph import OperatorGraph
 
 ANSWERS = {
     "next input": "a prediction of its input",

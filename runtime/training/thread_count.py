@@ -7,7 +7,7 @@ from typing import Final
 
 import torch
 
-from ...operators.graph import OperatorGraph
+from rnnc.operators.graph.operator_graph import OperatorGraph
 
 WORTH_SHARING: Final = 4_000_000
 """Multiplications of one time step from which threads gain more than they wait for each other."""

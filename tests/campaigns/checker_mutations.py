@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from support.mutations import mutate, outcome
+from support.fuzzing.token_mutations import mutate, outcome
 
 
 def main() -> None:

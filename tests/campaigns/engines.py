@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import torch
 
-from rnnc.compiler.backends.aten.plans import Planned
-from support.cases import assert_case
+from rnnc.compiler.backends.aten.plan_runner import Planned
+from support.comparison.cases import assert_case
 from support.generator.calls import Calling
 
 BACKENDS = ("aten", "cpu", "cuda", "oracle")
@@ -73,10 +73,10 @@ def around(
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         if backend == "cpu":
-            from rnnc.compiler.backends.cpu import build, toolchain
+            from rnnc.compiler.backends.cpu.toolchain import build_library, c_compiler
 
             said = [*flags.split(), *(SANITIZERS if sanitize else ())]
-            patch.setattr(build, "FLAGS", (*toolchain.FLAGS, *said))
+            patch.setattr(build_library, "FLAGS", (*c_compiler.FLAGS, *said))
             _plant(patch, *FAULTS[plant])
         if sanitize:
             _shared_among_threads(patch)
@@ -90,32 +90,32 @@ def around(
 
 
 def _plant(patch: pytest.MonkeyPatch, old: str, new: str) -> None:
-    from rnnc.compiler.backends.cpu import emit
-    from support import shared_unit
+    from rnnc.compiler.backends.cpu.codegen import emitter
+    from support.comparison import shared_library
 
     def prelude(*levels: Any, **options: Any) -> str:
-        text = emit.prelude(*levels, **options)
+        text = emitter.prelude(*levels, **options)
         assert old in text
         return text.replace(old, new)
 
     if old:
-        patch.setattr(shared_unit, "prelude", prelude)
+        patch.setattr(shared_library, "prelude", prelude)
 
 
 def _shared_among_threads(patch: pytest.MonkeyPatch) -> None:
-    from rnnc.compiler.backends.cpu import geometry
+    from rnnc.compiler.backends.cpu.specialize import shape_specialization
 
     patch.setattr(torch, "get_num_threads", lambda: 2)
     for name in ("ENOUGH_FOR_TWO", "ENOUGH_TO_WAIT", "ENOUGH_TO_PACK"):
-        patch.setattr(geometry, name, 0)
+        patch.setattr(shape_specialization, name, 0)
 
 
 def _interpreted(patch: pytest.MonkeyPatch) -> None:
     """Several tiles of rows and columns of small networks, in Triton's interpreter."""
-    from rnnc.compiler.backends.cuda import engine
-    from rnnc.compiler.backends.cuda.kernels import Kernel
-    from rnnc.compiler.backends.cuda.tiers import VARIABLE
-    from rnnc.compiler.backends.cuda.tiling import Tiling
+    from rnnc.compiler.backends.cuda.autotune.tile_sizes import Tiling
+    from rnnc.compiler.backends.cuda.codegen.stage_kernels import Kernel
+    from rnnc.compiler.backends.cuda.execution import engine
+    from rnnc.compiler.backends.cuda.schedule.loop_strategy import VARIABLE
 
     assert os.environ.get("TRITON_INTERPRET") == "1", "cuda is searched with TRITON_INTERPRET=1"
 
@@ -133,7 +133,7 @@ def together(cases: Sequence[Callable[[], Any]], backend: str) -> Iterator[Calla
     if backend != "cpu":
         yield from cases
         return
-    from support.shared_unit import compiled_together
+    from support.comparison.shared_library import compiled_together
 
     with pytest.MonkeyPatch.context() as patch:
         yield from compiled_together(cases, patch)

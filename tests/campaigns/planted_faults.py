@@ -14,16 +14,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnc.compiler.adjoint import _Adjoint
-from rnnc.compiler.backends.aten import batched, operations
-from rnnc.compiler.flow import Read
-from rnnc.operators import derivatives, reference
-from rnnc.operators.call import Call
-from rnnc.operators.reference_segments import Segments
+from campaigns.engines import around, failure
+from rnnc.compiler.autodiff import vjp_rules
+from rnnc.compiler.autodiff.reverse_mode import _Adjoint
+from rnnc.compiler.backends.aten import batched_phase, op_table
+from rnnc.compiler.ir.dataflow import Read
+from rnnc.operators.semantics import interpreter
+from rnnc.operators.semantics.call import Call
+from rnnc.operators.semantics.segments import Segments
 from support.generator import random_spec
 from support.generator.calls import random_calling
-
-from .engines import around, failure
 
 Patch = pytest.MonkeyPatch
 
@@ -34,7 +34,7 @@ def _wrong_derivative(patch: Patch) -> None:
     def rule(m: Any, y: Any, operands: Any, g: Any, attributes: Any) -> Any:
         return (m.make("multiply", g, m.make("one_minus", m.make("abs", y))),)
 
-    patch.setitem(derivatives.RULES, "softsign", rule)
+    patch.setitem(vjp_rules.RULES, "softsign", rule)
 
 
 def _dropped_delay(patch: Patch) -> None:
@@ -48,14 +48,14 @@ def _dropped_delay(patch: Patch) -> None:
 
 def _rows_times_too_large(patch: Patch) -> None:
     """The gradient of what has no rows, once for each row."""
-    summed = batched.summed
+    summed = batched_phase.summed
 
     def too_large(value: Any, operands: list[Tensor], memory: Any) -> Tensor:
         found = summed(value, operands, memory)
         alone = any(operand.dim() < 3 and operand.is_floating_point() for operand in operands)
         return found * memory.call.rows if alone else found
 
-    patch.setattr(batched, "summed", too_large)
+    patch.setattr(batched_phase, "summed", too_large)
 
 
 def _memory_read_before_it_is_written(patch: Patch) -> None:
@@ -65,14 +65,16 @@ def _memory_read_before_it_is_written(patch: Patch) -> None:
         out[..., : max(1, out.shape[-1] - 1)] = z.sin()[..., : max(1, out.shape[-1] - 1)]
         return out
 
-    patch.setitem(operations.ELEMENTWISE, "sin", sine)
+    patch.setitem(op_table.ELEMENTWISE, "sin", sine)
 
 
 def _lost_initial_gradient(patch: Patch) -> None:
     """Nothing flows to the values before the first step."""
-    right = batched.LATE["to_initial"]
+    right = batched_phase.LATE["to_initial"]
     patch.setitem(
-        batched.LATE, "to_initial", lambda value, memory: torch.zeros_like(right(value, memory))
+        batched_phase.LATE,
+        "to_initial",
+        lambda value, memory: torch.zeros_like(right(value, memory)),
     )
 
 
@@ -112,12 +114,12 @@ def _not_held(patch: Patch) -> None:
 
 def _no_symbol_is_the_first(patch: Patch) -> None:
     """−1 is looked up as 0."""
-    right = reference.look_up
+    right = interpreter.look_up
 
     def look_up(weight: Tensor, symbol: Tensor, *, transposed: bool) -> Tensor:
         return right(weight, symbol.clamp(min=0), transposed=transposed)
 
-    patch.setattr(reference, "look_up", look_up)
+    patch.setattr(interpreter, "look_up", look_up)
 
 
 def _swapped_operands(patch: Patch) -> None:
@@ -128,7 +130,7 @@ def _swapped_operands(patch: Patch) -> None:
         p, mask = float(node.attributes[0]), call.masks.get(node.number)
         return p * new + (1 - p) * old if mask is None else torch.where(mask[t], new, old)
 
-    patch.setattr(reference, "_zoneout", zoneout)
+    patch.setattr(interpreter, "_zoneout", zoneout)
 
 
 PLANTED: dict[str, tuple[str, Callable[[Patch], None]]] = {

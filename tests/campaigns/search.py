@@ -24,7 +24,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
-from campaigns import ledger
 from campaigns.engines import (
     BACKENDS,
     FAULTS,
@@ -33,10 +32,12 @@ from campaigns.engines import (
     is_refusal,
     sanitized_environment,
     together,
-)  # fmt: skip
+)
 from campaigns.shrink import Case, as_test, is_valid, shrink
 from support.generator import random_spec
 from support.generator.calls import Calling, random_calling
+
+from . import ledger
 
 TOGETHER = 12
 """Specs that one process takes at a time, and whose generated C is compiled at once."""

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from rnnc.grammar import syntax
-from rnnc.grammar.diagnostics import Report
-from rnnc.grammar.parse import parse
+from rnnc.grammar.diagnostics.report import Report
+from rnnc.grammar.parser import parse
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import analyse
+from rnnc.operators.analyze import analyse
 from support.generator.calls import Calling, simpler
 
 Failure = Callable[[str, Mapping[str, int], Calling], str | None]

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from campaigns import ledger
-from campaigns.planted import PLANTED, first_found, planted
+from campaigns.planted_faults import PLANTED, first_found, planted
 from campaigns.search import Found, Search, examine
 from campaigns.shrink import Case, as_test, shrink
-from support.cases import assert_case
+from support.comparison.cases import assert_case
 from support.generator import random_spec
 from support.generator.calls import Calling, random_calling, simpler
+
+from . import ledger
 
 SPECS = 200
 ON_CPU = 40

@@ -9,16 +9,16 @@ from dataclasses import replace
 import pytest
 
 from rnnc.compiler.backends.backend import Options
-from rnnc.compiler.backends.cpu.program import compile_program
+from rnnc.compiler.backends.cpu.specialize.compiled_program import compile_program
 from rnnc.compiler.backends.registry import BACKENDS
-from rnnc.compiler.explain import describe, explain
 from rnnc.compiler.pipeline import flow_for, plan_for
 from rnnc.compiler.request import training_request
-from rnnc.operators.analyse import analyse
-from rnnc.operators.graph import OperatorGraph
-from rnnc.operators.shipped import zoo_source
-from rnnc.operators.summary import summarise
-from support.growth import superlinear, work_of
+from rnnc.compiler.schedule.explain import describe, explain
+from rnnc.operators.analysis.summary import summarise
+from rnnc.operators.analyze import analyse
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.operators.sources.zoo import zoo_source
+from support.line_counts import superlinear, work_of
 
 
 def adjoint(graph: OperatorGraph) -> str:

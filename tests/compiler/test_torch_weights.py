@@ -17,7 +17,7 @@ def torch_module(kind: type, layers: int, both: bool, **arguments: object) -> nn
     return kind(5, 7, layers, bidirectional=both, dtype=torch.float64, **arguments)
 
 
-def assert_same(model: rnnc.compiler.module.CompiledRNN, module: nn.RNNBase) -> None:
+def assert_same(model: rnnc.compiler.module.compiled_rnn.CompiledRNN, module: nn.RNNBase) -> None:
     """Outputs, gradients with respect to x, and, where there is one, the state."""
     x = torch.randn(6, 4, 5, dtype=torch.float64, requires_grad=True)
     expected, last = module(x)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from support.commands import ROOT
+from support.processes.commands import ROOT
 
 MAP = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 ALIKE = ("compiler/passes", "runtime/commands", "runtime/tasks", "runtime/metrics")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from rnnc.grammar.codes import CODES
-from rnnc.grammar.format import format_source
+from rnnc.grammar.diagnostics.codes import CODES
+from rnnc.grammar.formatter import format_source
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import check
-from rnnc.operators.catalogue import FUNCTIONS
-from support.blocks import blocks
-from support.tables import MANUAL, with_tables
+from rnnc.operators.analyze import check
+from rnnc.operators.semantics.primitives import FUNCTIONS
+from support.pages.fenced_blocks import blocks
+from support.pages.manual_tables import MANUAL, with_tables
 
 SPECS = [block for block in blocks(MANUAL) if block.language == "rnn"]
 

@@ -12,11 +12,11 @@ import torch
 from click.testing import CliRunner
 
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import check
+from rnnc.operators.analyze import check
 from rnnc.runtime.cli import main
-from support.blocks import Block, blocks
-from support.commands import ROOT
-from support.piano_rolls import small_data
+from support.pages.fenced_blocks import Block, blocks
+from support.processes.commands import ROOT
+from support.training.piano_rolls import small_data
 
 DOCS = ROOT / "docs"
 

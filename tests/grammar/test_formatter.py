@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnc.grammar.diagnostics import Report, RnnError
-from rnnc.grammar.format import format_source
-from rnnc.grammar.parse import parse
+from rnnc.grammar.diagnostics.errors import RnnError
+from rnnc.grammar.diagnostics.report import Report
+from rnnc.grammar.formatter import format_source
+from rnnc.grammar.parser import parse
 from rnnc.grammar.source import Source
 from rnnc.grammar.syntax import same
-from rnnc.operators.analyse import analyse
-from rnnc.operators.modules import LIBRARY
+from rnnc.operators.analyze import analyse
+from rnnc.operators.sources.modules import LIBRARY
 from support.generator import random_spec
 
 SHIPPED = sorted([*LIBRARY.glob("*.rnn"), *LIBRARY.with_name("zoo").glob("*.rnn")])

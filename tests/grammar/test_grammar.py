@@ -6,7 +6,7 @@ import pytest
 from lark import Lark
 from lark.exceptions import GrammarError
 
-from support.commands import ROOT
+from support.processes.commands import ROOT
 
 GRAMMAR = (ROOT / "grammar" / "rnn.lark").read_text(encoding="utf-8")
 

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import pytest
 
-from rnnc.grammar.codes import CODES
-from rnnc.grammar.diagnostics import Diagnostic
+from rnnc.grammar.diagnostics.codes import CODES
+from rnnc.grammar.diagnostics.diagnostic import Diagnostic
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import check
+from rnnc.operators.analyze import check
 
 CASES = Path(__file__).with_name("mistakes.txt")
 

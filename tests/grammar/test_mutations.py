@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import analyse
-from support.mutations import mutate, outcome
+from rnnc.operators.analyze import analyse
+from support.fuzzing.token_mutations import mutate, outcome
 
 COUNT = 80
 

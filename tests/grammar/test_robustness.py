@@ -13,13 +13,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rnnc.grammar.diagnostics import Diagnostic
-from rnnc.grammar.render import render_json, render_text
+from rnnc.grammar.diagnostics.diagnostic import Diagnostic
+from rnnc.grammar.diagnostics.render import render_json, render_text
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import check_models
-from rnnc.operators.graph import OperatorGraph
-from support.commands import run
+from rnnc.operators.analyze import check_models
+from rnnc.operators.graph.operator_graph import OperatorGraph
 from support.generator import random_spec
+from support.processes.commands import run
 
 
 def examine(text: str) -> tuple[tuple[OperatorGraph, ...], tuple[Diagnostic, ...]]:
@@ -234,7 +234,7 @@ def test_bombs_take_little_memory() -> None:
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, ({limit}, {limit}))
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import check_models
+from rnnc.operators.analyze import check_models
 for text in sys.stdin.read().split("\\0"):
     print(len(check_models(Source(text))[1]))
 """

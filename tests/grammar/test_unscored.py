@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from rnnc.grammar.diagnostics import Report
-from rnnc.grammar.format import format_source
-from rnnc.grammar.parse import parse
+from rnnc.grammar.diagnostics.report import Report
+from rnnc.grammar.formatter import format_source
+from rnnc.grammar.parser import parse
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import analyse
-from rnnc.operators.graph import OperatorGraph
-from rnnc.operators.summary import summarise
+from rnnc.operators.analysis.summary import summarise
+from rnnc.operators.analyze import analyse
+from rnnc.operators.graph.operator_graph import OperatorGraph
 
 MIXTURE = """
 model mixture(width = 3):

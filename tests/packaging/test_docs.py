@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.commands import ROOT, run
+from support.processes.commands import ROOT, run
 
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.imports import needs, with_only, without
+from support.processes.blocked_imports import needs, with_only, without
 
 SPEC = "input x: binary[3]\nstate h: real[4]\nh' = x (+) h\nx' = |> h'\n"
 

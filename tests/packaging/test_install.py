@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import rnnc
-from rnnc.operators.shipped import zoo_names
-from support.commands import run
+from rnnc.operators.sources.zoo import zoo_names
+from support.processes.commands import run
 
 pytestmark = pytest.mark.xdist_group("packaging")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.commands import run
+from support.processes.commands import run
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from support.commands import ROOT, rnnc, run
-from support.piano_rolls import small_data
+from support.processes.commands import ROOT, rnnc, run
+from support.training.piano_rolls import small_data
 
 README = (ROOT / "README.md").read_text()
 SMALLER = {

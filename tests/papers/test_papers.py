@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from papers.cells import CELLS, Parameters
 from torch import Tensor
 
 import rnnc
-from rnnc.compiler.losses import mean_loss
-from rnnc.compiler.module import CompiledRNN
-from support import feeds
-from support.compare import assert_close
-
-from .cells import CELLS, Parameters
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+from rnnc.compiler.module.losses import mean_loss
+from support.comparison import random_arguments
+from support.comparison.assertions import assert_close
 
 SPECS = Path(__file__).with_name("specs")
 NAMES: dict[str, dict[str, str]] = json.loads((SPECS / "names.json").read_text())
@@ -27,12 +26,12 @@ STEPS, ROWS = 11, 3
 
 def model_of(name: str, backend: str) -> CompiledRNN:
     model = rnnc.compile(SPECS / f"{name}.rnn", backend=backend).double()
-    return feeds.randomise(model, 1)
+    return random_arguments.randomise(model, 1)
 
 
-def feed_of(name: str, model: CompiledRNN, *, whole: bool = False) -> feeds.Feed:
+def feed_of(name: str, model: CompiledRNN, *, whole: bool = False) -> random_arguments.Feed:
     """Ragged rows with resets, or whole ones; symbols are symbols, and what must be positive is."""
-    feed = feeds.feed(model, STEPS, ROWS, seed=3, ragged=not whole, reset=not whole)
+    feed = random_arguments.feed(model, STEPS, ROWS, seed=3, ragged=not whole, reset=not whole)
     positive = {"holt_winters": ["x"], "gru_d": ["d"]}.get(name, [])
     for key, value in feed.x.items():
         if not value.is_floating_point():
@@ -44,7 +43,7 @@ def feed_of(name: str, model: CompiledRNN, *, whole: bool = False) -> feeds.Feed
     return feed
 
 
-def segments(feed: feeds.Feed, row: int) -> list[tuple[int, int]]:
+def segments(feed: random_arguments.Feed, row: int) -> list[tuple[int, int]]:
     """First step and end of each segment of a row."""
     length = STEPS if feed.lengths is None else int(feed.lengths[row])
     starts = {0} if length else set()
@@ -54,7 +53,7 @@ def segments(feed: feeds.Feed, row: int) -> list[tuple[int, int]]:
     return list(zip(ordered, [*ordered[1:], length], strict=True)) if ordered else []
 
 
-def expected(name: str, model: CompiledRNN, feed: feeds.Feed) -> tuple[Tensor, Tensor]:
+def expected(name: str, model: CompiledRNN, feed: random_arguments.Feed) -> tuple[Tensor, Tensor]:
     """The outputs (T, B, m), zero past a row's end, and the mean of the cell's own loss."""
     values = {NAMES[name][key]: value for key, value in model.named_parameters()}
     width = model.graph.outputs[0].type.size

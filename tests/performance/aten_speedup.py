@@ -1,7 +1,7 @@
 """The aten backend against the reference loop: medians of interleaved training steps.
 
-`python benchmarks/aten.py --memory` prints a Markdown table of the whole zoo: milliseconds, the
-ratio, and by how much a process grows at its peak in a step.
+`python tests/performance/aten_speedup.py --memory` prints a Markdown table of the whole zoo:
+milliseconds, the ratio, and by how much a process grows at its peak in a step.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any
 import torch
 
 import rnnc
-from rnnc.operators.shipped import zoo_names
+from rnnc.operators.sources.zoo import zoo_names
 
 MEMORY = """
 import re, sys, torch
 sys.path.insert(0, {folder!r})
-from aten import compiled, feed, step
+from aten_speedup import compiled, feed, step
 
 def kilobytes(field):
     return int(re.search(field + r":\\s+([0-9]+)", open("/proc/self/status").read())[1])

@@ -1,6 +1,6 @@
 """How long `rnnc check` takes for specs of growing size, and whether that grows linearly.
 
-    python benchmarks/check_time.py [LINES …]
+    python tests/performance/check_scaling.py [LINES …]
 
 Prints one line a size: lines, operations of the graph, milliseconds of the processor (the best of
 three), and
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import check_models
+from rnnc.operators.analyze import check_models
 
 HEAD = "input x: real[8]\noutput y: real[8]\n"
 

@@ -1,8 +1,9 @@
 """Where the time of a training step goes: clocks around each phase of generated code.
 
-`python benchmarks/phases.py zoo:lstm --set hidden=256 --rows 32 --steps 100`. A phase is timed as
-it is, and once more with products of depth 1 (its numbers then mean nothing): what is left is its
-elementwise part, and the memory that it reads and writes. Medians and least times, in milliseconds.
+`python tests/performance/kernel_profile.py zoo:lstm --set hidden=256 --rows 32 --steps 100`.
+A phase is timed as it is, and once more with products of depth 1 (its numbers then mean nothing):
+what is left is its elementwise part, and the memory that it reads and writes. Medians and least
+times, in milliseconds.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.backends.cpu.program import Program
+from rnnc.compiler.backends.cpu.specialize.compiled_program import Program
 
 CALL = "((void (*)(const Frame *, long))j[2])(&f, j[3]);"
 CLOCK = """

@@ -1,4 +1,4 @@
-"""Make the tables of docs/performance.md: `make bench`, or `python benchmarks/tables.py`.
+"""Make the tables of docs/performance.md: `make bench`, or `python tests/performance/tables.py`.
 
 Sections are named on the command line; by default all are made. With `--write` they take their
 places between the page's markers, else they are printed. All of them take some twelve minutes on
@@ -13,14 +13,16 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 import torch
 
-from performance.markdown import filled
-from performance.measuring import Session
-from performance.sections import SECTIONS
-from rnnc.runtime.timing.machine import Watch, this_machine
+from performance.sections.markdown import filled
+from performance.sections.registry import SECTIONS
+from performance.sections.session import Session
+from rnnc.runtime.benchmark.measurement.machine_load import Watch, this_machine
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 
 
 def main(words: list[str] | None = None) -> None:
@@ -62,7 +64,7 @@ def section(name: str, arguments: argparse.Namespace) -> str:
     remarks = session.remarks()
     quick = " --quick" if arguments.quick else ""
     head = (
-        f"`python benchmarks/tables.py {name}{quick} --threads {arguments.threads}`: "
+        f"`python tests/performance/tables.py {name}{quick} --threads {arguments.threads}`: "
         f"{this_machine()}; {time.perf_counter() - begin:.0f} s."
     )
     return "\n\n".join([head, table.text(), *remarks])

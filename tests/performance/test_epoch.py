@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from performance import epoch
-from performance.epoch import PARTS, Clock, profile
-from performance.measuring import Session
+from performance.sections import epoch
+from performance.sections.epoch import PARTS, Clock, profile
+from performance.sections.session import Session
 from rnnc.runtime.training import loop
-from support.piano_rolls import small_data
+from support.training.piano_rolls import small_data
 
 
 def test_parts_inside_of_parts_count_once() -> None:

@@ -9,19 +9,19 @@ import pytest
 import torch
 
 import rnnc
-import tables
-from performance import growth, networks, once, specs
-from performance.markdown import Table, filled, names_in
-from performance.measuring import Session, made, milliseconds, over
-from performance.sections import SECTIONS
-from performance.sizes import CELLS, DEEPBENCH, LAYER_SIZES, PAPER, SCANS
-from rnnc.operators.shipped import zoo_names
-from rnnc.runtime.timing.agreement import disagreement, right_answer
-from rnnc.runtime.timing.contender import Contender
-from rnnc.runtime.timing.job import FirstCalls
-from rnnc.runtime.timing.rivals.layers import layers_of, torch_layers
-from rnnc.runtime.timing.rivals.products import flops, needed, plan_of
-from support.commands import ROOT
+from performance import tables
+from performance.sections import first_calls, networks, scaling, specs
+from performance.sections.markdown import Table, filled, names_in
+from performance.sections.registry import SECTIONS
+from performance.sections.session import Session, made, milliseconds, over
+from performance.sections.sizes import CELLS, DEEPBENCH, LAYER_SIZES, PAPER, SCANS
+from rnnc.operators.sources.zoo import zoo_names
+from rnnc.runtime.benchmark.baselines.gemm_floor import flops, needed, plan_of
+from rnnc.runtime.benchmark.baselines.torch_layers import layers_of, torch_layers
+from rnnc.runtime.benchmark.correctness import disagreement, right_answer
+from rnnc.runtime.benchmark.measurement.subprocess_job import FirstCalls
+from rnnc.runtime.benchmark.workload.candidate import Contender
+from support.processes.commands import ROOT
 
 PAGE = ROOT / "docs" / "performance.md"
 
@@ -65,7 +65,7 @@ def test_the_command_fills_in_what_it_is_asked_for(
     assert "| 1 |" in capsys.readouterr().out
     tables.main(["scans", "--write", "--threads", threads])
     text = page.read_text(encoding="utf-8")
-    assert f"`python benchmarks/tables.py scans --threads {threads}`: 20" in text
+    assert f"`python tests/performance/tables.py scans --threads {threads}`: 20" in text
     assert text.count("| 1 |") == 1
 
 
@@ -160,7 +160,7 @@ def idle(name: str) -> Contender:
 
 
 def test_a_contender_that_is_wrong_is_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    from performance import measuring
+    from performance.sections import session as measuring
 
     monkeypatch.setattr(measuring, "disagreement", lambda contender, right: "all is off")
     with pytest.raises(ValueError, match="aten: all is off"):
@@ -168,24 +168,27 @@ def test_a_contender_that_is_wrong_is_no_row(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_loops_are_shares_of_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(growth, "LOOPS", {"tanh RNN": specs.LOOPS["tanh RNN"]})
-    monkeypatch.setattr(growth, "LOOP_SIZES", ((16, 2),))
-    *_, row = growth.loops(quick()).text().splitlines()
+    monkeypatch.setattr(scaling, "LOOPS", {"tanh RNN": specs.LOOPS["tanh RNN"]})
+    monkeypatch.setattr(scaling, "LOOP_SIZES", ((16, 2),))
+    *_, row = scaling.loops(quick()).text().splitlines()
     assert row.startswith("| tanh RNN | 16 | 2 | ")
     assert row.count("%") + 3 * row.count("nan") >= 6
 
 
 def test_first_calls_and_memory_make_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = FirstCalls(1.25, 2, (0.0, 0)), FirstCalls(0.05, 0, (0.001, 0))
-    monkeypatch.setattr(once, "first_calls", lambda case, name: calls)
-    monkeypatch.setattr(once, "step_memory", lambda case, name: 2**20)
-    assert "| lstm | cpu | 1.25 | 0.05 | 1.0 ms, 0 compilations |" in once.compiling(quick()).text()
-    assert "| 256 | 32 | 1.0 MiB (1.00) |" in once.memory(quick()).text()
+    monkeypatch.setattr(first_calls, "first_calls", lambda case, name: calls)
+    monkeypatch.setattr(first_calls, "step_memory", lambda case, name: 2**20)
+    assert (
+        "| lstm | cpu | 1.25 | 0.05 | 1.0 ms, 0 compilations |"
+        in first_calls.compiling(quick()).text()
+    )
+    assert "| 256 | 32 | 1.0 MiB (1.00) |" in first_calls.memory(quick()).text()
 
 
 def test_a_stream_of_steps_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(once, "CALLS", 1)
-    text = once.latency(quick()).text()
+    monkeypatch.setattr(first_calls, "CALLS", 1)
+    text = first_calls.latency(quick()).text()
     assert "| 256 | `cpu` | " in text
     assert "| 256 | nn.LSTMCell | " in text
     assert torch.is_grad_enabled()

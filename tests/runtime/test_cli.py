@@ -16,10 +16,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from rnnc.grammar.diagnostics import fail
+from rnnc.grammar.diagnostics.errors import fail
 from rnnc.runtime import cli, commands
 from rnnc.runtime.options import json_option
-from support.commands import ROOT, rnnc
+from support.processes.commands import ROOT, rnnc
 
 RUNNER = CliRunner()
 

@@ -8,9 +8,9 @@ import pytest
 
 import rnnc
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import analyse
+from rnnc.operators.analyze import analyse
 from rnnc.runtime.notebook import load_ipython_extension
-from support.imports import without
+from support.processes.blocked_imports import without
 
 CELL = """\
 model small(hidden = 5):

@@ -8,12 +8,12 @@ from functools import cache
 import pygraphviz
 
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import analyse
-from rnnc.operators.graph import OperatorGraph
-from rnnc.operators.shipped import zoo_source
-from rnnc.runtime.diagrams.diagram import Diagram, Level
-from rnnc.runtime.diagrams.levels import View, diagram_of
-from rnnc.runtime.diagrams.show import Detail
+from rnnc.operators.analyze import analyse
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.operators.sources.zoo import zoo_source
+from rnnc.runtime.diagrams.levels.diagram_view import View, diagram_of
+from rnnc.runtime.diagrams.model.annotations import Detail
+from rnnc.runtime.diagrams.model.diagram import Diagram, Level
 
 LAW = """\
 input x: binary[88]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from support.compare import assert_close, distance, total
+from support.comparison.assertions import assert_close, distance, total
 
 A = torch.tensor([1.0, -20.0], dtype=torch.float64)
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.grammar.render import render_text
+from rnnc.grammar.diagnostics.render import render_text
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import analyse
-from rnnc.operators.catalogue import FUNCTIONS
-from rnnc.operators.graph import OperatorGraph
-from support.compare import total
-from support.feeds import feed, randomise
+from rnnc.operators.analyze import analyse
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.operators.semantics.primitives import FUNCTIONS
+from support.comparison.assertions import total
+from support.comparison.random_arguments import feed, randomise
 from support.generator import random_spec
 from support.generator.census import PAIRS, census
 from support.generator.productions import every_production, productions

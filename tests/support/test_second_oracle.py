@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 import rnnc
-from rnnc.compiler.module import CompiledRNN
-from rnnc.operators.shipped import ZOO, zoo_names
-from support.feeds import Feed, feed, randomise
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+from rnnc.operators.sources.zoo import ZOO, zoo_names
+from support.comparison.oracle_check import assert_second_opinion, leaves_to_chance
+from support.comparison.random_arguments import Feed, feed, randomise
 from support.generator import random_spec
-from support.rare_specs import RARE
-from support.second_opinion import assert_second_opinion, leaves_to_chance
 from support.second_oracle import Row, Tangents, Unsupported, evaluate
-from support.small import small_sizes
+from support.specs.rare_specs import RARE
+from support.specs.small_zoo import small_sizes
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.rnn"))
+EXAMPLES = sorted((Path(__file__).parents[2] / "docs" / "examples").glob("*.rnn"))
 CALLS: list[dict[str, Any]] = [
     {"steps": 4},
     {"steps": 6, "ragged": True, "reset": True},

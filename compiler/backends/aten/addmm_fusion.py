@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...flow import Read, Value
-from ...plan import Phase, Plan
+from rnnc.compiler.ir.dataflow import Read, Value
+from rnnc.compiler.schedule.plan import Phase, Plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,14 @@ from typing import Any
 
 from torch import Tensor
 
-from ....operators.call import Call, Result
-from ....operators.graph import OperatorGraph
-from ...plan import Phase, Plan
-from ...planner import Planner
-from ..backend import Options, Saved
-from ..flat import Key
-from .plans import Planned
+from rnnc.compiler.backends.backend import Options, Saved
+from rnnc.compiler.calls.flattening import Key
+from rnnc.compiler.plan_cache import Planner
+from rnnc.compiler.schedule.plan import Phase, Plan
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.operators.semantics.call import Call, Result
+
+from .plan_runner import Planned
 
 
 class Aten:

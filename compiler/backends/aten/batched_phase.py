@@ -7,16 +7,15 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from ...flow import Value
-from ...plan import Phase, Plan
-from ...vocabulary import ELEMENTWISE, SUMS, WINDOWS
-from .fusion import absorbed, terms_of
-from .gradients import to_history, to_initial
-from .memory import Memory
-from .operations import (
-    ELEMENTWISE as COMPUTE,
-)
-from .operations import (
+from rnnc.compiler.ir.dataflow import Value
+from rnnc.compiler.ir.ops import ELEMENTWISE, SUMS, WINDOWS
+from rnnc.compiler.schedule.plan import Phase, Plan
+
+from .addmm_fusion import absorbed, terms_of
+from .boundary_gradients import to_history, to_initial
+from .buffers import Memory
+from .op_table import ELEMENTWISE as COMPUTE
+from .op_table import (
     group_max,
     group_sum,
     indexed_sum,
@@ -28,7 +27,7 @@ from .operations import (
     spread,
     subtract_product,
 )
-from .windows import unmix_history, window_for_all
+from .window_phase import unmix_history, window_for_all
 
 LATE: Final = {
     "to_history": to_history,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...flow import Read, Value
-from .memory import Memory
+from rnnc.compiler.ir.dataflow import Read, Value
+
+from .buffers import Memory
 
 
 def to_history(value: Value, memory: Memory) -> Tensor:

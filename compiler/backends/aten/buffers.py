@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ....operators.call import Call
-from ...flow import BOUNDED, Read, Value
-from ...plan import Buffer, Plan
-from ..boundaries import Boundaries
+from rnnc.compiler.calls.sequence_masks import Boundaries
+from rnnc.compiler.ir.dataflow import BOUNDED, Read, Value
+from rnnc.compiler.schedule.plan import Buffer, Plan
+from rnnc.operators.semantics.call import Call
 
 
 class Memory:

@@ -7,12 +7,13 @@ from typing import Final
 
 from torch import Tensor
 
-from ....operators.call import Call, Result
-from ...plan import Plan
-from ..backend import Saved
-from ..flat import Key
-from .execute import AtenEngine, Engine, collected
-from .memory import Memory
+from rnnc.compiler.backends.backend import Saved
+from rnnc.compiler.calls.flattening import Key
+from rnnc.compiler.schedule.plan import Plan
+from rnnc.operators.semantics.call import Call, Result
+
+from .buffers import Memory
+from .interpreter import AtenEngine, Engine, collected
 
 ATEN: Final = AtenEngine()
 

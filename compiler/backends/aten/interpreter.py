@@ -7,14 +7,15 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ....operators.call import Call, Result
-from ...flow import Read
-from ...plan import Phase, Plan
-from ..boundaries import Boundaries, like_of
-from .batched import run_batched
-from .loop import run_loop
-from .memory import Memory
-from .scan import run_scan
+from rnnc.compiler.calls.sequence_masks import Boundaries, like_of
+from rnnc.compiler.ir.dataflow import Read
+from rnnc.compiler.schedule.plan import Phase, Plan
+from rnnc.operators.semantics.call import Call, Result
+
+from .batched_phase import run_batched
+from .buffers import Memory
+from .loop_phase import run_loop
+from .scan_phase import run_scan
 
 
 class Engine(Protocol):

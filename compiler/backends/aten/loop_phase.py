@@ -9,15 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...flow import Read, Value
-from ...plan import Phase
-from ...vocabulary import ELEMENTWISE, WINDOWS
-from .batched import fresh
-from .fusion import absorbed, terms_of
-from .memory import Memory
-from .operations import ELEMENTWISE as COMPUTE
-from .operations import subtract_product
-from .windows import call_at_each_step, ends_of
+from rnnc.compiler.ir.dataflow import Read, Value
+from rnnc.compiler.ir.ops import ELEMENTWISE, WINDOWS
+from rnnc.compiler.schedule.plan import Phase
+
+from .addmm_fusion import absorbed, terms_of
+from .batched_phase import fresh
+from .buffers import Memory
+from .op_table import ELEMENTWISE as COMPUTE
+from .op_table import subtract_product
+from .window_phase import call_at_each_step, ends_of
 
 Steps = Sequence[Tensor]
 

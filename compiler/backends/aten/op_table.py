@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ....operators.graph import Attribute
+from rnnc.operators.graph.operator_graph import Attribute
 
 Compute = Callable[..., Any]
 """(operands, out=tensor) -> anything."""

@@ -6,15 +6,16 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from ....operators.call import Call, Result
-from ....operators.graph import OperatorGraph
-from ...plan import Plan
-from ...planner import Planner
-from ...request import Request, all_seeds, training_request
-from ..backend import Saved
-from ..flat import Key
-from .execute import Engine
-from .function import ATEN, most_saved, run_backward, run_forward
+from rnnc.compiler.backends.backend import Saved
+from rnnc.compiler.calls.flattening import Key
+from rnnc.compiler.plan_cache import Planner
+from rnnc.compiler.request import Request, all_seeds, training_request
+from rnnc.compiler.schedule.plan import Plan
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.operators.semantics.call import Call, Result
+
+from .forward_backward import ATEN, most_saved, run_backward, run_forward
+from .interpreter import Engine
 
 
 class Planned:

@@ -14,9 +14,10 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from ...flow import BOUNDED
-from ...plan import Phase
-from .memory import Memory
+from rnnc.compiler.ir.dataflow import BOUNDED
+from rnnc.compiler.schedule.plan import Phase
+
+from .buffers import Memory
 
 SMALL: Final = 1 << 15
 """Numbers a step up to which blocks are worth their second pass over memory."""

@@ -9,16 +9,17 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from ...flow import Read, Value
-from .. import windows
-from .memory import Memory
+from rnnc.compiler.ir.dataflow import Read, Value
+
+from . import sliding_window
+from .buffers import Memory
 
 SYMBOLS: Final[dict[str, Callable[..., None]]] = {
-    "scores": windows.symbol_scores,
-    "mix": windows.symbol_mix,
-    "matches": windows.matches,
-    "log_mix": windows.log_mix,
-    "shares": windows.shares,
+    "scores": sliding_window.symbol_scores,
+    "mix": sliding_window.symbol_mix,
+    "matches": sliding_window.matches,
+    "log_mix": sliding_window.log_mix,
+    "shares": sliding_window.shares,
 }
 """(symbols, other operands…, where rows are, out)."""
 
@@ -64,9 +65,9 @@ def window_for_all(value: Value, memory: Memory, out: Tensor) -> None:
     if line.dim() == 2:
         SYMBOLS[value.operation](line.unfold(0, first - last + 1, 1), *others, there, out)
     elif value.operation == "scores":
-        windows.scores(line, others[0], there, out)
+        sliding_window.scores(line, others[0], there, out)
     else:
-        windows.mix(line, others[0], there, out)
+        sliding_window.mix(line, others[0], there, out)
 
 
 def unmix_history(value: Value, memory: Memory) -> Tensor:
@@ -84,7 +85,7 @@ def unmix_history(value: Value, memory: Memory) -> Tensor:
 def _unmixed(value: Value, memory: Memory, first: int, last: int) -> Tensor:
     there = memory.boundaries.looking(first, last)
     weights, vector = (_whole(memory, Read(value.operands[at].value)) for at in (0, 2))
-    return windows.unmix(weights, memory.boundaries.shown(vector), there)
+    return sliding_window.unmix(weights, memory.boundaries.shown(vector), there)
 
 
 def _whole(memory: Memory, read: Read) -> Tensor:
@@ -123,7 +124,7 @@ def unmix_now(
         own = weights.as_strided((weights.shape[1], rows), (batch, step - entry), start)
     if ragged:
         vectors = torch.where(there.t().unsqueeze(-1), vectors, vectors.new_zeros(()))
-    windows.mix_now(vectors, own, there, out)
+    sliding_window.mix_now(vectors, own, there, out)
 
 
 def call_at_each_step(value: Value, memory: Memory) -> tuple[Callable[..., None], list[Rows]]:
@@ -140,7 +141,9 @@ def call_at_each_step(value: Value, memory: Memory) -> tuple[Callable[..., None]
     rows = rows_at_each_step(memory, variable, first, last)
     if not memory.values[variable].shape:
         return partial(_symbols_now, SYMBOLS[value.operation]), [rows]
-    return (windows.scores_now if value.operation == "scores" else windows.mix_now), [rows]
+    return (sliding_window.scores_now if value.operation == "scores" else sliding_window.mix_now), [
+        rows
+    ]
 
 
 def _symbols_now(compute: Callable[..., None], rows: Tensor, *others: Tensor, out: Tensor) -> None:

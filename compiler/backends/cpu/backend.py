@@ -10,23 +10,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ....grammar.diagnostics import RnnError
-from ....operators.call import Call, Result
-from ....operators.graph import OperatorGraph
-from ...lower import lower
-from ...plan import Phase, Plan
-from ...planner import Planner
-from ...request import Request, all_seeds, training_request
-from ..backend import Options, Saved
-from ..flat import Key
-from .again import SMALL, Again
-from .build import build
-from .function import dtype_of, run_backward, run_forward
-from .program import WITHOUT, Program, compile_program
-from .rows import dense_rows
-from .tape import tape_of
-from .toolchain import Level, machine_level
-from .usual import rounded_up, tells_modes_apart
+from rnnc.compiler.backends.backend import Options, Saved
+from rnnc.compiler.backends.cpu.execution.forward_backward import (
+    dtype_of,
+    run_backward,
+    run_forward,
+)
+from rnnc.compiler.backends.cpu.execution.launch_plan import tape_of
+from rnnc.compiler.backends.cpu.execution.replay import SMALL, Again
+from rnnc.compiler.backends.cpu.specialize.compiled_program import WITHOUT, Program, compile_program
+from rnnc.compiler.backends.cpu.specialize.gradient_signature import rounded_up, tells_modes_apart
+from rnnc.compiler.backends.cpu.specialize.packed_sequence import dense_rows
+from rnnc.compiler.backends.cpu.toolchain.build_library import build
+from rnnc.compiler.backends.cpu.toolchain.c_compiler import Level, machine_level
+from rnnc.compiler.calls.flattening import Key
+from rnnc.compiler.lowering.lower import lower
+from rnnc.compiler.plan_cache import Planner
+from rnnc.compiler.request import Request, all_seeds, training_request
+from rnnc.compiler.schedule.plan import Phase, Plan
+from rnnc.grammar.diagnostics.errors import RnnError
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.operators.semantics.call import Call, Result
 
 Wanted = tuple[Request, bool, Level]
 

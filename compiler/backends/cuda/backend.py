@@ -10,26 +10,27 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from ....operators.call import Call, Result
-from ....operators.graph import OperatorGraph
-from ...lower import Unsupported
-from ...plan import Phase, Plan
-from ...planner import Planner
-from ..aten.plans import Planned
-from ..backend import Options, Saved
-from ..boundaries import like_of
-from ..flat import Key
-from ..guarded import tell_once
-from .account import account, here
-from .arguments import Case
-from .build import is_interpreted, why_no_triton
-from .chip import why_not_this_chip
-from .cudnn import Library
-from .endurance import Enduring, attempt
-from .engine import CudaEngine
-from .program import choices_of, program_of
-from .tiers import forced_tier
-from .tuning import chosen_libraries, runs_by_library
+from rnnc.compiler.backends.aten.plan_runner import Planned
+from rnnc.compiler.backends.backend import Options, Saved
+from rnnc.compiler.backends.cuda.autotune.strategy_report import account, here
+from rnnc.compiler.backends.cuda.autotune.strategy_selection import choices_of
+from rnnc.compiler.backends.cuda.autotune.tuning_table import chosen_libraries, runs_by_library
+from rnnc.compiler.backends.cuda.codegen.kernel_arguments import Case
+from rnnc.compiler.backends.cuda.codegen.kernel_file import program_of
+from rnnc.compiler.backends.cuda.codegen.triton_build import is_interpreted, why_no_triton
+from rnnc.compiler.backends.cuda.cudnn.cudnn_layers import Library
+from rnnc.compiler.backends.cuda.execution.engine import CudaEngine
+from rnnc.compiler.backends.cuda.execution.oom_retry import Enduring, attempt
+from rnnc.compiler.backends.cuda.schedule.device_limits import why_not_this_chip
+from rnnc.compiler.backends.cuda.schedule.loop_strategy import forced_tier
+from rnnc.compiler.backends.warn_once import tell_once
+from rnnc.compiler.calls.flattening import Key
+from rnnc.compiler.calls.sequence_masks import like_of
+from rnnc.compiler.errors import Unsupported
+from rnnc.compiler.plan_cache import Planner
+from rnnc.compiler.schedule.plan import Phase, Plan
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.operators.semantics.call import Call, Result
 
 BY_LIBRARY: Final = 2
 """The last note of what torch's library has saved; that of own plans is 0 or 1."""

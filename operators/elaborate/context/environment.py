@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ..grammar import syntax
-from ..grammar.constants import NotConstant, evaluate
-from ..grammar.diagnostics import Label, Report
-from ..grammar.expand import Bound, Substitution, expand
-from ..grammar.source import Span
-from .catalogue import RESERVED_FUNCTIONS
-from .modules import Modules
-from .naming import did_you_mean, shown
+from rnnc.grammar import syntax
+from rnnc.grammar.constant_eval import NotConstant, evaluate
+from rnnc.grammar.diagnostics.diagnostic import Label
+from rnnc.grammar.diagnostics.report import Report
+from rnnc.grammar.diagnostics.suggestions import did_you_mean, shown
+from rnnc.grammar.expand import Bound, Substitution, expand
+from rnnc.grammar.source import Span
+from rnnc.operators.semantics.primitives import RESERVED_FUNCTIONS
+from rnnc.operators.sources.modules import Modules
 
 
 @dataclass(frozen=True, slots=True, eq=False)

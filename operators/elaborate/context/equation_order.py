@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from ..grammar import syntax
-from ..grammar.diagnostics import Label, Report
+from rnnc.grammar import syntax
+from rnnc.grammar.diagnostics.diagnostic import Label
+from rnnc.grammar.diagnostics.report import Report
 
 
 def names_in(node: object) -> Iterator[str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from ..grammar import syntax
-from ..grammar.diagnostics import Report
-from ..grammar.source import Span
-from .graph import Application, Attribute, Node, Operand
+from rnnc.grammar import syntax
+from rnnc.grammar.diagnostics.report import Report
+from rnnc.grammar.source import Span
+from rnnc.operators.graph.operator_graph import Application, Attribute, Node, Operand
+
 from .parameters import ParameterTable
-from .types import Dim, Sizes
+from .size_inference import Dim, Sizes
 from .values import Read, Stop, Value, Vector
 
 NODE_LIMIT: Final = 200_000

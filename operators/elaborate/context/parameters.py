@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from ..grammar import syntax
-from ..grammar.constants import NotConstant, evaluate
-from ..grammar.diagnostics import Label, Report
-from ..grammar.source import Span
-from .graph import Call
-from .naming import did_you_mean
-from .types import Dim, Origin, Sizes
+from rnnc.grammar import syntax
+from rnnc.grammar.constant_eval import NotConstant, evaluate
+from rnnc.grammar.diagnostics.diagnostic import Label
+from rnnc.grammar.diagnostics.report import Report
+from rnnc.grammar.diagnostics.suggestions import did_you_mean
+from rnnc.grammar.source import Span
+from rnnc.operators.graph.operator_graph import Call
+
+from .size_inference import Dim, Origin, Sizes
 
 Form = Literal["matrix", "vector", "diagonal", "blocks"]
 

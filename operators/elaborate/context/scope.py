@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..grammar.source import Span
+from rnnc.grammar.source import Span
+from rnnc.operators.graph.operator_graph import Initial
+from rnnc.operators.graph.types import Type
+
 from .environment import Environment
-from .graph import Initial
 from .parameters import Annotations
-from .types import Dim, Type
+from .size_inference import Dim
 from .values import Value
 
 

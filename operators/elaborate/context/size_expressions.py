@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..grammar import syntax
-from ..grammar.constants import Lookup, NotConstant, evaluate
-from ..grammar.diagnostics import Report
-from .naming import did_you_mean
-from .types import SIZE_LIMIT
+from rnnc.grammar import syntax
+from rnnc.grammar.constant_eval import Lookup, NotConstant, evaluate
+from rnnc.grammar.diagnostics.report import Report
+from rnnc.grammar.diagnostics.suggestions import did_you_mean
+from rnnc.operators.graph.types import SIZE_LIMIT
 
 
 def size_of(

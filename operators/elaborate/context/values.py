@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..grammar.source import Span
-from .graph import Operand
+from rnnc.grammar.source import Span
+from rnnc.operators.graph.operator_graph import Operand
+
 from .parameters import Draft
-from .types import Dim
+from .size_inference import Dim
 
 
 @dataclass(frozen=True, slots=True)

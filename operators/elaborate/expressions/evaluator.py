@@ -6,15 +6,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from ..grammar import syntax
-from ..grammar.diagnostics import Label
-from ..grammar.source import Span
-from .assemble import Assembly
-from .catalogue import RESERVED_FUNCTIONS
-from .names import Names
-from .parameters import is_matrix_name
-from .scope import Scope
-from .values import Literal, Matrix, Stop, SymbolVector, TupleValue, Value, Vector, Window
+from rnnc.grammar import syntax
+from rnnc.grammar.diagnostics.diagnostic import Label
+from rnnc.grammar.source import Span
+from rnnc.operators.elaborate.context.graph_builder import Assembly
+from rnnc.operators.elaborate.context.parameters import is_matrix_name
+from rnnc.operators.elaborate.context.scope import Scope
+from rnnc.operators.elaborate.context.values import (
+    Literal,
+    Matrix,
+    Stop,
+    SymbolVector,
+    TupleValue,
+    Value,
+    Vector,
+    Window,
+)
+from rnnc.operators.semantics.primitives import RESERVED_FUNCTIONS
+
+from .name_resolution import Names
 from .windows import all_present, both_present, filled, product, with_pointed
 
 Apply = Callable[["Evaluator", str, Sequence[Value], Span], Value]

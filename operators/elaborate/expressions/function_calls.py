@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from ..grammar import syntax
-from ..grammar.source import Span
-from .catalogue import BY_NAME, Primitive
-from .evaluate import Evaluator
-from .logarithms import logarithm
-from .types import Conflict
-from .values import Literal, Stop, TupleValue, Value, Vector
+from rnnc.grammar import syntax
+from rnnc.grammar.source import Span
+from rnnc.operators.elaborate.context.size_inference import Conflict
+from rnnc.operators.elaborate.context.values import Literal, Stop, TupleValue, Value, Vector
+from rnnc.operators.semantics.primitives import BY_NAME, Primitive
+
+from .evaluator import Evaluator
+from .log_space import logarithm
 from .windows import both_present, filled, with_pointed
 
 

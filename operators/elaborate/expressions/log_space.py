@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from ..grammar.source import Span
-from .graph import Operand
-from .shapes import Shapes
-from .types import Dim
-from .values import Vector
+from rnnc.grammar.source import Span
+from rnnc.operators.elaborate.context.size_inference import Dim
+from rnnc.operators.elaborate.context.values import Vector
+from rnnc.operators.graph.operator_graph import Operand
+
+from .size_checks import Shapes
 from .windows import both_present, filled
 
 DEPTH_LIMIT = 200

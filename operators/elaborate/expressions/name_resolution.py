@@ -5,18 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NoReturn
 
-from ..grammar import syntax
-from ..grammar.constants import Constant, Lookup, NotConstant, evaluate
-from ..grammar.source import Span
-from .catalogue import RESERVED_FUNCTIONS
-from .graph import Operand
-from .naming import did_you_mean
-from .parameters import Draft, is_bias_name, is_matrix_name
-from .scope import Variable
-from .shapes import Shapes
-from .sizing import size_of
-from .types import Dim
-from .values import (
+from rnnc.grammar import syntax
+from rnnc.grammar.constant_eval import Constant, Lookup, NotConstant, evaluate
+from rnnc.grammar.diagnostics.suggestions import did_you_mean
+from rnnc.grammar.source import Span
+from rnnc.operators.elaborate.context.parameters import Draft, is_bias_name, is_matrix_name
+from rnnc.operators.elaborate.context.scope import Variable
+from rnnc.operators.elaborate.context.size_expressions import size_of
+from rnnc.operators.elaborate.context.size_inference import Dim
+from rnnc.operators.elaborate.context.values import (
     Literal,
     Matrix,
     Read,
@@ -27,6 +24,10 @@ from .values import (
     Vector,
     Window,
 )
+from rnnc.operators.graph.operator_graph import Operand
+from rnnc.operators.semantics.primitives import RESERVED_FUNCTIONS
+
+from .size_checks import Shapes
 from .windows import LENGTH_LIMIT, window
 
 

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from ..grammar.diagnostics import Label
-from ..grammar.source import Span
-from .assemble import Assembly
-from .graph import Attribute, Operand
-from .naming import shown
-from .parameters import Draft
-from .places import own_place
-from .scope import Scope
-from .types import Conflict, Dim
-from .values import Literal, Matrix, Stop, SymbolVector, TupleValue, Value, Vector, Window
+from rnnc.grammar.diagnostics.diagnostic import Label
+from rnnc.grammar.diagnostics.suggestions import shown
+from rnnc.grammar.source import Span
+from rnnc.operators.elaborate.context.graph_builder import Assembly
+from rnnc.operators.elaborate.context.parameters import Draft
+from rnnc.operators.elaborate.context.scope import Scope
+from rnnc.operators.elaborate.context.size_inference import Conflict, Dim
+from rnnc.operators.elaborate.context.values import (
+    Literal,
+    Matrix,
+    Stop,
+    SymbolVector,
+    TupleValue,
+    Value,
+    Vector,
+    Window,
+)
+from rnnc.operators.graph.operator_graph import Attribute, Operand
+from rnnc.operators.sources.user_spans import own_place
 
 
 class Shapes:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from ..grammar.source import Span
-from .graph import Operand
-from .shapes import Shapes
-from .types import Dim
-from .values import SymbolVector, Value, Vector, Window
+from rnnc.grammar.source import Span
+from rnnc.operators.elaborate.context.size_inference import Dim
+from rnnc.operators.elaborate.context.values import SymbolVector, Value, Vector, Window
+from rnnc.operators.graph.operator_graph import Operand
+
+from .size_checks import Shapes
 
 LENGTH_LIMIT: Final = 65_536
 """How many rows a window has at most, and how many steps away a variable is read."""

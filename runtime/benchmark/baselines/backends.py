@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from ....compiler.module import CompiledRNN
-from ....grammar.diagnostics import RnnError
-from ..case import Case
-from ..contender import Answer, Contender, Maker, Unavailable
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+from rnnc.grammar.diagnostics.errors import RnnError
+from rnnc.runtime.benchmark.workload.candidate import Answer, Contender, Maker, Unavailable
+from rnnc.runtime.benchmark.workload.workload import Case
 
 RANDOM = frozenset({"dropout", "variational", "zoneout"})
 

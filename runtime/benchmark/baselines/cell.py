@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx
 
-from ....operators.graph import Node, Operand, OperatorGraph
-from ..contender import Unavailable
+from rnnc.operators.graph.operator_graph import Node, Operand, OperatorGraph
+from rnnc.runtime.benchmark.workload.candidate import Unavailable
+
 from .backends import RANDOM
-from .operations import plain_call
+from .cell_ops import plain_call
 
 Read = tuple[int, int]
 """A node, and how many steps ago."""

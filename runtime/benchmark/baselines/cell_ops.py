@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ....operators.graph import Node
-from ....operators.reference import BINARY, UNARY, groups, look_up, lp, product
-from ..contender import Unavailable
+from rnnc.operators.graph.operator_graph import Node
+from rnnc.operators.semantics.interpreter import BINARY, UNARY, groups, look_up, lp, product
+from rnnc.runtime.benchmark.workload.candidate import Unavailable
 
 PlainCall = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 """A function, its arguments behind the operands, and those by name."""

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ..case import Case
-from ..contender import Answer, Contender, Unavailable
+from rnnc.runtime.benchmark.workload.candidate import Answer, Contender, Unavailable
+from rnnc.runtime.benchmark.workload.workload import Case
+
 from .cell import Cell, cell_of
 
 Step = Callable[..., Sequence[Tensor]]
@@ -90,8 +91,8 @@ def _initial(case: Case, name: str, weights: Mapping[str, Tensor]) -> Tensor:
 
 
 def _demand_dynamo() -> None:
-    from ....compiler.backends.cpu.toolchain import find_toolchain
-    from ....grammar.diagnostics import RnnError
+    from rnnc.compiler.backends.cpu.toolchain.c_compiler import find_toolchain
+    from rnnc.grammar.diagnostics.errors import RnnError
 
     try:
         find_toolchain()

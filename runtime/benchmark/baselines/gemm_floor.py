@@ -9,13 +9,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ....compiler.lower import Unsupported
-from ....compiler.pipeline import plan_for
-from ....compiler.plan import Phase, Plan
-from ....compiler.request import Request, training_request
-from ....operators.graph import OperatorGraph
-from ..case import Case
-from ..contender import Contender, Unavailable
+from rnnc.compiler.errors import Unsupported
+from rnnc.compiler.pipeline import plan_for
+from rnnc.compiler.request import Request, training_request
+from rnnc.compiler.schedule.plan import Phase, Plan
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.runtime.benchmark.workload.candidate import Contender, Unavailable
+from rnnc.runtime.benchmark.workload.workload import Case
 
 
 @dataclass(frozen=True, slots=True)

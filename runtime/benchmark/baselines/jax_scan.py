@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..case import Case
-from ..contender import Answer, Contender, Unavailable
-from .layers import Layers, gradients_of, layers_of
+from rnnc.runtime.benchmark.workload.candidate import Answer, Contender, Unavailable
+from rnnc.runtime.benchmark.workload.workload import Case
+
+from .torch_layers import Layers, gradients_of, layers_of
 
 Weights = dict[str, Any]
 

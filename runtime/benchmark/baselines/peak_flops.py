@@ -7,13 +7,14 @@ from typing import Final
 
 import torch
 
-from ....compiler.backends.cpu.build import build
-from ....compiler.backends.cpu.emit import prelude
-from ....compiler.backends.cpu.toolchain import machine_level
-from ....grammar.diagnostics import RnnError
-from ..case import Case
-from ..contender import Contender, Unavailable
-from .products import flops, needed
+from rnnc.compiler.backends.cpu.codegen.emitter import prelude
+from rnnc.compiler.backends.cpu.toolchain.build_library import build
+from rnnc.compiler.backends.cpu.toolchain.c_compiler import machine_level
+from rnnc.grammar.diagnostics.errors import RnnError
+from rnnc.runtime.benchmark.workload.candidate import Contender, Unavailable
+from rnnc.runtime.benchmark.workload.workload import Case
+
+from .gemm_floor import flops, needed
 
 DEPTH: Final = 256
 """How many steps a product is long: rows and panel then stay in the nearest caches."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from .contender import Maker
-from .names import OWN
-from .rivals.backends import backend
-from .rivals.compiled_cell import compiled_cell
-from .rivals.jax_scan import jax_scan
-from .rivals.layers import torch_layers
-from .rivals.peak import peak
-from .rivals.products import necessary_products
+from rnnc.runtime.benchmark.workload.candidate import Maker
+from rnnc.runtime.benchmark.workload.candidate_names import OWN
+
+from .backends import backend
+from .compiled_cell import compiled_cell
+from .gemm_floor import necessary_products
+from .jax_scan import jax_scan
+from .peak_flops import peak
+from .torch_layers import torch_layers
 
 CONTENDERS: Final[dict[str, Maker]] = {
     **{name: backend(name) for name in OWN},

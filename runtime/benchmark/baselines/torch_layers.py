@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ....compiler.torch_weights import load_torch, to_torch
-from ....operators.graph import OperatorGraph
-from ..case import Case
-from ..contender import Answer, Contender, Unavailable
+from rnnc.compiler.torch_weights import load_torch, to_torch
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.runtime.benchmark.workload.candidate import Answer, Contender, Unavailable
+from rnnc.runtime.benchmark.workload.workload import Case
+
 from .backends import is_random
 
 

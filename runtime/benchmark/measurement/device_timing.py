@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from .contender import Unavailable
+from rnnc.runtime.benchmark.workload.candidate import Unavailable
 
 
 def demand_device(kind: str) -> None:

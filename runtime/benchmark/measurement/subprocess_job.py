@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from ..training.checkpoint import StoredProgram
-from .case import Case
-from .contender import Unavailable
+from rnnc.runtime.benchmark.workload.candidate import Unavailable
+from rnnc.runtime.benchmark.workload.workload import Case
+from rnnc.runtime.training.run_state.checkpoint import StoredProgram
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -90,7 +90,13 @@ def _run(job: Job, cache: Path | None = None, *, timeout: float = 300) -> Mappin
         environment["TRITON_CACHE_DIR"] = str(cache / "triton")
     try:
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-m", "rnnc.runtime.timing.child"],
+            [
+                sys.executable,
+                "-W",
+                "ignore",
+                "-m",
+                "rnnc.runtime.benchmark.measurement.subprocess_worker",
+            ],
             input=msgspec.json.encode(job),
             capture_output=True,
             timeout=timeout,

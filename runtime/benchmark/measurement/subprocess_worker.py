@@ -17,14 +17,15 @@ from typing import Any
 import msgspec
 import torch
 
-from ...grammar.diagnostics import RnnError
-from .case import Case, case, resized
-from .contender import Unavailable
-from .contenders import CONTENDERS
-from .device import finished, grown_on_gpu
-from .job import Job
-from .names import OWN
-from .rivals.backends import step_of
+from rnnc.grammar.diagnostics.errors import RnnError
+from rnnc.runtime.benchmark.baselines.backends import step_of
+from rnnc.runtime.benchmark.baselines.registry import CONTENDERS
+from rnnc.runtime.benchmark.workload.candidate import Unavailable
+from rnnc.runtime.benchmark.workload.candidate_names import OWN
+from rnnc.runtime.benchmark.workload.workload import Case, case, resized
+
+from .device_timing import finished, grown_on_gpu
+from .subprocess_job import Job
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .case import Case
+from .workload import Case
 
 
 class Unavailable(Exception):

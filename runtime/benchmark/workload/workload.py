@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...compiler.api import compile_program
-from ...compiler.module import CompiledRNN
-from ...operators.graph import OperatorGraph
-from ...operators.program import Program
+from rnnc.compiler.api import compile_program
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.operators.sources.model_source import Program
 
 
 @dataclass(frozen=True)

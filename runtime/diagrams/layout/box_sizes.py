@@ -5,8 +5,8 @@ from __future__ import annotations
 import unicodedata
 from typing import Final
 
-from .diagram import Box
-from .labels import Label
+from rnnc.runtime.diagrams.model.diagram import Box
+from rnnc.runtime.diagrams.model.labels import Label
 
 POINT: Final = 13.0
 """Size of a label's characters; notes and subscripts are smaller."""

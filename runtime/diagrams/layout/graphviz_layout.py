@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Literal
 
-from ...grammar.diagnostics import fail
-from .diagram import Diagram, Edge
-from .measure import box_size
+from rnnc.grammar.diagnostics.errors import fail
+from rnnc.runtime.diagrams.model.diagram import Diagram, Edge
+
+from .box_sizes import box_size
 
 Direction = Literal["LR", "BT"]
 Point = tuple[float, float]

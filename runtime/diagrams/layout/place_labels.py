@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from .diagram import Cluster, Diagram
-from .labels import plain
-from .layout import Frame, Layout, Point, Route, along, samples
-from .measure import POINT, SMALL, width
+from rnnc.runtime.diagrams.model.diagram import Cluster, Diagram
+from rnnc.runtime.diagrams.model.labels import plain
+
+from .box_sizes import POINT, SMALL, width
+from .graphviz_layout import Frame, Layout, Point, Route, along, samples
 
 _CELL: Final = 32.0
 _HEIGHT: Final = 12.0

@@ -9,9 +9,10 @@ import json
 from dataclasses import replace
 from typing import Any, Final
 
-from .diagram import Diagram, Edge
-from .layout import Frame, Layout, Point, Route, arranged, lay_out, read_route
-from .measure import box_size
+from rnnc.runtime.diagrams.model.diagram import Diagram, Edge
+
+from .box_sizes import box_size
+from .graphviz_layout import Frame, Layout, Point, Route, arranged, lay_out, read_route
 from .place_labels import overlap
 
 GAP: Final = 46.0

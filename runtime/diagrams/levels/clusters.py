@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from ...operators.graph import Application, OperatorGraph
-from .diagram import Cluster
-from .labels import name
+from rnnc.operators.graph.operator_graph import Application, OperatorGraph
+from rnnc.runtime.diagrams.model.diagram import Cluster
+from rnnc.runtime.diagrams.model.labels import name
+
 from .variables import place
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from ...operators.graph import OperatorGraph
-from .diagram import Box, Cluster, Diagram, Edge, Kind, Level
-from .labels import delay as delay_label
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.runtime.diagrams.model.diagram import Box, Cluster, Diagram, Edge, Kind, Level
+from rnnc.runtime.diagrams.model.labels import delay as delay_label
 
 Flow = tuple[int, int, int]
 """An edge of the operator graph: source, target, delay."""

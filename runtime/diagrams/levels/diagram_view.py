@@ -6,15 +6,16 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ...operators.graph import OperatorGraph
-from .diagram import Diagram, Level
-from .extent import MOST_PASSING, extent_of
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.runtime.diagrams.model.annotations import Detail, show
+from rnnc.runtime.diagrams.model.depth_paths import highlight
+from rnnc.runtime.diagrams.model.diagram import Diagram, Level
+from rnnc.runtime.diagrams.model.size_limits import MOST_PASSING, extent_of
+from rnnc.runtime.diagrams.model.unroll import unroll
+
 from .layer_level import folded_diagram, layer_diagram, operator_diagram
-from .paths import highlight
 from .plan_level import plan_diagram
 from .primitive_level import primitive_diagram
-from .show import Detail, show
-from .unroll import unroll
 
 _MAKERS: Final = {
     "operator": operator_diagram,

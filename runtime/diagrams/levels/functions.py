@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from ...operators.catalogue import ARITHMETIC, BY_NAME, STRUCTURAL
-from ...operators.graph import Node, OperatorGraph, Parameter
-from .labels import Label, plain
+from rnnc.operators.graph.operator_graph import Node, OperatorGraph, Parameter
+from rnnc.operators.semantics.primitives import ARITHMETIC, BY_NAME, STRUCTURAL
+from rnnc.runtime.diagrams.model.labels import Label, plain
 
 SYMBOLS: Final = {
     "add": "+",

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ...operators.graph import Application, OperatorGraph
+from rnnc.operators.graph.operator_graph import Application, OperatorGraph
+from rnnc.runtime.diagrams.model.diagram import Box, Diagram, Level
+from rnnc.runtime.diagrams.model.labels import Label, name, plain
+
 from .clusters import application_details, cluster_key, clusters_of, outermost, parameters_inside
 from .contract import Link, contract, output_links
-from .diagram import Box, Diagram, Level
-from .labels import Label, name, plain
 from .units import unit_box, units_of
 from .variables import place, variable_boxes
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from ...compiler.flow import Value
-from ...compiler.lower import Unsupported
-from ...compiler.pipeline import plan_for
-from ...compiler.plan import Group, Phase, Plan
-from ...compiler.request import Request
-from ...operators.graph import OperatorGraph
+from rnnc.compiler.errors import Unsupported
+from rnnc.compiler.ir.dataflow import Value
+from rnnc.compiler.pipeline import plan_for
+from rnnc.compiler.request import Request
+from rnnc.compiler.schedule.plan import Group, Phase, Plan
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.runtime.diagrams.model.diagram import Box, Cluster, Diagram
+from rnnc.runtime.diagrams.model.labels import Label, Run, name, plain
+
 from .contract import Link, contract
-from .diagram import Box, Cluster, Diagram
 from .functions import parameter_details
-from .labels import Label, Run, name, plain
 from .layer_level import layer_diagram
 from .variables import node_key, variable_boxes
 

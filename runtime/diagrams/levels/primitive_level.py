@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from ...operators.catalogue import ARITHMETIC
-from ...operators.graph import Node, OperatorGraph
+from rnnc.operators.graph.operator_graph import Node, OperatorGraph
+from rnnc.operators.semantics.primitives import ARITHMETIC
+from rnnc.runtime.diagrams.model.diagram import Box, Diagram, Role
+from rnnc.runtime.diagrams.model.labels import Label, name, plain
+
 from .clusters import cluster_key, clusters_of
 from .contract import Link, contract, output_links
-from .diagram import Box, Diagram, Role
 from .functions import SYMBOLS, function_label, parameter_details, value_details
-from .labels import Label, name, plain
 from .variables import node_key, place, variable_boxes
 
 

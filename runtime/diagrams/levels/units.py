@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from ...operators.catalogue import BY_NAME
-from ...operators.graph import Node, OperatorGraph
-from .diagram import Box, Role
+from rnnc.operators.graph.operator_graph import Node, OperatorGraph
+from rnnc.operators.semantics.primitives import BY_NAME
+from rnnc.runtime.diagrams.model.diagram import Box, Role
+from rnnc.runtime.diagrams.model.labels import Label, Run, name, plain
+
 from .functions import SYMBOLS, function_label, parameter_details, value_details
-from .labels import Label, Run, name, plain
 from .variables import node_key, place
 
 ACTIVATIONS: Final = frozenset(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from textwrap import dedent
 
-from ...grammar.source import Span
-from ...operators.graph import Input, OperatorGraph, Output, State
-from .diagram import Box, Place
-from .labels import Label, Run, name, plain
+from rnnc.grammar.source import Span
+from rnnc.operators.graph.operator_graph import Input, OperatorGraph, Output, State
+from rnnc.runtime.diagrams.model.diagram import Box, Place
+from rnnc.runtime.diagrams.model.labels import Label, Run, name, plain
 
 LONGEST_PLACE = 12
 """Lines of a spec that a diagram quotes."""

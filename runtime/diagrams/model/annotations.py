@@ -7,8 +7,9 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Final, Literal
 
-from ...operators.depth import depth
-from ...operators.graph import OperatorGraph
+from rnnc.operators.analysis.depth import depth
+from rnnc.operators.graph.operator_graph import OperatorGraph
+
 from .diagram import Box, Diagram, Edge
 from .labels import Label, plain
 

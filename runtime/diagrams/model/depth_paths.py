@@ -10,9 +10,10 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Final
 
-from ...operators.cycles import rounds
-from ...operators.depth import depth, paths_to_itself
-from ...operators.graph import Node, OperatorGraph
+from rnnc.operators.analysis.cycles import rounds
+from rnnc.operators.analysis.depth import depth, paths_to_itself
+from rnnc.operators.graph.operator_graph import Node, OperatorGraph
+
 from .diagram import Diagram
 
 Flow = tuple[int, int, int]

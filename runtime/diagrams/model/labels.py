@@ -7,7 +7,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from ...grammar.symbols import WORDS
+from rnnc.grammar.symbols import WORDS
 
 Style = Literal["plain", "italic", "below", "above", "time"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from ...grammar.diagnostics import fail
+from rnnc.grammar.diagnostics.errors import fail
+
 from .diagram import Diagram
 
 MOST_BOXES: Final = 1500

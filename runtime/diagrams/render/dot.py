@@ -9,8 +9,9 @@ from __future__ import annotations
 from html import escape
 from typing import Final
 
-from .diagram import Box, Diagram, Edge
-from .labels import Label, to_text, visible
+from rnnc.runtime.diagrams.model.diagram import Box, Diagram, Edge
+from rnnc.runtime.diagrams.model.labels import Label, to_text, visible
+
 from .palette import BOXES, EDGES, FRAME, FRAME_FILL, MARK
 
 _SHAPES: Final = {"point": "circle", "operator": "circle"}

@@ -16,15 +16,16 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
-from ...grammar.source import Source
-from ...grammar.symbols import display_name
-from ...operators.graph import OperatorGraph
-from .clusters import cluster_key
-from .diagram import Box, Cluster, Diagram
-from .extent import demand_drawable, extent_of
-from .labels import to_text, visible
-from .layer_level import top_applications
-from .levels import View, diagram_of
+from rnnc.grammar.source import Source
+from rnnc.grammar.symbols import display_name
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.runtime.diagrams.levels.clusters import cluster_key
+from rnnc.runtime.diagrams.levels.diagram_view import View, diagram_of
+from rnnc.runtime.diagrams.levels.layer_level import top_applications
+from rnnc.runtime.diagrams.model.diagram import Box, Cluster, Diagram
+from rnnc.runtime.diagrams.model.labels import to_text, visible
+from rnnc.runtime.diagrams.model.size_limits import demand_drawable, extent_of
+
 from .palette import BOXES, DARK_MARK, EDGES
 from .svg import style, svg
 

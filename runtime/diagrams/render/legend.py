@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from .diagram import Diagram, Kind, Role
-from .labels import delay, plain, to_text
-from .measure import SMALL, width
+from rnnc.runtime.diagrams.layout.box_sizes import SMALL, width
+from rnnc.runtime.diagrams.model.diagram import Diagram, Kind, Role
+from rnnc.runtime.diagrams.model.labels import delay, plain, to_text
+
 from .palette import BOXES
 
 LEGEND_ROW: Final = 20.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from .diagram import Kind, Role
+from rnnc.runtime.diagrams.model.diagram import Kind, Role
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
-from .diagram import Box, Diagram, Kind, Role
+from rnnc.runtime.diagrams.layout.box_sizes import POINT, SMALL, width
+from rnnc.runtime.diagrams.layout.graphviz_layout import (
+    Direction,
+    Frame,
+    Layout,
+    Route,
+    graphviz,
+    quiet,
+)
+from rnnc.runtime.diagrams.layout.place_labels import place_labels
+from rnnc.runtime.diagrams.model.diagram import Box, Diagram, Kind, Role
+from rnnc.runtime.diagrams.model.labels import plain
+
 from .dot import escape_text, markup, quoted
-from .labels import plain
-from .layout import Direction, Frame, Layout, Route, graphviz, quiet
 from .legend import LEGEND_ROW, legend_entries
-from .measure import POINT, SMALL, width
 from .palette import BOXES, EDGES, FAINT, FRAME, FRAME_FILL, INK, MARK
-from .place_labels import place_labels
 from .svg import coordinates
 
 DOTS: Final = 144

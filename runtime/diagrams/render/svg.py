@@ -5,15 +5,23 @@ from __future__ import annotations
 import math
 from html import escape
 
-from .diagram import Box, Cluster, Diagram, Edge
-from .extent import demand_drawable
-from .labels import Label, to_text, visible
-from .layout import Direction, Frame, Layout, Point, Route, lay_out
+from rnnc.runtime.diagrams.layout.box_sizes import POINT, SMALL
+from rnnc.runtime.diagrams.layout.graphviz_layout import (
+    Direction,
+    Frame,
+    Layout,
+    Point,
+    Route,
+    lay_out,
+)
+from rnnc.runtime.diagrams.layout.place_labels import place_labels
+from rnnc.runtime.diagrams.layout.unrolled_layout import lay_out_steps
+from rnnc.runtime.diagrams.model.diagram import Box, Cluster, Diagram, Edge
+from rnnc.runtime.diagrams.model.labels import Label, to_text, visible
+from rnnc.runtime.diagrams.model.size_limits import demand_drawable
+
 from .legend import LEGEND_ROW, Entry, legend_entries
-from .measure import POINT, SMALL
 from .palette import BOXES, EDGES, FAINT, FRAME, FRAME_FILL, INK, MARK
-from .place_labels import place_labels
-from .steps_layout import lay_out_steps
 
 MARGIN = 14.0
 FONTS = "'Helvetica Neue',Helvetica,Arial,'Liberation Sans','DejaVu Sans',sans-serif"

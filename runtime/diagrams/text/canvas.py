@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Final
 
-from .text_channels import Net
+from .edge_channels import Net
 
 _UP, _RIGHT, _DOWN, _LEFT = 1, 2, 4, 8
 _JOINED: Final = {

@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
+from rnnc.runtime.diagrams.model.diagram import Box, Diagram
+from rnnc.runtime.diagrams.model.labels import to_ascii, to_text, visible
+from rnnc.runtime.diagrams.model.size_limits import demand_drawable
+
 from .canvas import Canvas
-from .diagram import Box, Diagram
-from .extent import demand_drawable
-from .labels import to_ascii, to_text, visible
-from .text_channels import Net, assign_rows
-from .text_layers import Grid, Item, arrange
+from .edge_channels import Net, assign_rows
+from .layered_layout import Grid, Item, arrange
 
 WIDEST: Final = 100
 """Columns that a drawing keeps to when leaving out shapes helps."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .diagram import Kind
+from rnnc.runtime.diagrams.model.diagram import Kind
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from .diagram import Diagram, Edge
+from rnnc.runtime.diagrams.model.diagram import Diagram, Edge
 
 _SWEEPS: Final = 12
 _GAP: Final = 2

@@ -20,12 +20,14 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ...grammar.diagnostics import Diagnostic, fail
-from ...grammar.render import render_text
-from ...operators.program import Program
-from ...operators.regular import open_regular
-from .config import TrainingConfig
-from .files import write_atomically
+from rnnc.grammar.diagnostics.diagnostic import Diagnostic
+from rnnc.grammar.diagnostics.errors import fail
+from rnnc.grammar.diagnostics.render import render_text
+from rnnc.operators.sources.model_source import Program
+from rnnc.operators.sources.regular_files import open_regular
+from rnnc.runtime.atomic_write import write_atomically
+from rnnc.runtime.training.settings.training_config import TrainingConfig
+
 from .progress import Progress
 
 FORMAT: Final = 1

@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from .config import LARGEST, TrainingConfig
+from rnnc.runtime.training.settings.training_config import LARGEST, TrainingConfig
 
 Count = Annotated[int, Meta(ge=0, le=LARGEST)]
 

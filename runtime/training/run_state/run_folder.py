@@ -14,9 +14,9 @@ from pathlib import Path
 
 import msgspec
 
-from ...grammar.diagnostics import fail
-from ...operators.regular import open_regular
-from .files import naming, write_atomically
+from rnnc.grammar.diagnostics.errors import fail
+from rnnc.operators.sources.regular_files import open_regular
+from rnnc.runtime.atomic_write import naming, write_atomically
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from ...grammar.diagnostics import fail
+from rnnc.grammar.diagnostics.errors import fail
+from rnnc.runtime.training.settings.training_config import TrainingConfig
+
 from .checkpoint import check_tensors, load_weights
-from .config import TrainingConfig
 
 RANDOM: Final = "random"
 MEMORIES: Final = {"adam": ("step", "exp_avg", "exp_avg_sq"), "sgd": ("momentum_buffer",)}

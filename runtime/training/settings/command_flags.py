@@ -10,7 +10,7 @@ import click
 import msgspec
 from msgspec import Meta
 
-from .config import LARGEST, TrainingConfig
+from .training_config import LARGEST, TrainingConfig
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .budget import Budget
+from campaigns.gpu.budget import Budget
 
-ROOT = Path(__file__).resolve().parents[2]
-TESTS = "tests/compiler/backends/test_cuda_gpu.py"
+ROOT = Path(__file__).resolve().parents[3]
+TESTS = "tests/compiler/backends/cuda/test_gpu.py"
 SANITIZER = "compute-sanitizer"
 SMALL = "zoo_agrees and (chip-lstm or grid-dts_rnn or graph-gru or graph-mingru)"
 

@@ -19,11 +19,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "benchmarks"))
+ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "tests"))
 
-from visit.budget import Budget  # noqa: E402 - run as a script, this folder is what it imports from
-from visit.checks import run_tests, sanitize  # noqa: E402
+# Run as a script, it finds its own modules below tests/.
+from campaigns.gpu.budget import Budget  # noqa: E402
+from campaigns.gpu.pytest_shards import run_tests, sanitize  # noqa: E402
 
 
 def about(device: str) -> dict[str, Any]:
@@ -77,7 +78,7 @@ def main() -> int:
         checked = sanitize(budget.share(0.2))
     print(f"compute-sanitizer: {json.dumps(checked)}", flush=True)
 
-    from visit.figures import Place, measure
+    from campaigns.gpu.tables import Place, measure
 
     figures = measure(
         Place(said.device, said.device != "cuda"), budget, lambda s: print(s, flush=True)

@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rnnc.runtime.timing.rivals.products import flops, needed
-
-from .budget import Budget
-from .ways import cudnn, made, only_tier, timed
+from campaigns.gpu.budget import Budget
+from campaigns.gpu.variants import cudnn, made, only_tier, timed
+from rnnc.runtime.benchmark.baselines.gemm_floor import flops, needed
 
 Row = dict[str, Any]
 
@@ -143,8 +142,8 @@ def scans(place: Place, budget: Budget) -> Iterator[Row]:
 FIRST = """
 import json, sys, time
 import torch
-from visit.ways import MAKERS, made
-from rnnc.runtime.timing.device import finished
+from campaigns.gpu.variants import MAKERS, made
+from rnnc.runtime.benchmark.measurement.device_timing import finished
 name, device, hidden, steps, rows = sys.argv[1:]
 torch.nn.functional.linear(torch.ones(2, 2, device=device), torch.ones(2, 2, device=device))
 its = made(name, int(steps), int(rows), device, "float32", hidden=int(hidden))

@@ -12,11 +12,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from visit import checks, figures
-from visit.budget import Budget
-from visit.figures import Place, Section, line_of, measure
 
-from support.commands import ROOT
+from campaigns.gpu.budget import Budget
+from campaigns.gpu.tables import Place, Section, line_of, measure
+from support.processes.commands import ROOT
+
+from . import pytest_shards, tables
 
 BLOCKED = ("hypothesis", "syrupy", "xdist", "msgspec", "click", "platformdirs")
 
@@ -53,13 +54,13 @@ SKIPPED [1] tests/a.py:12: RNNC_CUDA_TIER=grid, but that tier cannot run this mo
 
 def test_what_pytest_says_is_read() -> None:
     names = [f"tests/a.py::test_x[{tier}-lstm]" for tier in ("chip", "grid", "graph")]
-    found = checks.told(SAID.splitlines(), [*names, "tests/a.py::test_y"], True)
+    found = pytest_shards.told(SAID.splitlines(), [*names, "tests/a.py::test_y"], True)
     assert (found["passed"], found["skipped"], found["failed"]) == (1, 1, [names[2]])
     assert found["not_reached"] == ["tests/a.py::test_y"]
     assert not found["all_reached"]
     assert found["said"] == ["E   AssertionError: off by 2"]
     assert len(found["why_skipped"]) == 1
-    assert checks.told(SAID.splitlines(), names, True)["all_reached"]
+    assert pytest_shards.told(SAID.splitlines(), names, True)["all_reached"]
 
 
 @pytest.mark.parametrize(
@@ -73,18 +74,18 @@ def test_what_pytest_says_is_read() -> None:
 def test_the_sanitizer_passes_fails_or_says_why_not(
     status: int, said: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checks.shutil, "which", lambda name, path=None: f"/usr/bin/{name}")
+    monkeypatch.setattr(pytest_shards.shutil, "which", lambda name, path=None: f"/usr/bin/{name}")
     done = SimpleNamespace(stdout=said, stderr="", returncode=status)
-    monkeypatch.setattr(checks.subprocess, "run", lambda *a, **k: done)
-    found = checks.sanitize(Budget(10))
+    monkeypatch.setattr(pytest_shards.subprocess, "run", lambda *a, **k: done)
+    found = pytest_shards.sanitize(Budget(10))
     assert found["status"] == expected
     if expected == "skipped":
         assert found["why"] == said
 
 
 def test_without_the_sanitizer_it_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks.shutil, "which", lambda name, path=None: None)
-    assert checks.sanitize(Budget(10)) == {
+    monkeypatch.setattr(pytest_shards.shutil, "which", lambda name, path=None: None)
+    assert pytest_shards.sanitize(Budget(10)) == {
         "status": "skipped",
         "why": "there is no compute-sanitizer here",
     }
@@ -99,7 +100,7 @@ def test_a_row_that_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> Non
         yield {"what": "two", "median": {"cuda": 1.0}, "ratio": 3.0}
 
     sections = (Section("a", "A", 1, 2, failing, 0.5), Section("b", "B", 1, 2, fine, 1, below=True))
-    monkeypatch.setattr(figures, "SECTIONS", sections)
+    monkeypatch.setattr(tables, "SECTIONS", sections)
     said: list[str] = []
     budget = Budget(60)
     found = measure(Place("cpu", small=True), budget, said.append)
@@ -111,10 +112,10 @@ def test_a_row_that_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_row_without_a_ratio_was_not_measured() -> None:
     row = {"what": "x", "median": {}, "failed": {"cuda": "refused"}, "ratio": None}
-    assert line_of(figures.SECTIONS[0], row) == "| x |  | not measured | cuda: refused"
+    assert line_of(tables.SECTIONS[0], row) == "| x |  | not measured | cuda: refused"
 
 
-@pytest.mark.parametrize("section", figures.SECTIONS, ids=lambda section: section.name)
+@pytest.mark.parametrize("section", tables.SECTIONS, ids=lambda section: section.name)
 def test_no_time_leaves_everything_out(section: Section) -> None:
     budget = Budget(0)
     assert list(section.rows(Place("cpu", small=True), budget)) == []
@@ -128,7 +129,7 @@ def test_a_visit_is_tried_out_in_the_interpreter(tmp_path: Path) -> None:
         (tmp_path / f"{name}.py").write_text(f"raise ImportError('{name} is blocked')\n")
     paths = [str(tmp_path), str(ROOT / ".pkg"), os.environ.get("PYTHONPATH", "")]
     out = tmp_path / "gpu.json"
-    command = [sys.executable, "benchmarks/gpu.py", "--device", "cpu", "--minutes", "0.8"]
+    command = [sys.executable, "tests/campaigns/gpu/run.py", "--device", "cpu", "--minutes", "0.8"]
     command += ["--shards", "1", "--tests", "zoo_agrees and chip-rnn", "--out", out]
     environment = {"TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(paths)}
     done = subprocess.run(
@@ -145,7 +146,7 @@ def test_a_visit_is_tried_out_in_the_interpreter(tmp_path: Path) -> None:
     assert report["tests"]["passed"] > 0
     assert report["tests"]["failed"] == []
     assert report["sanitizer"]["status"] == "skipped"
-    assert set(report["figures"]) == {section.name for section in figures.SECTIONS}
+    assert set(report["figures"]) == {section.name for section in tables.SECTIONS}
     (first, *_) = report["figures"]["layers"]
     assert first["median"].keys() >= {"cuda", "torch.nn", "aten", "torch.nn without cuDNN"}
     assert report["measured_on_a_gpu"] is False

@@ -13,16 +13,15 @@ from typing import Any
 import torch
 
 import rnnc
-from rnnc.compiler.backends.cuda.cudnn import Library
-from rnnc.compiler.backends.cuda.tuning import Table, chip_name, using
-from rnnc.runtime.timing.case import Case, case
-from rnnc.runtime.timing.contender import Contender, Maker, Unavailable
-from rnnc.runtime.timing.device import finished
-from rnnc.runtime.timing.rivals.backends import backend
-from rnnc.runtime.timing.rivals.compiled_cell import compiled_cell
-from rnnc.runtime.timing.rivals.layers import torch_layers
-
-from .budget import Budget
+from campaigns.gpu.budget import Budget
+from rnnc.compiler.backends.cuda.autotune.tuning_table import Table, chip_name, using
+from rnnc.compiler.backends.cuda.cudnn.cudnn_layers import Library
+from rnnc.runtime.benchmark.baselines.backends import backend
+from rnnc.runtime.benchmark.baselines.compiled_cell import compiled_cell
+from rnnc.runtime.benchmark.baselines.torch_layers import torch_layers
+from rnnc.runtime.benchmark.measurement.device_timing import finished
+from rnnc.runtime.benchmark.workload.candidate import Contender, Maker, Unavailable
+from rnnc.runtime.benchmark.workload.workload import Case, case
 
 TIER = "RNNC_CUDA_TIER"
 ROUNDS = 15

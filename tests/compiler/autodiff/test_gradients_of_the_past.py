@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import rnnc
-from support.agreement import answers, assert_agree
-from support.backends import HERE
+from support.comparison.agreement import answers, assert_agree
+from support.comparison.available_backends import HERE
 
 OTHERS = [name for name in HERE if name != "reference"]
 HEAD = """

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.draft import Draft
-from rnnc.compiler.flow import Read
-from rnnc.compiler.lower import lower
+from rnnc.compiler.ir.builder import Draft
+from rnnc.compiler.ir.dataflow import Read
+from rnnc.compiler.lowering.lower import lower
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import analyse
-from support.agreement import assert_agree
-from support.backends import HERE
+from rnnc.operators.analyze import analyse
+from support.comparison.agreement import assert_agree
+from support.comparison.available_backends import HERE
 
 OTHERS = [name for name in HERE if name not in {"reference", "aten"}]
 CALLS: list[dict[str, Any]] = [

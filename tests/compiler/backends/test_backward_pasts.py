@@ -9,11 +9,11 @@ import pytest
 import torch
 
 import rnnc
-from support.agreement import assert_agree
-from support.backward_pasts import BACKWARD_PASTS
-from support.cases import assert_case
+from support.comparison.agreement import assert_agree
+from support.comparison.cases import assert_case
+from support.comparison.shared_library import compiled_together
 from support.generator.calls import Calling
-from support.shared_unit import compiled_together
+from support.specs.backward_state_history import BACKWARD_PASTS
 
 
 def agree(text: str, backend: str) -> None:

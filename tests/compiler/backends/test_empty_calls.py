@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import rnnc
-from support.agreement import assert_agree
-from support.backends import HERE
+from support.comparison.agreement import assert_agree
+from support.comparison.available_backends import HERE
 from support.generator import random_spec
 
 SPEC = """

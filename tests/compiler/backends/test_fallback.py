@@ -14,14 +14,14 @@ import torch
 from click.testing import CliRunner
 
 import rnnc
-from rnnc.compiler.backends import guarded
+from rnnc.compiler.backends import warn_once
 from rnnc.compiler.backends.cpu import backend as backend_module
-from rnnc.compiler.backends.cpu import build as build_module
-from rnnc.compiler.backends.cpu import program as program_module
-from rnnc.compiler.module import CompiledRNN
+from rnnc.compiler.backends.cpu.specialize import compiled_program as program_module
+from rnnc.compiler.backends.cpu.toolchain import build_library as build_module
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
 from rnnc.runtime.cli import main
 from rnnc.runtime.commands.train import _slower
-from support.compare import assert_close, grads
+from support.comparison.assertions import assert_close, grads
 
 MODEL = "input x: real[3]\nstate h: real[5]\nh' = x ⊕ h\noutput y: real[2]\ny = V h'\n"
 NO_ROOM = 'echo "model.o: No space left on device" >&2; exit 1'
@@ -33,7 +33,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(build_module, "_loaded", {})
     monkeypatch.setattr(build_module, "_hung", {})
-    monkeypatch.setattr(guarded, "_told", set())
+    monkeypatch.setattr(warn_once, "_told", set())
     assert backend_module.why_not() == ""
 
 

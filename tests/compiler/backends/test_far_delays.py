@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 import rnnc
-from support import feeds
-from support.backends import HERE
-from support.compare import assert_close
+from support.comparison import random_arguments
+from support.comparison.assertions import assert_close
+from support.comparison.available_backends import HERE
 
 HEAD = "input x: real[2]\nstate h: real[3] = learned\noutput y: real[3]\n"
 FAR = {
@@ -21,7 +21,7 @@ FAR = {
 
 
 def everything(backend: str, text: str) -> list[Tensor]:
-    model = feeds.randomise(rnnc.compile(HEAD + text, backend=backend), 3).double()
+    model = random_arguments.randomise(rnnc.compile(HEAD + text, backend=backend), 3).double()
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(3, 2, 2, generator=generator, dtype=torch.float64).requires_grad_()
     found: list[Tensor] = []

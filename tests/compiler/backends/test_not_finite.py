@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 import rnnc
-from support.backends import HERE
-from support.feeds import Feed, feed, randomise
+from support.comparison.available_backends import HERE
+from support.comparison.random_arguments import Feed, feed, randomise
 from support.generator import random_spec
 
 STEPS, ROWS, BAD = 6, 3, 1

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.backends.cpu import execution
-from rnnc.compiler.backends.cpu.outside import summed
-from support.agreement import assert_agree
-from support.feeds import randomise
-from support.parameter_values import PARAMETER_VALUES
-from support.shared_unit import compiled_together
+from rnnc.compiler.backends.cpu.execution import executor
+from rnnc.compiler.backends.cpu.execution.aten_ops import summed
+from support.comparison.agreement import assert_agree
+from support.comparison.random_arguments import randomise
+from support.comparison.shared_library import compiled_together
+from support.specs.parameter_values import PARAMETER_VALUES
 
 CALLS: dict[str, dict[str, Any]] = {
     "one row, one step": {"steps": 1, "rows": 1},
@@ -50,7 +50,7 @@ def test_counted_once_for_each_row_it_would_be_seen(monkeypatch: pytest.MonkeyPa
         rows = [o.expand(CALLS["plain"]["rows"], *o.shape[-1:]) for o in operands]
         return summed(value, rows if operands[0].dim() == 1 else operands)
 
-    monkeypatch.setattr(execution, "summed", for_each_row)
+    monkeypatch.setattr(executor, "summed", for_each_row)
     with pytest.raises(AssertionError, match=r"gradients.*'V'.*off by"):
         assert_agree(PARAMETER_VALUES["product"], "cpu", seed=1, **CALLS["plain"])
 

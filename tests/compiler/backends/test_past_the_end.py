@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import rnnc
-from support.agreement import answers, assert_agree
-from support.backends import HERE
-from support.compare import assert_close
+from support.comparison.agreement import answers, assert_agree
+from support.comparison.assertions import assert_close
+from support.comparison.available_backends import HERE
 
 HEAD = """
 input x: real[4]

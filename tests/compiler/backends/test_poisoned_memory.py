@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.backends.aten import operations
-from rnnc.compiler.backends.cpu import geometry, program
-from rnnc.compiler.backends.cpu.program import Program
-from support.agreement import answers, assert_agree
-from support.poison import poisoned
+from rnnc.compiler.backends.aten import op_table
+from rnnc.compiler.backends.cpu.specialize import compiled_program, shape_specialization
+from rnnc.compiler.backends.cpu.specialize.compiled_program import Program
+from support.comparison.agreement import answers, assert_agree
+from support.faults.poisoned_memory import poisoned
 
 MODEL = """
 input x: real[3]
@@ -31,9 +31,9 @@ SAID = "RNNC_TEST_LEAVES_OUT"
 def leave_out(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the output not written once SAID is set; nothing as wide lies in its place before."""
     if backend == "aten":
-        sine = operations.ELEMENTWISE["sin"]
+        sine = op_table.ELEMENTWISE["sin"]
         monkeypatch.setitem(
-            operations.ELEMENTWISE,
+            op_table.ELEMENTWISE,
             "sin",
             lambda z, out: out if SAID in os.environ else sine(z, out=out),
         )
@@ -65,7 +65,7 @@ def test_what_nobody_writes_is_seen_at_every_run(
 def test_what_is_kept_for_the_next_call_holds_no_number_of_the_last_one(
     lengths: torch.Tensor | None, poison: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (geometry, program):
+    for module in (shape_specialization, compiled_program):
         monkeypatch.setattr(module, "WORTH_KEEPING", 0)
     leave_out("cpu", monkeypatch)
     net, x = rnnc.compile(MODEL, backend="cpu"), torch.randn(4, 2, 3)

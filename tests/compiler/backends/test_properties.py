@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.func import functional_call
 
 import rnnc
-from rnnc.compiler import history
-from rnnc.compiler.module import CompiledRNN
-from rnnc.operators import reference
-from rnnc.operators.reference_segments import Segments
-from support.compare import assert_close, grads, total
-from support.feeds import Feed, feed, randomise, state
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+from rnnc.operators.graph import carry
+from rnnc.operators.semantics import interpreter
+from rnnc.operators.semantics.segments import Segments
+from support.comparison.assertions import assert_close, grads, total
+from support.comparison.random_arguments import Feed, feed, randomise, state
 from support.generator import random_spec
 
 SEEDS = range(60)
@@ -114,7 +114,7 @@ def test_a_forgotten_history_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Segments, "history_after", forgetful)
     deep = [s for s in forward_models() if any(
-        item.steps > 1 and item.size for item in history.carried(compiled(s).graph))]  # fmt: skip
+        item.steps > 1 and item.size for item in carry.carried(compiled(s).graph))]  # fmt: skip
     caught = 0
     for seed in deep[:8]:
         try:
@@ -215,7 +215,7 @@ def one_row(model: CompiledRNN, state: Any, b: int) -> Any:
         return None
     parts = [
         value[:, b : b + 1] if item.steps > 1 else value[b : b + 1]
-        for item, value in zip(history.carried(model.graph), state, strict=True)
+        for item, value in zip(carry.carried(model.graph), state, strict=True)
     ]
     return type(state)(*parts)
 
@@ -386,9 +386,9 @@ def test_a_planted_fault_is_caught(fault: str, check: Any, monkeypatch: pytest.M
     else:
         wrong = {
             name: lambda z, f=f: f(z.detach()) + 0.9 * (z - z.detach())
-            for name, f in reference.UNARY.items()
+            for name, f in interpreter.UNARY.items()
             if name not in {"sum", "negate"}
         }
-        monkeypatch.setattr(reference, "UNARY", reference.UNARY | wrong)
+        monkeypatch.setattr(interpreter, "UNARY", interpreter.UNARY | wrong)
     with pytest.raises((AssertionError, RuntimeError)):
         check()

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from rnnc.compiler.flow import Flow, Value
-from support.agreement import answers, assert_agree
-from support.backends import HERE
-from support.several_delays import SEVERAL_DELAYS
-from support.shared_unit import compiled_together
+from rnnc.compiler.ir.dataflow import Flow, Value
+from support.comparison.agreement import answers, assert_agree
+from support.comparison.available_backends import HERE
+from support.comparison.shared_library import compiled_together
+from support.specs.multiple_delays import SEVERAL_DELAYS
 
 CALLS: tuple[dict[str, Any], ...] = (
     {"steps": 1, "rows": 1},

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import rnnc
-from support.agreement import assert_agree
-from support.backends import HERE
-from support.compare import assert_close
+from support.comparison.agreement import assert_agree
+from support.comparison.assertions import assert_close
+from support.comparison.available_backends import HERE
 
 OTHERS = [name for name in HERE if name != "reference"]
 SPECS = {

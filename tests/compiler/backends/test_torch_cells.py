@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import rnnc
-from rnnc.compiler.module import CompiledRNN
-from rnnc.operators import reference
-from support.compare import assert_close, grads, total
-from support.feeds import randomise
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+from rnnc.operators.semantics import interpreter
+from support.comparison.assertions import assert_close, grads, total
+from support.comparison.random_arguments import randomise
 
 TOLERANCE = 1e-10
 
@@ -208,7 +208,7 @@ y = h_2'
 def test_a_planted_fault_is_caught(
     operation: str, wrong: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(reference.UNARY, operation, wrong)
+    monkeypatch.setitem(interpreter.UNARY, operation, wrong)
     with pytest.raises(AssertionError):
         compare("lstm", *SIZES[0], lengths=None)
 
@@ -223,6 +223,6 @@ def test_a_wrong_gradient_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
         def backward(ctx: Any, *g: Tensor) -> Tensor:
             return g[0]
 
-    monkeypatch.setitem(reference.UNARY, "tanh", Off.apply)
+    monkeypatch.setitem(interpreter.UNARY, "tanh", Off.apply)
     with pytest.raises(AssertionError, match="grad"):
         compare("gru", *SIZES[0], lengths=None)

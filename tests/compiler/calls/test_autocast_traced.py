@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.backends.aten.execute import AtenEngine
+from rnnc.compiler.backends.aten.interpreter import AtenEngine
 from rnnc.compiler.backends.cuda import backend as module
 from rnnc.compiler.backends.cuda.backend import Cuda
-from rnnc.compiler.backends.custom_op import backends_of
+from rnnc.compiler.torch_integration.custom_op import backends_of
 
 SPEC = "input x: real[3]\nstate h: real[5]\nh' = x ⊕ h\noutput y: real[2]\ny = V h' + b\n"
 

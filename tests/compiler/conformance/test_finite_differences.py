@@ -13,8 +13,8 @@ import rnnc
 from rnnc.compiler.conformance.report import Finding, Report
 from rnnc.compiler.conformance.verify import Verification
 from rnnc.grammar.source import Source
-from rnnc.operators import reference
-from rnnc.operators.analyse import analyse
+from rnnc.operators.analyze import analyse
+from rnnc.operators.semantics import interpreter
 
 HEAD = "input x: real[2]\nstate h: real[4]\noutput y: real[4]\n"
 STOPPED = HEAD + "h' = tanh(W h + U x) ⊙ stopgrad(σ(V h + U x))\ny = h' + stopgrad(h[t-2])\n"
@@ -74,7 +74,7 @@ def test_corners_give_no_false_alarm(text: str) -> None:
 
 @pytest.mark.parametrize("text", [v for k, v in HELD.items() if k != "a law"])
 def test_a_stopgrad_that_stops_nothing_is_found(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    monkeypatch.setitem(reference.UNARY, "stopgrad", lambda z: z)
+    monkeypatch.setitem(interpreter.UNARY, "stopgrad", lambda z: z)
     finding = found(verified(text))
     assert finding.status == "failed"
     assert "finite differences give" in finding.detail
@@ -110,7 +110,7 @@ def gradient_of(scale: Callable[[Tensor], Tensor], value: Callable[[Tensor], Ten
 def test_a_wrong_gradient_is_found(
     monkeypatch: pytest.MonkeyPatch, text: str, name: str, wrong: Any
 ) -> None:
-    monkeypatch.setitem(reference.UNARY, name, wrong)
+    monkeypatch.setitem(interpreter.UNARY, name, wrong)
     finding = found(verified(text))
     assert finding.status == "failed"
     assert finding.case.startswith("T=1,B=1")
@@ -130,7 +130,7 @@ def test_a_direction_with_a_corner_is_set_aside_and_said() -> None:
 
 def test_beside_a_corner_a_wrong_gradient_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     model = rnnc.compile(CORNER, backend="reference").double()
-    monkeypatch.setitem(reference.UNARY, "tanh", gradient_of(torch.ones_like, torch.tanh))
+    monkeypatch.setitem(interpreter.UNARY, "tanh", gradient_of(torch.ones_like, torch.tanh))
     finding = found(rnnc.verify(model, seconds=60))
     assert finding.status == "failed"
     assert finding.detail.startswith("gradient of W is ")

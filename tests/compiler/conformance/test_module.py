@@ -10,7 +10,7 @@ import torch
 import rnnc
 from rnnc.compiler.backends.registry import BACKENDS
 from rnnc.compiler.conformance import budget
-from support.planted import planted
+from support.faults.faulty_backend import planted
 
 TEXT = "input x: real[2]\nstate h: real[3]\noutput y: real[3]\nh' = tanh(W h + U x + b)\n"
 TEXT += "y = dropout(0.4, h')\n"

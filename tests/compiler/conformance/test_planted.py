@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from rnnc.compiler.autodiff import vjp_rules
 from rnnc.compiler.backends.registry import BACKENDS
 from rnnc.compiler.conformance.budget import Budget
 from rnnc.compiler.conformance.cases import CASES, Case
@@ -17,13 +18,13 @@ from rnnc.compiler.conformance.report import Finding, Report
 from rnnc.compiler.conformance.running import run_checks
 from rnnc.compiler.conformance.subject import Place, Subject
 from rnnc.compiler.conformance.verify import Verification
-from rnnc.compiler.repeats import Repeats
+from rnnc.compiler.module.call_cache import Repeats
 from rnnc.grammar.source import Source
-from rnnc.operators import derivatives, reference
-from rnnc.operators.analyse import analyse
-from rnnc.operators.call import Call
-from rnnc.operators.reference_segments import Segments
-from support.planted import When, planted
+from rnnc.operators.analyze import analyse
+from rnnc.operators.semantics import interpreter
+from rnnc.operators.semantics.call import Call
+from rnnc.operators.semantics.segments import Segments
+from support.faults.faulty_backend import When, planted
 
 PLAIN = "input x: real[2]\nstate h: real[3] = learned\nh' = tanh(W h + U x + b)\nx' = V h'\n"
 DELAYED = "input x: real[2]\nstate h: real[2]\noutput y: real[2]\nh' = tanh(U x) ⊙ h[t-4]\ny = h'\n"
@@ -191,7 +192,7 @@ def test_a_wrong_rule_of_derivatives(monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(m: Any, z: Any, y: Any) -> Any:
         return m.make("one_minus", y)
 
-    monkeypatch.setitem(derivatives.RULES, "tanh", derivatives._elementwise(wrong))
+    monkeypatch.setitem(vjp_rules.RULES, "tanh", vjp_rules._elementwise(wrong))
     found = failures(PLAIN, "aten")
     finding = found["against the reference: aten, float64"]
     assert finding.case == "T=1,B=1"
@@ -225,7 +226,7 @@ def test_gradients_that_do_not_pass_from_part_to_part(monkeypatch: pytest.Monkey
 
 def test_rows_that_depend_on_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
-        reference.UNARY, "tanh", lambda z: z.tanh() + 0.01 * z.mean(0, keepdim=True)
+        interpreter.UNARY, "tanh", lambda z: z.tanh() + 0.01 * z.mean(0, keepdim=True)
     )
     monkeypatch.setitem(BACKENDS, "planted", planted("nothing"))
     found = failures(PLAIN, "planted")
@@ -246,7 +247,7 @@ class _TooMuch(torch.autograd.Function):
 
 
 def test_gradients_that_grow_with_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(reference.UNARY, "tanh", lambda z: _TooMuch.apply(z.tanh()))
+    monkeypatch.setitem(interpreter.UNARY, "tanh", lambda z: _TooMuch.apply(z.tanh()))
     found = failures(PLAIN, "reference")
     finding = found["rows alone: reference, float64"]
     assert finding.case == "T=1,B=2"

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 import rnnc
-from rnnc.compiler.lower import lower
-from rnnc.compiler.passes.tidy import tidied
+from rnnc.compiler.lowering.lower import lower
+from rnnc.compiler.passes.canonicalize import tidied
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import analyse
-from support.agreement import assert_agree
-from support.backends import HERE
+from rnnc.operators.analyze import analyse
+from support.comparison.agreement import assert_agree
+from support.comparison.available_backends import HERE
 
 OTHERS = [name for name in HERE if name != "reference"]
 HEAD = """

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.module import CompiledRNN
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
 
 TEXT = """
 input x: real[3]

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 import rnnc
-from rnnc.compiler.backends.cpu import build
-from rnnc.compiler.module import CompiledRNN
-from rnnc.compiler.parameters import Operators
-from rnnc.operators.shipped import zoo_names
-from support import feeds
-from support.compare import assert_close
-from support.shared_unit import compiled_together
+from rnnc.compiler.backends.cpu.toolchain import build_library
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+from rnnc.compiler.module.parameters import Operators
+from rnnc.operators.sources.zoo import zoo_names
+from support.comparison import random_arguments
+from support.comparison.assertions import assert_close
+from support.comparison.shared_library import compiled_together
 
 GATED = """
 model m(H = 19):
@@ -41,7 +41,7 @@ model m(H = 19):
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "-O1"))
+    monkeypatch.setattr(build_library, "FLAGS", (*build_library.FLAGS, "-O1"))
 
 
 def made(**said: Any) -> CompiledRNN:
@@ -110,8 +110,8 @@ def test_both_ways_give_the_same_bits(
 
 def _zoo(name: str, seen: set[str]) -> None:
     torch.manual_seed(0)
-    model = feeds.randomise(rnnc.compile(f"zoo:{name}", backend="cpu"), 1).eval()
-    feed = feeds.feed(model, 4, 3, seed=2, carry=not model.runs_backward)
+    model = random_arguments.randomise(rnnc.compile(f"zoo:{name}", backend="cpu"), 1).eval()
+    feed = random_arguments.feed(model, 4, 3, seed=2, carry=not model.runs_backward)
     x = {k: v.float() if v.is_floating_point() else v for k, v in feed.x.items()}
     state = feed.state
     if state is not None:

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, jacrev, vmap
 
 import rnnc
-from rnnc.compiler.module import CompiledRNN
-from rnnc.compiler.named import field_name
-from support.compare import assert_close, grads, total
-from support.feeds import feed, inputs, randomise
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+from rnnc.compiler.module.namedtuples import field_name
+from support.comparison.assertions import assert_close, grads, total
+from support.comparison.random_arguments import feed, inputs, randomise
 from support.generator import random_spec
 
 SEEDS = range(0, 40, 3)

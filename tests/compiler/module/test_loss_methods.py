@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 import rnnc
-from rnnc.compiler.losses import mean_loss, weighted_losses
-from rnnc.compiler.module import CompiledRNN
-from support import feeds
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+from rnnc.compiler.module.losses import mean_loss, weighted_losses
+from support.comparison import random_arguments
 from support.generator import random_spec
 
 STEPS, ROWS = 6, 4
@@ -45,13 +45,13 @@ loss -log(sum(π ⊙ exp(-0.5 * (μ - x') ⊙ (μ - x')))) weight 2
 
 
 def made(text: str, **said: Any) -> CompiledRNN:
-    return feeds.randomise(rnnc.compile(text, **said).double(), 0)
+    return random_arguments.randomise(rnnc.compile(text, **said).double(), 0)
 
 
 def called(model: CompiledRNN, **said: Any) -> tuple[Any, dict[str, Tensor]]:
     """What a call gives, and a target for each of its variables, by name."""
-    y, _ = model(feeds.inputs(model.graph, STEPS, ROWS, seed=1), **said)
-    targets = feeds.targets(model, y)
+    y, _ = model(random_arguments.inputs(model.graph, STEPS, ROWS, seed=1), **said)
+    targets = random_arguments.targets(model, y)
     names = [output.predicts or output.name for output in model.graph.scored]
     targets = targets if isinstance(targets, tuple) else (targets,)
     return y, dict(zip(names, targets, strict=True))
@@ -232,8 +232,8 @@ param E: real[3, 5]
 
 def test_a_line_reads_the_next_value_of_an_input_that_nothing_predicts():
     model = made(SYMBOLS)
-    x = feeds.inputs(model.graph, STEPS, ROWS, seed=1)
-    after = feeds.inputs(model.graph, STEPS, ROWS, seed=2)
+    x = random_arguments.inputs(model.graph, STEPS, ROWS, seed=1)
+    after = random_arguments.inputs(model.graph, STEPS, ROWS, seed=2)
     goal = torch.randn(STEPS, ROWS, 1, dtype=torch.float64)
     after["s"][2, 1] = -100  # below 0 is no symbol, however far
     hidden, state = [], None
@@ -276,7 +276,7 @@ def test_a_line_reads_the_next_value_of_an_input_that_nothing_predicts():
 )
 def test_a_next_value_is_checked_before_a_line_reads_it(change, words):
     model = made(SYMBOLS)
-    x = feeds.inputs(model.graph, STEPS, ROWS, seed=1)
+    x = random_arguments.inputs(model.graph, STEPS, ROWS, seed=1)
     y, _ = model(x)
     given = {"y": torch.zeros_like(y), **x, **change}
     with pytest.raises(ValueError, match=words):
@@ -364,7 +364,7 @@ def lines_of(seed: int) -> CompiledRNN | None:
     drawn += [parameter for parameter in graph.parameters if parameter.weightdrop]
     if graph.losses is None or drawn or graph.random or graph.losses.graph.random:
         return None
-    return feeds.randomise(model, seed)
+    return random_arguments.randomise(model, seed)
 
 
 @pytest.mark.parametrize("backend", ["reference", "aten"])
@@ -380,12 +380,14 @@ def test_lines_that_alone_score_are_in_evaluation_what_they_are_in_training(back
         )
         alone = CompiledRNN(bare, model.program, backend=backend).double()
         alone.load_state_dict(model.state_dict())
-        feed = feeds.feed(model, STEPS, ROWS, seed=seed, ragged=True, reset=True)
+        feed = random_arguments.feed(model, STEPS, ROWS, seed=seed, ragged=True, reset=True)
         y, _ = feed.call(model)
-        after = feeds.inputs(model.graph, STEPS, ROWS, seed=seed + 1)
+        after = random_arguments.inputs(model.graph, STEPS, ROWS, seed=seed + 1)
         scored = {
             o.predicts or o.name: goal
-            for o, goal in zip(model.graph.scored, as_tuple(feeds.targets(model, y)), strict=True)
+            for o, goal in zip(
+                model.graph.scored, as_tuple(random_arguments.targets(model, y)), strict=True
+            )
         }
         targets = scored | {i.name: after[i.name] for i in model.graph.next_values}
         expected = model.loss(y, targets, lengths=feed.lengths)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rnnc.compiler.losses import KINDS, mean_loss, step_losses, weighted_losses
+from rnnc.compiler.module.losses import KINDS, mean_loss, step_losses, weighted_losses
 
 SIZES = st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(1, 6))
 

@@ -10,14 +10,22 @@ import pytest
 
 import rnnc
 from rnnc.compiler import pipeline
-from rnnc.compiler.explain import explain
-from rnnc.compiler.flow import Flow, Read
-from rnnc.compiler.passes import narrow, pack, recompute, retime, scan, split, stack
+from rnnc.compiler.autodiff import vjp_rules
+from rnnc.compiler.ir.dataflow import Flow, Read
+from rnnc.compiler.passes import (
+    combine_matmuls,
+    horizontal_fusion,
+    prune_matmuls,
+    recognize_scans,
+    rematerialize,
+    retime,
+    split_concat_matmuls,
+)
 from rnnc.compiler.pipeline import NAMES, plan_for
 from rnnc.compiler.request import training_request
-from rnnc.operators import derivatives
-from support.agreement import assert_agree
-from support.cases import assert_case
+from rnnc.compiler.schedule.explain import explain
+from support.comparison.agreement import assert_agree
+from support.comparison.cases import assert_case
 from support.generator import random_spec
 from support.generator.calls import Calling
 
@@ -87,7 +95,7 @@ def _first(flow: Flow, operation: str, test: Callable[[Any], bool] = lambda v: T
 
 
 def _order_of_the_matrices(flow: Flow) -> Flow:
-    made = stack.stack(flow)
+    made = combine_matmuls.stack(flow)
     number = _first(
         made, "stack", lambda v: len({made.values[r.value].shape for r in v.operands}) == 1
     )
@@ -95,7 +103,7 @@ def _order_of_the_matrices(flow: Flow) -> Flow:
 
 
 def _the_wrong_slice(flow: Flow) -> Flow:
-    made = pack.pack(flow)
+    made = horizontal_fusion.pack(flow)
     numbers = [
         v.number for v in made.values
         if v.operation == "slice" and made.values[v.operands[0].value].operation == "sigmoid"
@@ -122,28 +130,28 @@ def _a_step_too_late(flow: Flow) -> Flow:
 
 
 def _other_entries(flow: Flow) -> Flow:
-    made = narrow.narrow(flow)
+    made = prune_matmuls.narrow(flow)
     number = _first(made, "cut", lambda v: v.attributes[1] > 0)
     axis, start, stop = made.values[number].attributes
     return _changed(made, number, attributes=(axis, int(start) - 1, int(stop) - 1))
 
 
 def _columns_of_another_part(flow: Flow) -> Flow:
-    made = split.split(flow)
+    made = split_concat_matmuls.split(flow)
     cuts = [v for v in made.values if v.operation == "cut" and not v.adjoint]
     (a, b) = next((a, b) for a in cuts for b in cuts if a.shape == b.shape and a.number < b.number)
     return _changed(made, a.number, attributes=b.attributes)
 
 
 def _slope_and_offset_confused(flow: Flow) -> Flow:
-    made = scan.scan(flow)
+    made = recognize_scans.scan(flow)
     number = _first(made, "linear")
     a, b, v = made.values[number].operands
     return _changed(made, number, operands=(b, a, v))
 
 
 def _the_old_state(flow: Flow) -> Flow:
-    made = recompute.recompute(flow)
+    made = rematerialize.recompute(flow)
     number = next(
         v.number for v in made.values
         if v.adjoint
@@ -229,7 +237,7 @@ def test_a_fault_in_recomputation_is_caught(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 EXPRESSIONS = {
-    **{name: f"{name}(1.5 + 0.5 * tanh(U x))" for name in derivatives.SLOPES
+    **{name: f"{name}(1.5 + 0.5 * tanh(U x))" for name in vjp_rules.SLOPES
        if name not in {"square", "reciprocal", "at_least_tiny"}},
     **{name: f"{name}(U x)" for name in ("relu", "leaky_relu", "elu", "gelu", "silu", "abs")},
     "square": "layernorm(U x, g, b)",
@@ -283,15 +291,15 @@ def _spec(name: str) -> str:
 CALL: dict[str, Any] = {"steps": 4, "rows": 2, "seed": 5}
 
 
-@pytest.mark.parametrize("name", sorted(derivatives.RULES))
+@pytest.mark.parametrize("name", sorted(vjp_rules.RULES))
 def test_a_fault_in_a_derivative_rule_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_agree(_spec(name), **CALL)
-    right = derivatives.RULES[name]
+    right = vjp_rules.RULES[name]
 
     def wrong(m: Any, y: Any, operands: Any, g: Any, attributes: Any) -> Any:
         return right(m, y, operands, m.make("add", g, g), attributes)
 
-    monkeypatch.setitem(derivatives.RULES, name, wrong)
+    monkeypatch.setitem(vjp_rules.RULES, name, wrong)
     with pytest.raises(AssertionError):
         assert_agree(_spec(name), **CALL)
 

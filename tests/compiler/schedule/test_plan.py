@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from rnnc.compiler.ir.verifier import verify
 from rnnc.compiler.pipeline import NAMES, plan_for
-from rnnc.compiler.plan import Phase, Plan
 from rnnc.compiler.request import Memory, Request, training_request
-from rnnc.compiler.verify import verify
+from rnnc.compiler.schedule.plan import Phase, Plan
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import analyse
-from rnnc.operators.graph import OperatorGraph
-from rnnc.operators.shipped import zoo_names, zoo_source
+from rnnc.operators.analyze import analyse
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.operators.sources.zoo import zoo_names, zoo_source
 from support.generator import random_spec
 
-GOLDEN = Path(__file__).parent.parent / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 SMALL = {
     "lstm": {"hidden": 16, "notes": 8},
     "gru": {"hidden": 16, "notes": 8},

@@ -9,13 +9,13 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 import rnnc
-from rnnc.compiler.backends import boundaries
+from rnnc.compiler.calls import sequence_masks
+from rnnc.compiler.ir.ops import WINDOWS
 from rnnc.compiler.pipeline import plan_for
 from rnnc.compiler.request import training_request
-from rnnc.compiler.vocabulary import WINDOWS
-from rnnc.operators.analyse import analyse
-from rnnc.operators.shipped import zoo_source
-from support.agreement import assert_agree
+from rnnc.operators.analyze import analyse
+from rnnc.operators.sources.zoo import zoo_source
+from support.comparison.agreement import assert_agree
 
 CALLS: dict[str, dict[str, Any]] = {
     "plain": {"steps": 5, "rows": 3},
@@ -144,12 +144,12 @@ def test_a_window_agrees_with_the_reference(name: str, backend: str) -> None:
 
 
 def test_a_fault_in_what_is_present_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = boundaries.Boundaries.present
+    right = sequence_masks.Boundaries.present
 
     def wrong(self: Any, first: int, last: int) -> torch.Tensor:
         return torch.ones_like(right(self, first, last))
 
-    monkeypatch.setattr(boundaries.Boundaries, "present", wrong)
+    monkeypatch.setattr(sequence_masks.Boundaries, "present", wrong)
     with pytest.raises(AssertionError):
         assert_agree(AFTER, "aten", seed=1, **CALLS["everything"])
 

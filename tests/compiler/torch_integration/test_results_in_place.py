@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 import rnnc
-from rnnc.compiler.module import CompiledRNN
-from support.backends import HERE
-from support.compare import assert_close
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+from support.comparison.assertions import assert_close
+from support.comparison.available_backends import HERE
 
 TEXT = """
 input x: real[3]

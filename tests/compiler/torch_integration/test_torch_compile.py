@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 import rnnc
-from rnnc.compiler.module import CompiledRNN
-from support.backends import HERE
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+from support.comparison.available_backends import HERE
 
 TEXT = """
 input x: real[3]
@@ -201,7 +201,7 @@ def test_a_second_derivative_of_a_compiled_call_is_refused() -> None:
 
 
 def test_what_torch_asks_of_an_operator() -> None:
-    from rnnc.compiler.backends.custom_op import run_forward
+    from rnnc.compiler.torch_integration.custom_op import run_forward
 
     net = model(SIMPLE)
     x = feed(3, 2)[0]

@@ -19,9 +19,9 @@ from torch.nn.utils import parametrizations, prune
 from torch.utils.checkpoint import checkpoint
 
 import rnnc
-from rnnc.compiler.module import CompiledRNN
-from support.backends import HERE
-from support.commands import ROOT
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+from support.comparison.available_backends import HERE
+from support.processes.commands import ROOT
 
 TEXT = """
 input x: real[3]

@@ -16,9 +16,9 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils.flop_counter import FlopCounterMode
 
 import rnnc
-from rnnc.compiler.module import CompiledRNN
-from support.backends import HERE
-from support.compare import assert_close
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+from support.comparison.assertions import assert_close
+from support.comparison.available_backends import HERE
 
 TEXT = """
 input x: real[3]

@@ -6,8 +6,10 @@ import json
 
 import pytest
 
-from rnnc.grammar.diagnostics import Diagnostic, Label, Report, RnnError, fail
-from rnnc.grammar.render import ansi, cells, render_json, render_text
+from rnnc.grammar.diagnostics.diagnostic import Diagnostic, Label
+from rnnc.grammar.diagnostics.errors import RnnError, fail
+from rnnc.grammar.diagnostics.render import ansi, cells, render_json, render_text
+from rnnc.grammar.diagnostics.report import Report
 from rnnc.grammar.source import Source, Span
 
 TEXT = "input x: real[3]\nh' = tanh(W h + U y + b)\n"

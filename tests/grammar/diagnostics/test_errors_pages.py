@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from rnnc.grammar.codes import CODES
-from rnnc.grammar.render import render_text
+from rnnc.grammar.diagnostics.codes import CODES
+from rnnc.grammar.diagnostics.render import render_text
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import check
+from rnnc.operators.analyze import check
 from rnnc.runtime.commands.explain import page
-from support.commands import ROOT, rnnc
+from support.processes.commands import ROOT, rnnc
 
 PAGES = ROOT / "docs" / "errors"
 OF_SPECS = [code for code in CODES if code[3] in "1234"]

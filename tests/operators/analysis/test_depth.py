@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from rnnc.grammar.source import Source
-from rnnc.operators import depth as depths
-from rnnc.operators.analyse import analyse
-from rnnc.operators.depth import depth
-from rnnc.operators.graph import OperatorGraph
-from rnnc.operators.shipped import zoo_source
-from rnnc.operators.summary import summarise
+from rnnc.operators.analysis import depth as depths
+from rnnc.operators.analysis.depth import depth
+from rnnc.operators.analysis.summary import summarise
+from rnnc.operators.analyze import analyse
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.operators.sources.zoo import zoo_source
 from support.generator import random_spec
-from support.growth import superlinear, work_of
+from support.line_counts import superlinear, work_of
 
 IN, HID, OUT = 88, 400, 88
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.module import CompiledRNN
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import analyse
+from rnnc.operators.analyze import analyse
 
 MODEL = """
 input x: binary[4]

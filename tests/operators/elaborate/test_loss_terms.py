@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.module import CompiledRNN
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import analyse
-from support.backends import HERE
+from rnnc.operators.analyze import analyse
+from support.comparison.available_backends import HERE
 
 BINARY = """
 input x: binary[4]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import analyse
+from rnnc.operators.analyze import analyse
 
 SPECS = {
     "conventional": "input x: binary[8]\nstate h: real[4]\n\nh' = x ⊕ h\nx' = ▷ h'\n",

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnc.operators.analyse import analyse
-from rnnc.operators.components import strong_components
-from rnnc.operators.shipped import zoo_names, zoo_source
+from rnnc.operators.analyze import analyse
+from rnnc.operators.graph.strong_components import strong_components
+from rnnc.operators.sources.zoo import zoo_names, zoo_source
 
 GRAPHS = st.integers(1, 9).flatmap(
     lambda size: st.lists(

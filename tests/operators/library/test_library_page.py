@@ -6,8 +6,9 @@ import re
 
 import pytest
 
-from rnnc.operators.modules import LIBRARY
-from rnnc.operators.shipped import zoo_names, zoo_parameters
+from rnnc.operators.analyze import zoo_parameters
+from rnnc.operators.sources.modules import LIBRARY
+from rnnc.operators.sources.zoo import zoo_names
 
 ROW = re.compile(r"^\| (?:`(\w+)` )?\| `(\w+\(.*\))` \|", re.M)
 MODEL = re.compile(r"^\| `(\w+)` \| `([^`]*)` \|$", re.M)

@@ -7,7 +7,7 @@ import torch
 
 import rnnc
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import analyse
+from rnnc.operators.analyze import analyse
 from support.library_cells import PAIR, READ, SUMMARY
 
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import rnnc
-from support.backends import HERE
-from support.feeds import Feed
-from support.second_opinion import assert_second_opinion
+from support.comparison.available_backends import HERE
+from support.comparison.oracle_check import assert_second_opinion
+from support.comparison.random_arguments import Feed
 
 CORNERS = """
 input x: real[6]

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 import rnnc
-from rnnc.compiler.module import CompiledRNN
-from rnnc.operators.reference_segments import Segments
-from support.compare import assert_close
-from support.feeds import Feed, feed, randomise
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+from rnnc.operators.semantics.segments import Segments
+from support.comparison.assertions import assert_close
+from support.comparison.random_arguments import Feed, feed, randomise
 
 Row = list[Any]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import rnnc
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import analyse
+from rnnc.operators.analyze import analyse
 
 ATTENTION = """
 input x: real[3]

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnc.grammar.diagnostics import Diagnostic, RnnError
-from rnnc.grammar.render import render_text
-from rnnc.operators.analyse import check
-from rnnc.operators.reading import LARGEST_SPEC, decode, read_spec
-from support.commands import rnnc
+from rnnc.grammar.diagnostics.diagnostic import Diagnostic
+from rnnc.grammar.diagnostics.errors import RnnError
+from rnnc.grammar.diagnostics.render import render_text
+from rnnc.operators.analyze import check
+from rnnc.operators.sources.spec_file import LARGEST_SPEC, decode, read_spec
+from support.processes.commands import rnnc
 
 
 def diagnostic(argument: str | Path) -> Diagnostic:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 import rnnc
-from rnnc.compiler.module import CompiledRNN
-from rnnc.operators.analyse import analyse, check
-from rnnc.operators.depth import depth
-from rnnc.operators.shipped import zoo_names, zoo_parameters, zoo_source
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+from rnnc.operators.analysis.depth import depth
+from rnnc.operators.analyze import analyse, check, zoo_parameters
+from rnnc.operators.sources.zoo import zoo_names, zoo_source
 
 SMALL = {
     "hidden": 12,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.module import CompiledRNN
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
 
 SIZES = {"layers": 2, "hidden": 6, "window": 4, "vocab": 8}
 

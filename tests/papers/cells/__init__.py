@@ -8,7 +8,7 @@ what a compiled model does with them is held against plain loops that know neith
 
 from __future__ import annotations
 
-from .parameters import CELLS, Parameters
+from papers.cells.parameters import CELLS, Parameters
 
 __all__ = ["CELLS", "Parameters"]
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import torch
+from papers.cells.parameters import Parameters, Steps, cell, column, weighted
 from torch import Tensor, sigmoid, tanh
-
-from .parameters import Parameters, Steps, cell, column, weighted
 
 
 def _window(series: Steps, first: int, last: int) -> Steps:

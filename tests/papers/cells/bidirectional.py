@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
+from papers.cells.lstm import lstm_step, peephole_step
+from papers.cells.parameters import Parameters, Steps, at, cell, column
 from torch import Tensor, sigmoid, tanh
-
-from .lstm import lstm_step, peephole_step
-from .parameters import Parameters, Steps, at, cell, column
 
 
 def _run(step, p: Parameters, x: Steps, *, backward: bool) -> Steps:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import torch
+from papers.cells.parameters import Parameters, Steps, affine, at, cell, weighted
 from torch import sigmoid, tanh
-
-from .parameters import Parameters, Steps, affine, at, cell, weighted
 
 
 @cell

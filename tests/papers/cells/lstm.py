@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import torch
+from papers.cells.parameters import Parameters, Steps, affine, cell
 from torch import Tensor, sigmoid, tanh
-
-from .parameters import Parameters, Steps, affine, cell
 
 
 def lstm_step(p: Parameters, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:

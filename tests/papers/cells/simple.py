@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import torch
-
-from .parameters import Parameters, Steps, at, cell
+from papers.cells.parameters import Parameters, Steps, at, cell
 
 
 @cell

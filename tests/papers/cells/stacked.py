@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
+from papers.cells.lstm import lstm_step
+from papers.cells.parameters import Parameters, Steps, affine, cell
 from torch import sigmoid, tanh
-
-from .lstm import lstm_step
-from .parameters import Parameters, Steps, affine, cell
 
 
 @cell

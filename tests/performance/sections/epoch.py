@@ -13,19 +13,18 @@ from unittest.mock import patch
 
 import torch
 
-from rnnc.compiler import scored
-from rnnc.compiler.module import CompiledRNN
-from rnnc.grammar.diagnostics import RnnError
-from rnnc.operators.reading import read_spec
+from performance.sections.markdown import Table
+from performance.sections.session import Session
+from rnnc.compiler.module import loss_methods
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+from rnnc.grammar.diagnostics.errors import RnnError
+from rnnc.operators.sources.spec_file import read_spec
 from rnnc.runtime.tasks import find_task
 from rnnc.runtime.training import loop
-from rnnc.runtime.training.config import TrainingConfig
-from rnnc.runtime.training.display import Display
-from rnnc.runtime.training.interruption import Interruption
-from rnnc.runtime.training.start import start
-
-from .markdown import Table
-from .measuring import Session
+from rnnc.runtime.training.interrupt import Interruption
+from rnnc.runtime.training.progress_bar import Display
+from rnnc.runtime.training.session import start
+from rnnc.runtime.training.settings.training_config import TrainingConfig
 
 PARTS = ("data", "forward", "loss", "backward", "clipping", "optimizer")
 """The timed parts of an update; `bookkeeping` is what is left of an epoch."""
@@ -127,7 +126,7 @@ def clocked(clock: Clock, optimizer: torch.optim.Optimizer) -> Iterator[None]:
         (loop, "collate", "data"),
         (loop, "similar_lengths", "data"),
         (CompiledRNN, "forward", "forward"),
-        (scored, "scored_losses", "loss"),
+        (loss_methods, "scored_losses", "loss"),
         (torch.Tensor, "backward", "backward"),
         (loop, "clip_grad_norm_", "clipping"),
         (optimizer, "step", "optimizer"),

@@ -7,14 +7,13 @@ from functools import partial
 import torch
 
 import rnnc
-from rnnc.runtime.timing.contender import Unavailable
-from rnnc.runtime.timing.job import FirstCalls, first_calls, step_memory
-from rnnc.runtime.timing.statistics import ratio, summary
-from rnnc.runtime.timing.turns import in_turns
-
-from .markdown import Table
-from .measuring import Session, made
-from .specs import LSTM
+from performance.sections.markdown import Table
+from performance.sections.session import Session, made
+from performance.sections.specs import LSTM
+from rnnc.runtime.benchmark.measurement.interleaved import in_turns
+from rnnc.runtime.benchmark.measurement.statistics import ratio, summary
+from rnnc.runtime.benchmark.measurement.subprocess_job import FirstCalls, first_calls, step_memory
+from rnnc.runtime.benchmark.workload.candidate import Unavailable
 
 CALLS = 50
 """Steps in one measurement of the latency."""

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import os
 
-from rnnc.compiler.backends.cpu.choices import VARIABLE
-from rnnc.runtime.timing.case import Case
-from rnnc.runtime.timing.comparison import PASSES
-from rnnc.runtime.timing.contender import Contender, Maker
-from rnnc.runtime.timing.rivals.backends import backend
-
-from .markdown import Table
-from .measuring import TITLES, Session, milliseconds, over
-from .sizes import CELLS, DEEPBENCH, LAYER_SIZES, PAPER, SCANS, TRANSITION_SIZES, WORDS
-from .specs import LAYERS
+from performance.sections.markdown import Table
+from performance.sections.session import TITLES, Session, milliseconds, over
+from performance.sections.sizes import (
+    CELLS,
+    DEEPBENCH,
+    LAYER_SIZES,
+    PAPER,
+    SCANS,
+    TRANSITION_SIZES,
+    WORDS,
+)
+from performance.sections.specs import LAYERS
+from rnnc.compiler.backends.cpu.execution.gemm_autotune import VARIABLE
+from rnnc.runtime.benchmark.baselines.backends import backend
+from rnnc.runtime.benchmark.comparison import PASSES
+from rnnc.runtime.benchmark.workload.candidate import Contender, Maker
+from rnnc.runtime.benchmark.workload.workload import Case
 
 FLOORS = ("products", "peak")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from performance.epoch import epoch
-from performance.growth import loops, sweeps
-from performance.markdown import Table
-from performance.measuring import Session
-from performance.networks import cells, deepbench, layers, paper, scans, transitions, words
-from performance.once import compiling, latency, memory
+from performance.sections.epoch import epoch
+from performance.sections.first_calls import compiling, latency, memory
+from performance.sections.markdown import Table
+from performance.sections.networks import cells, deepbench, layers, paper, scans, transitions, words
+from performance.sections.scaling import loops, sweeps
+from performance.sections.session import Session
 
 SECTIONS: dict[str, Callable[[Session], Table]] = {
     section.__name__: section

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from rnnc.runtime.timing.rivals.peak import Kernel
-from rnnc.runtime.timing.rivals.products import flops, needed
-from rnnc.runtime.timing.statistics import summary
-from rnnc.runtime.timing.turns import in_turns
-
-from .markdown import Table
-from .measuring import Session, made, milliseconds, over
-from .sizes import SWEEPS
-from .specs import LOOPS, LSTM
+from performance.sections.markdown import Table
+from performance.sections.session import Session, made, milliseconds, over
+from performance.sections.sizes import SWEEPS
+from performance.sections.specs import LOOPS, LSTM
+from rnnc.runtime.benchmark.baselines.gemm_floor import flops, needed
+from rnnc.runtime.benchmark.baselines.peak_flops import Kernel
+from rnnc.runtime.benchmark.measurement.interleaved import in_turns
+from rnnc.runtime.benchmark.measurement.statistics import summary
 
 LOOP_SIZES = ((256, 32), (256, 64), (512, 32))
 SHORT, LONG = 20, 60

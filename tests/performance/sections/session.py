@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import rnnc
-from rnnc.runtime.timing.agreement import disagreement, right_answer
-from rnnc.runtime.timing.case import Case, case
-from rnnc.runtime.timing.comparison import BUSY, Comparison, Pass, compare
-from rnnc.runtime.timing.contender import Contender, Maker
-from rnnc.runtime.timing.contenders import CONTENDERS
-from rnnc.runtime.timing.machine import this_machine
-from rnnc.runtime.timing.statistics import Summary
+from rnnc.runtime.benchmark.baselines.registry import CONTENDERS
+from rnnc.runtime.benchmark.comparison import BUSY, Comparison, Pass, compare
+from rnnc.runtime.benchmark.correctness import disagreement, right_answer
+from rnnc.runtime.benchmark.measurement.machine_load import this_machine
+from rnnc.runtime.benchmark.measurement.statistics import Summary
+from rnnc.runtime.benchmark.workload.candidate import Contender, Maker
+from rnnc.runtime.benchmark.workload.workload import Case, case
 
 TITLES: Mapping[Pass, str] = {"forward": "forward", "step": "training step"}
 

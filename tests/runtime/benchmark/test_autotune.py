@@ -10,16 +10,16 @@ import torch
 from click.testing import CliRunner
 
 import rnnc
-from rnnc.compiler.backends.cuda import tuning
+from rnnc.compiler.backends.cuda.autotune import tuning_table
+from rnnc.compiler.backends.cuda.autotune.search_space import Question
+from rnnc.compiler.backends.cuda.autotune.tile_sizes import Tiling
+from rnnc.compiler.backends.cuda.autotune.tuning_table import Table, table_of
 from rnnc.compiler.backends.cuda.backend import Cuda
-from rnnc.compiler.backends.cuda.candidates import Question
-from rnnc.compiler.backends.cuda.chip import H200
-from rnnc.compiler.backends.cuda.tiling import Tiling
-from rnnc.compiler.backends.cuda.tuning import Table, table_of
+from rnnc.compiler.backends.cuda.schedule.device_limits import H200
+from rnnc.runtime.benchmark import autotune
+from rnnc.runtime.benchmark.autotune import search
+from rnnc.runtime.benchmark.workload.workload import case
 from rnnc.runtime.cli import main
-from rnnc.runtime.timing import tune
-from rnnc.runtime.timing.case import case
-from rnnc.runtime.timing.tune import search
 
 WIDE, NARROW = Tiling(16, 32, 32, 4), Tiling(16, 16, 32, 4)
 QUESTIONS = (
@@ -50,8 +50,8 @@ def test_nothing_is_kept_where_nothing_helps() -> None:
 @pytest.fixture
 def as_on_an_h200(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(tuning, "_known", {})
-    monkeypatch.setattr(tune, "chip_of", lambda index: H200)
+    monkeypatch.setattr(tuning_table, "_known", {})
+    monkeypatch.setattr(autotune, "chip_of", lambda index: H200)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(Cuda, "refuses", lambda self, like: "")
 
@@ -64,13 +64,13 @@ def test_a_model_is_tuned_and_the_answers_are_kept(monkeypatch: pytest.MonkeyPat
         tables.append(table)
         return 1.0 / (1 + list(table.tiers.values()).count("graph"))
 
-    monkeypatch.setattr(tune, "_seconds", made_up)
+    monkeypatch.setattr(autotune, "_seconds", made_up)
     program = rnnc.compile("zoo:rnn", hidden=64, backend="reference").program
-    found = tune.tune(case(program, 4, 2))
+    found = autotune.tune(case(program, 4, 2))
     assert set(found.table.tiers.values()) == {"graph"}
     assert found.tried == len(tables) - 3, "what is there is timed first: for tiers, tiles, cuDNN"
     assert tables[-1].libraries == {"RNN_TANH:88:64 float32 rows=2": "cudnn"}
-    tuning._known.clear()
+    tuning_table._known.clear()
     assert table_of(H200.name) == found.table
     assert str(found).startswith(f"tuned: {found.tried} choices tried, ")
 
@@ -80,12 +80,12 @@ def test_a_choice_that_does_not_run_takes_for_ever(monkeypatch: pytest.MonkeyPat
     def failing(its: object, model: object) -> object:
         raise RuntimeError("out of resources")
 
-    monkeypatch.setattr(tune, "step_of", failing)
+    monkeypatch.setattr(autotune, "step_of", failing)
     program = rnnc.compile("zoo:rnn", hidden=8, backend="reference").program
     its = case(program, 2, 2)
-    assert tune._seconds(its, H200.name, Table()) == float("inf")
-    monkeypatch.setattr(tune, "step_of", lambda its, model: lambda: None)
-    assert tune._seconds(its, H200.name, Table()) < 1
+    assert autotune._seconds(its, H200.name, Table()) == float("inf")
+    monkeypatch.setattr(autotune, "step_of", lambda its, model: lambda: None)
+    assert autotune._seconds(its, H200.name, Table()) < 1
 
 
 def test_there_is_nothing_to_tune_on_the_cpu() -> None:
@@ -99,7 +99,9 @@ def test_the_search_runs_when_asked_alone(monkeypatch: pytest.MonkeyPatch) -> No
 
     asked: list[object] = []
     monkeypatch.setattr(bench, "_demand", lambda device: None)
-    monkeypatch.setattr("rnnc.runtime.timing.case.case", lambda *a, **k: SimpleNamespace())
+    monkeypatch.setattr(
+        "rnnc.runtime.benchmark.workload.workload.case", lambda *a, **k: SimpleNamespace()
+    )
     monkeypatch.setattr(bench, "_tune", asked.append)
 
     def stopped(*_: object) -> object:

@@ -11,21 +11,21 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.lower import Unsupported
-from rnnc.operators.shipped import zoo_names
-from rnnc.runtime.timing import agreement
-from rnnc.runtime.timing.agreement import TOLERANCE, difference, disagreement, right_answer
-from rnnc.runtime.timing.case import Case, case
-from rnnc.runtime.timing.contender import Answer, Contender, Unavailable
-from rnnc.runtime.timing.contenders import CONTENDERS
-from rnnc.runtime.timing.names import FLOORS, NAMES, OWN
-from rnnc.runtime.timing.rivals import products
-from rnnc.runtime.timing.rivals.cell import cell_of
-from rnnc.runtime.timing.rivals.compiled_cell import looped_cell, plain_cell
-from rnnc.runtime.timing.rivals.jax_scan import jax_scan
-from rnnc.runtime.timing.rivals.layers import layers_of, torch_layers
-from rnnc.runtime.timing.rivals.peak import Kernel
-from rnnc.runtime.timing.rivals.products import flops, needed
+from rnnc.compiler.errors import Unsupported
+from rnnc.operators.sources.zoo import zoo_names
+from rnnc.runtime.benchmark import correctness
+from rnnc.runtime.benchmark.baselines import gemm_floor
+from rnnc.runtime.benchmark.baselines.cell import cell_of
+from rnnc.runtime.benchmark.baselines.compiled_cell import looped_cell, plain_cell
+from rnnc.runtime.benchmark.baselines.gemm_floor import flops, needed
+from rnnc.runtime.benchmark.baselines.jax_scan import jax_scan
+from rnnc.runtime.benchmark.baselines.peak_flops import Kernel
+from rnnc.runtime.benchmark.baselines.registry import CONTENDERS
+from rnnc.runtime.benchmark.baselines.torch_layers import layers_of, torch_layers
+from rnnc.runtime.benchmark.correctness import TOLERANCE, difference, disagreement, right_answer
+from rnnc.runtime.benchmark.workload.candidate import Answer, Contender, Unavailable
+from rnnc.runtime.benchmark.workload.candidate_names import FLOORS, NAMES, OWN
+from rnnc.runtime.benchmark.workload.workload import Case, case
 
 HAS_JAX = importlib.util.find_spec("jax") is not None
 BARE = "input x: real[7]\nstate h: real[5]\noutput y: real[5]\nh' = x ⊕ h\ny = h'\n"
@@ -193,9 +193,9 @@ def test_rounding_is_excused_where_the_reference_needs_it(monkeypatch: pytest.Mo
     its = zoo("rnn")
     assert right_answer(its).allowed == TOLERANCE
     assert right_answer(its).answer.outputs[0].dtype == torch.float64
-    monkeypatch.setattr(agreement, "difference", lambda found, wanted: 1e-3)
+    monkeypatch.setattr(correctness, "difference", lambda found, wanted: 1e-3)
     assert right_answer(its).allowed == pytest.approx(4e-3)
-    monkeypatch.setattr(agreement, "difference", lambda found, wanted: 1.0)
+    monkeypatch.setattr(correctness, "difference", lambda found, wanted: 1.0)
     assert right_answer(its).allowed == 1e-2
 
 
@@ -245,7 +245,7 @@ def test_a_floor_without_a_plan_says_why(monkeypatch: pytest.MonkeyPatch) -> Non
     def refuse(*arguments: Any) -> Any:
         raise Unsupported("there is no such operation")
 
-    monkeypatch.setattr(products, "plan_for", refuse)
+    monkeypatch.setattr(gemm_floor, "plan_for", refuse)
     with pytest.raises(Unavailable, match="it has no plan: there is no such operation"):
         CONTENDERS["products"](zoo("rnn"))
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.runtime.timing.case import case, resized
-from rnnc.runtime.timing.contender import Unavailable
-from rnnc.runtime.timing.device import demand_device, finished, grown_on_gpu
-from rnnc.runtime.timing.rivals.cell import cell_of
-from rnnc.runtime.timing.rivals.compiled_cell import _recorded
+from rnnc.runtime.benchmark.baselines.cell import cell_of
+from rnnc.runtime.benchmark.baselines.compiled_cell import _recorded
+from rnnc.runtime.benchmark.measurement.device_timing import demand_device, finished, grown_on_gpu
+from rnnc.runtime.benchmark.workload.candidate import Unavailable
+from rnnc.runtime.benchmark.workload.workload import case, resized
 
 
 def test_work_on_a_gpu_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

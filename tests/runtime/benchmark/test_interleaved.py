@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from rnnc.runtime.timing.turns import LEAST, in_turns
+from rnnc.runtime.benchmark.measurement.interleaved import LEAST, in_turns
 
 
 def test_each_round_has_every_way_once_and_begins_with_another() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnc.runtime.timing.machine import Watch, processor_name, this_machine
+from rnnc.runtime.benchmark.measurement.machine_load import Watch, processor_name, this_machine
 
 
 def stat(path: Path, busy: int, idle: int) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnc.runtime.timing.statistics import Summary, ratio, summary
+from rnnc.runtime.benchmark.measurement.statistics import Summary, ratio, summary
 
 TIMES = st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=20)
 

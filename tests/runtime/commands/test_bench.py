@@ -10,12 +10,13 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
+from rnnc.runtime.benchmark import comparison
+from rnnc.runtime.benchmark.baselines.registry import CONTENDERS
+from rnnc.runtime.benchmark.measurement import subprocess_job
+from rnnc.runtime.benchmark.measurement.subprocess_job import FirstCalls
+from rnnc.runtime.benchmark.workload.candidate import Contender, Unavailable
+from rnnc.runtime.benchmark.workload.candidate_names import DEVICES, NAMES
 from rnnc.runtime.cli import main
-from rnnc.runtime.timing import comparison, job
-from rnnc.runtime.timing.contender import Contender, Unavailable
-from rnnc.runtime.timing.contenders import CONTENDERS
-from rnnc.runtime.timing.job import FirstCalls
-from rnnc.runtime.timing.names import DEVICES, NAMES
 
 SPEC = "model m:\n    input x: real[3]\n    state h: real[4]\n    h' = x ⊕ h\n    x' = ▷ h'\n"
 SMALL = ["--steps", "3", "--rows", "2", "--repeat", "2", "--times-only"]
@@ -113,8 +114,8 @@ def test_a_busy_machine_is_owned_up_to(spec: str, monkeypatch: pytest.MonkeyPatc
 
 def test_memory_and_first_calls_are_told(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = FirstCalls(1.25, 1, (0.0, 0)), FirstCalls(0.5, 0, (0.001, 0))
-    monkeypatch.setattr(job, "first_calls", lambda case, name: calls)
-    monkeypatch.setattr(job, "step_memory", lambda case, name: 3 * 2**20)
+    monkeypatch.setattr(subprocess_job, "first_calls", lambda case, name: calls)
+    monkeypatch.setattr(subprocess_job, "step_memory", lambda case, name: 3 * 2**20)
     options = [spec, *SMALL[:-1], "--against=aten"]
     document = json.loads(bench(*options, "--json").stdout)
     assert document["compile"]["cold"] == {"seconds": 1.25, "libraries": 1, "other": [0.0, 0]}
@@ -129,8 +130,8 @@ def test_what_cannot_be_measured_is_named(spec: str, monkeypatch: pytest.MonkeyP
     def cannot(case: Any, name: str) -> Any:
         raise Unavailable("no such system")
 
-    monkeypatch.setattr(job, "first_calls", cannot)
-    monkeypatch.setattr(job, "step_memory", cannot)
+    monkeypatch.setattr(subprocess_job, "first_calls", cannot)
+    monkeypatch.setattr(subprocess_job, "step_memory", cannot)
     result = bench(spec, *SMALL[:-1], "--against=aten")
     assert result.exit_code == 0, result.output
     assert "not measured: memory of aten: no such system" in result.stdout

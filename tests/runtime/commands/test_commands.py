@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnc.compiler.backends.registry import BACKENDS
-from rnnc.operators.shipped import zoo_names
+from rnnc.operators.sources.zoo import zoo_names
 from rnnc.runtime.cli import main
-from rnnc.runtime.report import MOST
+from rnnc.runtime.print_diagnostics import MOST
 
 RUNNER = CliRunner()
 
@@ -273,7 +273,7 @@ def test_any_text_is_a_spec_or_a_diagnostic(text: str) -> None:
 
 
 def test_explain_knows_every_code() -> None:
-    from rnnc.grammar.codes import CODES
+    from rnnc.grammar.diagnostics.codes import CODES
 
     for code in CODES:
         result = rnnc("explain", code)

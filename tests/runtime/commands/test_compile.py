@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.commands import rnnc
+from support.processes.commands import rnnc
 
 
 @pytest.mark.parametrize("stage", ["syntax", "graph", "adjoint", "plan"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.commands import rnnc
+from support.processes.commands import rnnc
 
 UGLY = "input x:binary[8] # in\nstate h:real[4]\nh'=x(+)h\nx'=|>h'\n"
 CANONICAL = "input x: binary[8]  # in\nstate h: real[4]\nh' = x ⊕ h\nx' = ▷ h'\n"

@@ -17,11 +17,11 @@ import pytest
 from click.testing import CliRunner
 
 from rnnc.runtime.cli import main
-from support.commands import ROOT
-from support.imports import without
-from support.piano_rolls import small_data
-from support.real_data import real_data
-from support.training import ADDING, CHORALES, same_tensors
+from support.processes.blocked_imports import without
+from support.processes.commands import ROOT
+from support.training.piano_rolls import small_data
+from support.training.real_data import real_data
+from support.training.small_runs import ADDING, CHORALES, same_tensors
 
 FEW = ["--task-set", "length=4", "--task-set", "train=60", "--task-set", "valid=20"]
 FEW += ["--task-set", "test=20"]

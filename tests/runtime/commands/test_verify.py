@@ -16,8 +16,8 @@ from click.testing import CliRunner, Result
 from rnnc.compiler.backends.registry import BACKENDS
 from rnnc.runtime.cli import main
 from rnnc.runtime.commands.verify import NAMES
-from support.commands import ROOT, rnnc
-from support.planted import planted
+from support.faults.faulty_backend import planted
+from support.processes.commands import ROOT, rnnc
 
 SMALL = "input x: real[3]\nstate h: real[n]\nh' = x (+) h\nx' = |> h'\n"
 

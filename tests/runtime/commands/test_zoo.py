@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from rnnc.operators.shipped import zoo_names, zoo_source
-from support.commands import rnnc
-from support.imports import without
+from rnnc.operators.sources.zoo import zoo_names, zoo_source
+from support.processes.blocked_imports import without
+from support.processes.commands import rnnc
 
 
 def test_all_models_are_listed_with_parameters_and_depths():

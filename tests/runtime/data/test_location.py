@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rnnc.grammar.diagnostics import RnnError
+from rnnc.grammar.diagnostics.errors import RnnError
 from rnnc.runtime.data.location import data_folder, find_data
 
 

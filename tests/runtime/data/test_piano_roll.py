@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnc.grammar.diagnostics import RnnError
+from rnnc.grammar.diagnostics.errors import RnnError
 from rnnc.runtime.data import piano_roll
 from rnnc.runtime.data.piano_roll import read_rolls
-from support.piano_rolls import small_rolls, write_rolls
+from support.training.piano_rolls import small_rolls, write_rolls
 
 
 @pytest.mark.parametrize("split", ["train", "valid", "test"])

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from rnnc.grammar.source import Source
-from rnnc.operators.shipped import zoo_names, zoo_source
-from rnnc.runtime.diagrams.levels import View
-from rnnc.runtime.diagrams.page import page
-from support.browser import Browser
+from rnnc.operators.sources.zoo import zoo_names, zoo_source
+from rnnc.runtime.diagrams.levels.diagram_view import View
+from rnnc.runtime.diagrams.render.html_page import page
 from support.diagrams import graph_of, zoo_graph
+from support.processes.browser import Browser
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnc.runtime.diagrams.diagram import LEVELS, Box, Cluster, Diagram, Edge, Level
-from rnnc.runtime.diagrams.dot import dot
-from rnnc.runtime.diagrams.labels import name, plain, to_text
-from rnnc.runtime.diagrams.mermaid import mermaid
-from rnnc.runtime.diagrams.palette import BOXES
-from rnnc.runtime.diagrams.printing import print_picture
-from rnnc.runtime.diagrams.svg import svg
-from rnnc.runtime.diagrams.text import columns, text
+from rnnc.runtime.diagrams.model.diagram import LEVELS, Box, Cluster, Diagram, Edge, Level
+from rnnc.runtime.diagrams.model.labels import name, plain, to_text
+from rnnc.runtime.diagrams.render.dot import dot
+from rnnc.runtime.diagrams.render.mermaid import mermaid
+from rnnc.runtime.diagrams.render.palette import BOXES
+from rnnc.runtime.diagrams.render.pdf_png import print_picture
+from rnnc.runtime.diagrams.render.svg import svg
+from rnnc.runtime.diagrams.text.drawing import columns, text
 from support.diagrams import DELAYS, drawn, graph_of, parsed_edges, wanted_edges, zoo_graph
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
-from rnnc.operators.shipped import zoo_names
-from support.commands import ROOT, run
+from rnnc.operators.sources.zoo import zoo_names
+from support.processes.commands import ROOT, run
 
 COMMITTED = ROOT / "docs"
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from rnnc.operators.shipped import zoo_names
+from rnnc.operators.sources.zoo import zoo_names
 from rnnc.runtime.cli import main
-from rnnc.runtime.diagrams.layout import arranged
-from rnnc.runtime.diagrams.svg import svg
-from support.commands import rnnc as process
+from rnnc.runtime.diagrams.layout.graphviz_layout import arranged
+from rnnc.runtime.diagrams.render.svg import svg
 from support.diagrams import drawn, zoo_graph
-from support.imports import with_only, without
+from support.processes.blocked_imports import with_only, without
+from support.processes.commands import rnnc as process
 
 RUNNER = CliRunner()
 
@@ -110,10 +110,10 @@ def test_without_pygraphviz_text_formats_work_and_the_rest_says_what_to_install(
     tmp_path: Path,
 ) -> None:
     program = f"""
-from rnnc.operators.shipped import zoo_names
+from rnnc.operators.sources.zoo import zoo_names
 from rnnc.runtime.cli import main
-from rnnc.runtime.diagrams.layout import arranged
-from rnnc.runtime.diagrams.svg import svg
+from rnnc.runtime.diagrams.layout.graphviz_layout import arranged
+from rnnc.runtime.diagrams.render.svg import svg
 for ending in ("txt", "dot", "mmd", "svg", "pdf", "png", "html"):
     try:
         main(["graph", "zoo:dts_rnn", "-o", {str(tmp_path)!r} + "/model." + ending])
@@ -130,10 +130,10 @@ for ending in ("txt", "dot", "mmd", "svg", "pdf", "png", "html"):
 def test_no_format_or_level_imports_torch_or_numpy(tmp_path: Path) -> None:
     program = f"""
 import sys
-from rnnc.operators.shipped import zoo_names
+from rnnc.operators.sources.zoo import zoo_names
 from rnnc.runtime.cli import main
-from rnnc.runtime.diagrams.layout import arranged
-from rnnc.runtime.diagrams.svg import svg
+from rnnc.runtime.diagrams.layout.graphviz_layout import arranged
+from rnnc.runtime.diagrams.render.svg import svg
 calls = [["--level", level] for level in ("operator", "layer", "primitive", "plan")]
 calls += [["-o", {str(tmp_path)!r} + "/m." + e] for e in ("svg", "html", "pdf", "dot")]
 for call in calls:

@@ -7,19 +7,20 @@ from collections.abc import Callable
 import pytest
 from click.testing import CliRunner
 
-from rnnc.grammar.diagnostics import RnnError
+from rnnc.grammar.diagnostics.errors import RnnError
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import analyse
-from rnnc.operators.graph import OperatorGraph
-from rnnc.operators.shipped import zoo_source
+from rnnc.operators.analyze import analyse
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.operators.sources.zoo import zoo_source
 from rnnc.runtime.cli import main
-from rnnc.runtime.diagrams import layout, text_layers
-from rnnc.runtime.diagrams.diagram import LEVELS, Level
-from rnnc.runtime.diagrams.extent import MOST_BOXES, MOST_PASSING, extent_of
 from rnnc.runtime.diagrams.formats import render
-from rnnc.runtime.diagrams.levels import View, diagram_of
-from rnnc.runtime.diagrams.paths import MEASURES
-from support.growth import superlinear, work_of
+from rnnc.runtime.diagrams.layout import graphviz_layout
+from rnnc.runtime.diagrams.levels.diagram_view import View, diagram_of
+from rnnc.runtime.diagrams.model.depth_paths import MEASURES
+from rnnc.runtime.diagrams.model.diagram import LEVELS, Level
+from rnnc.runtime.diagrams.model.size_limits import MOST_BOXES, MOST_PASSING, extent_of
+from rnnc.runtime.diagrams.text import layered_layout
+from support.line_counts import superlinear, work_of
 
 DRAWN = ("text", "svg", "pdf", "png", "html")
 WRITTEN = ("dot", "mermaid")
@@ -91,8 +92,8 @@ def test_work_that_grows_faster_would_be_seen() -> None:
 def test_what_cannot_be_read_is_refused_before_it_is_laid_out(
     monkeypatch: pytest.MonkeyPatch, form: str, level: Level
 ) -> None:
-    monkeypatch.setattr(text_layers, "arrange", lambda *_: pytest.fail("laid out"))
-    monkeypatch.setattr(layout, "lay_out", lambda *_: pytest.fail("laid out"))
+    monkeypatch.setattr(layered_layout, "arrange", lambda *_: pytest.fail("laid out"))
+    monkeypatch.setattr(graphviz_layout, "lay_out", lambda *_: pytest.fail("laid out"))
     with pytest.raises(RnnError, match=f"RNN653.*the limit is {MOST_BOXES:,}"):
         pictured("srnn", 510, form, level)
 

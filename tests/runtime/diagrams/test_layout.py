@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from rnnc.operators.shipped import zoo_names
-from rnnc.runtime.diagrams.diagram import Diagram
-from rnnc.runtime.diagrams.layout import Frame, Layout, samples
-from rnnc.runtime.diagrams.measure import POINT, SMALL, width
-from rnnc.runtime.diagrams.place_labels import overlap, place_labels
-from rnnc.runtime.diagrams.svg import coordinates
+from rnnc.operators.sources.zoo import zoo_names
+from rnnc.runtime.diagrams.layout.box_sizes import POINT, SMALL, width
+from rnnc.runtime.diagrams.layout.graphviz_layout import Frame, Layout, samples
+from rnnc.runtime.diagrams.layout.place_labels import overlap, place_labels
+from rnnc.runtime.diagrams.model.diagram import Diagram
+from rnnc.runtime.diagrams.render.svg import coordinates
 from support.diagrams import drawn, zoo_graph
 
 DRAWN = ["dts_rnn", "dot_rnn", "srnn", "lstm"]

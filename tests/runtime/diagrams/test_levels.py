@@ -6,14 +6,14 @@ from collections import Counter
 
 import pytest
 
-from rnnc.operators.graph import OperatorGraph
-from rnnc.operators.shipped import zoo_names
-from rnnc.runtime.diagrams.diagram import LEVELS, Diagram, Level
-from rnnc.runtime.diagrams.dot import dot
-from rnnc.runtime.diagrams.extent import MOST_BOXES
-from rnnc.runtime.diagrams.labels import to_text
-from rnnc.runtime.diagrams.mermaid import mermaid
-from rnnc.runtime.diagrams.text import text
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.operators.sources.zoo import zoo_names
+from rnnc.runtime.diagrams.model.diagram import LEVELS, Diagram, Level
+from rnnc.runtime.diagrams.model.labels import to_text
+from rnnc.runtime.diagrams.model.size_limits import MOST_BOXES
+from rnnc.runtime.diagrams.render.dot import dot
+from rnnc.runtime.diagrams.render.mermaid import mermaid
+from rnnc.runtime.diagrams.text.drawing import text
 from support.diagrams import DELAYS, LAW, drawn, graph_of, zoo_graph
 
 MODELS = [*zoo_names(), "law", "delays"]

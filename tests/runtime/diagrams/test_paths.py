@@ -6,10 +6,10 @@ from fractions import Fraction
 
 import pytest
 
-from rnnc.operators.depth import depth
-from rnnc.operators.graph import OperatorGraph
-from rnnc.operators.shipped import zoo_names
-from rnnc.runtime.diagrams.paths import MEASURES, Flows
+from rnnc.operators.analysis.depth import depth
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.operators.sources.zoo import zoo_names
+from rnnc.runtime.diagrams.model.depth_paths import MEASURES, Flows
 from support.diagrams import DELAYS, drawn, graph_of, zoo_graph
 
 

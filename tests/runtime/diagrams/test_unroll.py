@@ -6,10 +6,10 @@ from collections import Counter
 
 import pytest
 
-from rnnc.operators.graph import OperatorGraph
-from rnnc.operators.shipped import zoo_names
-from rnnc.runtime.diagrams.diagram import Diagram
-from rnnc.runtime.diagrams.labels import to_text
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.operators.sources.zoo import zoo_names
+from rnnc.runtime.diagrams.model.diagram import Diagram
+from rnnc.runtime.diagrams.model.labels import to_text
 from support.diagrams import DELAYS, drawn, graph_of, zoo_graph
 
 

@@ -15,17 +15,17 @@ from xml.etree import ElementTree
 import pygraphviz
 import pytest
 
-from rnnc.operators.shipped import zoo_names, zoo_source
-from rnnc.runtime.diagrams.diagram import LEVELS, Diagram, Level
-from rnnc.runtime.diagrams.dot import dot
+from rnnc.operators.sources.zoo import zoo_names, zoo_source
 from rnnc.runtime.diagrams.formats import ENDINGS
-from rnnc.runtime.diagrams.labels import to_text
-from rnnc.runtime.diagrams.levels import View, diagram_of
-from rnnc.runtime.diagrams.mermaid import mermaid
-from rnnc.runtime.diagrams.page import page
-from rnnc.runtime.diagrams.printing import print_picture
-from rnnc.runtime.diagrams.svg import svg
-from rnnc.runtime.diagrams.text import text
+from rnnc.runtime.diagrams.levels.diagram_view import View, diagram_of
+from rnnc.runtime.diagrams.model.diagram import LEVELS, Diagram, Level
+from rnnc.runtime.diagrams.model.labels import to_text
+from rnnc.runtime.diagrams.render.dot import dot
+from rnnc.runtime.diagrams.render.html_page import page
+from rnnc.runtime.diagrams.render.mermaid import mermaid
+from rnnc.runtime.diagrams.render.pdf_png import print_picture
+from rnnc.runtime.diagrams.render.svg import svg
+from rnnc.runtime.diagrams.text.drawing import text
 from support.diagrams import parsed_edges, wanted_edges, zoo_graph
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -8,8 +8,8 @@ import pytest
 from rnnc.runtime.data.piano_roll import read_rolls
 from rnnc.runtime.tasks import find_task
 from rnnc.runtime.tasks.polyphonic import open_rolls
-from support.piano_rolls import small_rolls, write_rolls
-from support.real_data import real_data
+from support.training.piano_rolls import small_rolls, write_rolls
+from support.training.real_data import real_data
 
 # NOTE 1-GRAM of Boulanger-Lewandowski et al. 2012, table 1.
 BASELINES = {"jsb": 11.06, "nottingham": 10.25, "musedata": 11.51, "piano_midi": 11.05}

@@ -9,7 +9,7 @@ import pytest
 from rnnc.runtime.metrics import find_metric
 from rnnc.runtime.tasks import all_tasks, find_task, task_names
 from rnnc.runtime.tasks.describe import describe
-from rnnc.runtime.training.config import TrainingConfig
+from rnnc.runtime.training.settings.training_config import TrainingConfig
 
 
 def test_every_task_is_found_by_name():

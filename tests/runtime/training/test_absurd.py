@@ -15,16 +15,16 @@ from click.testing import CliRunner
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from rnnc.grammar.diagnostics import RnnError
+from rnnc.grammar.diagnostics.errors import RnnError
 from rnnc.runtime.cli import main
 from rnnc.runtime.tasks import all_tasks
-from rnnc.runtime.training.checkpoint import KEY
-from rnnc.runtime.training.config import TrainingConfig
-from rnnc.runtime.training.flags import FLAGS
-from rnnc.runtime.training.interruption import InterruptedTrainingError
-from rnnc.runtime.training.progress import Progress
-from rnnc.runtime.training.start import resume
-from support.training import After, begin, run_through
+from rnnc.runtime.training.interrupt import InterruptedTrainingError
+from rnnc.runtime.training.run_state.checkpoint import KEY
+from rnnc.runtime.training.run_state.progress import Progress
+from rnnc.runtime.training.session import resume
+from rnnc.runtime.training.settings.command_flags import FLAGS
+from rnnc.runtime.training.settings.training_config import TrainingConfig
+from support.training.small_runs import After, begin, run_through
 
 NUMBERS = (0, -1, 10**9, 2**63 - 1, 2**63, 10**30, 1e-308, 5e-324, 1e30, 1e308, -1e308, 0.5)
 CONFIG = [

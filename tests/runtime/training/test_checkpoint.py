@@ -13,12 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from rnnc.grammar.diagnostics import RnnError
-from rnnc.runtime.training.checkpoint import CHECKSUM, KEY, read_checkpoint, write_checkpoint
-from rnnc.runtime.training.interruption import Interruption
-from rnnc.runtime.training.run import new_run, open_run
-from rnnc.runtime.training.start import resume, trained
-from support.training import begin, run_through
+from rnnc.grammar.diagnostics.errors import RnnError
+from rnnc.runtime.training.interrupt import Interruption
+from rnnc.runtime.training.run_state.checkpoint import (
+    CHECKSUM,
+    KEY,
+    read_checkpoint,
+    write_checkpoint,
+)
+from rnnc.runtime.training.run_state.run_folder import new_run, open_run
+from rnnc.runtime.training.session import resume, trained
+from support.training.small_runs import begin, run_through
 
 
 @pytest.fixture(scope="module")

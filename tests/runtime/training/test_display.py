@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from rnnc.runtime.training.display import Display
-from rnnc.runtime.training.progress import Progress
+from rnnc.runtime.training.progress_bar import Display
+from rnnc.runtime.training.run_state.progress import Progress
 
 
 def shown(*, terminal: bool, width: int = 80) -> str:

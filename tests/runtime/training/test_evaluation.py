@@ -8,13 +8,13 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.losses import step_losses
-from rnnc.operators.types import Type
+from rnnc.compiler.module.losses import step_losses
+from rnnc.operators.graph.types import Type
 from rnnc.runtime.data.examples import Example, collate
 from rnnc.runtime.tasks.task import Problem
 from rnnc.runtime.training import evaluation
 from rnnc.runtime.training.evaluation import evaluate, scored_steps
-from support.training import CHANCY, CHORALES, begin
+from support.training.small_runs import CHANCY, CHORALES, begin
 
 
 @pytest.mark.parametrize("rows", [1, 2, 64])

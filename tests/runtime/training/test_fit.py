@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 
 from rnnc.compiler.api import compile_program
-from rnnc.grammar.diagnostics import RnnError
+from rnnc.grammar.diagnostics.errors import RnnError
 from rnnc.grammar.source import Source
-from rnnc.operators.types import Type
+from rnnc.operators.graph.types import Type
 from rnnc.runtime.tasks import find_task
 from rnnc.runtime.tasks.task import Problem
-from rnnc.runtime.training.binding import bound_program
-from rnnc.runtime.training.config import TrainingConfig
-from rnnc.runtime.training.fit import check_fit
-from rnnc.runtime.training.start import start
-from support.piano_rolls import small_data
-from support.training import CHORALES, After
+from rnnc.runtime.training.session import start
+from rnnc.runtime.training.settings.training_config import TrainingConfig
+from rnnc.runtime.training.size_binding import bound_program
+from rnnc.runtime.training.task_compatibility import check_fit
+from support.training.piano_rolls import small_data
+from support.training.small_runs import CHORALES, After
 
 END = "output y: real at end\nh' = x ⊕ h\ny = ▷ h'\n"
 

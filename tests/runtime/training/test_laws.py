@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from support.commands import rnnc
+from support.processes.commands import rnnc
 
 SPEC = """
 input x: real[2]

@@ -13,16 +13,24 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnc.grammar.diagnostics import RnnError
-from rnnc.operators.types import Type
+from rnnc.grammar.diagnostics.errors import RnnError
+from rnnc.operators.graph.types import Type
 from rnnc.runtime.data.examples import Example
 from rnnc.runtime.tasks.task import Problem, Task
-from rnnc.runtime.training.checkpoint import read_checkpoint
 from rnnc.runtime.training.evaluation import evaluate
-from rnnc.runtime.training.interruption import InterruptedTrainingError
+from rnnc.runtime.training.interrupt import InterruptedTrainingError
 from rnnc.runtime.training.loop import Training
-from rnnc.runtime.training.start import resume, trained
-from support.training import ADDING, CHANCY, CHORALES, After, begin, run_through, same_tensors
+from rnnc.runtime.training.run_state.checkpoint import read_checkpoint
+from rnnc.runtime.training.session import resume, trained
+from support.training.small_runs import (
+    ADDING,
+    CHANCY,
+    CHORALES,
+    After,
+    begin,
+    run_through,
+    same_tensors,
+)
 
 NOISY = {"weight_noise": 0.05, "decay": 4.0, "seed": 7}
 
@@ -210,8 +218,8 @@ def test_training_never_touches_the_test_split(tmp_path):
 
 def test_training_works_where_the_test_split_is_broken(tmp_path, monkeypatch):
     """The whole way, from the file on: a test split that cannot be read stops nobody."""
-    from support import training as small
-    from support.piano_rolls import small_rolls, write_rolls
+    from support.training import small_runs as small
+    from support.training.piano_rolls import small_rolls, write_rolls
 
     arrays = small_rolls()
     arrays["test_notes"] = arrays["test_notes"][:-1]

@@ -11,12 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from rnnc.runtime.training.config import TrainingConfig
-from rnnc.runtime.training.files import write_atomically
-from rnnc.runtime.training.flags import configured, training_options
-from rnnc.runtime.training.noise import noisy_weights
-from rnnc.runtime.training.progress import Progress, after_batch, after_epoch, reason_to_stop
-from rnnc.runtime.training.schedule import learning_rate
+from rnnc.runtime.atomic_write import write_atomically
+from rnnc.runtime.training.lr_schedule import learning_rate
+from rnnc.runtime.training.run_state.progress import (
+    Progress,
+    after_batch,
+    after_epoch,
+    reason_to_stop,
+)
+from rnnc.runtime.training.settings.command_flags import configured, training_options
+from rnnc.runtime.training.settings.training_config import TrainingConfig
+from rnnc.runtime.training.weight_noise import noisy_weights
 
 
 def test_noise_is_on_trainable_matrices_alone_and_goes_away_bit_for_bit():

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from rnnc.operators.analyse import analyse
-from rnnc.operators.graph import OperatorGraph
-from rnnc.operators.shipped import zoo_source
-from rnnc.runtime.training.threads import use_threads
+from rnnc.operators.analyze import analyse
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.operators.sources.zoo import zoo_source
+from rnnc.runtime.training.thread_count import use_threads
 
 
 @pytest.fixture(autouse=True)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 import rnnc
+from support.comparison.assertions import assert_close, total
+from support.faults.poisoned_memory import poisoned
 
-from . import feeds
-from .compare import assert_close, total
-from .poison import poisoned
+from . import random_arguments
 
 
 @poisoned()
@@ -28,8 +28,8 @@ def answers(
     training = said.pop("training", True)
     torch.manual_seed(seed)
     model = rnnc.compile(text, backend=backend, parameters=sizes or {}, **said).double()
-    feeds.randomise(model, seed).train(training)
-    feed = feeds.feed(model, steps, rows, seed=seed, **flags)
+    random_arguments.randomise(model, seed).train(training)
+    feed = random_arguments.feed(model, steps, rows, seed=seed, **flags)
     sources = [(f"input {k}", v) for k, v in feed.x.items() if v.is_floating_point()]
     if feed.state is not None:
         sources += [
@@ -41,7 +41,9 @@ def answers(
     laws = tuple(model._laws)
     losses: tuple[Tensor, ...] = ()
     if training and model.graph.losses is not None:
-        losses = (model.loss(y, feeds.targets(model, y, seed=seed), lengths=feed.lengths),)
+        losses = (
+            model.loss(y, random_arguments.targets(model, y, seed=seed), lengths=feed.lengths),
+        )
     sources += [(k, p) for k, p in model.named_parameters() if p.requires_grad]
     score = total((y if isinstance(y, tuple) else (y,), state, laws, losses), seed)
     found: tuple[Tensor | None, ...] = (None,) * len(sources)

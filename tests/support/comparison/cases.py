@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 import rnnc
-from rnnc.compiler.module import CompiledRNN
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+from support.comparison.assertions import assert_close, total
+from support.comparison.oracle_check import assert_second_opinion, leaves_to_chance
+from support.faults.poisoned_memory import poisoned
+from support.generator.calls import Calling
+from support.second_oracle import Unsupported
 
-from . import feeds
-from .compare import assert_close, total
-from .generator.calls import Calling
-from .poison import poisoned
-from .second_opinion import assert_second_opinion, leaves_to_chance
-from .second_oracle import Unsupported
+from . import random_arguments
 
 TOLERANCE = 1e-9
 
@@ -30,23 +30,23 @@ def compiled(
     model = rnnc.compile(
         text, backend=backend, parameters=sizes, batch_first=calling.batch_first, **options
     )
-    return feeds.randomise(model.double(), calling.seed).train(calling.training)
+    return random_arguments.randomise(model.double(), calling.seed).train(calling.training)
 
 
-def fed(model: CompiledRNN, calling: Calling) -> feeds.Feed:
+def fed(model: CompiledRNN, calling: Calling) -> random_arguments.Feed:
     """What a call gives to a model, its state aside."""
     steps, rows, seed = calling.steps, calling.rows, calling.seed
     dtype = next((p.dtype for p in model.parameters()), torch.float64)
-    x = feeds.inputs(model.graph, steps, rows, seed=seed, dtype=dtype)
+    x = random_arguments.inputs(model.graph, steps, rows, seed=seed, dtype=dtype)
     x = {name: laid(value, calling.layout) for name, value in x.items()}
     lengths, resets = None, None
     if calling.lengths != "none":
         lengths = torch.full((rows,), steps)
         if calling.lengths == "ragged":
-            lengths = feeds.lengths(steps, rows, seed=seed)
+            lengths = random_arguments.lengths(steps, rows, seed=seed)
     if calling.resets != "none":
-        resets = feeds.resets(steps, rows, seed=seed) & (calling.resets == "some")
-    return feeds.Feed(x, None, lengths, resets)
+        resets = random_arguments.resets(steps, rows, seed=seed) & (calling.resets == "some")
+    return random_arguments.Feed(x, None, lengths, resets)
 
 
 def laid(value: Tensor, layout: str) -> Tensor:
@@ -74,20 +74,22 @@ def state_for(model: CompiledRNN, calling: Calling) -> Any:
         torch.manual_seed(calling.seed + 3)
         return model.initial_state(calling.rows)
     if calling.state == "random":
-        return feeds.state(model, calling.rows, seed=calling.seed)
+        return random_arguments.state(model, calling.rows, seed=calling.seed)
     torch.manual_seed(calling.seed + 2)
     earlier = replace(calling, seed=calling.seed + 17, steps=3, layout="plain", resets="none")
     given = fed(model, earlier)
     return turned(model, given, calling).call(model)[1]
 
 
-def turned(model: CompiledRNN, feed: feeds.Feed, calling: Calling) -> feeds.Feed:
+def turned(
+    model: CompiledRNN, feed: random_arguments.Feed, calling: Calling
+) -> random_arguments.Feed:
     """The same feed as `batch_first` wants it."""
     if not calling.batch_first:
         return feed
     resets = None if feed.resets is None else feed.resets.transpose(0, 1)
     x = {name: value.transpose(0, 1) for name, value in feed.x.items()}
-    return feeds.Feed(x, feed.state, feed.lengths, resets)
+    return random_arguments.Feed(x, feed.state, feed.lengths, resets)
 
 
 @poisoned()
@@ -126,7 +128,7 @@ def answer(model: CompiledRNN, calling: Calling, *, whole: bool = False) -> dict
     laws = () if calling.stepwise else tuple(model._laws)
     losses: tuple[Tensor, ...] = ()
     if calling.training and model.graph.losses is not None:
-        aims = feeds.targets(model, y, seed=calling.seed)
+        aims = random_arguments.targets(model, y, seed=calling.seed)
         losses = (model.loss(y, aims, lengths=feed.lengths),)
     found = _values(y, state, laws, losses)
     sources |= {k: p for k, p in model.named_parameters() if p.requires_grad}
@@ -153,7 +155,7 @@ def _values(y: Any, state: Any, laws: Any = (), losses: Any = ()) -> dict[str, A
 
 
 def _called(
-    model: CompiledRNN, feed: feeds.Feed, calling: Calling, *, whole: bool
+    model: CompiledRNN, feed: random_arguments.Feed, calling: Calling, *, whole: bool
 ) -> tuple[Any, Any]:
     """A whole call, or one step after the other."""
     if not can_step(model, calling):

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rnnc.compiler.history import Carried, age_name, carried
-from rnnc.compiler.module import CompiledRNN
-
-from .feeds import Feed, targets
-from .second_oracle import Answer, Row, Tangents, evaluate
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+from rnnc.operators.graph.carry import Carried, age_name, carried
+from support.comparison.random_arguments import Feed, targets
+from support.second_oracle import Answer, Row, Tangents, evaluate
 
 
 def opinions(

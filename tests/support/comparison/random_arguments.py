@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnc.compiler.history import carried
-from rnnc.compiler.module import CompiledRNN
-from rnnc.operators.graph import OperatorGraph
-from rnnc.operators.types import Type
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+from rnnc.operators.graph.carry import carried
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.operators.graph.types import Type
 
 
 @dataclass

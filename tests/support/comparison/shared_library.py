@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from rnnc.compiler.backends.cpu.build import build
-from rnnc.compiler.backends.cpu.emit import prelude
-from rnnc.compiler.backends.cpu.program import Program
-from rnnc.grammar.diagnostics import RnnError
+from rnnc.compiler.backends.cpu.codegen.emitter import prelude
+from rnnc.compiler.backends.cpu.specialize.compiled_program import Program
+from rnnc.compiler.backends.cpu.toolchain.build_library import build
+from rnnc.grammar.diagnostics.errors import RnnError
 
 
 class _Collected(Exception):

@@ -9,7 +9,7 @@ import os
 from itertools import product
 from typing import Any
 
-from rnnc.compiler.backends.cuda.barrier import PATIENCE
+from rnnc.compiler.backends.cuda.codegen.grid_barrier import PATIENCE
 
 
 def run_side_by_side(

@@ -8,10 +8,10 @@ from dataclasses import replace
 from torch import Tensor
 
 from rnnc.compiler.backends.backend import Options, Saved
-from rnnc.compiler.backends.flat import Key
 from rnnc.compiler.backends.reference import Reference
-from rnnc.operators.call import Call, Result
-from rnnc.operators.graph import OperatorGraph
+from rnnc.compiler.calls.flattening import Key
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.operators.semantics.call import Call, Result
 
 When = Callable[[Call], bool]
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnc.compiler.backends.cpu.again import Again
-from rnnc.compiler.backends.cpu.program import Program
+from rnnc.compiler.backends.cpu.execution.replay import Again
+from rnnc.compiler.backends.cpu.specialize.compiled_program import Program
 
 
 @contextmanager

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rnnc.compiler.backends.cpu.heirs import heirs_of
-from rnnc.compiler.backends.cpu.layout import is_here, reads_of
-from rnnc.compiler.backends.cpu.memory import SAVED
-from rnnc.compiler.backends.cpu.program import Program
-from rnnc.compiler.backends.cpu.stages import Stage, Unit
-from rnnc.compiler.vocabulary import SOURCES
+from rnnc.compiler.backends.cpu.schedule.buffer_slots import SAVED
+from rnnc.compiler.backends.cpu.schedule.frame_layout import is_here, reads_of
+from rnnc.compiler.backends.cpu.schedule.inplace_reuse import heirs_of
+from rnnc.compiler.backends.cpu.schedule.kernel_partition import Stage, Unit
+from rnnc.compiler.backends.cpu.specialize.compiled_program import Program
+from rnnc.compiler.ir.ops import SOURCES
 
 Fault = tuple[int, int]
 """A reader (−1: the caller), and what it reads."""

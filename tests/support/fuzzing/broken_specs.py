@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from signal import ITIMER_PROF, SIGPROF, setitimer, signal
 from types import FrameType
 
-from rnnc.grammar.diagnostics import RnnError
-from rnnc.grammar.format import format_source
-from rnnc.grammar.render import render_json, render_text
-from rnnc.operators.analyse import check
-from rnnc.operators.reading import decode
-
-from .generator import random_spec
-from .mutations import SYMBOLS, WORDS, ZOO, mutate
+from rnnc.grammar.diagnostics.errors import RnnError
+from rnnc.grammar.diagnostics.render import render_json, render_text
+from rnnc.grammar.formatter import format_source
+from rnnc.operators.analyze import check
+from rnnc.operators.sources.spec_file import decode
+from support.fuzzing.token_mutations import SYMBOLS, WORDS, ZOO, mutate
+from support.generator import random_spec
 
 SECONDS = 5.0
 NAMES = [

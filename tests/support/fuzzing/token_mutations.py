@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from rnnc.grammar.diagnostics import Diagnostic, Report
-from rnnc.grammar.layout import Line, lay_out
-from rnnc.grammar.parse import tokens_of
+from rnnc.grammar.diagnostics.diagnostic import Diagnostic
+from rnnc.grammar.diagnostics.report import Report
+from rnnc.grammar.logical_lines import Line, lay_out
+from rnnc.grammar.parser import tokens_of
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import check
-from rnnc.operators.modules import LIBRARY
-
-from .generator import Spec, random_spec
+from rnnc.operators.analyze import check
+from rnnc.operators.sources.modules import LIBRARY
+from support.generator import Spec, random_spec
 
 ZOO = sorted(LIBRARY.with_name("zoo").glob("*.rnn"))
 SYMBOLS = [*"⊕▷⊗=+-*⊙()[],:;'×@", ".."]

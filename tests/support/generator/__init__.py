@@ -4,7 +4,7 @@ It owns every production of the grammar, every function of the catalogue, and ev
 in every position where it may stand; `census.py` counts them, in the text of a spec alone.
 """
 
-from .spec import Spec
-from .whole import random_spec
+from support.generator.spec import Spec
+from support.generator.whole import random_spec
 
 __all__ = ["Spec", "random_spec"]

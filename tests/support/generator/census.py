@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from rnnc.grammar import syntax
-from rnnc.grammar.diagnostics import Report
-from rnnc.grammar.parse import parse
+from rnnc.grammar.diagnostics.report import Report
+from rnnc.grammar.parser import parse
 from rnnc.grammar.source import Source
-from rnnc.operators.catalogue import ARITHMETIC, BY_NAME, FUNCTIONS, RESERVED_FUNCTIONS
-from rnnc.operators.parameters import is_bias_name, is_matrix_name
+from rnnc.operators.elaborate.context.parameters import is_bias_name, is_matrix_name
+from rnnc.operators.semantics.primitives import ARITHMETIC, BY_NAME, FUNCTIONS, RESERVED_FUNCTIONS
 
 INPUTS: Final = ("real", "binary", "symbol")
 READS: Final = (

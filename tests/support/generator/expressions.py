@@ -6,11 +6,10 @@ import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rnnc.operators.catalogue import BY_NAME
-
-from .positions import PLACES, POSITIVE, TAKE_ANY, TAKE_SYMBOLS
-from .scope import Scope, World
-from .text import ITEM, PRODUCT, RUN, SUM, Text
+from rnnc.operators.semantics.primitives import BY_NAME
+from support.generator.positions import PLACES, POSITIVE, TAKE_ANY, TAKE_SYMBOLS
+from support.generator.scope import Scope, World
+from support.generator.text import ITEM, PRODUCT, RUN, SUM, Text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -277,7 +276,7 @@ class Writer:
 
     def positive(self, width: int, kind: str = "") -> Text:
         """A value whose entries lie well above zero."""
-        from .positive import positive
+        from support.generator.positive import positive
 
         return positive(self, width, kind)
 
@@ -313,6 +312,6 @@ class Writer:
 
     def operator(self, fixity: str, operands: tuple[Text, ...]) -> tuple[str, Text]:
         """An operator for such operands, and what it gives."""
-        from .operators import operator
+        from support.generator.operators import operator
 
         return operator(self, fixity, operands)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .expressions import COMPUTED, Writer
-from .operators import DIGITS, define, local, show
-from .positions import PLACES, POSITIVE
-from .scope import Series
-from .text import INFIX, Text
+from support.generator.expressions import COMPUTED, Writer
+from support.generator.operators import DIGITS, define, local, show
+from support.generator.positions import PLACES, POSITIVE
+from support.generator.scope import Series
+from support.generator.text import INFIX, Text
 
 NAMES = ("h", "g", "c", "k", "m", "n", "r", "v", "u", "w")
 BEGINNINGS = (

@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .scope import Scope, World
-from .text import ITEM, Text
+from support.generator.scope import Scope, World
+from support.generator.text import ITEM, Text
 
 if TYPE_CHECKING:
-    from .expressions import Writer
+    from support.generator.expressions import Writer
 
 MOST = 6
 """Operators of one spec, where those that it has can serve."""
@@ -114,7 +114,7 @@ def _body(
     scope: Scope, *, plain: bool, result: tuple[int, ...], wanted: tuple[str, str] | None
 ) -> Text:
     """Locals, and the result that comes last."""
-    from .expressions import Writer
+    from support.generator.expressions import Writer
 
     world, writer = scope.world, Writer(scope)
     depth = 2 if world.depth < DEEPEST else 0

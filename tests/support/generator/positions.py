@@ -11,12 +11,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rnnc.operators.catalogue import ARITHMETIC, FUNCTIONS, Primitive
-
-from .text import INFIX, ITEM, PREFIX, PRODUCT, RUN, SUM, Text
+from rnnc.operators.semantics.primitives import ARITHMETIC, FUNCTIONS, Primitive
+from support.generator.text import INFIX, ITEM, PREFIX, PRODUCT, RUN, SUM, Text
 
 if TYPE_CHECKING:
-    from .expressions import Writer
+    from support.generator.expressions import Writer
 
 Place = Callable[["Writer", Text], Text]
 

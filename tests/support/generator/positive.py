@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .text import PRODUCT, RUN, SUM, Text
+from support.generator.text import PRODUCT, RUN, SUM, Text
 
 if TYPE_CHECKING:
-    from .expressions import Writer
+    from support.generator.expressions import Writer
 
 
 def positive(writer: Writer, width: int, kind: str = "") -> Text:

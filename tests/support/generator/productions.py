@@ -10,9 +10,9 @@ from typing import Any
 from lark import Lark
 
 import rnnc.grammar
-from rnnc.grammar.diagnostics import Report
-from rnnc.grammar.layout import Line, lay_out
-from rnnc.grammar.parse import tokens_of
+from rnnc.grammar.diagnostics.report import Report
+from rnnc.grammar.logical_lines import Line, lay_out
+from rnnc.grammar.parser import tokens_of
 from rnnc.grammar.source import Source, Span
 from rnnc.grammar.symbols import SPELLINGS
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .layers import Layers
-from .operators import DIGITS, define
-from .scope import Series
-from .text import Text
+from support.generator.layers import Layers
+from support.generator.operators import DIGITS, define
+from support.generator.scope import Series
+from support.generator.text import Text
 
 DEEP = (
     "operator deep(x: real[m], h: real[n], layers = 2, act = {act}, shortcut = 0, gain = 1.0):",

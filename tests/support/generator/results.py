@@ -6,12 +6,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .expressions import Writer
-from .layers import Layers
-from .operators import define, show
-from .positive import positive
-from .scope import Scope, Series
-from .text import Text
+from support.generator.expressions import Writer
+from support.generator.layers import Layers
+from support.generator.operators import define, show
+from support.generator.positive import positive
+from support.generator.scope import Scope, Series
+from support.generator.text import Text
 
 TYPES = ("real", "real", "binary", "symbol")
 

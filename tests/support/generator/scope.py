@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .text import Text
+from support.generator.text import Text
 
 DELAYS = (2, 2, 3, 5)
 SQUASHING = ("tanh", "σ", "softsign", "sin", "cos", "softmax")

@@ -11,14 +11,14 @@ import re
 from dataclasses import replace
 from functools import lru_cache
 
-from .census import PAIRS
-from .expressions import Writer
-from .layers import Layers
-from .operators import define
-from .recipes import RECIPES
-from .results import laws, losses, outputs, predictions
-from .scope import Scope, Series, World
-from .spec import Spec
+from support.generator.census import PAIRS
+from support.generator.expressions import Writer
+from support.generator.layers import Layers
+from support.generator.operators import define
+from support.generator.recipes import RECIPES
+from support.generator.results import laws, losses, outputs, predictions
+from support.generator.scope import Scope, Series, World
+from support.generator.spec import Spec
 
 OWED = 6
 """Pairs of a position and a kind that one spec owes."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from rnnc.operators.catalogue import FUNCTIONS
-from rnnc.operators.parameters import MEANINGS
+from rnnc.operators.elaborate.context.parameters import MEANINGS
+from rnnc.operators.semantics.primitives import FUNCTIONS
 
-MANUAL = Path(__file__).resolve().parent.parent.parent / "docs" / "language.md"
+MANUAL = Path(__file__).resolve().parents[3] / "docs" / "language.md"
 
 
 def functions() -> str:

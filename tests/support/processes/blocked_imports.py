@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from importlib import metadata
 
-from .commands import run
+from support.processes.commands import run
 
 BLOCKER = """
 import sys

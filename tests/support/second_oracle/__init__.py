@@ -4,8 +4,8 @@ It shares the parser, the expansion of `for` and `if` and the library's texts wi
 of its elaboration, its reference or its compiler. Derivatives are dual numbers, forward.
 """
 
-from .evaluation import evaluate
-from .segments import Answer, Row, Tangents
-from .values import Unsupported
+from support.second_oracle.evaluation import evaluate
+from support.second_oracle.segments import Answer, Row, Tangents
+from support.second_oracle.values import Unsupported
 
 __all__ = ["Answer", "Row", "Tangents", "Unsupported", "evaluate"]

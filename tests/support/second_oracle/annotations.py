@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from rnnc.grammar import syntax
-
-from .values import Unsupported
+from support.second_oracle.values import Unsupported
 
 Form = Literal["matrix", "vector", "diagonal", "blocks"]
 START_ONLY = frozenset({"orthogonal", "sparse", "scale", "radius", "normal", "uniform", "constant"})

@@ -8,13 +8,22 @@ from typing import Protocol
 import numpy as np
 
 from rnnc.grammar import syntax
-
-from .annotations import Annotation, annotations_in, unbound_form, word_of
-from .constants import number, size_of
-from .expressions import Expressions, fill
-from .functions import FUNCTIONS
-from .reading import Definition, Place, Static, expanded
-from .values import Absent, Matrix, Symbol, Unsupported, Value, Vector, constant, known, partial
+from support.second_oracle.annotations import Annotation, annotations_in, unbound_form, word_of
+from support.second_oracle.constants import number, size_of
+from support.second_oracle.expressions import Expressions, fill
+from support.second_oracle.functions import FUNCTIONS
+from support.second_oracle.reading import Definition, Place, Static, expanded
+from support.second_oracle.values import (
+    Absent,
+    Matrix,
+    Symbol,
+    Unsupported,
+    Value,
+    Vector,
+    constant,
+    known,
+    partial,
+)
 
 
 class Parameters(Protocol):

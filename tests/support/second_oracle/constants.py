@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rnnc.grammar import syntax
-from rnnc.grammar.constants import evaluate
-
-from .values import Number, Unsupported
+from rnnc.grammar.constant_eval import evaluate
+from support.second_oracle.values import Number, Unsupported
 
 
 def number(expression: syntax.Expression, known: Mapping[str, Number | str]) -> Number:

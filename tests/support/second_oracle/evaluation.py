@@ -11,12 +11,19 @@ from typing import Any
 import numpy as np
 
 from rnnc.grammar import syntax
-
-from .constants import number, offset
-from .models import Series, Step, Variable, inside
-from .reading import Model, Static, read_model
-from .segments import Answer, Row, Tangents
-from .values import Array, Symbol, Unsupported, Vector, constant, subtract, whole
+from support.second_oracle.constants import number, offset
+from support.second_oracle.models import Series, Step, Variable, inside
+from support.second_oracle.reading import Model, Static, read_model
+from support.second_oracle.segments import Answer, Row, Tangents
+from support.second_oracle.values import (
+    Array,
+    Symbol,
+    Unsupported,
+    Vector,
+    constant,
+    subtract,
+    whole,
+)
 
 Values = list[Array] | list[int]
 

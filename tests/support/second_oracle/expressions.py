@@ -7,12 +7,11 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from rnnc.grammar import syntax
-from rnnc.grammar.constants import evaluate
-
-from .constants import offset
-from .functions import CONSTANTS, FUNCTIONS, GAPS, OPERANDS, call
-from .products import product
-from .values import (
+from rnnc.grammar.constant_eval import evaluate
+from support.second_oracle.constants import offset
+from support.second_oracle.functions import CONSTANTS, FUNCTIONS, GAPS, OPERANDS, call
+from support.second_oracle.products import product
+from support.second_oracle.values import (
     Absent,
     Matrix,
     Number,

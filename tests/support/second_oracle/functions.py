@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .values import (
+from support.second_oracle.values import (
     Array,
     Unsupported,
     Vector,

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnnc.grammar import syntax
-
-from .annotations import Annotation, unbound_form, word_of
-from .bodies import annotated, apply, parts_of
-from .constants import number, offset, size_of
-from .expressions import Expressions, fill
-from .reading import Model
-from .segments import Row, Segments, Tangents
-from .values import (
+from support.second_oracle.annotations import Annotation, unbound_form, word_of
+from support.second_oracle.bodies import annotated, apply, parts_of
+from support.second_oracle.constants import number, offset, size_of
+from support.second_oracle.expressions import Expressions, fill
+from support.second_oracle.reading import Model
+from support.second_oracle.segments import Row, Segments, Tangents
+from support.second_oracle.values import (
     Absent,
     Array,
     Matrix,

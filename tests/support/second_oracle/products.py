@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .values import (
+from support.second_oracle.values import (
     Array,
     Matrix,
     Symbol,

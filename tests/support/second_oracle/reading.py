@@ -9,15 +9,14 @@ from pathlib import Path
 
 import rnnc
 from rnnc.grammar import syntax
-from rnnc.grammar.diagnostics import Report
+from rnnc.grammar.diagnostics.report import Report
 from rnnc.grammar.expand import expand
-from rnnc.grammar.parse import parse
+from rnnc.grammar.parser import parse
 from rnnc.grammar.source import Source
-
-from .annotations import Annotation, annotations_in
-from .constants import number
-from .functions import FUNCTIONS
-from .values import Unsupported
+from support.second_oracle.annotations import Annotation, annotations_in
+from support.second_oracle.constants import number
+from support.second_oracle.functions import FUNCTIONS
+from support.second_oracle.values import Unsupported
 
 LIBRARY = Path(next(iter(rnnc.__path__))) / "operators" / "library"
 Static = int | float | str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .values import Array
+from support.second_oracle.values import Array
 
 
 @dataclass(frozen=True)

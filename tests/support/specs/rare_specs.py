@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .rare_loops import RARE_LOOPS
-from .rare_names import RARE_NAMES
-from .rare_times import RARE_TIMES
-from .rare_windows import RARE_WINDOWS
+from support.specs.rare_loops import RARE_LOOPS
+from support.specs.rare_names import RARE_NAMES
+from support.specs.rare_times import RARE_TIMES
+from support.specs.rare_windows import RARE_WINDOWS
 
 RARE = {**RARE_LOOPS, **RARE_NAMES, **RARE_TIMES, **RARE_WINDOWS}

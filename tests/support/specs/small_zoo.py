@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from rnnc.operators.shipped import ZOO
+from rnnc.operators.sources.zoo import ZOO
 
 SIZES = {
     "hidden": 6,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rnnc.operators.graph import OperatorGraph
+from rnnc.operators.graph.operator_graph import OperatorGraph
 
 
 def has_window_in_a_cycle(graph: OperatorGraph) -> bool:

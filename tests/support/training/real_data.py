@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-BESIDE = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+BESIDE = Path(__file__).resolve().parents[3].parent / "shared" / "data"
 
 # Read once: tests point RNNC_DATA at data of their own.
 NAMED = os.environ.get("RNNC_DATA")

@@ -13,14 +13,13 @@ from safetensors.torch import load_file
 from rnnc.grammar.source import Source
 from rnnc.runtime.tasks import find_task
 from rnnc.runtime.tasks.task import Task
-from rnnc.runtime.training.config import TrainingConfig
-from rnnc.runtime.training.display import Display
-from rnnc.runtime.training.interruption import Interruption
+from rnnc.runtime.training.interrupt import Interruption
 from rnnc.runtime.training.loop import Training, train
-from rnnc.runtime.training.progress import Progress
-from rnnc.runtime.training.start import start
-
-from .piano_rolls import small_data
+from rnnc.runtime.training.progress_bar import Display
+from rnnc.runtime.training.run_state.progress import Progress
+from rnnc.runtime.training.session import start
+from rnnc.runtime.training.settings.training_config import TrainingConfig
+from support.training.piano_rolls import small_data
 
 CHORALES = """
 input x: binary[88]

@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ...vocabulary import WINDOWS
-from .blocking import Products
-from .body import COLUMN_BLOCK, ROW_CHUNK, Body
-from .layout import Layout
-from .stages import Unit
-from .toolchain import VECTOR_BYTES, Level
-from .ways import Landing, wide_stages
-from .windows import window_stage
+from rnnc.compiler.backends.cpu.schedule.frame_layout import Layout
+from rnnc.compiler.backends.cpu.schedule.gemm_candidates import Landing, wide_stages
+from rnnc.compiler.backends.cpu.schedule.kernel_partition import Unit
+from rnnc.compiler.backends.cpu.toolchain.c_compiler import VECTOR_BYTES, Level
+from rnnc.compiler.ir.ops import WINDOWS
+
+from .kernel_body import COLUMN_BLOCK, ROW_CHUNK, Body
+from .register_blocking import Products
+from .window_kernel import window_stage
 
 _PARTS: Final = (
-    *("vectors.h", "functions.h", "products.h", "direct.h", "groups.h", "windows.h"),
-    *("frame.h", "outer.h", "calls.h"),
+    *("vec.h", "vec_math.h", "gemm_microkernel.h", "gemm_few_rows.h", "group_reduce.h"),
+    *("sliding_window.h", "kernel_frame.h", "weight_grad_gemm.h", "job_runner.h"),
 )
 _AT_HAND: Final = 1 << 17
 """Numbers that may lie between one pass over some rows and the next one, to be found near."""
@@ -36,17 +37,16 @@ def prelude(level: Level, *, double: bool) -> str:
         f"#define REAL {real}\n#define INTEGER {integer}\n#define IS_DOUBLE {int(double)}\n"
         f"#define VECTOR_BYTES {VECTOR_BYTES[level]}\n"
     )
-    folder = Path(__file__).parent
+    folder = Path(__file__).parent.parent / "csrc"
     return head + "\n".join((folder / part).read_text(encoding="utf-8") for part in _PARTS)
 
 
 @dataclass(frozen=True)
 class Emitter:
-    """Writes the C functions of a model; `name` keeps several models in one file apart."""
+    """Writes the C functions of a model."""
 
     layout: Layout
     vectors: int
-    name: str = "m_model"
 
     def text(self) -> str:
         """All functions of the model."""
@@ -55,7 +55,7 @@ class Emitter:
 
     def function(self, unit: Unit) -> str:
         """The name of a unit's function."""
-        return f"{self.name}_unit_{unit.number}"
+        return f"m_model_unit_{unit.number}"
 
     def products(self, unit: Unit) -> list[Products]:
         """The products of each stage of a unit."""

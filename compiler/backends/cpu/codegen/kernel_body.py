@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ...flow import Read, Value
-from ...vocabulary import GROUPS
-from .blocking import Products
+from rnnc.compiler.backends.cpu.schedule.frame_layout import Layout, is_here, sum_of
+from rnnc.compiler.backends.cpu.schedule.gemm_candidates import Landing
+from rnnc.compiler.backends.cpu.schedule.kernel_partition import Stage
+from rnnc.compiler.ir.dataflow import Read, Value
+from rnnc.compiler.ir.ops import GROUPS
+
 from .expressions import expression, literal
-from .layout import Layout, is_here, sum_of
-from .stages import Stage
-from .ways import Landing
+from .register_blocking import Products
 
 COLUMN_BLOCK: Final = 4
 """Vectors of columns that stages without products are shared out by."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 
-from ...flow import Read
-from .layout import Layout
-from .stages import Stage, Term
+from rnnc.compiler.backends.cpu.schedule.frame_layout import Layout
+from rnnc.compiler.backends.cpu.schedule.kernel_partition import Stage, Term
+from rnnc.compiler.ir.dataflow import Read
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,16 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ....operators.call import Call
-from ...flow import Read, Value
-from ...vocabulary import SOURCES
-from .geometry import Geometry
-from .memory import SAVED
-from .pages import LARGE, in_large_pages
-from .program import Program
-from .rows import Rows
-from .window_rows import MISSING, window_table
-from .windows import WindowKey
+from rnnc.compiler.backends.cpu.schedule.buffer_slots import SAVED
+from rnnc.compiler.backends.cpu.schedule.window_access import WindowKey
+from rnnc.compiler.backends.cpu.specialize.compiled_program import Program
+from rnnc.compiler.backends.cpu.specialize.packed_sequence import Rows
+from rnnc.compiler.backends.cpu.specialize.shape_specialization import Geometry
+from rnnc.compiler.backends.cpu.specialize.window_index import MISSING, window_table
+from rnnc.compiler.ir.dataflow import Read, Value
+from rnnc.compiler.ir.ops import SOURCES
+from rnnc.operators.semantics.call import Call
+
+from .huge_pages import LARGE, in_large_pages
 
 
 @dataclass(slots=True)

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ...flow import Value
-from ..aten.operations import (
+from rnnc.compiler.backends.aten.op_table import (
     ELEMENTWISE,
     group_max,
     group_sum,
@@ -18,6 +17,7 @@ from ..aten.operations import (
     product,
     spread,
 )
+from rnnc.compiler.ir.dataflow import Value
 
 
 def evaluate(value: Value, operands: Sequence[Tensor]) -> Tensor:

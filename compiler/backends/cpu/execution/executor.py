@@ -10,20 +10,21 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from ....operators.call import Call
-from ...flow import Read, Value
-from ...vocabulary import SUMS
-from .bindings import Bindings, Known, Seeds, Series
-from .choices import CHOICES
-from .geometry import Atom, Place, Step
-from .handover import take_products, take_sums
-from .memory import SCRATCH
-from .outside import evaluate, summed
-from .program import Program
-from .rows import Rows
-from .segments import Segment
-from .ways import Either, Landing, Theirs
-from .window_rows import unmix_history
+from rnnc.compiler.backends.cpu.schedule.buffer_slots import SCRATCH
+from rnnc.compiler.backends.cpu.schedule.gemm_candidates import Either, Landing, Theirs
+from rnnc.compiler.backends.cpu.schedule.launch_segments import Segment
+from rnnc.compiler.backends.cpu.specialize.compiled_program import Program
+from rnnc.compiler.backends.cpu.specialize.packed_sequence import Rows
+from rnnc.compiler.backends.cpu.specialize.shape_specialization import Atom, Place, Step
+from rnnc.compiler.backends.cpu.specialize.window_index import unmix_history
+from rnnc.compiler.ir.dataflow import Read, Value
+from rnnc.compiler.ir.ops import SUMS
+from rnnc.operators.semantics.call import Call
+
+from .argument_binding import Bindings, Known, Seeds, Series
+from .aten_ops import evaluate, summed
+from .gemm_autotune import CHOICES
+from .library_gemm import take_products, take_sums
 
 _NOTHING: Final = (ctypes.c_int64 * 0)()
 

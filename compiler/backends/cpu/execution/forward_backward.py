@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ....operators.call import Call, Result
-from ..backend import Saved
-from ..flat import Key
-from .bindings import Seeds
-from .execution import Execution
-from .program import Program
-from .rows import Rows, dense_rows
+from rnnc.compiler.backends.backend import Saved
+from rnnc.compiler.backends.cpu.specialize.compiled_program import Program
+from rnnc.compiler.backends.cpu.specialize.packed_sequence import Rows, dense_rows
+from rnnc.compiler.calls.flattening import Key
+from rnnc.operators.semantics.call import Call, Result
+
+from .argument_binding import Seeds
+from .executor import Execution
 
 
 def run_forward(program: Program, call: Call, wanted: tuple[Key, ...]) -> tuple[Result, Saved]:

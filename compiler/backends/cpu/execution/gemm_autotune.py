@@ -17,10 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from ....grammar.diagnostics import fail
-from ....grammar.version import __version__
-from .cache import UnusableCache, cache_folder, own_file, workplace
-from .toolchain import processor
+from rnnc.compiler.backends.cpu.toolchain.c_compiler import processor
+from rnnc.compiler.backends.cpu.toolchain.kernel_cache import (
+    UnusableCache,
+    cache_folder,
+    own_file,
+    workplace,
+)
+from rnnc.grammar.diagnostics.errors import fail
+from rnnc.grammar.version import __version__
 
 Way = Literal["own", "torch"]
 

@@ -9,11 +9,11 @@ import ctypes
 import math
 from dataclasses import dataclass, field
 
-from ....operators.call import Call
-from ...flow import Read, Value
-from ..flat import Key
-from .geometry import Geometry, Place
-from .ways import Either
+from rnnc.compiler.backends.cpu.schedule.gemm_candidates import Either
+from rnnc.compiler.backends.cpu.specialize.shape_specialization import Geometry, Place
+from rnnc.compiler.calls.flattening import Key
+from rnnc.compiler.ir.dataflow import Read, Value
+from rnnc.operators.semantics.call import Call
 
 BLOCKS = 2
 """Bases in front of those of tensors: the blocks of memory."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...flow import Read
-from .bindings import Bindings, Series
-from .together import Group
-from .ways import Landing
+from rnnc.compiler.backends.cpu.schedule.gemm_candidates import Landing
+from rnnc.compiler.backends.cpu.schedule.weight_grad_groups import Group
+from rnnc.compiler.ir.dataflow import Read
+
+from .argument_binding import Bindings, Series
 
 
 def take_products(bindings: Bindings, landing: Landing) -> None:

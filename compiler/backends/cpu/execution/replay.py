@@ -9,8 +9,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from .program import Program
-from .tape import BLOCKS, Tape
+from rnnc.compiler.backends.cpu.specialize.compiled_program import Program
+
+from .launch_plan import BLOCKS, Tape
 
 SMALL: Final = 1 << 18
 """Numbers up to which a call's memory is kept for the next one; a larger call is slow by itself."""

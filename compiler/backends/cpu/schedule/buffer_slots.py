@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from ...flow import Value
-from .heirs import heirs_of
-from .layout import Layout
-from .segments import Segment
-from .stages import Unit
+from rnnc.compiler.ir.dataflow import Value
+
+from .frame_layout import Layout
+from .inplace_reuse import heirs_of
+from .kernel_partition import Unit
+from .launch_segments import Segment
 
 SAVED: Final = 0
 """The block that the backward pass reads, too."""

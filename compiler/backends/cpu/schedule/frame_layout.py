@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from ...flow import BOUNDED, Flow, Read, Value
-from ...vocabulary import PRODUCTS, SUMS, WINDOWS
-from .stages import Stage, Sum, Unit
-from .windows import WindowKey, plain_reads, window_key
+from rnnc.compiler.ir.dataflow import BOUNDED, Flow, Read, Value
+from rnnc.compiler.ir.ops import PRODUCTS, SUMS, WINDOWS
+
+from .kernel_partition import Stage, Sum, Unit
+from .window_access import WindowKey, plain_reads, window_key
 
 IndexKey = tuple[int, str, bool]
 """A delay, what lies outside of a segment (`bounded`, an initial value or nothing; `drawn`, a new

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ...flow import Read
-from .layout import Layout
-from .stages import Stage, Term, Unit
-from .together import Group
+from rnnc.compiler.ir.dataflow import Read
+
+from .frame_layout import Layout
+from .kernel_partition import Stage, Term, Unit
+from .weight_grad_groups import Group
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ...vocabulary import ELEMENTWISE
-from .layout import Layout, reads_of
-from .stages import Stage, Unit
+from rnnc.compiler.ir.ops import ELEMENTWISE
+
+from .frame_layout import Layout, reads_of
+from .kernel_partition import Stage, Unit
 
 
 def heirs_of(

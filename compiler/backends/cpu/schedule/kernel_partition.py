@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ...flow import Flow, Read, Value
-from ...plan import Phase
-from ...vocabulary import ELEMENTWISE, GROUPS, SUMS, WINDOWS
+from rnnc.compiler.ir.dataflow import Flow, Read, Value
+from rnnc.compiler.ir.ops import ELEMENTWISE, GROUPS, SUMS, WINDOWS
+from rnnc.compiler.schedule.plan import Phase
 
 WHOLE = frozenset(GROUPS) | frozenset(WINDOWS) | {"concatenate"}
 """What is computed row by row from whole vectors."""

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
-from ...flow import Flow, Value
-from .layout import Layout
-from .stages import Unit
-from .windows import WindowKey, window_key
+from rnnc.compiler.ir.dataflow import Flow, Value
+
+from .frame_layout import Layout
+from .kernel_partition import Unit
+from .window_access import WindowKey, window_key
 
 _PLAIN_MATRIX: Final = 3
 """Attributes of an indexed sum without blocks: whether it is transposed, rows, columns."""

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ...flow import Read, Value
-from .stages import Unit
+from rnnc.compiler.ir.dataflow import Read, Value
+
+from .kernel_partition import Unit
 
 _MOST: Final = 16
 """Operands on either side (`calls.h`)."""

@@ -10,21 +10,22 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from ....operators.graph import OperatorGraph
-from ...pipeline import flow_for
-from ...request import Request
-from ...schedule import schedule
-from .build import build
-from .emit import Emitter, prelude, tile_vectors
-from .geometry import WORTH_KEEPING, Geometry
-from .layout import Layout
-from .memory import Memory, memory_of
-from .rows import Rows
-from .segments import Segment, segments_of
-from .stages import Unit, units_of
-from .toolchain import VECTOR_BYTES, Level
-from .ways import Wide, wide_stages
-from .windows import window_work
+from rnnc.compiler.backends.cpu.codegen.emitter import Emitter, prelude, tile_vectors
+from rnnc.compiler.backends.cpu.schedule.buffer_slots import Memory, memory_of
+from rnnc.compiler.backends.cpu.schedule.frame_layout import Layout
+from rnnc.compiler.backends.cpu.schedule.gemm_candidates import Wide, wide_stages
+from rnnc.compiler.backends.cpu.schedule.kernel_partition import Unit, units_of
+from rnnc.compiler.backends.cpu.schedule.launch_segments import Segment, segments_of
+from rnnc.compiler.backends.cpu.schedule.window_access import window_work
+from rnnc.compiler.backends.cpu.toolchain.build_library import build
+from rnnc.compiler.backends.cpu.toolchain.c_compiler import VECTOR_BYTES, Level
+from rnnc.compiler.pipeline import flow_for
+from rnnc.compiler.request import Request
+from rnnc.compiler.schedule.loop_distribution import schedule
+from rnnc.operators.graph.operator_graph import OperatorGraph
+
+from .packed_sequence import Rows
+from .shape_specialization import WORTH_KEEPING, Geometry
 
 ENTRIES: Final = ("run_jobs", "run_again", "copy_rows")
 """The functions of `calls.h` that are called from here."""

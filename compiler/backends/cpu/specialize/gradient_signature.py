@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ....operators.graph import OperatorGraph
-from ...history import carried
+from rnnc.operators.graph.carry import carried
+from rnnc.operators.graph.operator_graph import OperatorGraph
 
 Key = tuple[str, str]
 

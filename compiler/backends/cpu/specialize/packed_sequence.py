@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
-from .layout import IndexKey
+from rnnc.compiler.backends.cpu.schedule.frame_layout import IndexKey
 
 
 class Rows:

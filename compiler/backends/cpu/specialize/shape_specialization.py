@@ -8,16 +8,23 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from ...flow import Read, Value
-from .memory import SCRATCH, Slot
-from .outer import outer_room
-from .rows import Rows
-from .stages import Unit
-from .together import Group, together
-from .ways import Either, Helped, Landing, Part, Theirs
+from rnnc.compiler.backends.cpu.schedule.buffer_slots import SCRATCH, Slot
+from rnnc.compiler.backends.cpu.schedule.gemm_candidates import (
+    Either,
+    Helped,
+    Landing,
+    Part,
+    Theirs,
+)
+from rnnc.compiler.backends.cpu.schedule.kernel_partition import Unit
+from rnnc.compiler.backends.cpu.schedule.weight_grad_groups import Group, together
+from rnnc.compiler.ir.dataflow import Read, Value
+
+from .packed_sequence import Rows
+from .weight_grad_blocking import outer_room
 
 if TYPE_CHECKING:
-    from .program import Program
+    from .compiled_program import Program
 
 UNIT, OUTER, TOTAL, ZERO, INDEXED = 1, 2, 3, 4, 5
 """Kinds of jobs (`calls.h`)."""

@@ -7,8 +7,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from .rows import Rows
-from .windows import WindowKey
+from rnnc.compiler.backends.cpu.schedule.window_access import WindowKey
+
+from .packed_sequence import Rows
 
 MISSING: Final = -(2**31)
 """No row: outside of the segment."""

@@ -18,10 +18,11 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Final, NoReturn
 
-from ....grammar.diagnostics import fail
-from ....grammar.version import __version__
-from .cache import UnusableCache, cache_folder, seal, sound_entry, workplace
-from .toolchain import FLAGS, LEVEL_FLAGS, Level, Toolchain, find_toolchain
+from rnnc.grammar.diagnostics.errors import fail
+from rnnc.grammar.version import __version__
+
+from .c_compiler import FLAGS, LEVEL_FLAGS, Level, Toolchain, find_toolchain
+from .kernel_cache import UnusableCache, cache_folder, seal, sound_entry, workplace
 
 _TIMEOUT: Final = 120.0
 _loaded: dict[str, ctypes.CDLL] = {}

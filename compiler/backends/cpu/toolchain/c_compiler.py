@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 
-from ....grammar.diagnostics import fail
+from rnnc.grammar.diagnostics.errors import fail
 
 Level = Literal["avx512", "avx2", "plain"]
 

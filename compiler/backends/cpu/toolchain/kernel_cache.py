@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 from typing import Final
 
-from ....operators.regular import open_regular
+from rnnc.compiler.backends.cache_dir import user_cache
+from rnnc.operators.sources.regular_files import open_regular
 
 _MARK: Final = b"rnnc-sha256:"
 _STALE: Final = 3600.0
@@ -63,13 +64,6 @@ def _demand_own(folder: Path, closed: int) -> None:
         raise UnusableCache(f"{folder} belongs to another user")
     if mode & closed:
         raise UnusableCache(f"{folder} is open to other users (mode {mode:o})")
-
-
-def user_cache() -> Path:
-    """The user's folder of caches for rnnc."""
-    from platformdirs import user_cache_path
-
-    return user_cache_path("rnnc")
 
 
 def own_file(path: Path, most: int = sys.maxsize) -> bytes | None:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .build import functions_of
-from .chip import Chip
-from .kernels import POINTERS as NUMBERS
-from .kernels import Kernel
-from .precision import Precision
-from .tiling import Tiling
+from rnnc.compiler.backends.cuda.codegen.stage_kernels import POINTERS as NUMBERS
+from rnnc.compiler.backends.cuda.codegen.stage_kernels import Kernel
+from rnnc.compiler.backends.cuda.codegen.triton_build import functions_of
+from rnnc.compiler.backends.cuda.schedule.device_limits import Chip
+from rnnc.compiler.backends.cuda.schedule.matmul_precision import Precision
+
+from .tile_sizes import Tiling
 
 POINTERS = {"float32": "*fp32", "float16": "*fp16", "bfloat16": "*bf16"}
 

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 
 import torch
 
-from ....operators.graph import OperatorGraph
-from ...plan import Phase, Plan
-from .arguments import Case
-from .cudnn import Library
-from .kernels import Kernel
-from .program import choices_of, program_of
-from .shapes import Setting
-from .tiers import TIERS, Tier
-from .tiling import Tiling, tiling_of
-from .tuning import Table, kernel_key, loop_key
+from rnnc.compiler.backends.cuda.codegen.kernel_arguments import Case
+from rnnc.compiler.backends.cuda.codegen.kernel_file import program_of
+from rnnc.compiler.backends.cuda.codegen.stage_kernels import Kernel
+from rnnc.compiler.backends.cuda.cudnn.cudnn_layers import Library
+from rnnc.compiler.backends.cuda.schedule.loop_strategy import TIERS, Tier
+from rnnc.compiler.backends.cuda.schedule.persistent_layout import Setting
+from rnnc.compiler.schedule.plan import Phase, Plan
+from rnnc.operators.graph.operator_graph import OperatorGraph
+
+from .strategy_selection import choices_of
+from .tile_sizes import Tiling, tiling_of
+from .tuning_table import Table, kernel_key, loop_key
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from ...lower import Unsupported
-from ...plan import Phase, Plan
-from .arguments import Case
-from .build import is_interpreted, why_no_triton
-from .chip import H200, Chip, chip_of
-from .kernels import file_of
-from .precision import product_precision
-from .program import loop_kernels
-from .resources import Resources, resources_of
-from .shapes import Setting
-from .tiers import Choice, choose, forced_tier
-from .tiling import tiling_of
-from .tuning import slower_tiers
+from rnnc.compiler.backends.cuda.codegen.kernel_arguments import Case
+from rnnc.compiler.backends.cuda.codegen.kernel_file import loop_kernels
+from rnnc.compiler.backends.cuda.codegen.stage_kernels import file_of
+from rnnc.compiler.backends.cuda.codegen.triton_build import is_interpreted, why_no_triton
+from rnnc.compiler.backends.cuda.schedule.device_limits import H200, Chip, chip_of
+from rnnc.compiler.backends.cuda.schedule.loop_strategy import Choice, choose, forced_tier
+from rnnc.compiler.backends.cuda.schedule.matmul_precision import product_precision
+from rnnc.compiler.backends.cuda.schedule.persistent_layout import Setting
+from rnnc.compiler.errors import Unsupported
+from rnnc.compiler.schedule.plan import Phase, Plan
+
+from .kernel_resources import Resources, resources_of
+from .tile_sizes import tiling_of
+from .tuning_table import slower_tiers
 
 
 def here() -> Setting:

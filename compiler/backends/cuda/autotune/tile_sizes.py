@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .kernels import Kernel
+from rnnc.compiler.backends.cuda.codegen.stage_kernels import Kernel
 
 
 @dataclass(frozen=True, slots=True)

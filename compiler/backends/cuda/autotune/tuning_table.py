@@ -18,17 +18,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, get_args
 
-from ....grammar.version import __version__
-from ...plan import Phase, Plan
-from ..cpu.cache import UnusableCache, cache_folder, own_file, user_cache
-from ..guarded import tell_once
-from .chip import chip_of
-from .kernels import Kernel
-from .products import products_of
-from .shapes import Setting
-from .stages import stages_of
-from .tiers import TIERS, Tier
-from .tiling import Tiling
+from rnnc.compiler.backends.cache_dir import user_cache
+from rnnc.compiler.backends.cpu.toolchain.kernel_cache import UnusableCache, cache_folder, own_file
+from rnnc.compiler.backends.cuda.codegen.stage_kernels import Kernel
+from rnnc.compiler.backends.cuda.schedule.device_limits import chip_of
+from rnnc.compiler.backends.cuda.schedule.kernel_partition import stages_of
+from rnnc.compiler.backends.cuda.schedule.loop_strategy import TIERS, Tier
+from rnnc.compiler.backends.cuda.schedule.matmul_operands import products_of
+from rnnc.compiler.backends.cuda.schedule.persistent_layout import Setting
+from rnnc.compiler.backends.warn_once import tell_once
+from rnnc.compiler.schedule.plan import Phase, Plan
+from rnnc.grammar.version import __version__
+
+from .tile_sizes import Tiling
 
 Value = TypeVar("Value")
 

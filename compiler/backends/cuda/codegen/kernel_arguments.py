@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ...flow import Read, cuts
-from ...plan import Buffer
+from rnnc.compiler.ir.dataflow import Read, cuts
+from rnnc.compiler.schedule.plan import Buffer
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..aten.memory import Memory
+    from rnnc.compiler.backends.aten.buffers import Memory
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
-from ...plan import Phase, Plan
-from .arguments import Case
-from .kernels import Kernel, file_of, row_kernels, scan_kernel, step_kernels
-from .loops import chip_kernel, grid_kernel
-from .shapes import Setting
-from .tiers import Choice, Tier, choose
-from .tuning import slower_tiers
+from rnnc.compiler.backends.cuda.schedule.loop_strategy import Choice
+from rnnc.compiler.schedule.plan import Phase, Plan
+
+from .kernel_arguments import Case
+from .persistent_kernels import chip_kernel, grid_kernel
+from .stage_kernels import Kernel, file_of, row_kernels, scan_kernel, step_kernels
 
 
 @dataclass(frozen=True)
@@ -28,28 +26,6 @@ class Program:
     groups: dict[int, tuple[tuple[Kernel, ...], ...]]
     loops: dict[int, tuple[Kernel, ...]]
     tiers: Mapping[int, Choice]
-
-
-def choices_of(
-    plan: Plan,
-    setting: Setting,
-    forced: Tier | None = None,
-    unfit: Mapping[int, Mapping[Tier, str]] = MappingProxyType({}),
-) -> dict[int, Choice]:
-    """For each loop of a plan its tier.
-
-    unfit: for some loops tiers that this machine has turned down, and why.
-
-    Raises:
-        RnnError: when the tier that is forced does not fit (RNN501).
-    """
-    found: dict[int, Choice] = {}
-    for phase in plan.phases:
-        if phase.kind == "loop":
-            slower = {} if forced else slower_tiers(plan, phase, setting)
-            without = {**slower, **unfit.get(phase.number, {})}
-            found[phase.number] = choose(plan, phase, setting, forced, without)
-    return found
 
 
 def program_of(plan: Plan, case: Case, tiers: Mapping[int, Choice]) -> Program:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from ...plan import Phase, Plan
-from .arguments import Case
-from .barrier import APART
-from .blocks import independent_stages
-from .kept import KeptTile
-from .kernels import Kernel, function_text
-from .shapes import Shape
-from .stages import stages_of
+from rnnc.compiler.backends.cuda.schedule.block_parallelism import independent_stages
+from rnnc.compiler.backends.cuda.schedule.kernel_partition import stages_of
+from rnnc.compiler.backends.cuda.schedule.persistent_layout import Shape
+from rnnc.compiler.schedule.plan import Phase, Plan
+
+from .grid_barrier import APART
+from .kernel_arguments import Case
+from .persistent_tile import KeptTile
+from .stage_kernels import Kernel, function_text
 
 _THERE: Final = "rows = b < B"
 

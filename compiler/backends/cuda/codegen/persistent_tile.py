@@ -11,13 +11,14 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from ...flow import Read
-from .arguments import Argument
-from .extents import LEAST, extents_of
-from .products import Product, products_of
-from .shapes import Shape
-from .stages import Stage
-from .tile import Tile
+from rnnc.compiler.backends.cuda.schedule.kernel_partition import Stage
+from rnnc.compiler.backends.cuda.schedule.matmul_operands import Product, products_of
+from rnnc.compiler.backends.cuda.schedule.persistent_layout import Shape
+from rnnc.compiler.backends.cuda.schedule.tile_extents import LEAST, extents_of
+from rnnc.compiler.ir.dataflow import Read
+
+from .kernel_arguments import Argument
+from .tile_body import Tile
 
 _LOAD = re.compile(r"r\d\w* = ")
 _PLACE = re.compile(r"\b(u|j|k|inside|deep)\b")

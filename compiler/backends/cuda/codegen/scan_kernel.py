@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
-from ...flow import BOUNDED, Read
-from ...lower import Unsupported
-from ...plan import Phase
-from .pieces import Piece
-from .stages import Store
-from .tile import Tile
+from rnnc.compiler.backends.cuda.schedule.kernel_partition import Store
+from rnnc.compiler.backends.cuda.schedule.slice_decomposition import Piece
+from rnnc.compiler.errors import Unsupported
+from rnnc.compiler.ir.dataflow import BOUNDED, Read
+from rnnc.compiler.schedule.plan import Phase
+
+from .tile_body import Tile
 
 
 def scan_lines(tile: Tile, phase: Phase) -> Iterator[str]:

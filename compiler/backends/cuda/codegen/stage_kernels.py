@@ -6,14 +6,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from ...plan import Group, Phase, Plan
-from .arguments import Argument, Case
-from .barrier import SOURCE
+from rnnc.compiler.backends.cuda.schedule.kernel_partition import Stage, stages_of
+from rnnc.compiler.backends.cuda.schedule.persistent_layout import Shape
+from rnnc.compiler.schedule.plan import Group, Phase, Plan
+
 from .expressions import functions_in
-from .scan import scan_lines
-from .shapes import Shape
-from .stages import Stage, stages_of
-from .tile import Tile, header
+from .grid_barrier import SOURCE
+from .kernel_arguments import Argument, Case
+from .scan_kernel import scan_lines
+from .tile_body import Tile, header
 
 Drive = Literal["step", "rows", "scan", "chip", "grid"]
 _GIVEN: Final[dict[Drive, tuple[str, ...]]] = {

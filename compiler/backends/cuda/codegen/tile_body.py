@@ -12,15 +12,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ...flow import BOUNDED, Read, Value
-from ...lower import Unsupported
-from ...plan import Buffer, Plan
-from ...vocabulary import ELEMENTWISE, GROUPS
-from .arguments import Argument, Arguments, Case, is_wide
+from rnnc.compiler.backends.cuda.schedule.kernel_partition import Stage, Stages, Store
+from rnnc.compiler.backends.cuda.schedule.matmul_operands import Product, products_of
+from rnnc.compiler.backends.cuda.schedule.slice_decomposition import Load, Piece, Source, Zero
+from rnnc.compiler.errors import Unsupported
+from rnnc.compiler.ir.dataflow import BOUNDED, Read, Value
+from rnnc.compiler.ir.ops import ELEMENTWISE, GROUPS
+from rnnc.compiler.schedule.plan import Buffer, Plan
+
 from .expressions import expression
-from .pieces import Load, Piece, Source, Zero
-from .products import Product, products_of
-from .stages import Stage, Stages, Store
+from .kernel_arguments import Argument, Arguments, Case, is_wide
 
 
 @dataclass

@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from ....operators.call import Call, Result
-from ....operators.graph import OperatorGraph
-from ..backend import Saved
-from ..differentiable import pulled
-from ..flat import Key, flat_result, flatten, unflatten
-from .layers import Gate, Layer, Stack, stack_of
+from rnnc.compiler.backends.backend import Saved
+from rnnc.compiler.calls.flattening import Key, flat_result, flatten, unflatten
+from rnnc.compiler.calls.torch_gradients import pulled
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.operators.semantics.call import Call, Result
+
+from .layer_matching import Gate, Layer, Stack, stack_of
 
 
 class Library:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from ....operators.graph import Node, Operand, OperatorGraph
+from rnnc.operators.graph.operator_graph import Node, Operand, OperatorGraph
 
 Kind = Literal["LSTM", "GRU", "RNN_TANH", "RNN_RELU"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ....operators.call import Call
-from ...plan import Buffer, Plan
-from ..aten.memory import Memory
-from ..boundaries import Boundaries
-from .arguments import is_wide
+from rnnc.compiler.backends.aten.buffers import Memory
+from rnnc.compiler.backends.cuda.codegen.kernel_arguments import is_wide
+from rnnc.compiler.calls.sequence_masks import Boundaries
+from rnnc.compiler.schedule.plan import Buffer, Plan
+from rnnc.operators.semantics.call import Call
 
 
 class CudaMemory(Memory):

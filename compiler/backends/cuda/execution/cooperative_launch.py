@@ -10,8 +10,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from ....grammar.diagnostics import fail
-from .barrier import APART, PATIENCE
+from rnnc.compiler.backends.cuda.codegen.grid_barrier import APART, PATIENCE
+from rnnc.grammar.diagnostics.errors import fail
 
 _PENDING: Final = 64
 

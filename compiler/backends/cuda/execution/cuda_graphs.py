@@ -16,8 +16,9 @@ from typing import Any, Final, Protocol
 import torch
 from torch import Tensor
 
-from ..guarded import tell_once
-from .failures import reason
+from rnnc.compiler.backends.warn_once import tell_once
+
+from .error_classification import reason
 
 STRETCH: Final = 32
 """Steps that are recorded at a time."""

@@ -10,28 +10,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ....operators.call import Call
-from ...plan import Phase, Plan
-from ...request import Request
-from ..aten.batched import run_batched
-from ..aten.memory import Memory
-from ..boundaries import Boundaries, like_of
-from ..guarded import tell_once
-from .arguments import Case
-from .build import functions_of
-from .chip import H200, chip_of
-from .kernels import Kernel
-from .library import run_library
-from .meetings import Meetings, run_grid
-from .memory import CudaMemory
-from .precision import precision_of
-from .program import Program, choices_of, program_of
-from .resources import options_of
-from .shapes import Setting
-from .steps import Recordings, run_steps
-from .tiers import Choice, Tier, forced_tier, why_unfit
-from .tiling import tiling_of
-from .tuning import tuned_tiling
+from rnnc.compiler.backends.aten.batched_phase import run_batched
+from rnnc.compiler.backends.aten.buffers import Memory
+from rnnc.compiler.backends.cuda.autotune.kernel_resources import options_of
+from rnnc.compiler.backends.cuda.autotune.strategy_selection import choices_of
+from rnnc.compiler.backends.cuda.autotune.tile_sizes import tiling_of
+from rnnc.compiler.backends.cuda.autotune.tuning_table import tuned_tiling
+from rnnc.compiler.backends.cuda.codegen.kernel_arguments import Case
+from rnnc.compiler.backends.cuda.codegen.kernel_file import Program, program_of
+from rnnc.compiler.backends.cuda.codegen.stage_kernels import Kernel
+from rnnc.compiler.backends.cuda.codegen.triton_build import functions_of
+from rnnc.compiler.backends.cuda.schedule.device_limits import H200, chip_of
+from rnnc.compiler.backends.cuda.schedule.loop_strategy import Choice, Tier, forced_tier, why_unfit
+from rnnc.compiler.backends.cuda.schedule.matmul_precision import precision_of
+from rnnc.compiler.backends.cuda.schedule.persistent_layout import Setting
+from rnnc.compiler.backends.warn_once import tell_once
+from rnnc.compiler.calls.sequence_masks import Boundaries, like_of
+from rnnc.compiler.request import Request
+from rnnc.compiler.schedule.plan import Phase, Plan
+from rnnc.operators.semantics.call import Call
+
+from .buffers import CudaMemory
+from .cooperative_launch import Meetings, run_grid
+from .cuda_graphs import Recordings, run_steps
+from .library_ops import run_library
 
 
 @dataclass(frozen=True)

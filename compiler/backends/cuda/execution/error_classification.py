@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import Final, Literal
 
-from ....grammar.diagnostics import RnnError
+from rnnc.grammar.diagnostics.errors import RnnError
 
 Failure = Literal["memory", "kernel", "device", ""]
 """Of `memory` there was too little, a `kernel` cannot be built or launched, or the `device` or its

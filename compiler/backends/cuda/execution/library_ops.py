@@ -5,14 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...flow import Value
-from ...plan import Group
-from ...vocabulary import SUMS, WINDOWS
-from ..aten.batched import LATE, fresh, summed
-from ..aten.operations import onehot
-from ..aten.windows import window_for_all
-from .kernels import is_generated
-from .memory import CudaMemory
+from rnnc.compiler.backends.aten.batched_phase import LATE, fresh, summed
+from rnnc.compiler.backends.aten.op_table import onehot
+from rnnc.compiler.backends.aten.window_phase import window_for_all
+from rnnc.compiler.backends.cuda.codegen.stage_kernels import is_generated
+from rnnc.compiler.ir.dataflow import Value
+from rnnc.compiler.ir.ops import SUMS, WINDOWS
+from rnnc.compiler.schedule.plan import Group
+
+from .buffers import CudaMemory
 
 
 def run_library(group: Group, memory: CudaMemory) -> None:

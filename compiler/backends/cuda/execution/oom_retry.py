@@ -14,14 +14,15 @@ from typing import Final, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from ....grammar.diagnostics import fail
-from ....operators.call import Call, Result
-from ..aten.plans import Planned
-from ..backend import Saved
-from ..boundaries import like_of
-from ..flat import Key
-from ..guarded import tell_once
-from .failures import Failure, failure_of, reason
+from rnnc.compiler.backends.aten.plan_runner import Planned
+from rnnc.compiler.backends.backend import Saved
+from rnnc.compiler.backends.warn_once import tell_once
+from rnnc.compiler.calls.flattening import Key
+from rnnc.compiler.calls.sequence_masks import like_of
+from rnnc.grammar.diagnostics.errors import fail
+from rnnc.operators.semantics.call import Call, Result
+
+from .error_classification import Failure, failure_of, reason
 
 Answer = TypeVar("Answer")
 

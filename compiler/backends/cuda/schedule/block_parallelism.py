@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from ...plan import Plan
-from ...vocabulary import GROUPS
-from .products import products_of
-from .stages import Stages, stages_of
+from rnnc.compiler.ir.ops import GROUPS
+from rnnc.compiler.schedule.plan import Plan
+
+from .kernel_partition import Stages, stages_of
+from .matmul_operands import products_of
 
 APART: Final = 64
 """Columns of a part where every column is independent."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ...flow import Read, Value
-from ...plan import Plan
-from ...vocabulary import WIDE
-from .pieces import ALIASES, Load, Piece, Pieces, Source
+from rnnc.compiler.ir.dataflow import Read, Value
+from rnnc.compiler.ir.ops import WIDE
+from rnnc.compiler.schedule.plan import Plan
+
+from .slice_decomposition import ALIASES, Load, Piece, Pieces, Source
 
 
 @dataclass(frozen=True, slots=True)

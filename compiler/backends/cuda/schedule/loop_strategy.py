@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
 
-from ....grammar.diagnostics import fail
-from ...plan import Phase, Plan
-from .blocks import independent_stages
-from .shapes import Setting, Shape, chip_shape, grid_shape
-from .stages import stages_of
+from rnnc.compiler.schedule.plan import Phase, Plan
+from rnnc.grammar.diagnostics.errors import fail
+
+from .block_parallelism import independent_stages
+from .kernel_partition import stages_of
+from .persistent_layout import Setting, Shape, chip_shape, grid_shape
 
 Tier = Literal["chip", "grid", "graph"]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...flow import Flow, Read
-from ...plan import Plan
-from .pieces import Piece
-from .stages import Stage
+from rnnc.compiler.ir.dataflow import Flow, Read
+from rnnc.compiler.schedule.plan import Plan
+
+from .kernel_partition import Stage
+from .slice_decomposition import Piece
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from .chip import Chip
-from .extents import LEAST, MOST, padded
-from .precision import Precision
-from .products import products_of
-from .stages import Stages
+from .device_limits import Chip
+from .kernel_partition import Stages
+from .matmul_operands import products_of
+from .matmul_precision import Precision
+from .tile_extents import LEAST, MOST, padded
 
 ROWS: Final = 16
 """Rows of a tile: the least that matrix instructions take."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from ...flow import Flow, Read, Value
-from ...vocabulary import ELEMENTWISE
+from rnnc.compiler.ir.dataflow import Flow, Read, Value
+from rnnc.compiler.ir.ops import ELEMENTWISE
 
 ALIASES: Final = frozenset({"slice", "concatenate", "pad", "stopgrad"})
 """Operations whose pieces are pieces of their operands."""

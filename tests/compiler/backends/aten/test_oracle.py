@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from rnnc.operators.shipped import ZOO
-from support.agreement import assert_agree
+from rnnc.operators.sources.zoo import ZOO
+from support.comparison.agreement import assert_agree
 from support.generator import random_spec
 
 SHIPPED = sorted(path.stem for path in ZOO.glob("*.rnn"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rnnc.compiler.backends.aten.operations import ELEMENTWISE
+from rnnc.compiler.backends.aten.op_table import ELEMENTWISE
 
 
 def count(operation: str) -> int | None:

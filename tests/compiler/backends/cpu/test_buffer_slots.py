@@ -11,21 +11,21 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.backends.cpu import geometry, program
-from rnnc.compiler.backends.cpu.heirs import heirs_of
-from rnnc.compiler.backends.cpu.memory import SAVED
-from rnnc.compiler.backends.cpu.program import WITHOUT, Program, compile_program
-from rnnc.compiler.backends.cpu.rows import dense_rows
-from rnnc.compiler.backends.cpu.stages import Unit
-from rnnc.compiler.flow import Flow, Value
+from rnnc.compiler.backends.cpu.schedule.buffer_slots import SAVED
+from rnnc.compiler.backends.cpu.schedule.inplace_reuse import heirs_of
+from rnnc.compiler.backends.cpu.schedule.kernel_partition import Unit
+from rnnc.compiler.backends.cpu.specialize import compiled_program, shape_specialization
+from rnnc.compiler.backends.cpu.specialize.compiled_program import WITHOUT, Program, compile_program
+from rnnc.compiler.backends.cpu.specialize.packed_sequence import dense_rows
+from rnnc.compiler.ir.dataflow import Flow, Value
 from rnnc.compiler.request import training_request
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import analyse
-from support.compare import assert_close, grads
+from rnnc.operators.analyze import analyse
+from support.comparison.assertions import assert_close, grads
+from support.faults.uninitialized_reads import unwritten
 from support.generator import random_spec
-from support.parameter_values import PARAMETER_VALUES
-from support.several_delays import SEVERAL_DELAYS
-from support.unwritten import unwritten
+from support.specs.multiple_delays import SEVERAL_DELAYS
+from support.specs.parameter_values import PARAMETER_VALUES
 
 
 def made(seed: int) -> Program:
@@ -138,7 +138,7 @@ def test_both_passes_find_what_is_saved_in_the_same_place(monkeypatch: pytest.Mo
 
 
 def test_memory_of_an_earlier_call_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (geometry, program):
+    for module in (shape_specialization, compiled_program):
         monkeypatch.setattr(module, "WORTH_KEEPING", 0)
     torch.manual_seed(0)
     net = rnnc.compile("zoo:gru", hidden=19, backend="cpu").double()
@@ -163,6 +163,6 @@ def test_memory_of_an_earlier_call_changes_nothing(monkeypatch: pytest.MonkeyPat
     assert any(_spares(net))
 
 
-def _spares(net: rnnc.compiler.module.CompiledRNN) -> list[list[torch.Tensor]]:
+def _spares(net: rnnc.compiler.module.compiled_rnn.CompiledRNN) -> list[list[torch.Tensor]]:
     backend = net.backends.choose(next(net.parameters()))
     return [found.spares for found in backend._programs.values()]  # type: ignore[attr-defined]

@@ -14,13 +14,13 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.backends.cpu import geometry
-from rnnc.compiler.backends.cpu.program import Program
-from rnnc.compiler.backends.cpu.rows import Rows
-from rnnc.compiler.module import CompiledRNN
-from support.agreement import assert_agree
-from support.compare import assert_close, grads
-from support.poison import poisoned
+from rnnc.compiler.backends.cpu.specialize import shape_specialization
+from rnnc.compiler.backends.cpu.specialize.compiled_program import Program
+from rnnc.compiler.backends.cpu.specialize.packed_sequence import Rows
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+from support.comparison.agreement import assert_agree
+from support.comparison.assertions import assert_close, grads
+from support.faults.poisoned_memory import poisoned
 
 MODEL = """
 model m(H = 21):
@@ -90,7 +90,7 @@ def test_a_planted_fault_is_caught(
 
     monkeypatch.setattr(Program, "source", planted)
     direct = request.node.callspec.id in {"place", "end"}
-    monkeypatch.setattr(geometry, "ENOUGH_TO_PACK", 10**9 if direct else 0)
+    monkeypatch.setattr(shape_specialization, "ENOUGH_TO_PACK", 10**9 if direct else 0)
     if request.node.callspec.id == "nothing":
         assert_agree(MODEL, "cpu", **CALL)
         return
@@ -113,8 +113,8 @@ def test_a_missing_barrier_is_caught(barriers: bool, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(Program, "source", slow)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    monkeypatch.setattr(geometry, "ENOUGH_FOR_TWO", 0)
-    monkeypatch.setattr(geometry, "ENOUGH_TO_WAIT", 0)
+    monkeypatch.setattr(shape_specialization, "ENOUGH_FOR_TWO", 0)
+    monkeypatch.setattr(shape_specialization, "ENOUGH_TO_WAIT", 0)
     call = {"steps": 4, "rows": 1, "seed": 1, "sizes": {"H": 150}}
     if barriers:
         assert_agree(MODEL, "cpu", **call)

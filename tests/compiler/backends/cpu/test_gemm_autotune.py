@@ -11,12 +11,14 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.backends.cpu import cache, choices, execution, geometry
-from rnnc.compiler.backends.cpu.choices import VARIABLE, Choices
-from rnnc.compiler.backends.cpu.handover import take_products
-from rnnc.compiler.backends.cpu.ways import Landing
-from rnnc.grammar.diagnostics import RnnError
-from support.agreement import assert_agree
+from rnnc.compiler.backends.cpu.execution import executor, gemm_autotune
+from rnnc.compiler.backends.cpu.execution.gemm_autotune import VARIABLE, Choices
+from rnnc.compiler.backends.cpu.execution.library_gemm import take_products
+from rnnc.compiler.backends.cpu.schedule.gemm_candidates import Landing
+from rnnc.compiler.backends.cpu.specialize import shape_specialization
+from rnnc.compiler.backends.cpu.toolchain import kernel_cache
+from rnnc.grammar.diagnostics.errors import RnnError
+from support.comparison.agreement import assert_agree
 
 WORDS = """
 model words(H = 21, V = 70):
@@ -50,9 +52,9 @@ FLAGS = [{}, {"ragged": True, "reset": True}]
 @pytest.fixture(autouse=True)
 def every_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """However small a product is it has two ways; nothing is known, and nothing is kept."""
-    monkeypatch.setattr(geometry, "ENOUGH_TO_CHOOSE", 0)
-    monkeypatch.setattr(choices, "_file", lambda: tmp_path / "products.json")
-    monkeypatch.setattr(execution, "CHOICES", Choices())
+    monkeypatch.setattr(shape_specialization, "ENOUGH_TO_CHOOSE", 0)
+    monkeypatch.setattr(gemm_autotune, "_file", lambda: tmp_path / "products.json")
+    monkeypatch.setattr(executor, "CHOICES", Choices())
     monkeypatch.delenv(VARIABLE, raising=False)
     return iter([None])
 
@@ -73,7 +75,7 @@ def test_panels_do_not_matter_to_torchs_products(
     name: str, packs: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, "torch")
-    monkeypatch.setattr(geometry, "ENOUGH_TO_PACK", 0 if packs else 10**9)
+    monkeypatch.setattr(shape_specialization, "ENOUGH_TO_PACK", 0 if packs else 10**9)
     assert_agree(SPECS[name], "cpu", **CALL)
 
 
@@ -85,7 +87,7 @@ def test_torch_really_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
         take_products(bindings, landing)  # type: ignore[arg-type]
         bindings.get(landing.value).buffer.mul_(1.001)  # type: ignore[attr-defined]
 
-    monkeypatch.setattr(execution, "take_products", wrong)
+    monkeypatch.setattr(executor, "take_products", wrong)
     monkeypatch.setenv(VARIABLE, "own")
     assert_agree(WORDS, "cpu", **CALL)
     assert not taken
@@ -97,7 +99,7 @@ def test_torch_really_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_fault_in_torchs_sums_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "torch")
-    monkeypatch.setattr(execution, "take_sums", lambda bindings, group: None)
+    monkeypatch.setattr(executor, "take_sums", lambda bindings, group: None)
     with pytest.raises(AssertionError, match="off by"):
         assert_agree(DEEP, "cpu", **CALL)
 
@@ -157,7 +159,7 @@ def test_what_was_chosen_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     ["", "{", "[]", "null", '{"choices": {"size": "torch"}, "mark": "0"}', '{"choices": 3}'],
 )
 def test_torn_and_foreign_files_count_as_nothing(text: str) -> None:
-    choices._file().write_text(text, encoding="utf-8")
+    gemm_autotune._file().write_text(text, encoding="utf-8")
     known, run_own, run_theirs = clock(2, 1)
     assert known.way("size") is None
     known.settle("size", run_own, run_theirs)
@@ -165,7 +167,7 @@ def test_torn_and_foreign_files_count_as_nothing(text: str) -> None:
 
 
 def test_a_pipe_in_the_place_of_the_file_is_replaced() -> None:
-    os.mkfifo(choices._file())
+    os.mkfifo(gemm_autotune._file())
     known, run_own, run_theirs = clock(2, 1)
     assert known.way("size") is None
     known.settle("size", run_own, run_theirs)
@@ -179,15 +181,15 @@ def test_what_is_written_is_plain_text_and_others_choices_stay() -> None:
     assert second.way("b") is None
     first.settle("a", *ways)
     second.settle("b", *others)
-    document = json.loads(choices._file().read_text(encoding="utf-8"))
+    document = json.loads(gemm_autotune._file().read_text(encoding="utf-8"))
     assert document["choices"] == {"a": "own", "b": "torch"}
 
 
 def test_a_cache_that_cannot_be_written_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     def unusable() -> Path:
-        raise cache.UnusableCache("no")
+        raise kernel_cache.UnusableCache("no")
 
-    monkeypatch.setattr(choices, "_file", unusable)
+    monkeypatch.setattr(gemm_autotune, "_file", unusable)
     known, *ways = clock(2, 1)
     assert known.way("size") is None
     assert known.settle("size", *ways) == "torch"

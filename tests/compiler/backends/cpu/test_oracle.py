@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from rnnc.compiler.backends.cpu import backend as backend_module
-from rnnc.compiler.backends.cpu import geometry
-from rnnc.compiler.backends.cpu.toolchain import LEVEL_FLAGS, machine_level
-from rnnc.operators.shipped import zoo_names
-from support.agreement import assert_agree
+from rnnc.compiler.backends.cpu.specialize import shape_specialization
+from rnnc.compiler.backends.cpu.toolchain.c_compiler import LEVEL_FLAGS, machine_level
+from rnnc.operators.sources.zoo import zoo_names
+from support.comparison.agreement import assert_agree
+from support.comparison.shared_library import compiled_together
 from support.generator import random_spec
-from support.shared_unit import compiled_together
 
 CALLS: dict[str, dict[str, Any]] = {
     "plain": {"steps": 5, "rows": 3},
@@ -83,7 +83,7 @@ model m(H = 37, K = 3):
 def test_every_level_agrees_in_both_dtypes(
     level: str, double: bool, packed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(geometry, "ENOUGH_TO_PACK", 0 if packed else 10**9)
+    monkeypatch.setattr(shape_specialization, "ENOUGH_TO_PACK", 0 if packed else 10**9)
     monkeypatch.setattr(backend_module, "machine_level", lambda: level)
     if not double:
         monkeypatch.setattr("torch.nn.Module.double", lambda self: self.float())
@@ -102,15 +102,15 @@ def test_any_number_of_threads_gives_the_same_bits(
 ) -> None:
     import torch
 
-    from support.agreement import answers
-    from support.compare import assert_close
+    from support.comparison.agreement import answers
+    from support.comparison.assertions import assert_close
 
     one = answers(TAILS, "cpu", seed=2, steps=6, rows=rows, ragged=True)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     for name in ("ENOUGH_FOR_TWO", "ENOUGH_TO_ADD"):
-        monkeypatch.setattr(geometry, name, 0)
-    monkeypatch.setattr(geometry, "ENOUGH_ROWS", 4)
-    monkeypatch.setattr(geometry, "ENOUGH_TO_WAIT", 0 if waiting else 10**9)
+        monkeypatch.setattr(shape_specialization, name, 0)
+    monkeypatch.setattr(shape_specialization, "ENOUGH_ROWS", 4)
+    monkeypatch.setattr(shape_specialization, "ENOUGH_TO_WAIT", 0 if waiting else 10**9)
     many = answers(TAILS, "cpu", seed=2, steps=6, rows=rows, ragged=True)
     again = answers(TAILS, "cpu", seed=2, steps=6, rows=rows, ragged=True)
     assert_close(many, again, 0.0)
@@ -162,8 +162,8 @@ def test_gradients_come_of_some_results_alone() -> None:
     import torch
 
     import rnnc
-    from support.compare import assert_close, grads
-    from support.feeds import randomise
+    from support.comparison.assertions import assert_close, grads
+    from support.comparison.random_arguments import randomise
 
     nets = [rnnc.compile(PARTS, backend=name).double() for name in ("cpu", "reference")]
     x = torch.randn(6, 4, 5, dtype=torch.float64)

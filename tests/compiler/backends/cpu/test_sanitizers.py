@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from support.commands import ROOT, run
+from support.processes.commands import ROOT, run
 
 
 def has_sanitizers() -> bool:

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from rnnc.compiler.backends.cpu import build as build_module
-from rnnc.compiler.backends.cpu import cache, toolchain
-from rnnc.compiler.backends.cpu.build import build
-from rnnc.grammar.diagnostics import RnnError
+from rnnc.compiler.backends.cpu.toolchain import build_library as build_module
+from rnnc.compiler.backends.cpu.toolchain import c_compiler, kernel_cache
+from rnnc.compiler.backends.cpu.toolchain.build_library import build
+from rnnc.grammar.diagnostics.errors import RnnError
 
 SOURCE = "int answer(void) { return 42; }\n"
 OPENMP = """
@@ -75,15 +75,15 @@ def test_source_and_level_each_make_their_own_entry(fresh: Path) -> None:
 
 
 def test_compiler_and_processor_are_part_of_the_key() -> None:
-    one = toolchain.find_toolchain()
+    one = c_compiler.find_toolchain()
     keys = {
         build_module._key(SOURCE, "plain", other)
         for other in (
             one,
-            toolchain.Toolchain("/x/cc", one.version, one.processor, one.openmp),
-            toolchain.Toolchain(one.compiler, "13", one.processor, one.openmp),
-            toolchain.Toolchain(one.compiler, one.version, "another", one.openmp),
-            toolchain.Toolchain(one.compiler, one.version, one.processor, None),
+            c_compiler.Toolchain("/x/cc", one.version, one.processor, one.openmp),
+            c_compiler.Toolchain(one.compiler, "13", one.processor, one.openmp),
+            c_compiler.Toolchain(one.compiler, one.version, "another", one.openmp),
+            c_compiler.Toolchain(one.compiler, one.version, one.processor, None),
         )
     }
     assert len(keys) == 5
@@ -101,7 +101,7 @@ def test_a_torn_entry_is_built_again(
     torn.replace(entry)
     monkeypatch.setattr(build_module, "_loaded", {})
     assert answer(build(SOURCE, "plain")) == 42
-    assert cache.sound_entry(entry)
+    assert kernel_cache.sound_entry(entry)
 
 
 def test_a_changed_byte_is_seen(fresh: Path) -> None:
@@ -111,12 +111,12 @@ def test_a_changed_byte_is_seen(fresh: Path) -> None:
     content[len(content) // 2] ^= 1
     changed = fresh / "changed"
     changed.write_bytes(content)
-    assert not cache.sound_entry(changed)
+    assert not kernel_cache.sound_entry(changed)
 
 
 def test_several_processes_may_build_the_same_thing(fresh: Path) -> None:
     script = f"""
-from rnnc.compiler.backends.cpu.build import build
+from rnnc.compiler.backends.cpu.toolchain.build_library import build
 print(build({SOURCE!r}, "plain").answer())
 """
     command = [sys.executable, "-c", script]
@@ -217,12 +217,12 @@ def test_one_openmp_runtime_and_its_threads() -> None:
     library = build(OPENMP, "plain")
     assert [library.threads(n) for n in (1, 2, 3)] == [1, 2, 3]
     torch.ones(2) + 1
-    assert len(toolchain._loaded_openmp()) <= 1
+    assert len(c_compiler._loaded_openmp()) <= 1
 
 
 def test_without_openmp_kernels_still_build(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(toolchain, "openmp_runtime", lambda: None)
-    found = toolchain.find_toolchain()
+    monkeypatch.setattr(c_compiler, "openmp_runtime", lambda: None)
+    found = c_compiler.find_toolchain()
     assert "-fopenmp" not in build_module.flags_of("plain", found)
     assert answer(build(SOURCE, "plain")) == 42
 
@@ -234,12 +234,12 @@ def test_the_level_is_what_torch_uses(
     monkeypatch: pytest.MonkeyPatch, capability: str, level: str
 ) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    assert toolchain.machine_level() == level
+    assert c_compiler.machine_level() == level
 
 
 def test_nothing_is_flushed_to_zero_afterwards() -> None:
     script = (
-        "import torch, rnnc.compiler.backends.cpu.build as b\n"
+        "import torch, rnnc.compiler.backends.cpu.toolchain.build_library as b\n"
         f"b.build({SOURCE!r}, 'plain')\n"
         "tiny = torch.tensor(1e-39)\n"
         "assert (tiny * 1.0).item() != 0 and 5e-324 * 1.0 != 0\n"
@@ -263,10 +263,10 @@ OUT = 'while [ "$1" != -o ]; do shift; done; out=$2\n'
 
 def spoiled_entry(fresh: Path, content: Path) -> Path:
     """An entry that is whole by its mark, and rubbish all the same."""
-    toolchain_ = toolchain.find_toolchain()
-    entry = cache.cache_folder() / f"{build_module._key(SOURCE, 'plain', toolchain_)}.so"
-    cache.seal(content, entry)
-    assert cache.sound_entry(entry)
+    toolchain_ = c_compiler.find_toolchain()
+    entry = kernel_cache.cache_folder() / f"{build_module._key(SOURCE, 'plain', toolchain_)}.so"
+    kernel_cache.seal(content, entry)
+    assert kernel_cache.sound_entry(entry)
     assert entry.parent == fresh
     return entry
 
@@ -282,7 +282,7 @@ def test_an_entry_that_a_compiler_has_spoiled_is_made_anew(
     before = entry.read_bytes()
     assert answer(build(SOURCE, "plain", needs=["answer"])) == 42
     assert entry.read_bytes() != before
-    assert cache.sound_entry(entry)
+    assert kernel_cache.sound_entry(entry)
     # This process knows the entry's name for the rubbish that it has loaded before.
     copy = tmp_path / "copy.so"
     copy.write_bytes(entry.read_bytes())
@@ -351,7 +351,7 @@ def test_every_folder_of_the_cache_is_the_users_own(
 ) -> None:
     fresh.parent.mkdir(parents=True, mode=0o755)
     folder = fresh.parent / name if which == "inner" else fresh.parent
-    assert cache.cache_folder(name) == fresh.parent / name
+    assert kernel_cache.cache_folder(name) == fresh.parent / name
     if fault in {"link", "file"}:
         folder.rename(tmp_path / "moved")
         if fault == "link":
@@ -370,5 +370,5 @@ def test_every_folder_of_the_cache_is_the_users_own(
     else:
         folder.chmod(0o720 if "group" in fault else 0o702)
     words = {"link": "is a link", "file": "not a folder|file exists", "another's": "another user"}
-    with pytest.raises(cache.UnusableCache, match=words.get(fault, "open to other users")):
-        cache.cache_folder(name)
+    with pytest.raises(kernel_cache.UnusableCache, match=words.get(fault, "open to other users")):
+        kernel_cache.cache_folder(name)

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from rnnc.compiler.backends.cpu.build import build
-from rnnc.compiler.backends.cpu.emit import prelude
-from rnnc.compiler.backends.cpu.toolchain import machine_level
+from rnnc.compiler.backends.cpu.codegen.emitter import prelude
+from rnnc.compiler.backends.cpu.toolchain.build_library import build
+from rnnc.compiler.backends.cpu.toolchain.c_compiler import machine_level
 
 LEVELS = ["plain", "avx2", "avx512"]
 LEVELS = LEVELS[: LEVELS.index(machine_level()) + 1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import re
-from pathlib import Path
+from importlib.resources import files
 
 import pytest
 import torch
@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rnnc
-from rnnc.compiler.backends.cpu import outer
-from rnnc.compiler.backends.cpu.outer import outer_room
-from rnnc.compiler.backends.cpu.program import WITHOUT, Program, compile_program
-from rnnc.compiler.backends.cpu.toolchain import machine_level
+from rnnc.compiler.backends.cpu.specialize import weight_grad_blocking
+from rnnc.compiler.backends.cpu.specialize.compiled_program import WITHOUT, Program, compile_program
+from rnnc.compiler.backends.cpu.specialize.weight_grad_blocking import outer_room
+from rnnc.compiler.backends.cpu.toolchain.c_compiler import machine_level
 from rnnc.compiler.request import Request
 
 LEVELS = ["plain", "avx2", "avx512"]
@@ -83,6 +83,6 @@ def test_outer_sums(
 
 @pytest.mark.parametrize("name", ["DEPTH", "BLOCKS", "PASSES", "TILES"])
 def test_room_is_reckoned_with_the_numbers_that_c_blocks_by(name: str) -> None:
-    text = Path(outer.__file__).with_suffix(".h").read_text(encoding="utf-8")
+    text = (files("rnnc.compiler.backends.cpu") / "csrc" / "weight_grad_gemm.h").read_text("utf-8")
     (number,) = re.findall(rf"^#define OUTER_{name} (\d+)", text, re.MULTILINE)
-    assert int(number) == getattr(outer, name)
+    assert int(number) == getattr(weight_grad_blocking, name)

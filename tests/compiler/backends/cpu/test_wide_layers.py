@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.backends.cpu import geometry
-from rnnc.compiler.backends.cpu.program import Program
-from support.agreement import assert_agree
-from support.compare import assert_close
+from rnnc.compiler.backends.cpu.specialize import shape_specialization
+from rnnc.compiler.backends.cpu.specialize.compiled_program import Program
+from support.comparison.agreement import assert_agree
+from support.comparison.assertions import assert_close
 
 WORDS = """
 model words(H = 21, V = 416):
@@ -69,8 +69,8 @@ def test_a_planted_fault_is_caught(right: str, wrong: str, monkeypatch: pytest.M
         return text.replace(right, wrong)
 
     # A pass over few rows at a time, which narrow models do not need.
-    monkeypatch.setattr("rnnc.compiler.backends.cpu.emit._AT_HAND", 1 << 13)
-    monkeypatch.setattr(geometry, "ENOUGH_TO_PACK", 0)
+    monkeypatch.setattr("rnnc.compiler.backends.cpu.codegen.emitter._AT_HAND", 1 << 13)
+    monkeypatch.setattr(shape_specialization, "ENOUGH_TO_PACK", 0)
     assert_agree(WORDS, "cpu", **CALL)
     monkeypatch.setattr(Program, "source", planted)
     with pytest.raises(AssertionError, match="off by"):
@@ -81,7 +81,7 @@ def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     model = rnnc.compile(WORDS, backend="cpu")
     x = torch.randint(0, 416, (7, 29))
-    monkeypatch.setattr(geometry, "ENOUGH_FOR_TWO", 0)
+    monkeypatch.setattr(shape_specialization, "ENOUGH_FOR_TWO", 0)
     found = []
     for threads in (1, 3):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)

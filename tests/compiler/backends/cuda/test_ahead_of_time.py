@@ -16,24 +16,25 @@ from typing import Any
 import pytest
 
 import rnnc
-from rnnc.compiler.backends.cuda import resources
-from rnnc.compiler.backends.cuda.account import account
-from rnnc.compiler.backends.cuda.arguments import Case
-from rnnc.compiler.backends.cuda.chip import A100, H200, Chip
-from rnnc.compiler.backends.cuda.precision import Precision
-from rnnc.compiler.backends.cuda.program import Program, choices_of, program_of
-from rnnc.compiler.backends.cuda.resources import resources_of
-from rnnc.compiler.backends.cuda.shapes import Setting
-from rnnc.compiler.backends.cuda.tiers import Tier
-from rnnc.compiler.backends.cuda.tiling import tiling_of
-from rnnc.compiler.plan import Plan
-from rnnc.compiler.planner import Planner
+from rnnc.compiler.backends.cuda.autotune import kernel_resources
+from rnnc.compiler.backends.cuda.autotune.kernel_resources import resources_of
+from rnnc.compiler.backends.cuda.autotune.strategy_report import account
+from rnnc.compiler.backends.cuda.autotune.strategy_selection import choices_of
+from rnnc.compiler.backends.cuda.autotune.tile_sizes import tiling_of
+from rnnc.compiler.backends.cuda.codegen.kernel_arguments import Case
+from rnnc.compiler.backends.cuda.codegen.kernel_file import Program, program_of
+from rnnc.compiler.backends.cuda.schedule.device_limits import A100, H200, Chip
+from rnnc.compiler.backends.cuda.schedule.loop_strategy import Tier
+from rnnc.compiler.backends.cuda.schedule.matmul_precision import Precision
+from rnnc.compiler.backends.cuda.schedule.persistent_layout import Setting
+from rnnc.compiler.plan_cache import Planner
 from rnnc.compiler.request import training_request
+from rnnc.compiler.schedule.plan import Plan
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import analyse
-from rnnc.operators.shipped import zoo_names, zoo_source
-from support.independent import INDEPENDENT
-from support.small import small_sizes
+from rnnc.operators.analyze import analyse
+from rnnc.operators.sources.zoo import zoo_names, zoo_source
+from support.specs.independent_columns import INDEPENDENT
+from support.specs.small_zoo import small_sizes
 
 pytestmark = pytest.mark.triton
 
@@ -195,7 +196,7 @@ def test_programs_of_a_grid_meet_as_the_memory_model_asks(monkeypatch: pytest.Mo
         texts.append(text)
         return 0, 0
 
-    monkeypatch.setattr(resources, "_assembled", assembled)
+    monkeypatch.setattr(kernel_resources, "_assembled", assembled)
     plan = plan_of("dts_rnn", 64)
     check(program_of(plan, Case(), choices_of(plan, Setting(H200), "grid")), "float32", H200)
     for text in texts:

@@ -16,19 +16,19 @@ import torch
 from torch import Tensor
 
 import rnnc
-from rnnc.compiler.backends import guarded
-from rnnc.compiler.backends.aten.execute import AtenEngine
-from rnnc.compiler.backends.aten.memory import Memory
+from rnnc.compiler.backends import warn_once
+from rnnc.compiler.backends.aten.buffers import Memory
+from rnnc.compiler.backends.aten.interpreter import AtenEngine
 from rnnc.compiler.backends.cuda import backend as module
 from rnnc.compiler.backends.cuda.backend import Cuda
-from rnnc.compiler.backends.cuda.engine import CudaEngine
-from rnnc.compiler.backends.cuda.failures import failure_of, reason
-from rnnc.compiler.backends.custom_op import backends_of
+from rnnc.compiler.backends.cuda.execution.engine import CudaEngine
+from rnnc.compiler.backends.cuda.execution.error_classification import failure_of, reason
 from rnnc.compiler.backends.registry import Backends
-from rnnc.compiler.module import CompiledRNN
-from rnnc.compiler.plan import Phase
+from rnnc.compiler.module.compiled_rnn import CompiledRNN
+from rnnc.compiler.schedule.plan import Phase
+from rnnc.compiler.torch_integration.custom_op import backends_of
 from rnnc.runtime.cli import diagnose
-from support.compare import assert_close, grads
+from support.comparison.assertions import assert_close, grads
 
 MODEL = "input x: real[3]\nstate h: real[5]\nh' = x ⊕ h\noutput y: real[2]\ny = V h'\n"
 
@@ -63,7 +63,7 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CudaEngine", Faulty)
     monkeypatch.setattr(Cuda, "refuses", lambda self, like: "")
     monkeypatch.setattr(Backends, "_tried", lambda self, like: self.made)
-    monkeypatch.setattr(guarded, "_told", set())
+    monkeypatch.setattr(warn_once, "_told", set())
     for name, value in (("faults", {}), ("ran", []), ("let_go_of", 0), ("simpler", False)):
         monkeypatch.setattr(Faulty, name, value)
 
@@ -345,7 +345,7 @@ def test_tritons_own_errors_are_a_kernels() -> None:
 
 
 def test_steps_that_cannot_be_recorded_are_launched(capfd: pytest.CaptureFixture[str]) -> None:
-    from rnnc.compiler.backends.cuda import steps
+    from rnnc.compiler.backends.cuda.execution import cuda_graphs
 
     class Count:
         def __init__(self) -> None:
@@ -360,8 +360,8 @@ def test_steps_that_cannot_be_recorded_are_launched(capfd: pytest.CaptureFixture
     def record(work: Callable[[], None], device: torch.device) -> Callable[[], None]:
         raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore")
 
-    launch, recordings = Count(), steps.Recordings()
-    steps.play_steps([launch], 100, 1, recordings, record)
+    launch, recordings = Count(), cuda_graphs.Recordings()
+    cuda_graphs.play_steps([launch], 100, 1, recordings, record)
     assert launch.tensors[0].tolist() == [1] * 100
     assert recordings.unable
     (line,) = told(capfd)

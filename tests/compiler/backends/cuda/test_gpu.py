@@ -16,14 +16,14 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.backends.aten.memory import Memory
-from rnnc.compiler.backends.cuda.tiers import TIERS, VARIABLE
-from rnnc.compiler.plan import Buffer
-from rnnc.operators.shipped import zoo_names
-from support import feeds
-from support.compare import assert_close, total
+from rnnc.compiler.backends.aten.buffers import Memory
+from rnnc.compiler.backends.cuda.schedule.loop_strategy import TIERS, VARIABLE
+from rnnc.compiler.schedule.plan import Buffer
+from rnnc.operators.sources.zoo import zoo_names
+from support.comparison import random_arguments
+from support.comparison.assertions import assert_close, total
 from support.generator import random_spec
-from support.small import small_sizes
+from support.specs.small_zoo import small_sizes
 
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("default")]
 
@@ -60,7 +60,7 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def answers(
-    model: rnnc.CompiledRNN, feed: feeds.Feed, device: str, dtype: torch.dtype
+    model: rnnc.CompiledRNN, feed: random_arguments.Feed, device: str, dtype: torch.dtype
 ) -> dict[str, Any]:
     """Outputs, states and gradients of the parameters, as float64 on the CPU."""
 
@@ -70,7 +70,7 @@ def answers(
         return value.to(device, dtype)
 
     state = None if feed.state is None else type(feed.state)(*map(there, feed.state))
-    moved = feeds.Feed(
+    moved = random_arguments.Feed(
         {name: there(value) for name, value in feed.x.items()},
         state,
         there(feed.lengths),
@@ -96,9 +96,9 @@ def agree(
     text: str, sizes: dict[str, int], dtype: torch.dtype, steps: int, rows: int, **said: bool
 ) -> None:
     ours = rnnc.compile(text, backend="reference", parameters=sizes)
-    feeds.randomise(ours, 1)
+    random_arguments.randomise(ours, 1)
     rounded = {name: p.detach().to(dtype) for name, p in ours.named_parameters()}
-    feed = feeds.feed(ours, steps, rows, seed=1, **said)
+    feed = random_arguments.feed(ours, steps, rows, seed=1, **said)
     feed = replace(feed, x={k: _rounded(v, dtype) for k, v in feed.x.items()})
     found = []
     for backend, device, kind in (("cuda", DEVICE, dtype), ("reference", "cpu", torch.float64)):

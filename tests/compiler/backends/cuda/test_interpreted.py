@@ -15,23 +15,24 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.backends.cuda import engine, expressions, steps
-from rnnc.compiler.backends.cuda.kernels import Kernel
-from rnnc.compiler.backends.cuda.tiers import VARIABLE
-from rnnc.compiler.backends.cuda.tiling import Tiling
+from rnnc.compiler.backends.cuda.autotune.tile_sizes import Tiling
+from rnnc.compiler.backends.cuda.codegen import expressions
+from rnnc.compiler.backends.cuda.codegen.stage_kernels import Kernel
+from rnnc.compiler.backends.cuda.execution import cuda_graphs, engine
+from rnnc.compiler.backends.cuda.schedule.loop_strategy import VARIABLE
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import analyse
-from rnnc.operators.shipped import zoo_names
-from support import feeds
-from support.agreement import assert_agree
-from support.backward_pasts import BACKWARD_PASTS
-from support.compare import assert_close
+from rnnc.operators.analyze import analyse
+from rnnc.operators.sources.zoo import zoo_names
+from support.comparison import random_arguments
+from support.comparison.agreement import assert_agree
+from support.comparison.assertions import assert_close
+from support.faults.poisoned_memory import poisoned
 from support.generator import random_spec
-from support.parameter_values import PARAMETER_VALUES
-from support.poison import poisoned
-from support.several_delays import SEVERAL_DELAYS
-from support.small import small_sizes
-from support.window_loops import has_window_in_a_cycle
+from support.specs.backward_state_history import BACKWARD_PASTS
+from support.specs.multiple_delays import SEVERAL_DELAYS
+from support.specs.parameter_values import PARAMETER_VALUES
+from support.specs.small_zoo import small_sizes
+from support.specs.windows_in_cycles import has_window_in_a_cycle
 
 pytestmark = [
     pytest.mark.triton,
@@ -129,10 +130,10 @@ def test_what_is_computed_again_agrees(name: str) -> None:
 @pytest.mark.parametrize("name", ["lstm", "gru", "dts_rnn", "sru"])
 def test_narrow_types_are_as_near_as_their_rounding(name: str, dtype: torch.dtype) -> None:
     ours = rnnc.compile(f"zoo:{name}", backend="cuda", parameters=small_sizes(name)).to(dtype)
-    feeds.randomise(ours, 3)
+    random_arguments.randomise(ours, 3)
     theirs = rnnc.compile(f"zoo:{name}", backend="reference", parameters=small_sizes(name)).double()
     theirs.load_state_dict({k: v.double() for k, v in ours.state_dict().items()})
-    feed = feeds.feed(ours, 6, 3, seed=3, ragged=True)
+    feed = random_arguments.feed(ours, 6, 3, seed=3, ragged=True)
     y, state = feed.call(ours)
     exact = {k: v.double() for k, v in feed.x.items()}
     expected, last = replace(feed, x=exact).call(theirs)
@@ -148,7 +149,7 @@ def test_narrow_types_are_as_near_as_their_rounding(name: str, dtype: torch.dtyp
 
 def test_autocast_computes_in_its_type_and_answers_in_the_models() -> None:
     model = rnnc.compile("zoo:lstm", backend="cuda", parameters=small_sizes("lstm"))
-    feed = feeds.feed(model, 4, 2, seed=4)
+    feed = random_arguments.feed(model, 4, 2, seed=4)
     plain, _ = feed.call(model)
     with torch.autocast("cpu", dtype=torch.float16):
         y, state = feed.call(model)
@@ -161,7 +162,7 @@ def test_autocast_computes_in_its_type_and_answers_in_the_models() -> None:
 
 def test_the_same_call_gives_the_same_bits() -> None:
     model = rnnc.compile("zoo:gru", backend="cuda", parameters=small_sizes("gru"))
-    feed = feeds.feed(model, 5, 3, seed=5)
+    feed = random_arguments.feed(model, 5, 3, seed=5)
     first, second = (feed.call(model)[0] for _ in range(2))
     assert torch.equal(first, second)
 
@@ -173,12 +174,12 @@ def again(work: Callable[[], None], device: torch.device) -> Callable[[], None]:
 @pytest.mark.parametrize("count", [1, 2, 5, 7])
 def test_played_stretches_agree(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU, where a stretch is recorded: steps past the end do nothing."""
-    monkeypatch.setattr(steps, "STRETCH", 3)
+    monkeypatch.setattr(cuda_graphs, "STRETCH", 3)
     played: list[int] = []
 
     def play(launches: Any, count: int, rows: int, recordings: Any) -> None:
         played.append(count)
-        steps.play_steps(launches, count, rows, recordings, again)
+        cuda_graphs.play_steps(launches, count, rows, recordings, again)
 
     monkeypatch.setattr(engine, "run_steps", play)
     said = {"steps": count, "rows": 3, "ragged": True, "reset": True, "carry": True}
@@ -203,9 +204,9 @@ def test_a_recording_is_played_again_on_the_same_memory() -> None:
         made.append(1)
         return work
 
-    launch, recordings = Count(), steps.Recordings()
+    launch, recordings = Count(), cuda_graphs.Recordings()
     for count in (100, 40):
-        steps.play_steps([launch], count, 1, recordings, recorded)
+        cuda_graphs.play_steps([launch], count, 1, recordings, recorded)
     assert launch.tensors[0].tolist() == [2] * 40 + [1] * 60
     assert made == [1]
 

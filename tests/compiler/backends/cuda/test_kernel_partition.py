@@ -7,20 +7,21 @@ from dataclasses import replace
 
 import pytest
 
-from rnnc.compiler.backends.cuda.arguments import Case
-from rnnc.compiler.backends.cuda.chip import H200
-from rnnc.compiler.backends.cuda.pieces import ALIASES, Load, Piece
-from rnnc.compiler.backends.cuda.program import choices_of, program_of
-from rnnc.compiler.backends.cuda.shapes import Setting
-from rnnc.compiler.backends.cuda.stages import Stages, stages_of
-from rnnc.compiler.backends.cuda.tiers import TIERS, Tier
-from rnnc.compiler.plan import Plan
-from rnnc.compiler.planner import Planner
+from rnnc.compiler.backends.cuda.autotune.strategy_selection import choices_of
+from rnnc.compiler.backends.cuda.codegen.kernel_arguments import Case
+from rnnc.compiler.backends.cuda.codegen.kernel_file import program_of
+from rnnc.compiler.backends.cuda.schedule.device_limits import H200
+from rnnc.compiler.backends.cuda.schedule.kernel_partition import Stages, stages_of
+from rnnc.compiler.backends.cuda.schedule.loop_strategy import TIERS, Tier
+from rnnc.compiler.backends.cuda.schedule.persistent_layout import Setting
+from rnnc.compiler.backends.cuda.schedule.slice_decomposition import ALIASES, Load, Piece
+from rnnc.compiler.ir.ops import WIDE
+from rnnc.compiler.plan_cache import Planner
 from rnnc.compiler.request import training_request
-from rnnc.compiler.vocabulary import WIDE
+from rnnc.compiler.schedule.plan import Plan
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import analyse
-from rnnc.operators.shipped import zoo_source
+from rnnc.operators.analyze import analyse
+from rnnc.operators.sources.zoo import zoo_source
 from support.generator import random_spec
 
 

@@ -12,14 +12,14 @@ import torch
 
 import rnnc
 from rnnc.compiler.backends.cuda import backend as module
-from rnnc.compiler.backends.cuda import tuning
+from rnnc.compiler.backends.cuda.autotune import tuning_table
+from rnnc.compiler.backends.cuda.autotune.tuning_table import Table, using
 from rnnc.compiler.backends.cuda.backend import BY_LIBRARY, Cuda
-from rnnc.compiler.backends.cuda.chip import H200
-from rnnc.compiler.backends.cuda.cudnn import Library
-from rnnc.compiler.backends.cuda.layers import Stack, stack_of
-from rnnc.compiler.backends.cuda.tuning import Table, using
-from rnnc.operators.graph import OperatorGraph
-from support.agreement import assert_agree
+from rnnc.compiler.backends.cuda.cudnn.cudnn_layers import Library
+from rnnc.compiler.backends.cuda.cudnn.layer_matching import Stack, stack_of
+from rnnc.compiler.backends.cuda.schedule.device_limits import H200
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from support.comparison.agreement import assert_agree
 
 IN = "input x: real[3]\n"
 H = IN + "state h: real[5]\n"
@@ -181,7 +181,7 @@ def test_a_wrong_order_of_gates_would_be_seen(
         assert isinstance(found, Stack)
         return replace(found, layers=tuple(replace(a, gates=a.gates[::-1]) for a in found.layers))
 
-    monkeypatch.setattr("rnnc.compiler.backends.cuda.cudnn.stack_of", turned)
+    monkeypatch.setattr("rnnc.compiler.backends.cuda.cudnn.cudnn_layers.stack_of", turned)
     with pytest.raises(AssertionError, match="off by"):
         assert_agree("zoo:lstm", "cuda", seed=1, steps=4, rows=2, sizes={"hidden": 6})
 
@@ -191,7 +191,7 @@ def call_of(text: str, steps: int = 4, **said: Any) -> Any:
     model = rnnc.compile(text, backend="reference")
     seen: list[Any] = []
     reference = model.backends.choose(torch.empty(0))
-    run = "rnnc.compiler.module.run_call"
+    run = "rnnc.compiler.module.compiled_rnn.run_call"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, lambda backends, call, like, key: seen.append(call) or 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -227,16 +227,16 @@ def test_calls_that_torchs_layers_do_not_have(text: str, said: dict[str, Any], r
 
 
 def test_it_is_never_taken_without_a_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuning, "chip_name", lambda index: H200.name)
+    monkeypatch.setattr(tuning_table, "chip_name", lambda index: H200.name)
     library, call = call_of(HC + LSTM + OUT)
     key = library.key(torch.float32, call.rows)
     assert key == "LSTM:3:5 float32 rows=4"
     with using(H200.name, Table()):
-        assert not tuning.runs_by_library(lambda: key, 0)
+        assert not tuning_table.runs_by_library(lambda: key, 0)
     with using(H200.name, Table(libraries={key: "cudnn"})):
-        assert tuning.runs_by_library(lambda: key, 0)
-        assert not tuning.runs_by_library(lambda: key, None), "there is none on the CPU"
-        assert not tuning.runs_by_library(lambda: library.key(torch.float32, 5), 0)
+        assert tuning_table.runs_by_library(lambda: key, 0)
+        assert not tuning_table.runs_by_library(lambda: key, None), "there is none on the CPU"
+        assert not tuning_table.runs_by_library(lambda: library.key(torch.float32, 5), 0)
         model = rnnc.compile(HC + LSTM + OUT, backend="reference")
         said = Cuda(model.graph, module.Options()).explain
         plan = Cuda(model.graph, module.Options()).plan()
@@ -268,7 +268,7 @@ def test_a_library_that_fails_leaves_the_call_to_own_kernels(
 @pytest.mark.filterwarnings("ignore")
 def test_inside_of_torch_compile_it_is_computed_again(by_library: list[bool]) -> None:
     """What autograd has recorded cannot go through a compiled graph."""
-    from rnnc.compiler.backends.custom_op import backends_of
+    from rnnc.compiler.torch_integration.custom_op import backends_of
 
     torch._dynamo.reset()
     backends_of.cache_clear()

@@ -9,16 +9,16 @@ import pytest
 from click.testing import CliRunner
 
 import rnnc
-from rnnc.compiler.backends.cuda.account import account
-from rnnc.compiler.backends.cuda.chip import CHIPS, H200, Chip
-from rnnc.compiler.backends.cuda.extents import extents_of, padded
-from rnnc.compiler.backends.cuda.shapes import Setting
-from rnnc.compiler.backends.cuda.tiers import VARIABLE, choose, forced_tier
-from rnnc.compiler.plan import Phase, Plan
-from rnnc.compiler.planner import Planner
+from rnnc.compiler.backends.cuda.autotune.strategy_report import account
+from rnnc.compiler.backends.cuda.schedule.device_limits import CHIPS, H200, Chip
+from rnnc.compiler.backends.cuda.schedule.loop_strategy import VARIABLE, choose, forced_tier
+from rnnc.compiler.backends.cuda.schedule.persistent_layout import Setting
+from rnnc.compiler.backends.cuda.schedule.tile_extents import extents_of, padded
+from rnnc.compiler.plan_cache import Planner
 from rnnc.compiler.request import training_request
-from rnnc.operators.analyse import analyse
-from rnnc.operators.shipped import zoo_source
+from rnnc.compiler.schedule.plan import Phase, Plan
+from rnnc.operators.analyze import analyse
+from rnnc.operators.sources.zoo import zoo_source
 from rnnc.runtime.commands.inspect import command as inspect
 
 

@@ -16,25 +16,28 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.backends.cuda import engine, kept, kernels, loops, program, shapes, tiers
-from rnnc.compiler.backends.cuda.blocks import independent_stages
-from rnnc.compiler.backends.cuda.meetings import Meetings
-from rnnc.compiler.backends.cuda.tiers import VARIABLE
-from rnnc.compiler.planner import Planner
+from rnnc.compiler.backends.cuda.autotune import strategy_selection
+from rnnc.compiler.backends.cuda.codegen import persistent_kernels, persistent_tile, stage_kernels
+from rnnc.compiler.backends.cuda.execution import engine
+from rnnc.compiler.backends.cuda.execution.cooperative_launch import Meetings
+from rnnc.compiler.backends.cuda.schedule import loop_strategy, persistent_layout
+from rnnc.compiler.backends.cuda.schedule.block_parallelism import independent_stages
+from rnnc.compiler.backends.cuda.schedule.loop_strategy import VARIABLE
+from rnnc.compiler.plan_cache import Planner
 from rnnc.compiler.request import training_request
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import analyse
-from rnnc.operators.shipped import zoo_names
-from support import feeds
-from support.agreement import assert_agree
-from support.compare import assert_close
+from rnnc.operators.analyze import analyse
+from rnnc.operators.sources.zoo import zoo_names
+from support.comparison import random_arguments
+from support.comparison.agreement import assert_agree
+from support.comparison.assertions import assert_close
+from support.faults.concurrent_programs import run_side_by_side
+from support.faults.poisoned_memory import poisoned
+from support.faults.weak_memory import LateStores, late_stores
 from support.generator import random_spec
-from support.independent import INDEPENDENT
-from support.late_stores import LateStores, late_stores
-from support.poison import poisoned
-from support.side_by_side import run_side_by_side
-from support.small import small_sizes
-from support.window_loops import has_window_in_a_cycle
+from support.specs.independent_columns import INDEPENDENT
+from support.specs.small_zoo import small_sizes
+from support.specs.windows_in_cycles import has_window_in_a_cycle
 
 pytestmark = [
     pytest.mark.triton,
@@ -58,7 +61,7 @@ TIERS = ["chip", "grid"]
 def tier(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """A tier that is forced, its tiles of two rows."""
     monkeypatch.setenv(VARIABLE, request.param)
-    choices_of = program.choices_of
+    choices_of = strategy_selection.choices_of
 
     def small(*said: Any) -> Any:
         found = choices_of(*said)
@@ -68,7 +71,7 @@ def tier(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
             if choice.shape is not None
         }
 
-    monkeypatch.setattr("rnnc.compiler.backends.cuda.engine.choices_of", small)
+    monkeypatch.setattr("rnnc.compiler.backends.cuda.execution.engine.choices_of", small)
     return str(request.param)
 
 
@@ -127,12 +130,12 @@ def test_independent_columns_go_to_programs_of_their_own(which: str) -> None:
 
 def test_a_block_that_reads_its_neighbour_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     text = INDEPENDENT["blocks of an LSTM"]
-    deep = kept.KeptTile.vector
+    deep = persistent_tile.KeptTile.vector
 
     def wrong(tile: Any, read: Any, first: int, depth: int, columns: str = "k") -> str:
         return deep(tile, read, first, depth, columns.replace("part", "(part ^ 1)"))
 
-    monkeypatch.setattr(kept.KeptTile, "vector", wrong)
+    monkeypatch.setattr(persistent_tile.KeptTile, "vector", wrong)
     with pytest.raises(AssertionError, match="off by"):
         assert_agree(text, "cuda", seed=4, **EVERYTHING)
 
@@ -143,10 +146,10 @@ def test_narrow_types_are_as_near_as_their_rounding(
     tier: str, name: str, dtype: torch.dtype
 ) -> None:
     ours = rnnc.compile(f"zoo:{name}", backend="cuda", parameters=small_sizes(name)).to(dtype)
-    feeds.randomise(ours, 3)
+    random_arguments.randomise(ours, 3)
     theirs = rnnc.compile(f"zoo:{name}", backend="reference", parameters=small_sizes(name)).double()
     theirs.load_state_dict({k: v.double() for k, v in ours.state_dict().items()})
-    feed = feeds.feed(ours, 6, 3, seed=3, ragged=True)
+    feed = random_arguments.feed(ours, 6, 3, seed=3, ragged=True)
     y, state = feed.call(ours)
     exact = {k: v.double() for k, v in feed.x.items()}
     expected, last = replace(feed, x=exact).call(theirs)
@@ -162,7 +165,7 @@ def test_narrow_types_are_as_near_as_their_rounding(
 
 def one_program(monkeypatch: pytest.MonkeyPatch, patience: int = 5, columns: int = 64) -> None:
     """The kernel of a grid as a GPU runs it, but with so many columns a program."""
-    slice_ = shapes.grid_shape
+    slice_ = persistent_layout.grid_shape
 
     def shape(stages: Any, setting: Any) -> Any:
         found = slice_(stages, setting)
@@ -174,8 +177,8 @@ def one_program(monkeypatch: pytest.MonkeyPatch, patience: int = 5, columns: int
         start(*size, 0, size[0], patience, counters, LEVEL=-1)
         meetings.started(counters)
 
-    monkeypatch.setattr("rnnc.compiler.backends.cuda.tiers.grid_shape", shape)
-    monkeypatch.setattr("rnnc.compiler.backends.cuda.engine.run_grid", run)
+    monkeypatch.setattr("rnnc.compiler.backends.cuda.schedule.loop_strategy.grid_shape", shape)
+    monkeypatch.setattr("rnnc.compiler.backends.cuda.execution.engine.run_grid", run)
 
 
 @pytest.mark.parametrize("name", ["lstm", "dts_rnn", "birnn"])
@@ -198,8 +201,8 @@ def test_programs_in_processes_of_their_own_meet(
         grids.append(start.grid)
         run_side_by_side(start, *said)
 
-    shape = shapes.grid_shape
-    monkeypatch.setattr(tiers, "grid_shape", lambda *said: replace(shape(*said), rows=2))
+    shape = persistent_layout.grid_shape
+    monkeypatch.setattr(loop_strategy, "grid_shape", lambda *said: replace(shape(*said), rows=2))
     monkeypatch.setattr(engine, "run_grid", run)
     sizes = small_sizes(name, hidden=12)
     assert_agree(f"zoo:{name}", "cuda", sizes=sizes, seed=1, **{**EVERYTHING, "steps": 4})
@@ -209,7 +212,9 @@ def test_programs_in_processes_of_their_own_meet(
 def test_programs_that_do_not_wait_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "grid")
     monkeypatch.setattr(engine, "run_grid", partial(run_side_by_side, at_once=False))
-    monkeypatch.setattr(kernels, "SOURCE", kernels.SOURCE.replace("seen < target", "seen < 0"))
+    monkeypatch.setattr(
+        stage_kernels, "SOURCE", stage_kernels.SOURCE.replace("seen < target", "seen < 0")
+    )
     sizes = small_sizes("dts_rnn", hidden=12)
     with pytest.raises(AssertionError, match=r"off by|nan"):
         assert_agree("zoo:dts_rnn", "cuda", sizes=sizes, seed=1, steps=3, rows=2)
@@ -236,13 +241,15 @@ def test_a_missing_barrier_is_seen(
 
 
 def test_a_stage_that_is_read_too_early_is_seen(monkeypatch: pytest.MonkeyPatch, tier: str) -> None:
-    monkeypatch.setattr(loops, "levels_of", lambda tile: [range(len(tile.stages.stages))])
+    monkeypatch.setattr(
+        persistent_kernels, "levels_of", lambda tile: [range(len(tile.stages.stages))]
+    )
     with pytest.raises(AssertionError, match=r"off by|nan"):
         assert_agree("zoo:dts_rnn", "cuda", sizes=small_sizes("dts_rnn"), seed=1, steps=3, rows=2)
 
 
 def test_a_wrong_tail_is_seen(monkeypatch: pytest.MonkeyPatch, tier: str) -> None:
-    monkeypatch.setattr(loops, "_THERE", "rows = b < B - 1")
+    monkeypatch.setattr(persistent_kernels, "_THERE", "rows = b < B - 1")
     with pytest.raises(AssertionError, match=r"off by|nan"):
         assert_agree("zoo:gru", "cuda", sizes=small_sizes("gru"), seed=1, steps=3, rows=3)
 
@@ -251,7 +258,7 @@ def test_who_waits_in_vain_gives_up_and_says_so(monkeypatch: pytest.MonkeyPatch)
     """Programs are interpreted one after the other, so that the first waits for the second."""
     monkeypatch.setenv(VARIABLE, "grid")
     model = rnnc.compile("zoo:rnn", backend="cuda", parameters=small_sizes("rnn", hidden=12))
-    feed = feeds.feed(model, 3, 2, seed=1)
+    feed = random_arguments.feed(model, 3, 2, seed=1)
     feed.call(model)
     one_program(monkeypatch, columns=8)
     model = rnnc.compile("zoo:rnn", backend="cuda", parameters=small_sizes("rnn", hidden=12))

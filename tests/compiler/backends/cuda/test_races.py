@@ -7,22 +7,22 @@ from typing import Any
 
 import pytest
 
-from rnnc.compiler.backends.cuda.arguments import Case
-from rnnc.compiler.backends.cuda.blocks import independent_stages
-from rnnc.compiler.backends.cuda.kept import KeptTile
-from rnnc.compiler.backends.cuda.loops import levels_of
-from rnnc.compiler.backends.cuda.shapes import Shape
-from rnnc.compiler.backends.cuda.stages import Stages, stages_of
-from rnnc.compiler.flow import Read
-from rnnc.compiler.lower import Unsupported
-from rnnc.compiler.plan import Plan
-from rnnc.compiler.planner import Planner
+from rnnc.compiler.backends.cuda.codegen.kernel_arguments import Case
+from rnnc.compiler.backends.cuda.codegen.persistent_kernels import levels_of
+from rnnc.compiler.backends.cuda.codegen.persistent_tile import KeptTile
+from rnnc.compiler.backends.cuda.schedule.block_parallelism import independent_stages
+from rnnc.compiler.backends.cuda.schedule.kernel_partition import Stages, stages_of
+from rnnc.compiler.backends.cuda.schedule.persistent_layout import Shape
+from rnnc.compiler.errors import Unsupported
+from rnnc.compiler.ir.dataflow import Read
+from rnnc.compiler.plan_cache import Planner
 from rnnc.compiler.request import training_request
+from rnnc.compiler.schedule.plan import Plan
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import analyse
-from rnnc.operators.shipped import zoo_names, zoo_source
+from rnnc.operators.analyze import analyse
+from rnnc.operators.sources.zoo import zoo_names, zoo_source
 from support.generator import random_spec
-from support.small import small_sizes
+from support.specs.small_zoo import small_sizes
 
 Region = tuple[int, int, int, int]
 """(buffer, rows further on in steps, first entry, end)."""

@@ -16,13 +16,13 @@ import rnnc
 from rnnc.compiler.backends.backend import Options
 from rnnc.compiler.backends.cuda import backend as module
 from rnnc.compiler.backends.cuda.backend import Cuda
-from rnnc.compiler.backends.cuda.build import why_no_triton
-from rnnc.compiler.backends.cuda.chip import why_not_this_chip
-from rnnc.compiler.backends.cuda.precision import product_precision
+from rnnc.compiler.backends.cuda.codegen.triton_build import why_no_triton
+from rnnc.compiler.backends.cuda.schedule.device_limits import why_not_this_chip
+from rnnc.compiler.backends.cuda.schedule.matmul_precision import product_precision
 from rnnc.compiler.backends.registry import AUTO, Backends
-from rnnc.operators.analyse import analyse
-from rnnc.operators.graph import OperatorGraph
-from rnnc.operators.shipped import zoo_source
+from rnnc.operators.analyze import analyse
+from rnnc.operators.graph.operator_graph import OperatorGraph
+from rnnc.operators.sources.zoo import zoo_source
 
 ON_A_GPU = SimpleNamespace(
     device=SimpleNamespace(type="cuda", index=0), dtype=torch.float32, element_size=lambda: 4

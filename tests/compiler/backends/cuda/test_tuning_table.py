@@ -9,15 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from rnnc.compiler.backends import guarded
-from rnnc.compiler.backends.cuda import tuning
-from rnnc.compiler.backends.cuda.arguments import Case
-from rnnc.compiler.backends.cuda.candidates import tier_questions, tile_questions
-from rnnc.compiler.backends.cuda.chip import H200
-from rnnc.compiler.backends.cuda.program import choices_of, program_of
-from rnnc.compiler.backends.cuda.shapes import Setting
-from rnnc.compiler.backends.cuda.tiling import Tiling, tiling_of
-from rnnc.compiler.backends.cuda.tuning import (
+from rnnc.compiler.backends import warn_once
+from rnnc.compiler.backends.cuda.autotune import tuning_table
+from rnnc.compiler.backends.cuda.autotune.search_space import tier_questions, tile_questions
+from rnnc.compiler.backends.cuda.autotune.strategy_selection import choices_of
+from rnnc.compiler.backends.cuda.autotune.tile_sizes import Tiling, tiling_of
+from rnnc.compiler.backends.cuda.autotune.tuning_table import (
     SLOWER,
     Table,
     keep,
@@ -28,11 +25,15 @@ from rnnc.compiler.backends.cuda.tuning import (
     tuned_tiling,
     using,
 )
+from rnnc.compiler.backends.cuda.codegen.kernel_arguments import Case
+from rnnc.compiler.backends.cuda.codegen.kernel_file import program_of
+from rnnc.compiler.backends.cuda.schedule.device_limits import H200
+from rnnc.compiler.backends.cuda.schedule.persistent_layout import Setting
 from rnnc.compiler.pipeline import plan_for
-from rnnc.compiler.plan import Plan
 from rnnc.compiler.request import training_request
+from rnnc.compiler.schedule.plan import Plan
 from rnnc.grammar.source import Source
-from rnnc.operators.analyse import analyse
+from rnnc.operators.analyze import analyse
 
 CHIP = "NVIDIA H200"
 SPEC = "input x: real[8]\nstate h: real[64]\nh' = x ⊕ h\noutput y: real[4]\ny = V h'\n"
@@ -44,8 +45,8 @@ TABLE = Table(
 @pytest.fixture(autouse=True)
 def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(tuning, "_known", {})
-    monkeypatch.setattr(guarded, "_told", set())
+    monkeypatch.setattr(tuning_table, "_known", {})
+    monkeypatch.setattr(warn_once, "_told", set())
 
 
 def planned() -> Plan:
@@ -55,7 +56,7 @@ def planned() -> Plan:
 
 
 def forget() -> None:
-    tuning._known.clear()
+    tuning_table._known.clear()
 
 
 def test_without_a_file_the_rules_decide(capfd: pytest.CaptureFixture[str]) -> None:
@@ -95,13 +96,13 @@ def broken(text: str, change: str) -> str:
             document = [1, 2]
         case "a tiling of three":
             document["table"]["tilings"] = {"x": {"rows": 3, "columns": 1, "depth": 1, "warps": 4}}
-            document["check"] = tuning._check(document["table"])
+            document["check"] = tuning_table._check(document["table"])
         case "a tier of no name":
             document["table"]["tiers"] = {"x": "fast"}
-            document["check"] = tuning._check(document["table"])
+            document["check"] = tuning_table._check(document["table"])
         case "of another chip":
             document["table"]["chip"] = "NVIDIA A100"
-            document["check"] = tuning._check(document["table"])
+            document["check"] = tuning_table._check(document["table"])
     return json.dumps(document)
 
 
@@ -136,7 +137,7 @@ def test_what_is_not_our_own_is_not_read(
     if fault == "open folder":
         path.parent.chmod(0o777)
     elif fault == "too long":
-        monkeypatch.setattr(tuning, "MOST", 10)
+        monkeypatch.setattr(tuning_table, "MOST", 10)
     else:
         path.rename(tmp_path / "moved")
         if fault == "pipe":
@@ -157,7 +158,7 @@ def test_a_write_that_fails_leaves_the_old_file(monkeypatch: pytest.MonkeyPatch)
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(tuning.os, "fsync", full)
+    monkeypatch.setattr(tuning_table.os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         keep(CHIP, Table(tiers={"> 1:1 bytes=4": "grid"}))
     forget()
@@ -192,7 +193,7 @@ def test_a_tier_in_the_table_is_taken_and_said() -> None:
 
 
 def test_a_tiling_in_the_table_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuning, "chip_name", lambda index: CHIP)
+    monkeypatch.setattr(tuning_table, "chip_name", lambda index: CHIP)
     plan = planned()
     program = program_of(plan, Case(), choices_of(plan, Setting(H200), "graph"))
     kernels = [kernel for loop in program.loops.values() for kernel in loop]

@@ -1,0 +1,1 @@
+"""Calls of compiled kernels: bind arguments, run or replay launches."""

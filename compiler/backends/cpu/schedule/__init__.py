@@ -1,0 +1,1 @@
+"""Partition a plan into C kernels and place their buffers."""

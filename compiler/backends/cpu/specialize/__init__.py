@@ -1,0 +1,1 @@
+"""Shapes, threads and packed rows of one call signature."""

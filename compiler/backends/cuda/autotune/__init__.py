@@ -1,0 +1,1 @@
+"""Choose loop strategies and tile sizes for a device."""

@@ -1,0 +1,1 @@
+"""Graphs that are layers of torch.nn, run by cuDNN."""

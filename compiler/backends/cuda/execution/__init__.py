@@ -1,0 +1,1 @@
+"""Launch kernels, record CUDA graphs, recover from failures."""

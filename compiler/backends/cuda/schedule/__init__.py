@@ -1,0 +1,1 @@
+"""Partition a plan into GPU kernels."""

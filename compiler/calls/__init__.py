@@ -1,0 +1,1 @@
+"""Arguments of one call, in the form that backends take."""

@@ -1,0 +1,1 @@
+"""The mid-level IR: a dataflow graph of typed values, forward and backward."""

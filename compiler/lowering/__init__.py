@@ -1,0 +1,1 @@
+"""Operator graph to dataflow graph."""

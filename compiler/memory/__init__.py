@@ -1,0 +1,1 @@
+"""Liveness, aliasing and buffer assignment."""

@@ -1,0 +1,1 @@
+"""The compiled `torch.nn.Module`: parameters, state, losses, calls."""

@@ -1,0 +1,1 @@
+"""Loop distribution, fusion groups, and the plan made of them."""

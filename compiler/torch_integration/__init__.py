@@ -1,0 +1,1 @@
+"""Backends inside of autograd, `torch.library` and `torch.compile`."""

@@ -1,0 +1,1 @@
+"""Diagnostics: values, codes, rendering, suggestions."""

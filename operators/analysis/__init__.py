@@ -1,0 +1,1 @@
+"""Analyses of a finished operator graph: causality, depth, summary."""

@@ -1,0 +1,1 @@
+"""Syntax tree to operator graph: names resolved, sizes inferred, operators inlined."""

@@ -1,0 +1,1 @@
+"""State of an elaboration: scopes, parameters, sizes, the growing graph."""

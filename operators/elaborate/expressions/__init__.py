@@ -1,0 +1,1 @@
+"""Expressions to nodes of the growing graph."""

@@ -1,0 +1,1 @@
+"""The operator graph and its types."""

@@ -1,0 +1,39 @@
+"""What a graph carries from one call to the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .operator_graph import OperatorGraph
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """One variable that is carried: `steps` values back, `size` wide (0 for a symbol)."""
+
+    name: str
+    steps: int
+    size: int
+
+
+def carried(graph: OperatorGraph) -> tuple[Carried, ...]:
+    """What a model carries: its states, inputs whose past is read, and the age of a segment."""
+    states = [
+        Carried(s.name, s.delay, s.type.size) for s in graph.states if s.node not in graph.backward
+    ]
+    inputs = [
+        Carried(i.name, i.history, 0 if i.type.kind == "symbol" else i.type.size)
+        for i in graph.inputs
+        if i.history
+    ]
+    age = [Carried(age_name(graph), 1, 0)] if graph.has_windows else []
+    return (*states, *inputs, *age)
+
+
+def age_name(graph: OperatorGraph) -> str:
+    """What a state calls the number of steps that its segment has had; windows need to know."""
+    taken = {state.name for state in graph.states} | {v.name for v in graph.inputs}
+    name = "age"
+    while name in taken:
+        name += "_"
+    return name

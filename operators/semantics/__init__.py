@@ -1,0 +1,1 @@
+"""Primitive operations, and the reference interpreter that gives them their meaning."""

@@ -1,0 +1,1 @@
+"""Where specs come from: files, standard input, the zoo, modules."""

@@ -1,0 +1,1 @@
+"""Clocks, statistics and the state of the machine."""

@@ -1,0 +1,1 @@
+"""Models, their arguments, and the candidates that run them."""

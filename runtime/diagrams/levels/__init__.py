@@ -1,0 +1,1 @@
+"""Diagrams of a graph at the levels layer, primitive and plan."""

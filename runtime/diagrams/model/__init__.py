@@ -1,0 +1,1 @@
+"""Diagrams without coordinates: boxes, frames, edges, labels."""

@@ -1,0 +1,1 @@
+"""Diagrams as files: SVG, DOT, Mermaid, PDF, PNG, a web page."""
