@@ -43,10 +43,11 @@ def prelude(level: Level, *, double: bool) -> str:
 
 @dataclass(frozen=True)
 class Emitter:
-    """Writes the C functions of a model."""
+    """Writes the C functions of a model; `name` keeps several models in one file apart."""
 
     layout: Layout
     vectors: int
+    name: str = "m_model"
 
     def text(self) -> str:
         """All functions of the model."""
@@ -55,7 +56,7 @@ class Emitter:
 
     def function(self, unit: Unit) -> str:
         """The name of a unit's function."""
-        return f"m_model_unit_{unit.number}"
+        return f"{self.name}_unit_{unit.number}"
 
     def products(self, unit: Unit) -> list[Products]:
         """The products of each stage of a unit."""
