@@ -20,7 +20,7 @@ __all__ = [
 if TYPE_CHECKING:
     from .compiler.api import compile
     from .compiler.conformance.verify import verify
-    from .compiler.torch_weights import from_torch, load_torch, to_torch, torch_state
+    from .compiler.torch_interop.torch_weights import from_torch, load_torch, to_torch, torch_state
     from .grammar.diagnostics.errors import RnnError
 
 
@@ -45,7 +45,7 @@ def __getattr__(name: str) -> Any:
 
         return RnnError
     if name in {"from_torch", "load_torch", "to_torch", "torch_state"}:
-        from .compiler import torch_weights
+        from .compiler.torch_interop import torch_weights
 
         return getattr(torch_weights, name)
     raise AttributeError(f"module 'rnnc' has no attribute {name!r}")

@@ -22,7 +22,7 @@ from rnnc.grammar.diagnostics.errors import RnnError
 from rnnc.operators.semantics.call import Call, Result
 
 from .backend import Backend, Saved
-from .fast_call import Again, Repeating
+from .replay_protocol import Again, Repeating
 from .warn_once import tell_once
 
 

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
 
-from .answers import GRADIENT, INPUT, STATE, Answers, answers, call, score, sources, weights_of
+from .call_results import GRADIENT, INPUT, STATE, Answers, answers, call, score, sources, weights_of
 from .cases import Case
-from .difference import unusable
-from .drawing import Arguments, arguments
+from .mismatch import unusable
 from .outcome import Outcome
+from .random_arguments import Arguments, arguments
 from .subject import Place, Subject
 
 STEPS: Final = (1e-6, 1e-5, 1e-7)

@@ -16,10 +16,10 @@ from rnnc.operators.graph.operator_graph import OperatorGraph
 
 from .budget import Budget
 from .cases import CASES, Case, read_case
-from .checks import checks_of
-from .drawing import like_of, random_weights
+from .check_list import checks_of
+from .check_runner import Begin, Show, raised, run_checks
+from .random_arguments import like_of, random_weights
 from .report import Finding, Report, Status
-from .running import Begin, Show, raised, run_checks
 from .subject import Place, Subject
 
 SECONDS: Final = 10.0

@@ -13,7 +13,8 @@ from typing import Final
 from rnnc.compiler.errors import Unsupported
 from rnnc.compiler.ir.builder import Draft
 from rnnc.compiler.ir.dataflow import Flow, Read
-from rnnc.operators.graph.operator_graph import Attribute, Node, Operand, OperatorGraph
+from rnnc.operators.graph.operator_graph import Attribute, Node, OperatorGraph
+from rnnc.operators.graph.operator_graph import Operand as GraphOperand
 
 from .decompositions import _COMPOSITE, _mean
 
@@ -103,7 +104,7 @@ def _instant_order(graph: OperatorGraph, wanted: set[int]) -> list[int]:
     return order
 
 
-def _read(operand: Operand, known: dict[int, Read]) -> Read:
+def _read(operand: GraphOperand, known: dict[int, Read]) -> Read:
     found = known[operand.node]
     return Read(found.value, found.delay + operand.delay)
 

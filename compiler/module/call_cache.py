@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnc.compiler.backends.backend import Backend
-from rnnc.compiler.backends.fast_call import Again, Repeating
+from rnnc.compiler.backends.replay_protocol import Again, Repeating
 from rnnc.compiler.calls.plain_tensors import in_forward_mode, is_plain, is_transformed, is_watched
 from rnnc.operators.graph.carry import carried
 from rnnc.operators.graph.operator_graph import OperatorGraph

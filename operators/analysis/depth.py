@@ -14,7 +14,7 @@ from heapq import heapify, heappop, heappush
 
 from rnnc.operators.graph.operator_graph import Node, OperatorGraph
 
-from .cycles import Edge, extreme_ratio, rounds
+from .cycle_ratio import Edge, extreme_ratio, rounds
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from rnnc.compiler.backends.cpu.toolchain.kernel_cache import UnusableCache
+from rnnc.compiler.backends.cache_dir import UnusableCache
 from rnnc.compiler.backends.cuda.autotune.search_space import (
     Question,
     library_question,

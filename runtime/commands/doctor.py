@@ -195,7 +195,7 @@ def _cache() -> Finding:
 
 def _kernels(folder: Path) -> str:
     """Why compiled kernels cannot be kept there; empty where they can."""
-    from rnnc.compiler.backends.cpu.toolchain.kernel_cache import UnusableCache, cache_folder
+    from rnnc.compiler.backends.cache_dir import UnusableCache, cache_folder
 
     try:
         if folder.exists():

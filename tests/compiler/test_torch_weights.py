@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import rnnc
-from rnnc.compiler.torch_weights import from_torch, load_torch, to_torch, torch_state
+from rnnc.compiler.torch_interop.torch_weights import from_torch, load_torch, to_torch, torch_state
 
 KINDS = [nn.RNN, nn.LSTM, nn.GRU]
 

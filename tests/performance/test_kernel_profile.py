@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from performance import kernel_profile
+from . import kernel_profile
 
 
 def test_each_phase_of_a_step_is_timed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import rnnc
-from performance import tables
 from performance.sections import first_calls, networks, scaling, specs
 from performance.sections.markdown import Table, filled, names_in
 from performance.sections.registry import SECTIONS
@@ -22,6 +21,8 @@ from rnnc.runtime.benchmark.correctness import disagreement, right_answer
 from rnnc.runtime.benchmark.measurement.subprocess_job import FirstCalls
 from rnnc.runtime.benchmark.workload.candidate import Contender
 from support.processes.commands import ROOT
+
+from . import tables
 
 PAGE = ROOT / "docs" / "performance.md"
 

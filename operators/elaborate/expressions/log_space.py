@@ -14,7 +14,7 @@ from rnnc.operators.elaborate.context.size_inference import Dim
 from rnnc.operators.elaborate.context.values import Vector
 from rnnc.operators.graph.operator_graph import Operand
 
-from .size_checks import Shapes
+from .scoped_builder import Shapes
 from .windows import both_present, filled
 
 DEPTH_LIMIT = 200

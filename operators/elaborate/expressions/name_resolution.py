@@ -27,7 +27,7 @@ from rnnc.operators.elaborate.context.values import (
 from rnnc.operators.graph.operator_graph import Operand
 from rnnc.operators.semantics.primitives import RESERVED_FUNCTIONS
 
-from .size_checks import Shapes
+from .scoped_builder import Shapes
 from .windows import LENGTH_LIMIT, window
 
 

@@ -10,7 +10,7 @@ from rnnc.operators.elaborate.context.size_inference import Dim
 from rnnc.operators.elaborate.context.values import SymbolVector, Value, Vector, Window
 from rnnc.operators.graph.operator_graph import Operand
 
-from .size_checks import Shapes
+from .scoped_builder import Shapes
 
 LENGTH_LIMIT: Final = 65_536
 """How many rows a window has at most, and how many steps away a variable is read."""

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rnnc.compiler.torch_weights import load_torch, to_torch
+from rnnc.compiler.torch_interop.torch_weights import load_torch, to_torch
 from rnnc.operators.graph.operator_graph import OperatorGraph
 from rnnc.runtime.benchmark.workload.candidate import Answer, Contender, Unavailable
 from rnnc.runtime.benchmark.workload.workload import Case

@@ -10,7 +10,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Final
 
-from rnnc.operators.analysis.cycles import rounds
+from rnnc.operators.analysis.cycle_ratio import rounds
 from rnnc.operators.analysis.depth import depth, paths_to_itself
 from rnnc.operators.graph.operator_graph import Node, OperatorGraph
 

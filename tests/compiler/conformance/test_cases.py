@@ -7,7 +7,7 @@ import torch
 
 import rnnc
 from rnnc.compiler.conformance.cases import CASES, Case, read_case, smaller
-from rnnc.compiler.conformance.drawing import arguments
+from rnnc.compiler.conformance.random_arguments import arguments
 
 TEXT = "input x: symbol[3]\ninput z: real[2]\nstate h: real[3]\nh' = tanh(U x + A z)\nx' = ▷ h'\n"
 

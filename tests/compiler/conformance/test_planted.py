@@ -12,10 +12,10 @@ from rnnc.compiler.autodiff import vjp_rules
 from rnnc.compiler.backends.registry import BACKENDS
 from rnnc.compiler.conformance.budget import Budget
 from rnnc.compiler.conformance.cases import CASES, Case
-from rnnc.compiler.conformance.checks import checks_of
-from rnnc.compiler.conformance.drawing import random_weights
+from rnnc.compiler.conformance.check_list import checks_of
+from rnnc.compiler.conformance.check_runner import run_checks
+from rnnc.compiler.conformance.random_arguments import random_weights
 from rnnc.compiler.conformance.report import Finding, Report
-from rnnc.compiler.conformance.running import run_checks
 from rnnc.compiler.conformance.subject import Place, Subject
 from rnnc.compiler.conformance.verify import Verification
 from rnnc.compiler.module.call_cache import Repeats

@@ -10,10 +10,10 @@ import torch
 from rnnc.compiler.conformance import budget
 from rnnc.compiler.conformance.budget import Budget
 from rnnc.compiler.conformance.cases import CASES, Case, smaller
-from rnnc.compiler.conformance.checks import Check, Kind
+from rnnc.compiler.conformance.check_list import Check, Kind
+from rnnc.compiler.conformance.check_runner import run_checks
 from rnnc.compiler.conformance.outcome import Outcome
 from rnnc.compiler.conformance.report import Finding
-from rnnc.compiler.conformance.running import run_checks
 from rnnc.compiler.conformance.subject import Place
 
 DOUBLE = Place("planted", torch.device("cpu"), torch.float64)

@@ -17,13 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from rnnc.compiler.backends.cache_dir import UnusableCache, cache_folder, own_file
 from rnnc.compiler.backends.cpu.toolchain.c_compiler import processor
-from rnnc.compiler.backends.cpu.toolchain.kernel_cache import (
-    UnusableCache,
-    cache_folder,
-    own_file,
-    workplace,
-)
+from rnnc.compiler.backends.cpu.toolchain.kernel_cache import workplace
 from rnnc.grammar.diagnostics.errors import fail
 from rnnc.grammar.version import __version__
 

@@ -18,11 +18,12 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Final, NoReturn
 
+from rnnc.compiler.backends.cache_dir import UnusableCache, cache_folder
 from rnnc.grammar.diagnostics.errors import fail
 from rnnc.grammar.version import __version__
 
 from .c_compiler import FLAGS, LEVEL_FLAGS, Level, Toolchain, find_toolchain
-from .kernel_cache import UnusableCache, cache_folder, seal, sound_entry, workplace
+from .kernel_cache import seal, sound_entry, workplace
 
 _TIMEOUT: Final = 120.0
 _loaded: dict[str, ctypes.CDLL] = {}

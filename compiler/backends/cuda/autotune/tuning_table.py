@@ -18,8 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, get_args
 
-from rnnc.compiler.backends.cache_dir import user_cache
-from rnnc.compiler.backends.cpu.toolchain.kernel_cache import UnusableCache, cache_folder, own_file
+from rnnc.compiler.backends.cache_dir import UnusableCache, cache_folder, own_file, user_cache
 from rnnc.compiler.backends.cuda.codegen.stage_kernels import Kernel
 from rnnc.compiler.backends.cuda.schedule.device_limits import chip_of
 from rnnc.compiler.backends.cuda.schedule.kernel_partition import stages_of

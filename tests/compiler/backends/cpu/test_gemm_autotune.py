@@ -11,12 +11,12 @@ import pytest
 import torch
 
 import rnnc
+from rnnc.compiler.backends import cache_dir
 from rnnc.compiler.backends.cpu.execution import executor, gemm_autotune
 from rnnc.compiler.backends.cpu.execution.gemm_autotune import VARIABLE, Choices
 from rnnc.compiler.backends.cpu.execution.library_gemm import take_products
 from rnnc.compiler.backends.cpu.schedule.gemm_candidates import Landing
 from rnnc.compiler.backends.cpu.specialize import shape_specialization
-from rnnc.compiler.backends.cpu.toolchain import kernel_cache
 from rnnc.grammar.diagnostics.errors import RnnError
 from support.comparison.agreement import assert_agree
 
@@ -187,7 +187,7 @@ def test_what_is_written_is_plain_text_and_others_choices_stay() -> None:
 
 def test_a_cache_that_cannot_be_written_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     def unusable() -> Path:
-        raise kernel_cache.UnusableCache("no")
+        raise cache_dir.UnusableCache("no")
 
     monkeypatch.setattr(gemm_autotune, "_file", unusable)
     known, *ways = clock(2, 1)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from rnnc.compiler.backends import cache_dir
 from rnnc.compiler.backends.cpu.toolchain import build_library as build_module
 from rnnc.compiler.backends.cpu.toolchain import c_compiler, kernel_cache
 from rnnc.compiler.backends.cpu.toolchain.build_library import build
@@ -264,7 +265,7 @@ OUT = 'while [ "$1" != -o ]; do shift; done; out=$2\n'
 def spoiled_entry(fresh: Path, content: Path) -> Path:
     """An entry that is whole by its mark, and rubbish all the same."""
     toolchain_ = c_compiler.find_toolchain()
-    entry = kernel_cache.cache_folder() / f"{build_module._key(SOURCE, 'plain', toolchain_)}.so"
+    entry = cache_dir.cache_folder() / f"{build_module._key(SOURCE, 'plain', toolchain_)}.so"
     kernel_cache.seal(content, entry)
     assert kernel_cache.sound_entry(entry)
     assert entry.parent == fresh
@@ -351,7 +352,7 @@ def test_every_folder_of_the_cache_is_the_users_own(
 ) -> None:
     fresh.parent.mkdir(parents=True, mode=0o755)
     folder = fresh.parent / name if which == "inner" else fresh.parent
-    assert kernel_cache.cache_folder(name) == fresh.parent / name
+    assert cache_dir.cache_folder(name) == fresh.parent / name
     if fault in {"link", "file"}:
         folder.rename(tmp_path / "moved")
         if fault == "link":
@@ -370,5 +371,5 @@ def test_every_folder_of_the_cache_is_the_users_own(
     else:
         folder.chmod(0o720 if "group" in fault else 0o702)
     words = {"link": "is a link", "file": "not a folder|file exists", "another's": "another user"}
-    with pytest.raises(kernel_cache.UnusableCache, match=words.get(fault, "open to other users")):
-        kernel_cache.cache_folder(name)
+    with pytest.raises(cache_dir.UnusableCache, match=words.get(fault, "open to other users")):
+        cache_dir.cache_folder(name)

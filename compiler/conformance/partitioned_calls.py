@@ -15,12 +15,22 @@ from torch import Tensor
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
 from rnnc.operators.graph.carry import carried
 
-from .answers import GRADIENT, OUTPUT, STATE, Answers, call, called, gradients, results_of, sources
-from .answers import weights_of as score_weights
+from .call_results import (
+    GRADIENT,
+    OUTPUT,
+    STATE,
+    Answers,
+    call,
+    called,
+    gradients,
+    results_of,
+    sources,
+)
+from .call_results import weights_of as score_weights
 from .cases import Case
-from .difference import difference, tolerance_of, unusable
-from .drawing import Arguments, arguments
+from .mismatch import difference, tolerance_of, unusable
 from .outcome import Outcome, judged
+from .random_arguments import Arguments, arguments
 from .subject import Place, Subject
 
 

@@ -13,10 +13,10 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from rnnc.compiler.api import compile
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
 
-from .api import compile
-from .torch_layers import MODULES, TorchLayers, layers_of, spec_of
+from .torch_modules import MODULES, TorchLayers, layers_of, spec_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import torch
 
-from .answers import Answers, answers
+from .call_results import Answers, answers
 from .cases import Case
-from .difference import MARGIN, difference, distances, tolerance_of, unusable
-from .drawing import Arguments, arguments
+from .mismatch import MARGIN, difference, distances, tolerance_of, unusable
 from .outcome import Outcome, judged
+from .random_arguments import Arguments, arguments
 from .subject import Place, Subject
 
 

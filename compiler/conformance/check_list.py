@@ -12,8 +12,8 @@ import torch
 from .cases import CASES, Case
 from .finite_differences import finite_differences
 from .outcome import Outcome
-from .pieces import parts, rows_alone, step_by_step
-from .reference import against_reference
+from .partitioned_calls import parts, rows_alone, step_by_step
+from .reference_check import against_reference
 from .subject import Place, Subject
 
 EXACT: Final = Place("reference", torch.device("cpu"), torch.float64)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
 
-from .drawing import Arguments, like_of, restart_chance, targets
+from .random_arguments import Arguments, like_of, restart_chance, targets
 
 Answers = dict[str, Tensor]
 

@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from .answers import GRADIENT
+from .call_results import GRADIENT
 
 TOLERANCE: Final = {torch.float64: 1e-9, torch.float32: 1e-4}
 """The largest difference, as a part of the largest entry or of 1."""

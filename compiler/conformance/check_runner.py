@@ -9,9 +9,9 @@ import torch
 
 from .budget import Budget
 from .cases import Case, smaller
-from .checks import Check
-from .drawing import own_chance
+from .check_list import Check
 from .outcome import Outcome
+from .random_arguments import own_chance
 from .report import Finding
 from .subject import Place
 

@@ -1,0 +1,1 @@
+"""Modules and weights of torch.nn as compiled models, and back."""
