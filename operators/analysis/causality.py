@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from rnnc.grammar.diagnostics.diagnostic import Label
 from rnnc.grammar.diagnostics.report import Report
 from rnnc.grammar.source import Span
-from rnnc.operators.elaborate.context.values import Read
 from rnnc.operators.graph.operator_graph import OperatorGraph, Output
-from rnnc.operators.sources.user_spans import is_shipped, own_place
+from rnnc.operators.graph.user_spans import is_shipped, own_place
+
+from .state_reads import Read
 
 
 def check_time(graph: OperatorGraph, reads: Sequence[Read], report: Report) -> None:

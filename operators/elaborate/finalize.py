@@ -20,8 +20,8 @@ from rnnc.operators.graph.operator_graph import (
     Parameter,
     State,
 )
+from rnnc.operators.graph.user_spans import own_place
 from rnnc.operators.semantics.primitives import RESERVED_FUNCTIONS
-from rnnc.operators.sources.user_spans import own_place
 
 from .finalize_parameters import final_parameter
 from .loss_terms import DraftTerm, late_nodes, loss_graph

@@ -28,7 +28,7 @@ from rnnc.operators.elaborate.context.values import (
 from rnnc.operators.elaborate.expressions.evaluator import Evaluator
 from rnnc.operators.elaborate.expressions.function_calls import call
 from rnnc.operators.graph.operator_graph import Operand
-from rnnc.operators.sources.modules import LIBRARY
+from rnnc.operators.graph.user_spans import LIBRARY
 
 from .operator_bodies import evaluate_body
 

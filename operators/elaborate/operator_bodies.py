@@ -13,7 +13,7 @@ from rnnc.operators.elaborate.context.equation_order import in_order, names_in, 
 from rnnc.operators.elaborate.context.parameters import Annotations, read_annotations
 from rnnc.operators.elaborate.context.values import Literal, Stop, Value
 from rnnc.operators.elaborate.expressions.evaluator import Evaluator
-from rnnc.operators.sources.user_spans import is_shipped
+from rnnc.operators.graph.user_spans import is_shipped
 
 from .assignments import annotated, parts_of
 from .shadowed_parameters import warn_of_unused

@@ -11,10 +11,10 @@ from rnnc.grammar import syntax
 from rnnc.grammar.diagnostics.report import Report
 from rnnc.grammar.parser import parse
 from rnnc.grammar.source import Source, Span
+from rnnc.operators.graph.user_spans import LIBRARY
 
 from .regular_files import open_regular
 
-LIBRARY: Final = Path(__file__).parent.parent / "library"
 TEXT_LIMIT: Final = 4 * 2**20
 """Bytes of a spec."""
 

@@ -16,7 +16,7 @@ from rnnc.grammar.parser import parse
 from rnnc.grammar.source import Source
 from rnnc.grammar.syntax import same
 from rnnc.operators.analyze import analyse
-from rnnc.operators.sources.modules import LIBRARY
+from rnnc.operators.graph.user_spans import LIBRARY
 from support.generator import random_spec
 
 SHIPPED = sorted([*LIBRARY.glob("*.rnn"), *LIBRARY.with_name("zoo").glob("*.rnn")])

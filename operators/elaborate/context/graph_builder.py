@@ -8,11 +8,12 @@ from typing import Final
 from rnnc.grammar import syntax
 from rnnc.grammar.diagnostics.report import Report
 from rnnc.grammar.source import Span
+from rnnc.operators.analysis.state_reads import Read
 from rnnc.operators.graph.operator_graph import Application, Attribute, Node, Operand
 
 from .parameters import ParameterTable
 from .size_inference import Dim, Sizes
-from .values import Read, Stop, Value, Vector
+from .values import Stop, Value, Vector
 
 NODE_LIMIT: Final = 200_000
 """Nodes of one graph."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rnnc.grammar.source import Span
 from rnnc.operators.graph.operator_graph import Operand
 
 from .parameters import Draft
@@ -73,13 +72,3 @@ Value = Literal | Vector | SymbolVector | Matrix | Window | TupleValue
 
 class Stop(Exception):
     """An expression has no value; why has been reported."""
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """A state as it was read in the text, for the checks of time."""
-
-    state: str
-    delay: int
-    bare: bool
-    span: Span

@@ -9,6 +9,7 @@ from rnnc.grammar import syntax
 from rnnc.grammar.constant_eval import Constant, Lookup, NotConstant, evaluate
 from rnnc.grammar.diagnostics.suggestions import did_you_mean
 from rnnc.grammar.source import Span
+from rnnc.operators.analysis.state_reads import Read
 from rnnc.operators.elaborate.context.parameters import Draft, is_bias_name, is_matrix_name
 from rnnc.operators.elaborate.context.scope import Variable
 from rnnc.operators.elaborate.context.size_expressions import size_of
@@ -16,7 +17,6 @@ from rnnc.operators.elaborate.context.size_inference import Dim
 from rnnc.operators.elaborate.context.values import (
     Literal,
     Matrix,
-    Read,
     Stop,
     SymbolVector,
     TupleValue,

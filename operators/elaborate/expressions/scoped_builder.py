@@ -22,7 +22,7 @@ from rnnc.operators.elaborate.context.values import (
     Window,
 )
 from rnnc.operators.graph.operator_graph import Attribute, Operand
-from rnnc.operators.sources.user_spans import own_place
+from rnnc.operators.graph.user_spans import own_place
 
 
 class Shapes:

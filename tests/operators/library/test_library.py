@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.operators.sources.modules import LIBRARY
+from rnnc.operators.graph.user_spans import LIBRARY
 from support.library_cells import (
     PAIR,
     READ,

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from rnnc.operators.analyze import zoo_parameters
-from rnnc.operators.sources.modules import LIBRARY
+from rnnc.operators.graph.user_spans import LIBRARY
 from rnnc.operators.sources.zoo import zoo_names
 
 ROW = re.compile(r"^\| (?:`(\w+)` )?\| `(\w+\(.*\))` \|", re.M)

@@ -11,7 +11,7 @@ from rnnc.grammar.logical_lines import Line, lay_out
 from rnnc.grammar.parser import tokens_of
 from rnnc.grammar.source import Source
 from rnnc.operators.analyze import check
-from rnnc.operators.sources.modules import LIBRARY
+from rnnc.operators.graph.user_spans import LIBRARY
 from support.generator import Spec, random_spec
 
 ZOO = sorted(LIBRARY.with_name("zoo").glob("*.rnn"))

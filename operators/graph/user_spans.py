@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import Final, Protocol
 
 from rnnc.grammar.source import Span
 
-from .modules import LIBRARY
+LIBRARY: Final = Path(__file__).parent.parent / "library"
+"""The folder of the library that ships with rnnc."""
 
 
 class Used(Protocol):
