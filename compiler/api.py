@@ -12,13 +12,13 @@ from rnnc.compiler.module.compiled_rnn import CompiledRNN
 from rnnc.grammar.diagnostics.errors import RnnError
 from rnnc.grammar.diagnostics.render import render_text
 from rnnc.grammar.source import Source
-from rnnc.operators.analyze import Analysis, analyse
-from rnnc.operators.sources.model_source import Program
+from rnnc.operators.analyze import Analysis, analyze
+from rnnc.operators.sources.model_source import ModelSource
 from rnnc.operators.sources.spec_file import read_spec
 from rnnc.operators.sources.zoo import zoo_source
 
-from .pipeline import NAMES
-from .request import Memory
+from .pipeline import PASS_NAMES
+from .request import MemoryPolicy
 
 
 def compile(
@@ -27,7 +27,7 @@ def compile(
     model: str | None = None,
     backend: str = "auto",
     require: str | None = None,
-    memory: Memory = "save",
+    memory: MemoryPolicy = "save",
     without: Iterable[str] = (),
     batch_first: bool = False,
     parameters: Mapping[str, int | float] | None = None,
@@ -41,7 +41,7 @@ def compile(
         backend: `auto`, `reference`, or another backend of this machine.
         require: `fused` makes it an error to fall back to the reference.
         memory: `save` what the backward pass reads, or `recompute` what is cheap in it.
-        without: names of compiler passes to leave out (`rnnc.compiler.pipeline.NAMES`).
+        without: names of compiler passes to leave out (`rnnc.compiler.pipeline.PASS_NAMES`).
         batch_first: whether inputs and outputs are (B, T, …) instead of (T, B, …).
         parameters: values of the model's parameters.
         **sizes: the same, as keywords.
@@ -51,62 +51,66 @@ def compile(
             to do.
         ValueError: when another argument is.
     """
-    bound = _numbers({**(parameters or {}), **sizes})
+    bound = _check_numbers({**(parameters or {}), **sizes})
     if model is not None and not isinstance(model, str):
         raise ValueError(f"model: expected the name of a model, got {model!r}")
-    source = _source(spec)
-    analysis = analyse(source, model=model, parameters=bound, assume=False)
-    options = _options(memory, without)
-    return _module(
+    source = _load_source(spec)
+    analysis = analyze(source, model=model, parameters=bound, assume_missing=False)
+    options = _build_options(memory, without)
+    return _build_module(
         analysis, backend=backend, batch_first=batch_first, options=options, require=require
     )
 
 
 def compile_program(
-    program: Program,
+    program: ModelSource,
     *,
     backend: str = "auto",
     require: str | None = None,
-    memory: Memory = "save",
+    memory: MemoryPolicy = "save",
     without: Iterable[str] = (),
     batch_first: bool = False,
 ) -> CompiledRNN:
     """Compile what a compiled model's `program` holds; reads no file but the shipped library."""
-    analysis = analyse(
+    analysis = analyze(
         Source(program.text, program.name),
         model=program.model,
         parameters=program.parameters,
         modules=program.modules,
-        assume=False,
+        assume_missing=False,
     )
-    options = _options(memory, without)
-    return _module(
+    options = _build_options(memory, without)
+    return _build_module(
         analysis, backend=backend, batch_first=batch_first, options=options, require=require
     )
 
 
-def _options(memory: str, without: Iterable[str]) -> Options:
-    if memory not in get_args(Memory):
-        raise ValueError(f"memory: expected one of {', '.join(get_args(Memory))}, got {memory!r}")
+def _build_options(memory: str, without: Iterable[str]) -> Options:
+    if memory not in get_args(MemoryPolicy):
+        raise ValueError(
+            f"memory: expected one of {', '.join(get_args(MemoryPolicy))}, got {memory!r}"
+        )
     left_out = frozenset(without)
-    unknown = sorted(left_out - set(NAMES))
+    unknown = sorted(left_out - set(PASS_NAMES))
     if unknown:
-        raise ValueError(f"without: expected passes among {', '.join(NAMES)}, got {unknown[0]!r}")
+        raise ValueError(
+            f"without: expected passes among {', '.join(PASS_NAMES)}, got {unknown[0]!r}"
+        )
     return Options(memory, left_out)  # type: ignore[arg-type]
 
 
-def _module(
+def _build_module(
     analysis: Analysis, *, backend: str, batch_first: bool, options: Options, require: str | None
 ) -> CompiledRNN:
     graph = analysis.graph
-    if graph is None or analysis.program is None:
+    if graph is None or analysis.model_source is None:
         errors = tuple(d for d in analysis.diagnostics if d.severity == "error")
         raise RnnError(errors)
     for diagnostic in analysis.diagnostics:
         print(render_text(diagnostic), file=sys.stderr)
     return CompiledRNN(
         graph,
-        analysis.program,
+        analysis.model_source,
         backend=backend,
         batch_first=batch_first,
         options=options,
@@ -114,7 +118,7 @@ def _module(
     )
 
 
-def _numbers(values: Mapping[str, Any]) -> dict[str, int | float]:
+def _check_numbers(values: Mapping[str, Any]) -> dict[str, int | float]:
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{name}: expected a number, got {value!r}")
@@ -123,7 +127,7 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, int | float]:
     return dict(values)
 
 
-def _source(spec: str | os.PathLike[str]) -> Source:
+def _load_source(spec: str | os.PathLike[str]) -> Source:
     if isinstance(spec, str):
         if "\n" in spec:
             return Source(spec)

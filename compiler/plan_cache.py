@@ -9,27 +9,27 @@ from typing import Any
 from rnnc.compiler.schedule.plan import Plan
 from rnnc.operators.graph.operator_graph import OperatorGraph
 
-from .pipeline import plan_for
-from .request import Memory, Request
+from .pipeline import build_plan
+from .request import MemoryPolicy, PlanRequest
 
 
-class Planner:
+class PlanCache:
     """Makes and remembers plans; shared by copies of a model, safe in several threads."""
 
     def __init__(
         self,
         graph: OperatorGraph,
         *,
-        memory: Memory = "save",
-        sink: bool = False,
+        memory: MemoryPolicy = "save",
+        sink_elementwise: bool = False,
         without: frozenset[str] = frozenset(),
     ) -> None:
         self.graph = graph
-        self.memory, self.sink, self.without = memory, sink, without
-        self._plans: dict[Request, Plan] = {}
+        self.memory, self.sink_elementwise, self.without = memory, sink_elementwise, without
+        self._plans: dict[PlanRequest, Plan] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, request: Request) -> Plan:
+    def __call__(self, request: PlanRequest) -> Plan:
         """The plan for a request, with this planner's memory, sink and passes.
 
         Raises:
@@ -41,17 +41,22 @@ class Planner:
                 known = self._plans.get(request)
                 if known is None:
                     whole = replace(
-                        request, memory=self.memory, sink=self.sink, without=self.without
+                        request,
+                        memory=self.memory,
+                        sink_elementwise=self.sink_elementwise,
+                        without=self.without,
                     )
-                    known = self._plans[request] = plan_for(self.graph, whole)
+                    known = self._plans[request] = build_plan(self.graph, whole)
         return known
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Planner:
+    def __deepcopy__(self, memo: dict[int, Any]) -> PlanCache:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _made, (self.graph, self.memory, self.sink, self.without)
+        return _rebuild, (self.graph, self.memory, self.sink_elementwise, self.without)
 
 
-def _made(graph: OperatorGraph, memory: Memory, sink: bool, without: frozenset[str]) -> Planner:
-    return Planner(graph, memory=memory, sink=sink, without=without)
+def _rebuild(
+    graph: OperatorGraph, memory: MemoryPolicy, sink_elementwise: bool, without: frozenset[str]
+) -> PlanCache:
+    return PlanCache(graph, memory=memory, sink_elementwise=sink_elementwise, without=without)

@@ -8,29 +8,29 @@ from typing import Literal
 
 from rnnc.operators.graph.operator_graph import OperatorGraph
 
-Memory = Literal["save", "recompute"]
+MemoryPolicy = Literal["save", "recompute"]
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class PlanRequest:
     """The part of a call that a plan depends on; all else (T, B, lengths, resets) is free.
 
     training: whether masks are drawn and laws evaluated.
     gradients: (kind, name) of each gradient that is wanted; kinds as in `flow.Gradient`.
-    seeds: (kind, name) of each result that a gradient comes in for: `output` and its name, `law`
+    cotangents: (kind, name) of each result that a gradient comes in for: `output` and its name, `law`
         or `kept` and its index, `history` and the name of a state or input.
     memory: `save` keeps what the backward pass reads; `recompute` keeps only products, states and
         inputs, and computes what is elementwise again.
-    sink: whether elementwise work outside of a loop, for one loop alone, is done inside it (a
+    sink_elementwise: whether elementwise work outside of a loop, for one loop alone, is done inside it (a
         generated kernel has it in registers) or for all steps at once.
     without: names of passes that are switched off.
     """
 
     training: bool = True
     gradients: tuple[tuple[str, str], ...] = ()
-    seeds: frozenset[tuple[str, str]] = frozenset()
-    memory: Memory = "save"
-    sink: bool = False
+    cotangents: frozenset[tuple[str, str]] = frozenset()
+    memory: MemoryPolicy = "save"
+    sink_elementwise: bool = False
     without: frozenset[str] = frozenset()
 
 
@@ -38,41 +38,41 @@ def training_request(
     graph: OperatorGraph,
     *,
     inputs: bool = False,
-    history: bool = False,
-    memory: Memory = "save",
-    sink: bool = False,
+    carry: bool = False,
+    memory: MemoryPolicy = "save",
+    sink_elementwise: bool = False,
     without: Iterable[str] = (),
-) -> Request:
+) -> PlanRequest:
     """The usual request of a training step: gradients of all parameters that are not frozen.
 
-    Also of learned initial values, and, if asked for, of `inputs` and of carried `history`.
+    Also of learned initial values, and, if asked for, of `inputs` and of carried `carry`.
     """
     wanted = [
         ("parameter", p.name)
         for p in graph.parameters
-        if not p.frozen and not p.name.startswith("init.")
+        if not p.is_frozen and not p.name.startswith("init.")
     ]
-    states = [s for s in graph.states if s.node not in graph.backward]
-    wanted += [("initial", s.name) for s in graph.states if s.initial.kind == "learned"]
-    learned = {s.name for s in states if s.initial.kind == "learned"}
-    wanted += [("history", s.name) for s in states if history or s.name in learned]
+    states = [s for s in graph.states if s.node not in graph.backward_nodes]
+    wanted += [("initial", s.name) for s in graph.states if s.initial_value.kind == "learned"]
+    learned = {s.name for s in states if s.initial_value.kind == "learned"}
+    wanted += [("history", s.name) for s in states if carry or s.name in learned]
     if inputs:
         wanted += [("input", i.name) for i in graph.inputs if i.type.kind != "symbol"]
-    return Request(
+    return PlanRequest(
         training=True,
         gradients=tuple(wanted),
-        seeds=all_seeds(graph),
+        cotangents=all_cotangents(graph),
         memory=memory,
-        sink=sink,
+        sink_elementwise=sink_elementwise,
         without=frozenset(without),
     )
 
 
-def all_seeds(graph: OperatorGraph) -> frozenset[tuple[str, str]]:
+def all_cotangents(graph: OperatorGraph) -> frozenset[tuple[str, str]]:
     """Every result that a gradient may come in for."""
     seeds = {("output", output.name) for output in graph.outputs}
     seeds |= {("law", str(index)) for index in range(len(graph.laws))}
-    seeds |= {("kept", str(index)) for index in range(len(graph.kept))}
-    seeds |= {("history", s.name) for s in graph.states if s.node not in graph.backward}
-    seeds |= {("history", i.name) for i in graph.inputs if i.history and i.type.kind != "symbol"}
+    seeds |= {("kept", str(index)) for index in range(len(graph.loss_inputs))}
+    seeds |= {("history", s.name) for s in graph.states if s.node not in graph.backward_nodes}
+    seeds |= {("history", i.name) for i in graph.inputs if i.max_delay and i.type.kind != "symbol"}
     return frozenset(seeds)

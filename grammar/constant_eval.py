@@ -10,18 +10,18 @@ from . import syntax
 from .source import Span
 
 Constant = int | float
-Lookup = Callable[[syntax.Name], "Constant | None"]
+ConstantLookup = Callable[[syntax.Name], "Constant | None"]
 
-LARGEST: Final = 10**12
+MAX_INTEGER: Final = 10**12
 """No constant integer may be larger; sizes have a smaller limit of their own."""
 
-LARGEST_REAL: Final = 1e38
+MAX_REAL: Final = 1e38
 """No constant may be larger: a difference of two such numbers is the last that float32 holds."""
 
-TOO_LARGE: Final = f"an integer constant is larger than {LARGEST:,}"
+TOO_LARGE_MESSAGE: Final = f"an integer constant is larger than {MAX_INTEGER:,}"
 
 
-class NotConstant(Exception):
+class NotConstantError(Exception):
     """An expression has no constant value; says where and why."""
 
     def __init__(self, span: Span, reason: str, name: str = "") -> None:
@@ -29,12 +29,14 @@ class NotConstant(Exception):
         self.span, self.reason, self.name = span, reason, name
 
 
-def unbound(name: syntax.Name) -> Constant | None:
+def empty_lookup(name: syntax.Name) -> Constant | None:
     """The lookup that knows no names."""
     return None
 
 
-def evaluate(expression: syntax.Expression, lookup: Lookup = unbound) -> Constant:  # noqa: C901
+def evaluate_constant(
+    expression: syntax.Expression, lookup: ConstantLookup = empty_lookup
+) -> Constant:  # noqa: C901
     """The value of a constant expression; conditions give 0 or 1.
 
     Raises:
@@ -46,51 +48,61 @@ def evaluate(expression: syntax.Expression, lookup: Lookup = unbound) -> Constan
         case syntax.Name() as name:
             found = lookup(name)
             if found is None:
-                raise NotConstant(name.span, f"`{name.span.text}` has no constant value", name.name)
+                raise NotConstantError(
+                    name.span, f"`{name.span.text}` has no constant value", name.name
+                )
             result = found
         case syntax.Parentheses((syntax.Argument(value=inner, type=None, keyword=None),)):
-            result = evaluate(inner, lookup)
+            result = evaluate_constant(inner, lookup)
         case syntax.Prefix(symbols, operand) if not any(symbols):
-            result = evaluate(operand, lookup) * (-1) ** len(symbols)
+            result = evaluate_constant(operand, lookup) * (-1) ** len(symbols)
         case syntax.Chain(first, rest):
-            result = evaluate(first, lookup)
+            result = evaluate_constant(first, lookup)
             for sign, operand in rest:
-                result = _combine(sign, result, evaluate(operand, lookup), operand.span)
+                result = _apply_operator(
+                    sign, result, evaluate_constant(operand, lookup), operand.span
+                )
         case syntax.Power(base, exponent):
-            result = _power(evaluate(base, lookup), evaluate(exponent, lookup), expression.span)
+            result = _raise_to_power(
+                evaluate_constant(base, lookup),
+                evaluate_constant(exponent, lookup),
+                expression.span,
+            )
         case syntax.Compare(left, comparator, right):
-            result = _compare(comparator, evaluate(left, lookup), evaluate(right, lookup))
+            result = _compare(
+                comparator, evaluate_constant(left, lookup), evaluate_constant(right, lookup)
+            )
         case syntax.Logic("not", (operand,)):
-            result = int(not evaluate(operand, lookup))
+            result = int(not evaluate_constant(operand, lookup))
         case syntax.Logic(operator, operands):
-            values = [bool(evaluate(operand, lookup)) for operand in operands]
+            values = [bool(evaluate_constant(operand, lookup)) for operand in operands]
             result = int(all(values) if operator == "and" else any(values))
         case syntax.Run(items):
-            raise NotConstant(
+            raise NotConstantError(
                 expression.span,
                 "a product of constants is written `2 * n`",
                 next((i.name for i in items if isinstance(i, syntax.Name)), ""),
             )
         case _:
-            raise NotConstant(expression.span, f"`{expression.span.text}` is not a constant")
-    absurd = why_absurd(result)
+            raise NotConstantError(expression.span, f"`{expression.span.text}` is not a constant")
+    absurd = range_error(result)
     if absurd:
-        raise NotConstant(expression.span, absurd)
+        raise NotConstantError(expression.span, absurd)
     return result
 
 
-def why_absurd(value: Constant) -> str:
+def range_error(value: Constant) -> str:
     """Why a number is no constant of the language; empty where it is one."""
     if isinstance(value, float) and not isfinite(value):
         return "a constant is not a finite number"
-    if isinstance(value, int) and abs(value) > LARGEST:
-        return TOO_LARGE
-    return f"a constant is larger than {LARGEST_REAL:g}" if abs(value) > LARGEST_REAL else ""
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        return TOO_LARGE_MESSAGE
+    return f"a constant is larger than {MAX_REAL:g}" if abs(value) > MAX_REAL else ""
 
 
-def _combine(sign: str, left: Constant, right: Constant, span: Span) -> Constant:
+def _apply_operator(sign: str, left: Constant, right: Constant, span: Span) -> Constant:
     if sign in {"/", "//", "%"} and right == 0:
-        raise NotConstant(span, "a division by zero")
+        raise NotConstantError(span, "a division by zero")
     match sign:
         case "+":
             return left + right
@@ -107,15 +119,15 @@ def _combine(sign: str, left: Constant, right: Constant, span: Span) -> Constant
             return left // right if exact else left / right
 
 
-def _power(base: Constant, exponent: Constant, span: Span) -> Constant:
+def _raise_to_power(base: Constant, exponent: Constant, span: Span) -> Constant:
     if abs(exponent) > 64 or (base == 0 and exponent < 0) or (base < 0 and exponent % 1):
-        raise NotConstant(span, "this power has no sensible value")
-    if abs(base) > LARGEST:
-        raise NotConstant(span, TOO_LARGE)
+        raise NotConstantError(span, "this power has no sensible value")
+    if abs(base) > MAX_INTEGER:
+        raise NotConstantError(span, TOO_LARGE_MESSAGE)
     try:
         result: Constant = base**exponent
     except OverflowError:
-        raise NotConstant(span, TOO_LARGE) from None
+        raise NotConstantError(span, TOO_LARGE_MESSAGE) from None
     return result
 
 

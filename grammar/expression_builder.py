@@ -9,61 +9,61 @@ from lark import Token, Transformer
 from rnnc.grammar.diagnostics.report import Report
 
 from . import syntax
-from .constant_eval import LARGEST_REAL
+from .constant_eval import MAX_REAL
 from .source import Source, Span
 from .symbols import canonical_name, canonical_symbol
-from .syntax_errors import Mistakes
+from .syntax_errors import SyntaxErrorReporter
 
 Items = list[Any]
 NUMBER_LIMIT = 40
 """Characters of a number."""
 
 
-class Expressions(Transformer[Token, Any]):
+class ExpressionBuilder(Transformer[Token, Any]):
     """Called by the parser, rule by rule, innermost first."""
 
     source: Source
     report: Report
-    mistakes: Mistakes
+    syntax_errors: SyntaxErrorReporter
 
-    def begin(self, source: Source, report: Report) -> None:
+    def set_source(self, source: Source, report: Report) -> None:
         """Say which text the next events are about."""
         self.source, self.report = source, report
-        self.mistakes = Mistakes(report)
+        self.syntax_errors = SyntaxErrorReporter(report)
 
-    def _span(self, item: Any) -> Span:
+    def _span_of(self, item: Any) -> Span:
         if isinstance(item, Token):
             assert item.start_pos is not None
             assert item.end_pos is not None
             return Span(self.source, item.start_pos, item.end_pos)
         return cast(Span, item.span)
 
-    def _whole(self, items: Items) -> Span:
-        return Span(self.source, self._span(items[0]).start, self._span(items[-1]).end)
+    def _full_span(self, items: Items) -> Span:
+        return Span(self.source, self._span_of(items[0]).start, self._span_of(items[-1]).end)
 
     def name(self, items: Items) -> syntax.Name:
         """`h`, `h₁`, `z_{l-1}`."""
-        return syntax.Name(canonical_name(items[0]), self._whole(items), _indices(items))
+        return syntax.Name(canonical_name(items[0]), self._full_span(items), _indices(items))
 
     def infix_symbol(self, items: Items) -> syntax.Symbol:
         """`⊕`, `(+)_1`, `⊕_{l}`."""
-        return self._symbol(items, "infix")
+        return self._build_symbol(items, "infix")
 
     def prefix_symbol(self, items: Items) -> syntax.Symbol:
         """`▷`, `|>_1`."""
-        return self._symbol(items, "prefix")
+        return self._build_symbol(items, "prefix")
 
-    def _symbol(self, items: Items, fixity: Literal["infix", "prefix"]) -> syntax.Symbol:
+    def _build_symbol(self, items: Items, fixity: Literal["infix", "prefix"]) -> syntax.Symbol:
         name = canonical_symbol(items[0])
-        return syntax.Symbol(name, fixity, self._whole(items), _indices(items))
+        return syntax.Symbol(name, fixity, self._full_span(items), _indices(items))
 
     def subscript(self, items: Items) -> _Subscript:
         """`_{l-1}`."""
-        return _Subscript(items[1], self._whole(items))
+        return _Subscript(items[1], self._full_span(items))
 
     def number(self, items: Items) -> syntax.Number:
         """`3`, `0.5`, `1e-3`."""
-        text, span = str(items[0]), self._whole(items)
+        text, span = str(items[0]), self._full_span(items)
         if len(text) > NUMBER_LIMIT:
             self.report.error(
                 "RNN107",
@@ -73,65 +73,65 @@ class Expressions(Transformer[Token, Any]):
             )
             return syntax.Number(1, span)
         value = int(text) if text.isdecimal() else float(text)
-        if value > LARGEST_REAL:
+        if value > MAX_REAL:
             self.report.error(
                 "RNN106",
                 f"`{text}` is too large for a number",
                 span,
-                hint=f"numbers go up to {LARGEST_REAL:g}, which float32 can hold",
+                hint=f"numbers go up to {MAX_REAL:g}, which float32 can hold",
             )
             value = 1
         return syntax.Number(value, span)
 
     def primed(self, items: Items) -> syntax.Primed:
         """`h'`."""
-        return syntax.Primed(items[0], self._whole(items))
+        return syntax.Primed(items[0], self._full_span(items))
 
     def transposed(self, items: Items) -> syntax.Transposed:
         """`Wᵀ`."""
-        return syntax.Transposed(items[0], self._whole(items))
+        return syntax.Transposed(items[0], self._full_span(items))
 
     def argument(self, items: Items) -> syntax.Argument:
-        """Never called for a plain expression; `_argument` wraps those."""
-        return self._argument(items[0])
+        """Never called for a plain expression; `_as_argument` wraps those."""
+        return self._as_argument(items[0])
 
     def typed(self, items: Items) -> syntax.Argument:
         """`x: real[m]`."""
-        return syntax.Argument(items[0], self._whole(items), type=items[2])
+        return syntax.Argument(items[0], self._full_span(items), type=items[2])
 
     def keyword(self, items: Items) -> syntax.Argument:
         """`layers = 2`."""
-        span = self._whole(items)
+        span = self._full_span(items)
         if not isinstance(items[0], syntax.Name) or items[0].indices:
             self.report.error(
                 "RNN102",
                 "only a name can stand left of this `=`",
-                self._span(items[0]),
+                self._span_of(items[0]),
                 hint="an argument by name is `layers = 2`",
             )
             names = [i for i in getattr(items[0], "items", ()) if isinstance(i, syntax.Name)]
-            meant = names[0] if names else syntax.Name("_", self._span(items[0]))
+            meant = names[0] if names else syntax.Name("_", self._span_of(items[0]))
             return syntax.Argument(items[2], span, keyword=meant)
         return syntax.Argument(items[2], span, keyword=items[0])
 
-    def _argument(self, item: Any) -> syntax.Argument:
+    def _as_argument(self, item: Any) -> syntax.Argument:
         if isinstance(item, syntax.Argument):
             return item
         return syntax.Argument(item, item.span)
 
     def parentheses(self, items: Items) -> syntax.Parentheses:
         """`(a)`, `(a, b)`, `()`."""
-        parts = tuple(self._argument(item) for item in items if not isinstance(item, Token))
-        return syntax.Parentheses(parts, self._whole(items))
+        parts = tuple(self._as_argument(item) for item in items if not isinstance(item, Token))
+        return syntax.Parentheses(parts, self._full_span(items))
 
     def bracket(self, items: Items) -> syntax.Concatenation:
         """`[a ; b]`, or a time when it stands behind a name."""
         parts = tuple(item for item in items if not isinstance(item, Token))
-        return syntax.Concatenation(parts, self._whole(items))
+        return syntax.Concatenation(parts, self._full_span(items))
 
     def window(self, items: Items) -> _Range:
         """`[t-99..t]`."""
-        return _Range(items[1], items[3], self._whole(items))
+        return _Range(items[1], items[3], self._full_span(items))
 
     def run(self, items: Items) -> syntax.Expression:
         """Items side by side, or one; a bracket of one part behind a name is a time."""
@@ -139,7 +139,7 @@ class Expressions(Transformer[Token, Any]):
         for item in items:
             last = grouped[-1] if grouped else None
             if isinstance(item, _Range):
-                grouped.append(self._window(last, item))
+                grouped.append(self._build_window(last, item))
                 if isinstance(last, syntax.Name):
                     del grouped[-2]
             elif (
@@ -151,9 +151,11 @@ class Expressions(Transformer[Token, Any]):
                 grouped[-1] = syntax.Timed(last, item.parts[0], span)
             else:
                 grouped.append(item)
-        return grouped[0] if len(grouped) == 1 else syntax.Run(tuple(grouped), self._whole(items))
+        return (
+            grouped[0] if len(grouped) == 1 else syntax.Run(tuple(grouped), self._full_span(items))
+        )
 
-    def _window(self, name: syntax.Expression | None, item: _Range) -> syntax.Expression:
+    def _build_window(self, name: syntax.Expression | None, item: _Range) -> syntax.Expression:
         if isinstance(name, syntax.Name):
             span = name.span.to(item.span)
             return syntax.Windowed(name, item.first, item.last, span)
@@ -167,32 +169,32 @@ class Expressions(Transformer[Token, Any]):
 
     def power(self, items: Items) -> syntax.Power:
         """`2**l`."""
-        return syntax.Power(items[0], items[2], self._whole(items))
+        return syntax.Power(items[0], items[2], self._full_span(items))
 
     def prefix(self, items: Items) -> syntax.Prefix:
         """`▷ a`, `-a`."""
         symbols = tuple(None if isinstance(item, Token) else item for item in items[:-1])
-        return syntax.Prefix(symbols, items[-1], self._whole(items))
+        return syntax.Prefix(symbols, items[-1], self._full_span(items))
 
     def product(self, items: Items) -> syntax.Chain:
         """`a ⊙ b / c`."""
-        return self._chain(items)
+        return self._build_chain(items)
 
     def sum(self, items: Items) -> syntax.Chain:
         """`a + b - c`."""
-        return self._chain(items)
+        return self._build_chain(items)
 
-    def _chain(self, items: Items) -> syntax.Chain:
+    def _build_chain(self, items: Items) -> syntax.Chain:
         rest = tuple(
             (cast(Any, "*" if str(sign) == "⊙" else str(sign)), operand)
             for sign, operand in zip(items[1::2], items[2::2], strict=True)
         )
-        return syntax.Chain(items[0], rest, self._whole(items))
+        return syntax.Chain(items[0], rest, self._full_span(items))
 
     def expr(self, items: Items) -> syntax.Infix:
         """`x ⊕ y ⊕ h`."""
         symbols: tuple[syntax.Symbol, ...] = tuple(items[1::2])
-        odd = next((s for s in symbols if (s.name, s.indices) != _key(symbols[0])), None)
+        odd = next((s for s in symbols if (s.name, s.indices) != _symbol_key(symbols[0])), None)
         if odd is not None:
             first, second = symbols[0].span.text, odd.span.text
             self.report.error(
@@ -203,29 +205,29 @@ class Expressions(Transformer[Token, Any]):
                 hint=f"write `a {first} (b {second} c)` or `(a {first} b) {second} c`",
             )
         operands = tuple(items[0::2])
-        return syntax.Infix(symbols, operands, self._whole(items))
+        return syntax.Infix(symbols, operands, self._full_span(items))
 
     def comparison(self, items: Items) -> syntax.Compare:
         """`layers > 1`."""
-        return syntax.Compare(items[0], cast(Any, str(items[1])), items[2], self._whole(items))
+        return syntax.Compare(items[0], cast(Any, str(items[1])), items[2], self._full_span(items))
 
     def condition(self, items: Items) -> syntax.Logic:
         """`a or b`."""
-        return syntax.Logic("or", tuple(items[0::2]), self._whole(items))
+        return syntax.Logic("or", tuple(items[0::2]), self._full_span(items))
 
     def conjunction(self, items: Items) -> syntax.Logic:
         """`a and b`."""
-        return syntax.Logic("and", tuple(items[0::2]), self._whole(items))
+        return syntax.Logic("and", tuple(items[0::2]), self._full_span(items))
 
     def negation(self, items: Items) -> syntax.Logic:
         """`not a`; however often it is said, it is one or two of them."""
-        once = syntax.Logic("not", (items[-1],), self._whole(items))
+        once = syntax.Logic("not", (items[-1],), self._full_span(items))
         return once if len(items) % 2 == 0 else syntax.Logic("not", (once,), once.span)
 
     def type(self, items: Items) -> syntax.Type:
         """`real[400]`."""
         sizes = tuple(item for item in items[1:] if not isinstance(item, Token))
-        return syntax.Type(cast(Any, str(items[0])), sizes, self._whole(items))
+        return syntax.Type(cast(Any, str(items[0])), sizes, self._full_span(items))
 
 
 class _Subscript:
@@ -242,5 +244,5 @@ def _indices(items: Items) -> tuple[syntax.Expression, ...]:
     return tuple(item.index for item in items[1:])
 
 
-def _key(symbol: syntax.Symbol) -> tuple[str, tuple[syntax.Expression, ...]]:
+def _symbol_key(symbol: syntax.Symbol) -> tuple[str, tuple[syntax.Expression, ...]]:
     return symbol.name, symbol.indices

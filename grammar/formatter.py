@@ -10,14 +10,14 @@ from lark import Token
 
 from rnnc.grammar.diagnostics.report import Report
 
-from .formatter_spacing import Spacing, words
-from .logical_lines import Line, lay_out
-from .parser import parse, tokens_of
+from .formatter_spacing import StatementFormatter, classify_names
+from .logical_lines import LogicalLine, split_logical_lines
+from .parser import parse, tokenize
 from .source import Source
-from .syntax import same
+from .syntax import is_equivalent
 
-INDENT: Final = 4
-BLANK_LINES: Final = 2
+INDENT_WIDTH: Final = 4
+MAX_BLANK_LINES: Final = 2
 """Blank lines in a row that are kept."""
 
 
@@ -32,78 +32,82 @@ def format_source(source: Source, *, ascii_only: bool = False) -> str:
     """
     report = Report()
     tree = parse(source, report)
-    report.raise_if_failed()
-    text = _Layout(source, ascii_only).text()
+    report.raise_if_errors()
+    text = _SourceFormatter(source, ascii_only).format()
     again = parse(Source(text, source.name, source.path), report)
-    if report.failed or not same(tree, again):
+    if report.has_errors or not is_equivalent(tree, again):
         raise AssertionError(f"formatting would change the meaning of {source.name}")
     return text
 
 
 @dataclass(slots=True)
-class _Row:
+class _StatementTokens:
     """What stands on one line of text: tokens of a statement, and how deep."""
 
     depth: int
     first: int
     last: int
     tokens: list[Token]
-    spacing: Spacing
+    formatter: StatementFormatter
     indices: list[int] = field(default_factory=list)
 
 
-class _Layout:
+class _SourceFormatter:
     def __init__(self, source: Source, ascii_only: bool) -> None:
         self.source, self.ascii_only = source, ascii_only
-        lines = list(_flat(lay_out(source, Report()), 0))
-        statements = [(line, depth, tokens_of(line.span)) for line, depth in lines]
-        known = words(tokens for _, _, tokens in statements)
-        self.rows: dict[int, _Row] = {}
+        lines = list(_flatten_lines(split_logical_lines(source, Report()), 0))
+        statements = [(line, depth, tokenize(line.span)) for line, depth in lines]
+        known = classify_names(tokens for _, _, tokens in statements)
+        self.statements: dict[int, _StatementTokens] = {}
         self.depths: dict[int, tuple[int, int]] = {}
         for line, depth, tokens in statements:
             first = source.position(line.span.start)[0]
             last = source.position(max(line.span.start, line.span.end - 1))[0]
-            row = _Row(depth, first, last, tokens, Spacing(tokens, known, ascii_only=ascii_only))
-            self.depths[first] = (len(line.indent.expandtabs(INDENT)), depth)
+            row = _StatementTokens(
+                depth, first, last, tokens, StatementFormatter(tokens, known, ascii_only=ascii_only)
+            )
+            self.depths[first] = (len(line.indent.expandtabs(INDENT_WIDTH)), depth)
             for number in range(first, last + 1):
-                self.rows[number] = row
+                self.statements[number] = row
 
-    def text(self) -> str:
+    def format(self) -> str:
         done: list[str] = []
         blank = 0
         for number, written in enumerate(self.source.text.split("\n"), 1):
             code, _, comment = written.partition("#")
-            note = _comment(comment) if "#" in written else ""
+            note = _format_comment(comment) if "#" in written else ""
             if not code.strip() and not note:
                 blank += 1
                 continue
-            done += [""] * min(blank, BLANK_LINES)
+            done += [""] * min(blank, MAX_BLANK_LINES)
             blank = 0
-            done.append(self._line(number, code, note))
+            done.append(self._format_line(number, code, note))
         return "\n".join(done) + "\n" if done else ""
 
-    def _line(self, number: int, code: str, note: str) -> str:
-        row = self.rows.get(number)
+    def _format_line(self, number: int, code_text: str, comment: str) -> str:
+        row = self.statements.get(number)
         if row is None:
-            return " " * (INDENT * self._comment_depth(number, code)) + note
-        body = row.spacing.text(self._tokens_on(number, row))
+            return " " * (INDENT_WIDTH * self._comment_depth(number, code_text)) + comment
+        body = row.formatter.format(self._token_range(number, row))
         depth = row.depth
         if number > row.first:
             closing = body[:1] in {")", "]", "}"}
             depth += 0 if closing else 1
-        return (" " * (INDENT * depth) + body + ("  " + note if body and note else note)).rstrip()
+        return (
+            " " * (INDENT_WIDTH * depth) + body + ("  " + comment if body and comment else comment)
+        ).rstrip()
 
-    def _tokens_on(self, number: int, row: _Row) -> range:
+    def _token_range(self, number: int, row: _StatementTokens) -> range:
         lines = [self.source.position(token.start_pos or 0)[0] for token in row.tokens]
         inside = [index for index, line in enumerate(lines) if line == number]
         return range(inside[0], inside[-1] + 1) if inside else range(0)
 
-    def _comment_depth(self, number: int, code: str) -> int:
+    def _comment_depth(self, number: int, code_text: str) -> int:
         """How deep a comment on a line of its own stands: as the statement below it.
 
         At the end of a block it stays in the block that its indentation puts it into.
         """
-        indent = len(code.expandtabs(INDENT))
+        indent = len(code_text.expandtabs(INDENT_WIDTH))
         below = [n for n in self.depths if n > number]
         depth, width = 0, 0
         if below:
@@ -120,12 +124,12 @@ class _Layout:
         return depth
 
 
-def _flat(lines: Iterable[Line], depth: int) -> Iterator[tuple[Line, int]]:
+def _flatten_lines(lines: Iterable[LogicalLine], depth: int) -> Iterator[tuple[LogicalLine, int]]:
     for line in lines:
         yield line, depth
-        yield from _flat(line.block, depth + 1)
+        yield from _flatten_lines(line.block, depth + 1)
 
 
-def _comment(text: str) -> str:
+def _format_comment(text: str) -> str:
     text = text.rstrip()
     return f"#{text}" if not text or text[0] in " #!\t" else f"# {text}"

@@ -11,29 +11,29 @@ from lark import Token
 
 from .symbols import SPELLINGS, canonical_name, canonical_symbol, display_name
 
-Bracket = Literal["time", "type", "subscript", "other"]
+BracketKind = Literal["time", "type", "subscript", "other"]
 
-_ASCII: Final = {spelling.unicode: spelling.ascii for spelling in SPELLINGS}
+_ASCII_SYMBOLS: Final = {spelling.unicode: spelling.ascii for spelling in SPELLINGS}
 _TIGHT_BEFORE: Final = frozenset(
     {"COMMA", "COLON", "RPAR", "RSQB", "RBRACE", "PRIME", "TRANSPOSE", "SUBSCRIPT_OPEN"}
 )
-_TIGHT_BEHIND: Final = frozenset({"LPAR", "LSQB", "SUBSCRIPT_OPEN"})
-_ALWAYS_TIGHT: Final = frozenset({"RANGE", "POWER"})
+_TIGHT_AFTER: Final = frozenset({"LPAR", "LSQB", "SUBSCRIPT_OPEN"})
+_TIGHT_AROUND: Final = frozenset({"RANGE", "POWER"})
 _ARITHMETIC: Final = frozenset(
     {"PLUS", "MINUS", "STAR", "ODOT", "SLASH", "FLOOR_DIVIDE", "PERCENT"}
 )
-_VALUES: Final = frozenset(
+_VALUE_ENDS: Final = frozenset(
     {"NAME", "NUMBER", "RPAR", "RSQB", "RBRACE", "PRIME", "TRANSPOSE", "TYPE", "END"}
 )
 """Tokens that end a value: a minus behind one of them is a difference."""
 
-_LETTERED: Final = re.compile(r"_[^\W\d_]\w*$")
-_NUMBERED: Final = re.compile(r"([^_]+)_([0-9]+)")
-_SUBSCRIPTS: Final = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+_LETTER_SUBSCRIPT: Final = re.compile(r"_[^\W\d_]\w*$")
+_NUMERIC_SUBSCRIPT: Final = re.compile(r"([^_]+)_([0-9]+)")
+_SUBSCRIPT_DIGITS: Final = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class NameRoles:
     """What the names of one file are.
 
     `operators` are called, `f(x)`; `parameters` stand before a vector, `W (x)`; `constants` are
@@ -46,7 +46,7 @@ class Words:
     stems: frozenset[str]
 
 
-def words(statements: Iterable[Sequence[Token]]) -> Words:
+def classify_names(statements: Iterable[Sequence[Token]]) -> NameRoles:
     """Collect what the names of a file are."""
     operators: set[str] = set()
     parameters: set[str] = set()
@@ -58,7 +58,7 @@ def words(statements: Iterable[Sequence[Token]]) -> Words:
             if token.type != "NAME":
                 continue
             name = canonical_name(token)
-            if after == "SUBSCRIPT_OPEN" or _LETTERED.search(name):
+            if after == "SUBSCRIPT_OPEN" or _LETTER_SUBSCRIPT.search(name):
                 stems.add(name.split("_")[0])
         if not tokens or tokens[0].type not in {"OPERATOR", "MODEL", "USE", "PARAM", "FOR"}:
             continue
@@ -74,50 +74,54 @@ def words(statements: Iterable[Sequence[Token]]) -> Words:
             found.add(canonical_name(token))
             if following[index] == "EQUAL":
                 constants.add(canonical_name(token))
-    return Words(*map(frozenset, (operators, parameters, constants, stems)))
+    return NameRoles(*map(frozenset, (operators, parameters, constants, stems)))
 
 
-class Spacing:
+class StatementFormatter:
     """One statement's tokens with what is known of their brackets."""
 
-    def __init__(self, tokens: Sequence[Token], words: Words, *, ascii_only: bool) -> None:
-        self.tokens, self.words, self.ascii_only = tokens, words, ascii_only
-        self.inside: list[Bracket | None] = []
-        self.kinds: dict[int, Bracket] = {}
-        self.opened: dict[int, int] = {}
-        self.closed: dict[int, int] = {}
-        self._read_brackets()
+    def __init__(self, tokens: Sequence[Token], words: NameRoles, *, ascii_only: bool) -> None:
+        self.tokens, self.names, self.ascii_only = tokens, words, ascii_only
+        self.enclosing: list[BracketKind | None] = []
+        self.kinds: dict[int, BracketKind] = {}
+        self.opening_index: dict[int, int] = {}
+        self.closing_index: dict[int, int] = {}
+        self._match_brackets()
 
-    def text(self, indices: range) -> str:
+    def format(self, indices: range) -> str:
         """Some neighbouring tokens as they are written on one line."""
         parts: list[str] = []
         for index in indices:
-            if parts and self._gap(index):
+            if parts and self._needs_space(index):
                 parts.append(" ")
-            parts.append(self._spelling(index))
+            parts.append(self._spell_token(index))
         return "".join(parts)
 
-    def _read_brackets(self) -> None:
+    def _match_brackets(self) -> None:
         stack: list[int] = []
         for index, token in enumerate(self.tokens):
             if token.type in {"RPAR", "RSQB", "RBRACE"} and stack:
-                self.opened[index] = stack.pop()
-            self.inside.append(self.kinds[stack[-1]] if stack else None)
+                self.opening_index[index] = stack.pop()
+            self.enclosing.append(self.kinds[stack[-1]] if stack else None)
             if token.type in {"LPAR", "LSQB", "SUBSCRIPT_OPEN"}:
-                around = self.inside[index]
-                inner = around if around in {"time", "subscript"} else self._kind(index)
+                around = self.enclosing[index]
+                inner = around if around in {"time", "subscript"} else self._bracket_kind(index)
                 self.kinds[index] = inner
                 stack.append(index)
-        self.closed = {opening: closing for closing, opening in self.opened.items()}
+        self.closing_index = {opening: closing for closing, opening in self.opening_index.items()}
 
-    def _kind(self, index: int) -> Bracket:
+    def _bracket_kind(self, index: int) -> BracketKind:
         token = self.tokens[index]
         before = self.tokens[index - 1].type if index else ""
         if token.type == "SUBSCRIPT_OPEN":
             return "subscript"
         if token.type == "LSQB" and before == "TYPE":
             return "type"
-        if token.type == "LSQB" and self._name_before(index) and not self._is_concatenation(index):
+        if (
+            token.type == "LSQB"
+            and self._preceding_name(index)
+            and not self._is_concatenation(index)
+        ):
             return "time"
         return "other"
 
@@ -132,84 +136,84 @@ class Spacing:
                 break
         return False
 
-    def _name_before(self, index: int) -> str:
+    def _preceding_name(self, index: int) -> str:
         """The name that ends right before a token, its computed subscripts apart."""
         index -= 1
         while index > 0 and self.tokens[index].type == "RBRACE":
-            index = self.opened.get(index, 0) - 1
+            index = self.opening_index.get(index, 0) - 1
         found = index >= 0 and self.tokens[index].type == "NAME"
         return canonical_name(self.tokens[index]) if found else ""
 
     def _is_call(self, index: int) -> bool:
-        name = self._name_before(index)
-        if not name or name in self.words.parameters:
+        name = self._preceding_name(index)
+        if not name or name in self.names.parameters:
             return False
-        return name in self.words.operators or not name[0].isupper()
+        return name in self.names.operators or not name[0].isupper()
 
     def _is_sign(self, index: int) -> bool:
         is_minus = self.tokens[index].type == "MINUS"
-        return is_minus and (index == 0 or self.tokens[index - 1].type not in _VALUES)
+        return is_minus and (index == 0 or self.tokens[index - 1].type not in _VALUE_ENDS)
 
-    def _gap(self, index: int) -> bool:
+    def _needs_space(self, index: int) -> bool:
         """Whether a space stands between a token and the one before it."""
         before, kind = self.tokens[index - 1].type, self.tokens[index].type
-        if kind in _TIGHT_BEFORE or before in _TIGHT_BEHIND:
+        if kind in _TIGHT_BEFORE or before in _TIGHT_AFTER:
             return False
-        if {before, kind} & _ALWAYS_TIGHT or self._is_sign(index - 1):
+        if {before, kind} & _TIGHT_AROUND or self._is_sign(index - 1):
             return False
         if kind == "LSQB":
             return self.kinds[index] == "other"
         if kind == "LPAR":
             return not self._is_call(index)
         pair = {before, kind}
-        is_tight = self.inside[index] in {"time", "subscript"} and pair & _ARITHMETIC
+        is_tight = self.enclosing[index] in {"time", "subscript"} and pair & _ARITHMETIC
         return not is_tight or bool(pair & {"PREFIX", "INFIX"})
 
-    def _spelling(self, index: int) -> str:
+    def _spell_token(self, index: int) -> str:
         token = self.tokens[index]
         match token.type:
             case "INFIX" | "PREFIX":
                 name = canonical_symbol(token)
-                return _ASCII[name[0]] + name[1:] if self.ascii_only else display_name(name)
+                return _ASCII_SYMBOLS[name[0]] + name[1:] if self.ascii_only else display_name(name)
             case "NAME":
-                return self._name(canonical_name(token))
+                return self._spell_name(canonical_name(token))
             case "TRANSPOSE":
                 return "^T" if self.ascii_only else "ᵀ"
             case "ALMOST":
                 return "~=" if self.ascii_only else "≈"
             case "STAR" | "ODOT":
-                return "*" if self.ascii_only or self._is_of_numbers(index) else "⊙"
+                return "*" if self.ascii_only or self._is_constant_product(index) else "⊙"
             case _:
                 return str(token)
 
-    def _name(self, name: str) -> str:
+    def _spell_name(self, name: str) -> str:
         if name in {"sigmoid", "σ"}:
             return "sigmoid" if self.ascii_only else "σ"
-        numbered = _NUMBERED.fullmatch(name)
-        if numbered and not self.ascii_only and numbered[1] not in self.words.stems:
-            return numbered[1] + numbered[2].translate(_SUBSCRIPTS)
+        numbered = _NUMERIC_SUBSCRIPT.fullmatch(name)
+        if numbered and not self.ascii_only and numbered[1] not in self.names.stems:
+            return numbered[1] + numbered[2].translate(_SUBSCRIPT_DIGITS)
         return name
 
-    def _is_of_numbers(self, index: int) -> bool:
+    def _is_constant_product(self, index: int) -> bool:
         """Whether a product is one of constants, written `2 * n`, and not elementwise."""
-        if self.inside[index] in {"time", "type", "subscript"}:
+        if self.enclosing[index] in {"time", "type", "subscript"}:
             return True
         if self.tokens[0].type in {"FOR", "IF", "MODEL", "INPUT", "STATE", "OUTPUT"}:
             return True
         first = index - 1
         if self.tokens[first].type == "RPAR":
-            first = self.opened.get(first, 0)
+            first = self.opening_index.get(first, 0)
         last = index + 1
         if last < len(self.tokens) and self.tokens[last].type == "LPAR":
-            last = self.closed.get(last, last)
+            last = self.closing_index.get(last, last)
         return self._is_constant(first, index) or self._is_constant(index + 1, last + 1)
 
     def _is_constant(self, start: int, stop: int) -> bool:
         """Whether the tokens of an operand are numbers and names of constants alone."""
-        if start and self.tokens[start].type == "LPAR" and self._name_before(start):
+        if start and self.tokens[start].type == "LPAR" and self._preceding_name(start):
             return False
         values = [token for token in self.tokens[start:stop] if token.type in {"NUMBER", "NAME"}]
         return bool(values) and all(
-            token.type == "NUMBER" or canonical_name(token) in self.words.constants
+            token.type == "NUMBER" or canonical_name(token) in self.names.constants
             for token in values
         )

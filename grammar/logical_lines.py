@@ -14,34 +14,34 @@ from .source import Source, Span
 NESTING_LIMIT = 100
 """Brackets within brackets, and blocks within blocks."""
 
-_STARTERS = re.compile(
+_STATEMENT_START = re.compile(
     r"\s*(?:input|state|output|operator|model|use|param|law|loss|for|if|else)(?!\w)"
 )
-_BRACKETS = {")": "(", "]": "[", "}": "{"}
+_OPENING_BRACKETS = {")": "(", "]": "[", "}": "{"}
 
 
 @dataclass(slots=True)
-class Line:
+class LogicalLine:
     """One logical line (it may span several lines of text inside brackets) and the block below it.
 
-    `broken` lines have already been reported and are not to be parsed; those that are `misplaced`
+    `has_error` lines have already been reported and are not to be parsed; those that are `is_misindented`
     have been, too, but can be.
     """
 
     span: Span
     indent: str
-    broken: bool = False
-    misplaced: bool = False
-    block: list[Line] = field(default_factory=list)
+    has_error: bool = False
+    is_misindented: bool = False
+    block: list[LogicalLine] = field(default_factory=list)
 
 
-def lay_out(source: Source, report: Report) -> list[Line]:
+def split_logical_lines(source: Source, report: Report) -> list[LogicalLine]:
     """The top-level lines of a source, each with its indented block.
 
     Reports brackets that are never closed (RNN103), indentation that does not fit (RNN104), tabs
     and spaces mixed (RNN105) and too deep nesting (RNN107).
     """
-    return _nest(list(_logical_lines(source, report)), report)
+    return _nest_blocks(list(_scan_logical_lines(source, report)), report)
 
 
 def _physical_lines(source: Source) -> Iterator[tuple[int, int]]:
@@ -53,16 +53,16 @@ def _physical_lines(source: Source) -> Iterator[tuple[int, int]]:
         start += len(text) + 1
 
 
-def _logical_lines(source: Source, report: Report) -> Iterator[Line]:
+def _scan_logical_lines(source: Source, report: Report) -> Iterator[LogicalLine]:
     lines = [(s, e) for s, e in _physical_lines(source) if source.text[s:e].strip()]
     index = 0
     while index < len(lines):
         start, end = lines[index]
         code = source.text[start:end]
         indent = code[: len(code) - len(code.lstrip(" \t"))]
-        last, unclosed, too_deep = _close(source.text, lines, index)
+        last, unclosed, too_deep = _find_last_line(source.text, lines, index)
         span = Span(source, start + len(indent), lines[last][1])
-        line = Line(span, indent)
+        line = LogicalLine(span, indent)
         if too_deep is not None:
             report.error(
                 "RNN107",
@@ -71,7 +71,7 @@ def _logical_lines(source: Source, report: Report) -> Iterator[Line]:
                 "one too many",
                 hint="name the inner parts as locals: `z = …`",
             )
-            line.broken = True
+            line.has_error = True
         elif unclosed is not None:
             bracket = source.text[unclosed]
             report.error(
@@ -82,12 +82,12 @@ def _logical_lines(source: Source, report: Report) -> Iterator[Line]:
                 hint=f"a line goes on only inside brackets; add the missing "
                 f"`{'])}'['[({'.index(bracket)]}`",
             )
-            line.broken = True
+            line.has_error = True
         yield line
         index = last + 1
 
 
-def _close(
+def _find_last_line(
     text: str, lines: list[tuple[int, int]], first: int
 ) -> tuple[int, int | None, int | None]:
     """The last line of the logical line that begins at `first`.
@@ -97,7 +97,7 @@ def _close(
     open_brackets: list[int] = []
     for index in range(first, len(lines)):
         start, end = lines[index]
-        if index > first and _STARTERS.match(text, start, end):
+        if index > first and _STATEMENT_START.match(text, start, end):
             return first, open_brackets[-1], None
         for place in range(start, end):
             character = text[place]
@@ -106,7 +106,7 @@ def _close(
                 if len(open_brackets) > NESTING_LIMIT:
                     return index, None, place
             elif character in ")]}" and open_brackets:
-                if text[open_brackets[-1]] != _BRACKETS[character]:
+                if text[open_brackets[-1]] != _OPENING_BRACKETS[character]:
                     return index, None, None  # the parser reports the one that does not fit
                 open_brackets.pop()
         if not open_brackets:
@@ -114,10 +114,10 @@ def _close(
     return first, open_brackets[0], None
 
 
-def _nest(lines: list[Line], report: Report) -> list[Line]:
-    top: list[Line] = []
-    stack: list[tuple[str, list[Line]]] = []
-    first_indent: Line | None = None
+def _nest_blocks(lines: list[LogicalLine], report: Report) -> list[LogicalLine]:
+    top: list[LogicalLine] = []
+    stack: list[tuple[str, list[LogicalLine]]] = []
+    first_indent: LogicalLine | None = None
     accepted: dict[int, set[str]] = {}
     for line in lines:
         if line.indent:
@@ -148,26 +148,28 @@ def _nest(lines: list[Line], report: Report) -> list[Line]:
                         line.span,
                         hint="move inner blocks into operators",
                     )
-                line.broken = True
+                line.has_error = True
                 block[-1].block.append(line)  # and so is what is deeper still
                 continue
             block = block[-1].block
             if block:
-                _misfit(line, block, accepted, report)
+                _report_misindented(line, block, accepted, report)
             stack.append((block[0].indent if block else line.indent, block))
         elif line.indent != indent:
-            _misfit(line, block, accepted, report)
+            _report_misindented(line, block, accepted, report)
         block.append(line)
     return top
 
 
-def _misfit(line: Line, block: list[Line], accepted: dict[int, set[str]], report: Report) -> None:
+def _report_misindented(
+    line: LogicalLine, block: list[LogicalLine], accepted: dict[int, set[str]], report: Report
+) -> None:
     """Report a line that is not aligned with its block; further ones like it are one mistake."""
     known = accepted.setdefault(id(block), set())
     if line.indent in known:
         return
     known.add(line.indent)
-    line.misplaced = True
+    line.is_misindented = True
     report.error(
         "RNN104",
         "this line fits no indentation above it",

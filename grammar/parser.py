@@ -15,25 +15,25 @@ from lark.exceptions import UnexpectedInput
 from rnnc.grammar.diagnostics.report import Report
 
 from . import syntax
-from .logical_lines import Line, lay_out
+from .logical_lines import LogicalLine, split_logical_lines
 from .source import Source, Span
-from .statement_builder import Header, Statements
+from .statement_builder import BlockHeader, StatementBuilder
 from .symbols import SPELLINGS, canonical_name, canonical_symbol
 
-_LOCK: Final = threading.Lock()
-_GRAMMAR: Final = Path(__file__).with_name("rnn.lark")
-_SYMBOL: Final = re.compile(
+_PARSER_LOCK: Final = threading.Lock()
+_GRAMMAR_PATH: Final = Path(__file__).with_name("rnn.lark")
+_SYMBOL_PATTERN: Final = re.compile(
     f"(?:{'|'.join(re.escape(text) for s in SPELLINGS for text in (s.unicode, s.ascii))})"
     r"(?:[₀-₉]+|_\w+)?"
 )
-_WORD: Final = re.compile(r"[^\W\d_][\w₀-₉]*")
+_NAME_PATTERN: Final = re.compile(r"[^\W\d_][\w₀-₉]*")
 
 
 @cache
-def _parser() -> tuple[Lark, Statements]:
-    statements = Statements()
+def _load_parser() -> tuple[Lark, StatementBuilder]:
+    statements = StatementBuilder()
     parser = Lark(
-        _GRAMMAR.read_text(encoding="utf-8"),
+        _GRAMMAR_PATH.read_text(encoding="utf-8"),
         parser="lalr",
         lexer="basic",
         transformer=statements,
@@ -43,58 +43,61 @@ def _parser() -> tuple[Lark, Statements]:
 
 
 @cache
-def _lexer() -> Lark:
+def _load_lexer() -> Lark:
     # A parser builds its lexer anew each time that it is asked for tokens; this one keeps its own.
-    return Lark(_GRAMMAR.read_text(encoding="utf-8"), parser=None, lexer="basic")
+    return Lark(_GRAMMAR_PATH.read_text(encoding="utf-8"), parser=None, lexer="basic")
 
 
 def parse(source: Source, report: Report) -> syntax.File:
-    """The syntax tree of a source; lines that cannot be read become `syntax.Broken`."""
-    lines = lay_out(source, report)
-    with _LOCK:
-        parser, statements = _parser()
-        statements.begin(source, report)
-        body = _block(parser, statements, lines, report)
+    """The syntax tree of a source; lines that cannot be read become `syntax.ErrorStatement`."""
+    lines = split_logical_lines(source, report)
+    with _PARSER_LOCK:
+        parser, statements = _load_parser()
+        statements.set_source(source, report)
+        body = _parse_block(parser, statements, lines, report)
     uses = tuple(s for s in body if isinstance(s, syntax.Use))
     models = tuple(s for s in body if isinstance(s, syntax.Model))
     loose = tuple(s for s in body if not isinstance(s, syntax.Use | syntax.Model))
-    definitions: tuple[syntax.Definitions, ...] = tuple(
+    definitions: tuple[syntax.DefinitionStatement, ...] = tuple(
         s for s in loose if isinstance(s, syntax.Operator | syntax.Instance)
     )
     whole = Span(source, 0, len(source.text))
     variables = [s for s in loose if not isinstance(s, syntax.Operator | syntax.Instance)]
     if models:
-        _homeless(variables, models, report)
-        models = tuple(m for m in models if not _is_lost(m))
+        _report_outside_models(variables, models, report)
+        models = tuple(m for m in models if not _is_unreadable(m))
         definitions = tuple(
             s
             for s in loose
             if isinstance(
-                s, syntax.Operator | syntax.Instance | syntax.For | syntax.If | syntax.Broken
+                s,
+                syntax.Operator | syntax.Instance | syntax.For | syntax.If | syntax.ErrorStatement,
             )
         )
-    elif not all(isinstance(statement, syntax.Broken) for statement in variables):
+    elif not all(isinstance(statement, syntax.ErrorStatement) for statement in variables):
         stem = source.path.stem if source.path else Path(source.name).stem
         name = "".join(c if c.isalnum() or c == "_" else "_" for c in stem).strip("_") or "model"
         models = (syntax.Model(name, (), loose, whole),)
     return syntax.File(uses, definitions, models, whole)
 
 
-def tokens_of(span: Span) -> list[Token]:
+def tokenize(span: Span) -> list[Token]:
     """The tokens of one logical line that can be parsed, comments and blanks left out."""
     text = span.source.text
-    with _LOCK:
-        tokens = list(_lexer().lex(TextSlice(text, span.start, span.end)))
+    with _PARSER_LOCK:
+        tokens = list(_load_lexer().lex(TextSlice(text, span.start, span.end)))
     # It is written as a name is, also where it is a word.
     return [t.update(type="NAME") if t.type == "UNSCORED" else t for t in tokens]
 
 
-def _homeless(
+def _report_outside_models(
     statements: Sequence[syntax.Statement], models: tuple[syntax.Model, ...], report: Report
 ) -> None:
     """Report the first statement outside of every model; the others are the same mistake."""
-    odd = [s for s in statements if not isinstance(s, syntax.For | syntax.If | syntax.Broken)]
-    if odd and not any(_is_lost(model) for model in models):
+    odd = [
+        s for s in statements if not isinstance(s, syntax.For | syntax.If | syntax.ErrorStatement)
+    ]
+    if odd and not any(_is_unreadable(model) for model in models):
         more = f", and {len(odd) - 1} more" if len(odd) > 1 else ""
         report.error(
             "RNN113",
@@ -105,75 +108,87 @@ def _homeless(
         )
 
 
-def _is_lost(model: syntax.Model) -> bool:
+def _is_unreadable(model: syntax.Model) -> bool:
     """Whether nothing of a model's block could be read, which has been reported."""
-    return all(isinstance(statement, syntax.Broken) for statement in model.body)
+    return all(isinstance(statement, syntax.ErrorStatement) for statement in model.body)
 
 
-def _block(
+def _parse_block(
     parser: Lark,
-    statements: Statements,
-    lines: list[Line],
+    statements: StatementBuilder,
+    lines: list[LogicalLine],
     report: Report,
     *,
-    quiet: bool = False,
+    suppress_errors: bool = False,
 ) -> tuple[syntax.Statement, ...]:
     """The statements of a block.
 
-    It is `quiet` about lines that go on with one that could not be read: they are its rest.
+    It is `suppress_errors` about lines that go on with one that could not be read: they are its rest.
     """
     block: list[syntax.Statement] = []
     for line in lines:
         text = line.span.text
-        is_rest = bool(block) and isinstance(block[-1], syntax.Broken) and text[0] in ")]},"
-        silent = quiet or is_rest or line.misplaced
-        header = None if line.broken else _line(parser, statements, line, silent=silent)
-        is_cut = header is None and not line.broken and text[-1] != ":"
-        body = _block(parser, statements, line.block, report, quiet=quiet or is_cut)
-        statement = statements.close(header, body, block) if header else _broken(line)
-        if isinstance(statement, syntax.Broken):
-            names = frozenset().union(statement.names, *map(_words, line.block))
-            statement = syntax.Broken(names, statement.span, _operators(line))
+        is_rest = bool(block) and isinstance(block[-1], syntax.ErrorStatement) and text[0] in ")]},"
+        silent = suppress_errors or is_rest or line.is_misindented
+        header = (
+            None
+            if line.has_error
+            else _parse_line(parser, statements, line, suppress_errors=silent)
+        )
+        is_cut = header is None and not line.has_error and text[-1] != ":"
+        body = _parse_block(
+            parser, statements, line.block, report, suppress_errors=suppress_errors or is_cut
+        )
+        statement = (
+            statements.close_block(header, body, block) if header else _error_statement(line)
+        )
+        if isinstance(statement, syntax.ErrorStatement):
+            names = frozenset().union(statement.names, *map(_names_in_line, line.block))
+            statement = syntax.ErrorStatement(names, statement.span, _possible_definitions(line))
         if statement is not None:
             block.append(statement)
-        if not isinstance(header, Header | None):
+        if not isinstance(header, BlockHeader | None):
             block += body  # indented by mistake, which has been reported
     return tuple(block)
 
 
-def _line(parser: Lark, statements: Statements, line: Line, *, silent: bool) -> object | None:
+def _parse_line(
+    parser: Lark, statements: StatementBuilder, line: LogicalLine, *, suppress_errors: bool
+) -> object | None:
     span = line.span
     statements.line = span
-    told = statements.report, statements.mistakes
-    if silent:
-        statements.begin(span.source, Report())
+    told = statements.report, statements.syntax_errors
+    if suppress_errors:
+        statements.set_source(span.source, Report())
     try:
         return parser.parse(TextSlice(span.source.text, span.start, span.end))
     except UnexpectedInput as error:
-        statements.mistakes.explain(error, span)
+        statements.syntax_errors.report_unexpected(error, span)
         return None
     finally:
-        statements.report, statements.mistakes = told
+        statements.report, statements.syntax_errors = told
 
 
-def _broken(line: Line) -> syntax.Broken:
-    return syntax.Broken(_words(line), line.span)
+def _error_statement(line: LogicalLine) -> syntax.ErrorStatement:
+    return syntax.ErrorStatement(_names_in_line(line), line.span)
 
 
-def _operators(line: Line) -> frozenset[str]:
+def _possible_definitions(line: LogicalLine) -> frozenset[str]:
     """What a line that begins with `operator` or `use` may define, computed subscripts apart."""
     first, _, rest = line.span.text.partition(" ")
     if first == "use":
-        return frozenset(map(canonical_name, _WORD.findall(rest)))
+        return frozenset(map(canonical_name, _NAME_PATTERN.findall(rest)))
     if first != "operator":
         return frozenset()
     header = re.split("[=:]", rest)[0]
-    symbols = {canonical_symbol(symbol) for symbol in _SYMBOL.findall(header)}
+    symbols = {canonical_symbol(symbol) for symbol in _SYMBOL_PATTERN.findall(header)}
     stems = {symbol[0] for symbol in symbols if "_" in symbol and not symbol[-1].isdecimal()}
-    return frozenset(symbols | stems or set(map(canonical_name, _WORD.findall(header)[:1])))
+    return frozenset(symbols | stems or set(map(canonical_name, _NAME_PATTERN.findall(header)[:1])))
 
 
-def _words(line: Line) -> frozenset[str]:
+def _names_in_line(line: LogicalLine) -> frozenset[str]:
     """The names in a line and its block; of a subscripted one also what stands before it."""
-    own = {canonical_name(word) for word in _WORD.findall(line.span.text)}
-    return frozenset().union(own, {name.split("_")[0] for name in own}, *map(_words, line.block))
+    own = {canonical_name(word) for word in _NAME_PATTERN.findall(line.span.text)}
+    return frozenset().union(
+        own, {name.split("_")[0] for name in own}, *map(_names_in_line, line.block)
+    )

@@ -8,20 +8,20 @@ from typing import Any, cast
 from lark import Token
 
 from . import syntax
-from .expression_builder import Expressions, Items
+from .expression_builder import ExpressionBuilder, Items
 from .source import Span
-from .symbols import RESERVED
+from .symbols import RESERVED_WORDS
 
 
-class Header:
+class BlockHeader:
     """The first line of a block, until its block is known."""
 
     def __init__(self, kind: str, items: tuple[Any, ...], span: Span) -> None:
         self.kind, self.items, self.span = kind, items, span
 
 
-class Statements(Expressions):
-    """Called by the parser, rule by rule, innermost first; `close` joins headers and blocks."""
+class StatementBuilder(ExpressionBuilder):
+    """Called by the parser, rule by rule, innermost first; `close_block` joins headers and blocks."""
 
     line: Span
 
@@ -32,7 +32,7 @@ class Statements(Expressions):
     def use(self, items: Items) -> syntax.Use:
         """`use lstm, gru from gated`."""
         names = [
-            syntax.Name(str(token), self._span(token))
+            syntax.Name(str(token), self._span_of(token))
             for token in items
             if isinstance(token, Token) and token.type in {"NAME", "UNSCORED"}
         ]
@@ -52,14 +52,14 @@ class Statements(Expressions):
         if "AT" in kinds and role != "output":
             self.report.error(
                 "RNN109",
-                f"only an output can be `at end`, not {_article(role)}",
+                f"only an output can be `at end`, not {_with_article(role)}",
                 self.line,
                 hint="`at end` asks for one output a sequence: `output y: real at end`",
             )
         if "UNSCORED" in kinds and role != "output":
             self.report.error(
                 "RNN109",
-                f"only an output can be `unscored`, not {_article(role)}",
+                f"only an output can be `unscored`, not {_with_article(role)}",
                 self.line,
                 hint="`unscored` says that an output has no loss of its own: "
                 "`output y: real[3] unscored`",
@@ -67,8 +67,8 @@ class Statements(Expressions):
         if initial is not None and role != "state":
             self.report.error(
                 "RNN109",
-                f"only a state has an initial value, not {_article(role)}",
-                self._span(initial),
+                f"only a state has an initial value, not {_with_article(role)}",
+                self._span_of(initial),
                 hint=f"declare `{role} {names[0].span.text}: {type_.span.text}` and write "
                 "equations on lines of their own",
             )
@@ -104,11 +104,11 @@ class Statements(Expressions):
             return syntax.Result(items[0], self.line)
         type_ = items[2] if isinstance(items[1], Token) and items[1].type == "COLON" else None
         if not (isinstance(items[-2], Token) and items[-2].type == "EQUAL"):
-            self._untold(items[0])
-            return syntax.Broken(_all_names(items[0]), self.line)
+            self._report_missing_value(items[0])
+            return syntax.ErrorStatement(_juxtaposed_names(items[0]), self.line)
         return syntax.Equation(items[0], type_, items[-1], self.line)
 
-    def _untold(self, target: Any) -> None:
+    def _report_missing_value(self, target: Any) -> None:
         """Report `name: type` without a value, which may be a declaration's misspelt keyword."""
         words = self.line.text.split(None, 1)
         if isinstance(target, syntax.Run) and isinstance(target.items[0], syntax.Name):
@@ -138,7 +138,7 @@ class Statements(Expressions):
         signatures = [item for item in items[1:-2] if not isinstance(item, Token)]
         value = items[-1]
         if all(isinstance(item, syntax.Symbol | syntax.Name) for item in signatures):
-            return self._instance(signatures, value)
+            return self._build_instance(signatures, value)
         if len(signatures) > 1:
             self.report.error(
                 "RNN110",
@@ -147,37 +147,37 @@ class Statements(Expressions):
                 hint="define one, and instantiate it: `operator ⊕₁, ⊕₂ = name`",
             )
         result = syntax.Result(value, value.span)
-        return self._definition(signatures[0], (result,))
+        return self._build_definition(signatures[0], (result,))
 
-    def operator_block(self, items: Items) -> Header:
+    def operator_block(self, items: Items) -> BlockHeader:
         """`operator x ⊕ h:`."""
         signatures = [item for item in items[1:-1] if not isinstance(item, Token)]
-        return Header("operator", tuple(signatures), self.line)
+        return BlockHeader("operator", tuple(signatures), self.line)
 
-    def model(self, items: Items) -> Header:
+    def model(self, items: Items) -> BlockHeader:
         """`model srnn(layers = 2):`."""
-        return Header("model", (items[1],), self.line)
+        return BlockHeader("model", (items[1],), self.line)
 
-    def for_(self, items: Items) -> Header:
+    def for_(self, items: Items) -> BlockHeader:
         """`for l in 1..layers:`."""
-        variable = syntax.Name(str(items[1]), self._span(items[1]))
+        variable = syntax.Name(str(items[1]), self._span_of(items[1]))
         self._check_reserved(variable)
-        return Header("for", (variable, items[3], items[5]), self.line)
+        return BlockHeader("for", (variable, items[3], items[5]), self.line)
 
-    def if_(self, items: Items) -> Header:
+    def if_(self, items: Items) -> BlockHeader:
         """`if shortcut:`."""
-        return Header("if", (items[1],), self.line)
+        return BlockHeader("if", (items[1],), self.line)
 
-    def else_(self, items: Items) -> Header:
+    def else_(self, items: Items) -> BlockHeader:
         """`else:`."""
-        return Header("else", (), self.line)
+        return BlockHeader("else", (), self.line)
 
-    def close(
-        self, header: object, body: tuple[syntax.Statement, ...], before: list[syntax.Statement]
+    def close_block(
+        self, header: object, body: tuple[syntax.Statement, ...], siblings: list[syntax.Statement]
     ) -> syntax.Statement | None:
-        """A header with the block below it; `before` holds what the block around it has so far."""
-        if not isinstance(header, Header):
-            if body and not isinstance(body[0], syntax.Broken):
+        """A header with the block below it; `siblings` holds what the block around it has so far."""
+        if not isinstance(header, BlockHeader):
+            if body and not isinstance(body[0], syntax.ErrorStatement):
                 self.report.error(
                     "RNN104",
                     "this line is indented, but the line above it opens no block",
@@ -194,7 +194,7 @@ class Statements(Expressions):
                 "nothing is indented below it",
                 hint="indent what belongs to it by four spaces",
             )
-            body = (syntax.Broken(frozenset(), header.span),)
+            body = (syntax.ErrorStatement(frozenset(), header.span),)
         match header.kind:
             case "for":
                 variable, first, last = header.items
@@ -202,31 +202,36 @@ class Statements(Expressions):
             case "if":
                 return syntax.If(header.items[0], body, (), header.span)
             case "else":
-                return self._else(header, body, before)
+                return self._attach_else(header, body, siblings)
             case "operator":
-                return self._definition(header.items[0], body)
+                return self._build_definition(header.items[0], body)
             case _:
-                return self._model(header, body)
+                return self._build_model(header, body)
 
-    def _else(
-        self, header: Header, body: tuple[syntax.Statement, ...], before: list[syntax.Statement]
+    def _attach_else(
+        self,
+        header: BlockHeader,
+        body: tuple[syntax.Statement, ...],
+        siblings: list[syntax.Statement],
     ) -> syntax.Statement | None:
-        if before and isinstance(before[-1], syntax.If) and not before[-1].orelse:
-            known = before[-1]
-            before[-1] = syntax.If(known.condition, known.body, body, known.span)
+        if siblings and isinstance(siblings[-1], syntax.If) and not siblings[-1].orelse:
+            known = siblings[-1]
+            siblings[-1] = syntax.If(known.condition, known.body, body, known.span)
             return None
-        if before and isinstance(before[-1], syntax.Broken):
-            return syntax.Broken(frozenset(), header.span)  # its `if` could not be read
+        if siblings and isinstance(siblings[-1], syntax.ErrorStatement):
+            return syntax.ErrorStatement(frozenset(), header.span)  # its `if` could not be read
         self.report.error(
             "RNN113",
             "this `else` has no `if` right above it",
             header.span,
             hint="`if` and its `else` are indented alike, with nothing between their blocks",
         )
-        return syntax.Broken(frozenset(), header.span)
+        return syntax.ErrorStatement(frozenset(), header.span)
 
-    def _model(self, header: Header, body: tuple[syntax.Statement, ...]) -> syntax.Statement:
-        name, arguments = _call(header.items[0])
+    def _build_model(
+        self, header: BlockHeader, body: tuple[syntax.Statement, ...]
+    ) -> syntax.Statement:
+        name, arguments = _split_call(header.items[0])
         if name is None or name.indices:
             self.report.error(
                 "RNN109",
@@ -234,12 +239,14 @@ class Statements(Expressions):
                 header.items[0].span,
                 hint="write `model srnn(layers = 2, hidden = 400):`",
             )
-            return syntax.Broken(frozenset(), header.span)
+            return syntax.ErrorStatement(frozenset(), header.span)
         self._check_reserved(name)
-        parameters = [p for p in map(self._static, arguments or ()) if p is not None]
+        parameters = [
+            p for p in map(self._build_static_parameter, arguments or ()) if p is not None
+        ]
         return syntax.Model(name.name, tuple(parameters), body, header.span)
 
-    def _static(self, argument: syntax.Argument) -> syntax.StaticParameter | None:
+    def _build_static_parameter(self, argument: syntax.Argument) -> syntax.StaticParameter | None:
         if argument.keyword is not None:
             self._check_reserved(argument.keyword)
             return syntax.StaticParameter(argument.keyword, argument.value, argument.span)
@@ -254,8 +261,8 @@ class Statements(Expressions):
         )
         return None
 
-    def _instance(self, names: list[Any], value: Any) -> syntax.Statement:
-        definition, arguments = _call(value)
+    def _build_instance(self, names: list[Any], value: Any) -> syntax.Statement:
+        definition, arguments = _split_call(value)
         if definition is None:
             example = f"operator x {names[0].span.text} h = …"
             if isinstance(names[0], syntax.Name):
@@ -266,28 +273,30 @@ class Statements(Expressions):
                 names[0].span,
                 hint=f"write `{example}`, or the name of a definition right of the `=`",
             )
-            return syntax.Broken(frozenset(n.name for n in names), self.line)
+            return syntax.ErrorStatement(frozenset(n.name for n in names), self.line)
         for name in names:
             self._check_reserved(name)
         return syntax.Instance(tuple(names), definition, arguments or (), self.line)
 
-    def _definition(self, signature: Any, body: tuple[syntax.Statement, ...]) -> syntax.Statement:
+    def _build_definition(
+        self, signature: Any, body: tuple[syntax.Statement, ...]
+    ) -> syntax.Statement:
         parameters: list[syntax.StaticParameter] = []
         name: syntax.Symbol | syntax.Name
         match signature:
             case syntax.Infix(symbols, operands) if len(symbols) == 1:
                 name, parts = symbols[0], operands
-                found = [self._operand(part) for part in parts]
+                found = [self._build_operand(part) for part in parts]
             case syntax.Prefix((syntax.Symbol() as symbol,), operand):
                 name = symbol
-                found = [self._operand(operand)]
+                found = [self._build_operand(operand)]
             case syntax.Run((syntax.Name() as name, syntax.Parentheses(arguments))):
                 found = []
                 for argument in arguments:
                     if argument.keyword is not None:
-                        parameters += [p for p in [self._static(argument)] if p]
+                        parameters += [p for p in [self._build_static_parameter(argument)] if p]
                     else:
-                        found.append(self._operand_of(argument))
+                        found.append(self._operand_from_argument(argument))
             case _:
                 self.report.error(
                     "RNN110",
@@ -296,23 +305,23 @@ class Statements(Expressions):
                     hint="write `operator x ⊕ h`, `operator ▷ h`, `operator x ⊕ (h, c)` or "
                     "`operator name(x, h)`",
                 )
-                return syntax.Broken(_names(signature), self.line)
+                return syntax.ErrorStatement(_bare_names(signature), self.line)
         self._check_reserved(name)
         operands_ = tuple(operand for operand in found if operand is not None)
         if len(operands_) < len(found):
-            return syntax.Broken(frozenset({name.name}), self.line)
+            return syntax.ErrorStatement(frozenset({name.name}), self.line)
         return syntax.Operator(name, operands_, tuple(parameters), body, signature.span)
 
-    def _operand(self, item: Any) -> syntax.Operand | None:
-        return self._operand_of(syntax.Argument(item, item.span))
+    def _build_operand(self, item: Any) -> syntax.Operand | None:
+        return self._operand_from_argument(syntax.Argument(item, item.span))
 
-    def _operand_of(self, argument: syntax.Argument) -> syntax.Operand | None:
+    def _operand_from_argument(self, argument: syntax.Argument) -> syntax.Operand | None:
         value = argument.value
         if isinstance(value, syntax.Name) and not value.indices:
             self._check_reserved(value)
             return syntax.Operand(argument.span, value, argument.type)
         if isinstance(value, syntax.Parentheses) and value.arguments and argument.type is None:
-            parts = [self._operand_of(part) for part in value.arguments]
+            parts = [self._operand_from_argument(part) for part in value.arguments]
             found = tuple(part for part in parts if part is not None)
             if len(found) < len(parts):
                 return None
@@ -326,8 +335,8 @@ class Statements(Expressions):
         return None
 
     def _check_reserved(self, name: syntax.Name | syntax.Symbol) -> None:
-        if name.name in RESERVED:
-            self.mistakes.reserved(name.span, name.name)
+        if name.name in RESERVED_WORDS:
+            self.syntax_errors.report_reserved_word(name.span, name.name)
 
 
 class _Annotation:
@@ -336,7 +345,7 @@ class _Annotation:
         self.span: Span = value.span
 
 
-def _call(value: Any) -> tuple[syntax.Name | None, tuple[syntax.Argument, ...] | None]:
+def _split_call(value: Any) -> tuple[syntax.Name | None, tuple[syntax.Argument, ...] | None]:
     """The name and the arguments of `name` or `name(…)`."""
     if isinstance(value, syntax.Name):
         return value, None
@@ -350,15 +359,15 @@ def _call(value: Any) -> tuple[syntax.Name | None, tuple[syntax.Argument, ...] |
     return None, None
 
 
-def _article(role: str) -> str:
+def _with_article(role: str) -> str:
     return "a state" if role == "state" else f"an {role}"
 
 
-def _all_names(value: Any) -> frozenset[str]:
+def _juxtaposed_names(value: Any) -> frozenset[str]:
     if isinstance(value, syntax.Run):
-        return frozenset().union(*map(_names, value.items))
-    return _names(value)
+        return frozenset().union(*map(_bare_names, value.items))
+    return _bare_names(value)
 
 
-def _names(value: Any) -> frozenset[str]:
+def _bare_names(value: Any) -> frozenset[str]:
     return frozenset({value.name}) if isinstance(value, syntax.Name) else frozenset()

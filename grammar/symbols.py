@@ -29,12 +29,12 @@ SPELLINGS: Final = (
     Spelling("△", "/\\", "up", "prefix"),
     Spelling("▽", "\\/", "down", "prefix"),
 )
-_UNICODE: Final = {s.ascii: s.unicode for s in SPELLINGS} | {
+_UNICODE_SYMBOLS: Final = {s.ascii: s.unicode for s in SPELLINGS} | {
     s.unicode: s.unicode for s in SPELLINGS
 }
-WORDS: Final = {s.unicode: s.word for s in SPELLINGS}
+OPERATOR_WORDS: Final = {s.unicode: s.word for s in SPELLINGS}
 
-RESERVED: Final = frozenset(
+RESERVED_WORDS: Final = frozenset(
     [
         "use",
         "from",
@@ -63,7 +63,7 @@ RESERVED: Final = frozenset(
     ]
 )
 
-LOOK_ALIKES: Final[dict[str, str]] = {
+CHARACTER_HINTS: Final[dict[str, str]] = {
     "′": "write a plain apostrophe: `h'`",
     "’": "write a plain apostrophe: `h'`",
     "‘": "write a plain apostrophe: `h'`",
@@ -127,39 +127,39 @@ LOOK_ALIKES: Final[dict[str, str]] = {
     "\x00": "the file holds a NUL byte: is it a text file?",
 }
 
-_SUBSCRIPTS: Final = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
-_TAIL: Final = re.compile(r"_?([₀-₉]+)$")
+_SUBSCRIPT_DIGITS: Final = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+_SUBSCRIPT_SUFFIX: Final = re.compile(r"_?([₀-₉]+)$")
 
 
 def canonical_name(text: str) -> str:
     """The one spelling that stands for a name: `h₁` and `h_01` become `h_1`."""
-    text = _TAIL.sub(lambda match: "_" + match[1].translate(_SUBSCRIPTS), text)
+    text = _SUBSCRIPT_SUFFIX.sub(lambda match: "_" + match[1].translate(_SUBSCRIPT_DIGITS), text)
     if "_" not in text:
         return text
     head, *rest = text.split("_")
-    return "_".join([head, *(_index(part) for part in rest)])
+    return "_".join([head, *(_normalize_index(part) for part in rest)])
 
 
 def canonical_symbol(text: str) -> str:
     """The one spelling of a free operator: `(+)₁` and `(+)_1` become `⊕_1`."""
-    for ascii_, unicode_ in _UNICODE.items():
+    for ascii_, unicode_ in _UNICODE_SYMBOLS.items():
         if text.startswith(ascii_):
             return unicode_ + canonical_name(text[len(ascii_) :])
     raise AssertionError(text)
 
 
-def _index(part: str) -> str:
+def _normalize_index(part: str) -> str:
     # A limit, because int() of thousands of digits raises.
     return str(int(part)) if part.isdecimal() and part.isascii() and len(part) < 20 else part
 
 
 def ascii_name(name: str) -> str:
     """The name of an operator in a state_dict: `⊕_1` is `plus_1`; other names stay."""
-    return WORDS[name[0]] + name[1:] if name[0] in WORDS else name
+    return OPERATOR_WORDS[name[0]] + name[1:] if name[0] in OPERATOR_WORDS else name
 
 
 def display_name(name: str) -> str:
     """A canonical name as the language prints it: `h_1` stays, `⊕_1` is `⊕₁`."""
-    if name[0] in WORDS and re.fullmatch(r".(?:_[0-9]+)?", name):
+    if name[0] in OPERATOR_WORDS and re.fullmatch(r".(?:_[0-9]+)?", name):
         return name[0] + name[2:].translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
     return name

@@ -132,7 +132,7 @@ class Chain:
     """`a + b - c` or `a ⊙ b / c`: one precedence, grouping to the left."""
 
     first: Expression
-    rest: tuple[tuple[Literal["+", "-", "*", "/", "//", "%"], Expression], ...]
+    operations: tuple[tuple[Literal["+", "-", "*", "/", "//", "%"], Expression], ...]
     span: Span
 
 
@@ -332,7 +332,7 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
+class ErrorStatement:
     """A line that could not be read; what it names is not reported again.
 
     `operators` are those that it may have defined or taken over.
@@ -356,11 +356,11 @@ Statement = (
     | For
     | If
     | Model
-    | Broken
+    | ErrorStatement
 )
 
 
-Definitions = Operator | Instance | For | If | Broken
+DefinitionStatement = Operator | Instance | For | If | ErrorStatement
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,12 +368,12 @@ class File:
     """A parsed file."""
 
     uses: tuple[Use, ...]
-    operators: tuple[Definitions, ...]
+    operators: tuple[DefinitionStatement, ...]
     models: tuple[Model, ...]
     span: Span
 
 
-def same(left: object, right: object) -> bool:
+def is_equivalent(left: object, right: object) -> bool:
     """Whether two pieces of syntax mean the same; their places in the text do not count."""
     waiting = [(left, right)]
     while waiting:

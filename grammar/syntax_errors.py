@@ -13,16 +13,16 @@ from rnnc.grammar.diagnostics.diagnostic import Label
 from rnnc.grammar.diagnostics.report import Report
 
 from .source import Source, Span
-from .symbols import LOOK_ALIKES, RESERVED
+from .symbols import CHARACTER_HINTS, RESERVED_WORDS
 
-_OPENING: Final = {")": "(", "]": "[", "}": "{"}
-_HEADERS: Final = frozenset({"model", "operator", "for", "if", "else"})
-_DECLARATIONS: Final = frozenset({"input", "state", "output"})
-_TYPES: Final = frozenset({"real", "binary", "symbol"})
-_PREFIXES: Final = "▷◁△▽"
+_OPENING_BRACKETS: Final = {")": "(", "]": "[", "}": "{"}
+_BLOCK_KEYWORDS: Final = frozenset({"model", "operator", "for", "if", "else"})
+_DECLARATION_KEYWORDS: Final = frozenset({"input", "state", "output"})
+_TYPE_KEYWORDS: Final = frozenset({"real", "binary", "symbol"})
+_PREFIX_SYMBOLS: Final = "▷◁△▽"
 
 # what stands before and at the place that cannot be read -> hint; the first that fits is given
-_MEANT: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
+_HINT_PATTERNS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
     (re.compile(pattern), hint)
     for pattern, hint in (
         (r"if\b[^=]*\S\s*\0=$", "a comparison is written `==`"),
@@ -40,12 +40,12 @@ _MEANT: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
          "model's header: `model name(hidden = 400):`"),
         (r".*'\s*\0'$", "one prime is the step's new value; other times are `h[t-2]`"),
         (r".*\[[^\]]*\0,$", "the parts of a concatenation are separated by `;`: `[a ; b]`"),
-        (r".*\0;$", LOOK_ALIKES[";"]),
+        (r".*\0;$", CHARACTER_HINTS[";"]),
         (r"operator\b[^=]*:\s*\0", "a definition on one line has `=`: "
          "`operator x ⊕ h = tanh(W h + U x + b)`"),
         (r"operator\b.*=\s*\0", "right of the `=` stands the name of a definition: "
          "`operator ⊕₁, ⊕₂ = lstm`"),
-        (r".*\.\s*\0\d", LOOK_ALIKES["."]),
+        (r".*\.\s*\0\d", CHARACTER_HINTS["."]),
         (r".*\d\0,$", "decimals have a point: `0.5`"),
         (r"(?:input|state|output)\b.*\b(?:real|binary|symbol)\s*\0\($", "sizes stand in square "
          "brackets: `real[200]`"),
@@ -68,32 +68,32 @@ _MEANT: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
 
 
 @dataclass(slots=True)
-class Mistakes:
+class SyntaxErrorReporter:
     """Reports the lines of one source that cannot be read, each mistake once."""
 
     report: Report
-    _reserved: set[str] = field(default_factory=set)
+    _reported_words: set[str] = field(default_factory=set)
 
-    def explain(self, error: UnexpectedInput, span: Span) -> None:
+    def report_unexpected(self, error: UnexpectedInput, span: Span) -> None:
         """Report why a line cannot be read."""
         if isinstance(error, UnexpectedCharacters):
-            self._character(span.source, error.pos_in_stream or span.start)
+            self._report_character(span.source, error.pos_in_stream or span.start)
             return
         assert isinstance(error, UnexpectedToken)
         token: Token = error.token
         if token.type == "$END":
-            self._unfinished(span)
+            self._report_line_end(span)
             return
         assert token.start_pos is not None
         assert token.end_pos is not None
-        self._token(span, Span(span.source, token.start_pos, token.end_pos))
+        self._report_token(span, Span(span.source, token.start_pos, token.end_pos))
 
-    def reserved(self, span: Span, name: str = "") -> None:
+    def report_reserved_word(self, span: Span, name: str = "") -> None:
         """Report a reserved word that stands for a name; its further uses are the same mistake."""
         name = name or span.text
-        if name in self._reserved:
+        if name in self._reported_words:
             return
-        self._reserved.add(name)
+        self._reported_words.add(name)
         self.report.error(
             "RNN108",
             f"`{name}` is a reserved word",
@@ -104,12 +104,16 @@ class Mistakes:
             else f"choose another name, such as `{name}_1`",
         )
 
-    def _token(self, span: Span, place: Span) -> None:
+    def _report_token(self, span: Span, place: Span) -> None:
         before, word = span.source.text[span.start : place.start], place.text
-        hint = next((h for p, h in _MEANT if p.match(f"{before}\0{word}")), "")
+        hint = next((h for p, h in _HINT_PATTERNS if p.match(f"{before}\0{word}")), "")
         first = before.split(None, 1)[0] if before.strip() else ""
-        named = re.search(r"(\w+)\s*$", before) if word in _TYPES and "=" not in before else None
-        if named and named[1] not in RESERVED:
+        named = (
+            re.search(r"(\w+)\s*$", before)
+            if word in _TYPE_KEYWORDS and "=" not in before
+            else None
+        )
+        if named and named[1] not in RESERVED_WORDS:
             self.report.error(
                 "RNN102",
                 "a colon is missing",
@@ -117,13 +121,15 @@ class Mistakes:
                 "before the type",
                 hint=f"a name and its type are joined by a colon: `{named[1]}: {word}`",
             )
-        elif before.strip() in RESERVED and word in {"=", "'", ":", ","}:
-            self.reserved(Span(span.source, span.start, span.start + len(before.rstrip())))
-        elif word in RESERVED and (not hint or first in _DECLARATIONS):
-            self.reserved(place)
-        elif word in _OPENING and (opened := _last_open(before)) is not None:
-            self._unfitting(span, place, opened)
-        elif word in _OPENING:
+        elif before.strip() in RESERVED_WORDS and word in {"=", "'", ":", ","}:
+            self.report_reserved_word(
+                Span(span.source, span.start, span.start + len(before.rstrip()))
+            )
+        elif word in RESERVED_WORDS and (not hint or first in _DECLARATION_KEYWORDS):
+            self.report_reserved_word(place)
+        elif word in _OPENING_BRACKETS and (opened := _last_open_bracket(before)) is not None:
+            self._report_mismatched_bracket(span, place, opened)
+        elif word in _OPENING_BRACKETS:
             self.report.error(
                 "RNN103", f"`{word}` closes nothing", place, "no bracket is open", hint="delete it"
             )
@@ -136,11 +142,11 @@ class Mistakes:
                 hint=hint or "a line is one statement: a declaration, an equation `z = …`, …",
             )
 
-    def _unfitting(self, span: Span, place: Span, opened: int) -> None:
+    def _report_mismatched_bracket(self, span: Span, place: Span, opening_offset: int) -> None:
         """A closing bracket that cannot stand where it does."""
-        start = span.start + opened
+        start = span.start + opening_offset
         bracket = span.source.text[start]
-        if _OPENING[place.text] == bracket:
+        if _OPENING_BRACKETS[place.text] == bracket:
             self.report.error(
                 "RNN102",
                 f"`{place.text}` cannot stand here",
@@ -149,7 +155,7 @@ class Mistakes:
                 hint="the brackets hold a value, or several separated by commas",
             )
             return
-        closing = {o: c for c, o in _OPENING.items()}[bracket]
+        closing = {o: c for c, o in _OPENING_BRACKETS.items()}[bracket]
         self.report.error(
             "RNN103",
             f"`{place.text}` closes a `{bracket}`",
@@ -159,12 +165,12 @@ class Mistakes:
             hint=f"a `{bracket}` is closed by `{closing}`",
         )
 
-    def _character(self, source: Source, place: int) -> None:
+    def _report_character(self, source: Source, place: int) -> None:
         character = source.text[place]
         span = Span(source, place, place + 1)
         shown = character if character.isprintable() and not character.isspace() else ""
         shown = shown or f"U+{ord(character):04X}"
-        hint = LOOK_ALIKES.get(character, "")
+        hint = CHARACTER_HINTS.get(character, "")
         if character == ".":
             self.report.error("RNN106", "a number is cut off at its point", span, "here", hint=hint)
         elif character in "₀₁₂₃₄₅₆₇₈₉":
@@ -182,22 +188,22 @@ class Mistakes:
                 hint=hint or "comments begin with `#`; names are letters, digits and underscores",
             )
 
-    def _unfinished(self, span: Span) -> None:
+    def _report_line_end(self, span: Span) -> None:
         text = span.text
         first = text.split(None, 1)[0]
         end = Span(span.source, max(span.start, span.end - 1), span.end)
-        if text in RESERVED and text not in _HEADERS | _DECLARATIONS:
-            self.reserved(span)
+        if text in RESERVED_WORDS and text not in _BLOCK_KEYWORDS | _DECLARATION_KEYWORDS:
+            self.report_reserved_word(span)
             return
         message, hint = "the line ends too early", ""
-        if first in _HEADERS and not text.endswith(":"):
+        if first in _BLOCK_KEYWORDS and not text.endswith(":"):
             message, hint = "a colon is missing", "the header of a block ends in a colon"
             if first == "operator":
                 message = "the definition ends too early"
                 hint = "write `operator x ⊕ h = …` on one line, or end the header in a colon"
-        elif first in _DECLARATIONS and ":" not in text:
+        elif first in _DECLARATION_KEYWORDS and ":" not in text:
             hint = f"a declaration needs a type: `{text}: real[200]`"
-        elif first in _DECLARATIONS:
+        elif first in _DECLARATION_KEYWORDS:
             hint = "the types are `real[n]`, `binary[n]` and `symbol[n]`"
         elif first == "param":
             hint = "write `param W: orthogonal`, a name and what is said of it"
@@ -207,17 +213,17 @@ class Mistakes:
             hint = "write `use lstm, gru from gated`"
         elif first in {"def", "class", "while"}:
             hint = "an operator is defined by `operator x ⊕ h:`, and there are no loops over time"
-        elif text[-1] in "+-*/⊙=⊕⊗⊖⊛⊞⊠" + _PREFIXES:
+        elif text[-1] in "+-*/⊙=⊕⊗⊖⊛⊞⊠" + _PREFIX_SYMBOLS:
             hint = f"a value is missing behind `{text[-1]}`; a line goes on only inside brackets"
         self.report.error("RNN102", message, end, "something is missing here", hint=hint)
 
 
-def _last_open(text: str) -> int | None:
+def _last_open_bracket(text: str) -> int | None:
     """Where the innermost bracket that is still open was opened."""
     opened: list[int] = []
     for place, character in enumerate(text):
         if character in "([{":
             opened.append(place)
-        elif character in _OPENING and opened:
+        elif character in _OPENING_BRACKETS and opened:
             opened.pop()
     return opened[-1] if opened else None

@@ -15,33 +15,33 @@ from rnnc.grammar.diagnostics.diagnostic import Diagnostic
 from rnnc.grammar.diagnostics.errors import RnnError
 from rnnc.grammar.diagnostics.report import Report
 from rnnc.grammar.diagnostics.suggestions import did_you_mean
-from rnnc.grammar.expand import Bound
+from rnnc.grammar.expand import StaticValue
 from rnnc.grammar.parser import parse
 from rnnc.grammar.source import Source, Span
 from rnnc.operators.elaborate.context.environment import file_environment
-from rnnc.operators.elaborate.model import build
+from rnnc.operators.elaborate.model import build_model
 from rnnc.operators.elaborate.model_parameters import bind_parameters
-from rnnc.operators.elaborate.unused_operators import check_unused
+from rnnc.operators.elaborate.unused_operators import check_unused_operators
 from rnnc.operators.graph.operator_graph import OperatorGraph
-from rnnc.operators.sources.model_source import Program
-from rnnc.operators.sources.modules import Modules
+from rnnc.operators.sources.model_source import ModelSource
+from rnnc.operators.sources.modules import ModuleLoader
 from rnnc.operators.sources.zoo import zoo_source
 
-_NOTHING: Final[Mapping[str, Bound]] = MappingProxyType({})
+_NO_PARAMETERS: Final[Mapping[str, StaticValue]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
     """What became of a model: its graph (None after an error), and all diagnostics.
 
-    `program` holds what is needed to build it again.
+    `model_source` holds what is needed to build it again.
     """
 
     graph: OperatorGraph | None
     diagnostics: tuple[Diagnostic, ...]
-    program: Program | None = None
+    model_source: ModelSource | None = None
 
-    def require(self) -> OperatorGraph:
+    def require_graph(self) -> OperatorGraph:
         """The graph.
 
         Raises:
@@ -53,7 +53,7 @@ class Analysis:
 
 
 @contextmanager
-def _room_to_work() -> Iterator[None]:
+def _relax_interpreter_limits() -> Iterator[None]:
     # Nesting is limited where it is read (100 brackets, 64 operators), to more frames than
     # Python allows by default. And a tree that only grows is not worth collecting: the collector
     # would walk all of it again and again, at a cost that grows faster than the spec.
@@ -68,95 +68,103 @@ def _room_to_work() -> Iterator[None]:
             gc.enable()
 
 
-def analyse(
+def analyze(
     source: Source,
     *,
     model: str | None = None,
-    parameters: Mapping[str, Bound] = _NOTHING,
+    parameters: Mapping[str, StaticValue] = _NO_PARAMETERS,
     modules: Mapping[str, str] = MappingProxyType({}),
-    assume: bool = True,
+    assume_missing: bool = True,
 ) -> Analysis:
     """Build one model of a spec.
 
     `model` picks one of several; `parameters` binds its parameters; `modules` holds the texts of
-    used files by name (they win over files); `assume` lets a parameter without a value be some
+    used files by name (they win over files); `assume_missing` lets a parameter without a value be some
     size. Never raises for a bad spec: the diagnostics say what is wrong.
     """
     report = Report()
-    found = Modules(report, modules)
-    with _room_to_work():
+    found = ModuleLoader(report, modules)
+    with _relax_interpreter_limits():
         file = parse(source, report)
-        chosen = _choose(file, model, report)
+        chosen = _select_model(file, model, report)
         graph = None
         if chosen is not None:
-            graph = _build(file, chosen, parameters, found, report, assume=assume)
+            graph = _build_graph(
+                file, chosen, parameters, found, report, assume_missing=assume_missing
+            )
     program = None
     if graph is not None and chosen is not None:
         bound = {k: v for k, v in parameters.items() if not isinstance(v, str)}
-        program = Program(source.text, source.name, found.texts, chosen.name, bound)
+        program = ModelSource(source.text, source.name, found.texts, chosen.name, bound)
     return Analysis(graph, tuple(report), program)
 
 
 def check(
-    source: Source, *, model: str | None = None, parameters: Mapping[str, Bound] = _NOTHING
+    source: Source,
+    *,
+    model: str | None = None,
+    parameters: Mapping[str, StaticValue] = _NO_PARAMETERS,
 ) -> tuple[Diagnostic, ...]:
     """All diagnostics of a spec, of all its models (or of one)."""
     return check_models(source, model=model, parameters=parameters)[1]
 
 
 def check_models(
-    source: Source, *, model: str | None = None, parameters: Mapping[str, Bound] = _NOTHING
+    source: Source,
+    *,
+    model: str | None = None,
+    parameters: Mapping[str, StaticValue] = _NO_PARAMETERS,
 ) -> tuple[tuple[OperatorGraph, ...], tuple[Diagnostic, ...]]:
     """The graphs of every model of a spec (or of one), and all diagnostics."""
     report = Report()
     graphs: list[OperatorGraph] = []
-    with _room_to_work():
+    with _relax_interpreter_limits():
         file = parse(source, report)
-        modules = Modules(report)
+        modules = ModuleLoader(report)
         if model is not None:
-            chosen = _choose(file, model, report)
+            chosen = _select_model(file, model, report)
             models = [chosen] if chosen is not None else []
         else:
             models = list(file.models)
             if not models:
                 _check_definitions(file, modules, report)
         for item in models:
-            graph = _build(file, item, parameters, modules, report, assume=True)
+            graph = _build_graph(file, item, parameters, modules, report, assume_missing=True)
             if graph is not None:
                 graphs.append(graph)
     return tuple(graphs), tuple(report)
 
 
-def _build(
+def _build_graph(
     file: syntax.File,
     model: syntax.Model,
-    parameters: Mapping[str, Bound],
-    modules: Modules,
+    parameters: Mapping[str, StaticValue],
+    modules: ModuleLoader,
     report: Report,
     *,
-    assume: bool,
+    assume_missing: bool,
 ) -> OperatorGraph | None:
     own = Report()
     around = file_environment(file, modules, own)
-    unread = report.failed
-    values = bind_parameters(model, parameters, own, assume=assume)
-    graph = build(model, around, values, own)
+    unread = report.has_errors
+    values = bind_parameters(model, parameters, own, assume_missing=assume_missing)
+    graph = build_model(model, around, values, own)
     for diagnostic in own:
         # What a broken line would have said is unknown, so nothing looks suspicious without it.
         if not (unread and diagnostic.severity == "warning"):
             report.add(diagnostic)
-    return None if report.failed else graph
+    return None if report.has_errors else graph
 
 
-def _check_definitions(file: syntax.File, modules: Modules, report: Report) -> None:
+def _check_definitions(file: syntax.File, modules: ModuleLoader, report: Report) -> None:
     """A file without a model: a library is fine to check, an empty file is not."""
     environment = file_environment(file, modules, report)
-    check_unused(environment, {}, set(), report)
-    if not file.operators and not report.failed:
-        _nothing(file, report)
+    check_unused_operators(environment, {}, set(), report)
+    if not file.operators and not report.has_errors:
+        _report_no_model(file, report)
 
 
-def _nothing(file: syntax.File, report: Report) -> None:
+def _report_no_model(file: syntax.File, report: Report) -> None:
     report.error(
         "RNN114",
         "there is nothing to compile: no model in this file",
@@ -166,10 +174,10 @@ def _nothing(file: syntax.File, report: Report) -> None:
     )
 
 
-def _choose(file: syntax.File, name: str | None, report: Report) -> syntax.Model | None:
+def _select_model(file: syntax.File, name: str | None, report: Report) -> syntax.Model | None:
     if not file.models:
-        if not report.failed:
-            _nothing(file, report)
+        if not report.has_errors:
+            _report_no_model(file, report)
         return None
     if name is None:
         if len(file.models) > 1:

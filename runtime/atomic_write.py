@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def attach_filename(path: Path) -> Iterator[None]:
     """Let an error that names no file, as that of a full disk, name this one."""
     try:
         yield
@@ -24,7 +24,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Replace a file's content in one step: readers see the old one or the new one."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with naming(path), part.open("wb") as file:
+        with attach_filename(path), part.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -26,10 +26,10 @@ from rnnc.grammar.version import __version__
 from . import commands
 from .print_diagnostics import print_diagnostics
 
-JSON = "rnnc.json"
+JSON_META_KEY = "rnnc.json"
 """The key of a context's `meta` that says that standard output carries JSON."""
 
-CATCH_HERE: dict[str, Any] = {"standalone_mode": False}
+NON_STANDALONE: dict[str, Any] = {"standalone_mode": False}
 """Makes click raise what it would otherwise turn into exit statuses of its own."""
 
 
@@ -78,14 +78,14 @@ class CommandFolder(click.Group):
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except Exception as error:
-            ctx.exit(report_failure(error, as_json=bool(ctx.meta.get(JSON))))
+            ctx.exit(report_failure(error, as_json=bool(ctx.meta.get(JSON_META_KEY))))
 
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Run the command line and leave with its exit status."""
         prepare_streams()
         status: object
         try:
-            status = super().main(*args, **{"prog_name": self.name, **options, **CATCH_HERE})
+            status = super().main(*args, **{"prog_name": self.name, **options, **NON_STANDALONE})
         except click.ClickException as error:
             error.show()
             status = error.exit_code
@@ -124,13 +124,13 @@ def report_failure(error: Exception, *, as_json: bool = False) -> int:
     if isinstance(error, OSError) and error.filename is None:
         # A write to a stream failed, so standard output cannot be trusted with the report.
         as_json = False
-        abandon_broken_output()
+        discard_broken_stdout()
     if not isinstance(error, BrokenPipeError):
         print_diagnostics([diagnose(error)], as_json=as_json)
     return 1
 
 
-def abandon_broken_output() -> None:
+def discard_broken_stdout() -> None:
     """Point standard output at nothing if it takes nothing, so that Python may end in peace."""
     try:
         if sys.stdout is not None:

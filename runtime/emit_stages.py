@@ -1,4 +1,4 @@
-"""The stages of compilation as text, for `--emit`."""
+"""The stages of compilation as text, for `--emit_stage`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rnnc.grammar.diagnostics.report import Report
 from rnnc.grammar.source import Span
 from rnnc.operators.sources.spec_file import read_spec
 
-from .load_graph import analysed
+from .load_graph import load_graph
 
 STAGES: Final = ("syntax", "graph", "adjoint", "plan", "code")
 
 
-def emit(
+def emit_stage(
     file: str,
     stage: str,
     model: str | None,
@@ -34,26 +34,26 @@ def emit(
         RnnError: when the spec is at fault, or no backend here generates code for it (RNN501).
     """
     if stage == "syntax":
-        return _syntax(file)
-    graph = analysed(file, model, parameters)
+        return _emit_syntax(file)
+    graph = load_graph(file, model, parameters)
     if stage == "graph":
         return graph.to_text()
     if stage == "code":
-        return _code(graph, backend, memory, without)
+        return _emit_code(graph, backend, memory, without)
     from rnnc.compiler.errors import Unsupported
-    from rnnc.compiler.pipeline import flow_for, plan_for
+    from rnnc.compiler.pipeline import build_dataflow, build_plan
     from rnnc.compiler.request import training_request
 
     request = training_request(graph, memory=memory, without=without)  # type: ignore[arg-type]
     try:
         if stage == "adjoint":
-            return flow_for(graph, request).to_text(adjoint=True)
-        return plan_for(graph, request).to_text()
+            return build_dataflow(graph, request).to_text(adjoint=True)
+        return build_plan(graph, request).to_text()
     except Unsupported as error:
         fail("RNN501", f"`{graph.name}` has no plan: {error}", hint="the reference runs it")
 
 
-def _code(graph: Any, backend: str, memory: str, without: Iterable[str]) -> str:
+def _emit_code(graph: Any, backend: str, memory: str, without: Iterable[str]) -> str:
     import torch
 
     from rnnc.compiler.backends.backend import Options
@@ -63,7 +63,7 @@ def _code(graph: Any, backend: str, memory: str, without: Iterable[str]) -> str:
     options = Options(memory, frozenset(without))  # type: ignore[arg-type]
     backends = Backends(graph, backend, options)
     # Code can be read where it cannot run: on a machine without a GPU, say.
-    chosen = backends.choose(torch.empty(0)) if backend == "auto" else backends.made[0]
+    chosen = backends.choose(torch.empty(0)) if backend == "auto" else backends.candidates[0]
     generate = getattr(chosen, "code", None)
     if generate is None:
         fail("RNN501", f"backend `{chosen.name}` calls torch and generates no code")
@@ -73,21 +73,21 @@ def _code(graph: Any, backend: str, memory: str, without: Iterable[str]) -> str:
         fail("RNN501", f"backend `{chosen.name}` cannot run `{graph.name}`: {error}")
 
 
-def _syntax(file: str) -> str:
+def _emit_syntax(file: str) -> str:
     from rnnc.grammar.parser import parse
 
     report = Report()
     tree = parse(read_spec(file), report)
-    if report.failed:
+    if report.has_errors:
         raise RnnError(tuple(report))
-    return "\n".join(_lines(tree, 0)) + "\n"
+    return "\n".join(_outline(tree, 0)) + "\n"
 
 
-def _lines(node: Any, depth: int) -> Iterable[str]:
+def _outline(node: Any, depth: int) -> Iterable[str]:
     """A tree as an outline: a line a node, its plain fields beside its name."""
     if isinstance(node, tuple):
         for item in node:
-            yield from _lines(item, depth)
+            yield from _outline(item, depth)
         return
     indent = "  " * depth
     if not dataclasses.is_dataclass(node):
@@ -106,7 +106,7 @@ def _lines(node: Any, depth: int) -> Iterable[str]:
             plain.append(f"{field.name}={value!r}")
     yield f"{indent}{type(node).__name__} {' '.join(plain)}".rstrip()
     for _, value in inner:
-        yield from _lines(value, depth + 1)
+        yield from _outline(value, depth + 1)
 
 
 def backend_options(command: Any) -> Any:
@@ -124,7 +124,7 @@ def backend_options(command: Any) -> Any:
                 "--without",
                 multiple=True,
                 metavar="PASS",
-                callback=_passes,
+                callback=_check_pass_names,
                 help="Leave a compiler pass out; may be repeated.",
             ),
         )
@@ -133,10 +133,14 @@ def backend_options(command: Any) -> Any:
     return command
 
 
-def _passes(ctx: click.Context, option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
-    from rnnc.compiler.pipeline import NAMES
+def _check_pass_names(
+    ctx: click.Context, option: click.Parameter, names: tuple[str, ...]
+) -> tuple[str, ...]:
+    from rnnc.compiler.pipeline import PASS_NAMES
 
-    for name in given:
-        if name not in NAMES:
-            raise click.BadParameter(f"there is no pass `{name}`; passes: {', '.join(NAMES)}", ctx)
-    return given
+    for name in names:
+        if name not in PASS_NAMES:
+            raise click.BadParameter(
+                f"there is no pass `{name}`; passes: {', '.join(PASS_NAMES)}", ctx
+            )
+    return names

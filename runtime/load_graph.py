@@ -12,16 +12,18 @@ if TYPE_CHECKING:
     from rnnc.operators.graph.operator_graph import OperatorGraph
 
 
-def analysed(file: str, model: str | None, parameters: Mapping[str, int | float]) -> OperatorGraph:
+def load_graph(
+    file: str, model: str | None, parameters: Mapping[str, int | float]
+) -> OperatorGraph:
     """Read and analyse a spec; raises RnnError with every diagnostic when it is at fault."""
-    return analysed_with_source(file, model, parameters)[0]
+    return load_graph_with_source(file, model, parameters)[0]
 
 
-def analysed_with_source(
+def load_graph_with_source(
     file: str, model: str | None, parameters: Mapping[str, int | float]
 ) -> tuple[OperatorGraph, Source]:
     """The graph and the text that it was built from; raises RnnError as `analysed` does."""
-    from rnnc.operators.analyze import analyse
+    from rnnc.operators.analyze import analyze
 
     source = read_spec(file)
-    return analyse(source, model=model, parameters=parameters).require(), source
+    return analyze(source, model=model, parameters=parameters).require_graph(), source

@@ -30,7 +30,7 @@ class Shell(Protocol):
 
 def load_ipython_extension(shell: Shell) -> None:
     """What `%load_ext rnnc` calls."""
-    install()
+    install_display_hooks()
 
     def rnn(line: str, cell: str) -> Any:
         """Compile the cell's spec, bind it to a name, and show it."""
@@ -39,14 +39,14 @@ def load_ipython_extension(shell: Shell) -> None:
     shell.register_magic_function(rnn, "cell", "rnn")
 
 
-def install() -> None:
+def install_display_hooks() -> None:
     """Let operator graphs, analyses and compiled models display as pictures."""
     kinds: list[Any] = [OperatorGraph, Analysis]
     compiled = sys.modules.get("rnnc.compiler.module.compiled_rnn")
     if compiled is not None:
         kinds.append(compiled.CompiledRNN)
     for kind in kinds:
-        kind._repr_mimebundle_ = _bundle_of
+        kind._repr_mimebundle_ = _repr_mimebundle
 
 
 def compile_cell(shell: Shell, line: str, cell: str) -> Any:
@@ -77,28 +77,28 @@ def compile_cell(shell: Shell, line: str, cell: str) -> Any:
     return model
 
 
-def _bundle_of(shown: Any, include: Any = None, exclude: Any = None) -> Mapping[str, str]:
+def _repr_mimebundle(value: Any, include: Any = None, exclude: Any = None) -> Mapping[str, str]:
     """The hook that IPython calls; `include` and `exclude` are left to it."""
-    graph = shown if isinstance(shown, OperatorGraph) else getattr(shown, "graph", None)
+    graph = value if isinstance(value, OperatorGraph) else getattr(value, "graph", None)
     if graph is None:  # an analysis of a spec with mistakes
-        return {"text/plain": "\n\n".join(map(render_text, shown.diagnostics))}
+        return {"text/plain": "\n\n".join(map(render_text, value.diagnostics))}
     return mime_bundle(graph)
 
 
 def mime_bundle(graph: OperatorGraph) -> dict[str, str]:
     """A model as text and Mermaid, and as SVG where pygraphviz is installed."""
-    from rnnc.runtime.diagrams.levels.diagram_view import View, diagram_of
-    from rnnc.runtime.diagrams.render.mermaid import mermaid
-    from rnnc.runtime.diagrams.render.svg import svg
-    from rnnc.runtime.diagrams.text.drawing import text
+    from rnnc.runtime.diagrams.levels.diagram_view import DiagramView, build_diagram
+    from rnnc.runtime.diagrams.render.mermaid import to_mermaid
+    from rnnc.runtime.diagrams.render.svg import to_svg
+    from rnnc.runtime.diagrams.text.drawing import draw_text
 
-    diagram = diagram_of(graph, View())
+    diagram = build_diagram(graph, DiagramView())
     try:
-        bundle = {"text/plain": text(diagram), "text/vnd.mermaid": mermaid(diagram)}
+        bundle = {"text/plain": draw_text(diagram), "text/vnd.mermaid": to_mermaid(diagram)}
     except RnnError as error:  # too large to draw
         return {"text/plain": str(error)}
     try:
-        bundle["image/svg+xml"] = svg(diagram)
+        bundle["image/svg+xml"] = to_svg(diagram)
     except RnnError:  # without pygraphviz
         return bundle
     return bundle

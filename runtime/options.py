@@ -9,16 +9,16 @@ from collections.abc import Iterable
 
 import click
 
-from .cli import JSON
+from .cli import JSON_META_KEY
 
-INTEGER = re.compile(r"[+-]?[0-9]+")
+INTEGER_PATTERN = re.compile(r"[+-]?[0-9]+")
 
 
-def _parameters(
-    ctx: click.Context, option: click.Parameter, given: Iterable[str]
+def _parse_parameters(
+    ctx: click.Context, option: click.Parameter, values: Iterable[str]
 ) -> dict[str, int | float]:
     parameters: dict[str, int | float] = {}
-    for text in given:
+    for text in values:
         name, equals, value = (part.strip() for part in text.partition("="))
         name = unicodedata.normalize("NFC", name)
         if not equals or not name.isidentifier():
@@ -26,7 +26,7 @@ def _parameters(
         if name in parameters:
             raise click.BadParameter(f"`{name}` is given twice", ctx, option)
         try:
-            number = int(value) if INTEGER.fullmatch(value) else float(value)
+            number = int(value) if INTEGER_PATTERN.fullmatch(value) else float(value)
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
@@ -38,7 +38,7 @@ def _parameters(
 
 def _remember_json(ctx: click.Context, option: click.Parameter, value: bool) -> bool:
     # Errors of any kind must then be a JSON document too: see CommandFolder.invoke.
-    ctx.meta[JSON] = value
+    ctx.meta[JSON_META_KEY] = value
     return value
 
 
@@ -47,7 +47,7 @@ set_option = click.option(
     "parameters",
     metavar="NAME=VALUE",
     multiple=True,
-    callback=_parameters,
+    callback=_parse_parameters,
     help="Bind a parameter of the model; may be repeated.",
 )
 model_option = click.option("--model", metavar="NAME", help="Pick one model of several in FILE.")

@@ -11,9 +11,9 @@ from typing import Final
 import click
 
 from rnnc.grammar.diagnostics.diagnostic import Diagnostic
-from rnnc.grammar.diagnostics.render import ansi, plain, render_json, render_text
+from rnnc.grammar.diagnostics.render import ansi_style, plain_style, render_json, render_text
 
-MOST: Final = 100
+MAX_DIAGNOSTICS: Final = 100
 """Diagnostics of a file that are shown as text; nobody reads more at once."""
 
 
@@ -28,22 +28,22 @@ def print_diagnostics(diagnostics: Iterable[Diagnostic], *, as_json: bool = Fals
     if as_json:
         print_json(render_json(diagnostics))
         return
-    style = ansi if colourful() else plain
+    style = ansi_style if supports_color() else plain_style
     found = list(diagnostics)
-    texts = [render_text(diagnostic, style) for diagnostic in found[:MOST]]
-    if len(found) > MOST:
-        texts.append(f"… and {len(found) - MOST:,} more, which --json lists")
+    texts = [render_text(diagnostic, style) for diagnostic in found[:MAX_DIAGNOSTICS]]
+    if len(found) > MAX_DIAGNOSTICS:
+        texts.append(f"… and {len(found) - MAX_DIAGNOSTICS:,} more, which --json lists")
     if text := "\n\n".join(texts):
         click.echo(text, err=True, color=True)
 
 
-def colourful() -> bool:
+def supports_color() -> bool:
     """Whether standard error is a terminal that shows colours and nobody asked for none."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
     return sys.stderr is not None and sys.stderr.isatty()
 
 
-def count(number: int, noun: str) -> str:
+def format_count(number: int, noun: str) -> str:
     """A number with its noun: `1 model`, `75,488 parameters`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -28,9 +28,9 @@ def __getattr__(name: str) -> Any:
     # Importing lazily keeps `import rnnc` (and so the command line) free of torch.
     if name == "compile":
         from .compiler.api import compile
-        from .runtime.notebook import install
+        from .runtime.notebook import install_display_hooks
 
-        install()
+        install_display_hooks()
         return compile
     if name == "verify":
         from .compiler.conformance.verify import verify

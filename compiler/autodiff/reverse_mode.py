@@ -9,166 +9,179 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rnnc.compiler.ir.builder import Draft
-from rnnc.compiler.ir.dataflow import Flow, Gradient, Read
-from rnnc.compiler.ir.ops import SOURCES
-from rnnc.compiler.request import Request
+from rnnc.compiler.ir.builder import Builder
+from rnnc.compiler.ir.dataflow import Dataflow, Gradient, Operand
+from rnnc.compiler.ir.ops import SOURCE_OPS
+from rnnc.compiler.request import PlanRequest
 from rnnc.operators.graph.operator_graph import Attribute
 
-from .vjp_rules import CONSTANT, RULES
+from .vjp_rules import NON_DIFFERENTIABLE_OPS, VJP_RULES
 
 
-def differentiate(flow: Flow, request: Request) -> Flow:
+def differentiate(dataflow: Dataflow, request: PlanRequest) -> Dataflow:
     """The flow with adjoint values for every gradient that is asked for.
 
     Gradients that nothing depends on have the value −1.
     """
-    return _Adjoint(flow, request).built()
+    return _ReverseMode(dataflow, request).build()
 
 
-class _Adjoint:
+class _ReverseMode:
     """The adjoint while it is built; the `Maker` that the rules write to."""
 
-    def __init__(self, flow: Flow, request: Request) -> None:
-        self.flow, self.request = flow, request
-        self.draft = Draft.of(flow)
-        self.draft.adjoint = True
-        self.needed = _active(flow, request) & _reached(flow, request)
-        self.gains: dict[int, list[Read]] = {}
-        self.late: dict[int, list[Read]] = {}
-        self.unmixed: dict[int, list[Read]] = {}
-        self.made: dict[object, Read] = {}
+    def __init__(self, flow: Dataflow, request: PlanRequest) -> None:
+        self.dataflow, self.request = flow, request
+        self.builder = Builder.from_dataflow(flow)
+        self.builder.adjoint = True
+        self.active = _varied_values(flow, request) & _useful_values(flow, request)
+        self.cotangents: dict[int, list[Operand]] = {}
+        self.boundary_cotangents: dict[int, list[Operand]] = {}
+        self.window_cotangents: dict[int, list[Operand]] = {}
+        self.memo: dict[object, Operand] = {}
 
-    def built(self) -> Flow:
-        draft = self.draft
+    def build(self) -> Dataflow:
+        draft = self.builder
         heads = {
-            number: draft.source("add", (), draft.values[number].shape, draft.values[number].rate)
-            for number in sorted(self.needed)
+            number: draft.create_source(
+                "add", (), draft.values[number].shape, draft.values[number].rate
+            )
+            for number in sorted(self.active)
         }
-        self._seed()
-        for value in self.flow.values:
-            if value.number not in self.needed or value.operation in SOURCES:
+        self._add_output_cotangents()
+        for value in self.dataflow.values:
+            if value.id not in self.active or value.operation in SOURCE_OPS:
                 continue
-            rule = RULES[value.operation]
-            result = Read(value.number)
-            gains = rule(self, result, value.operands, heads[value.number], value.attributes)
+            rule = VJP_RULES[value.operation]
+            result = Operand(value.id)
+            gains = rule(self, result, value.operands, heads[value.id], value.attributes)
             for operand, gain in zip(value.operands, gains, strict=True):
-                if gain is not None and operand.value in self.needed:
-                    self._gain(operand, gain)
+                if gain is not None and operand.value in self.active:
+                    self._accumulate(operand, gain)
         for number, head in heads.items():
-            draft.values[head.value].operands = tuple(self.gains[number])
+            draft.values[head.value].operands = tuple(self.cotangents[number])
         draft.gradients = [
-            self._gradient(kind, name, heads) for kind, name in self.request.gradients
+            self._create_gradient(kind, name, heads) for kind, name in self.request.gradients
         ]
-        return draft.finish()
+        return draft.build()
 
-    def make(self, operation: str, *operands: Read, attributes: tuple[Attribute, ...] = ()) -> Read:
+    def create(
+        self, operation: str, *operands: Operand, attributes: tuple[Attribute, ...] = ()
+    ) -> Operand:
         """A value of the adjoint; the same one for the same operation."""
-        if operation == "negate" and self.draft.values[operands[0].value].operation == "negate":
-            inner = self.draft.values[operands[0].value].operands[0]
-            return Read(inner.value, inner.delay + operands[0].delay)
+        if operation == "negate" and self.builder.values[operands[0].value].operation == "negate":
+            inner = self.builder.values[operands[0].value].operands[0]
+            return Operand(inner.value, inner.delay + operands[0].delay)
         key = (operation, operands, attributes)
-        if key not in self.made:
-            self.made[key] = self.draft.add(operation, *operands, attributes=attributes)
-        return self.made[key]
+        if key not in self.memo:
+            self.memo[key] = self.builder.create(operation, *operands, attributes=attributes)
+        return self.memo[key]
 
-    def number(self, value: float) -> Read:
+    def constant(self, value: float) -> Operand:
         """A constant."""
         key = ("constant", value)
-        if key not in self.made:
-            self.made[key] = self.draft.constant(value)
-        return self.made[key]
+        if key not in self.memo:
+            self.memo[key] = self.builder.constant(value)
+        return self.memo[key]
 
-    def width(self, value: Read) -> int:
+    def width(self, value: Operand) -> int:
         """The width of a vector."""
-        return self.draft.width(value)
+        return self.builder.width(value)
 
-    def shape(self, value: Read) -> tuple[int, ...]:
+    def shape(self, value: Operand) -> tuple[int, ...]:
         """The shape of a vector or matrix."""
-        return self.draft.values[value.value].shape
+        return self.builder.values[value.value].shape
 
-    def ahead(self, value: Read, steps: int) -> Read:
+    def shift(self, value: Operand, steps: int) -> Operand:
         """The value so many steps later; itself where it is the same at all steps."""
-        if self.draft.kind(value)[1] != "step":
+        if self.builder.type_of(value)[1] != "step":
             return value
         # What a reader sees at another time is its own: it may lie outside of its segment.
-        own = self.make("add", value) if value.delay else value
-        return Read(own.value, -steps)
+        own = self.create("add", value) if value.delay else value
+        return Operand(own.value, -steps)
 
-    def _seed(self) -> None:
-        draft, request = self.draft, self.request
-        for output, read in zip(self.flow.graph.outputs, self.flow.outputs, strict=True):
-            if ("output", output.name) in request.seeds and read.value in self.needed:
-                seed = draft.source("seed", ("output", output.name), draft.kind(read)[0], "step")
-                self._gain(read, seed)
-        for kind, reads in (("law", self.flow.laws), ("kept", self.flow.kept)):
+    def _add_output_cotangents(self) -> None:
+        draft, request = self.builder, self.request
+        for output, read in zip(self.dataflow.graph.outputs, self.dataflow.outputs, strict=True):
+            if ("output", output.name) in request.cotangents and read.value in self.active:
+                seed = draft.create_source(
+                    "seed", ("output", output.name), draft.type_of(read)[0], "step"
+                )
+                self._accumulate(read, seed)
+        for kind, reads in (("law", self.dataflow.laws), ("kept", self.dataflow.loss_inputs)):
             for index, read in enumerate(reads):
-                if (kind, str(index)) in request.seeds and read.value in self.needed:
-                    shape = draft.kind(read)[0]
-                    self._gain(read, draft.source("seed", (kind, str(index)), shape, "step"))
-        for number, name in _bounded(self.flow).items():
-            if ("history", name) in request.seeds and number in self.needed:
+                if (kind, str(index)) in request.cotangents and read.value in self.active:
+                    shape = draft.type_of(read)[0]
+                    self._accumulate(
+                        read, draft.create_source("seed", (kind, str(index)), shape, "step")
+                    )
+        for number, name in _states_and_inputs(self.dataflow).items():
+            if ("history", name) in request.cotangents and number in self.active:
                 shape = draft.values[number].shape
-                seed = draft.source("seed", ("history", name), shape, "step")
-                self.gains.setdefault(number, []).append(seed)
-                self.late.setdefault(number, []).append(seed)
+                seed = draft.create_source("seed", ("history", name), shape, "step")
+                self.cotangents.setdefault(number, []).append(seed)
+                self.boundary_cotangents.setdefault(number, []).append(seed)
 
-    def _gain(self, operand: Read, gain: Read) -> None:
-        shape, rate = self.draft.kind(operand)
-        if self.draft.values[gain.value].operation == "unmix":
+    def _accumulate(self, operand: Operand, cotangent: Operand) -> None:
+        shape, rate = self.builder.type_of(operand)
+        if self.builder.values[cotangent.value].operation == "unmix":
             # What rows of a window gain stands at their own step already.
-            self.gains.setdefault(operand.value, []).append(gain)
-            self.unmixed.setdefault(operand.value, []).append(gain)
+            self.cotangents.setdefault(operand.value, []).append(cotangent)
+            self.window_cotangents.setdefault(operand.value, []).append(cotangent)
             return
-        if rate == "call" and self.draft.kind(gain)[1] != "call":
-            gain = self.make("total", gain)
-        if shape == (1,) and self.draft.width(gain) > 1:
-            gain = self.make("group_sum", gain, attributes=(self.draft.width(gain),))
-        self.gains.setdefault(operand.value, []).append(
-            Read(gain.value, gain.delay - operand.delay)
+        if rate == "call" and self.builder.type_of(cotangent)[1] != "call":
+            cotangent = self.create("total", cotangent)
+        if shape == (1,) and self.builder.width(cotangent) > 1:
+            cotangent = self.create(
+                "group_sum", cotangent, attributes=(self.builder.width(cotangent),)
+            )
+        self.cotangents.setdefault(operand.value, []).append(
+            Operand(cotangent.value, cotangent.delay - operand.delay)
         )
         if operand.delay:
-            self.late.setdefault(operand.value, []).append(Read(gain.value, -operand.delay))
+            self.boundary_cotangents.setdefault(operand.value, []).append(
+                Operand(cotangent.value, -operand.delay)
+            )
 
-    def _gradient(self, kind: str, name: str, heads: dict[int, Read]) -> Gradient:
-        number = _number(self.flow, kind, name)
-        if number is None or number not in self.needed:
+    def _create_gradient(self, kind: str, name: str, heads: dict[int, Operand]) -> Gradient:
+        number = _find_value(self.dataflow, kind, name)
+        if number is None or number not in self.active:
             return Gradient(kind, name, -1)  # type: ignore[arg-type]
         if kind in {"parameter", "input"}:
             return Gradient(kind, name, heads[number].value)  # type: ignore[arg-type]
-        late = list(self.late.get(number, []))
+        late = list(self.boundary_cotangents.get(number, []))
         if kind == "history":
-            late += [self._before(unmixed, name) for unmixed in self.unmixed.get(number, [])]
+            late += [
+                self._window_carry_cotangent(unmixed, name)
+                for unmixed in self.window_cotangents.get(number, [])
+            ]
         if not late:
             return Gradient(kind, name, -1)  # type: ignore[arg-type]
-        made = self.draft.add(f"to_{kind}", *late, attributes=(name,))
+        made = self.builder.create(f"to_{kind}", *late, attributes=(name,))
         return Gradient(kind, name, made.value)  # type: ignore[arg-type]
 
-    def _before(self, unmixed: Read, name: str) -> Read:
+    def _window_carry_cotangent(self, cotangent: Operand, name: str) -> Operand:
         """What an `unmix` gives to the steps before the first one."""
-        value = self.draft.values[unmixed.value]
-        return self.make("unmix_history", *value.operands, attributes=(name, *value.attributes))
+        value = self.builder.values[cotangent.value]
+        return self.create("unmix_history", *value.operands, attributes=(name, *value.attributes))
 
 
-def _bounded(flow: Flow) -> dict[int, str]:
+def _states_and_inputs(flow: Dataflow) -> dict[int, str]:
     """States and inputs: their values' numbers and their names."""
-    return {
-        v.number: str(v.attributes[0]) for v in flow.values if v.operation in {"state", "input"}
-    }
+    return {v.id: str(v.attributes[0]) for v in flow.values if v.operation in {"state", "input"}}
 
 
-def _number(flow: Flow, kind: str, name: str) -> int | None:
+def _find_value(flow: Dataflow, kind: str, name: str) -> int | None:
     operations = {"parameter": ["parameter"], "input": ["input"], "initial": ["state"]}
     wanted = operations.get(kind, ["state", "input"])
-    found = [flow.numbers[key] for o in wanted if (key := (o, name)) in flow.numbers]
+    found = [flow.ids_by_name[key] for o in wanted if (key := (o, name)) in flow.ids_by_name]
     return min(found, default=None)
 
 
-def _lets_through(flow: Flow, number: int) -> Sequence[int]:
+def _differentiable_operands(flow: Dataflow, number: int) -> Sequence[int]:
     """The operands that a value's gradient flows on to."""
     value = flow.values[number]
     operands = [read.value for read in value.operands]
-    if value.operation in CONSTANT:
+    if value.operation in NON_DIFFERENTIABLE_OPS:
         return ()
     if value.operation == "select":
         return operands[1:]
@@ -177,14 +190,14 @@ def _lets_through(flow: Flow, number: int) -> Sequence[int]:
     return operands[:1] if value.operation == "lookup" else operands
 
 
-def _active(flow: Flow, request: Request) -> set[int]:
+def _varied_values(flow: Dataflow, request: PlanRequest) -> set[int]:
     """The values that depend on something whose gradient is wanted."""
-    found = {_number(flow, kind, name) for kind, name in request.gradients}
+    found = {_find_value(flow, kind, name) for kind, name in request.gradients}
     active = {number for number in found if number is not None}
     readers: dict[int, list[int]] = {}
     for value in flow.values:
-        for number in _lets_through(flow, value.number):
-            readers.setdefault(number, []).append(value.number)
+        for number in _differentiable_operands(flow, value.id):
+            readers.setdefault(number, []).append(value.id)
     waiting = list(active)
     while waiting:
         for reader in readers.get(waiting.pop(), []):
@@ -194,20 +207,22 @@ def _active(flow: Flow, request: Request) -> set[int]:
     return active
 
 
-def _reached(flow: Flow, request: Request) -> set[int]:
+def _useful_values(flow: Dataflow, request: PlanRequest) -> set[int]:
     """The values on which something depends that has a gradient coming in."""
     roots = [
         read.value
         for output, read in zip(flow.graph.outputs, flow.outputs, strict=True)
-        if ("output", output.name) in request.seeds
+        if ("output", output.name) in request.cotangents
     ]
-    for kind, reads in (("law", flow.laws), ("kept", flow.kept)):
-        roots += [r.value for i, r in enumerate(reads) if (kind, str(i)) in request.seeds]
-    roots += [n for n, name in _bounded(flow).items() if ("history", name) in request.seeds]
+    for kind, reads in (("law", flow.laws), ("kept", flow.loss_inputs)):
+        roots += [r.value for i, r in enumerate(reads) if (kind, str(i)) in request.cotangents]
+    roots += [
+        n for n, name in _states_and_inputs(flow).items() if ("history", name) in request.cotangents
+    ]
     reached: set[int] = set()
     while roots:
         number = roots.pop()
         if number not in reached:
             reached.add(number)
-            roots += _lets_through(flow, number)
+            roots += _differentiable_operands(flow, number)
     return reached

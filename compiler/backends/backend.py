@@ -8,33 +8,33 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from rnnc.compiler.calls.flattening import Key
-from rnnc.compiler.request import Memory
+from rnnc.compiler.calls.flattening import TensorKey
+from rnnc.compiler.request import MemoryPolicy
 from rnnc.compiler.schedule.plan import Phase, Plan
-from rnnc.operators.semantics.call import Call, Result
+from rnnc.operators.semantics.call import Call, CallResult
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a model is compiled: see `request.Request`."""
+    """How a model is compiled: see `request.PlanRequest`."""
 
-    memory: Memory = "save"
+    memory: MemoryPolicy = "save"
     without: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class Residuals:
     """What a forward pass leaves for its backward pass.
 
     tensors: fresh ones, or views of what the call was given.
-    notes: whole numbers that say which tensors these are.
-    more: anything that spares time, and that the backward pass can do without: it is not there
+    metadata: whole numbers that say which tensors these are.
+    context: anything that spares time, and that the backward pass can do without: it is not there
         where a compiled graph has kept the rest.
     """
 
     tensors: tuple[Tensor, ...] = ()
-    notes: tuple[int, ...] = ()
-    more: Any = None
+    metadata: tuple[int, ...] = ()
+    context: Any = None
 
 
 class Backend(Protocol):
@@ -50,27 +50,27 @@ class Backend(Protocol):
         """As users write it."""
 
     @property
-    def obeys_autocast(self) -> bool:
+    def supports_autocast(self) -> bool:
         """Whether it computes in the type that autocast asks for, and not in the model's own."""
 
-    def refuses(self, like: Tensor) -> str:
+    def unsupported_reason(self, like: Tensor) -> str:
         """Why it does not run on this tensor's device and dtype; empty where it does."""
 
-    def forward(self, call: Call, wanted: tuple[Key, ...]) -> tuple[Result, Saved]:
+    def forward(self, call: Call, wrt: tuple[TensorKey, ...]) -> tuple[CallResult, Residuals]:
         """The results of a call, none of them a view of its tensors, and what `backward` takes.
 
-        wanted: the tensors of which gradients will be asked for; nothing is saved without any.
+        wrt: the tensors of which gradients will be asked for; nothing is saved without any.
         """
 
-    def saves(self, call: Call, wanted: tuple[Key, ...]) -> int:
+    def residual_count(self, call: Call, wrt: tuple[TensorKey, ...]) -> int:
         """How many tensors `forward` saves at most, from the call's names and dtypes alone."""
 
     def backward(
         self,
         call: Call,
-        wanted: tuple[Key, ...],
-        saved: Saved,
-        gradients: Mapping[Key, Tensor | None],
+        wrt: tuple[TensorKey, ...],
+        residuals: Residuals,
+        cotangents: Mapping[TensorKey, Tensor | None],
     ) -> Sequence[Tensor | None]:
         """The gradients that are wanted, None for zero, from those of the results that have one."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from rnnc.operators.sources.regular_files import open_regular
 
 
-def user_cache() -> Path:
+def user_cache_folder() -> Path:
     """The user's folder of caches for rnnc."""
     from platformdirs import user_cache_path
 
@@ -29,7 +29,7 @@ def cache_folder(name: str = "kernels") -> Path:
             belongs to somebody else: who can write there can put code into this process.
     """
     try:
-        around = user_cache()
+        around = user_cache_folder()
     except ImportError as error:
         raise UnusableCache(f"the cache folder is not known: {error}") from error
     folder = around / name
@@ -38,7 +38,7 @@ def cache_folder(name: str = "kernels") -> Path:
         # Versions before this one made the outer folder by the user's own mask.
         for path, closed in ((around, 0o022), (folder, 0o077)):
             path.mkdir(mode=0o700, exist_ok=True)
-            _demand_own(path, closed)
+            _require_private(path, closed)
     except OSError as error:
         raise UnusableCache(f"{error.filename or folder}: {_reason(error)}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -46,7 +46,7 @@ def cache_folder(name: str = "kernels") -> Path:
     return folder
 
 
-def _demand_own(folder: Path, closed: int) -> None:
+def _require_private(folder: Path, closed: int) -> None:
     """Raise UnusableCache unless it is a folder, no link, the user's, and these modes are off."""
     state = folder.lstat()
     mode = stat.S_IMODE(state.st_mode)
@@ -59,12 +59,12 @@ def _demand_own(folder: Path, closed: int) -> None:
         raise UnusableCache(f"{folder} is open to other users (mode {mode:o})")
 
 
-def own_file(path: Path, most: int = sys.maxsize) -> bytes | None:
+def read_owned_file(path: Path, max_bytes: int = sys.maxsize) -> bytes | None:
     """What is in a file of the cache, unless it is missing, a link, no file, not ours, too long."""
     try:
         state = path.lstat()
         ours = stat.S_ISREG(state.st_mode) and state.st_uid == os.getuid()
-        if not ours or state.st_size > most:
+        if not ours or state.st_size > max_bytes:
             return None
         with open_regular(path) as file:
             return file.read()

@@ -15,22 +15,22 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from rnnc.compiler.calls.flattening import Key
+from rnnc.compiler.calls.flattening import TensorKey
 from rnnc.compiler.calls.sequence_masks import like_of
 from rnnc.compiler.schedule.plan import Phase, Plan
 from rnnc.grammar.diagnostics.errors import RnnError
-from rnnc.operators.semantics.call import Call, Result
+from rnnc.operators.semantics.call import Call, CallResult
 
-from .backend import Backend, Saved
-from .replay_protocol import Again, Repeating
-from .warn_once import tell_once
+from .backend import Backend, Residuals
+from .replay_protocol import Replay, ReplayingBackend
+from .warn_once import warn_once
 
 
 @runtime_checkable
-class Compiling(Protocol):
+class PrecompilingBackend(Protocol):
     """A backend that builds all that a kind of call needs before it runs one."""
 
-    def prepare(self, call: Call, wanted: tuple[Key, ...]) -> None:
+    def precompile(self, call: Call, wrt: tuple[TensorKey, ...]) -> None:
         """Build what the call needs, unless it is there.
 
         Raises:
@@ -38,118 +38,118 @@ class Compiling(Protocol):
         """
 
 
-class Guarded:
+class FallbackBackend:
     """Runs each kind of call on the first backend or, once that cannot be built, the second.
 
-    A kind, once decided, stays with its backend. Where the first is not `Compiling`, and fails
+    A kind, once decided, stays with its backend. Where the first is not `PrecompilingBackend`, and fails
     late, nothing is decided: what is saved says which one has saved it, and a backward pass on the
     other one begins with its own forward pass.
     """
 
-    def __init__(self, first: Backend, second: Backend) -> None:
-        self.first, self.second = first, second
-        self._late = not isinstance(first, Compiling)
-        self._decided: dict[object, Backend] = {}
-        self._failed = False
+    def __init__(self, primary: Backend, fallback: Backend) -> None:
+        self.primary, self.fallback = primary, fallback
+        self._compiles_lazily = not isinstance(primary, PrecompilingBackend)
+        self._selected: dict[object, Backend] = {}
+        self._primary_failed = False
         self._lock = threading.Lock()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Guarded:
+    def __deepcopy__(self, memo: dict[int, Any]) -> FallbackBackend:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Guarded, (self.first, self.second)
+        return FallbackBackend, (self.primary, self.fallback)
 
     @property
     def name(self) -> str:
         """The name of the one that runs what is new."""
-        return (self.second if self._failed else self.first).name
+        return (self.fallback if self._primary_failed else self.primary).name
 
     @property
-    def obeys_autocast(self) -> bool:
+    def supports_autocast(self) -> bool:
         """As the one that runs what is new."""
-        return (self.second if self._failed else self.first).obeys_autocast
+        return (self.fallback if self._primary_failed else self.primary).supports_autocast
 
-    def refuses(self, like: Tensor) -> str:
+    def unsupported_reason(self, like: Tensor) -> str:
         """As the first one."""
-        return self.first.refuses(like)
+        return self.primary.unsupported_reason(like)
 
-    def forward(self, call: Call, wanted: tuple[Key, ...]) -> tuple[Result, Saved]:
+    def forward(self, call: Call, wrt: tuple[TensorKey, ...]) -> tuple[CallResult, Residuals]:
         """The forward pass of the one that runs this kind of call."""
-        one = self._one(call, wanted)
-        if not self._late:
-            return one.forward(call, wanted)
-        if one is self.first:
+        one = self._select(call, wrt)
+        if not self._compiles_lazily:
+            return one.forward(call, wrt)
+        if one is self.primary:
             try:
-                return _marked(one.forward(call, wanted), 1)
+                return _append_owner(one.forward(call, wrt), 1)
             except RnnError as error:
-                self._give_up(error)
+                self._switch_to_fallback(error)
         # Out of the handler, whose traceback holds the tensors of the call that failed.
-        return _marked(self.second.forward(call, wanted), 2)
+        return _append_owner(self.fallback.forward(call, wrt), 2)
 
-    def saves(self, call: Call, wanted: tuple[Key, ...]) -> int:
+    def residual_count(self, call: Call, wrt: tuple[TensorKey, ...]) -> int:
         """What that one saves; or either, where the first may yet fail."""
-        if self._late:
-            return max(one.saves(call, wanted) for one in (self.first, self.second))
-        return self._one(call, wanted).saves(call, wanted)
+        if self._compiles_lazily:
+            return max(one.residual_count(call, wrt) for one in (self.primary, self.fallback))
+        return self._select(call, wrt).residual_count(call, wrt)
 
     def backward(
         self,
         call: Call,
-        wanted: tuple[Key, ...],
-        saved: Saved,
-        gradients: Mapping[Key, Tensor | None],
+        wrt: tuple[TensorKey, ...],
+        residuals: Residuals,
+        cotangents: Mapping[TensorKey, Tensor | None],
     ) -> Sequence[Tensor | None]:
         """The backward pass of the one that has saved."""
-        if not self._late:
-            return self._one(call, wanted).backward(call, wanted, saved, gradients)
-        *notes, mark = saved.notes
-        kept = replace(saved, notes=tuple(notes))
+        if not self._compiles_lazily:
+            return self._select(call, wrt).backward(call, wrt, residuals, cotangents)
+        *notes, mark = residuals.metadata
+        kept = replace(residuals, metadata=tuple(notes))
         if mark == 2:
-            return self.second.backward(call, wanted, kept, gradients)
+            return self.fallback.backward(call, wrt, kept, cotangents)
         try:
-            return self.first.backward(call, wanted, kept, gradients)
+            return self.primary.backward(call, wrt, kept, cotangents)
         except RnnError as error:
-            self._give_up(error)
-        _, kept = self.second.forward(call, wanted)
-        return self.second.backward(call, wanted, kept, gradients)
+            self._switch_to_fallback(error)
+        _, kept = self.fallback.forward(call, wrt)
+        return self.fallback.backward(call, wrt, kept, cotangents)
 
-    def again(self, call: Call) -> Again | None:
+    def make_replay(self, call: Call) -> Replay | None:
         """What that one has for calls like this one."""
-        one = self._one(call, ())
-        return one.again(call) if isinstance(one, Repeating) else None
+        one = self._select(call, ())
+        return one.make_replay(call) if isinstance(one, ReplayingBackend) else None
 
     def plan(self) -> Plan | None:
         """The plan of the one that runs what is new."""
-        return (self.second if self._failed else self.first).plan()
+        return (self.fallback if self._primary_failed else self.primary).plan()
 
     def explain(self, phase: Phase) -> str:
         """What runs a phase of that plan."""
-        return (self.second if self._failed else self.first).explain(phase)
+        return (self.fallback if self._primary_failed else self.primary).explain(phase)
 
-    def _one(self, call: Call, wanted: tuple[Key, ...]) -> Backend:
-        if self._late:
-            return self.second if self._failed else self.first
-        kind = (call.training, wanted, like_of(call).dtype)
-        found = self._decided.get(kind)
+    def _select(self, call: Call, wrt: tuple[TensorKey, ...]) -> Backend:
+        if self._compiles_lazily:
+            return self.fallback if self._primary_failed else self.primary
+        kind = (call.training, wrt, like_of(call).dtype)
+        found = self._selected.get(kind)
         if found is not None:
             return found
         with self._lock:
-            if kind not in self._decided:
-                self._decided[kind] = self._choice(call, wanted)
-            return self._decided[kind]
+            if kind not in self._selected:
+                self._selected[kind] = self._try_primary(call, wrt)
+            return self._selected[kind]
 
-    def _choice(self, call: Call, wanted: tuple[Key, ...]) -> Backend:
-        if self._failed:
-            return self.second
-        assert isinstance(self.first, Compiling)
+    def _try_primary(self, call: Call, wrt: tuple[TensorKey, ...]) -> Backend:
+        if self._primary_failed:
+            return self.fallback
+        assert isinstance(self.primary, PrecompilingBackend)
         try:
-            self.first.prepare(call, wanted)
+            self.primary.precompile(call, wrt)
         except RnnError as error:
-            self._give_up(error)
-            return self.second
-        return self.first
+            self._switch_to_fallback(error)
+            return self.fallback
+        return self.primary
 
-    def _give_up(self, error: RnnError) -> None:
+    def _switch_to_fallback(self, error: RnnError) -> None:
         """Go on with the second one, and say why.
 
         Raises:
@@ -157,12 +157,12 @@ class Guarded:
         """
         if any(diagnostic.code != "RNN503" for diagnostic in error.diagnostics):
             raise error
-        self._failed = True
+        self._primary_failed = True
         why = "; ".join(diagnostic.message for diagnostic in error.diagnostics)
-        tell_once(f"rnnc: on to backend `{self.second.name}`, which is slower: {why}")
+        warn_once(f"rnnc: on to backend `{self.fallback.name}`, which is slower: {why}")
 
 
-def _marked(found: tuple[Result, Saved], mark: int) -> tuple[Result, Saved]:
+def _append_owner(found: tuple[CallResult, Residuals], owner: int) -> tuple[CallResult, Residuals]:
     """What a forward pass gives, its last note saying whose it is."""
     result, saved = found
-    return result, replace(saved, notes=(*saved.notes, mark))
+    return result, replace(saved, metadata=(*saved.metadata, owner))

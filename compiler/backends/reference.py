@@ -7,55 +7,57 @@ from concurrent.futures import ThreadPoolExecutor
 
 from torch import Tensor
 
-from rnnc.compiler.calls.flattening import Key, flatten, unflatten
-from rnnc.compiler.calls.torch_gradients import differentiable_gradients
+from rnnc.compiler.calls.flattening import TensorKey, flatten, unflatten
+from rnnc.compiler.calls.torch_gradients import reference_gradients
 from rnnc.compiler.schedule.plan import Phase, Plan
 from rnnc.operators.graph.operator_graph import OperatorGraph
-from rnnc.operators.semantics.call import Call, Result
-from rnnc.operators.semantics.interpreter import run
+from rnnc.operators.semantics.call import Call, CallResult
+from rnnc.operators.semantics.interpreter import interpret
 
-from .backend import Options, Saved
+from .backend import Options, Residuals
 
 
-class Reference:
+class ReferenceBackend:
     """Interprets the graph in plain PyTorch; any dtype, any device, derivatives of any order."""
 
     name = "reference"
-    obeys_autocast = False
+    supports_autocast = False
 
     def __init__(self, graph: OperatorGraph, options: Options) -> None:
         self.graph, self.options = graph, options
 
-    def refuses(self, like: Tensor) -> str:
+    def unsupported_reason(self, like: Tensor) -> str:
         """It runs everywhere."""
         return ""
 
-    def forward(self, call: Call, wanted: tuple[Key, ...]) -> tuple[Result, Saved]:
+    def forward(self, call: Call, wrt: tuple[TensorKey, ...]) -> tuple[CallResult, Residuals]:
         """Run one call; nothing is saved."""
-        return run(call), Saved()
+        return interpret(call), Residuals()
 
-    def saves(self, call: Call, wanted: tuple[Key, ...]) -> int:
+    def residual_count(self, call: Call, wrt: tuple[TensorKey, ...]) -> int:
         """Nothing."""
         return 0
 
     def backward(
         self,
         call: Call,
-        wanted: tuple[Key, ...],
-        saved: Saved,
-        gradients: Mapping[Key, Tensor | None],
+        wrt: tuple[TensorKey, ...],
+        residuals: Residuals,
+        cotangents: Mapping[TensorKey, Tensor | None],
     ) -> Sequence[Tensor | None]:
         """Run the call again, and back through it.
 
         Inside of an operator of torch nothing is recorded for autograd, in its own thread.
         """
         keys, tensors = flatten(call)
-        own = [t.detach().requires_grad_(k in wanted) for k, t in zip(keys, tensors, strict=True)]
-        sources = [t for k, t in zip(keys, own, strict=True) if k in wanted]
-        given = tuple(gradients.values())
+        own = [t.detach().requires_grad_(k in wrt) for k, t in zip(keys, tensors, strict=True)]
+        sources = [t for k, t in zip(keys, own, strict=True) if k in wrt]
+        given = tuple(cotangents.values())
 
         def work() -> Sequence[Tensor | None]:
-            return differentiable_gradients(unflatten(call, keys, own), sources, given, again=False)
+            return reference_gradients(
+                unflatten(call, keys, own), sources, given, create_graph=False
+            )
 
         with ThreadPoolExecutor(1) as other:
             return other.submit(work).result()

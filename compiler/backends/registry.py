@@ -7,28 +7,28 @@ from typing import Final
 
 from torch import Tensor
 
-from rnnc.compiler.backends.aten.backend import Aten
-from rnnc.compiler.backends.cpu.backend import Cpu
-from rnnc.compiler.backends.cuda.backend import Cuda
+from rnnc.compiler.backends.aten.backend import AtenBackend
+from rnnc.compiler.backends.cpu.backend import CpuBackend
+from rnnc.compiler.backends.cuda.backend import CudaBackend
 from rnnc.compiler.errors import Unsupported
 from rnnc.grammar.diagnostics.errors import fail
 from rnnc.operators.graph.operator_graph import OperatorGraph
 
 from .backend import Backend, Options
-from .fallback import Guarded
-from .reference import Reference
+from .fallback import FallbackBackend
+from .reference import ReferenceBackend
 
 BACKENDS: Final[dict[str, Callable[[OperatorGraph, Options], Backend]]] = {
-    "reference": Reference,
-    "aten": Aten,
-    "cpu": Cpu,
-    "cuda": Cuda,
+    "reference": ReferenceBackend,
+    "aten": AtenBackend,
+    "cpu": CpuBackend,
+    "cuda": CudaBackend,
 }
 
-AUTO: Final = ("cuda", "cpu", "aten", "reference")
+AUTO_ORDER: Final = ("cuda", "cpu", "aten", "reference")
 """What `auto` tries, the fastest first; on the CPU `cuda` runs by name alone, interpreted."""
 
-BUILDS_NOTHING: Final = ("aten", "reference")
+FALLBACKS: Final = ("aten", "reference")
 """Those that take over where kernels cannot be built."""
 
 REQUIREMENTS: Final = ("fused",)
@@ -56,41 +56,43 @@ class Backends:
         if require is not None and require not in REQUIREMENTS:
             raise ValueError(f"require: expected one of {', '.join(REQUIREMENTS)}, got {require!r}")
         self.name, self.require = name, require
-        self.refused: dict[str, str] = {}
+        self.unsupported: dict[str, str] = {}
         """Why some backends are not among them."""
-        self.made: list[Backend] = []
+        self.candidates: list[Backend] = []
         """Those that may run the graph, on some device."""
-        for candidate in AUTO if name == "auto" else (name,):
+        for candidate in AUTO_ORDER if name == "auto" else (name,):
             try:
-                self.made.append(BACKENDS[candidate](graph, options or Options()))
+                self.candidates.append(BACKENDS[candidate](graph, options or Options()))
             except Unsupported as error:
-                self.refused[candidate] = str(error)
+                self.unsupported[candidate] = str(error)
         if name == "auto" and require is None:
-            safe = next((b for b in self.made if b.name in BUILDS_NOTHING), None)
-            self.made = [
+            safe = next((b for b in self.candidates if b.name in FALLBACKS), None)
+            self.candidates = [
                 backend
-                if safe is None or backend.name in BUILDS_NOTHING
-                else Guarded(backend, safe)
-                for backend in self.made
+                if safe is None or backend.name in FALLBACKS
+                else FallbackBackend(backend, safe)
+                for backend in self.candidates
             ]
-        if not self.made:
-            fail("RNN501", f"backend `{name}` cannot run `{graph.name}`: {self.refused[name]}")
+        if not self.candidates:
+            fail("RNN501", f"backend `{name}` cannot run `{graph.name}`: {self.unsupported[name]}")
 
-    def passed_over(self, like: Tensor) -> dict[str, str]:
+    def skip_reasons(self, like: Tensor) -> dict[str, str]:
         """The backends that come before the one chosen, and why they do not run the model."""
         chosen = self.choose(like)
-        tried = self._tried(like)
+        tried = self._device_candidates(like)
         before = tried[: tried.index(chosen)]
-        return self.refused | {backend.name: backend.refuses(like) for backend in before}
+        return self.unsupported | {
+            backend.name: backend.unsupported_reason(like) for backend in before
+        }
 
-    def _tried(self, like: Tensor) -> list[Backend]:
+    def _device_candidates(self, like: Tensor) -> list[Backend]:
         """Those that are asked: `cpu` and `cuda` only on their own devices, but by name."""
         if self.name != "auto":
-            return self.made
+            return self.candidates
         other = {"cpu": "cuda", "cuda": "cpu"}.get(like.device.type, "")
-        return [backend for backend in self.made if backend.name != other]
+        return [backend for backend in self.candidates if backend.name != other]
 
-    def at_first(self, like: Tensor) -> Backend:
+    def choose_initial(self, like: Tensor) -> Backend:
         """The backend of a model that was just made, on the CPU, and may yet be moved to a GPU.
 
         Raises:
@@ -116,10 +118,10 @@ class Backends:
             RnnError: when there is none, or only one that is not fused where that is required
                 (RNN501).
         """
-        refused = dict(self.refused)
+        refused = dict(self.unsupported)
         on_gpu = self.name == "auto" and like.device.type == "cuda"
-        for backend in self._tried(like):
-            reason = backend.refuses(like)
+        for backend in self._device_candidates(like):
+            reason = backend.unsupported_reason(like)
             if reason:
                 refused[backend.name] = reason
             elif self.require == "fused" and backend.name == "reference":

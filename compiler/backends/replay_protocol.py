@@ -11,7 +11,7 @@ from torch import Tensor
 from rnnc.operators.semantics.call import Call
 
 
-class Again(Protocol):
+class Replay(Protocol):
     """Runs calls that differ from an earlier one in the addresses and contents of tensors alone.
 
     shapes: of its results: all outputs, then what is carried on.
@@ -30,8 +30,8 @@ class Again(Protocol):
 
 
 @runtime_checkable
-class Repeating(Protocol):
+class ReplayingBackend(Protocol):
     """A backend that has a short way for calls that are like an earlier one."""
 
-    def again(self, call: Call) -> Again | None:
+    def make_replay(self, call: Call) -> Replay | None:
         """What runs calls like this one without gradients; None where there is no shorter way."""

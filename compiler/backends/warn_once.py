@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-_told: set[str] = set()
+_warned: set[str] = set()
 
 
-def tell_once(line: str) -> None:
+def warn_once(line: str) -> None:
     """Say something on standard error, once a process."""
-    if line not in _told:
-        _told.add(line)
+    if line not in _warned:
+        _warned.add(line)
         print(line, file=sys.stderr)

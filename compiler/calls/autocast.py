@@ -9,28 +9,32 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from rnnc.operators.semantics.call import Call, Result
+from rnnc.operators.semantics.call import Call, CallResult
 
 
-def is_autocast(kind: str) -> bool:
+def is_autocast_enabled(device_type: str) -> bool:
     """Whether autocast is on for a type of device, which need not have it."""
-    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)
 
 
-def without_autocast(kind: str) -> AbstractContextManager[object]:
+def disable_autocast(device_type: str) -> AbstractContextManager[object]:
     """Where autocast changes nothing."""
-    return torch.autocast(kind, enabled=False) if is_autocast(kind) else nullcontext()
+    return (
+        torch.autocast(device_type, enabled=False)
+        if is_autocast_enabled(device_type)
+        else nullcontext()
+    )
 
 
-def autocast_type(like: Tensor) -> torch.dtype | None:
+def autocast_dtype(like: Tensor) -> torch.dtype | None:
     """The type that autocast asks for on a tensor's device; None where it does not or need not."""
     kind = like.device.type
-    if like.dtype != torch.float32 or not is_autocast(kind):
+    if like.dtype != torch.float32 or not is_autocast_enabled(kind):
         return None
     return torch.get_autocast_dtype(kind)
 
 
-def narrowed(call: Call, dtype: torch.dtype) -> Call:
+def cast_call(call: Call, dtype: torch.dtype) -> Call:
     """A call whose real numbers are of another type, differentiably."""
 
     def cast(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -40,22 +44,22 @@ def narrowed(call: Call, dtype: torch.dtype) -> Call:
         call,
         parameters=cast(call.parameters),
         inputs=cast(call.inputs),
-        history=cast(call.history),
-        initial=cast(call.initial),
-        drawn=cast(call.drawn),
+        carry=cast(call.carry),
+        initial_values=cast(call.initial_values),
+        reset_values=cast(call.reset_values),
         masks={k: v.to(dtype) if v.is_floating_point() else v for k, v in call.masks.items()},
     )
 
 
-def widened(result: Result, dtype: torch.dtype) -> Result:
+def cast_result(result: CallResult, dtype: torch.dtype) -> CallResult:
     """A result in the model's own type, differentiably."""
 
     def cast(tensor: Tensor) -> Tensor:
         return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
-    return Result(
+    return CallResult(
         tuple(map(cast, result.outputs)),
-        {name: cast(value) for name, value in result.history.items()},
+        {name: cast(value) for name, value in result.carry.items()},
         tuple(map(cast, result.laws)),
-        tuple(map(cast, result.kept)),
+        tuple(map(cast, result.loss_inputs)),
     )

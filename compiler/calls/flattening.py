@@ -8,14 +8,14 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from rnnc.operators.graph.carry import carried
+from rnnc.operators.graph.carry import carry_entries
 from rnnc.operators.graph.operator_graph import OperatorGraph
-from rnnc.operators.semantics.call import Call, Result
+from rnnc.operators.semantics.call import Call, CallResult
 
-Key = tuple[str, str]
+TensorKey = tuple[str, str]
 """What a tensor is in a call, and its name; for a mask, the number of its node."""
 
-FIELDS: Final = {
+CALL_FIELDS: Final = {
     "parameter": "parameters",
     "input": "inputs",
     "history": "history",
@@ -23,19 +23,19 @@ FIELDS: Final = {
     "drawn": "drawn",
     "mask": "masks",
 }
-ALONE: Final = ("lengths", "resets", "age")
+OPTIONAL_FIELDS: Final = ("lengths", "resets", "age")
 
 
-def flatten(call: Call) -> tuple[tuple[Key, ...], tuple[Tensor, ...]]:
+def flatten(call: Call) -> tuple[tuple[TensorKey, ...], tuple[Tensor, ...]]:
     """All tensors of a call with their keys; gradients may be wanted of the first four kinds."""
-    keys: list[Key] = []
+    keys: list[TensorKey] = []
     tensors: list[Tensor] = []
     for kind, named in (
         ("parameter", call.parameters),
         ("input", call.inputs),
-        ("history", call.history),
-        ("initial", call.initial),
-        ("drawn", call.drawn),
+        ("history", call.carry),
+        ("initial", call.initial_values),
+        ("drawn", call.reset_values),
     ):
         for name, tensor in named.items():
             keys.append((kind, name))
@@ -50,45 +50,47 @@ def flatten(call: Call) -> tuple[tuple[Key, ...], tuple[Tensor, ...]]:
     return tuple(keys), tuple(tensors)
 
 
-def unflatten(call: Call, keys: Sequence[Key], tensors: Sequence[Tensor]) -> Call:
+def unflatten(call: Call, keys: Sequence[TensorKey], tensors: Sequence[Tensor]) -> Call:
     """A call with these tensors and no others; `call` says the rest."""
-    parts: dict[str, Any] = {field: {} for field in FIELDS.values()}
-    parts.update(dict.fromkeys(ALONE))
+    parts: dict[str, Any] = {field: {} for field in CALL_FIELDS.values()}
+    parts.update(dict.fromkeys(OPTIONAL_FIELDS))
     for (kind, name), tensor in zip(keys, tensors, strict=True):
-        if kind in ALONE:
+        if kind in OPTIONAL_FIELDS:
             parts[kind] = tensor
         elif kind == "mask":
             parts["masks"][int(name)] = tensor
         else:
-            parts[FIELDS[kind]][name] = tensor
+            parts[CALL_FIELDS[kind]][name] = tensor
     return replace(call, **parts)
 
 
-def may_learn(key: Key, tensor: Tensor) -> bool:
+def is_differentiable(key: TensorKey, tensor: Tensor) -> bool:
     """Whether a gradient of such a tensor may be wanted."""
     return key[0] in {"parameter", "input", "history", "initial"} and tensor.is_floating_point()
 
 
-def shapes(call: Call) -> dict[Key, tuple[int, ...]]:
+def expected_shapes(call: Call) -> dict[TensorKey, tuple[int, ...]]:
     """The shapes that the tensors of a call have."""
-    graph, steps, rows = call.graph, call.steps, call.rows
-    found: dict[Key, tuple[int, ...]] = {("parameter", p.name): p.shape for p in graph.parameters}
+    graph, steps, rows = call.graph, call.steps, call.batch_size
+    found: dict[TensorKey, tuple[int, ...]] = {
+        ("parameter", p.name): p.shape for p in graph.parameters
+    }
     for variable in graph.inputs:
         size = () if variable.type.kind == "symbol" else (variable.type.size,)
         found["input", variable.name] = (steps, rows, *size)
-    for item in carried(graph):
+    for item in carry_entries(graph):
         found["history", item.name] = (item.steps, rows, *((item.size,) if item.size else ()))
     for state in graph.states:
         found["initial", state.name] = (rows, state.type.size)
         found["drawn", state.name] = (steps, rows, state.type.size)
-    for node in graph.random:
+    for node in graph.random_nodes:
         front = (rows,) if node.operation == "variational" else (steps, rows)
-        found["mask", str(node.number)] = (*front, node.size)
+        found["mask", str(node.id)] = (*front, node.size)
     alone = {"lengths": (rows,), "resets": (steps, rows), "age": (rows,)}
     return {**found, **{(name, ""): shape for name, shape in alone.items()}}
 
 
-def told(key: Key) -> str:
+def describe_key(key: TensorKey) -> str:
     """A tensor of a call as its user knows it."""
     kind, name = key
     match kind:
@@ -100,42 +102,44 @@ def told(key: Key) -> str:
             return f"{kind} {name}".rstrip()
 
 
-def apart(made: Sequence[Tensor], given: Sequence[Tensor]) -> list[Tensor]:
+def clone_aliased(tensors: Sequence[Tensor], others: Sequence[Tensor]) -> list[Tensor]:
     """Tensors none of which shares memory with another one, or with what is given."""
-    seen = {tensor.untyped_storage().data_ptr() for tensor in given} - {0}
+    seen = {tensor.untyped_storage().data_ptr() for tensor in others} - {0}
     found: list[Tensor] = []
-    for tensor in made:
+    for tensor in tensors:
         place = tensor.untyped_storage().data_ptr()
         found.append(tensor.clone() if place in seen else tensor)
         seen.add(place) if place else None
     return found
 
 
-def flat_result(result: Result) -> tuple[Tensor, ...]:
+def flatten_result(result: CallResult) -> tuple[Tensor, ...]:
     """Outputs, what is carried on, laws, and what `loss` terms need."""
-    return (*result.outputs, *result.history.values(), *result.laws, *result.kept)
+    return (*result.outputs, *result.carry.values(), *result.laws, *result.loss_inputs)
 
 
-def result_keys(graph: OperatorGraph, history: Sequence[str], *, training: bool) -> list[Key]:
-    """What each tensor of `flat_result` is: as the seeds of a plan are called."""
+def result_keys(
+    graph: OperatorGraph, carry_names: Sequence[str], *, training: bool
+) -> list[TensorKey]:
+    """What each tensor of `flatten_result` is: as the seeds of a plan are called."""
     keys = [("output", output.name) for output in graph.outputs]
-    keys += [("history", name) for name in history]
+    keys += [("history", name) for name in carry_names]
     if training:
         keys += [("law", str(index)) for index in range(len(graph.laws))]
-        keys += [("kept", str(index)) for index in range(len(graph.kept))]
+        keys += [("kept", str(index)) for index in range(len(graph.loss_inputs))]
     return keys
 
 
-def result_of(
-    graph: OperatorGraph, history: Sequence[str], tensors: Sequence[Tensor], *, training: bool
-) -> Result:
-    """The result that `flat_result` has laid in a row."""
+def unflatten_result(
+    graph: OperatorGraph, carry_names: Sequence[str], tensors: Sequence[Tensor], *, training: bool
+) -> CallResult:
+    """The result that `flatten_result` has laid in a row."""
     outputs = len(graph.outputs)
-    after = outputs + len(history)
+    after = outputs + len(carry_names)
     laws = after + len(graph.laws) * training
-    return Result(
+    return CallResult(
         tuple(tensors[:outputs]),
-        dict(zip(history, tensors[outputs:after], strict=True)),
+        dict(zip(carry_names, tensors[outputs:after], strict=True)),
         tuple(tensors[after:laws]),
         tuple(tensors[laws:]),
     )

@@ -10,21 +10,21 @@ from torch import Tensor
 from rnnc.operators.graph.operator_graph import OperatorGraph
 
 
-def masks(graph: OperatorGraph, steps: int, rows: int, like: Tensor) -> dict[int, Tensor]:
+def draw_masks(graph: OperatorGraph, steps: int, rows: int, like: Tensor) -> dict[int, Tensor]:
     """The masks of dropout, variational dropout and zoneout, in the order of the nodes."""
     drawn: dict[int, Tensor] = {}
-    for node in graph.random:
+    for node in graph.random_nodes:
         p = float(node.attributes[0])
         shape = (rows, node.size) if node.operation == "variational" else (steps, rows, node.size)
         uniform = torch.rand(shape, dtype=torch.float32, device=like.device)
         if node.operation == "zoneout":
-            drawn[node.number] = uniform < p
+            drawn[node.id] = uniform < p
         else:
-            drawn[node.number] = (uniform >= p).to(like.dtype) / (1 - p)
+            drawn[node.id] = (uniform >= p).to(like.dtype) / (1 - p)
     return drawn
 
 
-def dropped(graph: OperatorGraph, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def apply_weight_drop(graph: OperatorGraph, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The parameters with weight-drop applied (Wan et al. 2013; Merity et al. 2018)."""
     effective = dict(parameters)
     for parameter in graph.parameters:
@@ -36,12 +36,14 @@ def dropped(graph: OperatorGraph, parameters: Mapping[str, Tensor]) -> dict[str,
     return effective
 
 
-def initial_draws(graph: OperatorGraph, steps: int, rows: int, like: Tensor) -> dict[str, Tensor]:
+def draw_initial_values(
+    graph: OperatorGraph, steps: int, rows: int, like: Tensor
+) -> dict[str, Tensor]:
     """Initial values for the segments that resets begin, of states with a drawn one."""
     return {
         state.name: like.new_empty(steps, rows, state.type.size).uniform_(
-            state.initial.low, state.initial.high
+            state.initial_value.low, state.initial_value.high
         )
         for state in graph.states
-        if state.initial.kind == "uniform"
+        if state.initial_value.kind == "uniform"
     }

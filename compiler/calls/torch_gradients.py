@@ -7,48 +7,56 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rnnc.operators.semantics.call import Call, Result
-from rnnc.operators.semantics.interpreter import run as run_reference
+from rnnc.operators.semantics.call import Call, CallResult
+from rnnc.operators.semantics.interpreter import interpret as run_reference
 
-from .autocast import without_autocast
-from .flattening import flat_result
+from .autocast import disable_autocast
+from .flattening import flatten_result
 
 
-def _run_reference(call: Call) -> Result:
-    with without_autocast(_device(call)):
+def _run_reference(call: Call) -> CallResult:
+    with disable_autocast(_device_type(call)):
         return run_reference(call)
 
 
-def differentiable_gradients(
+def reference_gradients(
     call: Call,
     tensors: Sequence[Tensor],
-    gradients: Sequence[Tensor | None],
+    cotangents: Sequence[Tensor | None],
     *,
-    again: bool,
+    create_graph: bool,
 ) -> list[Tensor | None]:
     """The gradients of some tensors of a call through the reference.
 
-    gradients: those that come in, as in `flat_result`.
-    again: whether the gradients are differentiable, too.
+    cotangents: those that come in, as in `flatten_result`.
+    create_graph: whether the gradients are differentiable, too.
     """
-    return pulled(flat_result(_run_reference(call)), tensors, gradients, again=again, keep=again)
+    return vjp(
+        flatten_result(_run_reference(call)),
+        tensors,
+        cotangents,
+        create_graph=create_graph,
+        retain_graph=create_graph,
+    )
 
 
-def pulled(
+def vjp(
     results: Sequence[Tensor],
     tensors: Sequence[Tensor],
-    gradients: Sequence[Tensor | None],
+    cotangents: Sequence[Tensor | None],
     *,
-    again: bool = False,
-    keep: bool = True,
+    create_graph: bool = False,
+    retain_graph: bool = True,
 ) -> list[Tensor | None]:
     """The gradients of some tensors that results were recorded from.
 
-    gradients: those that come in, one a result. again: whether these are differentiable, too.
-    keep: whether the results can be gone back from once more.
+    cotangents: those that come in, one a result. again: whether these are differentiable, too.
+    retain_graph: whether the results can be gone back from once more.
     """
     pairs = [
-        (y, g) for y, g in zip(results, gradients, strict=True) if g is not None and y.requires_grad
+        (y, g)
+        for y, g in zip(results, cotangents, strict=True)
+        if g is not None and y.requires_grad
     ]
     if not pairs:
         return [None] * len(tensors)
@@ -57,15 +65,15 @@ def pulled(
             [y for y, _ in pairs],
             list(tensors),
             [g for _, g in pairs],
-            retain_graph=keep,
-            create_graph=again,
+            retain_graph=retain_graph,
+            create_graph=create_graph,
             allow_unused=True,
         )
     )
 
 
-def _device(call: Call) -> str:
-    for tensors in (call.parameters, call.inputs, call.initial):
+def _device_type(call: Call) -> str:
+    for tensors in (call.parameters, call.inputs, call.initial_values):
         for tensor in tensors.values():
             return tensor.device.type
     return "cpu"

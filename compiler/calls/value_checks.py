@@ -6,28 +6,28 @@ from torch import Tensor
 
 from rnnc.operators.semantics.call import Call
 
-from .plain_tensors import readable
+from .plain_tensors import concrete_values
 
 
-def demand_symbols(what: str, symbols: Tensor, size: int) -> None:
+def check_symbols(argument: str, symbols: Tensor, size: int) -> None:
     """Raise ValueError where a symbol is neither one of an alphabet nor none (−1).
 
-    Where a tracer must not look, the operator that it sees will (`demand_values`).
+    Where a tracer must not look, the operator that it sees will (`check_values`).
     """
-    numbers = readable(symbols)
+    numbers = concrete_values(symbols)
     if numbers is None or not numbers.numel():
         return
     low, high = int(numbers.min()), int(numbers.max())
     if low < -1 or high >= size:
         raise ValueError(
-            f"{what}: expected symbols from 0 to {size - 1} (or −1 for none), "
+            f"{argument}: expected symbols from 0 to {size - 1} (or −1 for none), "
             f"got {low if low < -1 else high}"
         )
 
 
-def demand_lengths(lengths: Tensor, steps: int) -> None:
-    """Raise ValueError where a length is below 0 or beyond T; as `demand_symbols`."""
-    numbers = readable(lengths)
+def check_lengths(lengths: Tensor, steps: int) -> None:
+    """Raise ValueError where a length is below 0 or beyond T; as `check_symbols`."""
+    numbers = concrete_values(lengths)
     if numbers is None or not numbers.numel():
         return
     low, high = int(numbers.min()), int(numbers.max())
@@ -37,7 +37,7 @@ def demand_lengths(lengths: Tensor, steps: int) -> None:
         )
 
 
-def demand_values(call: Call) -> None:
+def check_values(call: Call) -> None:
     """Of a call that `torch.compile` has traced, check what only the numbers can tell.
 
     Raises:
@@ -46,8 +46,8 @@ def demand_values(call: Call) -> None:
     for variable in call.graph.inputs:
         if variable.type.kind == "symbol":
             name, size = variable.name, variable.type.size
-            demand_symbols(f"input {name}", call.inputs[name], size)
-            if name in call.history:
-                demand_symbols(f"state.{name}", call.history[name], size)
-    if call.lengths is not None and call.rows:
-        demand_lengths(call.lengths, call.steps)
+            check_symbols(f"input {name}", call.inputs[name], size)
+            if name in call.carry:
+                check_symbols(f"state.{name}", call.carry[name], size)
+    if call.lengths is not None and call.batch_size:
+        check_lengths(call.lengths, call.steps)

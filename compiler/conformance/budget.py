@@ -17,16 +17,16 @@ class Budget:
     """So many CPU seconds from a moment on, by default from now."""
 
     def __init__(self, seconds: float, since: float | None = None) -> None:
-        self._began = cpu_seconds() if since is None else since
+        self._start = cpu_seconds() if since is None else since
         self._seconds = seconds
 
-    def spent(self) -> float:
+    def elapsed(self) -> float:
         """Seconds since the beginning."""
-        return cpu_seconds() - self._began
+        return cpu_seconds() - self._start
 
-    def left(self) -> float:
+    def remaining(self) -> float:
         """Seconds until the end, none where it is over."""
-        return max(0.0, self._seconds - self.spent())
+        return max(0.0, self._seconds - self.elapsed())
 
     def share(self, checks: int, least: float) -> float:
         """When the first of so many checks should stop, in seconds since the beginning.
@@ -34,4 +34,4 @@ class Budget:
         least: the part of all that is left that it may take in any case: a backend that compiles
             takes long at its first call, and most checks take far less than they may.
         """
-        return self.spent() + self.left() * max(least, 1.0 / max(1, checks))
+        return self.elapsed() + self.remaining() * max(least, 1.0 / max(1, checks))

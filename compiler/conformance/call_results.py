@@ -10,9 +10,9 @@ from torch import Tensor
 
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
 
-from .random_arguments import Arguments, like_of, restart_chance, targets
+from .random_arguments import Arguments, draw_targets, like_of, seed_device
 
-Answers = dict[str, Tensor]
+CallResults = dict[str, Tensor]
 
 INPUT: Final = "input "
 OUTPUT: Final = "output "
@@ -20,39 +20,43 @@ STATE: Final = "state "
 GRADIENT: Final = "gradient of "
 
 
-def answers(model: CompiledRNN, given: Arguments) -> Answers:
+def evaluate_with_gradients(model: CompiledRNN, arguments: Arguments) -> CallResults:
     """All results of a call, and the gradients of one number that depends on all of them."""
-    results = call(model, given)
-    return results | gradients(results, weights_of(results), sources(model, given))
+    results = evaluate(model, arguments)
+    return results | score_gradients(
+        results, weights_of(results), differentiable_tensors(model, arguments)
+    )
 
 
-def call(model: CompiledRNN, given: Arguments) -> Answers:
+def evaluate(model: CompiledRNN, arguments: Arguments) -> CallResults:
     """Outputs, the state, laws, and in training the loss of a model with terms of its own."""
-    restart_chance(like_of(model).device)
-    y, state = called(model, given)
-    results = results_of(model, y, state)
+    seed_device(like_of(model).device)
+    y, state = call_module(model, arguments)
+    results = results_by_name(model, y, state)
     results |= {f"law {index}": value for index, value in enumerate(model.laws().values())}
-    if model.training and model.graph.losses is not None:
+    if model.training and model.graph.loss_graph is not None:
         outputs = y if isinstance(y, tuple) else (y,)
-        results["loss"] = model.loss(y, targets(model, outputs, given), lengths=given.lengths)
+        results["loss"] = model.loss(
+            y, draw_targets(model, outputs, arguments), lengths=arguments.lengths
+        )
     return results
 
 
-def called(model: CompiledRNN, given: Arguments) -> tuple[Any, Any]:
+def call_module(model: CompiledRNN, arguments: Arguments) -> tuple[Any, Any]:
     """What the module itself returns, with rows first where it takes them so."""
-    x, resets = given.x, given.resets
+    x, resets = arguments.x, arguments.resets
     if model.batch_first:
         # In memory as its users have them, so that the backend sees steps that are far apart.
         x = {name: value.transpose(0, 1).contiguous() for name, value in x.items()}
         resets = None if resets is None else resets.transpose(0, 1)
-    y, state = model(x, given.state, lengths=given.lengths, resets=resets)
+    y, state = model(x, arguments.state, lengths=arguments.lengths, resets=resets)
     return y, state
 
 
-def results_of(model: CompiledRNN, y: Any, state: Any, *, step: bool = False) -> Answers:
+def results_by_name(model: CompiledRNN, y: Any, state: Any, *, step: bool = False) -> CallResults:
     """Outputs and states by name, time first; an axis of time for those of one `step`, too."""
     outputs = y if isinstance(y, tuple) else (y,)
-    found: Answers = {}
+    found: CallResults = {}
     for output, value in zip(model.graph.outputs, outputs, strict=True):
         if step and not output.at_end:
             value = value.unsqueeze(0)
@@ -64,12 +68,12 @@ def results_of(model: CompiledRNN, y: Any, state: Any, *, step: bool = False) ->
     return found
 
 
-def sources(model: CompiledRNN, given: Arguments) -> dict[str, Tensor]:
+def differentiable_tensors(model: CompiledRNN, arguments: Arguments) -> dict[str, Tensor]:
     """The tensors whose gradients are wanted, by name."""
     found: dict[str, Tensor] = dict(model.named_parameters())
-    found |= {INPUT + name: value for name, value in given.x.items()}
-    if given.state is not None:
-        found |= {STATE + name: value for name, value in given.state._asdict().items()}
+    found |= {INPUT + name: value for name, value in arguments.x.items()}
+    if arguments.state is not None:
+        found |= {STATE + name: value for name, value in arguments.state._asdict().items()}
     return {name: tensor for name, tensor in found.items() if tensor.requires_grad}
 
 
@@ -94,15 +98,15 @@ def score(results: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Tenso
     return total
 
 
-def gradients(
-    results: Mapping[str, Tensor], weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]
-) -> Answers:
+def score_gradients(
+    results: Mapping[str, Tensor], weights: Mapping[str, Tensor], wrt: Mapping[str, Tensor]
+) -> CallResults:
     """The gradients of that sum, zero where none arrives."""
     total = score(results, weights)
-    found: tuple[Tensor | None, ...] = (None,) * len(wanted)
-    if total.requires_grad and wanted:
-        found = torch.autograd.grad(total, list(wanted.values()), allow_unused=True)
+    found: tuple[Tensor | None, ...] = (None,) * len(wrt)
+    if total.requires_grad and wrt:
+        found = torch.autograd.grad(total, list(wrt.values()), allow_unused=True)
     return {
         GRADIENT + name: torch.zeros_like(tensor) if gradient is None else gradient
-        for (name, tensor), gradient in zip(wanted.items(), found, strict=True)
+        for (name, tensor), gradient in zip(wrt.items(), found, strict=True)
     }

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-Resets = Literal["", "False", "some"]
+ResetsMode = Literal["", "False", "some"]
 """Not given, given and all False, or some of them True."""
 
 
@@ -24,7 +24,7 @@ class Case:
     steps: int
     rows: int
     lengths: bool = False
-    resets: Resets = ""
+    resets: ResetsMode = ""
     carry: bool = False
 
     def __str__(self) -> str:
@@ -57,7 +57,7 @@ T from 1 to 6, B from 1 to 3.
 """
 
 
-def read_case(text: str) -> Case:
+def parse_case(text: str) -> Case:
     """The case that `str` writes so.
 
     Raises:
@@ -73,17 +73,17 @@ def read_case(text: str) -> Case:
         elif word in {"lengths", "carry"}:
             found[word] = True
         else:
-            raise ValueError(_expected(text))
+            raise ValueError(_syntax_message(text))
     if not {"steps", "rows"} <= set(found):
-        raise ValueError(_expected(text))
+        raise ValueError(_syntax_message(text))
     return Case(**found)  # type: ignore[arg-type]
 
 
-def _expected(text: str) -> str:
+def _syntax_message(text: str) -> str:
     return f"case: expected T=…,B=… and any of lengths, resets, resets=False, carry, got {text!r}"
 
 
-def smaller(case: Case) -> Iterator[Case]:
+def simplify(case: Case) -> Iterator[Case]:
     """Simpler cases, one step away: fewer things given, then fewer rows, then fewer steps."""
     if case.lengths:
         yield replace(case, lengths=False)

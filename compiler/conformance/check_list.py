@@ -10,15 +10,15 @@ from typing import Final, Literal
 import torch
 
 from .cases import CASES, Case
-from .finite_differences import finite_differences
+from .finite_differences import check_finite_differences
 from .outcome import Outcome
-from .partitioned_calls import parts, rows_alone, step_by_step
-from .reference_check import against_reference
-from .subject import Place, Subject
+from .partitioned_calls import check_parts, check_rows_alone, check_step_by_step
+from .reference_check import check_against_reference
+from .subject import ExecutionTarget, Subject
 
-EXACT: Final = Place("reference", torch.device("cpu"), torch.float64)
+FLOAT64_REFERENCE: Final = ExecutionTarget("reference", torch.device("cpu"), torch.float64)
 
-Kind = Literal[
+CheckKind = Literal[
     "against the reference",
     "step by step",
     "parts against the whole",
@@ -31,19 +31,19 @@ Kind = Literal[
 class Check:
     """One property at one place, and the cases that it is looked at in, in their order.
 
-    fits: whether the property says anything of a case. why_not: why it says nothing of any.
+    applies: whether the property says anything of a case. why_not: why it says nothing of any.
     """
 
-    kind: Kind
-    place: Place
+    kind: CheckKind
+    target: ExecutionTarget
     cases: tuple[Case, ...]
     run: Callable[[Case], Outcome]
-    fits: Callable[[Case], bool]
-    why_not: str
+    applies: Callable[[Case], bool]
+    skip_reason: str
 
 
-def checks_of(
-    subject: Subject, places: Sequence[Place], cases: Iterable[Case] = CASES
+def build_checks(
+    subject: Subject, targets: Sequence[ExecutionTarget], cases: Iterable[Case] = CASES
 ) -> tuple[Check, ...]:
     """All checks of a subject at some places, the first dtype before others.
 
@@ -54,48 +54,52 @@ def checks_of(
     if subject.runs_backward:
         without = (Case(case.steps, case.rows, case.lengths, case.resets) for case in chosen)
         chosen = tuple(dict.fromkeys(without))
-    others = [place for place in places if place.backend != "reference"]
+    others = [place for place in targets if place.backend != "reference"]
     first = [place for place in others if place.dtype == others[0].dtype]
-    order: list[tuple[Kind, Place]] = [("against the reference", place) for place in first]
-    order.append(("finite differences", EXACT))
-    order += [(kind, place) for place in first for kind in PIECES]
+    order: list[tuple[CheckKind, ExecutionTarget]] = [
+        ("against the reference", place) for place in first
+    ]
+    order.append(("finite differences", FLOAT64_REFERENCE))
+    order += [(kind, place) for place in first for kind in PARTITIONS]
     for place in others:
         if place not in first:
-            order += [("against the reference", place), *((kind, place) for kind in PIECES)]
-    order += [(kind, EXACT) for kind in PIECES]
-    return tuple(_check(subject, kind, place, chosen) for kind, place in order)
+            order += [("against the reference", place), *((kind, place) for kind in PARTITIONS)]
+    order += [(kind, FLOAT64_REFERENCE) for kind in PARTITIONS]
+    return tuple(_build_check(subject, kind, place, chosen) for kind, place in order)
 
 
-def _check(subject: Subject, kind: Kind, place: Place, cases: tuple[Case, ...]) -> Check:
-    run, fits, why_not = RUN[kind], _FITS[kind], _WHY_NOT.get(kind, "")
-    if kind in PIECES and subject.draws_states:
+def _build_check(
+    subject: Subject, kind: CheckKind, target: ExecutionTarget, cases: tuple[Case, ...]
+) -> Check:
+    run, fits, why_not = CHECK_FUNCTIONS[kind], _APPLICABLE[kind], _SKIP_REASONS.get(kind, "")
+    if kind in PARTITIONS and subject.has_random_states:
         # A segment that begins within a call draws its first state where it begins.
         fits, why_not = (
-            _both(fits, _both(_goes_on, _begins_nothing)),
+            _all_of(fits, _all_of(_has_state, _has_no_resets)),
             "states begin at values that are drawn",
         )
-    if kind in _IN_TIME and subject.runs_backward:
+    if kind in _TIME_PARTITIONS and subject.runs_backward:
         fits, why_not = (
             _never,
             f"the model runs backward in time ({', '.join(subject.runs_backward)})",
         )
     if not subject.graph.inputs:
         fits, why_not = _never, "the model has no input, and so no steps"
-    elif kind == "finite differences" and not subject.learned:
-        fits, why_not = _goes_on, "nothing in it takes a gradient"
+    elif kind == "finite differences" and not subject.trainable:
+        fits, why_not = _has_state, "nothing in it takes a gradient"
     kept = tuple(case for case in cases if fits(case))
-    return Check(kind, place, kept, partial(run, subject, place), fits, why_not)
+    return Check(kind, target, kept, partial(run, subject, target), fits, why_not)
 
 
-RUN: Final[dict[Kind, Callable[[Subject, Place, Case], Outcome]]] = {
-    "against the reference": against_reference,
-    "finite differences": finite_differences,
-    "step by step": step_by_step,
-    "parts against the whole": parts,
-    "rows alone": rows_alone,
+CHECK_FUNCTIONS: Final[dict[CheckKind, Callable[[Subject, ExecutionTarget, Case], Outcome]]] = {
+    "against the reference": check_against_reference,
+    "finite differences": check_finite_differences,
+    "step by step": check_step_by_step,
+    "parts against the whole": check_parts,
+    "rows alone": check_rows_alone,
 }
-_IN_TIME: Final[tuple[Kind, ...]] = ("step by step", "parts against the whole")
-PIECES: Final[tuple[Kind, ...]] = (*_IN_TIME, "rows alone")
+_TIME_PARTITIONS: Final[tuple[CheckKind, ...]] = ("step by step", "parts against the whole")
+PARTITIONS: Final[tuple[CheckKind, ...]] = (*_TIME_PARTITIONS, "rows alone")
 
 
 def _always(case: Case) -> bool:
@@ -114,26 +118,26 @@ def _has_rows(case: Case) -> bool:
     return case.rows > 1
 
 
-def _goes_on(case: Case) -> bool:
+def _has_state(case: Case) -> bool:
     return case.carry
 
 
-def _begins_nothing(case: Case) -> bool:
+def _has_no_resets(case: Case) -> bool:
     return case.resets != "some"
 
 
-def _both(one: Callable[[Case], bool], other: Callable[[Case], bool]) -> Callable[[Case], bool]:
+def _all_of(one: Callable[[Case], bool], other: Callable[[Case], bool]) -> Callable[[Case], bool]:
     return lambda case: one(case) and other(case)
 
 
-_FITS: Final[dict[Kind, Callable[[Case], bool]]] = {
+_APPLICABLE: Final[dict[CheckKind, Callable[[Case], bool]]] = {
     "against the reference": _always,
     "finite differences": _always,
     "step by step": _has_parts,
     "parts against the whole": _has_parts,
     "rows alone": _has_rows,
 }
-_WHY_NOT: Final[dict[Kind, str]] = {
+_SKIP_REASONS: Final[dict[CheckKind, str]] = {
     "step by step": "that takes two steps, and rows of one length",
     "parts against the whole": "that takes two steps, and rows of one length",
     "rows alone": "that takes two rows",

@@ -8,44 +8,49 @@ from typing import Final
 import torch
 
 from .budget import Budget
-from .cases import Case, smaller
+from .cases import Case, simplify
 from .check_list import Check
 from .outcome import Outcome
-from .random_arguments import own_chance
+from .random_arguments import preserve_rng_state
 from .report import Finding
-from .subject import Place
+from .subject import ExecutionTarget
 
-Show = Callable[[Place, Case], str]
+ReproduceCommand = Callable[[ExecutionTarget, Case], str]
 """What a user types to see one case again."""
 
-Begin = Callable[[str], None]
+StartCallback = Callable[[str], None]
 """Told the name of a check as it begins."""
 
-Taken = dict[tuple[str, str, Case], float]
+CaseDurations = dict[tuple[str, str, Case], float]
 """CPU seconds that a case took in another dtype: it is not begun where less is left."""
 
-_TRIES: Final = 40
-_EXTRA: Final = 2.0
+_MAX_SHRINK_CASES: Final = 40
+_EXTRA_SHRINK_SECONDS: Final = 2.0
 """CPU seconds that the search for a smaller case may take beyond the budget."""
 
 
 def run_checks(
-    checks: Sequence[Check], budget: Budget, begin: Begin, show: Show
+    checks: Sequence[Check], budget: Budget, on_start: StartCallback, reproduce: ReproduceCommand
 ) -> Iterator[Finding]:
     """Each check's finding, one after the other."""
-    taken: Taken = {}
+    taken: CaseDurations = {}
     for index, check in enumerate(checks):
-        name = f"{check.kind}: {check.place}"
-        begin(name)
+        name = f"{check.kind}: {check.target}"
+        on_start(name)
         least = 0.5 if check.kind == "against the reference" else 0.25
         until = budget.share(len(checks) - index, least)
-        yield _found(name, check, budget, until, taken, show)
+        yield _run_check(name, check, budget, until, taken, reproduce)
 
 
-def _found(
-    name: str, check: Check, budget: Budget, until: float, taken: Taken, show: Show
+def _run_check(
+    name: str,
+    check: Check,
+    budget: Budget,
+    deadline: float,
+    durations: CaseDurations,
+    reproduce: ReproduceCommand,
 ) -> Finding:
-    place, count = check.place, len(check.cases)
+    place, count = check.target, len(check.cases)
     dtype = str(place.dtype).removeprefix("torch.")
     said: dict[str, list[str]] = {}
     seen = right = 0
@@ -55,18 +60,18 @@ def _found(
         return Finding(name, *where, status, seen, count, detail, case, again)  # type: ignore[arg-type]
 
     if not check.cases:
-        return finding("skipped", check.why_not)
+        return finding("skipped", check.skip_reason)
     for case in check.cases:
-        began, like = budget.spent(), (check.kind, place.backend, case)
-        if began >= until or taken.get(like, 0.0) > budget.left():
+        began, like = budget.elapsed(), (check.kind, place.backend, case)
+        if began >= deadline or durations.get(like, 0.0) > budget.remaining():
             break
-        outcome = outcome_of(check, case)
-        taken[like] = budget.spent() - began
+        outcome = run_case(check, case)
+        durations[like] = budget.elapsed() - began
         seen += 1
         right += outcome.status == "right"
         if outcome.status == "wrong":
-            case, outcome = _smallest(check, case, outcome, budget)
-            return finding("failed", outcome.detail, str(case), show(place, case))
+            case, outcome = _shrink_case(check, case, outcome, budget)
+            return finding("failed", outcome.detail, str(case), reproduce(place, case))
         if outcome.detail:
             said.setdefault(outcome.detail, []).append(str(case))
     if seen == count and not right:
@@ -75,37 +80,39 @@ def _found(
     return finding("ok" if seen == count else "unfinished", notes)
 
 
-def outcome_of(check: Check, case: Case) -> Outcome:
+def run_case(check: Check, case: Case) -> Outcome:
     """What comes of one case; a module that raises is wrong, and torch's chance is as before."""
-    device = check.place.device.type
-    with own_chance(), torch.enable_grad(), torch.autocast(device, enabled=False):
+    device = check.target.device.type
+    with preserve_rng_state(), torch.enable_grad(), torch.autocast(device, enabled=False):
         try:
             return check.run(case)
         except MemoryError:
             raise
         except Exception as error:
-            return Outcome("wrong", raised(error))
+            return Outcome("wrong", describe_exception(error))
 
 
-def raised(error: Exception) -> str:
+def describe_exception(error: Exception) -> str:
     """An exception in words."""
     words = " ".join(str(error).split())
     return f"raises {type(error).__name__}" + (f": {words}" if words else "")
 
 
-def _smallest(check: Check, case: Case, outcome: Outcome, budget: Budget) -> tuple[Case, Outcome]:
+def _shrink_case(
+    check: Check, case: Case, outcome: Outcome, budget: Budget
+) -> tuple[Case, Outcome]:
     """The simplest case found that fails, from one that does."""
-    until = budget.spent() + max(_EXTRA, budget.left())
+    until = budget.elapsed() + max(_EXTRA_SHRINK_SECONDS, budget.remaining())
     tried = {case}
-    simpler = smaller(case)
-    while len(tried) < _TRIES and budget.spent() < until:
+    simpler = simplify(case)
+    while len(tried) < _MAX_SHRINK_CASES and budget.elapsed() < until:
         candidate = next(simpler, None)
         if candidate is None:
             break
-        if candidate in tried or not check.fits(candidate):
+        if candidate in tried or not check.applies(candidate):
             continue
         tried.add(candidate)
-        found = outcome_of(check, candidate)
+        found = run_case(check, candidate)
         if found.status == "wrong":
-            case, outcome, simpler = candidate, found, smaller(candidate)
+            case, outcome, simpler = candidate, found, simplify(candidate)
     return case, outcome

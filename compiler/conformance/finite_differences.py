@@ -15,50 +15,60 @@ from torch import Tensor
 
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
 
-from .call_results import GRADIENT, INPUT, STATE, Answers, answers, call, score, sources, weights_of
+from .call_results import (
+    GRADIENT,
+    INPUT,
+    STATE,
+    CallResults,
+    differentiable_tensors,
+    evaluate,
+    evaluate_with_gradients,
+    score,
+    weights_of,
+)
 from .cases import Case
-from .mismatch import unusable
+from .mismatch import find_non_finite
 from .outcome import Outcome
-from .random_arguments import Arguments, arguments
-from .subject import Place, Subject
+from .random_arguments import Arguments, draw_arguments
+from .subject import ExecutionTarget, Subject
 
-STEPS: Final = (1e-6, 1e-5, 1e-7)
+STEP_SIZES: Final = (1e-6, 1e-5, 1e-7)
 TOLERANCE: Final = 1e-5
 """What a derivative may be off by, as a part of its size or of 1."""
-CURVATURE: Final = 100.0
-ROUNDING: Final = 1e-15
+CURVATURE_ALLOWANCE: Final = 100.0
+ROUNDING_ALLOWANCE: Final = 1e-15
 """What lets the slopes to both sides differ without a corner: the step, and the values' digits."""
-TRIES: Final = 3
+MAX_DRAWS: Final = 3
 """How many inputs are drawn to get away from corners."""
 
 
-def finite_differences(subject: Subject, place: Place, case: Case) -> Outcome:
+def check_finite_differences(subject: Subject, target: ExecutionTarget, case: Case) -> Outcome:
     """Derivatives along random directions: one for all tensors, and if that is off, one for each.
 
     A direction along which the values have a corner, as at a tie of `maxout`, says nothing of a
     gradient: other inputs are drawn, and where those have one too, the direction is set aside.
     """
-    model = subject.on(place)
+    model = subject.module_for(target)
     outcome = Outcome("aside")
-    for seed in range(TRIES):
-        given = arguments(model, case, seed=seed, smooth=True)
-        found = answers(model, given)
-        nothing = unusable(found)
+    for seed in range(MAX_DRAWS):
+        given = draw_arguments(model, case, seed=seed, smooth=True)
+        found = evaluate_with_gradients(model, given)
+        nothing = find_non_finite(found)
         if nothing:
             outcome = Outcome("aside", f"{nothing} is no number on the reference")
             continue
-        outcome = _compared(_Line(subject, given, found))
+        outcome = _check_directions(_DirectionProbe(subject, given, found))
         if outcome.status == "wrong" or outcome == Outcome("right"):
             break
     return outcome
 
 
-def _compared(line: _Line) -> Outcome:
-    names = list(line.directions)
-    together = line.along(names)
+def _check_directions(probe: _DirectionProbe) -> Outcome:
+    names = list(probe.directions)
+    together = probe.check(names)
     if together.status == "right":
         return together
-    each = [line.along([name]) for name in names]
+    each = [probe.check([name]) for name in names]
     wrong = next((outcome for outcome in each if outcome.status == "wrong"), together)
     if wrong.status == "wrong":
         return wrong
@@ -69,59 +79,59 @@ def _compared(line: _Line) -> Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class _Difference:
+class _DifferenceQuotient:
     """At one step: the mean slope to both sides, and whether it is another one to each."""
 
     slope: float
-    corner: bool
+    has_kink: bool
 
 
-class _Line:
+class _DirectionProbe:
     """Values of one call when its tensors move along directions, each of length 1."""
 
-    def __init__(self, subject: Subject, given: Arguments, found: Answers) -> None:
-        self._model, self._stopped = subject.holding
-        self._given, self._found = given, found
-        self._weights = weights_of(found)
+    def __init__(self, subject: Subject, arguments: Arguments, results: CallResults) -> None:
+        self._model, self._frozen_stopgrad = subject.module_with_frozen_stopgrad
+        self._arguments, self._results = arguments, results
+        self._weights = weights_of(results)
         generator = torch.Generator().manual_seed(4)
         self.directions: dict[str, Tensor] = {}
-        for name, tensor in sources(self._model, given).items():
+        for name, tensor in differentiable_tensors(self._model, arguments).items():
             drawn = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
             self.directions[name] = drawn / drawn.norm().clamp(min=1e-12)
-        for held in self._stopped:
+        for held in self._frozen_stopgrad:
             held.clear()
-        self._base = self._value(self._model, given)
+        self._base = self._evaluate(self._model, arguments)
 
-    def along(self, names: list[str]) -> Outcome:
+    def check(self, names: list[str]) -> Outcome:
         """Whether the gradients of some tensors fit the values along their directions."""
         derivative = sum(
-            float((self._found[GRADIENT + n] * self.directions[n]).sum()) for n in names
+            float((self._results[GRADIENT + n] * self.directions[n]).sum()) for n in names
         )
-        seen: list[_Difference] = []
-        for step in STEPS:
-            one = self._difference(names, step)
+        seen: list[_DifferenceQuotient] = []
+        for step in STEP_SIZES:
+            one = self._difference_quotient(names, step)
             if abs(one.slope - derivative) <= TOLERANCE * max(1.0, abs(one.slope)):
                 return Outcome("right")
             seen.append(one)
         slopes = [one.slope for one in seen]
         # Slopes that differ from step to step are no derivative to compare with.
         spread = max(slopes) - min(slopes)
-        if any(one.corner for one in seen) or spread > 10 * TOLERANCE * max(1.0, abs(slopes[0])):
+        if any(one.has_kink for one in seen) or spread > 10 * TOLERANCE * max(1.0, abs(slopes[0])):
             return Outcome("aside", "a corner")
         off = f"is {derivative:.9g}, finite differences give {slopes[0]:.9g}"
         return Outcome("wrong", f"gradient of {', '.join(names)} {off}")
 
-    def _difference(self, names: list[str], step: float) -> _Difference:
-        ahead = (self._moved(names, step) - self._base) / step
-        behind = (self._base - self._moved(names, -step)) / step
+    def _difference_quotient(self, names: list[str], step: float) -> _DifferenceQuotient:
+        ahead = (self._shifted_value(names, step) - self._base) / step
+        behind = (self._base - self._shifted_value(names, -step)) / step
         slope = (ahead + behind) / 2
-        excused = CURVATURE * step * max(1.0, abs(slope))
-        excused += ROUNDING * max(1.0, abs(self._base)) / step
-        return _Difference(slope, abs(ahead - behind) > excused)
+        excused = CURVATURE_ALLOWANCE * step * max(1.0, abs(slope))
+        excused += ROUNDING_ALLOWANCE * max(1.0, abs(self._base)) / step
+        return _DifferenceQuotient(slope, abs(ahead - behind) > excused)
 
-    def _moved(self, names: list[str], step: float) -> float:
+    def _shifted_value(self, names: list[str], step: float) -> float:
         shifts = {name: step * self.directions[name] for name in names}
-        given = self._given
+        given = self._arguments
 
         def at(name: str, value: Tensor) -> Tensor:
             return value + shifts[name] if name in shifts else value
@@ -136,11 +146,11 @@ class _Line:
             before = {n: p.clone() for n, p in parameters.items() if n in shifts}
             for name in before:
                 parameters[name].add_(shifts[name])
-            value = self._value(self._model, replace(given, x=x, state=state))
+            value = self._evaluate(self._model, replace(given, x=x, state=state))
             for name, old in before.items():
                 parameters[name].copy_(old)
         return value
 
-    def _value(self, model: CompiledRNN, given: Arguments) -> float:
+    def _evaluate(self, model: CompiledRNN, arguments: Arguments) -> float:
         with torch.no_grad():
-            return float(score(call(model, given), self._weights))
+            return float(score(evaluate(model, arguments), self._weights))

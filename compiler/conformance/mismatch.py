@@ -13,42 +13,42 @@ from .call_results import GRADIENT
 TOLERANCE: Final = {torch.float64: 1e-9, torch.float32: 1e-4}
 """The largest difference, as a part of the largest entry or of 1."""
 
-COARSE: Final = 16.0
+LOW_PRECISION_ULPS: Final = 16.0
 """What other dtypes are allowed, in units of their precision."""
 
-MARGIN: Final = 10.0
+REFERENCE_ERROR_FACTOR: Final = 10.0
 """How many times further off than the reference in the same dtype a backend may be."""
 
 
 def tolerance_of(dtype: torch.dtype) -> float:
     """What rounding excuses."""
-    return TOLERANCE.get(dtype, COARSE * torch.finfo(dtype).eps)
+    return TOLERANCE.get(dtype, LOW_PRECISION_ULPS * torch.finfo(dtype).eps)
 
 
-def unusable(right: Mapping[str, Tensor]) -> str:
+def find_non_finite(results: Mapping[str, Tensor]) -> str:
     """What in an answer has no number to compare with; −∞ and ∞ among values are numbers."""
-    for name, value in right.items():
+    for name, value in results.items():
         if value.isnan().any() or (name.startswith(GRADIENT) and not value.isfinite().all()):
             return name
     return ""
 
 
-def difference(
-    ours: Mapping[str, Tensor],
-    right: Mapping[str, Tensor],
-    allowed: float | Mapping[str, float],
+def describe_mismatch(
+    actual: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    tolerance: float | Mapping[str, float],
     oracle: str = "the reference",
 ) -> str:
     """Where an answer is off from the right one, in words; empty where it is not."""
-    for name, b in right.items():
-        a = ours[name].detach()
+    for name, b in expected.items():
+        a = actual[name].detach()
         b = b.detach()
         if a.shape != b.shape:
             return f"{name} is {tuple(a.shape)}, {oracle} gives {tuple(b.shape)}"
         if not b.numel():
             continue
-        limit = allowed if isinstance(allowed, float) else allowed[name]
-        far = distances(a, b)
+        limit = tolerance if isinstance(tolerance, float) else tolerance[name]
+        far = relative_errors(a, b)
         # Not `far > limit`: a result that is no number is wrong, too.
         if not bool((far <= limit).all()):
             worst = int(far.nan_to_num(nan=torch.inf).argmax())
@@ -60,7 +60,7 @@ def difference(
     return ""
 
 
-def distances(a: Tensor, b: Tensor) -> Tensor:
+def relative_errors(a: Tensor, b: Tensor) -> Tensor:
     """Flat: |a − b| / max(1, ‖b‖∞), 0 where both are the same infinity."""
     a, b = a.double().reshape(-1), b.double().reshape(-1)
     size = b[b.isfinite()].abs().max() if b.isfinite().any() else b.new_ones(())

@@ -17,6 +17,6 @@ class Outcome:
     detail: str = ""
 
 
-def judged(wrong: str) -> Outcome:
+def outcome_of_mismatch(mismatch: str) -> Outcome:
     """Wrong where there are words for what is off."""
-    return Outcome("wrong", wrong) if wrong else Outcome("right")
+    return Outcome("wrong", mismatch) if mismatch else Outcome("right")

@@ -13,154 +13,156 @@ import torch
 from torch import Tensor
 
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
-from rnnc.operators.graph.carry import carried
+from rnnc.operators.graph.carry import carry_entries
 
 from .call_results import (
     GRADIENT,
     OUTPUT,
     STATE,
-    Answers,
-    call,
-    called,
-    gradients,
-    results_of,
-    sources,
+    CallResults,
+    call_module,
+    differentiable_tensors,
+    evaluate,
+    results_by_name,
+    score_gradients,
 )
 from .call_results import weights_of as score_weights
 from .cases import Case
-from .mismatch import difference, tolerance_of, unusable
-from .outcome import Outcome, judged
-from .random_arguments import Arguments, arguments
-from .subject import Place, Subject
+from .mismatch import describe_mismatch, find_non_finite, tolerance_of
+from .outcome import Outcome, outcome_of_mismatch
+from .random_arguments import Arguments, draw_arguments
+from .subject import ExecutionTarget, Subject
 
 
-def step_by_step(subject: Subject, place: Place, case: Case) -> Outcome:
+def check_step_by_step(subject: Subject, target: ExecutionTarget, case: Case) -> Outcome:
     """Steps and whole calls without gradients, against the reference's whole call.
 
     Three times over: a call that is like an earlier one may take a short way.
     """
-    given = arguments(subject.on(place), case)
+    given = draw_arguments(subject.module_for(target), case)
     with torch.no_grad():
-        right = call(subject.on(replace(place, backend="reference")).eval(), given)
-        nothing = unusable(right)
+        right = evaluate(subject.module_for(replace(target, backend="reference")).eval(), given)
+        nothing = find_non_finite(right)
         if nothing:
             return Outcome("aside", f"{nothing} is no number on the reference")
-        model, allowed = subject.on(place).eval(), tolerance_of(place.dtype)
+        model, allowed = subject.module_for(target).eval(), tolerance_of(target.dtype)
         for _ in range(3):
-            wrong = difference(call(model, given), right, allowed)
-            wrong = wrong or difference(_in_steps(model, given, case.steps), right, allowed)
+            wrong = describe_mismatch(evaluate(model, given), right, allowed)
+            wrong = wrong or describe_mismatch(_run_steps(model, given, case.steps), right, allowed)
             if wrong:
-                return judged(wrong)
+                return outcome_of_mismatch(wrong)
     return Outcome("right")
 
 
-def parts(subject: Subject, place: Place, case: Case) -> Outcome:
+def check_parts(subject: Subject, target: ExecutionTarget, case: Case) -> Outcome:
     """A sequence in parts, each going on from the state of the one before, with its gradients."""
-    model = _undisturbed(subject, place)
-    given = arguments(model, case)
-    whole = call(model, given)
-    weights, wanted = score_weights(whole), sources(model, given)
-    right = whole | gradients(whole, weights, wanted)
-    nothing = unusable(right)
+    model = _deterministic_module(subject, target)
+    given = draw_arguments(model, case)
+    whole = evaluate(model, given)
+    weights, wanted = score_weights(whole), differentiable_tensors(model, given)
+    right = whole | score_gradients(whole, weights, wanted)
+    nothing = find_non_finite(right)
     if nothing:
         return Outcome("aside", f"{nothing} is no number in the whole call")
     cuts = sorted({0, max(1, case.steps // 3), case.steps - 1, case.steps})
-    ours = _in_parts(model, given, cuts)
-    ours |= gradients(ours, weights, wanted)
-    return judged(difference(ours, right, tolerance_of(place.dtype), "the whole call"))
+    ours = _run_parts(model, given, cuts)
+    ours |= score_gradients(ours, weights, wanted)
+    return outcome_of_mismatch(
+        describe_mismatch(ours, right, tolerance_of(target.dtype), "the whole call")
+    )
 
 
-def rows_alone(subject: Subject, place: Place, case: Case) -> Outcome:
+def check_rows_alone(subject: Subject, target: ExecutionTarget, case: Case) -> Outcome:
     """Each row of a batch as a batch of its own, as long as it is, with its gradients."""
-    model = _undisturbed(subject, place)
-    given = arguments(model, case)
-    batch = call(model, given)
+    model = _deterministic_module(subject, target)
+    given = draw_arguments(model, case)
+    batch = evaluate(model, given)
     weights = score_weights(batch)
-    right = batch | gradients(batch, weights, sources(model, given))
-    nothing = unusable(right)
+    right = batch | score_gradients(batch, weights, differentiable_tensors(model, given))
+    nothing = find_non_finite(right)
     if nothing:
         return Outcome("aside", f"{nothing} is no number in the batch")
-    allowed, oracle = tolerance_of(place.dtype), "the whole batch"
+    allowed, oracle = tolerance_of(target.dtype), "the whole batch"
     shared = {GRADIENT + name for name, _ in model.named_parameters()} & set(right)
     total = {name: torch.zeros_like(right[name]) for name in shared}
     for row in range(case.rows):
         steps = case.steps if given.lengths is None else int(given.lengths[row])
-        alone = _row(model, given, row, steps)
+        alone = _row_arguments(model, given, row, steps)
 
-        def of_row(named: Answers, row: int = row, steps: int = steps) -> Answers:
+        def of_row(named: CallResults, row: int = row, steps: int = steps) -> CallResults:
             kept = {name: value for name, value in named.items() if name not in shared}
-            return {n: _slice(model, n, value, row, steps) for n, value in kept.items()}
+            return {n: _row_slice(model, n, value, row, steps) for n, value in kept.items()}
 
-        found = call(model, alone)
-        found |= gradients(found, of_row(weights), sources(model, alone))
-        wrong = difference(found, of_row(right), allowed, oracle)
+        found = evaluate(model, alone)
+        found |= score_gradients(found, of_row(weights), differentiable_tensors(model, alone))
+        wrong = describe_mismatch(found, of_row(right), allowed, oracle)
         if wrong:
             return Outcome("wrong", f"row {row} alone: {wrong}")
         total = {name: value + found[name] for name, value in total.items()}
-    wrong = difference(total, {name: right[name] for name in shared}, allowed, oracle)
-    return judged(f"all rows alone: {wrong}" if wrong else "")
+    wrong = describe_mismatch(total, {name: right[name] for name in shared}, allowed, oracle)
+    return outcome_of_mismatch(f"all rows alone: {wrong}" if wrong else "")
 
 
-def _undisturbed(subject: Subject, place: Place) -> CompiledRNN:
+def _deterministic_module(subject: Subject, target: ExecutionTarget) -> CompiledRNN:
     """A module whose rows and steps have nothing to do with each other but through its states."""
-    return subject.on(place).train(not subject.draws_in_training)
+    return subject.module_for(target).train(not subject.draws_in_training)
 
 
-def _in_steps(model: CompiledRNN, given: Arguments, steps: int) -> Answers:
+def _run_steps(model: CompiledRNN, arguments: Arguments, steps: int) -> CallResults:
     """By `step`, or where there are resets, which it does not take, by calls of one step."""
-    if given.resets is not None:
-        return _in_parts(model, given, list(range(steps + 1)))
-    found: list[Answers] = []
-    state = given.state
+    if arguments.resets is not None:
+        return _run_parts(model, arguments, list(range(steps + 1)))
+    found: list[CallResults] = []
+    state = arguments.state
     for t in range(steps):
-        y, state = model.step({name: value[t] for name, value in given.x.items()}, state)
-        found.append(results_of(model, y, state, step=True))
-    return _joined(model, found)
+        y, state = model.step({name: value[t] for name, value in arguments.x.items()}, state)
+        found.append(results_by_name(model, y, state, step=True))
+    return _concatenate_results(model, found)
 
 
-def _in_parts(model: CompiledRNN, given: Arguments, cuts: list[int]) -> Answers:
-    found: list[Answers] = []
-    state = given.state
+def _run_parts(model: CompiledRNN, arguments: Arguments, cuts: list[int]) -> CallResults:
+    found: list[CallResults] = []
+    state = arguments.state
     for a, b in pairwise(cuts):
-        x = {name: value[a:b] for name, value in given.x.items()}
-        resets = None if given.resets is None else given.resets[a:b]
-        y, state = called(model, replace(given, x=x, state=state, resets=resets))
-        found.append(results_of(model, y, state))
-    return _joined(model, found)
+        x = {name: value[a:b] for name, value in arguments.x.items()}
+        resets = None if arguments.resets is None else arguments.resets[a:b]
+        y, state = call_module(model, replace(arguments, x=x, state=state, resets=resets))
+        found.append(results_by_name(model, y, state))
+    return _concatenate_results(model, found)
 
 
-def _joined(model: CompiledRNN, pieces: list[Answers]) -> Answers:
+def _concatenate_results(model: CompiledRNN, parts: list[CallResults]) -> CallResults:
     series = {OUTPUT + output.name for output in model.graph.outputs if not output.at_end}
     return {
-        name: torch.cat([piece[name] for piece in pieces]) if name in series else value
-        for name, value in pieces[-1].items()
+        name: torch.cat([piece[name] for piece in parts]) if name in series else value
+        for name, value in parts[-1].items()
     }
 
 
-def _row(model: CompiledRNN, given: Arguments, row: int, steps: int) -> Arguments:
+def _row_arguments(model: CompiledRNN, arguments: Arguments, row: int, steps: int) -> Arguments:
     """The arguments of one row; of an empty one, a step that is none."""
 
     def own(name: str, value: Tensor) -> Tensor:
-        part = _slice(model, name, value, row, steps).detach().clone()
+        part = _row_slice(model, name, value, row, steps).detach().clone()
         return part.requires_grad_(value.requires_grad)
 
-    state: Any = given.state
+    state: Any = arguments.state
     if state is not None:
         named = state._asdict()
         state = type(state)(*(own(STATE + name, value) for name, value in named.items()))
     return Arguments(
-        {name: own("", value) for name, value in given.x.items()},
+        {name: own("", value) for name, value in arguments.x.items()},
         state,
-        None if steps else torch.zeros_like(given.lengths[:1]),  # type: ignore[index]
-        None if given.resets is None else own("", given.resets),
+        None if steps else torch.zeros_like(arguments.lengths[:1]),  # type: ignore[index]
+        None if arguments.resets is None else own("", arguments.resets),
     )
 
 
-def _slice(model: CompiledRNN, name: str, value: Tensor, row: int, steps: int) -> Tensor:
+def _row_slice(model: CompiledRNN, name: str, value: Tensor, row: int, steps: int) -> Tensor:
     """One row of a value, or of its gradient, over the steps that it has."""
     name = name.removeprefix(GRADIENT)
     if name.startswith(STATE):
-        fields = dict(zip(model.initial_state(1)._fields, carried(model.graph), strict=True))
+        fields = dict(zip(model.initial_state(1)._fields, carry_entries(model.graph), strict=True))
         several = fields[name.removeprefix(STATE)].steps > 1
         return value.narrow(1 if several else 0, row, 1)
     at_end = {OUTPUT + output.name for output in model.graph.outputs if output.at_end}

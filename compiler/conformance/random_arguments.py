@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
-from rnnc.compiler.module.initializers import initial_value
-from rnnc.operators.graph.carry import carried
+from rnnc.compiler.module.initializers import initialize_parameter
+from rnnc.operators.graph.carry import carry_entries
 from rnnc.operators.graph.operator_graph import OperatorGraph
 from rnnc.operators.graph.types import Type
 
@@ -34,7 +34,7 @@ class Arguments:
 
 
 @contextmanager
-def own_chance() -> Iterator[None]:
+def preserve_rng_state() -> Iterator[None]:
     """A stretch after which torch's random generators are as they were before it."""
     begun = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     devices = range(torch.cuda.device_count()) if begun else ()
@@ -47,30 +47,32 @@ def like_of(model: CompiledRNN) -> Tensor:
     return next(chain(model.parameters(), model.buffers()))
 
 
-def restart_chance(device: torch.device) -> None:
+def seed_device(device: torch.device) -> None:
     """Let a device draw the same numbers again."""
     torch.default_generator.manual_seed(2)
     if device.type == "cuda":
         torch.cuda.default_generators[device.index or 0].manual_seed(2)
 
 
-def random_weights(graph: OperatorGraph) -> dict[str, Tensor]:
+def draw_weights(graph: OperatorGraph) -> dict[str, Tensor]:
     """Every parameter in float64, drawn, and moved away from where it starts.
 
     Biases, gains, learned initial values and frozen parameters too: what is zero or one hides
     mistakes.
     """
     weights: dict[str, Tensor] = {}
-    with own_chance():
-        restart_chance(torch.device("cpu"))
+    with preserve_rng_state():
+        seed_device(torch.device("cpu"))
         for parameter in graph.parameters:
-            start = initial_value(parameter).double()
+            start = initialize_parameter(parameter).double()
             scale = 0.5 / max(1, start.shape[-1]) ** 0.5 if start.dim() > 1 else 0.3
             weights[parameter.name] = start + scale * torch.randn_like(start)
     return weights
 
 
-def arguments(model: CompiledRNN, case: Case, *, seed: int = 0, smooth: bool = False) -> Arguments:
+def draw_arguments(
+    model: CompiledRNN, case: Case, *, seed: int = 0, smooth: bool = False
+) -> Arguments:
     """The arguments of a case, on the model's device and in its dtype.
 
     smooth: whether 0 and 1 of `binary` inputs are left for numbers between them, so that sums of
@@ -79,7 +81,7 @@ def arguments(model: CompiledRNN, case: Case, *, seed: int = 0, smooth: bool = F
     graph, like = model.graph, like_of(model)
     generator = torch.Generator().manual_seed(1000 + seed)
     shape = (case.steps, case.rows)
-    x = {v.name: _values(v.type, shape, generator, smooth) for v in graph.inputs}
+    x = {v.name: _draw_values(v.type, shape, generator, smooth) for v in graph.inputs}
     lengths = None
     if case.lengths:
         lengths = torch.tensor([case.steps // 2, case.steps, 0] * case.rows)[: case.rows]
@@ -92,7 +94,7 @@ def arguments(model: CompiledRNN, case: Case, *, seed: int = 0, smooth: bool = F
         resets = torch.rand(shape, generator=generator) < 0.3
         resets[case.steps // 2, -1] = True
         resets &= case.resets == "some"
-    state = _state(model, case.rows, generator) if case.carry else None
+    state = _draw_state(model, case.rows, generator) if case.carry else None
 
     def moved(value: Tensor) -> Tensor:
         if not value.is_floating_point():
@@ -107,27 +109,29 @@ def arguments(model: CompiledRNN, case: Case, *, seed: int = 0, smooth: bool = F
     )
 
 
-def targets(model: CompiledRNN, outputs: tuple[Tensor, ...], given: Arguments) -> dict[str, Tensor]:
+def draw_targets(
+    model: CompiledRNN, outputs: tuple[Tensor, ...], arguments: Arguments
+) -> dict[str, Tensor]:
     """Random targets for `model.loss`, by name: of all that is scored, and next values."""
     generator = torch.Generator().manual_seed(5)
     like = like_of(model)
     wanted: dict[str, tuple[Type, tuple[int, ...]]] = {}
-    for variable in model.graph.next_values:
-        steps, rows = given.x[variable.name].shape[:2]
+    for variable in model.graph.loss_targets:
+        steps, rows = arguments.x[variable.name].shape[:2]
         given_shape = (rows, steps) if model.batch_first else (steps, rows)
         wanted[variable.name] = (variable.type, given_shape)
     for output, y in zip(model.graph.outputs, outputs, strict=True):
         if not output.unscored:
-            wanted[output.predicts or output.name] = (output.type, tuple(y.shape[:-1]))
+            wanted[output.predicted_input or output.name] = (output.type, tuple(y.shape[:-1]))
     made: dict[str, Tensor] = {}
     for name, (type_, shape) in wanted.items():
-        value = _values(type_, shape, generator, smooth=False)
+        value = _draw_values(type_, shape, generator, smooth=False)
         value = value.to(like.dtype) if value.is_floating_point() else value.clamp(min=0)
         made[name] = value.to(like.device)
     return made
 
 
-def _values(
+def _draw_values(
     type_: Type, shape: tuple[int, ...], generator: torch.Generator, smooth: bool
 ) -> Tensor:
     if type_.kind == "symbol":
@@ -141,12 +145,12 @@ def _values(
     return drawn.sigmoid() if smooth else (drawn > 0).double()
 
 
-def _state(model: CompiledRNN, rows: int, generator: torch.Generator) -> Any:
+def _draw_state(model: CompiledRNN, rows: int, generator: torch.Generator) -> Any:
     """A state to go on from: random values, symbols with none (−1) among them, and small ages."""
     zero = model.initial_state(rows)
     sizes = {variable.name: variable.type.size for variable in model.graph.inputs}
     parts: list[Tensor] = []
-    for item, value in zip(carried(model.graph), zero, strict=True):
+    for item, value in zip(carry_entries(model.graph), zero, strict=True):
         if value.is_floating_point():
             parts.append(0.7 * torch.randn(value.shape, generator=generator, dtype=torch.float64))
         else:

@@ -6,49 +6,61 @@ from dataclasses import replace
 
 import torch
 
-from .call_results import Answers, answers
+from .call_results import CallResults, evaluate_with_gradients
 from .cases import Case
-from .mismatch import MARGIN, difference, distances, tolerance_of, unusable
-from .outcome import Outcome, judged
-from .random_arguments import Arguments, arguments
-from .subject import Place, Subject
+from .mismatch import (
+    REFERENCE_ERROR_FACTOR,
+    describe_mismatch,
+    find_non_finite,
+    relative_errors,
+    tolerance_of,
+)
+from .outcome import Outcome, outcome_of_mismatch
+from .random_arguments import Arguments, draw_arguments
+from .subject import ExecutionTarget, Subject
 
 
-def against_reference(subject: Subject, place: Place, case: Case) -> Outcome:
+def check_against_reference(subject: Subject, target: ExecutionTarget, case: Case) -> Outcome:
     """Compare a call at a place with the same call of the reference there.
 
     Where that is off in less than float64, the reference in float64 is right, and a backend may be
     further off than the reference in its own dtype, but not much.
     """
-    model = subject.on(place)
-    given = arguments(model, case)
-    right = answers(subject.on(replace(place, backend="reference")), given)
-    nothing = unusable(right)
+    model = subject.module_for(target)
+    given = draw_arguments(model, case)
+    right = evaluate_with_gradients(subject.module_for(replace(target, backend="reference")), given)
+    nothing = find_non_finite(right)
     if nothing:
         return Outcome("aside", f"{nothing} is no number on the reference")
-    ours = answers(model, given)
-    allowed = tolerance_of(place.dtype)
-    wrong = difference(ours, right, allowed)
+    ours = evaluate_with_gradients(model, given)
+    allowed = tolerance_of(target.dtype)
+    wrong = describe_mismatch(ours, right, allowed)
     # Other numbers would be drawn in float64.
-    if not wrong or place.dtype == torch.float64 or subject.draws_states:
-        return judged(wrong)
-    exact = _exact(subject, place, given)
+    if not wrong or target.dtype == torch.float64 or subject.has_random_states:
+        return outcome_of_mismatch(wrong)
+    exact = _float64_results(subject, target, given)
     limits = {
-        name: max(allowed, MARGIN * float(distances(right[name].detach(), value.detach()).max()))
+        name: max(
+            allowed,
+            REFERENCE_ERROR_FACTOR
+            * float(relative_errors(right[name].detach(), value.detach()).max()),
+        )
         for name, value in exact.items()
         if value.numel()
     }
-    return judged(difference(ours, exact, limits, "the reference in float64"))
+    return outcome_of_mismatch(describe_mismatch(ours, exact, limits, "the reference in float64"))
 
 
-def _exact(subject: Subject, place: Place, given: Arguments) -> Answers:
-    model = subject.on(Place("reference", place.device, torch.float64))
+def _float64_results(
+    subject: Subject, target: ExecutionTarget, arguments: Arguments
+) -> CallResults:
+    model = subject.module_for(ExecutionTarget("reference", target.device, torch.float64))
 
     def wide(value: torch.Tensor) -> torch.Tensor:
         if not value.is_floating_point():
             return value
         return value.detach().double().requires_grad_(value.requires_grad)
 
-    x = {name: wide(value) for name, value in given.x.items()}
-    state = None if given.state is None else type(given.state)(*map(wide, given.state))
-    return answers(model, replace(given, x=x, state=state))
+    x = {name: wide(value) for name, value in arguments.x.items()}
+    state = None if arguments.state is None else type(arguments.state)(*map(wide, arguments.state))
+    return evaluate_with_gradients(model, replace(arguments, x=x, state=state))

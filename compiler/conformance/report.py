@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Status = Literal["ok", "failed", "unfinished", "skipped"]
+FindingStatus = Literal["ok", "failed", "unfinished", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Finding:
     backend: str
     device: str
     dtype: str
-    status: Status
+    status: FindingStatus
     seen: int
     cases: int
     detail: str = ""
@@ -33,7 +33,7 @@ class Finding:
     show: str = ""
 
     def __str__(self) -> str:
-        return "\n".join([f"{self.name} … {self.verdict}", *self.more])
+        return "\n".join([f"{self.name} … {self.verdict}", *self.detail_lines])
 
     @property
     def verdict(self) -> str:
@@ -52,7 +52,7 @@ class Finding:
         return f"ok, {count}"
 
     @property
-    def more(self) -> list[str]:
+    def detail_lines(self) -> list[str]:
         """Further lines, indented."""
         said = [] if self.status == "skipped" or not self.detail else [f"  {self.detail}"]
         return [*said, f"  {self.show}"] if self.show else said

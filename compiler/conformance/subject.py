@@ -9,19 +9,19 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from rnnc.compiler.backends.backend import Backend, Options, Saved
-from rnnc.compiler.backends.reference import Reference
+from rnnc.compiler.backends.backend import Backend, Options, Residuals
+from rnnc.compiler.backends.reference import ReferenceBackend
 from rnnc.compiler.backends.registry import Backends
-from rnnc.compiler.calls.flattening import Key
+from rnnc.compiler.calls.flattening import TensorKey
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
 from rnnc.operators.graph.operator_graph import OperatorGraph
-from rnnc.operators.semantics.call import Call, Result
-from rnnc.operators.semantics.interpreter import Stopped, run
-from rnnc.operators.sources.model_source import Program
+from rnnc.operators.semantics.call import Call, CallResult
+from rnnc.operators.semantics.interpreter import StopGradientValues, interpret
+from rnnc.operators.sources.model_source import ModelSource
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ExecutionTarget:
     """A backend, and where and how exactly it runs."""
 
     backend: str
@@ -36,7 +36,7 @@ class Place:
 class Subject:
     """A graph, its weights in float64, and the modules made of them, each once.
 
-    learned: the parameters that take gradients.
+    trainable: the parameters that take gradients.
     own: the backends of a module that is checked as it is; they stand for every backend but the
         reference. batch_first: as that module takes its arguments.
     """
@@ -45,20 +45,25 @@ class Subject:
         self,
         graph: OperatorGraph,
         weights: Mapping[str, Tensor],
-        learned: frozenset[str],
-        own: Backends | None = None,
+        trainable: frozenset[str],
+        module_backends: Backends | None = None,
         *,
         batch_first: bool = False,
     ) -> None:
-        self.graph, self.weights, self.learned, self._own = graph, weights, learned, own
+        self.graph, self.weights, self.trainable, self._module_backends = (
+            graph,
+            weights,
+            trainable,
+            module_backends,
+        )
         self._batch_first = batch_first
-        self._made: dict[Place, CompiledRNN] = {}
+        self._modules: dict[ExecutionTarget, CompiledRNN] = {}
 
     @property
     def draws_in_training(self) -> bool:
         """Whether a call in training has more in it than one in evaluation."""
         graph = self.graph
-        return bool(graph.random or graph.laws or graph.losses is not None) or any(
+        return bool(graph.random_nodes or graph.laws or graph.loss_graph is not None) or any(
             parameter.weightdrop for parameter in graph.parameters
         )
 
@@ -66,66 +71,68 @@ class Subject:
     def runs_backward(self) -> tuple[str, ...]:
         """The states that run backward in time: such a model goes on from no state."""
         graph = self.graph
-        return tuple(state.name for state in graph.states if state.node in graph.backward)
+        return tuple(state.name for state in graph.states if state.node in graph.backward_nodes)
 
     @property
-    def draws_states(self) -> bool:
+    def has_random_states(self) -> bool:
         """Whether some state begins at a value that is drawn."""
-        return any(state.initial.kind == "uniform" for state in self.graph.states)
+        return any(state.initial_value.kind == "uniform" for state in self.graph.states)
 
-    def on(self, place: Place) -> CompiledRNN:
+    def module_for(self, target: ExecutionTarget) -> CompiledRNN:
         """The module at a place, in training."""
-        if place not in self._made:
-            self._made[place] = self._make(place)
-        return self._made[place].train()
+        if target not in self._modules:
+            self._modules[target] = self._build(target)
+        return self._modules[target].train()
 
     @cached_property
-    def holding(self) -> tuple[CompiledRNN, tuple[Stopped, ...]]:
+    def module_with_frozen_stopgrad(self) -> tuple[CompiledRNN, tuple[StopGradientValues, ...]]:
         """A module on the reference in float64, and what its calls hold of `stopgrad`.
 
         A call without gradients fills the second where they are empty, and else takes what they
         hold: empty them before calls of another T or B.
         """
-        model = self._make(Place("reference", torch.device("cpu"), torch.float64)).train()
-        main = _HoldingBackends(self.graph)
-        losses = self.graph.losses
-        terms = _HoldingBackends(self.graph if losses is None else losses.graph)
+        model = self._build(
+            ExecutionTarget("reference", torch.device("cpu"), torch.float64)
+        ).train()
+        main = _FrozenStopgradBackends(self.graph)
+        losses = self.graph.loss_graph
+        terms = _FrozenStopgradBackends(self.graph if losses is None else losses.graph)
         model._backends, model._term_backends = main, terms
         return model, (main.backend.stopped, terms.backend.stopped)
 
-    def _make(self, place: Place) -> CompiledRNN:
-        program = Program("", self.graph.name)
+    def _build(self, target: ExecutionTarget) -> CompiledRNN:
+        program = ModelSource("", self.graph.name)
         model = CompiledRNN(
-            self.graph, program, backend=place.backend, batch_first=self._batch_first
+            self.graph, program, backend=target.backend, batch_first=self._batch_first
         )
-        if self._own is not None and place.backend != "reference":
-            model._backends = self._own
-        model = model.to(place.device, place.dtype)
+        if self._module_backends is not None and target.backend != "reference":
+            model._backends = self._module_backends
+        model = model.to(target.device, target.dtype)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
-                parameter.copy_(self.weights[name]).requires_grad_(name in self.learned)
+                parameter.copy_(self.weights[name]).requires_grad_(name in self.trainable)
         return model
 
 
-class _Holding(Reference):
+class _FrozenStopgradReference(ReferenceBackend):
     """The reference, which holds what `stopgrad` gave it in its first call."""
 
     name = "holding"
 
     def __init__(self, graph: OperatorGraph) -> None:
         super().__init__(graph, Options())
-        self.stopped: Stopped = {}
+        self.stopped: StopGradientValues = {}
 
-    def forward(self, call: Call, wanted: tuple[Key, ...]) -> tuple[Result, Saved]:
-        return run(call, self.stopped), Saved()
+    def forward(self, call: Call, wrt: tuple[TensorKey, ...]) -> tuple[CallResult, Residuals]:
+        return interpret(call, self.stopped), Residuals()
 
 
-class _HoldingBackends(Backends):
+class _FrozenStopgradBackends(Backends):
     """That one, whatever is asked for."""
 
     def __init__(self, graph: OperatorGraph) -> None:
         super().__init__(graph, "reference")
-        self.backend = _Holding(graph)
+        self.backend = _FrozenStopgradReference(graph)
 
     def choose(self, like: Tensor) -> Backend:
         return self.backend

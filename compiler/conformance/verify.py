@@ -8,24 +8,26 @@ from typing import Final
 
 import torch
 
-from rnnc.compiler.backends.registry import AUTO, Backends
+from rnnc.compiler.backends.registry import AUTO_ORDER, Backends
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
-from rnnc.compiler.module.parameters import collect
+from rnnc.compiler.module.parameters import collect_parameters
 from rnnc.grammar.diagnostics.errors import RnnError, fail
 from rnnc.operators.graph.operator_graph import OperatorGraph
 
 from .budget import Budget
-from .cases import CASES, Case, read_case
-from .check_list import checks_of
-from .check_runner import Begin, Show, raised, run_checks
-from .random_arguments import like_of, random_weights
-from .report import Finding, Report, Status
-from .subject import Place, Subject
+from .cases import CASES, Case, parse_case
+from .check_list import build_checks
+from .check_runner import ReproduceCommand, StartCallback, describe_exception, run_checks
+from .random_arguments import draw_weights, like_of
+from .report import Finding, FindingStatus, Report
+from .subject import ExecutionTarget, Subject
 
-SECONDS: Final = 10.0
+DEFAULT_SECONDS: Final = 10.0
 
 
-def verify(model: CompiledRNN, *, seconds: float = SECONDS, case: str | None = None) -> Report:
+def verify(
+    model: CompiledRNN, *, seconds: float = DEFAULT_SECONDS, case: str | None = None
+) -> Report:
     """Check a compiled module as it is: its weights, its device, dtype and backend.
 
     It is held against the reference with the same weights, and its gradients against finite
@@ -49,27 +51,27 @@ def verify(model: CompiledRNN, *, seconds: float = SECONDS, case: str | None = N
         raise ValueError(f"model: expected a module that rnnc.compile made, got {got}")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
         raise ValueError(f"seconds: expected a number above 0, got {seconds!r}")
-    cases = CASES if case is None else (read_case(case),)
+    cases = CASES if case is None else (parse_case(case),)
     like = like_of(model)
     if like.is_meta:
         raise ValueError("model: expected one on a device with numbers, got one on meta")
     budget = Budget(seconds if math.isfinite(seconds) else 1e9)
-    values = collect(model, model.graph)
+    values = collect_parameters(model, model.graph)
     subject = Subject(
         model.graph,
         {name: value.detach().double() for name, value in values.items()},
         frozenset(name for name, value in values.items() if value.requires_grad),
-        own=model.backends,
+        module_backends=model.backends,
         batch_first=model.batch_first,
     )
-    place = Place(model.backend, like.device, like.dtype)
+    place = ExecutionTarget(model.backend, like.device, like.dtype)
     findings = run_checks(
-        checks_of(subject, (place,), cases),
+        build_checks(subject, (place,), cases),
         budget,
         lambda name: None,
         lambda place, case: f'rnnc.verify(model, case="{case}")',
     )
-    return Report(model.graph.name, tuple(findings), budget.spent())
+    return Report(model.graph.name, tuple(findings), budget.elapsed())
 
 
 class Verification:
@@ -81,7 +83,7 @@ class Verification:
         *,
         backends: Sequence[str] = (),
         cases: Sequence[Case] = CASES,
-        seconds: float = SECONDS,
+        seconds: float = DEFAULT_SECONDS,
         since: float | None = None,
     ) -> None:
         """Find out which backends there are.
@@ -95,49 +97,56 @@ class Verification:
         self.graph = graph
         self._budget = Budget(seconds, since)
         self._cases = tuple(cases)
-        self._places: list[Place] = []
-        self._missing: list[Finding] = []
-        for name in backends or [name for name in AUTO if name != "reference"]:
+        self._targets: list[ExecutionTarget] = []
+        self._unchecked: list[Finding] = []
+        for name in backends or [name for name in AUTO_ORDER if name != "reference"]:
             try:
-                places, refused = _places(graph, name)
+                places, refused = _supported_targets(graph, name)
             except Exception as error:  # what cannot be compiled is a mistake of the compiler
-                self._missing.append(_without_case(name, "failed", raised(error)))
+                self._unchecked.append(
+                    _finding_without_case(name, "failed", describe_exception(error))
+                )
                 continue
             if backends and not places:
                 fail("RNN501", f"backend `{name}` cannot run `{graph.name}` here: {refused}")
-            self._places += [place for place in places if place not in self._places]
+            self._targets += [place for place in places if place not in self._targets]
             if not places:
-                self._missing.append(_without_case(name, "skipped", refused))
+                self._unchecked.append(_finding_without_case(name, "skipped", refused))
 
-    def run(self, begin: Begin, end: Callable[[Finding], None], show: Show) -> Report:
-        """Run the checks; `begin` is told of each, `end` what came of it."""
+    def run(
+        self,
+        on_start: StartCallback,
+        on_finding: Callable[[Finding], None],
+        reproduce: ReproduceCommand,
+    ) -> Report:
+        """Run the checks; `on_start` is told of each, `on_finding` what came of it."""
         graph = self.graph
-        learned = frozenset(p.name for p in graph.parameters if not p.frozen)
-        subject = Subject(graph, random_weights(graph), learned)
-        checks = checks_of(subject, self._places, self._cases)
+        learned = frozenset(p.name for p in graph.parameters if not p.is_frozen)
+        subject = Subject(graph, draw_weights(graph), learned)
+        checks = build_checks(subject, self._targets, self._cases)
         findings: list[Finding] = []
-        for finding in run_checks(checks, self._budget, begin, show):
-            end(finding)
+        for finding in run_checks(checks, self._budget, on_start, reproduce):
+            on_finding(finding)
             findings.append(finding)
-        for finding in self._missing:
-            begin(finding.name)
-            end(finding)
+        for finding in self._unchecked:
+            on_start(finding.name)
+            on_finding(finding)
             findings.append(finding)
-        return Report(graph.name, tuple(findings), self._budget.spent())
+        return Report(graph.name, tuple(findings), self._budget.elapsed())
 
 
-def _without_case(backend: str, status: Status, detail: str) -> Finding:
+def _finding_without_case(backend: str, status: FindingStatus, detail: str) -> Finding:
     return Finding(f"against the reference: {backend}", backend, "", "", status, 0, 0, detail)
 
 
-def _places(graph: OperatorGraph, name: str) -> tuple[list[Place], str]:
+def _supported_targets(graph: OperatorGraph, name: str) -> tuple[list[ExecutionTarget], str]:
     """Where a backend runs a graph on this machine, and if nowhere, why not."""
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     try:
         backends = Backends(graph, name)
     except RnnError as error:
         return [], error.diagnostics[0].message
-    found: list[Place] = []
+    found: list[ExecutionTarget] = []
     refused = ""
     for device in devices:
         for dtype in (torch.float64, torch.float32):
@@ -145,7 +154,7 @@ def _places(graph: OperatorGraph, name: str) -> tuple[list[Place], str]:
             try:
                 chosen = backends.choose(like)
             except RnnError:
-                refused = refused or backends.made[0].refuses(like)
+                refused = refused or backends.candidates[0].unsupported_reason(like)
             else:
-                found.append(Place(chosen.name, like.device, dtype))
+                found.append(ExecutionTarget(chosen.name, like.device, dtype))
     return found, refused

@@ -21,24 +21,26 @@ Of a row are masks that a call draws once, and gradients of what lies before the
 computed from such a mask is computed at each step.
 """
 
-BOUNDED = frozenset({"state", "input"})
+BOUNDARY_VALUE_OPS = frozenset({"state", "input"})
 """What may be read at another time by forward values: outside its segment it has a value."""
 
 
-def cuts(delay: int, *, bounded: bool, past: bool, resets: bool, lengths: bool) -> bool:
+def may_cross_segment(
+    delay: int, *, has_boundary_value: bool, has_carry: bool, resets: bool, lengths: bool
+) -> bool:
     """Whether a read at some delay may meet the end of a segment.
 
-    bounded: whether states and inputs are read, or adjoint values. Past a row's end those may be
+    has_boundary_value: whether states and inputs are read, or adjoint values. Past a row's end those may be
     anything, NaN among it: slopes there are of values that nobody has asked for.
-    past: whether what is read goes on before the first step (`Flow.pastless`).
+    has_carry: whether what is read goes on before the first step (`Dataflow.states_without_carry`).
     resets, lengths: whether the call has any.
     """
-    begins = delay > 0 and not past
-    return delay != 0 and (begins or resets or (lengths and (delay < 0 or not bounded)))
+    begins = delay > 0 and not has_carry
+    return delay != 0 and (begins or resets or (lengths and (delay < 0 or not has_boundary_value)))
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class Operand:
     """A value `delay` steps ago (negative: steps ahead).
 
     Outside of the reader's segment a state gives its initial value, an input nothing (zero, −1 for
@@ -62,9 +64,9 @@ class Value:
     graph that it was made for, or −1.
     """
 
-    number: int
+    id: int
     operation: str
-    operands: tuple[Read, ...]
+    operands: tuple[Operand, ...]
     shape: tuple[int, ...]
     rate: Rate
     attributes: tuple[Attribute, ...] = ()
@@ -84,7 +86,7 @@ class Value:
         operands = ", ".join(map(str, self.operands))
         shape = "×".join(map(str, self.shape))
         rate = {"call": " once", "row": " a row", "step": ""}[self.rate]
-        return f"%{self.number} = {self.operation}{attributes}({operands}): {shape}{rate}"
+        return f"%{self.id} = {self.operation}{attributes}({operands}): {shape}{rate}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,57 +105,57 @@ class Gradient:
 
 
 @dataclass(frozen=True)
-class Flow:
+class Dataflow:
     """Forward values, then (once differentiated) adjoint ones, each after its operands of a step.
 
-    outputs, laws, kept: as in the operator graph; a law's value is (T, B, 1).
+    outputs, laws, loss_inputs: as in the operator graph; a law's value is (T, B, 1).
     gradients: in the order in which they were asked for.
     """
 
     graph: OperatorGraph
     values: tuple[Value, ...]
-    outputs: tuple[Read, ...]
-    laws: tuple[Read, ...]
-    kept: tuple[Read, ...] = ()
+    outputs: tuple[Operand, ...]
+    laws: tuple[Operand, ...]
+    loss_inputs: tuple[Operand, ...] = ()
     gradients: tuple[Gradient, ...] = ()
 
     @property
-    def results(self) -> tuple[Read, ...]:
+    def results(self) -> tuple[Operand, ...]:
         """All that a call gives, but for what is carried on."""
-        return (*self.outputs, *self.laws, *self.kept)
+        return (*self.outputs, *self.laws, *self.loss_inputs)
 
     @cached_property
-    def readers(self) -> tuple[tuple[int, ...], ...]:
+    def users(self) -> tuple[tuple[int, ...], ...]:
         """For each value the values that read it, in order."""
         found: list[list[int]] = [[] for _ in self.values]
         for value in self.values:
             for number in dict.fromkeys(read.value for read in value.operands):
-                found[number].append(value.number)
+                found[number].append(value.id)
         return tuple(map(tuple, found))
 
-    def is_read_once(self, number: int, reader: Value) -> bool:
+    def has_one_use(self, value_id: int, user: Value) -> bool:
         """Whether one value alone reads another one, and at one step: it may become a part of it.
 
         A reader that sees it at two steps needs it in memory.
         """
-        reads = sum(read.value == number for read in reader.operands)
-        return self.readers[number] == (reader.number,) and reads == 1
+        reads = sum(read.value == value_id for read in user.operands)
+        return self.users[value_id] == (user.id,) and reads == 1
 
     @cached_property
-    def numbers(self) -> dict[tuple[str, str], int]:
+    def ids_by_name(self) -> dict[tuple[str, str], int]:
         """Parameters, inputs and states by operation and name."""
         given = [v for v in self.values if v.operation in {"parameter", "input", "state"}]
-        return {(v.operation, str(v.attributes[0])): v.number for v in reversed(given)}
+        return {(v.operation, str(v.attributes[0])): v.id for v in reversed(given)}
 
     @cached_property
-    def pastless(self) -> frozenset[int]:
+    def states_without_carry(self) -> frozenset[int]:
         """The states that run backward: no history of a call is before their first step."""
-        names = {s.name for s in self.graph.states if s.node in self.graph.backward}
+        names = {s.name for s in self.graph.states if s.node in self.graph.backward_nodes}
         states = (v for v in self.values if v.operation == "state")
-        return frozenset(v.number for v in states if v.attributes[0] in names)
+        return frozenset(v.id for v in states if v.attributes[0] in names)
 
     @cached_property
-    def gradients_of(self) -> dict[int, list[Gradient]]:
+    def gradients_by_value(self) -> dict[int, list[Gradient]]:
         """By the number of a value the gradients that it is."""
         found: dict[int, list[Gradient]] = {}
         for gradient in self.gradients:
@@ -167,12 +169,12 @@ class Flow:
         return tuple(tuple(sorted(found)) for found in strong_components(operands))
 
     @cached_property
-    def cyclic(self) -> frozenset[int]:
+    def cyclic_values(self) -> frozenset[int]:
         """The values that depend on themselves: what cannot leave a loop."""
         found: set[int] = set()
         for component in self.components:
             first = self.values[component[0]]
-            if len(component) > 1 or any(r.value == first.number for r in first.operands):
+            if len(component) > 1 or any(r.value == first.id for r in first.operands):
                 found.update(component)
         return frozenset(found)
 
@@ -194,7 +196,7 @@ class Flow:
                 for output, read in zip(self.graph.outputs, self.outputs, strict=True)
             ]
             lines += [f"law = {read}" for read in self.laws]
-            lines += [f"keep {read}" for read in self.kept]
+            lines += [f"keep {read}" for read in self.loss_inputs]
         if adjoint or adjoint is None:
             lines += [f"gradient {g.kind} {g.name} = %{g.value}" for g in self.gradients]
         return "\n".join(lines) + "\n"

@@ -13,7 +13,7 @@ from rnnc.operators.graph.operator_graph import Attribute
 
 from .dataflow import Rate
 
-UNARY: Final = {
+UNARY_OPS: Final = {
     "tanh": "tanh z",
     "sigmoid": "1 / (1 + e⁻ᶻ)",
     "relu": "max(z, 0)",
@@ -39,7 +39,7 @@ UNARY: Final = {
     "softplus_slope": "σ(z); 1 where z > 20",
     "one_minus": "1 − z",
 }
-ELEMENTWISE: Final = UNARY | {
+ELEMENTWISE_OPS: Final = UNARY_OPS | {
     "add": "the sum of all operands (one or more)",
     "multiply": "the product of all operands (one or more)",
     "subtract": "a − b",
@@ -51,7 +51,7 @@ ELEMENTWISE: Final = UNARY | {
     "select": "(c, a, b): a where c is not 0, else b",
     "linear": "(a, b, v): a v + b; v is this value (or its state) one step away: a scan",
 }
-STRUCTURAL: Final = {
+STRUCTURAL_OPS: Final = {
     "input": "[name] an input; integers for symbols, −1 for none",
     "parameter": "[name] a parameter of the model, weight-drop applied",
     "constant": "[number] one number",
@@ -69,16 +69,16 @@ STRUCTURAL: Final = {
     "stack": "[axis] matrices one after the other: rows (0) or columns (1)",
     "cut": "[axis, start, stop] some rows (0) or columns (1) of a matrix",
 }
-GROUPS: Final = {
+GROUP_OPS: Final = {
     "group_sum": "[k] the sum of each group: (n) to (n / k)",
     "group_max": "[k] the largest of each group",
     "spread": "[k] every entry k times: (n) to (n k)",
 }
-PRODUCTS: Final = {
+MATMUL_OPS: Final = {
     "matmul": "[transposed] matrix times vector; a matrix (k, r, c) is block-diagonal",
     "lookup": "[transposed] matrix times the one-hot vector of a symbol: a column (a row)",
 }
-WINDOWS: Final = {
+WINDOW_OPS: Final = {
     "scores": "[first, last] (v, v, q): the scalar product of q with each row: (L)",
     "mix": "[first, last, n] (v, v, a): Σ aᵢ rowᵢ: (n)",
     "matches": "[first, last] (v, v, s): 1 for each row that is the symbol s, else 0: (L)",
@@ -93,7 +93,7 @@ Its first two operands are v at both ends (of `unmix`, what the readers of the s
 ends: with negative delays), so that all else sees how far it looks. A row outside of the segment
 counts as zero; a symbol as one-hot, no symbol as zero. Never is there a copy of the rows.
 """
-SUMS: Final = {
+REDUCTION_OPS: Final = {
     "outer_sum": "[blocks] Σ a bᵀ over the steps and rows that both have: once, for values of a "
     "call; the diagonal blocks alone, if there are any",
     "indexed_sum": "[transposed, shape…] Σ over steps and rows of a, at the column (row) of a "
@@ -104,16 +104,18 @@ SUMS: Final = {
     "to_history": "[name] for each step before the first: the sum of what reads it",
     "to_initial": "[name] over all steps: the sum of what reads outside of its segment",
 }
-OPERATIONS: Final = ELEMENTWISE | STRUCTURAL | GROUPS | PRODUCTS | WINDOWS | SUMS
-SOURCES: Final = frozenset({"input", "parameter", "constant", "mask", "present", "seed"})
-WIDE: Final = frozenset(GROUPS) | frozenset(PRODUCTS) | frozenset(WINDOWS)
+ALL_OPS: Final = (
+    ELEMENTWISE_OPS | STRUCTURAL_OPS | GROUP_OPS | MATMUL_OPS | WINDOW_OPS | REDUCTION_OPS
+)
+SOURCE_OPS: Final = frozenset({"input", "parameter", "constant", "mask", "present", "seed"})
+WHOLE_VECTOR_OPS: Final = frozenset(GROUP_OPS) | frozenset(MATMUL_OPS) | frozenset(WINDOW_OPS)
 """What needs whole vectors, so that what computes them must be finished before."""
 
 Shape = tuple[int, ...]
-_BY_ROW: Final = frozenset({"to_history", "to_initial", "unmix_history"})
+_PER_ROW_OPS: Final = frozenset({"to_history", "to_initial", "unmix_history"})
 
 
-def result(
+def infer_type(
     operation: str, attributes: Sequence[Attribute], operands: Sequence[tuple[Shape, Rate]]
 ) -> tuple[Shape, Rate]:
     """The shape and rate of an operation's result.
@@ -122,7 +124,7 @@ def result(
         ValueError: when the operands do not belong to it. Sources have no rule here.
     """
     shapes = [shape for shape, _ in operands]
-    rate = rate_of(operation, [rate for _, rate in operands])
+    rate = infer_rate(operation, [rate for _, rate in operands])
     numbers = [int(a) for a in attributes if not isinstance(a, str)]
     match operation:
         case "state" | "stopgrad":
@@ -130,81 +132,81 @@ def result(
         case "concatenate":
             return (sum(shape[0] for shape in shapes),), rate
         case "slice":
-            _demand(0 <= numbers[0] < numbers[1] <= shapes[0][0], operation, shapes)
+            _require(0 <= numbers[0] < numbers[1] <= shapes[0][0], operation, shapes)
             return (numbers[1] - numbers[0],), rate
         case "pad" | "onehot":
             return (numbers[-1],), rate
         case "stack" | "cut":
-            return _matrix(operation, numbers, shapes), rate
+            return _matrix_shape(operation, numbers, shapes), rate
         case "spread":
             return (shapes[0][0] * numbers[0],), rate
         case "group_sum" | "group_max":
-            _demand(shapes[0][0] % numbers[0] == 0, operation, shapes)
+            _require(shapes[0][0] % numbers[0] == 0, operation, shapes)
             return (shapes[0][0] // numbers[0],), rate
         case "matmul" | "lookup":
-            return _product(operation, bool(attributes[0]), shapes), rate
-    if operation in WINDOWS:
-        return _window(operation, numbers, shapes), rate
-    if operation in SUMS:
-        return _sum(operation, numbers, shapes), rate
-    return _entrywise(operation, shapes), rate
+            return _matmul_shape(operation, bool(attributes[0]), shapes), rate
+    if operation in WINDOW_OPS:
+        return _window_shape(operation, numbers, shapes), rate
+    if operation in REDUCTION_OPS:
+        return _reduction_shape(operation, numbers, shapes), rate
+    return _elementwise_shape(operation, shapes), rate
 
 
-def rate_of(operation: str, operands: Sequence[Rate]) -> Rate:
+def infer_rate(operation: str, operands: Sequence[Rate]) -> Rate:
     """How often an operation is computed: what is of the call alone once, else at each step."""
-    if operation in SUMS:
-        return "row" if operation in _BY_ROW else "call"
-    if operation == "state" or operation in WINDOWS:
+    if operation in REDUCTION_OPS:
+        return "row" if operation in _PER_ROW_OPS else "call"
+    if operation == "state" or operation in WINDOW_OPS:
         return "step"
     return "call" if all(rate == "call" for rate in operands) else "step"
 
 
-def _demand(fits: bool, operation: str, shapes: Sequence[Shape]) -> None:
-    if not fits:
+def _require(condition: bool, operation: str, shapes: Sequence[Shape]) -> None:
+    if not condition:
         raise ValueError(f"{operation} of {', '.join(map(str, shapes))}")
 
 
-def _matrix(operation: str, numbers: list[int], shapes: list[Shape]) -> Shape:
+def _matrix_shape(operation: str, numbers: list[int], shapes: list[Shape]) -> Shape:
     axis = numbers[0]
     extent = sum(s[axis] for s in shapes) if operation == "stack" else numbers[2] - numbers[1]
-    _demand(len({s[1 - axis] for s in shapes}) == 1, operation, shapes)
+    _require(len({s[1 - axis] for s in shapes}) == 1, operation, shapes)
     other = shapes[0][1 - axis]
     return (extent, other) if axis == 0 else (other, extent)
 
 
-def _product(operation: str, transposed: bool, shapes: list[Shape]) -> Shape:
+def _matmul_shape(operation: str, transposed: bool, shapes: list[Shape]) -> Shape:
     weight = shapes[0]
     blocks = weight[0] if len(weight) == 3 else 1
     rows, columns = blocks * weight[-2], blocks * weight[-1]
     if transposed:
         rows, columns = columns, rows
-    _demand(operation == "lookup" or shapes[1] == (columns,), operation, shapes)
+    _require(operation == "lookup" or shapes[1] == (columns,), operation, shapes)
     return (rows,)
 
 
-def _window(operation: str, numbers: list[int], shapes: list[Shape]) -> Shape:
+def _window_shape(operation: str, numbers: list[int], shapes: list[Shape]) -> Shape:
     first, last = numbers[:2]
     rows = first - last + 1
-    _demand(rows > 0 and shapes[0] == shapes[1], operation, shapes)
+    _require(rows > 0 and shapes[0] == shapes[1], operation, shapes)
     if operation == "unmix":
-        _demand(shapes[0] == (rows,) and shapes[2] == shapes[3], operation, shapes)
+        _require(shapes[0] == (rows,) and shapes[2] == shapes[3], operation, shapes)
         return shapes[2]
     width = numbers[2:] or [rows]
-    _demand(operation != "mix" or shapes[0] in {(), (width[0],)}, operation, shapes)
+    _require(operation != "mix" or shapes[0] in {(), (width[0],)}, operation, shapes)
     return (width[0],)
 
 
-def _entrywise(operation: str, shapes: list[Shape]) -> Shape:
-    _demand(operation in ELEMENTWISE, operation, shapes)
+def _elementwise_shape(operation: str, shapes: list[Shape]) -> Shape:
+    _require(operation in ELEMENTWISE_OPS, operation, shapes)
     if len(shapes[0]) > 1:
-        _demand(len(set(shapes)) == 1, operation, shapes)
+        _require(len(set(shapes)) == 1, operation, shapes)
         return shapes[0]
     width = max(shape[0] for shape in shapes)
-    _demand(all(shape in {(1,), (width,)} for shape in shapes), operation, shapes)
+    _require(all(shape in {(1,), (width,)} for shape in shapes), operation, shapes)
     return (width,)
 
 
-def _sum(operation: str, numbers: list[int], shapes: list[Shape]) -> Shape:
+def _reduction_shape(operation: str, numbers: list[int], shapes: list[Shape]) -> Shape:
     match operation:
         case "to_history" | "to_initial" | "total":
             return shapes[0]

@@ -11,66 +11,70 @@ from __future__ import annotations
 from typing import Final
 
 from rnnc.compiler.errors import Unsupported
-from rnnc.compiler.ir.builder import Draft
-from rnnc.compiler.ir.dataflow import Flow, Read
+from rnnc.compiler.ir.builder import Builder
+from rnnc.compiler.ir.dataflow import Dataflow, Operand
 from rnnc.operators.graph.operator_graph import Attribute, Node, OperatorGraph
 from rnnc.operators.graph.operator_graph import Operand as GraphOperand
 
-from .decompositions import _COMPOSITE, _mean
+from .decompositions import DECOMPOSITIONS, mean_entries
 
-_SAME: Final = frozenset(
+_UNCHANGED_OPS: Final = frozenset(
     {"tanh", "sigmoid", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "softsign", "exp"}
     | {"log", "abs", "sqrt", "sin", "cos", "negate", "add", "subtract", "multiply", "divide"}
     | {"concatenate", "slice", "matmul", "lookup", "stopgrad", "logaddexp"}
 )
-_WINDOWED: Final = frozenset({"scores", "mix", "matches", "log_mix"})
+_WINDOW_READING_OPS: Final = frozenset({"scores", "mix", "matches", "log_mix"})
 
 
-def lower(graph: OperatorGraph, *, training: bool) -> Flow:
+def lower(graph: OperatorGraph, *, training: bool) -> Dataflow:
     """The forward flow of a graph.
 
     Raises:
         Unsupported: when the graph holds an operation that only the reference knows.
     """
-    draft = Draft(graph)
-    known = _sources(draft)
+    draft = Builder(graph)
+    known = _create_inputs(draft)
     states: dict[int, int] = {}
     # A state may be read before the node that it takes its value from exists.
     for state in graph.states:
-        known[state.node] = draft.source(
+        known[state.node] = draft.create_source(
             "state", (state.name,), (state.type.size,), "step", state.node
         )
         states[state.node] = known[state.node].value
-    wanted = _wanted(graph, training=training)
-    for number in _instant_order(graph, wanted):
+    wanted = _reachable_nodes(graph, training=training)
+    for number in _topological_order(graph, wanted):
         if number not in known:
-            known[number] = _lowered(draft, graph.nodes[number], known, training=training)
+            known[number] = _lower_node(draft, graph.nodes[number], known, training=training)
     for node, value in states.items():
-        operand = _read(graph.nodes[node].operands[0], known)
+        operand = _operand(graph.nodes[node].operands[0], known)
         draft.values[value].operands = (operand,)
-    draft.outputs = [_read(output.value, known) for output in graph.outputs]
+    draft.outputs = [_operand(output.value, known) for output in graph.outputs]
     if training:
         for law in graph.laws:
-            difference = draft.add("subtract", _read(law.left, known), _read(law.right, known))
-            draft.laws.append(_mean(draft, draft.add("square", difference)))
-        draft.kept = [_read(operand, known) for operand in graph.kept]
-    return draft.finish()
+            difference = draft.create(
+                "subtract", _operand(law.left, known), _operand(law.right, known)
+            )
+            draft.laws.append(mean_entries(draft, draft.create("square", difference)))
+        draft.loss_inputs = [_operand(operand, known) for operand in graph.loss_inputs]
+    return draft.build()
 
 
-def _sources(draft: Draft) -> dict[int, Read]:
-    known: dict[int, Read] = {}
+def _create_inputs(draft: Builder) -> dict[int, Operand]:
+    known: dict[int, Operand] = {}
     for variable in draft.graph.inputs:
         shape = () if variable.type.kind == "symbol" else (variable.type.size,)
-        known[variable.node] = draft.source("input", (variable.name,), shape, "step", variable.node)
+        known[variable.node] = draft.create_source(
+            "input", (variable.name,), shape, "step", variable.node
+        )
     return known
 
 
-def _wanted(graph: OperatorGraph, *, training: bool) -> set[int]:
+def _reachable_nodes(graph: OperatorGraph, *, training: bool) -> set[int]:
     roots = [output.value.node for output in graph.outputs]
     roots += [state.node for state in graph.states]
     if training:
         roots += [side.node for law in graph.laws for side in (law.left, law.right)]
-        roots += [operand.node for operand in graph.kept]
+        roots += [operand.node for operand in graph.loss_inputs]
     wanted: set[int] = set()
     while roots:
         number = roots.pop()
@@ -80,7 +84,7 @@ def _wanted(graph: OperatorGraph, *, training: bool) -> set[int]:
     return wanted
 
 
-def _instant_order(graph: OperatorGraph, wanted: set[int]) -> list[int]:
+def _topological_order(graph: OperatorGraph, wanted: set[int]) -> list[int]:
     """The nodes that are wanted, each after its operands; states count as known."""
     order: list[int] = []
     done: set[int] = set()
@@ -104,74 +108,76 @@ def _instant_order(graph: OperatorGraph, wanted: set[int]) -> list[int]:
     return order
 
 
-def _read(operand: GraphOperand, known: dict[int, Read]) -> Read:
+def _operand(operand: GraphOperand, known: dict[int, Operand]) -> Operand:
     found = known[operand.node]
-    return Read(found.value, found.delay + operand.delay)
+    return Operand(found.value, found.delay + operand.delay)
 
 
-def _lowered(draft: Draft, node: Node, known: dict[int, Read], *, training: bool) -> Read:
-    operands = [_read(operand, known) for operand in node.operands]
-    operation, origin = node.operation, node.number
+def _lower_node(
+    draft: Builder, node: Node, known: dict[int, Operand], *, training: bool
+) -> Operand:
+    operands = [_operand(operand, known) for operand in node.operands]
+    operation, origin = node.operation, node.id
     if operation == "window":
         # It has no value of its own: what looks through it reads the variable.
-        return Read(operands[0].value)
-    if operation == "present" or operation in _WINDOWED:
-        return _windowed(draft, node, operands)
+        return Operand(operands[0].value)
+    if operation == "present" or operation in _WINDOW_READING_OPS:
+        return _lower_window(draft, node, operands)
     if operation == "subtract" and _is_one(draft, operands[0]):
-        return draft.add("one_minus", operands[1], origin=origin)
-    if operation in _SAME:
-        return draft.add(operation, *operands, attributes=node.attributes, origin=origin)
+        return draft.create("one_minus", operands[1], origin=origin)
+    if operation in _UNCHANGED_OPS:
+        return draft.create(operation, *operands, attributes=node.attributes, origin=origin)
     if operation == "parameter":
-        parameter = draft.graph.by_parameter[str(node.attributes[0])]
-        return draft.source("parameter", (parameter.name,), parameter.shape, "call", origin)
+        parameter = draft.graph.parameters_by_name[str(node.attributes[0])]
+        return draft.create_source("parameter", (parameter.name,), parameter.shape, "call", origin)
     if operation == "constant":
-        number = draft.source("constant", (float(node.attributes[0]),), (1,), "call", origin)
-        return number if node.size == 1 else draft.add("spread", number, attributes=(node.size,))
+        number = draft.create_source("constant", (float(node.attributes[0]),), (1,), "call", origin)
+        return number if node.size == 1 else draft.create("spread", number, attributes=(node.size,))
     if operation == "onehot":
-        return draft.add("onehot", *operands, attributes=(node.size,), origin=origin)
+        return draft.create("onehot", *operands, attributes=(node.size,), origin=origin)
     if operation in {"dropout", "variational", "zoneout"}:
-        return _random(draft, node, operands, training=training)
-    if operation not in _COMPOSITE:
+        return _lower_mask(draft, node, operands, training=training)
+    if operation not in DECOMPOSITIONS:
         raise Unsupported(f"it has no `{operation}`")
-    return _COMPOSITE[operation](draft, node, operands)
+    return DECOMPOSITIONS[operation](draft, node, operands)
 
 
-def _is_one(draft: Draft, read: Read) -> bool:
+def _is_one(draft: Builder, read: Operand) -> bool:
     value = draft.values[read.value]
     return value.operation == "constant" and value.attributes == (1.0,)
 
 
-def _random(draft: Draft, node: Node, operands: list[Read], *, training: bool) -> Read:
+def _lower_mask(draft: Builder, node: Node, operands: list[Operand], *, training: bool) -> Operand:
     if not training:
         if node.operation != "zoneout":
             return operands[0]
         p = float(node.attributes[0])
         new, old = operands
-        kept = draft.add("multiply", draft.constant(p), old, origin=node.number)
-        fresh = draft.add("multiply", draft.constant(1 - p), new, origin=node.number)
-        return draft.add("add", kept, fresh, origin=node.number)
+        kept = draft.create("multiply", draft.constant(p), old, origin=node.id)
+        fresh = draft.create("multiply", draft.constant(1 - p), new, origin=node.id)
+        return draft.create("add", kept, fresh, origin=node.id)
     rate = "row" if node.operation == "variational" else "step"
-    mask = draft.source("mask", (node.number,), (node.size,), rate, node.number)  # type: ignore[arg-type]
+    mask = draft.create_source("mask", (node.id,), (node.size,), rate, node.id)  # type: ignore[arg-type]
     if node.operation == "zoneout":
         new, old = operands
-        return draft.add("select", mask, old, new, origin=node.number)
-    return draft.add("multiply", operands[0], mask, origin=node.number)
+        return draft.create("select", mask, old, new, origin=node.id)
+    return draft.create("multiply", operands[0], mask, origin=node.id)
 
 
-def _windowed(draft: Draft, node: Node, operands: list[Read]) -> Read:
+def _lower_window(draft: Builder, node: Node, operands: list[Operand]) -> Operand:
     window = draft.graph.nodes[node.operands[0].node]
     ends: tuple[Attribute, ...] = window.attributes
     first, last = (int(end) for end in ends)
     if node.operation == "present":
-        return draft.source("present", ends, (node.size,), "step", node.number)
+        return draft.create_source("present", ends, (node.size,), "step", node.id)
     variable, *others = operands
     if node.operation == "log_mix" and len(others) == 1:
-        others.append(draft.source("present", ends, (first - last + 1,), "step"))
-    return draft.add(
+        others.append(draft.create_source("present", ends, (first - last + 1,), "step"))
+    return draft.create(
         node.operation,
-        Read(variable.value, first),
-        Read(variable.value, last),
+        Operand(variable.value, first),
+        Operand(variable.value, last),
         *others,
         attributes=(*ends, node.size) if node.operation in {"mix", "log_mix"} else ends,
-        origin=node.number,
+        origin=node.id,
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from rnnc.compiler.ir.dataflow import Flow, Value
+from rnnc.compiler.ir.dataflow import Dataflow, Value
 
-_GIVEN = frozenset({"parameter", "constant", "mask", "input", "seed"})
+ARGUMENT_OPS = frozenset({"parameter", "constant", "mask", "input", "seed"})
 """Values that come with the call; inputs and seeds get a buffer only where they are shifted."""
 
 
-def _parents(
-    flow: Flow, phase_of: dict[int, int], order: dict[int, int]
+def find_aliases(
+    flow: Dataflow, phase_of: dict[int, int], order: dict[int, int]
 ) -> dict[int, tuple[int, int]]:
     """For a value that lies in another one: that one, and from which entry on."""
     parent: dict[int, tuple[int, int]] = {}
@@ -22,11 +22,11 @@ def _parents(
                 parent[number] = (source.value, int(value.attributes[0]))
         elif value.operation == "state":
             source = value.operands[0]
-            if _can_move(flow, phase_of, parent, owned, number, source.value, source.delay):
+            if _can_alias(flow, phase_of, parent, owned, number, source.value, source.delay):
                 parent[source.value] = (number, 0)
                 owned.add(source.value)
         elif value.operation == "concatenate" and value.rate == "step":
-            longer = _prolonged(flow, parent, owned, value)
+            longer = _find_extended_concatenation(flow, parent, owned, value)
             if longer is not None:
                 parent[number] = longer
                 # It lies at the end of its buffer, so it is in no other concatenation, nor another
@@ -34,15 +34,15 @@ def _parents(
                 owned.add(longer[0])
             start = 0
             for source in value.operands:
-                if _can_move(flow, phase_of, parent, owned, number, source.value, source.delay):
+                if _can_alias(flow, phase_of, parent, owned, number, source.value, source.delay):
                     parent[source.value] = (number, start)
                     owned.add(source.value)
                 start += flow.values[source.value].size
     return parent
 
 
-def _prolonged(
-    flow: Flow, parent: dict[int, tuple[int, int]], owned: set[int], value: Value
+def _find_extended_concatenation(
+    flow: Dataflow, parent: dict[int, tuple[int, int]], owned: set[int], value: Value
 ) -> tuple[int, int] | None:
     """A concatenation that ends with what a value begins with, and from which entry on."""
     first = value.operands[0]
@@ -69,8 +69,8 @@ def _prolonged(
     return other, start
 
 
-def _can_move(
-    flow: Flow,
+def _can_alias(
+    flow: Dataflow,
     phase_of: dict[int, int],
     parent: dict[int, tuple[int, int]],
     owned: set[int],
@@ -83,33 +83,33 @@ def _can_move(
     return (
         not delay
         and value.rate == "step"
-        and value.operation not in _GIVEN | {"slice", "state"}
+        and value.operation not in ARGUMENT_OPS | {"slice", "state"}
         and number not in parent
         and number not in owned
-        and _is_near(flow, phase_of, number, into)
+        and _is_same_pass(flow, phase_of, number, into)
         and flow.values[into].rate == "step"
-        and (flow.values[into].operation == "concatenate" or not _is_shifted(flow, number))
+        and (flow.values[into].operation == "concatenate" or not _has_delayed_use(flow, number))
     )
 
 
-def _is_near(flow: Flow, phase_of: dict[int, int], number: int, into: int) -> bool:
+def _is_same_pass(flow: Dataflow, phase_of: dict[int, int], number: int, into: int) -> bool:
     """Whether both are of one phase; a concatenation may also collect from earlier ones."""
     if flow.values[into].operation == "concatenate":
         return number in phase_of and flow.values[number].adjoint == flow.values[into].adjoint
     return phase_of.get(number) == phase_of[into]
 
 
-def _is_shifted(flow: Flow, number: int) -> bool:
+def _has_delayed_use(flow: Dataflow, number: int) -> bool:
     """Whether a value is read at another time: a state's history does not belong to it."""
     return any(
         read.delay
-        for reader in flow.readers[number]
+        for reader in flow.users[number]
         for read in flow.values[reader].operands
         if read.value == number
     )
 
 
-def _root(parent: dict[int, tuple[int, int]], number: int) -> tuple[int, int]:
+def resolve_alias(parent: dict[int, tuple[int, int]], number: int) -> tuple[int, int]:
     start = 0
     while number in parent:
         number, offset = parent[number]

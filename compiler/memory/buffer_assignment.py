@@ -7,60 +7,60 @@ parts that the other ends with. What only one step of a loop needs is overwritte
 
 from __future__ import annotations
 
-from rnnc.compiler.ir.dataflow import Flow, Value
-from rnnc.compiler.schedule.plan import Buffer, Extent, Phase, Place
+from rnnc.compiler.ir.dataflow import Dataflow, Value
+from rnnc.compiler.schedule.plan import Buffer, BufferExtent, BufferRegion, Phase
 
-from .aliasing import _parents, _root
-from .liveness import _lifetimes, _Lives, _merge
+from .aliasing import find_aliases, resolve_alias
+from .liveness import LiveRange, live_ranges, merge_live_ranges
 
 
-def place(
-    flow: Flow, phases: tuple[Phase, ...]
-) -> tuple[tuple[Place | None, ...], tuple[Buffer, ...]]:
+def assign_buffers(
+    dataflow: Dataflow, phases: tuple[Phase, ...]
+) -> tuple[tuple[BufferRegion | None, ...], tuple[Buffer, ...]]:
     """A place for each value that is computed, and the buffers that hold them."""
-    phase_of = {n: phase.number for phase in phases for n in phase.values}
+    phase_of = {n: phase.id for phase in phases for n in phase.values}
     order = {n: i for i, n in enumerate(n for phase in phases for n in phase.values)}
-    parent = _parents(flow, phase_of, order)
-    lives = _lifetimes(flow, phases, phase_of)
+    parent = find_aliases(dataflow, phase_of, order)
+    lives = live_ranges(dataflow, phases, phase_of)
     roots: dict[int, tuple[int, int]] = {}
-    for value in flow.values:
-        if value.number in phase_of:
-            roots[value.number] = _root(parent, value.number)
-    merged: dict[int, _Lives] = {}
+    for value in dataflow.values:
+        if value.id in phase_of:
+            roots[value.id] = resolve_alias(parent, value.id)
+    merged: dict[int, LiveRange] = {}
     widths: dict[int, int] = {}
     for number, (root, start) in roots.items():
-        _merge(merged.setdefault(root, lives[root]), lives[number])
-        widths[root] = max(widths.get(root, 0), start + flow.values[number].size)
+        merge_live_ranges(merged.setdefault(root, lives[root]), lives[number])
+        widths[root] = max(widths.get(root, 0), start + dataflow.values[number].size)
     numbers: dict[int, int] = {}
     buffers: list[Buffer] = []
     for root in sorted(merged, key=order.__getitem__):
-        value, life = flow.values[root], merged[root]
+        value, life = dataflow.values[root], merged[root]
         numbers[root] = len(buffers)
         kind = phases[phase_of[root]].kind
         buffers.append(
             Buffer(
                 len(buffers),
                 widths[root],
-                _extent(value, life, kind),
-                life.before,
-                life.after,
-                life.first,
-                -1 if life.outlives else life.last,
-                life.saved,
+                _infer_extent(value, life, kind),
+                life.steps_before,
+                life.steps_after,
+                life.first_phase,
+                -1 if life.outlives_plan else life.last_phase,
+                life.is_residual,
             )
         )
     places = tuple(
-        Place(numbers[roots[v.number][0]], roots[v.number][1]) if v.number in roots else None
-        for v in flow.values
+        BufferRegion(numbers[roots[v.id][0]], roots[v.id][1]) if v.id in roots else None
+        for v in dataflow.values
     )
     return places, tuple(buffers)
 
 
-def _extent(value: Value, life: _Lives, kind: str) -> Extent:
+def _infer_extent(value: Value, life: LiveRange, kind: str) -> BufferExtent:
     if value.rate == "call":
         return "call"
     if value.rate == "row":
         return "row"
-    if kind == "loop" and not life.series:
+    if kind == "loop" and not life.is_series:
         return "step"
     return "series"

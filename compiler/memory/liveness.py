@@ -4,71 +4,75 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rnnc.compiler.ir.dataflow import BOUNDED, Flow, Read, Value
+from rnnc.compiler.ir.dataflow import BOUNDARY_VALUE_OPS, Dataflow, Operand, Value
 from rnnc.compiler.schedule.plan import Phase
 
 
 @dataclass(slots=True)
-class _Lives:
+class LiveRange:
     """The phases between which a value is needed, and the margins of its series."""
 
-    first: int
-    last: int
-    before: int = 0
-    after: int = 0
-    series: bool = False
-    saved: bool = False
-    outlives: bool = False
+    first_phase: int
+    last_phase: int
+    steps_before: int = 0
+    steps_after: int = 0
+    is_series: bool = False
+    is_residual: bool = False
+    outlives_plan: bool = False
 
 
-def _lifetimes(flow: Flow, phases: tuple[Phase, ...], phase_of: dict[int, int]) -> list[_Lives]:
+def live_ranges(
+    flow: Dataflow, phases: tuple[Phase, ...], phase_of: dict[int, int]
+) -> list[LiveRange]:
     lives = [
-        _Lives(phase_of.get(v.number, 0), phase_of.get(v.number, 0), series=_is_outside(phases, v))
+        LiveRange(
+            phase_of.get(v.id, 0), phase_of.get(v.id, 0), is_series=_is_boundary_gradient(phases, v)
+        )
         for v in flow.values
     ]
     for value in flow.values:
-        home = phase_of.get(value.number)
+        home = phase_of.get(value.id)
         if home is None:
             continue
         for read in value.operands:
             life, source = lives[read.value], flow.values[read.value]
-            life.last = max(life.last, home)
+            life.last_phase = max(life.last_phase, home)
             if phase_of.get(read.value) != home or read.delay:
-                life.series = True
+                life.is_series = True
             if value.adjoint and not source.adjoint:
-                life.saved = True
-            _widen(life, source, read)
+                life.is_residual = True
+            _extend_margins(life, source, read)
     for state in flow.graph.states:
-        number = flow.numbers["state", state.name]
-        lives[number].series = True
-        lives[number].outlives = True
-        lives[number].before = max(0, state.delay)
+        number = flow.ids_by_name["state", state.name]
+        lives[number].is_series = True
+        lives[number].outlives_plan = True
+        lives[number].steps_before = max(0, state.delay)
     for read in flow.results:
-        lives[read.value].series = lives[read.value].outlives = True
-        _widen(lives[read.value], flow.values[read.value], read)
+        lives[read.value].is_series = lives[read.value].outlives_plan = True
+        _extend_margins(lives[read.value], flow.values[read.value], read)
     for gradient in flow.gradients:
         if gradient.value >= 0:
-            lives[gradient.value].series = lives[gradient.value].outlives = True
+            lives[gradient.value].is_series = lives[gradient.value].outlives_plan = True
     return lives
 
 
-def _widen(life: _Lives, source: Value, read: Read) -> None:
+def _extend_margins(life: LiveRange, source: Value, read: Operand) -> None:
     """Give a series the margins that a read of it at another step reaches into."""
     if read.delay < 0:
-        life.after = max(life.after, -read.delay)
-    elif source.operation not in BOUNDED:
-        life.before = max(life.before, read.delay)
+        life.steps_after = max(life.steps_after, -read.delay)
+    elif source.operation not in BOUNDARY_VALUE_OPS:
+        life.steps_before = max(life.steps_before, read.delay)
 
 
-def _is_outside(phases: tuple[Phase, ...], value: Value) -> bool:
+def _is_boundary_gradient(phases: tuple[Phase, ...], value: Value) -> bool:
     return value.operation in {"to_history", "to_initial"}
 
 
-def _merge(into: _Lives, other: _Lives) -> None:
-    into.first = min(into.first, other.first)
-    into.last = max(into.last, other.last)
-    into.before = max(into.before, other.before)
-    into.after = max(into.after, other.after)
-    into.series |= other.series
-    into.saved |= other.saved
-    into.outlives |= other.outlives
+def merge_live_ranges(into: LiveRange, other: LiveRange) -> None:
+    into.first_phase = min(into.first_phase, other.first_phase)
+    into.last_phase = max(into.last_phase, other.last_phase)
+    into.steps_before = max(into.steps_before, other.steps_before)
+    into.steps_after = max(into.steps_after, other.steps_after)
+    into.is_series |= other.is_series
+    into.is_residual |= other.is_residual
+    into.outlives_plan |= other.outlives_plan

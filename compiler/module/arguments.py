@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnc.compiler.calls.autocast import is_autocast
-from rnnc.compiler.calls.plain_tensors import demand_plain
-from rnnc.compiler.calls.value_checks import demand_lengths, demand_symbols
+from rnnc.compiler.calls.autocast import is_autocast_enabled
+from rnnc.compiler.calls.plain_tensors import check_dense
+from rnnc.compiler.calls.value_checks import check_lengths, check_symbols
 from rnnc.operators.graph.operator_graph import Input, OperatorGraph
 
 
@@ -36,34 +36,36 @@ def inputs_by_name(graph: OperatorGraph, x: Any) -> dict[str, Tensor]:
     for name, value in zip(names, given, strict=True):
         if not isinstance(value, Tensor):
             raise ValueError(f"input {name}: expected a tensor, got {type(value).__name__}")
-        demand_plain(f"input {name}", value)
+        check_dense(f"input {name}", value)
     return dict(zip(names, given, strict=True))
 
 
-def by_output(graph: OperatorGraph, what: str, given: Any) -> tuple[Tensor, ...]:
+def order_by_output(graph: OperatorGraph, argument: str, tensors: Any) -> tuple[Tensor, ...]:
     """The tensors that are given for a model's outputs, in their order.
 
     Raises:
         ValueError: when it is not one tensor for each output.
     """
     names = [output.name.rstrip("'") for output in graph.outputs]
-    if isinstance(given, Tensor):
-        given = (given,)
-    if isinstance(given, Mapping):
-        if set(given) != set(names):
-            raise ValueError(f"{what}: expected {names}, got {sorted(map(str, given))}")
-        given = tuple(given[name] for name in names)
-    if not isinstance(given, tuple | list) or len(given) != len(names):
-        got = len(given) if isinstance(given, tuple | list) else type(given).__name__
-        raise ValueError(f"{what}: expected a tensor for each of {names}, got {got}")
-    for name, value in zip(names, given, strict=True):
+    if isinstance(tensors, Tensor):
+        tensors = (tensors,)
+    if isinstance(tensors, Mapping):
+        if set(tensors) != set(names):
+            raise ValueError(f"{argument}: expected {names}, got {sorted(map(str, tensors))}")
+        tensors = tuple(tensors[name] for name in names)
+    if not isinstance(tensors, tuple | list) or len(tensors) != len(names):
+        got = len(tensors) if isinstance(tensors, tuple | list) else type(tensors).__name__
+        raise ValueError(f"{argument}: expected a tensor for each of {names}, got {got}")
+    for name, value in zip(names, tensors, strict=True):
         if not isinstance(value, Tensor):
-            raise ValueError(f"{what}: expected a tensor for {name}, got {type(value).__name__}")
-        demand_plain(f"{what} for {name}", value)
-    return tuple(given)
+            raise ValueError(
+                f"{argument}: expected a tensor for {name}, got {type(value).__name__}"
+            )
+        check_dense(f"{argument} for {name}", value)
+    return tuple(tensors)
 
 
-def checked_input(variable: Input, x: Tensor, like: Tensor) -> Tensor:
+def normalize_input(variable: Input, x: Tensor, like: Tensor) -> Tensor:
     """One input as (T, B, n) of the model's dtype, or (T, B) of int64 for symbols.
 
     Raises:
@@ -77,7 +79,7 @@ def checked_input(variable: Input, x: Tensor, like: Tensor) -> Tensor:
             raise ValueError(f"input {name}: expected (T, B) of symbols, got {tuple(x.shape)}")
         if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
             raise ValueError(f"input {name}: expected integer symbols, got {x.dtype}")
-        demand_symbols(f"input {name}", x, type_.size)
+        check_symbols(f"input {name}", x, type_.size)
         return x.to(torch.int64)
     if x.dim() != 3 or x.shape[-1] != type_.size:
         raise ValueError(f"input {name}: expected (T, B, {type_.size}), got {tuple(x.shape)}")
@@ -85,12 +87,12 @@ def checked_input(variable: Input, x: Tensor, like: Tensor) -> Tensor:
         return x
     if type_.kind == "binary" and not x.is_floating_point() and not x.is_complex():
         return x.to(like.dtype)
-    if is_autocast(x.device.type) and x.is_floating_point():
+    if is_autocast_enabled(x.device.type) and x.is_floating_point():
         return x.to(like.dtype)
     raise ValueError(f"input {name}: expected {like.dtype}, got {x.dtype}")
 
 
-def checked_lengths(lengths: Any, steps: int, rows: int, device: torch.device) -> Tensor | None:
+def normalize_lengths(lengths: Any, steps: int, rows: int, device: torch.device) -> Tensor | None:
     """Lengths as (B,) of int64, or None.
 
     Raises:
@@ -109,12 +111,12 @@ def checked_lengths(lengths: Any, steps: int, rows: int, device: torch.device) -
         return torch.as_tensor(lengths, dtype=torch.int64)
     if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
         raise ValueError(f"lengths: expected integers, got {lengths.dtype}")
-    demand_plain("lengths", lengths)
-    demand_lengths(lengths, steps)
+    check_dense("lengths", lengths)
+    check_lengths(lengths, steps)
     return torch.as_tensor(lengths, dtype=torch.int64)
 
 
-def checked_resets(resets: Any, steps: int, rows: int, device: torch.device) -> Tensor | None:
+def normalize_resets(resets: Any, steps: int, rows: int, device: torch.device) -> Tensor | None:
     """Resets as (T, B) of bool, or None.
 
     Raises:
@@ -129,5 +131,5 @@ def checked_resets(resets: Any, steps: int, rows: int, device: torch.device) -> 
         raise ValueError(f"resets: expected ({steps}, {rows}), got {tuple(resets.shape)}")
     if resets.device != device:
         raise ValueError(f"resets: expected a tensor on {device}, got one on {resets.device}")
-    demand_plain("resets", resets)
+    check_dense("resets", resets)
     return resets

@@ -14,23 +14,28 @@ import torch
 from torch import Tensor, nn
 
 from rnnc.compiler.backends.backend import Backend
-from rnnc.compiler.backends.replay_protocol import Again, Repeating
-from rnnc.compiler.calls.plain_tensors import in_forward_mode, is_plain, is_transformed, is_watched
-from rnnc.operators.graph.carry import carried
+from rnnc.compiler.backends.replay_protocol import Replay, ReplayingBackend
+from rnnc.compiler.calls.plain_tensors import (
+    has_active_tracer,
+    has_functorch_transform,
+    is_addressable,
+    is_forward_ad_active,
+)
+from rnnc.operators.graph.carry import carry_entries
 from rnnc.operators.graph.operator_graph import OperatorGraph
 from rnnc.operators.semantics.call import Call
 
-from .parameters import Places
-from .state import initial_history, initial_values
+from .parameters import ParameterSlots
+from .state import initial_carry, initial_values
 
-Kind = tuple[int, int, bool, bool, int]
+CallSignature = tuple[int, int, bool, bool, int]
 """T, B, whether a state is given, whether in training, how many threads."""
 
-_MOST: Final = 16
+_MAX_SIGNATURES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Shapes:
+class CallShapes:
     """Of the inputs of a call, and tensors like its results."""
 
     inputs: tuple[tuple[int, ...], ...]
@@ -38,45 +43,45 @@ class Shapes:
 
 
 @dataclass(frozen=True, slots=True)
-class Repeat:
-    """One kind of call: `series` of all steps, or of one without its axis (`step`).
+class CachedCall:
+    """One kind of call: `sequence_shapes` of all steps, or of one without its axis (`step_shapes`).
 
-    states: the shapes of what is carried.
-    fresh: what a call without a state begins with.
+    state_shapes: the shapes of what is carried.
+    initial_carry: what a call without a state begins with.
     """
 
-    again: Again
-    places: Places
-    series: Shapes
-    step: Shapes
-    states: tuple[tuple[int, ...], ...]
-    fresh: tuple[Tensor, ...]
+    replay: Replay
+    parameters: ParameterSlots
+    sequence_shapes: CallShapes
+    step_shapes: CallShapes
+    state_shapes: tuple[tuple[int, ...], ...]
+    initial_carry: tuple[Tensor, ...]
 
 
-class Repeats:
+class CallCache:
     """The kinds of calls of one model; used from any thread."""
 
     def __init__(self, graph: OperatorGraph) -> None:
         self._graph = graph
-        self._able = bool(graph.parameters) and not (
+        self._is_cacheable = bool(graph.parameters) and not (
             graph.has_windows
-            or any(state.initial.kind == "uniform" for state in graph.states)
+            or any(state.initial_value.kind == "uniform" for state in graph.states)
             or any(variable.type.kind == "symbol" for variable in graph.inputs)
         )
-        self._told_apart = bool(
-            graph.random
+        self._training_differs = bool(
+            graph.random_nodes
             or graph.laws
-            or graph.losses is not None
+            or graph.loss_graph is not None
             or any(p.weightdrop for p in graph.parameters)
         )
-        self._known: dict[Kind, Repeat | bool] = {}
+        self._entries: dict[CallSignature, CachedCall | bool] = {}
 
-    def run(self, x: Any, state: Any, *, training: bool, step: bool) -> list[Tensor] | None:
+    def try_call(self, x: Any, state: Any, *, training: bool, step: bool) -> list[Tensor] | None:
         """The outputs and what is carried on, where such a call is known; None where it is not.
 
         step: whether this is one step without an axis of time.
         """
-        if not self._known or torch.is_grad_enabled() or _is_observed():
+        if not self._entries or torch.is_grad_enabled() or _is_intercepted():
             return None
         given: tuple[Any, ...] = x if type(x) is tuple else (x,)
         if not given or type(given[0]) is not Tensor or given[0].is_nested:
@@ -85,62 +90,66 @@ class Repeats:
         if len(shape) != 3 - step:
             return None
         size = (1, shape[0]) if step else (shape[0], shape[1])
-        found = self._known.get((*size, state is not None, training, torch.get_num_threads()))
-        if type(found) is not Repeat:
+        found = self._entries.get((*size, state is not None, training, torch.get_num_threads()))
+        if type(found) is not CachedCall:
             return None
-        return _run(found, found.step if step else found.series, given, state)
+        return _run_replay(
+            found, found.step_shapes if step else found.sequence_shapes, given, state
+        )
 
-    def note(self, model: nn.Module, call: Call, backend: Backend, *, given: bool) -> None:
+    def record(self, model: nn.Module, call: Call, backend: Backend, *, has_state: bool) -> None:
         """A call has taken the long way: at the second of its kind look for a shorter one.
 
-        given: whether a state was given.
+        has_state: whether a state was given.
         """
         if (
-            not self._able
+            not self._is_cacheable
             or torch.is_grad_enabled()
-            or _is_observed()
-            or not call.steps * call.rows
+            or _is_intercepted()
+            or not call.steps * call.batch_size
             or call.lengths is not None
             or call.resets is not None
-            or (call.training and self._told_apart)
+            or (call.training and self._training_differs)
         ):
             return
-        kind = (call.steps, call.rows, given, call.training, torch.get_num_threads())
-        known = self._known.get(kind)
+        kind = (call.steps, call.batch_size, has_state, call.training, torch.get_num_threads())
+        known = self._entries.get(kind)
         if known is None:
-            if len(self._known) >= _MOST:
-                self._known.clear()
-            self._known[kind] = False
-        elif known is False or (type(known) is Repeat and _is_stale(known, call)):
-            self._known[kind] = self._made(model, call, backend, given=given) or True
+            if len(self._entries) >= _MAX_SIGNATURES:
+                self._entries.clear()
+            self._entries[kind] = False
+        elif known is False or (type(known) is CachedCall and _is_stale(known, call)):
+            self._entries[kind] = (
+                self._build_entry(model, call, backend, has_state=has_state) or True
+            )
 
-    def _made(
-        self, model: nn.Module, call: Call, backend: Backend, *, given: bool
-    ) -> Repeat | None:
+    def _build_entry(
+        self, model: nn.Module, call: Call, backend: Backend, *, has_state: bool
+    ) -> CachedCall | None:
         graph = self._graph
-        if not given and any(state.is_learned for state in graph.states):
+        if not has_state and any(state.has_learned_initial_value for state in graph.states):
             return None
-        again = backend.again(call) if isinstance(backend, Repeating) else None
-        places = Places(model, graph)
-        if again is None or places.tensors(again.dtype) is None:
+        again = backend.make_replay(call) if isinstance(backend, ReplayingBackend) else None
+        places = ParameterSlots(model, graph)
+        if again is None or places.lookup(again.dtype) is None:
             return None
         like = torch.empty(0, dtype=again.dtype)
-        parts = {name: tuple(value.shape) for name, value in call.history.items()}
+        parts = {name: tuple(value.shape) for name, value in call.carry.items()}
         states = tuple(shape[1:] if shape[0] == 1 else shape for shape in parts.values())
         fresh: tuple[Tensor, ...] = ()
-        if not given:
-            initial = initial_values(graph, call.parameters, call.rows, like)
-            whole = initial_history(graph, initial, call.rows, like)
-            fresh = tuple(whole[item.name].contiguous() for item in carried(graph))
+        if not has_state:
+            initial = initial_values(graph, call.parameters, call.batch_size, like)
+            whole = initial_carry(graph, initial, call.batch_size, like)
+            fresh = tuple(whole[item.name].contiguous() for item in carry_entries(graph))
         series = tuple(tuple(call.inputs[v.name].shape) for v in graph.inputs)
         outputs = again.shapes[: len(graph.outputs)]
         ends = [output.at_end for output in graph.outputs]
         single = [o if end else o[1:] for o, end in zip(outputs, ends, strict=True)]
-        return Repeat(
+        return CachedCall(
             again,
             places,
-            Shapes(series, tuple(like.new_empty(s) for s in (*outputs, *states))),
-            Shapes(
+            CallShapes(series, tuple(like.new_empty(s) for s in (*outputs, *states))),
+            CallShapes(
                 tuple(s[1:] for s in series),
                 tuple(like.new_empty(s) for s in (*single, *states) if call.steps == 1),
             ),
@@ -149,44 +158,46 @@ class Repeats:
         )
 
 
-def _is_observed() -> bool:
+def _is_intercepted() -> bool:
     """Whether somebody has to see a call for whom the short way would hide it."""
-    return is_watched() or is_transformed() or in_forward_mode()
+    return has_active_tracer() or has_functorch_transform() or is_forward_ad_active()
 
 
-def _is_stale(repeat: Repeat, call: Call) -> bool:
+def _is_stale(entry: CachedCall, call: Call) -> bool:
     like = next(iter(call.parameters.values()))
-    return repeat.again.dtype is not like.dtype or repeat.places.tensors(like.dtype) is None
+    return entry.replay.dtype is not like.dtype or entry.parameters.lookup(like.dtype) is None
 
 
-def _run(repeat: Repeat, shapes: Shapes, given: tuple[Any, ...], state: Any) -> list[Tensor] | None:
-    again, states = repeat.again, repeat.fresh
+def _run_replay(
+    entry: CachedCall, shapes: CallShapes, inputs: tuple[Any, ...], state: Any
+) -> list[Tensor] | None:
+    again, states = entry.replay, entry.initial_carry
     if state is not None:
         states = (state,) if isinstance(state, Tensor) else state
-        if not isinstance(states, tuple | list) or len(states) != len(repeat.states):
+        if not isinstance(states, tuple | list) or len(states) != len(entry.state_shapes):
             return None
-        for part, shape in zip(states, repeat.states, strict=True):
-            if not _fits(part, shape, again.dtype):
+        for part, shape in zip(states, entry.state_shapes, strict=True):
+            if not _matches(part, shape, again.dtype):
                 return None
-    if len(given) != len(shapes.inputs):
+    if len(inputs) != len(shapes.inputs):
         return None
-    for part, shape in zip(given, shapes.inputs, strict=True):
-        if not _fits(part, shape, again.dtype):
+    for part, shape in zip(inputs, shapes.inputs, strict=True):
+        if not _matches(part, shape, again.dtype):
             return None
-    parameters = repeat.places.tensors(again.dtype)
+    parameters = entry.parameters.lookup(again.dtype)
     if parameters is None:
         return None
     results = [torch.empty_like(result) for result in shapes.results]
-    again.run([*parameters, *given, *states, *results])
+    again.run([*parameters, *inputs, *states, *results])
     return results
 
 
-def _fits(part: Any, shape: tuple[int, ...], dtype: torch.dtype) -> bool:
+def _matches(tensor: Any, shape: tuple[int, ...], dtype: torch.dtype) -> bool:
     return (
-        type(part) is Tensor
-        and part.dtype is dtype
-        and part.is_cpu
-        and is_plain(part)
-        and part.shape == shape
-        and part.is_contiguous()
+        type(tensor) is Tensor
+        and tensor.dtype is dtype
+        and tensor.is_cpu
+        and is_addressable(tensor)
+        and tensor.shape == shape
+        and tensor.is_contiguous()
     )

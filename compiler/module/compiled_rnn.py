@@ -11,28 +11,35 @@ from torch import Tensor
 
 from rnnc.compiler.backends.backend import Options
 from rnnc.compiler.backends.registry import Backends
-from rnnc.compiler.calls.plain_tensors import changeable
-from rnnc.compiler.calls.random_masks import dropped, initial_draws, masks
-from rnnc.compiler.torch_integration.custom_op import key_of
-from rnnc.compiler.torch_integration.dispatch import run as run_call
+from rnnc.compiler.calls.plain_tensors import writable_views
+from rnnc.compiler.calls.random_masks import apply_weight_drop, draw_initial_values, draw_masks
+from rnnc.compiler.torch_integration.custom_op import model_key
+from rnnc.compiler.torch_integration.dispatch import dispatch_call as run_call
 from rnnc.operators.graph.carry import age_name
-from rnnc.operators.graph.operator_graph import OperatorGraph, showing_kept
-from rnnc.operators.semantics.call import Call, Result
-from rnnc.operators.sources.model_source import Program
+from rnnc.operators.graph.operator_graph import OperatorGraph, expose_loss_inputs
+from rnnc.operators.semantics.call import Call, CallResult
+from rnnc.operators.sources.model_source import ModelSource
 
-from .arguments import checked_input, checked_lengths, checked_resets, inputs_by_name
+from .arguments import inputs_by_name, normalize_input, normalize_lengths, normalize_resets
 from .auxiliary_losses import mean_over_steps
-from .call_cache import Repeats
-from .loss_methods import Scored
-from .loss_targets import lines_count
-from .namedtuples import Fields
-from .parameters import attach, collect, first
-from .state import age_after, from_state, initial_history, initial_values, state_fields, to_state
+from .call_cache import CallCache
+from .loss_methods import LossMethods
+from .loss_targets import has_auxiliary_losses
+from .namedtuples import NamedTupleFactory
+from .parameters import attach_parameters, collect_parameters, first_parameter
+from .state import (
+    carry_to_state,
+    initial_carry,
+    initial_values,
+    next_age,
+    state_fields,
+    state_to_carry,
+)
 
-_any_global_hook = getattr(torch.nn.modules.module, "_has_any_global_hook", lambda: True)
+_has_global_hooks = getattr(torch.nn.modules.module, "_has_any_global_hook", lambda: True)
 
 
-class CompiledRNN(Scored):
+class CompiledRNN(LossMethods):
     """A recurrent network compiled from a spec; `rnnc.compile` makes it.
 
     Calls are `y, state = model(x, state, lengths=…, resets=…)`: x is (T, B, n), or (T, B) of int64
@@ -44,7 +51,7 @@ class CompiledRNN(Scored):
     def __init__(
         self,
         graph: OperatorGraph,
-        program: Program,
+        program: ModelSource,
         *,
         backend: str = "auto",
         batch_first: bool = False,
@@ -54,27 +61,29 @@ class CompiledRNN(Scored):
         super().__init__(graph, backend=backend, batch_first=batch_first)
         self._program = program
         self._backends = Backends(graph, backend, options, require)
-        self._key = key_of(program, backend, options or Options(), require)
-        self._showing: Backends | None = None
-        if graph.losses is not None and not graph.scored:
+        self._model_key = model_key(program, backend, options or Options(), require)
+        self._loss_input_backends: Backends | None = None
+        if graph.loss_graph is not None and not graph.scored_outputs:
             # `loss` terms alone score this model, in evaluation too.
-            self._shown = showing_kept(graph)
-            self._showing = Backends(self._shown, backend, options, require)
-            self._showing_key = key_of(
-                program, backend, options or Options(), require, shows_kept=True
+            self._loss_input_graph = expose_loss_inputs(graph)
+            self._loss_input_backends = Backends(self._loss_input_graph, backend, options, require)
+            self._loss_input_key = model_key(
+                program, backend, options or Options(), require, with_loss_inputs=True
             )
         # Made here, for torch.compile does not see types being made.
-        self._several = Fields("Outputs", tuple(output.name for output in graph.outputs))
-        self._states = state_fields(graph)
-        self._repeats = Repeats(graph)
-        attach(self, graph)
+        self._output_fields = NamedTupleFactory(
+            "Outputs", tuple(output.name for output in graph.outputs)
+        )
+        self._state_fields = state_fields(graph)
+        self._repeats = CallCache(graph)
+        attach_parameters(self, graph)
         # Constants and frozen models have no parameter to tell the dtype and device from.
         self.register_buffer("_like", torch.empty(0), persistent=False)
-        self._backends.at_first(self._like_tensor())
+        self._backends.choose_initial(self._like_tensor())
         # What a call asks the graph is found now: torch.compile cannot enter the lock that Python
         # 3.11 has around a cached property.
-        _ = graph.random, graph.backward, graph.has_windows, self.runs_backward
-        _ = graph.scored, graph.predicted
+        _ = graph.random_nodes, graph.backward_nodes, graph.has_windows, self.runs_backward
+        _ = graph.scored_outputs, graph.predictions
 
     @property
     def graph(self) -> OperatorGraph:
@@ -82,14 +91,14 @@ class CompiledRNN(Scored):
         return self._graph
 
     @property
-    def program(self) -> Program:
+    def program(self) -> ModelSource:
         """What is needed to compile the same model again."""
         return self._program
 
     @property
     def backend(self) -> str:
         """The backend that runs this model on its device, in its dtype."""
-        return self._backends.at_first(self._like_tensor()).name
+        return self._backends.choose_initial(self._like_tensor()).name
 
     @property
     def backends(self) -> Backends:
@@ -104,7 +113,7 @@ class CompiledRNN(Scored):
     @cached_property
     def runs_backward(self) -> tuple[str, ...]:
         """The states that run backward in time; a model with one has no carried state."""
-        return tuple(s.name for s in self._graph.states if s.node in self._graph.backward)
+        return tuple(s.name for s in self._graph.states if s.node in self._graph.backward_nodes)
 
     def forward(
         self, x: Any, state: Any = None, *, lengths: Any = None, resets: Tensor | None = None
@@ -126,12 +135,12 @@ class CompiledRNN(Scored):
         """
         plain = lengths is None and resets is None and not self._batch_first
         if plain and not torch.compiler.is_compiling():
-            quick = self._repeated(x, state, step=False)
+            quick = self._try_cached_call(x, state, step=False)
             if quick is not None:
                 return quick
-        inputs, steps, rows = self._inputs(x)
-        result = self._run(inputs, state, lengths, self._turned(resets), steps, rows)
-        return self._outputs(result), self._state(result)
+        inputs, steps, rows = self._prepare_inputs(x)
+        result = self._run_call(inputs, state, lengths, self._swap_batch_time(resets), steps, rows)
+        return self._pack_outputs(result), self._pack_state(result)
 
     def step(self, x_t: Any, state: Any = None) -> tuple[Any, Any]:
         """One step: x_t is (B, n), or (B,) of symbols; the outputs have no time axis.
@@ -139,15 +148,15 @@ class CompiledRNN(Scored):
         Raises:
             ValueError: when an argument does not fit, or the model runs backward in time.
         """
-        if not torch.compiler.is_compiling() and self._is_bare():
-            quick = self._repeated(x_t, state, step=True)
+        if not torch.compiler.is_compiling() and self._is_unhooked():
+            quick = self._try_cached_call(x_t, state, step=True)
             if quick is not None:
                 return quick
-        self._demand_forward("step")
+        self._check_runs_forward("step")
         given = inputs_by_name(self._graph, x_t)
         axis = 1 if self._batch_first else 0
         y, state = self({name: value.unsqueeze(axis) for name, value in given.items()}, state)
-        with changeable():
+        with writable_views():
             if isinstance(y, tuple):
                 parts = (
                     part if output.at_end else part.squeeze(axis)
@@ -162,42 +171,44 @@ class CompiledRNN(Scored):
         Raises:
             ValueError: when the model runs backward in time, or that is no number of rows.
         """
-        self._demand_forward("state")
+        self._check_runs_forward("state")
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 0:
             raise ValueError(f"batch_size: expected an integer from 0 up, got {batch_size!r}")
         like = self._like_tensor()
-        initial = initial_values(self._graph, collect(self, self._graph), batch_size, like)
-        history = initial_history(self._graph, initial, batch_size, like)
+        initial = initial_values(
+            self._graph, collect_parameters(self, self._graph), batch_size, like
+        )
+        history = initial_carry(self._graph, initial, batch_size, like)
         # Each in memory of its own, which its owner may change.
         own = {k: v.clone(memory_format=torch.contiguous_format) for k, v in history.items()}
-        with changeable():
-            return to_state(self._graph, self._states, own)
+        with writable_views():
+            return carry_to_state(self._graph, self._state_fields, own)
 
-    def _repeated(self, x: Any, state: Any, *, step: bool) -> tuple[Any, Any] | None:
+    def _try_cached_call(self, x: Any, state: Any, *, step: bool) -> tuple[Any, Any] | None:
         """The results of a call that is like an earlier one, where there is a short way to them."""
-        found = self._repeats.run(x, state, training=self.training, step=step)
+        found = self._repeats.try_call(x, state, training=self.training, step=step)
         if found is None:
             return None
         self.__dict__["_laws"], self.__dict__["_last"] = (), None
         if not step:
-            self._note_inputs(x if isinstance(x, tuple) else (x,))
+            self._record_inputs(x if isinstance(x, tuple) else (x,))
         count = len(self._graph.outputs)
-        y = found[0] if count == 1 else self._several.make(*found[:count])
-        return y, None if self.runs_backward else self._states.make(*found[count:])
+        y = found[0] if count == 1 else self._output_fields.make(*found[:count])
+        return y, None if self.runs_backward else self._state_fields.make(*found[count:])
 
-    def _is_bare(self) -> bool:
+    def _is_unhooked(self) -> bool:
         """Whether calling this module is calling its `forward`, and that is the one above."""
         return not (
             self._forward_hooks
             or self._forward_pre_hooks
             or self._backward_hooks
             or self._backward_pre_hooks
-            or _any_global_hook()
+            or _has_global_hooks()
             or self._compiled_call_impl is not None
             or getattr(self.forward, "__func__", None) is not CompiledRNN.forward
         )
 
-    def _run(
+    def _run_call(
         self,
         inputs: dict[str, Tensor],
         state: Any,
@@ -205,52 +216,54 @@ class CompiledRNN(Scored):
         resets: Tensor | None,
         steps: int,
         rows: int,
-    ) -> Result:
+    ) -> CallResult:
         graph = self._graph
-        parameters = collect(self, graph)
+        parameters = collect_parameters(self, graph)
         like = next(iter(parameters.values()), cast(Tensor, self._like))
         initial = initial_values(graph, parameters, rows, like)
         if state is None:
-            history = initial_history(graph, initial, rows, like)
+            history = initial_carry(graph, initial, rows, like)
         else:
-            self._demand_forward("state")
-            history = from_state(graph, state, rows, like)
-        checked = checked_resets(resets, steps, rows, like.device)
+            self._check_runs_forward("state")
+            history = state_to_carry(graph, state, rows, like)
+        checked = normalize_resets(resets, steps, rows, like.device)
         age = history.pop(age_name(graph), None) if graph.has_windows else None
         call = Call(
             graph=graph,
-            parameters=dropped(graph, parameters) if self.training else parameters,
+            parameters=apply_weight_drop(graph, parameters) if self.training else parameters,
             inputs=inputs,
-            history=history,
-            initial=initial,
-            drawn=initial_draws(graph, steps, rows, like) if checked is not None else {},
-            masks=masks(graph, steps, rows, like) if self.training else {},
-            lengths=checked_lengths(lengths, steps, rows, like.device),
+            carry=history,
+            initial_values=initial,
+            reset_values=draw_initial_values(graph, steps, rows, like)
+            if checked is not None
+            else {},
+            masks=draw_masks(graph, steps, rows, like) if self.training else {},
+            lengths=normalize_lengths(lengths, steps, rows, like.device),
             resets=checked,
             training=self.training,
             steps=steps,
-            rows=rows,
+            batch_size=rows,
             age=None if age is None else age[0],
         )
-        if self._showing is not None and not self.training:
-            shown = replace(call, graph=self._shown)
-            result = run_call(self._showing, shown, like, self._showing_key)
+        if self._loss_input_backends is not None and not self.training:
+            shown = replace(call, graph=self._loss_input_graph)
+            result = run_call(self._loss_input_backends, shown, like, self._loss_input_key)
             own = len(graph.outputs)
-            result = replace(result, outputs=result.outputs[:own], kept=result.outputs[own:])
+            result = replace(result, outputs=result.outputs[:own], loss_inputs=result.outputs[own:])
         else:
-            result = run_call(self._backends, call, like, self._key)
+            result = run_call(self._backends, call, like, self._model_key)
             if not torch.compiler.is_compiling():
                 backend = self._backends.choose(like)
-                self._repeats.note(self, call, backend, given=state is not None)
+                self._repeats.record(self, call, backend, has_state=state is not None)
         # Past the module's own bookkeeping, which looks for parameters in all that is set.
         self.__dict__["_laws"] = tuple(mean_over_steps(v, call.lengths) for v in result.laws)
-        keep = lines_count(graph, training=self.training)
+        keep = has_auxiliary_losses(graph, training=self.training)
         self.__dict__["_last"] = (call, result) if keep else None
         if call.age is None:
             return result
-        grown = age_after(call.age, call.lengths, checked, steps)
+        grown = next_age(call.age, call.lengths, checked, steps)
         assert grown is not None
-        return replace(result, history={**result.history, age_name(graph): grown.unsqueeze(0)})
+        return replace(result, carry={**result.carry, age_name(graph): grown.unsqueeze(0)})
 
     def __getstate__(self) -> dict[str, Any]:
         # What the last call left behind belongs to its autograd graph, not to a copy.
@@ -258,16 +271,19 @@ class CompiledRNN(Scored):
             "_laws": (),
             "_last": None,
             "_called_on": {},
-            "_repeats": Repeats(self._graph),
+            "_repeats": CallCache(self._graph),
         }
         return {**self.__dict__, **left}
 
-    def _inputs(self, x: Any) -> tuple[dict[str, Tensor], int, int]:
+    def _prepare_inputs(self, x: Any) -> tuple[dict[str, Tensor], int, int]:
         """The inputs of a call, checked, with T in front; T and B."""
         graph, like = self._graph, self._like_tensor()
         given = inputs_by_name(graph, x)
-        self._note_inputs(tuple(given.values()))
-        inputs = {v.name: checked_input(v, self._turned(given[v.name]), like) for v in graph.inputs}
+        self._record_inputs(tuple(given.values()))
+        inputs = {
+            v.name: normalize_input(v, self._swap_batch_time(given[v.name]), like)
+            for v in graph.inputs
+        }
         shapes = {name: tuple(value.shape[:2]) for name, value in inputs.items()}
         steps, rows = next(iter(shapes.values()), (0, 0))
         # Compared, not hashed: torch.compile would take a hashed size for a constant.
@@ -275,24 +291,24 @@ class CompiledRNN(Scored):
             raise ValueError(f"expected inputs of the same T and B, got {shapes}")
         return inputs, steps, rows
 
-    def _outputs(self, result: Result) -> Any:
+    def _pack_outputs(self, result: CallResult) -> Any:
         outputs = self._graph.outputs
-        with changeable():
+        with writable_views():
             values = [
-                value if output.at_end else self._turned(value)
+                value if output.at_end else self._swap_batch_time(value)
                 for output, value in zip(outputs, result.outputs, strict=True)
             ]
         if len(values) == 1:
             return values[0]
-        return self._several.make(*values)
+        return self._output_fields.make(*values)
 
-    def _state(self, result: Result) -> Any:
+    def _pack_state(self, result: CallResult) -> Any:
         if self.runs_backward:
             return None
-        with changeable():
-            return to_state(self._graph, self._states, result.history)
+        with writable_views():
+            return carry_to_state(self._graph, self._state_fields, result.carry)
 
-    def _demand_forward(self, what: str) -> None:
+    def _check_runs_forward(self, what: str) -> None:
         if self.runs_backward:
             names = ", ".join(self.runs_backward)
             raise ValueError(
@@ -301,7 +317,7 @@ class CompiledRNN(Scored):
             )
 
     def _like_tensor(self) -> Tensor:
-        parameter = first(self, self._graph)
+        parameter = first_parameter(self, self._graph)
         return cast(Tensor, self._like) if parameter is None else parameter
 
     def __repr__(self) -> str:

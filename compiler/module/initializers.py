@@ -7,24 +7,24 @@ import math
 import torch
 from torch import Tensor
 
-from rnnc.operators.graph.operator_graph import Call, Parameter
+from rnnc.operators.graph.operator_graph import Initializer, Parameter
 
 
-def initial_value(parameter: Parameter) -> Tensor:
+def initialize_parameter(parameter: Parameter) -> Tensor:
     """A fresh value, float32 unless torch's default differs, drawn from torch's global generator.
 
     `blocks` are drawn block by block. Fans are those of the matrix as it multiplies.
     """
     value = torch.empty(parameter.shape, dtype=torch.get_default_dtype())
-    for call in parameter.initial:
+    for call in parameter.initializers:
         if parameter.form == "blocks":
-            value = torch.stack([_apply(call, block) for block in value])
+            value = torch.stack([_apply_initializer(call, block) for block in value])
         else:
-            value = _apply(call, value)
+            value = _apply_initializer(call, value)
     return value
 
 
-def _apply(call: Call, value: Tensor) -> Tensor:
+def _apply_initializer(call: Initializer, value: Tensor) -> Tensor:
     match call.name:
         case "glorot":
             # Glorot and Bengio 2010, eq. 16: U(±√(6 / (fan in + fan out)))
@@ -42,11 +42,11 @@ def _apply(call: Call, value: Tensor) -> Tensor:
             return _sparse(value, int(call.arguments[0]))
         case "scale":
             largest = torch.linalg.matrix_norm(value.double(), ord=2)
-            return _rescaled(value, largest, call.arguments[0])
+            return _rescale(value, largest, call.arguments[0])
         case _:
             assert call.name == "radius", call.name
             largest = torch.linalg.eigvals(value.double()).abs().max()
-            return _rescaled(value, largest, call.arguments[0])
+            return _rescale(value, largest, call.arguments[0])
 
 
 def _sparse(value: Tensor, k: int) -> Tensor:
@@ -55,5 +55,5 @@ def _sparse(value: Tensor, k: int) -> Tensor:
     return value * torch.zeros_like(value).scatter_(-1, chosen, 1.0)
 
 
-def _rescaled(value: Tensor, largest: Tensor, wanted: float) -> Tensor:
-    return value if largest == 0 else (value.double() * (wanted / largest)).to(value.dtype)
+def _rescale(value: Tensor, norm: Tensor, target: float) -> Tensor:
+    return value if norm == 0 else (value.double() * (target / norm)).to(value.dtype)

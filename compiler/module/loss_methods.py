@@ -13,29 +13,31 @@ from torch import Tensor
 
 from rnnc.compiler.backends.registry import Backends
 from rnnc.operators.graph.operator_graph import OperatorGraph
-from rnnc.operators.semantics.call import Call, Result
+from rnnc.operators.semantics.call import Call, CallResult
 
-from .arguments import by_output, checked_lengths, checked_resets
-from .auxiliary_losses import loss_terms
-from .loss_targets import lines_count, scored_losses, targets_by_name, variable_of
-from .losses import check_reduction, reduced
-from .namedtuples import Fields
-from .next_step import CARRY, demand_prediction, moved_on, opened
-from .parameters import Named
+from .arguments import normalize_lengths, normalize_resets, order_by_output
+from .auxiliary_losses import auxiliary_loss
+from .loss_targets import compute_output_losses, has_auxiliary_losses, target_name, targets_by_name
+from .losses import check_reduction, reduce_losses
+from .namedtuples import NamedTupleFactory
+from .next_step import CARRY_FIELDS, check_predicts_input, shift_inputs, unpack_carry
+from .parameters import AnyNameModule
 
 
-class Scored(Named):
+class LossMethods(AnyNameModule):
     """What of a compiled model is about its losses; how it is called, `CompiledRNN` knows."""
 
     def __init__(self, graph: OperatorGraph, *, backend: str, batch_first: bool) -> None:
         super().__init__()
         self._graph, self._batch_first = graph, batch_first
-        terms = graph if graph.losses is None else graph.losses.graph
+        terms = graph if graph.loss_graph is None else graph.loss_graph.graph
         self._term_backends = Backends(terms, "reference" if backend == "reference" else "auto")
         # Made here, for torch.compile does not see types being made.
-        self._step = Fields("Inputs", tuple(variable.name for variable in graph.inputs))
+        self._input_fields = NamedTupleFactory(
+            "Inputs", tuple(variable.name for variable in graph.inputs)
+        )
         self._laws: tuple[Tensor, ...] = ()
-        self._last: tuple[Call, Result] | None = None
+        self._last: tuple[Call, CallResult] | None = None
         self._called_on: dict[str, weakref.ref[Tensor]] = {}
         self._has_warned = False
 
@@ -45,7 +47,7 @@ class Scored(Named):
         """The states that run backward in time."""
 
     @abstractmethod
-    def _inputs(self, x: Any) -> tuple[dict[str, Tensor], int, int]:
+    def _prepare_inputs(self, x: Any) -> tuple[dict[str, Tensor], int, int]:
         """The inputs of a call, checked, with T in front; T and B."""
 
     @abstractmethod
@@ -53,7 +55,7 @@ class Scored(Named):
         """A tensor of the model's dtype on its device."""
 
     @abstractmethod
-    def _demand_forward(self, what: str) -> None:
+    def _check_runs_forward(self, what: str) -> None:
         """Raise ValueError for a model that runs backward."""
 
     def loss(
@@ -80,15 +82,17 @@ class Scored(Named):
         """
         graph = self._graph
         given = targets_by_name(graph, target, training=self.training)
-        self._warn_of_copying(given)
-        ys = self._by_variable(by_output(graph, "y", y))
-        ends = {variable_of(output) for output in graph.outputs if output.at_end}
-        goals = {k: v if k in ends else self._turned(v) for k, v in given.items()}
+        self._warn_if_target_is_input(given)
+        ys = self._outputs_by_target(order_by_output(graph, "y", y))
+        ends = {target_name(output) for output in graph.outputs if output.at_end}
+        goals = {k: v if k in ends else self._swap_batch_time(v) for k, v in given.items()}
         if lengths is not None:
             lengths = torch.as_tensor(lengths)
-        parts = scored_losses(graph.scored, ys, goals, lengths, self._turned_weight(weight))
-        total = reduced(parts, "mean") if parts else next(iter(ys.values())).new_zeros(())
-        return self._with_terms(total, goals)
+        parts = compute_output_losses(
+            graph.scored_outputs, ys, goals, lengths, self._swap_weight(weight)
+        )
+        total = reduce_losses(parts, "mean") if parts else next(iter(ys.values())).new_zeros(())
+        return self._add_auxiliary_losses(total, goals)
 
     def nll(
         self,
@@ -126,31 +130,35 @@ class Scored(Named):
             ValueError: when an argument does not fit, or the model predicts no input.
         """
         graph = self._graph
-        demand_prediction(graph)
+        check_predicts_input(graph)
         check_reduction(reduction)
         if carry is not None:
-            self._demand_forward("carry")
-        inputs, steps, rows = self._inputs(x)
+            self._check_runs_forward("carry")
+        inputs, steps, rows = self._prepare_inputs(x)
         like = self._like_tensor()
-        lengths = checked_lengths(lengths, steps, rows, like.device)
-        resets = checked_resets(self._turned(resets), steps, rows, like.device)
-        state, before = opened(graph, carry, rows, like)
-        fed, last = moved_on(inputs, before, lengths, resets)
+        lengths = normalize_lengths(lengths, steps, rows, like.device)
+        resets = normalize_resets(self._swap_batch_time(resets), steps, rows, like.device)
+        state, before = unpack_carry(graph, carry, rows, like)
+        fed, last = shift_inputs(inputs, before, lengths, resets)
         y, state = self(
-            {name: self._turned(value) for name, value in fed.items()},
+            {name: self._swap_batch_time(value) for name, value in fed.items()},
             state,
             lengths=lengths,
-            resets=self._turned(resets),
+            resets=self._swap_batch_time(resets),
         )
-        ys = self._by_variable(by_output(graph, "y", y))
-        weight = self._turned_weight(weight)
-        total = reduced(scored_losses(graph.predicted, ys, inputs, lengths, weight), reduction)
+        ys = self._outputs_by_target(order_by_output(graph, "y", y))
+        weight = self._swap_weight(weight)
+        total = reduce_losses(
+            compute_output_losses(graph.predictions, ys, inputs, lengths, weight), reduction
+        )
         own = reduction == "none"
-        total = self._turned(total) if own else self._with_terms(total, inputs)
+        total = self._swap_batch_time(total) if own else self._add_auxiliary_losses(total, inputs)
         if self.runs_backward:
             return total, None
         parts = tuple(last.values())
-        return total, CARRY.make(state, parts[0] if len(parts) == 1 else self._step.make(*parts))
+        return total, CARRY_FIELDS.make(
+            state, parts[0] if len(parts) == 1 else self._input_fields.make(*parts)
+        )
 
     def laws(self) -> dict[str, Tensor]:
         """The unweighted values of the laws in the last call in training, by their text."""
@@ -161,20 +169,20 @@ class Scored(Named):
             values[f"{law.text} #{again + 1}" if again else law.text] = value
         return values
 
-    def _note_inputs(self, given: tuple[Tensor, ...]) -> None:
-        """Remember which tensors a call was given, for `_warn_of_copying`."""
-        if not self._graph.predicted or torch.compiler.is_compiling():
+    def _record_inputs(self, inputs: tuple[Tensor, ...]) -> None:
+        """Remember which tensors a call was given, for `_warn_if_target_is_input`."""
+        if not self._graph.predictions or torch.compiler.is_compiling():
             return
         names = (variable.name for variable in self._graph.inputs)
-        called_on = {name: weakref.ref(x) for name, x in zip(names, given, strict=True)}
+        called_on = {name: weakref.ref(x) for name, x in zip(names, inputs, strict=True)}
         self.__dict__["_called_on"] = called_on
 
-    def _warn_of_copying(self, targets: Mapping[str, Tensor]) -> None:
+    def _warn_if_target_is_input(self, targets: Mapping[str, Tensor]) -> None:
         """Say once that a prediction is scored against what it has read."""
         if self._has_warned or torch.compiler.is_compiling():
             return
-        for output in self._graph.predicted:
-            name = variable_of(output)
+        for output in self._graph.predictions:
+            name = target_name(output)
             called_on = self._called_on.get(name)
             if called_on is None or name not in targets or called_on() is not targets[name]:
                 continue
@@ -188,29 +196,29 @@ class Scored(Named):
             )
             return
 
-    def _turned(self, value: Any) -> Any:
+    def _swap_batch_time(self, value: Any) -> Any:
         """(T, B, …) as its caller has it, or back: the other way round with `batch_first`."""
         turns = self._batch_first and isinstance(value, Tensor) and value.dim() > 1
         return value.transpose(0, 1) if turns else value
 
-    def _turned_weight(self, weight: Any) -> Any:
+    def _swap_weight(self, weight: Any) -> Any:
         if isinstance(weight, Mapping):
-            return {name: self._turned(value) for name, value in weight.items()}
-        return self._turned(weight)
+            return {name: self._swap_batch_time(value) for name, value in weight.items()}
+        return self._swap_batch_time(weight)
 
-    def _by_variable(self, ys: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    def _outputs_by_target(self, ys: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """Outputs as a caller has them, by the names of their targets, with T in front."""
         return {
-            variable_of(output): y if output.at_end else self._turned(y)
+            target_name(output): y if output.at_end else self._swap_batch_time(y)
             for output, y in zip(self._graph.outputs, ys, strict=True)
         }
 
-    def _with_terms(self, total: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+    def _add_auxiliary_losses(self, total: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
         """A loss with the laws and `loss` terms of the last call, where they count."""
         graph = self._graph
         if self.training:
             for law, value in zip(graph.laws, self._laws, strict=False):
                 total = total + law.weight * value
-        if lines_count(graph, training=self.training):
-            total = total + loss_terms(graph, self._term_backends, self._last, targets)
+        if has_auxiliary_losses(graph, training=self.training):
+            total = total + auxiliary_loss(graph, self._term_backends, self._last, targets)
         return total

@@ -7,20 +7,20 @@ from typing import Any
 
 from torch import Tensor
 
-from rnnc.compiler.calls.plain_tensors import demand_plain
+from rnnc.compiler.calls.plain_tensors import check_dense
 from rnnc.operators.graph.operator_graph import OperatorGraph, Output
 
 from .losses import weighted_losses
 
 
-def variable_of(output: Output) -> str:
+def target_name(output: Output) -> str:
     """What an output's target is called: its own name, or that of the input that it predicts."""
-    return output.predicts or output.name
+    return output.predicted_input or output.name
 
 
-def lines_count(graph: OperatorGraph, *, training: bool) -> bool:
+def has_auxiliary_losses(graph: OperatorGraph, *, training: bool) -> bool:
     """Whether `loss` lines are part of the loss: in training, or where nothing else is."""
-    return graph.losses is not None and (training or len(graph.scored) == 0)
+    return graph.loss_graph is not None and (training or len(graph.scored_outputs) == 0)
 
 
 def targets_by_name(graph: OperatorGraph, target: Any, *, training: bool) -> dict[str, Tensor]:
@@ -33,11 +33,15 @@ def targets_by_name(graph: OperatorGraph, target: Any, *, training: bool) -> dic
         ValueError: for names or a number of targets that do not fit, or one that a `loss` line
             needs and does not get.
     """
-    names = [variable_of(output) for output in graph.scored]
-    read = [variable.name for variable in graph.next_values]
+    names = [target_name(output) for output in graph.scored_outputs]
+    read = [variable.name for variable in graph.loss_targets]
     known = dict.fromkeys([*names, *read])
-    given = {} if target is None and not names else _by_name("target", target, names, list(known))
-    if lines_count(graph, training=training):
+    given = (
+        {}
+        if target is None and not names
+        else _tensors_by_name("target", target, names, list(known))
+    )
+    if has_auxiliary_losses(graph, training=training):
         missing = [name for name in read if name not in given]
         if missing:
             raise ValueError(
@@ -55,16 +59,16 @@ def weights_by_name(outputs: Sequence[Output], weight: Any) -> dict[str, Tensor 
     Raises:
         ValueError: for another type, or a name that none of the outputs has.
     """
-    names = [variable_of(output) for output in outputs]
+    names = [target_name(output) for output in outputs]
     if weight is None or isinstance(weight, Tensor):
         return dict.fromkeys(names, weight)
     if not isinstance(weight, Mapping):
         got = type(weight).__name__
         raise ValueError(f"weight: expected a tensor, or a dictionary of {names}, got {got}")
-    return dict(_by_name("weight", weight, [], names))
+    return dict(_tensors_by_name("weight", weight, [], names))
 
 
-def scored_losses(
+def compute_output_losses(
     outputs: Sequence[Output],
     ys: Mapping[str, Tensor],
     targets: Mapping[str, Tensor],
@@ -82,7 +86,7 @@ def scored_losses(
     weights = weights_by_name(outputs, weight)
     parts: list[tuple[Tensor, Tensor]] = []
     for output in outputs:
-        name = variable_of(output)
+        name = target_name(output)
         if name not in targets:
             continue
         if name not in weights:
@@ -101,23 +105,29 @@ def scored_losses(
     return parts
 
 
-def _by_name(
-    what: str, given: Any, names: Sequence[str], known: Sequence[str]
+def _tensors_by_name(
+    argument: str, tensors: Any, names: Sequence[str], known: Sequence[str]
 ) -> Mapping[str, Tensor]:
     """Tensors by name; `names` are those that a tuple, or a tensor alone, stands for."""
-    if isinstance(given, Tensor):
-        given = (given,)
-    if isinstance(given, tuple | list):
-        if len(given) != len(names):
-            raise ValueError(f"{what}: expected a tensor for each of {names}, got {len(given)}")
-        given = dict(zip(names, given, strict=True))
-    if not isinstance(given, Mapping):
-        got = type(given).__name__
-        raise ValueError(f"{what}: expected a tensor for each of {names}, got {got}")
-    if not given.keys() <= set(known):
-        raise ValueError(f"{what}: expected some of {list(known)}, got {sorted(map(str, given))}")
-    for name, value in given.items():
+    if isinstance(tensors, Tensor):
+        tensors = (tensors,)
+    if isinstance(tensors, tuple | list):
+        if len(tensors) != len(names):
+            raise ValueError(
+                f"{argument}: expected a tensor for each of {names}, got {len(tensors)}"
+            )
+        tensors = dict(zip(names, tensors, strict=True))
+    if not isinstance(tensors, Mapping):
+        got = type(tensors).__name__
+        raise ValueError(f"{argument}: expected a tensor for each of {names}, got {got}")
+    if not tensors.keys() <= set(known):
+        raise ValueError(
+            f"{argument}: expected some of {list(known)}, got {sorted(map(str, tensors))}"
+        )
+    for name, value in tensors.items():
         if not isinstance(value, Tensor):
-            raise ValueError(f"{what}: expected a tensor for {name}, got {type(value).__name__}")
-        demand_plain(f"{what} for {name}", value)
-    return given
+            raise ValueError(
+                f"{argument}: expected a tensor for {name}, got {type(value).__name__}"
+            )
+        check_dense(f"{argument} for {name}", value)
+    return tensors

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rnnc.compiler.calls.plain_tensors import demand_plain, readable
-from rnnc.compiler.calls.value_checks import demand_lengths
+from rnnc.compiler.calls.plain_tensors import check_dense, concrete_values
+from rnnc.compiler.calls.value_checks import check_lengths
 
-KINDS: Final = ("binary", "symbol", "real")
+LOSS_KINDS: Final = ("binary", "symbol", "real")
 
 REDUCTIONS: Final = ("mean", "sum", "none")
 
@@ -38,7 +38,7 @@ def step_losses(kind: str, y: Tensor, target: Tensor) -> Tensor:
         ValueError: for another kind, shapes or dtypes that do not belong together, or a target out
             of its range.
     """
-    _check(kind, y, target)
+    _check_arguments(kind, y, target)
     check_range(kind, target, y.shape[-1])
     if kind == "binary":
         return functional.binary_cross_entropy_with_logits(
@@ -76,21 +76,21 @@ def weighted_losses(
     Raises:
         ValueError: as `step_losses`, and for lengths or weights of another shape, dtype or range.
     """
-    _check(kind, y, target)
-    scored = _scored(kind, y, target, lengths)
+    _check_arguments(kind, y, target)
+    scored = _scored_steps(kind, y, target, lengths)
     weights: Tensor | None = None
     if weight is not None:
-        weights = _checked_weight(weight, y, scored)
+        weights = _normalize_weight(weight, y, scored)
         scored = weights > 0
     if scored is None:
         losses = step_losses(kind, y, target)
-        return losses, _ones(losses)
+        return losses, _unit_weights(losses)
     # Left out before the loss, not after it: the gradient of a masked NaN would be 0 * NaN.
     y = torch.where(scored.unsqueeze(-1), y, 0)
     target = torch.where(scored if kind == "symbol" else scored.unsqueeze(-1), target, 0)
     losses = torch.where(scored, step_losses(kind, y, target), 0)
     if weights is None:
-        return losses, scored * _ones(losses)
+        return losses, scored * _unit_weights(losses)
     return losses * weights.to(losses.dtype), weights
 
 
@@ -102,16 +102,16 @@ def mean_loss(
     weight: Tensor | None = None,
 ) -> Tensor:
     """Σ w · loss / Σ w over the steps of a batch, 0 where none is scored; see `weighted_losses`."""
-    return reduced([weighted_losses(kind, y, target, lengths, weight)], "mean")
+    return reduce_losses([weighted_losses(kind, y, target, lengths, weight)], "mean")
 
 
-def reduced(parts: Sequence[tuple[Tensor, Tensor]], reduction: str) -> Tensor:
+def reduce_losses(parts: Sequence[tuple[Tensor, Tensor]], reduction: str) -> Tensor:
     """The losses of several outputs, each as `weighted_losses` gives them, added up.
 
     `mean` adds the means, Σ w · loss / Σ w of each, `sum` the sums, and `none` step by step.
     """
     if reduction == "mean":
-        return torch.stack([_mean(losses, weights) for losses, weights in parts]).sum()
+        return torch.stack([_weighted_mean(losses, weights) for losses, weights in parts]).sum()
     whole = torch.stack([losses if reduction == "none" else losses.sum() for losses, _ in parts])
     return whole.sum(0)
 
@@ -124,7 +124,7 @@ def check_reduction(reduction: Any) -> None:
 
 def check_range(kind: str, target: Tensor, size: int) -> None:
     """Raise ValueError where a target is none of its type's values; reals are free."""
-    seen = None if kind == "real" or target.dtype == torch.bool else readable(target)
+    seen = None if kind == "real" or target.dtype == torch.bool else concrete_values(target)
     if seen is None or not seen.numel():
         return
     low, high = seen.min().item(), seen.max().item()
@@ -135,39 +135,39 @@ def check_range(kind: str, target: Tensor, size: int) -> None:
         raise ValueError(f"expected a binary target in 0..1, got {low:g}..{high:g}")
 
 
-def _mean(losses: Tensor, weights: Tensor) -> Tensor:
+def _weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
     total = weights.sum()
     mean: Tensor = losses.sum(dtype=total.dtype) / torch.where(total > 0, total, 1)
     return mean.to(losses.dtype)
 
 
-def _scored(kind: str, y: Tensor, target: Tensor, lengths: Tensor | None) -> Tensor | None:
+def _scored_steps(kind: str, y: Tensor, target: Tensor, lengths: Tensor | None) -> Tensor | None:
     """(T, B) or (B,) of bool: the steps that lengths and target leave in; None for all."""
     scored: Tensor | None = None
     if lengths is not None and y.dim() == 3:
-        _check_lengths(y, lengths)
+        _check_row_lengths(y, lengths)
         steps = torch.arange(y.shape[0], device=y.device).unsqueeze(1)
         scored = steps < lengths.to(y.device).unsqueeze(0)
-    seen = readable(target) if kind == "symbol" else None
+    seen = concrete_values(target) if kind == "symbol" else None
     if kind == "symbol" and (seen is None or bool((seen < 0).any())):
         named = target >= 0
         scored = named if scored is None else scored & named
     return scored
 
 
-def _checked_weight(weight: Any, y: Tensor, scored: Tensor | None) -> Tensor:
+def _normalize_weight(weight: Any, y: Tensor, scored: Tensor | None) -> Tensor:
     """Weights in y's dtype or float32, 0 where a step is not scored whatever they hold there."""
     shape = tuple(y.shape[:-1])
     if not isinstance(weight, Tensor) or tuple(weight.shape) != shape or weight.is_complex():
-        got = _say(weight) if isinstance(weight, Tensor) else type(weight).__name__
+        got = _describe(weight) if isinstance(weight, Tensor) else type(weight).__name__
         raise ValueError(f"weight: expected real numbers of shape {shape}, got {got}")
     if weight.device != y.device:
         raise ValueError(f"weight: expected a tensor on {y.device}, got one on {weight.device}")
-    demand_plain("weight", weight)
+    check_dense("weight", weight)
     checked: Tensor = weight.to(torch.promote_types(y.dtype, torch.float32))
     if scored is not None:
         checked = torch.where(scored, checked, 0)
-    seen = readable(checked)
+    seen = concrete_values(checked)
     if seen is not None and seen.numel():
         low, high = seen.min().item(), seen.max().item()
         if not 0 <= low <= high < float("inf"):
@@ -175,19 +175,19 @@ def _checked_weight(weight: Any, y: Tensor, scored: Tensor | None) -> Tensor:
     return checked
 
 
-def _ones(losses: Tensor) -> Tensor:
+def _unit_weights(losses: Tensor) -> Tensor:
     return torch.ones_like(losses, dtype=torch.promote_types(losses.dtype, torch.float32))
 
 
-def _check(kind: str, y: Tensor, target: Tensor) -> None:
-    if kind not in KINDS:
-        raise ValueError(f"expected a kind among {', '.join(KINDS)}, got {kind!r}")
+def _check_arguments(kind: str, y: Tensor, target: Tensor) -> None:
+    if kind not in LOSS_KINDS:
+        raise ValueError(f"expected a kind among {', '.join(LOSS_KINDS)}, got {kind!r}")
     for name, value in (("y", y), ("target", target)):
         if not isinstance(value, Tensor):
             raise ValueError(f"expected {name} to be a tensor, got {type(value).__name__}")
     if y.dim() not in (2, 3) or not y.is_floating_point():
         raise ValueError(
-            f"expected y of floating-point numbers, (T, B, m) or (B, m), got {_say(y)}"
+            f"expected y of floating-point numbers, (T, B, m) or (B, m), got {_describe(y)}"
         )
     check_target(kind, target, tuple(y.shape))
 
@@ -201,17 +201,17 @@ def check_target(kind: str, target: Tensor, shape: tuple[int, ...]) -> None:
     if tuple(target.shape) != wanted:
         raise ValueError(f"expected a {kind} target of shape {wanted}, got {tuple(target.shape)}")
     if kind == "symbol" and (target.is_floating_point() or target.dtype == torch.bool):
-        raise ValueError(f"expected a symbol target of integers, got {_say(target)}")
+        raise ValueError(f"expected a symbol target of integers, got {_describe(target)}")
     if target.is_complex():
-        raise ValueError(f"expected a {kind} target of real numbers, got {_say(target)}")
+        raise ValueError(f"expected a {kind} target of real numbers, got {_describe(target)}")
 
 
-def _check_lengths(y: Tensor, lengths: Tensor) -> None:
+def _check_row_lengths(y: Tensor, lengths: Tensor) -> None:
     if lengths.shape != y.shape[1:2] or lengths.is_floating_point() or lengths.is_complex():
-        raise ValueError(f"expected lengths ({y.shape[1]},) of integers, got {_say(lengths)}")
-    demand_plain("lengths", lengths)
-    demand_lengths(lengths, y.shape[0])
+        raise ValueError(f"expected lengths ({y.shape[1]},) of integers, got {_describe(lengths)}")
+    check_dense("lengths", lengths)
+    check_lengths(lengths, y.shape[0])
 
 
-def _say(tensor: Tensor) -> str:
+def _describe(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"

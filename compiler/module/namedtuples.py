@@ -22,40 +22,40 @@ def field_name(name: str) -> str:
 
 
 @lru_cache(maxsize=512)
-def named_tuple(kind: str, names: tuple[str, ...]) -> Callable[..., Any]:
+def named_tuple_type(type_name: str, names: tuple[str, ...]) -> Callable[..., Any]:
     """The tuple type with some fields; equal names give the same type.
 
     A name that is none in Python, or no longer its own, becomes `_` and its place: `_1`.
     """
     fields = [field_name(name) for name in names]
-    base: Any = namedtuple(kind, fields, rename=True)  # type: ignore[misc]
+    base: Any = namedtuple(type_name, fields, rename=True)  # type: ignore[misc]
 
     def reduce(self: tuple[Any, ...]) -> tuple[Any, ...]:
         # The type is made at run time, so an instance is rebuilt from its names.
-        return _rebuild, (kind, names, tuple(self))
+        return _rebuild, (type_name, names, tuple(self))
 
     type.__setattr__(base, "__reduce__", reduce)
-    type.__setattr__(base, "detach", _detached)
+    type.__setattr__(base, "detach", _detach)
     made: Callable[..., Any] = base
     return made
 
 
-class Fields:
+class NamedTupleFactory:
     """Makes one named tuple after the other; unlike its type, it can be pickled."""
 
-    def __init__(self, kind: str, names: tuple[str, ...]) -> None:
-        self._said, self.make = (kind, names), named_tuple(kind, names)
+    def __init__(self, type_name: str, names: tuple[str, ...]) -> None:
+        self._definition, self.make = (type_name, names), named_tuple_type(type_name, names)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Fields, self._said
+        return NamedTupleFactory, self._definition
 
 
-def _detached(value: Any) -> Any:
+def _detach(value: Any) -> Any:
     """The same numbers, cut off from what they were computed from, in all of a named tuple."""
     if isinstance(value, Tensor):
         return value.detach()
-    return None if value is None else type(value)(*map(_detached, value))
+    return None if value is None else type(value)(*map(_detach, value))
 
 
-def _rebuild(kind: str, names: tuple[str, ...], values: tuple[Any, ...]) -> Any:
-    return named_tuple(kind, names)(*values)
+def _rebuild(type_name: str, names: tuple[str, ...], values: tuple[Any, ...]) -> Any:
+    return named_tuple_type(type_name, names)(*values)

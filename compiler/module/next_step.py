@@ -10,14 +10,14 @@ from torch import Tensor
 
 from rnnc.operators.graph.operator_graph import OperatorGraph
 
-from .arguments import checked_input, inputs_by_name
-from .namedtuples import Fields
+from .arguments import inputs_by_name, normalize_input
+from .namedtuples import NamedTupleFactory
 
-CARRY = Fields("Carry", ("state", "x"))
+CARRY_FIELDS = NamedTupleFactory("Carry", ("state", "x"))
 """What a piece hands to the next one: the model's state, and the last step, not yet read."""
 
 
-def blanks(graph: OperatorGraph, rows: int, like: Tensor) -> dict[str, Tensor]:
+def blank_inputs(graph: OperatorGraph, rows: int, like: Tensor) -> dict[str, Tensor]:
     """The blank step of every input: (B, n) of zeros, or (B,) of no symbol (−1)."""
     return {
         variable.name: torch.full((rows,), -1, device=like.device)
@@ -27,7 +27,7 @@ def blanks(graph: OperatorGraph, rows: int, like: Tensor) -> dict[str, Tensor]:
     }
 
 
-def opened(
+def unpack_carry(
     graph: OperatorGraph, carry: Any, rows: int, like: Tensor
 ) -> tuple[Any, dict[str, Tensor]]:
     """A carry's state, and its last step by the names of the inputs; None is that of a start.
@@ -36,7 +36,7 @@ def opened(
         ValueError: for what is no carry, or the carry of another model or of another B.
     """
     if carry is None:
-        return None, blanks(graph, rows, like)
+        return None, blank_inputs(graph, rows, like)
     if not isinstance(carry, tuple) or len(carry) != 2:
         raise ValueError(
             f"carry: expected (state, x) as `nll` gives it, got {type(carry).__name__}"
@@ -45,7 +45,7 @@ def opened(
     try:
         given = inputs_by_name(graph, x)
         steps = {
-            variable.name: checked_input(variable, given[variable.name].unsqueeze(0), like)[0]
+            variable.name: normalize_input(variable, given[variable.name].unsqueeze(0), like)[0]
             for variable in graph.inputs
         }
     except ValueError as error:
@@ -56,9 +56,9 @@ def opened(
     return state, steps
 
 
-def moved_on(
+def shift_inputs(
     inputs: Mapping[str, Tensor],
-    before: Mapping[str, Tensor],
+    previous: Mapping[str, Tensor],
     lengths: Tensor | None,
     resets: Tensor | None,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -66,14 +66,14 @@ def moved_on(
 
     Args:
         inputs: (T, B, n), or (T, B) of symbols, by name.
-        before: (B, n) or (B,): the step before the first; what a row without a step keeps.
+        previous: (B, n) or (B,): the step before the first; what a row without a step keeps.
         lengths: (B,), or None when all rows have T steps.
         resets: (T, B): where a segment begins, and the blank is fed.
     """
     fed: dict[str, Tensor] = {}
     last: dict[str, Tensor] = {}
     for name, x in inputs.items():
-        line = torch.cat([before[name].unsqueeze(0), x])
+        line = torch.cat([previous[name].unsqueeze(0), x])
         later = line[: len(x)]
         if resets is not None:
             blank, hit = (-1, resets) if x.dim() == 2 else (0, resets.unsqueeze(-1))
@@ -87,9 +87,9 @@ def moved_on(
     return fed, last
 
 
-def demand_prediction(graph: OperatorGraph) -> None:
+def check_predicts_input(graph: OperatorGraph) -> None:
     """Raise ValueError for a model that predicts no input, which has no `nll`."""
-    if not any(output.predicts for output in graph.outputs):
+    if not any(output.predicted_input for output in graph.outputs):
         raise ValueError(
             "this model has no nll: it predicts no input (`x' = …`); `model.loss(y, target)` "
             "scores its outputs"

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnc.compiler.calls.plain_tensors import demand_plain, is_plain
+from rnnc.compiler.calls.plain_tensors import check_dense, is_addressable
 from rnnc.operators.graph.operator_graph import OperatorGraph
 
-from .initializers import initial_value
+from .initializers import initialize_parameter
 
 
-class Named(nn.Module):
+class AnyNameModule(nn.Module):
     """A module whose parts may have any name of the language."""
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -25,7 +25,7 @@ class Named(nn.Module):
             super().__setattr__(name, value)
 
 
-class Operators(Named):
+class Operators(AnyNameModule):
     """The parameters of one operator, and of the operators inside it."""
 
     def extra_repr(self) -> str:
@@ -35,7 +35,7 @@ class Operators(Named):
         )
 
 
-def attach(root: nn.Module, graph: OperatorGraph) -> None:
+def attach_parameters(root: nn.Module, graph: OperatorGraph) -> None:
     """Give a module the graph's parameters, at fresh values; frozen ones take no gradient.
 
     A spec may name an operator `step` or a parameter `half`: they are registered past the checks
@@ -49,21 +49,23 @@ def attach(root: nn.Module, graph: OperatorGraph) -> None:
             if inner is None:
                 inner = module._modules[part] = Operators()
             module = inner
-        value = nn.Parameter(initial_value(parameter), requires_grad=not parameter.frozen)
+        value = nn.Parameter(initialize_parameter(parameter), requires_grad=not parameter.is_frozen)
         module._parameters[name] = value
 
 
-def collect(root: nn.Module, graph: OperatorGraph) -> dict[str, Tensor]:
+def collect_parameters(root: nn.Module, graph: OperatorGraph) -> dict[str, Tensor]:
     """The current values of the graph's parameters by name, all of one dtype on one device.
 
     Raises:
         ValueError: when one of them is gone, or another one than the graph's stands in its place.
     """
-    found = {parameter.name: _value(root, parameter.name) for parameter in graph.parameters}
+    found = {
+        parameter.name: _lookup_parameter(root, parameter.name) for parameter in graph.parameters
+    }
     like = next(iter(found.values()), None)
     for parameter in graph.parameters:
         value = found[parameter.name]
-        demand_plain(f"parameter {parameter.name}", value)
+        check_dense(f"parameter {parameter.name}", value)
         if value.shape != parameter.shape:
             expected, got = list(parameter.shape), list(value.shape)
             raise ValueError(f"expected `{parameter.name}` of shape {expected}, got {got}")
@@ -75,32 +77,32 @@ def collect(root: nn.Module, graph: OperatorGraph) -> dict[str, Tensor]:
     return found
 
 
-class Places:
+class ParameterSlots:
     """Where a module's parameters are found, so that looking them up again takes little time."""
 
     def __init__(self, root: nn.Module, graph: OperatorGraph) -> None:
-        self._inner: dict[tuple[str, ...], tuple[dict[str, nn.Module | None], nn.Module]] = {}
-        self._at: list[tuple[dict[str, Tensor | None], str, tuple[int, ...]]] = []
+        self._modules: dict[tuple[str, ...], tuple[dict[str, nn.Module | None], nn.Module]] = {}
+        self._slots: list[tuple[dict[str, Tensor | None], str, tuple[int, ...]]] = []
         for parameter in graph.parameters:
-            *path, name = _path(parameter.name)
+            *path, name = _split_name(parameter.name)
             module = root
             for depth, part in enumerate(path):
                 inner = module._modules[part]
                 assert inner is not None
-                self._inner[tuple(path[: depth + 1])] = module._modules, inner
+                self._modules[tuple(path[: depth + 1])] = module._modules, inner
                 module = inner
-            self._at.append((module._parameters, name, parameter.shape))  # type: ignore[arg-type]
+            self._slots.append((module._parameters, name, parameter.shape))  # type: ignore[arg-type]
 
-    def tensors(self, dtype: torch.dtype) -> list[Tensor] | None:
+    def lookup(self, dtype: torch.dtype) -> list[Tensor] | None:
         """The current values in the graph's order; None where one is no longer what it was.
 
         As it was: in the same module, a whole tensor of its shape on the CPU, in a dtype.
         """
-        for path, (modules, inner) in self._inner.items():
+        for path, (modules, inner) in self._modules.items():
             if modules.get(path[-1]) is not inner:
                 return None
         found: list[Tensor] = []
-        for named, name, shape in self._at:
+        for named, name, shape in self._slots:
             value = named.get(name)
             if (
                 value is None
@@ -108,25 +110,25 @@ class Places:
                 or not value.is_cpu
                 or value.shape != shape
                 or not value.is_contiguous()
-                or not is_plain(value)
+                or not is_addressable(value)
             ):
                 return None
             found.append(value)
         return found
 
 
-def first(root: nn.Module, graph: OperatorGraph) -> Tensor | None:
+def first_parameter(root: nn.Module, graph: OperatorGraph) -> Tensor | None:
     """The first of them: it tells the dtype and the device, at each call."""
-    return _value(root, graph.parameters[0].name) if graph.parameters else None
+    return _lookup_parameter(root, graph.parameters[0].name) if graph.parameters else None
 
 
 @lru_cache(maxsize=4096)
-def _path(name: str) -> tuple[str, ...]:
+def _split_name(name: str) -> tuple[str, ...]:
     return tuple(name.split("."))
 
 
-def _value(root: nn.Module, name: str) -> Tensor:
-    module, path = root, _path(name)
+def _lookup_parameter(root: nn.Module, name: str) -> Tensor:
+    module, path = root, _split_name(name)
     for part in path[:-1]:
         inner = module._modules[part]
         assert inner is not None

@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnc.compiler.calls.plain_tensors import demand_plain
-from rnnc.compiler.calls.value_checks import demand_symbols
-from rnnc.operators.graph.carry import age_name, carried
+from rnnc.compiler.calls.plain_tensors import check_dense
+from rnnc.compiler.calls.value_checks import check_symbols
+from rnnc.operators.graph.carry import age_name, carry_entries
 from rnnc.operators.graph.operator_graph import OperatorGraph
 
-from .namedtuples import Fields
+from .namedtuples import NamedTupleFactory
 
 
-def age_after(
+def next_age(
     age: Tensor | None, lengths: Tensor | None, resets: Tensor | None, steps: int
 ) -> Tensor | None:
     """(B,): how many steps each row's segment has had after a call; None without windows."""
@@ -38,24 +38,24 @@ def initial_values(
     values: dict[str, Tensor] = {}
     for state in graph.states:
         size = state.type.size
-        match state.initial.kind:
+        match state.initial_value.kind:
             case "learned":
                 values[state.name] = parameters[f"init.{state.name}"].expand(rows, size)
             case "uniform":
                 values[state.name] = like.new_empty(rows, size).uniform_(
-                    state.initial.low, state.initial.high
+                    state.initial_value.low, state.initial_value.high
                 )
             case _:
-                values[state.name] = like.new_full((rows, size), state.initial.low)
+                values[state.name] = like.new_full((rows, size), state.initial_value.low)
     return values
 
 
-def initial_history(
+def initial_carry(
     graph: OperatorGraph, initial: Mapping[str, Tensor], rows: int, like: Tensor
 ) -> dict[str, Tensor]:
     """(k, B, n) for each carried variable, as it is before a first step."""
     history: dict[str, Tensor] = {}
-    for item in carried(graph):
+    for item in carry_entries(graph):
         if item.name in initial:
             history[item.name] = initial[item.name].expand(item.steps, rows, item.size)
         elif item.name == age_name(graph):
@@ -67,24 +67,26 @@ def initial_history(
     return history
 
 
-def state_fields(graph: OperatorGraph) -> Fields:
+def state_fields(graph: OperatorGraph) -> NamedTupleFactory:
     """The named tuple of a state."""
-    return Fields("State", tuple(item.name for item in carried(graph)))
+    return NamedTupleFactory("State", tuple(item.name for item in carry_entries(graph)))
 
 
-def to_state(graph: OperatorGraph, fields: Fields, history: Mapping[str, Tensor]) -> Any:
+def carry_to_state(
+    graph: OperatorGraph, fields: NamedTupleFactory, history: Mapping[str, Tensor]
+) -> Any:
     """The named tuple that users see; what looks back one step alone has no axis for it."""
-    items = carried(graph)
+    items = carry_entries(graph)
     return fields.make(*[history[i.name] if i.steps > 1 else history[i.name][0] for i in items])
 
 
-def from_state(graph: OperatorGraph, state: Any, rows: int, like: Tensor) -> dict[str, Tensor]:
+def state_to_carry(graph: OperatorGraph, state: Any, rows: int, like: Tensor) -> dict[str, Tensor]:
     """A user's state (a tuple in order, or one tensor for a lone variable) as a history.
 
     Raises:
         ValueError: on a wrong number of parts, or a wrong shape, dtype or device.
     """
-    items = carried(graph)
+    items = carry_entries(graph)
     sizes = {variable.name: variable.type.size for variable in graph.inputs}
     if isinstance(state, Tensor):
         state = (state,)
@@ -106,8 +108,8 @@ def from_state(graph: OperatorGraph, state: Any, rows: int, like: Tensor) -> dic
                 f"state.{item.name}: expected {dtype} on {like.device}, got {value.dtype} on "
                 f"{value.device}"
             )
-        demand_plain(f"state.{item.name}", value)
+        check_dense(f"state.{item.name}", value)
         if not item.size and item.name in sizes:
-            demand_symbols(f"state.{item.name}", value, sizes[item.name])
+            check_symbols(f"state.{item.name}", value, sizes[item.name])
         history[item.name] = value if item.steps > 1 else value.unsqueeze(0)
     return history

@@ -17,44 +17,44 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from rnnc.compiler.ir.builder import Draft, DraftValue
-from rnnc.compiler.ir.dataflow import Flow, Read
-from rnnc.compiler.ir.ops import SOURCES
+from rnnc.compiler.ir.builder import Builder, MutableValue
+from rnnc.compiler.ir.dataflow import Dataflow, Operand
+from rnnc.compiler.ir.ops import SOURCE_OPS
 
 
-def tidy(flow: Flow, *, differentiated: bool = False) -> Flow:
+def canonicalize_once(dataflow: Dataflow, *, differentiated: bool = False) -> Dataflow:
     """The flow without what only passes values on."""
-    draft = Draft.of(flow)
+    draft = Builder.from_dataflow(dataflow)
     seen: dict[object, int] = {}
     count = len(draft.values)
     number = 0
     while number < count:
         value = draft.values[number]
-        value.operands = tuple(draft.settled(read) for read in value.operands)
-        instead = _instead(draft, value, differentiated=differentiated)
+        value.operands = tuple(draft.resolve(read) for read in value.operands)
+        instead = _simplify(draft, value, differentiated=differentiated)
         if instead is not None:
-            draft.redirect(number, instead)
+            draft.replace_uses(number, instead)
         elif value.operation != "state":
             key = (value.operation, value.operands, value.attributes, value.shape)
             first = seen.setdefault(key, number)
             if first != number:
-                draft.redirect(number, Read(first))
+                draft.replace_uses(number, Operand(first))
         number += 1
-    return draft.finish()
+    return draft.build()
 
 
-def tidied(flow: Flow, *, differentiated: bool = False) -> Flow:
+def canonicalize(dataflow: Dataflow, *, differentiated: bool = False) -> Dataflow:
     """The flow tidied until nothing changes."""
     while True:
-        smaller = tidy(flow, differentiated=differentiated)
-        if smaller.values == flow.values:
+        smaller = canonicalize_once(dataflow, differentiated=differentiated)
+        if smaller.values == dataflow.values:
             return smaller
-        flow = smaller
+        dataflow = smaller
 
 
-def _instead(draft: Draft, value: DraftValue, *, differentiated: bool) -> Read | None:
+def _simplify(draft: Builder, value: MutableValue, *, differentiated: bool) -> Operand | None:
     operands = value.operands
-    if value.operation in SOURCES or not operands:
+    if value.operation in SOURCE_OPS or not operands:
         return None
     first = operands[0]
     if len(operands) == 1 and value.operation in {"add", "multiply", "concatenate"}:
@@ -69,13 +69,13 @@ def _instead(draft: Draft, value: DraftValue, *, differentiated: bool) -> Read |
         value.operation = "add"
         return None
     if value.operation == "add":
-        return _joined(draft, value)
+        return _pads_to_concatenation(draft, value)
     if value.operation == "slice":
-        return _sliced(draft, value)
+        return _simplify_slice(draft, value)
     return None
 
 
-def _sliced(draft: Draft, value: DraftValue) -> Read | None:
+def _simplify_slice(draft: Builder, value: MutableValue) -> Operand | None:
     start, stop = (int(a) for a in value.attributes)
     read = value.operands[0]
     source = draft.values[read.value]
@@ -85,7 +85,7 @@ def _sliced(draft: Draft, value: DraftValue) -> Read | None:
         inner = int(source.attributes[0])
         value.operands = source.operands
         value.attributes = (inner + start, inner + stop)
-        return _sliced(draft, value)
+        return _simplify_slice(draft, value)
     if source.operation == "concatenate" and not read.delay:
         at = 0
         for part in source.operands:
@@ -99,8 +99,8 @@ def _sliced(draft: Draft, value: DraftValue) -> Read | None:
     return None
 
 
-def _joined(draft: Draft, value: DraftValue) -> Read | None:
-    parts: list[tuple[int, int, Read]] = []
+def _pads_to_concatenation(draft: Builder, value: MutableValue) -> Operand | None:
+    parts: list[tuple[int, int, Operand]] = []
     for read in value.operands:
         source = draft.values[read.value]
         if source.operation != "pad" or read.delay:
@@ -114,6 +114,6 @@ def _joined(draft: Draft, value: DraftValue) -> Read | None:
     edges = [(0, 0), *((start, stop) for start, stop, _ in parts), (value.shape[0], 0)]
     if any(before[1] != after[0] for before, after in pairwise(edges)):
         return None
-    return draft.add(
+    return draft.create(
         "concatenate", *(part for _, _, part in parts), adjoint=value.adjoint, origin=value.origin
     )

@@ -10,36 +10,38 @@ side. Their gradients then are one product, too.
 
 from __future__ import annotations
 
-from rnnc.compiler.ir.builder import Draft
-from rnnc.compiler.ir.dataflow import Flow
+from rnnc.compiler.ir.builder import Builder
+from rnnc.compiler.ir.dataflow import Dataflow
 
 
-def stack(flow: Flow) -> Flow:
+def stack(dataflow: Dataflow) -> Dataflow:
     """The flow with one product for each vector."""
-    draft = Draft.of(flow)
+    draft = Builder.from_dataflow(dataflow)
     groups: dict[object, list[int]] = {}
-    for value in flow.values:
+    for value in dataflow.values:
         if value.operation != "matmul" or value.rate != "step" or value.adjoint:
             continue
         weight, vector = value.operands
-        matrix = flow.values[weight.value]
+        matrix = dataflow.values[weight.value]
         if len(matrix.shape) != 2 or matrix.rate != "call":
             continue
-        cycle = flow.component_of[value.number] if value.number in flow.cyclic else -1
+        cycle = dataflow.component_of[value.id] if value.id in dataflow.cyclic_values else -1
         key = (vector, value.attributes, cycle)
-        groups.setdefault(key, []).append(value.number)
+        groups.setdefault(key, []).append(value.id)
     for group in groups.values():
         if len(group) > 1:
-            _merge(draft, flow, sorted(group, key=lambda number: _destination(flow, number)))
-    return draft.finish()
+            _combine_group(
+                draft, dataflow, sorted(group, key=lambda number: _final_user(dataflow, number))
+            )
+    return draft.build()
 
 
-def _merge(draft: Draft, flow: Flow, group: list[int]) -> None:
+def _combine_group(draft: Builder, flow: Dataflow, group: list[int]) -> None:
     first = flow.values[group[0]]
     transposed = bool(first.attributes[0])
     weights = [flow.values[number].operands[0] for number in group]
-    stacked = draft.add("stack", *weights, attributes=(1 if transposed else 0,))
-    product = draft.add(
+    stacked = draft.create("stack", *weights, attributes=(1 if transposed else 0,))
+    product = draft.create(
         "matmul",
         stacked,
         first.operands[1],
@@ -49,14 +51,14 @@ def _merge(draft: Draft, flow: Flow, group: list[int]) -> None:
     start = 0
     for number in group:
         stop = start + flow.values[number].size
-        draft.redirect(number, draft.add("slice", product, attributes=(start, stop)))
+        draft.replace_uses(number, draft.create("slice", product, attributes=(start, stop)))
         start = stop
 
 
-def _destination(flow: Flow, number: int) -> tuple[str, int]:
+def _final_user(flow: Dataflow, number: int) -> tuple[str, int]:
     """What a product goes into, past the sums: its operation and number."""
     while True:
-        readers: tuple[int, ...] = flow.readers[number]
+        readers: tuple[int, ...] = flow.users[number]
         if len(readers) != 1:
             return ("", number)
         number = readers[0]

@@ -9,36 +9,38 @@ operand lies outside of the cycle (so that slices of it cost nothing in the loop
 
 from __future__ import annotations
 
-from rnnc.compiler.ir.builder import Draft
-from rnnc.compiler.ir.dataflow import Flow, Read
+from rnnc.compiler.ir.builder import Builder
+from rnnc.compiler.ir.dataflow import Dataflow, Operand
 
 
-def distribute(flow: Flow) -> Flow:
+def distribute_multiply(dataflow: Dataflow) -> Dataflow:
     """The flow with factors of concatenations at their parts."""
-    draft = Draft.of(flow)
-    for value in flow.values:
-        if value.operation != "multiply" or value.number not in flow.cyclic:
+    draft = Builder.from_dataflow(dataflow)
+    for value in dataflow.values:
+        if value.operation != "multiply" or value.id not in dataflow.cyclic_values:
             continue
-        own = flow.component_of[value.number]
-        inside = [r for r in value.operands if flow.component_of[r.value] == own]
-        outside = [r for r in value.operands if flow.component_of[r.value] != own]
-        if len(inside) != 1 or inside[0].delay or not flow.is_read_once(inside[0].value, value):
+        own = dataflow.component_of[value.id]
+        inside = [r for r in value.operands if dataflow.component_of[r.value] == own]
+        outside = [r for r in value.operands if dataflow.component_of[r.value] != own]
+        if len(inside) != 1 or inside[0].delay or not dataflow.has_one_use(inside[0].value, value):
             continue
-        whole = flow.values[inside[0].value]
+        whole = dataflow.values[inside[0].value]
         if whole.operation != "concatenate" or whole.shape != value.shape:
             continue
-        parts: list[Read] = []
+        parts: list[Operand] = []
         start = 0
         for part in whole.operands:
             stop = start + draft.width(part)
-            factors = [_part(draft, factor, start, stop, value.adjoint) for factor in outside]
-            parts.append(draft.add("multiply", part, *factors, adjoint=value.adjoint))
+            factors = [
+                _slice_factor(draft, factor, start, stop, value.adjoint) for factor in outside
+            ]
+            parts.append(draft.create("multiply", part, *factors, adjoint=value.adjoint))
             start = stop
-        draft.redirect(value.number, draft.add("concatenate", *parts, adjoint=value.adjoint))
-    return draft.finish()
+        draft.replace_uses(value.id, draft.create("concatenate", *parts, adjoint=value.adjoint))
+    return draft.build()
 
 
-def _part(draft: Draft, factor: Read, start: int, stop: int, adjoint: bool) -> Read:
+def _slice_factor(draft: Builder, factor: Operand, start: int, stop: int, adjoint: bool) -> Operand:
     if draft.width(factor) == 1:
         return factor
-    return draft.add("slice", factor, attributes=(start, stop), adjoint=adjoint)
+    return draft.create("slice", factor, attributes=(start, stop), adjoint=adjoint)

@@ -9,23 +9,23 @@ operations changes: rounding.
 
 from __future__ import annotations
 
-from rnnc.compiler.ir.builder import Draft
-from rnnc.compiler.ir.dataflow import Flow, Read
+from rnnc.compiler.ir.builder import Builder
+from rnnc.compiler.ir.dataflow import Dataflow, Operand
 
 
-def hoist(flow: Flow) -> Flow:
+def hoist_invariants(dataflow: Dataflow) -> Dataflow:
     """The flow with sums and products split into what a cycle needs and the rest."""
-    draft = Draft.of(flow)
-    for value in flow.values:
-        if value.operation not in {"add", "multiply"} or value.number not in flow.cyclic:
+    draft = Builder.from_dataflow(dataflow)
+    for value in dataflow.values:
+        if value.operation not in {"add", "multiply"} or value.id not in dataflow.cyclic_values:
             continue
-        own = flow.component_of[value.number]
-        inner: list[Read] = []
-        outer: list[Read] = []
+        own = dataflow.component_of[value.id]
+        inner: list[Operand] = []
+        outer: list[Operand] = []
         for read in value.operands:
-            (inner if flow.component_of[read.value] == own else outer).append(read)
+            (inner if dataflow.component_of[read.value] == own else outer).append(read)
         if len(outer) < 2 or not inner:
             continue
-        made = draft.add(value.operation, *outer, adjoint=value.adjoint, origin=value.origin)
-        draft.values[value.number].operands = (*inner, made)
-    return draft.finish()
+        made = draft.create(value.operation, *outer, adjoint=value.adjoint, origin=value.origin)
+        draft.values[value.id].operands = (*inner, made)
+    return draft.build()

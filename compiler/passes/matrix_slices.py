@@ -7,28 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rnnc.compiler.ir.builder import Draft
-from rnnc.compiler.ir.dataflow import Read
+from rnnc.compiler.ir.builder import Builder
+from rnnc.compiler.ir.dataflow import Operand
 
 Range = tuple[int, int]
 """From this entry up to, but without, that one."""
 
 
-def section(draft: Draft, matrix: Read, axis: int, ranges: Iterable[Range]) -> Read:
+def slice_matrix(draft: Builder, matrix: Operand, axis: int, ranges: Iterable[Range]) -> Operand:
     """Rows (axis 0) or columns (1) of a matrix, those of one range after those of another."""
-    shape, adjoint = draft.kind(matrix)[0], draft.values[matrix.value].adjoint
+    shape, adjoint = draft.type_of(matrix)[0], draft.values[matrix.value].adjoint
     cuts = [
         matrix
         if (start, stop) == (0, shape[axis])
-        else draft.add("cut", matrix, attributes=(axis, start, stop), adjoint=adjoint)
+        else draft.create("cut", matrix, attributes=(axis, start, stop), adjoint=adjoint)
         for start, stop in ranges
     ]
     if len(cuts) == 1:
         return cuts[0]
-    return draft.add("stack", *cuts, attributes=(axis,), adjoint=adjoint)
+    return draft.create("stack", *cuts, attributes=(axis,), adjoint=adjoint)
 
 
-def joined(ranges: Iterable[Range]) -> tuple[Range, ...]:
+def merge_ranges(ranges: Iterable[Range]) -> tuple[Range, ...]:
     """The same entries in as few ranges as possible, in order."""
     found: list[Range] = []
     for start, stop in sorted(set(ranges)):
@@ -39,11 +39,11 @@ def joined(ranges: Iterable[Range]) -> tuple[Range, ...]:
     return tuple(found)
 
 
-def within(ranges: Iterable[Range], one: Range) -> Range:
+def locate_range(ranges: Iterable[Range], target: Range) -> Range:
     """Where a range lies in what `section` makes of the ranges that hold it."""
     before = 0
     for start, stop in ranges:
-        if start <= one[0] and one[1] <= stop:
-            return before + one[0] - start, before + one[1] - start
+        if start <= target[0] and target[1] <= stop:
+            return before + target[0] - start, before + target[1] - start
         before += stop - start
-    raise ValueError(f"{one} is in none of {tuple(ranges)}")
+    raise ValueError(f"{target} is in none of {tuple(ranges)}")

@@ -11,57 +11,60 @@ rounding.
 
 from __future__ import annotations
 
-from rnnc.compiler.ir.builder import Draft
-from rnnc.compiler.ir.dataflow import Flow, Value
+from rnnc.compiler.ir.builder import Builder
+from rnnc.compiler.ir.dataflow import Dataflow, Value
 
-from .matrix_slices import Range, joined, section, within
+from .matrix_slices import Range, locate_range, merge_ranges, slice_matrix
 
 
-def narrow(flow: Flow) -> Flow:
+def narrow(dataflow: Dataflow) -> Dataflow:
     """The flow with products of just the entries that are read."""
-    draft = Draft.of(flow)
-    kept = {read.value for read in flow.results} | {g.value for g in flow.gradients}
-    for value in flow.values:
-        if value.operation == "matmul" and value.number not in kept:
-            _narrowed(draft, flow, value)
-    return draft.finish()
+    draft = Builder.from_dataflow(dataflow)
+    kept = {read.value for read in dataflow.results} | {g.value for g in dataflow.gradients}
+    for value in dataflow.values:
+        if value.operation == "matmul" and value.id not in kept:
+            _prune_matmul(draft, dataflow, value)
+    return draft.build()
 
 
-def _narrowed(draft: Draft, flow: Flow, value: Value) -> None:
+def _prune_matmul(draft: Builder, flow: Dataflow, value: Value) -> None:
     weight, vector = value.operands
-    slices = [flow.values[number] for number in flow.readers[value.number]]
+    slices = [flow.values[number] for number in flow.users[value.id]]
     if len(flow.values[weight.value].shape) != 2 or not slices:
         return
     if any(s.operation != "slice" or s.operands[0].delay for s in slices):
         return
     groups: dict[bool, list[Value]] = {}
     for s in slices:
-        groups.setdefault(_is_inside(flow, value, s), []).append(s)
-    if len(groups) == 1 and joined(map(_range, slices)) == ((0, value.size),):
+        groups.setdefault(_is_same_component(flow, value, s), []).append(s)
+    if len(groups) == 1 and merge_ranges(map(_slice_range, slices)) == ((0, value.size),):
         return
     axis = 1 if value.attributes[0] else 0
     for members in groups.values():
-        ranges = joined(map(_range, members))
-        product = draft.add(
+        ranges = merge_ranges(map(_slice_range, members))
+        product = draft.create(
             "matmul",
-            section(draft, weight, axis, ranges),
+            slice_matrix(draft, weight, axis, ranges),
             vector,
             attributes=value.attributes,
             adjoint=value.adjoint,
             origin=value.origin,
         )
         for s in members:
-            part = draft.add(
-                "slice", product, attributes=within(ranges, _range(s)), adjoint=s.adjoint
+            part = draft.create(
+                "slice",
+                product,
+                attributes=locate_range(ranges, _slice_range(s)),
+                adjoint=s.adjoint,
             )
-            draft.redirect(s.number, part)
+            draft.replace_uses(s.id, part)
 
 
-def _range(value: Value) -> Range:
+def _slice_range(value: Value) -> Range:
     start, stop = (int(a) for a in value.attributes)
     return start, stop
 
 
-def _is_inside(flow: Flow, value: Value, reader: Value) -> bool:
+def _is_same_component(flow: Dataflow, value: Value, reader: Value) -> bool:
     """Whether both are of one cycle."""
-    return flow.component_of[value.number] == flow.component_of[reader.number]
+    return flow.component_of[value.id] == flow.component_of[reader.id]

@@ -10,19 +10,19 @@ the outer one and computed as often. The order of summation changes: rounding.
 
 from __future__ import annotations
 
-from rnnc.compiler.ir.builder import Draft
-from rnnc.compiler.ir.dataflow import Flow, Read
+from rnnc.compiler.ir.builder import Builder
+from rnnc.compiler.ir.dataflow import Dataflow, Operand
 
 
-def flatten(flow: Flow) -> Flow:
+def reassociate(dataflow: Dataflow) -> Dataflow:
     """The flow with its sums and products of values flat."""
-    draft = Draft.of(flow)
-    used = _uses(flow)
-    for value in flow.values:
+    draft = Builder.from_dataflow(dataflow)
+    used = _count_uses(dataflow)
+    for value in dataflow.values:
         if value.operation not in {"add", "multiply"}:
             continue
-        operands: list[Read] = []
-        for read in draft.values[value.number].operands:
+        operands: list[Operand] = []
+        for read in draft.values[value.id].operands:
             inner = draft.values[read.value]
             if (
                 inner.operation == value.operation
@@ -35,11 +35,11 @@ def flatten(flow: Flow) -> Flow:
                 operands += inner.operands
             else:
                 operands.append(read)
-        draft.values[value.number].operands = tuple(operands)
-    return draft.finish()
+        draft.values[value.id].operands = tuple(operands)
+    return draft.build()
 
 
-def _uses(flow: Flow) -> list[int]:
+def _count_uses(flow: Dataflow) -> list[int]:
     used = [0] * len(flow.values)
     for value in flow.values:
         for read in value.operands:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rnnc.compiler.ir.builder import Draft
-from rnnc.compiler.ir.dataflow import Flow, Read
+from rnnc.compiler.ir.builder import Builder
+from rnnc.compiler.ir.dataflow import Dataflow, Operand
 
 
 class _NotAffine(Exception):
@@ -20,31 +20,31 @@ class _NotAffine(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Form:
+class _AffineForm:
     """slope ⊙ v + offset; None is zero."""
 
-    slope: Read | None
-    offset: Read | None
+    slope: Operand | None
+    offset: Operand | None
 
 
-def scan(flow: Flow) -> Flow:
+def scan(dataflow: Dataflow) -> Dataflow:
     """The flow with affine cycles as `linear` values."""
-    draft = Draft.of(flow)
-    for component in flow.components:
-        if component[0] not in flow.cyclic:
+    draft = Builder.from_dataflow(dataflow)
+    for component in dataflow.components:
+        if component[0] not in dataflow.cyclic_values:
             continue
-        found = _turning_point(flow, component)
+        found = _find_recurrence(dataflow, component)
         if found is None:
             continue
         try:
-            form = _Walk(draft, flow, component, found).form()
+            form = _AffineAnalysis(draft, dataflow, component, found).analyze()
         except _NotAffine:
             continue
-        _replace(draft, found, form)
-    return draft.finish()
+        _replace_with_linear(draft, found, form)
+    return draft.build()
 
 
-def _turning_point(flow: Flow, component: tuple[int, ...]) -> Read | None:
+def _find_recurrence(flow: Dataflow, component: tuple[int, ...]) -> Operand | None:
     """The one read at another time inside of a cycle."""
     inside = set(component)
     reads = {
@@ -60,128 +60,132 @@ def _turning_point(flow: Flow, component: tuple[int, ...]) -> Read | None:
     return None if abs(read.delay) != 1 or already else read
 
 
-class _Walk:
+class _AffineAnalysis:
     """Finds the affine form of a value in terms of itself one step away."""
 
-    def __init__(self, draft: Draft, flow: Flow, component: tuple[int, ...], turn: Read) -> None:
-        self.draft, self.flow, self.turn = draft, flow, turn
-        self.inside = set(component)
+    def __init__(
+        self, draft: Builder, flow: Dataflow, component: tuple[int, ...], turn: Operand
+    ) -> None:
+        self.builder, self.dataflow, self.recurrence = draft, flow, turn
+        self.members = set(component)
         self.shape = flow.values[turn.value].shape
         self.adjoint = flow.values[turn.value].adjoint
-        self.known: dict[int, _Form] = {}
+        self.forms: dict[int, _AffineForm] = {}
         self.one = draft.constant(1.0)
 
-    def form(self) -> _Form:
-        value = self.flow.values[self.turn.value]
+    def analyze(self) -> _AffineForm:
+        value = self.dataflow.values[self.recurrence.value]
         if value.operation == "state":
-            return self.of(value.operands[0])
-        return self._found(value.number)
+            return self.form_of(value.operands[0])
+        return self._visit(value.id)
 
-    def make(self, operation: str, *operands: Read) -> Read:
-        return self.draft.add(operation, *operands, adjoint=self.adjoint)
+    def create(self, operation: str, *operands: Operand) -> Operand:
+        return self.builder.create(operation, *operands, adjoint=self.adjoint)
 
-    def of(self, read: Read) -> _Form:
-        if read == self.turn:
-            return _Form(self.one, None)
-        if read.value not in self.inside:
-            return _Form(None, read)
-        return self._found(read.value)
+    def form_of(self, operand: Operand) -> _AffineForm:
+        if operand == self.recurrence:
+            return _AffineForm(self.one, None)
+        if operand.value not in self.members:
+            return _AffineForm(None, operand)
+        return self._visit(operand.value)
 
-    def _found(self, root: int) -> _Form:
+    def _visit(self, root: int) -> _AffineForm:
         """The form of a value, those of its operands first; cycles may be longer than the stack."""
-        waiting = [] if root in self.known else [root]
+        waiting = [] if root in self.forms else [root]
         while waiting:
-            value = self.flow.values[waiting[-1]]
+            value = self.dataflow.values[waiting[-1]]
             if value.shape != self.shape:
                 raise _NotAffine
             missing = (
                 read.value
                 for read in value.operands
-                if read != self.turn and read.value in self.inside and read.value not in self.known
+                if read != self.recurrence
+                and read.value in self.members
+                and read.value not in self.forms
             )
             first = next(missing, None)
             if first is not None:
                 waiting.append(first)
                 continue
-            self.known[value.number] = self._computed(value.number)
+            self.forms[value.id] = self._combine(value.id)
             waiting.pop()
-        return self.known[root]
+        return self.forms[root]
 
-    def _computed(self, number: int) -> _Form:
-        value = self.flow.values[number]
-        forms = [self.of(read) for read in value.operands]
+    def _combine(self, number: int) -> _AffineForm:
+        value = self.dataflow.values[number]
+        forms = [self.form_of(read) for read in value.operands]
         match value.operation:
             case "state":
                 return forms[0]
             case "add":
-                return _Form(
-                    self._sum([f.slope for f in forms]), self._sum([f.offset for f in forms])
+                return _AffineForm(
+                    self._add([f.slope for f in forms]), self._add([f.offset for f in forms])
                 )
             case "subtract":
                 a, b = forms
-                return _Form(
-                    self._sum([a.slope, self._negated(b.slope)]),
-                    self._sum([a.offset, self._negated(b.offset)]),
+                return _AffineForm(
+                    self._add([a.slope, self._negate(b.slope)]),
+                    self._add([a.offset, self._negate(b.offset)]),
                 )
             case "negate":
-                return _Form(self._negated(forms[0].slope), self._negated(forms[0].offset))
+                return _AffineForm(self._negate(forms[0].slope), self._negate(forms[0].offset))
             case "one_minus":
-                one = self.draft.constant(1.0)
-                rest = self._sum([one, self._negated(forms[0].offset)])
-                return _Form(self._negated(forms[0].slope), rest)
+                one = self.builder.constant(1.0)
+                rest = self._add([one, self._negate(forms[0].offset)])
+                return _AffineForm(self._negate(forms[0].slope), rest)
             case "multiply":
-                return self._multiplied(forms)
+                return self._multiply(forms)
             case "divide" if forms[1].slope is None:
                 divisor = forms[1].offset
                 assert divisor is not None
-                return _Form(
+                return _AffineForm(
                     *(
-                        None if part is None else self.make("divide", part, divisor)
+                        None if part is None else self.create("divide", part, divisor)
                         for part in (forms[0].slope, forms[0].offset)
                     )
                 )
             case "select" if forms[0].slope is None:
-                return self._chosen(forms)
+                return self._select(forms)
         raise _NotAffine
 
-    def _multiplied(self, forms: list[_Form]) -> _Form:
+    def _multiply(self, forms: list[_AffineForm]) -> _AffineForm:
         moving = [form for form in forms if form.slope is not None]
         if len(moving) != 1 or moving[0].slope is None:
             raise _NotAffine
         factors = [form.offset for form in forms if form.slope is None]
         given = [factor for factor in factors if factor is not None]
         slope, offset = moving[0].slope, moving[0].offset
-        return _Form(
-            self.make("multiply", *(given if slope == self.one and given else (slope, *given))),
-            None if offset is None else self.make("multiply", offset, *given),
+        return _AffineForm(
+            self.create("multiply", *(given if slope == self.one and given else (slope, *given))),
+            None if offset is None else self.create("multiply", offset, *given),
         )
 
-    def _chosen(self, forms: list[_Form]) -> _Form:
+    def _select(self, forms: list[_AffineForm]) -> _AffineForm:
         choice = forms[0].offset
         assert choice is not None
-        zero = self.draft.constant(0.0)
-        parts: list[Read | None] = []
+        zero = self.builder.constant(0.0)
+        parts: list[Operand | None] = []
         for pair in ((forms[1].slope, forms[2].slope), (forms[1].offset, forms[2].offset)):
             a, b = (zero if part is None else part for part in pair)
-            parts.append(None if pair == (None, None) else self.make("select", choice, a, b))
-        return _Form(parts[0], parts[1])
+            parts.append(None if pair == (None, None) else self.create("select", choice, a, b))
+        return _AffineForm(parts[0], parts[1])
 
-    def _sum(self, parts: list[Read | None]) -> Read | None:
+    def _add(self, parts: list[Operand | None]) -> Operand | None:
         given = [part for part in parts if part is not None]
         if not given:
             return None
-        return given[0] if len(given) == 1 else self.make("add", *given)
+        return given[0] if len(given) == 1 else self.create("add", *given)
 
-    def _negated(self, part: Read | None) -> Read | None:
-        return None if part is None else self.make("negate", part)
+    def _negate(self, part: Operand | None) -> Operand | None:
+        return None if part is None else self.create("negate", part)
 
 
-def _replace(draft: Draft, turn: Read, form: _Form) -> None:
+def _replace_with_linear(draft: Builder, turn: Operand, form: _AffineForm) -> None:
     slope = draft.constant(0.0) if form.slope is None else form.slope
     offset = draft.constant(0.0) if form.offset is None else form.offset
     value = draft.values[turn.value]
     if value.operation == "state":
-        solved = draft.add("linear", slope, offset, turn, adjoint=value.adjoint)
+        solved = draft.create("linear", slope, offset, turn, adjoint=value.adjoint)
         value.operands = (solved,)
     else:
         value.operation, value.attributes = "linear", ()

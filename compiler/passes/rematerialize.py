@@ -11,40 +11,40 @@ but for products whose rows are summed in another order.
 
 from __future__ import annotations
 
-from rnnc.compiler.ir.builder import Draft
-from rnnc.compiler.ir.dataflow import Flow, Read
-from rnnc.compiler.ir.ops import SOURCES
+from rnnc.compiler.ir.builder import Builder
+from rnnc.compiler.ir.dataflow import Dataflow, Operand
+from rnnc.compiler.ir.ops import SOURCE_OPS
 
 
-def recompute(flow: Flow) -> Flow:
+def recompute(dataflow: Dataflow) -> Dataflow:
     """The flow whose backward pass reads only states, inputs and what is of a call."""
-    draft = Draft.of(flow)
+    draft = Builder.from_dataflow(dataflow)
     taken_by = {
-        value.operands[0].value: value.number
-        for value in flow.values
+        value.operands[0].value: value.id
+        for value in dataflow.values
         if value.operation == "state" and not value.operands[0].delay
     }
-    again: dict[int, Read] = {}
+    again: dict[int, Operand] = {}
 
-    def copied(read: Read) -> Read:
-        value = flow.values[read.value]
-        if value.adjoint or value.rate != "step" or value.operation in {"state", *SOURCES}:
+    def copied(read: Operand) -> Operand:
+        value = dataflow.values[read.value]
+        if value.adjoint or value.rate != "step" or value.operation in {"state", *SOURCE_OPS}:
             return read
-        if value.number in taken_by and not read.delay:
-            return Read(taken_by[value.number])
+        if value.id in taken_by and not read.delay:
+            return Operand(taken_by[value.id])
         if value.operation == "linear":
             return read
-        if value.number not in again:
-            again[value.number] = draft.add(
+        if value.id not in again:
+            again[value.id] = draft.create(
                 value.operation,
                 *(copied(operand) for operand in value.operands),
                 attributes=value.attributes,
                 origin=value.origin,
                 adjoint=True,
             )
-        return Read(again[value.number].value, read.delay)
+        return Operand(again[value.id].value, read.delay)
 
-    for value in flow.values:
+    for value in dataflow.values:
         if value.adjoint:
-            draft.values[value.number].operands = tuple(copied(read) for read in value.operands)
-    return draft.finish()
+            draft.values[value.id].operands = tuple(copied(read) for read in value.operands)
+    return draft.build()

@@ -16,156 +16,164 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnc.compiler.backends.backend import Backend, Saved
-from rnnc.compiler.calls.autocast import autocast_type, narrowed, widened, without_autocast
+from rnnc.compiler.backends.backend import Backend, Residuals
+from rnnc.compiler.calls.autocast import autocast_dtype, cast_call, cast_result, disable_autocast
 from rnnc.compiler.calls.flattening import (
-    Key,
-    apart,
-    flat_result,
+    TensorKey,
+    clone_aliased,
+    describe_key,
     flatten,
+    flatten_result,
     result_keys,
-    result_of,
-    told,
     unflatten,
+    unflatten_result,
 )
 from rnnc.compiler.calls.plain_tensors import (
-    demand_memory,
+    check_storage,
+    has_active_tracer,
+    has_functorch_transform,
     has_tangents,
-    is_transformed,
-    is_watched,
-    kind_of,
-    made,
+    materialize,
+    storage_kind,
 )
 from rnnc.compiler.calls.sequence_masks import like_of
-from rnnc.compiler.calls.torch_gradients import _device, _run_reference, differentiable_gradients
-from rnnc.operators.semantics.call import Call, Result
+from rnnc.compiler.calls.torch_gradients import _device_type, _run_reference, reference_gradients
+from rnnc.operators.semantics.call import Call, CallResult
 
 
-def run(backend: Backend, call: Call, operator: Callable[[Call], Result] | None = None) -> Result:
+def run_with_autograd(
+    backend: Backend, call: Call, operator: Callable[[Call], CallResult] | None = None
+) -> CallResult:
     """Run one call, differentiably.
 
     operator: runs it as one operator of torch.
     """
     keys, tensors = flatten(call)
-    if backend.name == "reference" or is_transformed() or has_tangents(tensors):
+    if backend.name == "reference" or has_functorch_transform() or has_tangents(tensors):
         return _run_reference(call)
-    kinds = {kind_of(tensor) for tensor in tensors}
-    one: Callable[[Call], Result] = partial(_run, backend)
-    if is_watched() or "veiled" in kinds:
-        if operator is None or _is_for_onnx():
+    kinds = {storage_kind(tensor) for tensor in tensors}
+    one: Callable[[Call], CallResult] = partial(_apply, backend)
+    if has_active_tracer() or "veiled" in kinds:
+        if operator is None or _is_onnx_export():
             return _run_reference(call)
         one = operator
     elif "unmade" in kinds:
-        call = unflatten(call, keys, [made(tensor) for tensor in tensors])
+        call = unflatten(call, keys, [materialize(tensor) for tensor in tensors])
     like = like_of(call)
-    asked = autocast_type(like) if backend.obeys_autocast else None
-    if asked is not None and not backend.refuses(like.new_empty(0, dtype=asked)):
-        return widened(one(narrowed(call, asked)), like.dtype)
+    asked = autocast_dtype(like) if backend.supports_autocast else None
+    if asked is not None and not backend.unsupported_reason(like.new_empty(0, dtype=asked)):
+        return cast_result(one(cast_call(call, asked)), like.dtype)
     return one(call)
 
 
-def _run(backend: Backend, call: Call) -> Result:
+def _apply(backend: Backend, call: Call) -> CallResult:
     keys, tensors = flatten(call)
-    wanted: tuple[Key, ...] = ()
+    wanted: tuple[TensorKey, ...] = ()
     if torch.is_grad_enabled():
         wanted = tuple(k for k, t in zip(keys, tensors, strict=True) if t.requires_grad)
     if wanted:
-        shell = _Shell(backend, call, keys, wanted)
-        flat = _Function.apply(shell, *tensors)  # type: ignore[no-untyped-call]
+        shell = _CallContext(backend, call, keys, wanted)
+        flat = _CallFunction.apply(shell, *tensors)  # type: ignore[no-untyped-call]
     else:
         with torch.no_grad():
-            flat = _owned(forward(backend, call, ())[0], tensors)
-    return result_of(call.graph, tuple(call.history), flat, training=call.training)
+            flat = _detach_views(forward(backend, call, ())[0], tensors)
+    return unflatten_result(call.graph, tuple(call.carry), flat, training=call.training)
 
 
-def _owned(result: Result, others: Sequence[Tensor]) -> tuple[Tensor, ...]:
+def _detach_views(result: CallResult, others: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Results that their owner may change in place: no views, and nobody else's memory."""
-    return tuple(t.detach() if t._is_view() else t for t in apart(flat_result(result), others))
+    return tuple(
+        t.detach() if t._is_view() else t for t in clone_aliased(flatten_result(result), others)
+    )
 
 
-def _is_for_onnx() -> bool:
+def _is_onnx_export() -> bool:
     """Whether torch's exporter to ONNX is tracing, which knows no operators but torch's own."""
     return torch._C._get_tracing_state() is not None and torch.onnx.is_in_onnx_export()
 
 
-def forward(backend: Backend, call: Call, wanted: tuple[Key, ...]) -> tuple[Result, Saved]:
+def forward(
+    backend: Backend, call: Call, wrt: tuple[TensorKey, ...]
+) -> tuple[CallResult, Residuals]:
     """A forward pass in the dtype of the call's tensors, whatever autocast says."""
-    with without_autocast(_device(call)):
-        return backend.forward(call, wanted)
+    with disable_autocast(_device_type(call)):
+        return backend.forward(call, wrt)
 
 
 def backward(
     backend: Backend,
     call: Call,
-    wanted: tuple[Key, ...],
-    saved: Saved,
-    gradients: Sequence[Tensor | None],
+    wrt: tuple[TensorKey, ...],
+    residuals: Residuals,
+    cotangents: Sequence[Tensor | None],
 ) -> Sequence[Tensor | None]:
-    """A backward pass in the dtype of the call's tensors; gradients as in `flat_result`."""
-    names = result_keys(call.graph, tuple(call.history), training=call.training)
-    given = dict(zip(names, gradients, strict=True))
-    with without_autocast(_device(call)):
-        return backend.backward(call, wanted, saved, given)
+    """A backward pass in the dtype of the call's tensors; gradients as in `flatten_result`."""
+    names = result_keys(call.graph, tuple(call.carry), training=call.training)
+    given = dict(zip(names, cotangents, strict=True))
+    with disable_autocast(_device_type(call)):
+        return backend.backward(call, wrt, residuals, given)
 
 
-def seen_through(
+def traceable_gradients(
     call: Call,
-    keys: Sequence[Key],
+    keys: Sequence[TensorKey],
     tensors: Sequence[Tensor],
-    needed: Sequence[bool],
-    gradients: Sequence[Tensor | None],
+    needs_grad: Sequence[bool],
+    cotangents: Sequence[Tensor | None],
     *,
-    again: bool,
+    create_graph: bool,
 ) -> list[Tensor | None]:
     """The gradients of the tensors of a call that need one, through the reference."""
     with torch.enable_grad():
         # Each has a node of its own: what was made of another one, as an initial value is of the
         # parameter that holds it, would else be counted there as well.
-        own = [t.view_as(t) if need else t for t, need in zip(tensors, needed, strict=True)]
-        sources = [t for t, need in zip(own, needed, strict=True) if need]
-        return differentiable_gradients(unflatten(call, keys, own), sources, gradients, again=again)
+        own = [t.view_as(t) if need else t for t, need in zip(tensors, needs_grad, strict=True)]
+        sources = [t for t, need in zip(own, needs_grad, strict=True) if need]
+        return reference_gradients(
+            unflatten(call, keys, own), sources, cotangents, create_graph=create_graph
+        )
 
 
-def in_memory(call: Call, gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
+def materialize_cotangents(call: Call, cotangents: Sequence[Tensor | None]) -> list[Tensor | None]:
     """The gradients of results as numbers in memory."""
-    names = result_keys(call.graph, tuple(call.history), training=call.training)
+    names = result_keys(call.graph, tuple(call.carry), training=call.training)
     found: list[Tensor | None] = []
-    for key, gradient in zip(names, gradients, strict=True):
+    for key, gradient in zip(names, cotangents, strict=True):
         if gradient is not None:
-            gradient = made(gradient)
-            demand_memory(f"gradient of {told(key)}", gradient)
+            gradient = materialize(gradient)
+            check_storage(f"gradient of {describe_key(key)}", gradient)
         found.append(gradient)
     return found
 
 
 @dataclass(frozen=True, slots=True)
-class _Shell:
+class _CallContext:
     """What autograd passes through without looking at it."""
 
     backend: Backend
     call: Call
-    keys: tuple[Key, ...]
-    wanted: tuple[Key, ...]
+    keys: tuple[TensorKey, ...]
+    wrt: tuple[TensorKey, ...]
 
 
-class _Function(torch.autograd.Function):
+class _CallFunction(torch.autograd.Function):
     """One call of a model."""
 
     @staticmethod
-    def forward(ctx: Any, shell: _Shell, *tensors: Tensor) -> tuple[Tensor, ...]:
-        result, saved = forward(shell.backend, shell.call, shell.wanted)
+    def forward(ctx: Any, shell: _CallContext, *tensors: Tensor) -> tuple[Tensor, ...]:
+        result, saved = forward(shell.backend, shell.call, shell.wrt)
         # The tensors of the call come back from autograd, which sees whether they were changed.
         ctx.save_for_backward(*tensors, *saved.tensors)
         ctx.shell = replace(shell, call=unflatten(shell.call, (), ()))
         ctx.saved, ctx.count = replace(saved, tensors=()), len(tensors)
         ctx.set_materialize_grads(False)
-        flat = _owned(result, (*tensors, *saved.tensors))
+        flat = _detach_views(result, (*tensors, *saved.tensors))
         ctx.mark_non_differentiable(*(t for t in flat if not t.is_floating_point()))
         return flat
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        shell: _Shell = ctx.shell
+        shell: _CallContext = ctx.shell
         # Asked for once: torch's checkpoints compute what is asked for again.
         everything = ctx.saved_tensors
         tensors, inner = everything[: ctx.count], everything[ctx.count :]
@@ -176,15 +184,22 @@ class _Function(torch.autograd.Function):
             torch.is_grad_enabled(),
             [*everything, *(g for g in gradients if g is not None)],
         )
-        if again or is_watched() or has_tangents(seen) or "veiled" in map(kind_of, seen):
-            found = seen_through(call, shell.keys, tensors, needed, gradients, again=again)
+        if (
+            again
+            or has_active_tracer()
+            or has_tangents(seen)
+            or "veiled" in map(storage_kind, seen)
+        ):
+            found = traceable_gradients(
+                call, shell.keys, tensors, needed, gradients, create_graph=again
+            )
         else:
             for key, tensor in zip(shell.keys, tensors, strict=True):
-                demand_memory(told(key), tensor)
-            inner = tuple(made(tensor) for tensor in inner)
-            call = unflatten(shell.call, shell.keys, [made(tensor) for tensor in tensors])
+                check_storage(describe_key(key), tensor)
+            inner = tuple(materialize(tensor) for tensor in inner)
+            call = unflatten(shell.call, shell.keys, [materialize(tensor) for tensor in tensors])
             saved = replace(ctx.saved, tensors=inner)
-            given = in_memory(call, gradients)
-            found = backward(shell.backend, call, shell.wanted, saved, given)
+            given = materialize_cotangents(call, gradients)
+            found = backward(shell.backend, call, shell.wrt, saved, given)
         each = iter(found)
         return (None, *(next(each) if need else None for need in needed))

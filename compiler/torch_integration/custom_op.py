@@ -17,29 +17,29 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import DynamicOutputShapeException
 
-from rnnc.compiler.backends.backend import Backend, Options, Saved
+from rnnc.compiler.backends.backend import Backend, Options, Residuals
 from rnnc.compiler.backends.registry import Backends
 from rnnc.compiler.calls.flattening import (
-    Key,
-    apart,
-    flat_result,
+    TensorKey,
+    clone_aliased,
+    describe_key,
+    expected_shapes,
     flatten,
-    may_learn,
-    result_of,
-    shapes,
-    told,
+    flatten_result,
+    is_differentiable,
     unflatten,
+    unflatten_result,
 )
-from rnnc.compiler.calls.plain_tensors import demand_memory
+from rnnc.compiler.calls.plain_tensors import check_storage
 from rnnc.compiler.calls.sequence_masks import like_of
-from rnnc.compiler.calls.value_checks import demand_values
+from rnnc.compiler.calls.value_checks import check_values
 from rnnc.grammar.source import Source
-from rnnc.operators.analyze import analyse
-from rnnc.operators.graph.operator_graph import OperatorGraph, showing_kept
-from rnnc.operators.semantics.call import Call, Result
-from rnnc.operators.sources.model_source import Program
+from rnnc.operators.analyze import analyze
+from rnnc.operators.graph.operator_graph import OperatorGraph, expose_loss_inputs
+from rnnc.operators.semantics.call import Call, CallResult
+from rnnc.operators.sources.model_source import ModelSource
 
-from .autograd_function import backward, forward, in_memory, seen_through
+from .autograd_function import backward, forward, materialize_cotangents, traceable_gradients
 
 _DTYPES = (
     torch.float32,
@@ -53,18 +53,18 @@ _DTYPES = (
 )
 
 
-_CALL = "Tensor[] tensors, str key, str names, bool training, int[] wanted"
+_CALL_SCHEMA = "Tensor[] tensors, str key, str names, bool training, int[] wanted"
 
 
-def key_of(
-    program: Program,
+def model_key(
+    program: ModelSource,
     backend: str,
     options: Options,
     require: str | None = None,
     *,
-    shows_kept: bool = False,
+    with_loss_inputs: bool = False,
 ) -> str:
-    """A model and how it is compiled, as text; `shows_kept`: with `showing_kept`."""
+    """A model and how it is compiled, as text; `with_loss_inputs`: with `expose_loss_inputs`."""
     return json.dumps(
         [
             program.text,
@@ -76,39 +76,43 @@ def key_of(
             options.memory,
             sorted(options.without),
             require,
-            shows_kept,
+            with_loss_inputs,
         ]
     )
 
 
 @lru_cache(maxsize=256)
-def backends_of(key: str) -> tuple[OperatorGraph, Backends]:
+def backends_from_key(key: str) -> tuple[OperatorGraph, Backends]:
     """The graph and the backends that such a text stands for."""
     text, name, modules, model, parameters, *compiled, shows_kept = json.loads(key)
     backend, memory, without, require = compiled
     source = Source(text, name)
-    graph = analyse(source, model=model, parameters=parameters, modules=modules, assume=False).graph
+    graph = analyze(
+        source, model=model, parameters=parameters, modules=modules, assume_missing=False
+    ).graph
     assert graph is not None
-    graph = showing_kept(graph) if shows_kept else graph
+    graph = expose_loss_inputs(graph) if shows_kept else graph
     return graph, Backends(graph, backend, Options(memory, frozenset(without)), require)
 
 
-def run_traced(call: Call, key: str) -> Result:
+def run_as_custom_op(call: Call, key: str) -> CallResult:
     """Run one call as an operator: what `torch.compile` sees of it."""
     keys, tensors = flatten(call)
     wanted: list[int] = []
     if torch._C._get_tracing_state() is not None:
         # What is recorded must not hang on what needs a gradient today.
-        wanted = [i for i, (k, t) in enumerate(zip(keys, tensors, strict=True)) if may_learn(k, t)]
+        wanted = [
+            i for i, (k, t) in enumerate(zip(keys, tensors, strict=True)) if is_differentiable(k, t)
+        ]
     elif torch.is_grad_enabled():
         wanted = [i for i, t in enumerate(tensors) if t.requires_grad]
     names = "\n".join([f"{kind} {name}" for kind, name in keys])
-    flat = run_forward(list(tensors), key, names, call.training, wanted)
-    return result_of(call.graph, tuple(call.history), flat, training=call.training)
+    flat = forward_op(list(tensors), key, names, call.training, wanted)
+    return unflatten_result(call.graph, tuple(call.carry), flat, training=call.training)
 
 
-@torch.library.custom_op("rnnc::forward", mutates_args=(), schema=f"({_CALL}) -> Tensor[]")
-def run_forward(
+@torch.library.custom_op("rnnc::forward", mutates_args=(), schema=f"({_CALL_SCHEMA}) -> Tensor[]")
+def forward_op(
     tensors: Sequence[Tensor],
     key: str,
     names: str,
@@ -116,20 +120,20 @@ def run_forward(
     wanted: Sequence[int],
 ) -> list[Tensor]:
     """Results, then what is saved: bytes, and a table that says what they are."""
-    call, backend = _opened(tensors, key, names, training)
-    keys = _keys(names)
-    _demand_fit(call, keys, tensors)
-    demand_values(call)
+    call, backend = _rebuild_call(tensors, key, names, training)
+    keys = _parse_keys(names)
+    _check_tensors(call, keys, tensors)
+    check_values(call)
     chosen = tuple(keys[i] for i in wanted)
     with torch.no_grad():
         result, saved = forward(backend, call, chosen)
-        flat = [tensor.contiguous() for tensor in flat_result(result)]
+        flat = [tensor.contiguous() for tensor in flatten_result(result)]
         if wanted:
-            flat += _packed(saved, backend.saves(call, chosen))
-        return apart(flat, tensors)
+            flat += _pack_residuals(saved, backend.residual_count(call, chosen))
+        return clone_aliased(flat, tensors)
 
 
-@run_forward.register_fake
+@forward_op.register_fake
 def _(
     tensors: Sequence[Tensor],
     key: str,
@@ -137,25 +141,25 @@ def _(
     training: bool,
     wanted: Sequence[int],
 ) -> list[Tensor]:
-    call, backend = _opened(tensors, key, names, training)
-    graph, like, steps, rows = call.graph, like_of(call), call.steps, call.rows
+    call, backend = _rebuild_call(tensors, key, names, training)
+    graph, like, steps, rows = call.graph, like_of(call), call.steps, call.batch_size
     found = [
         like.new_empty((rows, o.type.size) if o.at_end else (steps, rows, o.type.size))
         for o in graph.outputs
     ]
-    found += [value.new_empty(value.shape) for value in call.history.values()]
+    found += [value.new_empty(value.shape) for value in call.carry.values()]
     if training:
         found += [like.new_empty(steps, rows) for _ in graph.laws]
-        found += [like.new_empty(steps, rows, graph.nodes[o.node].size) for o in graph.kept]
+        found += [like.new_empty(steps, rows, graph.nodes[o.node].size) for o in graph.loss_inputs]
     if wanted:
-        keys = _keys(names)
-        for _ in range(backend.saves(call, tuple(keys[i] for i in wanted))):
-            found.append(like.new_empty((_unknown_size(),), dtype=torch.uint8))
-        found.append(torch.empty(_unknown_size(), dtype=torch.int64, device="cpu"))
+        keys = _parse_keys(names)
+        for _ in range(backend.residual_count(call, tuple(keys[i] for i in wanted))):
+            found.append(like.new_empty((_data_dependent_size(),), dtype=torch.uint8))
+        found.append(torch.empty(_data_dependent_size(), dtype=torch.int64, device="cpu"))
     return found
 
 
-def _unknown_size() -> int | torch.SymInt:
+def _data_dependent_size() -> int | torch.SymInt:
     """A size that only the numbers tell; any, where sizes have no symbols and nobody will ask."""
     try:
         return torch.library.get_ctx().new_dynamic_size()
@@ -166,9 +170,9 @@ def _unknown_size() -> int | torch.SymInt:
 @torch.library.custom_op(
     "rnnc::backward",
     mutates_args=(),
-    schema=f"({_CALL}, Tensor[] saved, Tensor?[] gradients) -> Tensor[]",
+    schema=f"({_CALL_SCHEMA}, Tensor[] saved, Tensor?[] gradients) -> Tensor[]",
 )
-def run_backward(
+def backward_op(
     tensors: Sequence[Tensor],
     key: str,
     names: str,
@@ -178,23 +182,23 @@ def run_backward(
     gradients: Sequence[Tensor | None],
 ) -> list[Tensor]:
     """The gradients that are wanted."""
-    call, backend = _opened(tensors, key, names, training)
-    keys = _keys(names)
-    _demand_fit(call, keys, tensors)
+    call, backend = _rebuild_call(tensors, key, names, training)
+    keys = _parse_keys(names)
+    _check_tensors(call, keys, tensors)
     chosen = tuple(keys[i] for i in wanted)
     with torch.no_grad():
-        given = in_memory(call, gradients)
-        found = backward(backend, call, chosen, _unpacked(saved), given)
+        given = materialize_cotangents(call, gradients)
+        found = backward(backend, call, chosen, _unpack_residuals(saved), given)
         made = [
             torch.zeros_like(tensors[i], memory_format=torch.contiguous_format)
             if gradient is None
             else gradient.contiguous()
             for i, gradient in zip(wanted, found, strict=True)
         ]
-        return apart(made, [*tensors, *saved, *(g for g in gradients if g is not None)])
+        return clone_aliased(made, [*tensors, *saved, *(g for g in gradients if g is not None)])
 
 
-@run_backward.register_fake
+@backward_op.register_fake
 def _(
     tensors: Sequence[Tensor],
     key: str,
@@ -207,74 +211,76 @@ def _(
     return [tensors[i].new_empty(tensors[i].shape) for i in wanted]
 
 
-def _setup(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     tensors, *ctx.rest = inputs
-    call, _ = _opened(tensors, *ctx.rest[:-1])
-    laws = (len(call.graph.laws) + len(call.graph.kept)) * call.training
-    ctx.results = len(call.graph.outputs) + len(call.history) + laws
+    call, _ = _rebuild_call(tensors, *ctx.rest[:-1])
+    laws = (len(call.graph.laws) + len(call.graph.loss_inputs)) * call.training
+    ctx.results = len(call.graph.outputs) + len(call.carry) + laws
     ctx.count = len(tensors)
     ctx.save_for_backward(*tensors, *output[ctx.results :])
     ctx.set_materialize_grads(False)
 
 
-def _differentiate(ctx: Any, gradients: list[Tensor | None]) -> tuple[Any, ...]:
+def _backward(ctx: Any, gradients: list[Tensor | None]) -> tuple[Any, ...]:
     wanted = ctx.rest[-1]
     inner = ctx.saved_tensors
     tensors, saved = list(inner[: ctx.count]), list(inner[ctx.count :])
     given = list(gradients[: ctx.results])
     if torch.is_grad_enabled():
-        call, _ = _opened(tensors, *ctx.rest[:-1])
+        call, _ = _rebuild_call(tensors, *ctx.rest[:-1])
         needed = [i in wanted for i in range(len(tensors))]
-        keys = _keys(ctx.rest[1])
-        found = seen_through(call, keys, tensors, needed, given, again=True)
+        keys = _parse_keys(ctx.rest[1])
+        found = traceable_gradients(call, keys, tensors, needed, given, create_graph=True)
     else:
-        found = run_backward(tensors, *ctx.rest, saved, given)
+        found = backward_op(tensors, *ctx.rest, saved, given)
     each: list[Tensor | None] = [None] * len(tensors)
     for i, gradient in zip(wanted, found, strict=True):
         each[i] = gradient
     return (each, *(None for _ in ctx.rest))
 
 
-run_forward.register_autograd(_differentiate, setup_context=_setup)
+forward_op.register_autograd(_backward, setup_context=_setup_context)
 
 
-def _opened(
+def _rebuild_call(
     tensors: Sequence[Tensor], key: str, names: str, training: bool
 ) -> tuple[Call, Backend]:
-    graph, backends = backends_of(key)
+    graph, backends = backends_from_key(key)
     empty: dict[str, Tensor] = {}
     bare = Call(graph, empty, empty, empty, empty, empty, {}, None, None, training, 0, 0)
-    call = unflatten(bare, _keys(names), tensors)
+    call = unflatten(bare, _parse_keys(names), tensors)
     # Not said beside the tensors: a trace may keep what is said, and be given others.
     for series in call.inputs.values():
-        call = replace(call, steps=series.shape[0], rows=series.shape[1])
+        call = replace(call, steps=series.shape[0], batch_size=series.shape[1])
     return call, backends.choose(like_of(call))
 
 
-def _demand_fit(call: Call, keys: Sequence[Key], tensors: Sequence[Tensor]) -> None:
+def _check_tensors(call: Call, keys: Sequence[TensorKey], tensors: Sequence[Tensor]) -> None:
     """Check what a call was checked for when it was traced: a trace may be given anything.
 
     Raises:
         ValueError: where a tensor is of another shape than the inputs ask for, or has no memory.
     """
-    expected = shapes(call)
+    expected = expected_shapes(call)
     for key, tensor in zip(keys, tensors, strict=True):
         if tuple(tensor.shape) != expected[key]:
-            raise ValueError(f"{told(key)}: expected {expected[key]}, got {tuple(tensor.shape)}")
-        demand_memory(told(key), tensor)
+            raise ValueError(
+                f"{describe_key(key)}: expected {expected[key]}, got {tuple(tensor.shape)}"
+            )
+        check_storage(describe_key(key), tensor)
 
 
 @lru_cache(maxsize=256)
-def _keys(names: str) -> tuple[Key, ...]:
+def _parse_keys(names: str) -> tuple[TensorKey, ...]:
     found = (line.partition(" ") for line in names.split("\n"))
     return tuple((kind, name) for kind, _, name in found)
 
 
-def _packed(saved: Saved, count: int) -> list[Tensor]:
+def _pack_residuals(residuals: Residuals, count: int) -> list[Tensor]:
     """`count` tensors of bytes, then the table: how many, notes, dtypes and shapes."""
-    table = [len(saved.tensors), len(saved.notes), *saved.notes]
+    table = [len(residuals.tensors), len(residuals.metadata), *residuals.metadata]
     flat: list[Tensor] = []
-    for tensor in saved.tensors:
+    for tensor in residuals.tensors:
         table += [_DTYPES.index(tensor.dtype), tensor.dim(), *tensor.shape]
         flat.append(tensor.contiguous().view(-1).view(torch.uint8))
     assert len(flat) <= count, (len(flat), count)
@@ -283,7 +289,7 @@ def _packed(saved: Saved, count: int) -> list[Tensor]:
     return [*flat, torch.tensor(table)]
 
 
-def _unpacked(saved: Sequence[Tensor]) -> Saved:
+def _unpack_residuals(saved: Sequence[Tensor]) -> Residuals:
     *flat, last = saved
     table = last.tolist()
     count, more = table[:2]
@@ -293,4 +299,4 @@ def _unpacked(saved: Sequence[Tensor]) -> Saved:
         dtype, axes = _DTYPES[rest[0]], rest[1]
         tensors.append(tensor.view(dtype).view(rest[2 : 2 + axes]))
         rest = rest[2 + axes :]
-    return Saved(tuple(tensors), tuple(notes))
+    return Residuals(tuple(tensors), tuple(notes))

@@ -13,48 +13,50 @@ import torch
 from torch import Tensor
 
 from rnnc.compiler.backends.registry import Backends
-from rnnc.compiler.calls.autocast import autocast_type, narrowed, widened
-from rnnc.operators.semantics.call import Call, Result
+from rnnc.compiler.calls.autocast import autocast_dtype, cast_call, cast_result
+from rnnc.operators.semantics.call import Call, CallResult
 
 from . import autograd_function
-from .custom_op import backends_of, run_traced
+from .custom_op import backends_from_key, run_as_custom_op
 
 
-def run(backends: Backends, call: Call, like: Tensor, key: str) -> Result:
+def dispatch_call(backends: Backends, call: Call, like: Tensor, key: str) -> CallResult:
     """Run one call, differentiably.
 
-    key: what `custom_op.backends_of` makes the same backends from.
+    key: what `custom_op.backends_from_key` makes the same backends from.
     """
     if torch.compiler.is_compiling():
-        asked = autocast_type(like)
-        if asked is not None and _narrows(key, str(like.device), str(asked)):
-            return widened(run_traced(narrowed(call, asked), key), like.dtype)
-        return run_traced(call, key)
+        asked = autocast_dtype(like)
+        if asked is not None and _casts_for_autocast(key, str(like.device), str(asked)):
+            return cast_result(run_as_custom_op(cast_call(call, asked), key), like.dtype)
+        return run_as_custom_op(call, key)
     # The tracer, which takes a second to import, is there if anything is traced. Between two parts
     # that it traces it would look at a plan's loop, and unroll it.
     if "torch._dynamo" in sys.modules:
-        return _untraced()(backends, call, like, key)
-    return _run(backends, call, like, key)
+        return _run_untraced()(backends, call, like, key)
+    return _run_eager(backends, call, like, key)
 
 
-def _narrows(key: str, device: str, dtype: str) -> bool:
+def _casts_for_autocast(key: str, device: str, dtype: str) -> bool:
     """Whether the backend that runs a model computes in the type that autocast asks for."""
-    _, backends = backends_of(key)
+    _, backends = backends_from_key(key)
     single = torch.empty(0, device=device)
     chosen = backends.choose(single)
     asked = getattr(torch, dtype.removeprefix("torch."))
-    return chosen.obeys_autocast and not chosen.refuses(single.to(asked))
+    return chosen.supports_autocast and not chosen.unsupported_reason(single.to(asked))
 
 
 # The tracer calls it, and takes its answer for a constant. This is all that
 # `torch.compiler.assume_constant_result` does, which would import the tracer.
-_narrows._dynamo_marked_constant = True  # type: ignore[attr-defined]
+_casts_for_autocast._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @cache
-def _untraced() -> Callable[[Backends, Call, Tensor, str], Result]:
-    return torch.compiler.disable(_run)  # type: ignore[no-any-return, no-untyped-call]
+def _run_untraced() -> Callable[[Backends, Call, Tensor, str], CallResult]:
+    return torch.compiler.disable(_run_eager)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def _run(backends: Backends, call: Call, like: Tensor, key: str) -> Result:
-    return autograd_function.run(backends.choose(like), call, partial(run_traced, key=key))
+def _run_eager(backends: Backends, call: Call, like: Tensor, key: str) -> CallResult:
+    return autograd_function.run_with_autograd(
+        backends.choose(like), call, partial(run_as_custom_op, key=key)
+    )

@@ -8,8 +8,8 @@ from typing import Final
 
 from torch import Tensor, nn
 
-MODULES: Final[dict[str, type[nn.RNNBase]]] = {"RNN": nn.RNN, "LSTM": nn.LSTM, "GRU": nn.GRU}
-GATES: Final = {"RNN": 1, "LSTM": 4, "GRU": 3}
+TORCH_MODULES: Final[dict[str, type[nn.RNNBase]]] = {"RNN": nn.RNN, "LSTM": nn.LSTM, "GRU": nn.GRU}
+GATE_COUNTS: Final = {"RNN": 1, "LSTM": 4, "GRU": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +38,13 @@ class TorchLayers:
         return self.projection or self.hidden
 
     @property
-    def tails(self) -> list[list[str]]:
+    def name_suffixes(self) -> list[list[str]]:
         """The ends of torch's names, by direction and layer."""
         directions = ("", "_reverse") if self.bidirectional else ("",)
         return [[f"l{layer}{end}" for layer in range(self.layers)] for end in directions]
 
 
-def layers_of(source: nn.Module | Mapping[str, Tensor]) -> TorchLayers:
+def read_layers(source: nn.Module | Mapping[str, Tensor]) -> TorchLayers:
     """The layers of a module, or of a state dict that holds those of one module.
 
     Raises:
@@ -54,9 +54,9 @@ def layers_of(source: nn.Module | Mapping[str, Tensor]) -> TorchLayers:
         return _from_state_dict(source)
     name = type(source).__name__
     kind = getattr(source, "mode", "").partition("_")[0]
-    if not isinstance(source, nn.RNNBase) or kind not in MODULES:
+    if not isinstance(source, nn.RNNBase) or kind not in TORCH_MODULES:
         raise ValueError(f"expected an nn.RNN, nn.LSTM or nn.GRU, got {name}")
-    if type(source).forward is not MODULES[kind].forward:
+    if type(source).forward is not TORCH_MODULES[kind].forward:
         raise ValueError(f"expected nn.{kind}'s own forward pass, and {name} has another one")
     # By attribute: what torch.nn.utils has parametrised is computed when it is asked for.
     weights = {name: getattr(source, name).detach() for name in source._flat_weights_names}
@@ -90,7 +90,7 @@ def _from_state_dict(state: Mapping[str, Tensor]) -> TorchLayers:
     width = weights["weight_hh_l0"].shape[1]
     projected = weights.get("weight_hr_l0")
     hidden = width if projected is None else projected.shape[1]
-    gates = {count: kind for kind, count in GATES.items()}
+    gates = {count: kind for kind, count in GATE_COUNTS.items()}
     if not hidden or rows % hidden or rows // hidden not in gates:
         raise ValueError(f"{first}: expected 1, 3 or 4 times {hidden} rows, got {rows}")
     layers = 0
@@ -105,16 +105,16 @@ def _from_state_dict(state: Mapping[str, Tensor]) -> TorchLayers:
         f"{first}_reverse" in weights,
         0 if projected is None else width,
     )
-    _check(result)
+    _check_weights(result)
     return result
 
 
-def _check(layers: TorchLayers) -> None:
+def _check_weights(layers: TorchLayers) -> None:
     """That a state dict has every tensor of its layers, in the shape that torch has."""
     bias = "bias_ih_l0" in layers.weights
     wanted: dict[str, tuple[int, ...]] = {}
-    rows = GATES[layers.kind] * layers.hidden
-    for stack in layers.tails:
+    rows = GATE_COUNTS[layers.kind] * layers.hidden
+    for stack in layers.name_suffixes:
         for layer, tail in enumerate(stack):
             below = layers.inputs if not layer else layers.width * (1 + layers.bidirectional)
             wanted[f"weight_ih_{tail}"] = (rows, below)
@@ -132,8 +132,8 @@ def _check(layers: TorchLayers) -> None:
             raise ValueError(f"{name}: expected {wanted[name]}, got {got}")
 
 
-_LIBRARY: Final = {"RNN": ("plain", "deep"), "LSTM": ("lstm", "gated"), "GRU": ("gru", "gated")}
-_PROJECTED: Final = """\
+_OPERATORS: Final = {"RNN": ("plain", "deep"), "LSTM": ("lstm", "gated"), "GRU": ("gru", "gated")}
+_PROJECTED_LSTM: Final = """\
 # Sak et al. 2014, as torch.nn.LSTM(proj_size=…) has it.
 operator lstm_projected(x, (h, c)):
     i = σ(Wi x + Ui h + bi)
@@ -145,13 +145,13 @@ operator lstm_projected(x, (h, c)):
 """
 
 
-def spec_of(layers: TorchLayers, readout: int | None) -> str:
+def layers_to_spec(layers: TorchLayers, readout: int | None) -> str:
     """The module as the text of a spec: `y` is its output, or a ▷ of it that is `readout` wide."""
     both, name = layers.bidirectional, layers.kind.lower()
-    operator, library = _LIBRARY[layers.kind]
+    operator, library = _OPERATORS[layers.kind]
     head = f"use {operator} from {library}\n"
     if layers.projection:
-        operator, head = "lstm_projected", _PROJECTED
+        operator, head = "lstm_projected", _PROJECTED_LSTM
     elif layers.kind == "RNN":
         operator = f"plain(act = {layers.activation or 'tanh'})"
     pairs = [("h", "c"), ("g", "d")] if layers.kind == "LSTM" else [("h",), ("g",)]

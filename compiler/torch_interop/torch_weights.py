@@ -16,39 +16,41 @@ from torch import Tensor, nn
 from rnnc.compiler.api import compile
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
 
-from .torch_modules import MODULES, TorchLayers, layers_of, spec_of
+from .torch_modules import TORCH_MODULES, TorchLayers, layers_to_spec, read_layers
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class _LayerNames:
     """What a layer of one kind of module is called here; gates in torch's order.
 
-    `split` is the bias of the last gate's recurrent product, where it is one of its own;
+    `recurrent_bias` is the bias of the last gate's recurrent product, where it is one of its own;
     `projection` the matrix that makes h of the cell, where there is one.
     """
 
     name: str
-    inputs: tuple[str, ...]
-    recurrent: tuple[str, ...]
+    input_weights: tuple[str, ...]
+    recurrent_weights: tuple[str, ...]
     biases: tuple[str, ...]
-    split: str = ""
+    recurrent_bias: str = ""
     projection: str = ""
 
     @property
-    def names(self) -> set[str]:
+    def all_names(self) -> set[str]:
         """All parameters of a layer."""
-        alone = {name for name in (self.split, self.projection) if name}
-        return {*self.inputs, *self.recurrent, *self.biases} | alone
+        alone = {name for name in (self.recurrent_bias, self.projection) if name}
+        return {*self.input_weights, *self.recurrent_weights, *self.biases} | alone
 
 
 _LSTM: Final = (
     ("Wi", "Wf", "Wg", "Wo"), ("Ui", "Uf", "Ug", "Uo"), ("bi", "bf", "bg", "bo"),
 )  # fmt: skip
-_KINDS: Final = (
-    _Kind("RNN", ("U",), ("W",), ("b",)),
-    _Kind("LSTM", *_LSTM),
-    _Kind("LSTM", *_LSTM, projection="P"),
-    _Kind("GRU", ("Wr", "Wz", "Wn"), ("Ur", "Uz", "Un"), ("br", "bz", "bn"), split="bm"),
+_LAYER_NAMES: Final = (
+    _LayerNames("RNN", ("U",), ("W",), ("b",)),
+    _LayerNames("LSTM", *_LSTM),
+    _LayerNames("LSTM", *_LSTM, projection="P"),
+    _LayerNames(
+        "GRU", ("Wr", "Wz", "Wn"), ("Ur", "Uz", "Un"), ("br", "bz", "bn"), recurrent_bias="bm"
+    ),
 )
 
 
@@ -83,8 +85,10 @@ def from_torch(
         raise ValueError(f"readout: expected an integer from 1 up, got {readout}")
     if isinstance(module, Mapping):
         raise ValueError("expected a module, got a state dict: load_torch(model, state_dict)")
-    layers = layers_of(module)
-    model = compile(spec_of(layers, readout), batch_first=layers.batch_first, backend=backend)
+    layers = read_layers(module)
+    model = compile(
+        layers_to_spec(layers, readout), batch_first=layers.batch_first, backend=backend
+    )
     first = next(iter(layers.weights.values()))
     model = model.to(device=first.device, dtype=first.dtype)
     load_torch(model, module)
@@ -103,8 +107,8 @@ def torch_state(model: CompiledRNN, state: Any) -> Tensor | tuple[Tensor, Tensor
         ValueError: when the model has no such layers, or runs backward, too: such a model has no
             state, and torch's h and c of both directions are its outputs at both ends.
     """
-    for kind in _KINDS:
-        stacks = _stacks(model, kind)
+    for kind in _LAYER_NAMES:
+        stacks = _operator_stacks(model, kind)
         if not stacks:
             continue
         if len(stacks) == 2 or model.runs_backward:
@@ -126,9 +130,9 @@ def load_torch(model: CompiledRNN, source: nn.RNNBase | Mapping[str, Tensor]) ->
     Raises:
         ValueError: when the model has no such operators, or they have other sizes.
     """
-    layers = layers_of(source)
-    kind = _kind_of(layers)
-    stacks = _stacks(model, kind)
+    layers = read_layers(source)
+    kind = _layer_names(layers)
+    stacks = _operator_stacks(model, kind)
     if not stacks:
         projected = ", projected" if layers.projection else ""
         raise ValueError(
@@ -139,7 +143,7 @@ def load_torch(model: CompiledRNN, source: nn.RNNBase | Mapping[str, Tensor]) ->
         raise ValueError(f"expected {wanted} layers and directions, got {got}")
     if layers.activation and _activations(model, stacks) != {layers.activation}:
         raise ValueError(f"expected operators of {layers.activation}, as the nn.RNN has")
-    values = _read(layers, kind, stacks)
+    values = _read_weights(layers, kind, stacks)
     for name, value in values.items():
         shape = tuple(model.get_parameter(name).shape)
         if shape != tuple(value.shape):
@@ -155,21 +159,21 @@ def to_torch(model: CompiledRNN) -> nn.RNNBase:
     Raises:
         ValueError: when the operators are no layers that torch has.
     """
-    for kind in _KINDS:
-        stacks = _stacks(model, kind)
+    for kind in _LAYER_NAMES:
+        stacks = _operator_stacks(model, kind)
         if stacks:
-            return _module(model, kind, stacks)
+            return _build_module(model, kind, stacks)
     raise ValueError("expected a model whose operators are layers of an nn.RNN, LSTM or GRU")
 
 
-def _kind_of(layers: TorchLayers) -> _Kind:
-    for kind in _KINDS:
+def _layer_names(layers: TorchLayers) -> _LayerNames:
+    for kind in _LAYER_NAMES:
         if kind.name == layers.kind and bool(kind.projection) == bool(layers.projection):
             return kind
     raise AssertionError(layers.kind)
 
 
-def _stacks(model: CompiledRNN, kind: _Kind) -> list[list[str]]:
+def _operator_stacks(model: CompiledRNN, kind: _LayerNames) -> list[list[str]]:
     """The operators that are layers, forward and then backward ones, from the bottom up."""
     owned: dict[str, set[str]] = {}
     for parameter in model.graph.parameters:
@@ -177,9 +181,9 @@ def _stacks(model: CompiledRNN, kind: _Kind) -> list[list[str]]:
         owned.setdefault(operator, set()).add(name)
     stacks: list[list[str]] = []
     for word in ("plus", "times"):
-        lone = [word] if owned.get(word) == kind.names else []
+        lone = [word] if owned.get(word) == kind.all_names else []
         layers: list[str] = []
-        while owned.get(f"{word}_{len(layers) + 1}") == kind.names:
+        while owned.get(f"{word}_{len(layers) + 1}") == kind.all_names:
             layers.append(f"{word}_{len(layers) + 1}")
         if not (lone or layers):
             break
@@ -190,7 +194,7 @@ def _stacks(model: CompiledRNN, kind: _Kind) -> list[list[str]]:
 def _activations(model: CompiledRNN, stacks: list[list[str]]) -> set[str]:
     graph = model.graph
     operators = {operator for stack in stacks for operator in stack}
-    inside = {a.number for a in graph.applications if a.path in operators}
+    inside = {a.id for a in graph.applications if a.path in operators}
     return {
         node.operation
         for node in graph.nodes
@@ -199,10 +203,12 @@ def _activations(model: CompiledRNN, stacks: list[list[str]]) -> set[str]:
     }
 
 
-def _read(layers: TorchLayers, kind: _Kind, stacks: list[list[str]]) -> dict[str, Tensor]:
+def _read_weights(
+    layers: TorchLayers, kind: _LayerNames, stacks: list[list[str]]
+) -> dict[str, Tensor]:
     values: dict[str, Tensor] = {}
-    gates = len(kind.inputs)
-    for stack, tails in zip(stacks, layers.tails, strict=True):
+    gates = len(kind.input_weights)
+    for stack, tails in zip(stacks, layers.name_suffixes, strict=True):
         for operator, tail in zip(stack, tails, strict=True):
             weights = layers.weights[f"weight_ih_{tail}"].chunk(gates)
             recurrent = layers.weights[f"weight_hh_{tail}"].chunk(gates)
@@ -212,19 +218,19 @@ def _read(layers: TorchLayers, kind: _Kind, stacks: list[list[str]]) -> dict[str
                 for side in ("ih", "hh")
             )
             for gate in range(gates):
-                values[f"{operator}.{kind.inputs[gate]}"] = weights[gate]
-                values[f"{operator}.{kind.recurrent[gate]}"] = recurrent[gate]
+                values[f"{operator}.{kind.input_weights[gate]}"] = weights[gate]
+                values[f"{operator}.{kind.recurrent_weights[gate]}"] = recurrent[gate]
                 values[f"{operator}.{kind.biases[gate]}"] = first[gate] + second[gate]
-            if kind.split:
+            if kind.recurrent_bias:
                 values[f"{operator}.{kind.biases[-1]}"] = first[-1]
-                values[f"{operator}.{kind.split}"] = second[-1]
+                values[f"{operator}.{kind.recurrent_bias}"] = second[-1]
             if kind.projection:
                 values[f"{operator}.{kind.projection}"] = layers.weights[f"weight_hr_{tail}"]
     return values
 
 
-def _module(model: CompiledRNN, kind: _Kind, stacks: list[list[str]]) -> nn.RNNBase:
-    first = model.get_parameter(f"{stacks[0][0]}.{kind.inputs[0]}")
+def _build_module(model: CompiledRNN, kind: _LayerNames, stacks: list[list[str]]) -> nn.RNNBase:
+    first = model.get_parameter(f"{stacks[0][0]}.{kind.input_weights[0]}")
     hidden, width = first.shape
     rates = {float(n.attributes[0]) for n in model.graph.nodes if n.operation == "dropout"}
     arguments: dict[str, Any] = {
@@ -243,21 +249,23 @@ def _module(model: CompiledRNN, kind: _Kind, stacks: list[list[str]]) -> nn.RNNB
     if kind.projection:
         matrix = model.get_parameter(f"{stacks[0][0]}.{kind.projection}")
         arguments["proj_size"], hidden = matrix.shape
-    make: Any = MODULES[kind.name]
+    make: Any = TORCH_MODULES[kind.name]
     module: nn.RNNBase = make(width, hidden, **arguments)
     with torch.no_grad():
         for direction, stack in enumerate(stacks):
             for layer, operator in enumerate(stack):
                 tail = f"l{layer}{'_reverse' if direction else ''}"
-                _write(module, tail, kind, model, operator)
+                _write_weights(module, tail, kind, model, operator)
     return module
 
 
-def _write(module: nn.RNNBase, tail: str, kind: _Kind, model: CompiledRNN, operator: str) -> None:
+def _write_weights(
+    module: nn.RNNBase, tail: str, kind: _LayerNames, model: CompiledRNN, operator: str
+) -> None:
     def joined(names: tuple[str, ...]) -> Tensor:
         return torch.cat([model.get_parameter(f"{operator}.{name}") for name in names])
 
-    for side, names in (("ih", kind.inputs), ("hh", kind.recurrent)):
+    for side, names in (("ih", kind.input_weights), ("hh", kind.recurrent_weights)):
         weight = module.get_parameter(f"weight_{side}_{tail}")
         if weight.shape != (wanted := joined(names)).shape:
             got = tuple(wanted.shape)
@@ -265,8 +273,8 @@ def _write(module: nn.RNNBase, tail: str, kind: _Kind, model: CompiledRNN, opera
         weight.copy_(wanted)
     module.get_parameter(f"bias_ih_{tail}").copy_(joined(kind.biases))
     second = module.get_parameter(f"bias_hh_{tail}").zero_()
-    if kind.split:
-        second[-module.hidden_size :] = model.get_parameter(f"{operator}.{kind.split}")
+    if kind.recurrent_bias:
+        second[-module.hidden_size :] = model.get_parameter(f"{operator}.{kind.recurrent_bias}")
     if kind.projection:
         matrix = model.get_parameter(f"{operator}.{kind.projection}")
         module.get_parameter(f"weight_hr_{tail}").copy_(matrix)

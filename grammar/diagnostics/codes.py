@@ -98,6 +98,6 @@ CODES: Final[dict[str, str]] = {
 }
 
 
-def title(code: str) -> str:
+def code_title(code: str) -> str:
     """What a code means, in one line."""
     return CODES[code]

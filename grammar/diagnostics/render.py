@@ -10,15 +10,15 @@ from .diagnostic import Diagnostic, Label
 Style = Callable[[str, str], str]
 """(role, text) -> text; roles: error, warning, note, place, caret, related, hint."""
 
-WIDEST_LINE = 160
+MAX_LINE_WIDTH = 160
 
 
-def plain(role: str, text: str) -> str:
+def plain_style(role: str, text: str) -> str:
     """No colour at all."""
     return text
 
 
-ANSI = {
+ANSI_COLORS = {
     "error": "\x1b[1;31m",
     "warning": "\x1b[1;33m",
     "note": "\x1b[1;36m",
@@ -29,29 +29,29 @@ ANSI = {
 }
 
 
-def ansi(role: str, text: str) -> str:
+def ansi_style(role: str, text: str) -> str:
     """Colours for a terminal."""
-    return f"{ANSI[role]}{text}\x1b[0m" if text else text
+    return f"{ANSI_COLORS[role]}{text}\x1b[0m" if text else text
 
 
-def cells(text: str) -> int:
+def display_width(text: str) -> int:
     """How many terminal cells a text takes: wide characters two, combining ones none."""
-    return sum(_cell(character) for character in text)
+    return sum(_character_width(character) for character in text)
 
 
-def _cell(character: str) -> int:
+def _character_width(character: str) -> int:
     if unicodedata.combining(character) or unicodedata.category(character) in {"Mn", "Me", "Cf"}:
         return 0
     return 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1
 
 
-def _printable(text: str) -> str:
+def _replace_control_characters(text: str) -> str:
     """A source line as a terminal shows it: tabs as four blanks, control characters as `?`."""
     text = text.replace("\t", "    ")
     return "".join("�" if unicodedata.category(c) in {"Cc", "Co", "Cs"} else c for c in text)
 
 
-def render_text(diagnostic: Diagnostic, style: Style = plain) -> str:
+def render_text(diagnostic: Diagnostic, style: Style = plain_style) -> str:
     """One diagnostic as a terminal shows it: place, code, headline, lines with carets, hint."""
     place = str(diagnostic.span) if diagnostic.span else diagnostic.file
     head = style(diagnostic.severity, f"{diagnostic.severity}[{diagnostic.code}]")
@@ -62,7 +62,7 @@ def render_text(diagnostic: Diagnostic, style: Style = plain) -> str:
     for index, label in enumerate(labels):
         if index and label.span.source is not labels[0].span.source:
             lines.append(f"  {' ' * width} {style('place', f'in {label.span.source.name}')}")
-        lines += _excerpt(label, width, style, primary=index == 0)
+        lines += _render_excerpt(label, width, style, primary=index == 0)
     if diagnostic.hint:
         first, *rest = diagnostic.hint.splitlines()
         lines.append(f"  {style('hint', 'hint')}: {first}")
@@ -70,33 +70,33 @@ def render_text(diagnostic: Diagnostic, style: Style = plain) -> str:
     return "\n".join(lines)
 
 
-def _excerpt(label: Label, width: int, style: Style, *, primary: bool) -> list[str]:
+def _render_excerpt(label: Label, width: int, style: Style, *, primary: bool) -> list[str]:
     source = label.span.source
     number, column = source.position(label.span.start)
     text = source.line(number)
     length = max(1, min(label.span.end - label.span.start, len(text) - column + 1))
-    start = max(0, column - 1 - WIDEST_LINE // 2) if len(text) > WIDEST_LINE else 0
-    shown = text[start : start + WIDEST_LINE]
+    start = max(0, column - 1 - MAX_LINE_WIDTH // 2) if len(text) > MAX_LINE_WIDTH else 0
+    shown = text[start : start + MAX_LINE_WIDTH]
     before = text[start : column - 1]
     marked = shown[column - 1 - start : column - 1 - start + length]
     lead = "…" if start else ""
-    tail = "…" if start + WIDEST_LINE < len(text) else ""
-    mark = ("^" if primary else "-") * max(1, cells(_printable(marked)))
-    pointer = " " * (cells(_printable(before)) + len(lead)) + style(
+    tail = "…" if start + MAX_LINE_WIDTH < len(text) else ""
+    mark = ("^" if primary else "-") * max(1, display_width(_replace_control_characters(marked)))
+    pointer = " " * (display_width(_replace_control_characters(before)) + len(lead)) + style(
         "caret" if primary else "related", f"{mark} {label.text}".rstrip()
     )
     return [
-        f"  {number:>{width}} | {lead}{_printable(shown)}{tail}".rstrip(),
+        f"  {number:>{width}} | {lead}{_replace_control_characters(shown)}{tail}".rstrip(),
         f"  {' ' * width} | {pointer}",
     ]
 
 
 def render_json(diagnostics: Iterable[Diagnostic]) -> dict[str, list[dict[str, object]]]:
     """All diagnostics as one JSON document; lines and columns count from 1, in characters."""
-    return {"diagnostics": [_json(diagnostic) for diagnostic in diagnostics]}
+    return {"diagnostics": [_diagnostic_json(diagnostic) for diagnostic in diagnostics]}
 
 
-def _json(diagnostic: Diagnostic) -> dict[str, object]:
+def _diagnostic_json(diagnostic: Diagnostic) -> dict[str, object]:
     span = diagnostic.span
     line, column = span.source.position(span.start) if span else (None, None)
     end_line, end_column = span.source.position(span.end) if span else (None, None)

@@ -62,11 +62,11 @@ class Report:
         )
 
     @property
-    def failed(self) -> bool:
+    def has_errors(self) -> bool:
         """Whether there is an error among them."""
         return any(diagnostic.severity == "error" for diagnostic in self._diagnostics.values())
 
-    def raise_if_failed(self) -> None:
+    def raise_if_errors(self) -> None:
         """Raise everything collected when there is an error among it."""
-        if self.failed:
+        if self.has_errors:
             raise RnnError(tuple(self))

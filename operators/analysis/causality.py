@@ -8,20 +8,20 @@ from rnnc.grammar.diagnostics.diagnostic import Label
 from rnnc.grammar.diagnostics.report import Report
 from rnnc.grammar.source import Span
 from rnnc.operators.graph.operator_graph import OperatorGraph, Output
-from rnnc.operators.graph.user_spans import is_shipped, own_place
+from rnnc.operators.graph.user_spans import is_library_span, user_span
 
-from .state_reads import Read
+from .state_reads import StateRead
 
 
-def check_time(graph: OperatorGraph, reads: Sequence[Read], report: Report) -> None:
+def check_causality(graph: OperatorGraph, reads: Sequence[StateRead], report: Report) -> None:
     """Report what a graph does wrong in time, and what is legal but suspicious."""
-    _cycles_without_delay(graph, reads, report)
-    if report.failed:
+    _report_instantaneous_cycles(graph, reads, report)
+    if report.has_errors:
         return
-    _mixed_cycles(graph, report)
-    backward = {state.name for state in graph.states if state.node in graph.backward}
+    _report_mixed_cycles(graph, report)
+    backward = {state.name for state in graph.states if state.node in graph.backward_nodes}
     for read in reads:
-        if read.state in backward and read.bare:
+        if read.state in backward and read.is_bare:
             report.error(
                 "RNN405",
                 f"`{read.state}` runs backward in time, and its bare name would be its past",
@@ -36,18 +36,20 @@ def check_time(graph: OperatorGraph, reads: Sequence[Read], report: Report) -> N
                 hint=f"only a state that depends on its own future is known there: "
                 f"`{read.state}[t] = x ⊕ {read.state}[t+1]`",
             )
-    if report.failed:
+    if report.has_errors:
         return
     for output in graph.outputs:
-        if output.predicts is not None:
-            _prediction(graph, output, report)
+        if output.predicted_input is not None:
+            _check_prediction(graph, output, report)
         if not output.unscored:
-            _activation(graph, output, report)
-    _unused_states(graph, report)
+            _check_activation(graph, output, report)
+    _report_unused_states(graph, report)
 
 
-def _cycles_without_delay(graph: OperatorGraph, reads: Sequence[Read], report: Report) -> None:
-    if not _instant_cycle(graph):
+def _report_instantaneous_cycles(
+    graph: OperatorGraph, reads: Sequence[StateRead], report: Report
+) -> None:
+    if not _has_instantaneous_cycle(graph):
         return
     import networkx as nx
 
@@ -58,8 +60,8 @@ def _cycles_without_delay(graph: OperatorGraph, reads: Sequence[Read], report: R
         if len(component) == 1 and not instant.has_edge(first, first):
             continue
         cycle = [edge[0] for edge in nx.find_cycle(instant.subgraph(component), first)]
-        names = _names(graph, cycle)
-        place = _read_on(cycle, graph, reads) or _place(graph, cycle[0])
+        names = _cycle_names(graph, cycle)
+        place = _first_read_on_cycle(cycle, graph, reads) or _user_span_of_node(graph, cycle[0])
         report.error(
             "RNN401",
             "a cycle without a delay: " + " → ".join(f"`{n}`" for n in [*names, names[0]]),
@@ -70,12 +72,14 @@ def _cycles_without_delay(graph: OperatorGraph, reads: Sequence[Read], report: R
         )
 
 
-def _place(graph: OperatorGraph, number: int) -> Span:
+def _user_span_of_node(graph: OperatorGraph, number: int) -> Span:
     node = graph.nodes[number]
-    return own_place(node.span, node.application, graph.applications)
+    return user_span(node.span, node.application, graph.applications)
 
 
-def _read_on(cycle: Sequence[int], graph: OperatorGraph, reads: Sequence[Read]) -> Span | None:
+def _first_read_on_cycle(
+    cycle: Sequence[int], graph: OperatorGraph, reads: Sequence[StateRead]
+) -> Span | None:
     """Where a cycle first reads, within the step, one of the states on it."""
     states = {graph.states_by_node[n].name for n in cycle if n in graph.states_by_node}
     places: list[Span] = []
@@ -98,7 +102,7 @@ def _read_on(cycle: Sequence[int], graph: OperatorGraph, reads: Sequence[Read]) 
     return min(found, key=lambda span: span.start, default=None)
 
 
-def _instant_cycle(graph: OperatorGraph) -> bool:
+def _has_instantaneous_cycle(graph: OperatorGraph) -> bool:
     """Whether some node needs its own value of the same step."""
     waiting = [sum(o.delay == 0 for o in node.operands) for node in graph.nodes]
     readers: list[list[int]] = [[] for _ in graph.nodes]
@@ -116,7 +120,9 @@ def _instant_cycle(graph: OperatorGraph) -> bool:
     return done < len(graph.nodes)
 
 
-def _sources(graph: OperatorGraph, start: int, *, within_step: bool = False) -> set[int]:
+def _transitive_operands(
+    graph: OperatorGraph, start: int, *, within_step: bool = False
+) -> set[int]:
     """The nodes that a node depends on, itself included; of all steps, or of its own alone."""
     found: set[int] = set()
     waiting = [start]
@@ -130,12 +136,12 @@ def _sources(graph: OperatorGraph, start: int, *, within_step: bool = False) -> 
     return found
 
 
-def _names(graph: OperatorGraph, cycle: Sequence[int]) -> list[str]:
+def _cycle_names(graph: OperatorGraph, cycle: Sequence[int]) -> list[str]:
     states = graph.states_by_node
     return [f"{states[n].name}'" for n in cycle if n in states] or [graph.nodes[cycle[0]].span.text]
 
 
-def _mixed_cycles(graph: OperatorGraph, report: Report) -> None:
+def _report_mixed_cycles(graph: OperatorGraph, report: Report) -> None:
     for component in graph.components:
         members = set(component)
         inner = [
@@ -152,19 +158,19 @@ def _mixed_cycles(graph: OperatorGraph, report: Report) -> None:
         report.error(
             "RNN402",
             f"past and future are mixed in one cycle, of {names}",
-            _place(graph, future[0][1]),
+            _user_span_of_node(graph, future[0][1]),
             "reads the future",
-            related=(Label(_place(graph, past[0][1]), "reads the past"),),
+            related=(Label(_user_span_of_node(graph, past[0][1]), "reads the past"),),
             hint="make it two states, one that runs forward and one backward",
         )
 
 
-def _prediction(graph: OperatorGraph, output: Output, report: Report) -> None:
+def _check_prediction(graph: OperatorGraph, output: Output, report: Report) -> None:
     value = output.value.node
-    seen = _sources(graph, value)
-    ahead = sorted(seen & graph.backward)
+    seen = _transitive_operands(graph, value)
+    ahead = sorted(seen & graph.backward_nodes)
     if ahead:
-        names = [s.name for s in graph.states if s.node in seen and s.node in graph.backward]
+        names = [s.name for s in graph.states if s.node in seen and s.node in graph.backward_nodes]
         report.error(
             "RNN404",
             f"the prediction `{output.name}` has already seen its target: it reads "
@@ -173,7 +179,7 @@ def _prediction(graph: OperatorGraph, output: Output, report: Report) -> None:
             hint="predict from states that run forward; a backward state is for an `output`",
         )
         return
-    if _is_late(graph, value):
+    if _ignores_current_input(graph, value):
         report.warning(
             "RNN408",
             f"the prediction `{output.name}` reads the summary from before the input",
@@ -182,10 +188,10 @@ def _prediction(graph: OperatorGraph, output: Output, report: Report) -> None:
         )
 
 
-def _is_late(graph: OperatorGraph, value: int) -> bool:
+def _ignores_current_input(graph: OperatorGraph, value: int) -> bool:
     """Whether a value depends on old states, not on this step's input, while the states do."""
     inputs = {variable.node for variable in graph.inputs}
-    now = _sources(graph, value, within_step=True)
+    now = _transitive_operands(graph, value, within_step=True)
     if now & inputs:
         return False
     old = {
@@ -194,10 +200,10 @@ def _is_late(graph: OperatorGraph, value: int) -> bool:
         for operand in graph.nodes[number].operands
         if operand.delay > 0 and operand.node in graph.states_by_node
     }
-    return any(_sources(graph, state, within_step=True) & inputs for state in old)
+    return any(_transitive_operands(graph, state, within_step=True) & inputs for state in old)
 
 
-def _activation(graph: OperatorGraph, output: Output, report: Report) -> None:
+def _check_activation(graph: OperatorGraph, output: Output, report: Report) -> None:
     node = graph.nodes[output.value.node]
     own = {"binary": "sigmoid", "symbol": "softmax"}.get(output.type.kind)
     if node.operation != own:
@@ -205,13 +211,13 @@ def _activation(graph: OperatorGraph, output: Output, report: Report) -> None:
     report.warning(
         "RNN311",
         f"`{own}` stands before a target of type {output.type}, which has its own",
-        output.span if is_shipped(node.span) and output.span else node.span,
+        output.span if is_library_span(node.span) and output.span else node.span,
         "applied twice in effect",
         hint=f"a `{output.type.kind}` target takes logits: leave the `{own}` out",
     )
 
 
-def _unused_states(graph: OperatorGraph, report: Report) -> None:
+def _report_unused_states(graph: OperatorGraph, report: Report) -> None:
     read = {source for source, target, _ in graph.edges() if source != target}
     read |= {output.value.node for output in graph.outputs}
     for state in graph.states:

@@ -14,7 +14,7 @@ from heapq import heapify, heappop, heappush
 
 from rnnc.operators.graph.operator_graph import Node, OperatorGraph
 
-from .cycle_ratio import Edge, extreme_ratio, rounds
+from .cycle_ratio import CycleEdge, extreme_cycle_ratio, relax_edges
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +27,19 @@ class Depth:
     input_to_hidden: int
     hidden_to_hidden: int
     hidden_to_output: int
-    recurrent: Fraction
-    feedforward: Fraction
+    recurrent_depth: Fraction
+    feedforward_depth: Fraction
     skip_coefficient: Fraction | None
 
 
-def depth(graph: OperatorGraph) -> Depth:
+def measure_depth(graph: OperatorGraph) -> Depth:
     """All measures of a graph."""
-    lengths = _lengths(graph)
-    order = _instant_order(graph)
+    lengths = _node_lengths(graph)
+    order = _topological_order(graph)
     cycles = [_cycle_edges(graph, lengths, component) for component in graph.components]
     cycles = [edges for edges in cycles if edges]
-    most = [extreme_ratio(edges, sign=1) for edges in cycles]
-    least = [extreme_ratio(edges, sign=-1) for edges in cycles]
+    most = [extreme_cycle_ratio(edges, sign=1) for edges in cycles]
+    least = [extreme_cycle_ratio(edges, sign=-1) for edges in cycles]
     recurrent = max(most, default=Fraction(0))
     smallest = min(least, default=None)
     skip: Fraction | None = Fraction(0)
@@ -55,7 +55,7 @@ def depth(graph: OperatorGraph) -> Depth:
     )
 
 
-def _lengths(graph: OperatorGraph) -> list[int]:
+def _node_lengths(graph: OperatorGraph) -> list[int]:
     """For each node 1 if it is a product with a matrix parameter, else 0."""
     return [int(_is_product(graph, node)) for node in graph.nodes]
 
@@ -65,11 +65,12 @@ def _is_product(graph: OperatorGraph, node: Node) -> bool:
         return False
     weight = graph.nodes[node.operands[0].node]
     return (
-        weight.operation == "parameter" and graph.by_parameter[str(weight.attributes[0])].is_matrix
+        weight.operation == "parameter"
+        and graph.parameters_by_name[str(weight.attributes[0])].is_matrix
     )
 
 
-def _instant_order(graph: OperatorGraph) -> list[int]:
+def _topological_order(graph: OperatorGraph) -> list[int]:
     """All nodes, each after its operands of the same step."""
     waiting = [sum(o.delay == 0 for o in node.operands) for node in graph.nodes]
     readers: list[list[int]] = [[] for _ in graph.nodes]
@@ -102,7 +103,7 @@ def _input_to_hidden(graph: OperatorGraph, lengths: Sequence[int], order: Sequen
     return max((best.get(state.node, 0) for state in graph.states), default=0)
 
 
-def late_order(graph: OperatorGraph, order: Sequence[int]) -> list[int]:
+def alap_order(graph: OperatorGraph, order: Sequence[int]) -> list[int]:
     """All nodes, each after its operands of the same step, and as close to its readers as can be.
 
     order: any order in which operands come first.
@@ -129,7 +130,7 @@ def late_order(graph: OperatorGraph, order: Sequence[int]) -> list[int]:
     return found[::-1]
 
 
-def paths_to_itself(
+def recurrent_paths(
     graph: OperatorGraph, order: Sequence[int]
 ) -> Iterator[tuple[int, frozenset[int], list[int]]]:
     """Each state on a cycle, the nodes of its component, and those between its readers and itself.
@@ -138,7 +139,7 @@ def paths_to_itself(
     new one meets another node, and where states are stacked these are its own layer's.
     """
     states = graph.states_by_node
-    ordered = late_order(graph, order)
+    ordered = alap_order(graph, order)
     place = {number: index for index, number in enumerate(ordered)}
     for component in graph.components:
         members = frozenset(component)
@@ -150,13 +151,13 @@ def paths_to_itself(
                 if operand.delay and operand.node in members:
                     first[operand.node] = at[number]
         for start in component:
-            if start in states and start in graph.recurrent and start in first:
+            if start in states and start in graph.recurrent_nodes and start in first:
                 yield start, members, inside[first[start] : at[start] + 1]
 
 
 def _hidden_to_hidden(graph: OperatorGraph, lengths: Sequence[int], order: Sequence[int]) -> int:
     deepest = 0
-    for start, members, between in paths_to_itself(graph, order):
+    for start, members, between in recurrent_paths(graph, order):
         best: dict[int, int] = {}
         for number in between:
             reached = [
@@ -189,9 +190,9 @@ def _hidden_to_output(graph: OperatorGraph, lengths: Sequence[int], order: Seque
 
 def _cycle_edges(
     graph: OperatorGraph, lengths: Sequence[int], component: Iterable[int]
-) -> list[Edge]:
+) -> list[CycleEdge]:
     """The edges inside a component, those within a step in an order that follows them."""
-    members = {number for number in component if number in graph.recurrent}
+    members = {number for number in component if number in graph.recurrent_nodes}
     return [
         (operand.node, number, lengths[number], abs(operand.delay))
         for number in members
@@ -208,7 +209,7 @@ def _feedforward(
     place = {number: index for index, number in enumerate(order)}
     best: dict[int, int] = {variable.node: 0 for variable in graph.inputs}
     for component in graph.components:
-        edges: list[Edge] = []
+        edges: list[CycleEdge] = []
         worth: list[int] = []
         leaving: dict[int, list[int]] = {}
         inside = set(component)
@@ -224,7 +225,7 @@ def _feedforward(
                     best[number] = max(reached, best.get(number, reached))
         if edges:
             begun = [number for number in component if number in best]
-            for _ in rounds(edges, worth, leaving, place, best, {}, begun):
+            for _ in relax_edges(edges, worth, leaving, place, best, {}, begun):
                 continue
     ends = [
         best[output.value.node] - abs(output.value.delay) * p

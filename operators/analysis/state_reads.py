@@ -8,10 +8,10 @@ from rnnc.grammar.source import Span
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class StateRead:
     """A state as it was read in the text, for the checks of time."""
 
     state: str
     delay: int
-    bare: bool
+    is_bare: bool
     span: Span

@@ -8,12 +8,12 @@ from typing import Any
 from rnnc.grammar.symbols import display_name
 from rnnc.operators.graph.operator_graph import OperatorGraph
 
-from .depth import depth
+from .depth import measure_depth
 
 
-def summarise(graph: OperatorGraph) -> dict[str, Any]:
+def summarize(graph: OperatorGraph) -> dict[str, Any]:
     """Inputs, states, outputs, parameters and depths of a model, as plain JSON values."""
-    measures = depth(graph)
+    measures = measure_depth(graph)
     skip = measures.skip_coefficient
     return {
         "model": graph.name,
@@ -26,15 +26,15 @@ def summarise(graph: OperatorGraph) -> dict[str, Any]:
             for o in graph.outputs
         ],
         "parameters": {
-            "total": sum(p.count for p in graph.parameters),
-            "weights": sum(p.count for p in graph.parameters if p.is_matrix),
+            "total": sum(p.numel for p in graph.parameters),
+            "weights": sum(p.numel for p in graph.parameters if p.is_matrix),
             "tensors": [
                 {
                     "name": p.name,
                     "shape": list(p.shape),
                     "operator": display_name(p.operator) if p.operator else None,
-                    "init": ", ".join(map(str, p.initial)),
-                    "frozen": p.frozen,
+                    "init": ", ".join(map(str, p.initializers)),
+                    "frozen": p.is_frozen,
                 }
                 for p in graph.parameters
             ],
@@ -43,12 +43,12 @@ def summarise(graph: OperatorGraph) -> dict[str, Any]:
             "input_to_hidden": measures.input_to_hidden,
             "hidden_to_hidden": measures.hidden_to_hidden,
             "hidden_to_output": measures.hidden_to_output,
-            "recurrent": _number(measures.recurrent),
-            "feedforward": _number(measures.feedforward),
-            "skip_coefficient": "inf" if skip is None else _number(skip),
+            "recurrent": _json_number(measures.recurrent_depth),
+            "feedforward": _json_number(measures.feedforward_depth),
+            "skip_coefficient": "inf" if skip is None else _json_number(skip),
         },
     }
 
 
-def _number(value: Fraction) -> int | float:
+def _json_number(value: Fraction) -> int | float:
     return int(value) if value.denominator == 1 else float(value)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from rnnc.grammar import syntax
 from rnnc.grammar.diagnostics.diagnostic import Label
-from rnnc.operators.elaborate.context.size_inference import Conflict, Origin
-from rnnc.operators.elaborate.context.values import Stop, TupleValue, Value, Vector
+from rnnc.operators.elaborate.context.size_inference import SizeConflictError, SizeOrigin
+from rnnc.operators.elaborate.context.values import ElaborationError, TupleValue, Value, Vector
 from rnnc.operators.elaborate.expressions.evaluator import Evaluator
 
 
-def annotated(
+def apply_type_annotation(
     evaluator: Evaluator, type_: syntax.Type, value: Value, equation: syntax.Equation
 ) -> Value:
     """A value that must have the annotated width."""
@@ -21,33 +21,35 @@ def annotated(
             hint="locals are real vectors: `z: real[400] = …`",
         )
     # It says a width and nothing else: what is missing stays missing.
-    vector = evaluator.partial(value, equation.value.span)
-    size = evaluator.size(type_.sizes[0]) if type_.sizes else evaluator.sizes.known(1)
+    vector = evaluator.to_masked_vector(value, equation.value.span)
+    size = evaluator.resolve_size(type_.sizes[0]) if type_.sizes else evaluator.sizes.constant(1)
     if size is None:
-        raise Stop
+        raise ElaborationError
     number = evaluator.sizes.value(size)
     if number is not None:
         target = equation.target.span.text
-        origin = Origin(type_.span, f"`{target}` is annotated as {number} wide")
-        size = evaluator.sizes.known(number, origin)
-    fit(evaluator, size, vector, equation)
+        origin = SizeOrigin(type_.span, f"`{target}` is annotated as {number} wide")
+        size = evaluator.sizes.constant(number, origin)
+    unify_target_size(evaluator, size, vector, equation)
     return vector
 
 
-def fit(evaluator: Evaluator, size: int, vector: Vector, equation: syntax.Equation) -> None:
+def unify_target_size(
+    evaluator: Evaluator, size: int, vector: Vector, equation: syntax.Equation
+) -> None:
     """Demand that an equation's value is as wide as its left side."""
     target, value = equation.target.span, equation.value.span
     try:
         evaluator.sizes.unify(size, vector.size)
-    except Conflict as conflict:
-        number = evaluator.assembly.nodes[vector.operand.node].application
-        applications = evaluator.assembly.applications
+    except SizeConflictError as conflict:
+        number = evaluator.builder.nodes[vector.operand.node].application
+        applications = evaluator.builder.applications
         if number >= 0:
             path = applications[number].path
             earlier = next(i for i, a in enumerate(applications) if a.path == path)
             latest = max(i for i, a in enumerate(applications) if a.path == path)
             if earlier != latest:
-                evaluator.two_shapes(earlier, latest, conflict, target.text)
+                evaluator.report_shape_conflict(earlier, latest, conflict, target.text)
         evaluator.fail(
             "RNN301",
             f"`{target.text}` is {conflict.left} wide, and its value {conflict.right}",
@@ -58,7 +60,7 @@ def fit(evaluator: Evaluator, size: int, vector: Vector, equation: syntax.Equati
         )
 
 
-def parts_of(
+def unpack_tuple(
     evaluator: Evaluator, target: syntax.Parentheses, value: Value, equation: syntax.Equation
 ) -> tuple[Value, ...]:
     """The values for the names of a tuple on a left side."""

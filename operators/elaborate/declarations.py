@@ -5,46 +5,46 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rnnc.grammar import syntax
-from rnnc.grammar.constant_eval import NotConstant, evaluate, unbound
+from rnnc.grammar.constant_eval import NotConstantError, empty_lookup, evaluate_constant
 from rnnc.grammar.diagnostics.diagnostic import Label
 from rnnc.grammar.diagnostics.report import Report
-from rnnc.operators.elaborate.context.graph_builder import Assembly
+from rnnc.operators.elaborate.context.graph_builder import GraphBuilder
 from rnnc.operators.elaborate.context.scope import Variable
-from rnnc.operators.elaborate.context.size_expressions import size_of
-from rnnc.operators.elaborate.context.size_inference import Origin
-from rnnc.operators.graph.operator_graph import Initial
+from rnnc.operators.elaborate.context.size_expressions import evaluate_size
+from rnnc.operators.elaborate.context.size_inference import SizeOrigin
+from rnnc.operators.graph.operator_graph import InitialValue
 from rnnc.operators.graph.types import Type
 from rnnc.operators.semantics.primitives import RESERVED_FUNCTIONS
 
 
-def declare(
+def declare_variables(
     statements: Iterable[syntax.Statement],
-    assembly: Assembly,
-    broken: frozenset[str],
-    taken: frozenset[str],
+    builder: GraphBuilder,
+    poisoned: frozenset[str],
+    parameter_names: frozenset[str],
 ) -> dict[str, Variable]:
     """The variables of a model by name, each with its node.
 
-    `taken` are the names of the model's parameters, which a variable cannot have.
+    `parameter_names` are the names of the model's parameters, which a variable cannot have.
     """
     variables: dict[str, Variable] = {}
-    report = assembly.report
+    report = builder.report
     for statement in statements:
         if not isinstance(statement, syntax.Declaration):
             continue
-        type_ = _type(statement, report, broken, taken)
-        initial = _initial(statement, report)
+        type_ = _resolve_type(statement, report, poisoned, parameter_names)
+        initial = _resolve_initial_value(statement, report)
         for name in statement.names:
-            if not _is_free(name, variables, taken, report):
+            if not _is_available(name, variables, parameter_names, report):
                 continue
             known = type_ or Type("real", 1)
-            origin = Origin(
+            origin = SizeOrigin(
                 statement.type.span, f"`{name.name}` is declared {statement.type.span.text} here"
             )
             size = (
-                assembly.sizes.known(known.size, origin)
+                builder.sizes.constant(known.size, origin)
                 if type_ is not None
-                else assembly.sizes.unknown()
+                else builder.sizes.new_size()
             )
             variable = Variable(
                 statement.role,
@@ -52,23 +52,26 @@ def declare(
                 known,
                 size,
                 name.span,
-                initial=initial,
+                initial_value=initial,
                 at_end=statement.at_end,
                 unscored=statement.unscored,
             )
             if statement.role != "output":
-                operand = assembly.add(
-                    statement.role, (), size, name.span, (name.name,), shared=False
+                operand = builder.add_node(
+                    statement.role, (), size, name.span, (name.name,), deduplicate=False
                 )
                 variable.node = operand.node
                 if known.kind == "symbol":
-                    assembly.symbols.add(operand.node)
+                    builder.symbol_nodes.add(operand.node)
             variables[name.name] = variable
     return variables
 
 
-def _is_free(
-    name: syntax.Name, variables: dict[str, Variable], taken: frozenset[str], report: Report
+def _is_available(
+    name: syntax.Name,
+    variables: dict[str, Variable],
+    parameter_names: frozenset[str],
+    report: Report,
 ) -> bool:
     if name.name in variables:
         report.error(
@@ -80,7 +83,7 @@ def _is_free(
             hint="delete one of the two, or give it another name",
         )
         return False
-    if name.name in taken:
+    if name.name in parameter_names:
         report.error(
             "RNN202",
             f"`{name.name}` is a parameter of the model",
@@ -100,8 +103,11 @@ def _is_free(
     return True
 
 
-def _type(
-    declaration: syntax.Declaration, report: Report, broken: frozenset[str], taken: frozenset[str]
+def _resolve_type(
+    declaration: syntax.Declaration,
+    report: Report,
+    poisoned: frozenset[str],
+    parameter_names: frozenset[str],
 ) -> Type | None:
     type_ = declaration.type
     if len(type_.sizes) > 1:
@@ -130,21 +136,21 @@ def _type(
         return None
     if not type_.sizes:
         return Type(type_.kind, 1)
-    size = size_of(type_.sizes[0], report, unbound, broken, taken)
+    size = evaluate_size(type_.sizes[0], report, empty_lookup, poisoned, parameter_names)
     return None if size is None else Type(type_.kind, size)
 
 
-def _initial(declaration: syntax.Declaration, report: Report) -> Initial:
+def _resolve_initial_value(declaration: syntax.Declaration, report: Report) -> InitialValue:
     expression = declaration.initial
     match expression:
         case None:
-            return Initial("constant")
+            return InitialValue("constant")
         case syntax.Name("learned"):
-            return Initial("learned")
+            return InitialValue("learned")
         case syntax.Run((syntax.Name("uniform"), syntax.Parentheses((low, high)))):
-            values = [_number(part.value, report) for part in (low, high)]
+            values = [_evaluate_number(part.value, report) for part in (low, high)]
             if values[0] is None or values[1] is None:
-                return Initial("constant")
+                return InitialValue("constant")
             if not values[0] < values[1]:
                 report.error(
                     "RNN309",
@@ -152,16 +158,16 @@ def _initial(declaration: syntax.Declaration, report: Report) -> Initial:
                     low.span,
                     hint="write the smaller number first",
                 )
-            return Initial("uniform", values[0], values[1])
+            return InitialValue("uniform", values[0], values[1])
         case _:
-            value = _number(expression, report)
-            return Initial("constant", value or 0.0, value or 0.0)
+            value = _evaluate_number(expression, report)
+            return InitialValue("constant", value or 0.0, value or 0.0)
 
 
-def _number(expression: syntax.Expression, report: Report) -> float | None:
+def _evaluate_number(expression: syntax.Expression, report: Report) -> float | None:
     try:
-        return float(evaluate(expression))
-    except NotConstant as error:
+        return float(evaluate_constant(expression))
+    except NotConstantError as error:
         report.error(
             "RNN109",
             f"`{expression.span.text}` is not an initial value",

@@ -6,16 +6,16 @@ import math
 from typing import Final
 
 from rnnc.grammar.diagnostics.report import Report
-from rnnc.operators.elaborate.context.parameters import MEANINGS, Draft
-from rnnc.operators.elaborate.context.size_inference import Sizes
-from rnnc.operators.graph.operator_graph import Call, Parameter
+from rnnc.operators.elaborate.context.parameters import ANNOTATION_MEANINGS, UnsizedParameter
+from rnnc.operators.elaborate.context.size_inference import SizeSolver
+from rnnc.operators.graph.operator_graph import Initializer, Parameter
 from rnnc.operators.graph.types import MATRIX_LIMIT
 
 
-def final_parameter(draft: Draft, sizes: Sizes, report: Report) -> Parameter:
+def finalize_parameter(draft: UnsizedParameter, sizes: SizeSolver, report: Report) -> Parameter:
     """A parameter whose sizes are all known; reports annotations that do not fit them (RNN309)."""
     said = draft.annotations
-    shape = _shape(draft, sizes, report)
+    shape = _infer_shape(draft, sizes, report)
     count = math.prod(shape)
     if count > MATRIX_LIMIT:
         report.error(
@@ -24,32 +24,32 @@ def final_parameter(draft: Draft, sizes: Sizes, report: Report) -> Parameter:
             draft.span,
             hint=f"the limit is {MATRIX_LIMIT:,}",
         )
-    for call in said.initial:
-        problem = _misfit(draft.name, call, shape)
+    for call in said.initializers:
+        problem = _initializer_error(draft.name, call, shape)
         if problem:
-            report.error("RNN309", problem, said.span, hint=MEANINGS[call.name])
-    initial = said.initial
-    if not any(call.name in _DRAWS for call in initial):
-        initial = (*_default_initial(draft), *initial)
+            report.error("RNN309", problem, said.span, hint=ANNOTATION_MEANINGS[call.name])
+    initial = said.initializers
+    if not any(call.name in _BASE_INITIALIZERS for call in initial):
+        initial = (*_default_initializers(draft), *initial)
     return Parameter(
         draft.path,
         shape,
         draft.form,
         initial,
-        said.frozen,
+        said.is_frozen,
         said.weightdrop,
         draft.operator,
         draft.span,
     )
 
 
-def _shape(draft: Draft, sizes: Sizes, report: Report) -> tuple[int, ...]:
+def _infer_shape(draft: UnsizedParameter, sizes: SizeSolver, report: Report) -> tuple[int, ...]:
     rows, columns = sizes.value(draft.rows) or 1, sizes.value(draft.columns) or 1
     if draft.form in {"vector", "diagonal"}:
         return (rows,)
     if draft.form == "matrix":
         return (rows, columns)
-    k = draft.annotations.groups
+    k = draft.annotations.block_count
     if rows % k or columns % k:
         report.error(
             "RNN309",
@@ -60,7 +60,7 @@ def _shape(draft: Draft, sizes: Sizes, report: Report) -> tuple[int, ...]:
     return (k, rows // k, columns // k)
 
 
-def _misfit(name: str, call: Call, shape: tuple[int, ...]) -> str:
+def _initializer_error(name: str, call: Initializer, shape: tuple[int, ...]) -> str:
     """Why an initial value cannot be had at a shape, or an empty string."""
     if call.name == "radius" and (len(shape) != 2 or shape[0] != shape[1]):
         return f"`{name}` is not square and has no `radius`"
@@ -73,13 +73,13 @@ def _misfit(name: str, call: Call, shape: tuple[int, ...]) -> str:
     return ""
 
 
-_DRAWS: Final = frozenset({"orthogonal", "normal", "uniform", "constant", "glorot"})
+_BASE_INITIALIZERS: Final = frozenset({"orthogonal", "normal", "uniform", "constant", "glorot"})
 
 
-def _default_initial(draft: Draft) -> tuple[Call, ...]:
+def _default_initializers(draft: UnsizedParameter) -> tuple[Initializer, ...]:
     """Matrices as Glorot and Bengio (2010) draw them, vectors zero, diagonals uniform in (0, 1)."""
     if draft.form == "diagonal":
-        return (Call("uniform", (0.0, 1.0)),)
+        return (Initializer("uniform", (0.0, 1.0)),)
     if draft.form == "vector":
-        return (Call("constant", (0.0,)),)
-    return (Call("glorot"),)
+        return (Initializer("constant", (0.0,)),)
+    return (Initializer("glorot"),)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rnnc.grammar import syntax
-from rnnc.operators.elaborate.context.size_inference import Conflict
-from rnnc.operators.elaborate.context.values import Stop
+from rnnc.operators.elaborate.context.size_inference import SizeConflictError
+from rnnc.operators.elaborate.context.values import ElaborationError
 from rnnc.operators.elaborate.expressions.evaluator import Evaluator
 from rnnc.operators.graph.operator_graph import Law, Operand
 
 
-def add_laws(
+def evaluate_laws(
     statements: Iterable[syntax.Statement], evaluator: Evaluator
 ) -> list[tuple[Law, Operand, Operand]]:
     """The laws of a model, their sides evaluated on values that count as constants.
@@ -24,14 +24,16 @@ def add_laws(
         if not isinstance(statement, syntax.Law):
             continue
         try:
-            weight = 1.0 if statement.weight is None else evaluator.constant(statement.weight)
+            weight = (
+                1.0 if statement.weight is None else evaluator.evaluate_constant(statement.weight)
+            )
             left, right = evaluator.evaluate_all([statement.left, statement.right])
-            a = evaluator.vector(left, statement.left.span)
-            b = evaluator.vector(right, statement.right.span)
+            a = evaluator.to_vector(left, statement.left.span)
+            b = evaluator.to_vector(right, statement.right.span)
             evaluator.sizes.unify(a.size, b.size)
-        except Stop:
+        except ElaborationError:
             continue
-        except Conflict as conflict:
+        except SizeConflictError as conflict:
             evaluator.report.error(
                 "RNN301",
                 f"the sides of this law are {conflict.left} and {conflict.right} wide",

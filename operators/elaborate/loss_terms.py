@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from rnnc.grammar import syntax
 from rnnc.grammar.source import Span
 from rnnc.operators.elaborate.context.scope import Variable
-from rnnc.operators.elaborate.context.size_inference import Conflict
-from rnnc.operators.elaborate.context.values import Stop
+from rnnc.operators.elaborate.context.size_inference import SizeConflictError
+from rnnc.operators.elaborate.context.values import ElaborationError
 from rnnc.operators.elaborate.expressions.evaluator import Evaluator
 from rnnc.operators.graph.operator_graph import (
     Input,
-    LossTerms,
+    LossGraph,
     Node,
     Operand,
     OperatorGraph,
@@ -29,7 +29,7 @@ from rnnc.operators.graph.types import Type
 
 
 @dataclass(frozen=True, slots=True)
-class DraftTerm:
+class LossTerm:
     """A term while its model is built."""
 
     operand: Operand
@@ -38,20 +38,24 @@ class DraftTerm:
     span: Span
 
 
-def add_terms(statements: Iterable[syntax.Statement], evaluator: Evaluator) -> list[DraftTerm]:
+def evaluate_loss_terms(
+    statements: Iterable[syntax.Statement], evaluator: Evaluator
+) -> list[LossTerm]:
     """The `loss` lines of a model; in them, and only there, an input has a next value, `x'`."""
-    terms: list[DraftTerm] = []
+    terms: list[LossTerm] = []
     evaluator.scope.in_loss = True
     for statement in statements:
         if not isinstance(statement, syntax.Loss):
             continue
         try:
-            weight = 1.0 if statement.weight is None else evaluator.constant(statement.weight)
-            value = evaluator.vector(evaluator.evaluate(statement.value), statement.value.span)
-            evaluator.sizes.unify(value.size, evaluator.sizes.known(1))
-        except Stop:
+            weight = (
+                1.0 if statement.weight is None else evaluator.evaluate_constant(statement.weight)
+            )
+            value = evaluator.to_vector(evaluator.evaluate(statement.value), statement.value.span)
+            evaluator.sizes.unify(value.size, evaluator.sizes.constant(1))
+        except ElaborationError:
             continue
-        except Conflict as conflict:
+        except SizeConflictError as conflict:
             evaluator.report.error(
                 "RNN301",
                 f"a loss is one number, and `{statement.value.span.text}` is {conflict.left} wide",
@@ -60,35 +64,35 @@ def add_terms(statements: Iterable[syntax.Statement], evaluator: Evaluator) -> l
             )
             continue
         text = statement.span.text
-        terms.append(DraftTerm(value.operand, float(weight), text, statement.span))
+        terms.append(LossTerm(value.operand, float(weight), text, statement.span))
     evaluator.scope.in_loss = False
     return terms
 
 
 @dataclass(frozen=True, slots=True)
-class Late:
+class LossPartition:
     """The nodes of a model that only its `loss` terms need, as numbers of one graph.
 
-    `kept` are the values that the model computes for them; `targets` are nodes by variable.
+    `inputs` are the values that the model computes for them; `target_nodes` are nodes by variable.
     """
 
     nodes: frozenset[int]
-    kept: tuple[Operand, ...]
-    targets: Mapping[str, int]
-    windows: frozenset[int]
+    inputs: tuple[Operand, ...]
+    target_nodes: Mapping[str, int]
+    window_nodes: frozenset[int]
 
 
-def late_nodes(
+def partition_loss_nodes(
     nodes: Mapping[int, Node],
-    terms: Sequence[DraftTerm],
-    targets: Mapping[str, int],
+    terms: Sequence[LossTerm],
+    target_nodes: Mapping[str, int],
     outputs: Sequence[Operand],
-) -> Late:
+) -> LossPartition:
     """What depends on a target, and what it needs of the rest; `nodes` come in order.
 
     Terms that need nothing keep an output, whose precision is the one that they are computed in.
     """
-    late = set(targets.values()) & nodes.keys()
+    late = set(target_nodes.values()) & nodes.keys()
     changed = True
     while changed:
         found = {n for n, node in nodes.items() if any(o.node in late for o in node.operands)}
@@ -105,23 +109,23 @@ def late_nodes(
             windows.add(operand.node)
             variable = nodes[node.operands[0].node]
             if variable.operation == "state":
-                kept[Operand(variable.number)] = None
+                kept[Operand(variable.id)] = None
             continue
         kept[operand] = None
     if terms and not kept:
         kept[outputs[0]] = None
-    return Late(frozenset(late), tuple(kept), targets, frozenset(windows))
+    return LossPartition(frozenset(late), tuple(kept), target_nodes, frozenset(windows))
 
 
-def loss_graph(
+def build_loss_graph(
     name: str,
     nodes: Mapping[int, Node],
-    late: Late,
-    terms: Sequence[DraftTerm],
+    partition: LossPartition,
+    terms: Sequence[LossTerm],
     variables: Mapping[str, Variable],
     parameters: Sequence[Parameter],
-) -> LossTerms:
-    """The graph of the terms, whose inputs are what `LossTerms` says."""
+) -> LossGraph:
+    """The graph of the terms, whose inputs are what `LossGraph` says."""
     made: list[Node] = []
     renewed: dict[Operand, int] = {}
     inputs: list[Input] = []
@@ -138,19 +142,21 @@ def loss_graph(
         made.append(Node(len(made), "input", (), type_.size, (name,), -1, span))
         inputs.append(Input(name, type_, renewed[old], history))
 
-    for number, operand in enumerate(late.kept):
+    for number, operand in enumerate(partition.inputs):
         add_input(f"kept {number}", Type("real", nodes[operand.node].size), operand, 0)
-    for variable, node in late.targets.items():
+    for variable, node in partition.target_nodes.items():
         if node in nodes:
             add_input(f"{variable}'", variables[variable].type, Operand(node), 0)
-    ends = [operand for number in sorted(late.windows) for operand in nodes[number].operands]
+    ends = [
+        operand for number in sorted(partition.window_nodes) for operand in nodes[number].operands
+    ]
     for source in dict.fromkeys(operand.node for operand in ends):
         text = str(nodes[source].attributes[0])
         back = max(0, *(operand.delay for operand in ends if operand.node == source))
-        add_input(text, variables[text].type, Operand(source, _LOOKED_THROUGH), back)
-    for number in sorted(late.windows):
+        add_input(text, variables[text].type, Operand(source, _WINDOW_VARIABLE_DELAY), back)
+    for number in sorted(partition.window_nodes):
         window = nodes[number]
-        key = Operand(window.operands[0].node, _LOOKED_THROUGH)
+        key = Operand(window.operands[0].node, _WINDOW_VARIABLE_DELAY)
         moved = tuple(Operand(renewed[key], operand.delay) for operand in window.operands)
         renewed[Operand(number)] = add(window, moved)
 
@@ -160,7 +166,7 @@ def loss_graph(
             renewed[operand] = add(node, tuple(renew(o) for o in node.operands))
         return Operand(renewed[operand])
 
-    for number in sorted(late.nodes):
+    for number in sorted(partition.nodes):
         renew(Operand(number))
     # One line in a `for` is several terms, and backends tell outputs apart by their names.
     counts: Counter[str] = Counter()
@@ -180,8 +186,8 @@ def loss_graph(
         tuple(parameter for parameter in parameters if parameter.name in used),
         (),
     )
-    return LossTerms(graph, tuple(term.weight for term in terms))
+    return LossGraph(graph, tuple(term.weight for term in terms))
 
 
-_LOOKED_THROUGH = -(2**40)
+_WINDOW_VARIABLE_DELAY = -(2**40)
 """Marks, as a delay that no text can have, the variable of a window among kept values."""

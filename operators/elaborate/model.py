@@ -9,33 +9,43 @@ from dataclasses import dataclass
 from rnnc.grammar import syntax
 from rnnc.grammar.diagnostics.diagnostic import Label
 from rnnc.grammar.diagnostics.report import Report
-from rnnc.grammar.diagnostics.suggestions import closest
-from rnnc.grammar.expand import Bound, expand
+from rnnc.grammar.diagnostics.suggestions import closest_name
+from rnnc.grammar.expand import StaticValue, expand
 from rnnc.grammar.source import Span
-from rnnc.operators.analysis.causality import check_time
+from rnnc.operators.analysis.causality import check_causality
 from rnnc.operators.elaborate.context.environment import Environment, model_environment
-from rnnc.operators.elaborate.context.equation_order import in_order, names_in, targets_of
-from rnnc.operators.elaborate.context.graph_builder import Assembly
+from rnnc.operators.elaborate.context.equation_order import (
+    flatten_targets,
+    names_in,
+    sort_equations,
+)
+from rnnc.operators.elaborate.context.graph_builder import GraphBuilder
 from rnnc.operators.elaborate.context.parameters import read_annotations
 from rnnc.operators.elaborate.context.scope import Scope, Variable
-from rnnc.operators.elaborate.context.values import Literal, Stop, TupleValue, Value, Vector
+from rnnc.operators.elaborate.context.values import (
+    ElaborationError,
+    Literal,
+    TupleValue,
+    Value,
+    Vector,
+)
 from rnnc.operators.elaborate.expressions.evaluator import Evaluator
-from rnnc.operators.elaborate.expressions.function_calls import call
+from rnnc.operators.elaborate.expressions.function_calls import call_function
 from rnnc.operators.graph.operator_graph import OperatorGraph
 from rnnc.operators.semantics.primitives import RESERVED_FUNCTIONS
 
-from .assignments import annotated, fit, parts_of
-from .declarations import declare
-from .finalize import finish
-from .laws import add_laws
-from .loss_terms import add_terms
-from .operator_applications import apply
-from .shadowed_parameters import warn_of_captures
-from .unused_operators import check_unused
+from .assignments import apply_type_annotation, unify_target_size, unpack_tuple
+from .declarations import declare_variables
+from .finalize import finalize_graph
+from .laws import evaluate_laws
+from .loss_terms import evaluate_loss_terms
+from .operator_applications import apply_operator
+from .shadowed_parameters import warn_shadowed_parameters
+from .unused_operators import check_unused_operators
 
 
 @dataclass(slots=True)
-class Build:
+class ModelContext:
     """A model while it is built: its scope and what its equations have set so far."""
 
     evaluator: Evaluator
@@ -43,48 +53,59 @@ class Build:
     predictions: dict[str, tuple[Vector, Span, Span]]
 
 
-def build(
-    model: syntax.Model, around: Environment, parameters: Mapping[str, Bound], report: Report
+def build_model(
+    model: syntax.Model,
+    file_operators: Environment,
+    parameters: Mapping[str, StaticValue],
+    report: Report,
 ) -> OperatorGraph | None:
     """The operator graph of a model; None when a mistake, which is reported, prevents it."""
-    assembly = Assembly(report)
+    assembly = GraphBuilder(report)
     statements = expand(model.body, parameters, report)
     if any(diagnostic.code == "RNN214" for diagnostic in report):
         return None  # what is left of the model would only raise more
-    broken = frozenset().union(*(s.names for s in statements if isinstance(s, syntax.Broken)))
-    variables = declare(statements, assembly, broken, frozenset(parameters))
-    environment = model_environment(around, statements, report)
+    broken = frozenset().union(
+        *(s.names for s in statements if isinstance(s, syntax.ErrorStatement))
+    )
+    variables = declare_variables(statements, assembly, broken, frozenset(parameters))
+    environment = model_environment(file_operators, statements, report)
     declared = {n.name for s in statements if isinstance(s, syntax.Declaration) for n in s.names}
     broken |= declared - variables.keys()
     annotations = read_annotations(statements, report)
     for name, annotation in annotations.items():
         if name in variables:
-            assembly.parameters.declared_twice(
+            assembly.parameter_table.report_redeclaration(
                 syntax.Name(name, annotation.span), variables[name].span
             )
-    scope = Scope(environment, variables=variables, annotations=annotations, broken=broken)
-    evaluator = Evaluator(assembly, scope, apply, call)
-    known = Build(evaluator, variables, {})
-    equations = _equations(statements, known)
-    own = _locals(equations, known)
-    scope.pending = frozenset(own)
-    for equation in in_order(equations, own, report):
-        _set(equation, known)
-    _demand_all_set(model, known, equations)
-    laws, terms = add_laws(statements, evaluator), add_terms(statements, evaluator)
-    for operators in (environment, around):
-        check_unused(operators, annotations, assembly.used, report)
-    graph = finish(model.name, evaluator, variables, known.predictions, laws, terms, model.span)
+    scope = Scope(environment, variables=variables, annotations=annotations, poisoned_names=broken)
+    evaluator = Evaluator(assembly, scope, apply_operator, call_function)
+    known = ModelContext(evaluator, variables, {})
+    equations = _collect_equations(statements, known)
+    own = _collect_locals(equations, known)
+    scope.pending_locals = frozenset(own)
+    for equation in sort_equations(equations, own, report):
+        _evaluate_equation(equation, known)
+    _check_variables_assigned(model, known, equations)
+    laws, terms = evaluate_laws(statements, evaluator), evaluate_loss_terms(statements, evaluator)
+    for operators in (environment, file_operators):
+        check_unused_operators(operators, annotations, assembly.applied_operators, report)
+    graph = finalize_graph(
+        model.name, evaluator, variables, known.predictions, laws, terms, model.span
+    )
     # What a line that could not be read says of time is not known, in operators as in the model.
-    unread = environment.holds_broken() or any(isinstance(s, syntax.Broken) for s in statements)
+    unread = environment.has_error_statements() or any(
+        isinstance(s, syntax.ErrorStatement) for s in statements
+    )
     if graph is not None and not unread:
-        check_time(graph, evaluator.assembly.reads, report)
-        warn_of_captures(model, annotations, assembly.parameters, report)
-    return None if report.failed else graph
+        check_causality(graph, evaluator.builder.state_reads, report)
+        warn_shadowed_parameters(model, annotations, assembly.parameter_table, report)
+    return None if report.has_errors else graph
 
 
-def _equations(statements: Sequence[syntax.Statement], known: Build) -> list[syntax.Equation]:
-    report = known.evaluator.report
+def _collect_equations(
+    statements: Sequence[syntax.Statement], context: ModelContext
+) -> list[syntax.Equation]:
+    report = context.evaluator.report
     equations: list[syntax.Equation] = []
     for statement in statements:
         match statement:
@@ -97,7 +118,7 @@ def _equations(statements: Sequence[syntax.Statement], known: Build) -> list[syn
                     statement.span,
                     hint="write `z = …`, `h' = …` or `x' = …`",
                 )
-                known.evaluator.scope.poison(*names_in(statement.value))
+                context.evaluator.scope.poison(*names_in(statement.value))
             case syntax.Model():
                 report.error(
                     "RNN113",
@@ -114,15 +135,15 @@ def _equations(statements: Sequence[syntax.Statement], known: Build) -> list[syn
     return equations
 
 
-def _locals(equations: Sequence[syntax.Equation], known: Build) -> list[str]:
+def _collect_locals(equations: Sequence[syntax.Equation], context: ModelContext) -> list[str]:
     """Check every left side, and give the names of the locals."""
     first: dict[str, Span] = {}
-    report, scope = known.evaluator.report, known.evaluator.scope
+    report, scope = context.evaluator.report, context.evaluator.scope
     for equation in equations:
-        for target in targets_of(equation.target):
+        for target in flatten_targets(equation.target):
             match target:
                 case syntax.Name(name):
-                    variable = known.variables.get(name)
+                    variable = context.variables.get(name)
                     if variable is not None and variable.role != "output":
                         prime = f"`{name}' = …` sets its value coming out of the step"
                         if variable.role == "input":
@@ -138,10 +159,10 @@ def _locals(equations: Sequence[syntax.Equation], known: Build) -> list[str]:
                             hint=prime,
                         )
                     elif variable is None:
-                        _new_local(target, first, known)
+                        _declare_local(target, first, context)
                 case syntax.Primed(syntax.Name(name)) | syntax.Timed(syntax.Name(name)):
-                    if name not in known.variables and not scope.is_poisoned(name):
-                        _undeclared(target, name, known)
+                    if name not in context.variables and not scope.is_poisoned(name):
+                        _report_undeclared(target, name, context)
                 case _:
                     scope.poison(*names_in(target))
                     report.error(
@@ -153,11 +174,11 @@ def _locals(equations: Sequence[syntax.Equation], known: Build) -> list[str]:
     return list(first)
 
 
-def _undeclared(target: syntax.Expression, name: str, known: Build) -> None:
-    scope = known.evaluator.scope
-    meant = closest(name, known.variables)
+def _report_undeclared(target: syntax.Expression, name: str, context: ModelContext) -> None:
+    scope = context.evaluator.scope
+    meant = closest_name(name, context.variables)
     scope.poison(name, *([meant] if meant else []))
-    known.evaluator.report.error(
+    context.evaluator.report.error(
         "RNN201",
         f"`{name}` is not declared",
         target.span,
@@ -165,8 +186,8 @@ def _undeclared(target: syntax.Expression, name: str, known: Build) -> None:
     )
 
 
-def _new_local(target: syntax.Name, first: dict[str, Span], known: Build) -> None:
-    report, scope = known.evaluator.report, known.evaluator.scope
+def _declare_local(target: syntax.Name, first: dict[str, Span], context: ModelContext) -> None:
+    report, scope = context.evaluator.report, context.evaluator.scope
     name = target.name
     if name in first:
         report.error(
@@ -178,7 +199,9 @@ def _new_local(target: syntax.Name, first: dict[str, Span], known: Build) -> Non
             hint="a name stands for one value; use another name",
         )
     elif name in scope.annotations:
-        known.evaluator.assembly.parameters.declared_twice(target, scope.annotations[name].span)
+        context.evaluator.builder.parameter_table.report_redeclaration(
+            target, scope.annotations[name].span
+        )
     elif name in RESERVED_FUNCTIONS or name == "t":
         report.error(
             "RNN108",
@@ -190,48 +213,48 @@ def _new_local(target: syntax.Name, first: dict[str, Span], known: Build) -> Non
     first.setdefault(name, target.span)
 
 
-def _set(equation: syntax.Equation, known: Build) -> None:
-    evaluator = known.evaluator
+def _evaluate_equation(equation: syntax.Equation, context: ModelContext) -> None:
+    evaluator = context.evaluator
     try:
         value: Value | None = evaluator.evaluate(equation.value)
         if equation.type is not None and value is not None:
-            value = annotated(evaluator, equation.type, value, equation)
-    except Stop:
+            value = apply_type_annotation(evaluator, equation.type, value, equation)
+    except ElaborationError:
         value = None
     settable = (syntax.Name, syntax.Primed, syntax.Timed)
-    if all(isinstance(target, settable) for target in targets_of(equation.target)):
-        _assign(equation.target, value, equation, known)
+    if all(isinstance(target, settable) for target in flatten_targets(equation.target)):
+        _assign_target(equation.target, value, equation, context)
 
 
-def _assign(
-    target: syntax.Expression, value: Value | None, equation: syntax.Equation, known: Build
+def _assign_target(
+    target: syntax.Expression, value: Value | None, equation: syntax.Equation, context: ModelContext
 ) -> None:
-    evaluator = known.evaluator
+    evaluator = context.evaluator
     if isinstance(target, syntax.Parentheses):
         parts: Sequence[Value | None] = [None] * len(target.arguments)
         if value is not None:
-            with suppress(Stop):
-                parts = parts_of(evaluator, target, value, equation)
+            with suppress(ElaborationError):
+                parts = unpack_tuple(evaluator, target, value, equation)
         for argument, part in zip(target.arguments, parts, strict=True):
-            _assign(argument.value, part, equation, known)
+            _assign_target(argument.value, part, equation, context)
         return
-    if isinstance(target, syntax.Name) and target.name not in known.variables:
+    if isinstance(target, syntax.Name) and target.name not in context.variables:
         evaluator.scope.values.setdefault(target.name, value)
         if value is not None:
-            evaluator.assembly.locals.append((target.name, value, target.span))
+            evaluator.builder.named_values.append((target.name, value, target.span))
         return
     try:
-        _assign_variable(target, value, equation, known)
-    except Stop:
+        _assign_variable(target, value, equation, context)
+    except ElaborationError:
         return
 
 
 def _assign_variable(
-    target: syntax.Expression, value: Value | None, equation: syntax.Equation, known: Build
+    target: syntax.Expression, value: Value | None, equation: syntax.Equation, context: ModelContext
 ) -> None:
-    evaluator = known.evaluator
-    name, steps = _time_of(target, evaluator)
-    variable = known.variables.get(name)
+    evaluator = context.evaluator
+    name, steps = _target_time(target, evaluator)
+    variable = context.variables.get(name)
     if variable is None or (isinstance(target, syntax.Name) and variable.role != "output"):
         return
     wanted = 1 if variable.role == "input" else 0
@@ -244,43 +267,47 @@ def _assign_variable(
             target.span,
             hint=f"an equation sets `{meant}`",
         )
-    if variable.set_at is not None:
+    if variable.target_span is not None:
         evaluator.fail(
             "RNN205",
             f"`{target.span.text}` is set twice",
             target.span,
             "again here",
-            related=(Label(variable.set_at, "first here"),),
+            related=(Label(variable.target_span, "first here"),),
             hint="one equation sets a variable; add the two right sides, or use another name",
         )
-    variable.set_at, variable.value_at = target.span, equation.value.span
+    variable.target_span, variable.value_span = target.span, equation.value.span
     if value is None:
         return
     if isinstance(value, Literal):
-        operand = evaluator.assembly.add(
+        operand = evaluator.builder.add_node(
             "constant", (), variable.size, equation.value.span, (float(value.value),)
         )
         value = Vector(operand, variable.size)
     if isinstance(value, TupleValue):
-        _one_for_many(variable, len(value.parts), equation, known)
-    vector = evaluator.vector(value, equation.value.span)
-    fit(evaluator, variable.size, vector, equation)
+        _report_tuple_for_variable(variable, len(value.parts), equation, context)
+    vector = evaluator.to_vector(value, equation.value.span)
+    unify_target_size(evaluator, variable.size, vector, equation)
     if variable.role == "input":
-        known.predictions[name] = (vector, target.span, equation.value.span)
+        context.predictions[name] = (vector, target.span, equation.value.span)
     elif variable.role == "state":
-        evaluator.assembly.nodes[variable.node].operands = (vector.operand,)
+        evaluator.builder.nodes[variable.node].operands = (vector.operand,)
     variable.value = vector
 
 
-def _one_for_many(variable: Variable, parts: int, equation: syntax.Equation, known: Build) -> None:
+def _report_tuple_for_variable(
+    variable: Variable, parts: int, equation: syntax.Equation, context: ModelContext
+) -> None:
     """Report a tuple that one variable is to take; the others it was meant for are then unset."""
-    others = [v.name for v in known.variables.values() if v.role == "state" and v.set_at is None]
+    others = [
+        v.name for v in context.variables.values() if v.role == "state" and v.target_span is None
+    ]
     names = [variable.name, *others][:parts]
     if variable.role != "state" or len(names) < parts:
         return
-    known.evaluator.scope.poison(*names)
+    context.evaluator.scope.poison(*names)
     target = ", ".join(f"{name}'" for name in names)
-    known.evaluator.fail(
+    context.evaluator.fail(
         "RNN307",
         f"`{equation.target.span.text}` takes one value, and the right side is a tuple of {parts}",
         equation.value.span,
@@ -288,7 +315,7 @@ def _one_for_many(variable: Variable, parts: int, equation: syntax.Equation, kno
     )
 
 
-def _time_of(target: syntax.Expression, evaluator: Evaluator) -> tuple[str, int]:
+def _target_time(target: syntax.Expression, evaluator: Evaluator) -> tuple[str, int]:
     """The variable that a left side names, and the step that it sets, 0 being now."""
     match target:
         case syntax.Name(name):
@@ -305,19 +332,19 @@ def _time_of(target: syntax.Expression, evaluator: Evaluator) -> tuple[str, int]
                 )
             return name, 1 if variable is not None and variable.role == "input" else 0
         case syntax.Timed(syntax.Name(name), time):
-            return name, evaluator.offset(time)
+            return name, evaluator.time_offset(time)
         case _:
-            raise Stop
+            raise ElaborationError
 
 
-def _demand_all_set(
-    model: syntax.Model, known: Build, equations: Sequence[syntax.Equation]
+def _check_variables_assigned(
+    model: syntax.Model, context: ModelContext, equations: Sequence[syntax.Equation]
 ) -> None:
-    report = known.evaluator.report
-    for variable in known.variables.values():
-        if variable.set_at is not None or variable.role == "input":
+    report = context.evaluator.report
+    for variable in context.variables.values():
+        if variable.target_span is not None or variable.role == "input":
             continue
-        if known.evaluator.scope.is_poisoned(variable.name):
+        if context.evaluator.scope.is_poisoned(variable.name):
             continue
         mark = "'" if variable.role == "state" else ""
         report.error(
@@ -327,16 +354,16 @@ def _demand_all_set(
             f"a declared {variable.role}",
             hint=f"add an equation: `{variable.name}{mark} = …`",
         )
-    has_output = any(v.role == "output" for v in known.variables.values())
+    has_output = any(v.role == "output" for v in context.variables.values())
     predicted = any(
         isinstance(t, syntax.Primed | syntax.Timed)
-        and (v := known.variables.get(t.name.name)) is not None
+        and (v := context.variables.get(t.name.name)) is not None
         and v.role == "input"
         for equation in equations
-        for t in targets_of(equation.target)
+        for t in flatten_targets(equation.target)
     )
-    if not (has_output or predicted or report.failed or known.evaluator.scope.broken):
-        first = next((v for v in known.variables.values() if v.role == "input"), None)
+    if not (has_output or predicted or report.has_errors or context.evaluator.scope.poisoned_names):
+        first = next((v for v in context.variables.values() if v.role == "input"), None)
         example = f"{first.name}' = ▷ h'" if first else "output y: real"
         report.error(
             "RNN114",

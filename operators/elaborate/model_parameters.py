@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from rnnc.grammar import syntax
-from rnnc.grammar.constant_eval import NotConstant, evaluate, why_absurd
+from rnnc.grammar.constant_eval import NotConstantError, evaluate_constant, range_error
 from rnnc.grammar.diagnostics.diagnostic import Diagnostic, Label
 from rnnc.grammar.diagnostics.report import Report
 from rnnc.grammar.diagnostics.suggestions import did_you_mean
-from rnnc.grammar.expand import Bound
+from rnnc.grammar.expand import StaticValue
 from rnnc.operators.semantics.primitives import RESERVED_FUNCTIONS
 
 ASSUMED_SIZE: Final = 64
@@ -18,13 +18,17 @@ ASSUMED_SIZE: Final = 64
 
 
 def bind_parameters(
-    model: syntax.Model, given: Mapping[str, Bound], report: Report, *, assume: bool = True
-) -> dict[str, Bound]:
+    model: syntax.Model,
+    arguments: Mapping[str, StaticValue],
+    report: Report,
+    *,
+    assume_missing: bool = True,
+) -> dict[str, StaticValue]:
     """The values of a model's parameters: given ones, then defaults.
 
-    A parameter without either is assumed to be some size, with a note, when `assume` is set.
+    A parameter without either is assumed to be some size, with a note, when `assume_missing` is set.
     """
-    values: dict[str, Bound] = {}
+    values: dict[str, StaticValue] = {}
     known = [parameter.name.name for parameter in model.parameters]
     for parameter in model.parameters:
         name = parameter.name.name
@@ -43,20 +47,22 @@ def bind_parameters(
                 "cannot be a parameter",
                 hint=f"choose another name, such as `{name}_1`",
             )
-        if name in given:
-            values[name] = _given(parameter, given[name], report)
+        if name in arguments:
+            values[name] = _check_argument(parameter, arguments[name], report)
         elif parameter.default is not None:
-            values[name] = _default(parameter, values, report)
+            values[name] = _evaluate_default(parameter, values, report)
         else:
             values[name] = ASSUMED_SIZE
-            _missing(parameter, report, assume=assume)
-    for name in given:
+            _report_missing(parameter, report, assume_missing=assume_missing)
+    for name in arguments:
         if name not in known:
             listed = ", ".join(f"`{k}`" for k in known)
             hint = did_you_mean(name, known) or (
                 f"its parameters are {listed}"
                 if known
-                else (f"it has none; write a header: `model {model.name}({name} = {given[name]}):`")
+                else (
+                    f"it has none; write a header: `model {model.name}({name} = {arguments[name]}):`"
+                )
             )
             report.error(
                 "RNN216", f"model `{model.name}` has no parameter `{name}`", model.span, hint=hint
@@ -64,8 +70,10 @@ def bind_parameters(
     return values
 
 
-def _given(parameter: syntax.StaticParameter, value: Bound, report: Report) -> Bound:
-    absurd = "" if isinstance(value, str) else why_absurd(value)
+def _check_argument(
+    parameter: syntax.StaticParameter, value: StaticValue, report: Report
+) -> StaticValue:
+    absurd = "" if isinstance(value, str) else range_error(value)
     if not absurd:
         return value
     name = parameter.name.name
@@ -78,22 +86,25 @@ def _given(parameter: syntax.StaticParameter, value: Bound, report: Report) -> B
     return ASSUMED_SIZE
 
 
-def _missing(parameter: syntax.StaticParameter, report: Report, *, assume: bool) -> None:
+def _report_missing(
+    parameter: syntax.StaticParameter, report: Report, *, assume_missing: bool
+) -> None:
     name = parameter.name.name
     report.add(
         Diagnostic(
             "RNN211",
-            f"`{name}` has no value" + (f", and is taken to be {ASSUMED_SIZE}" if assume else ""),
-            "note" if assume else "error",
+            f"`{name}` has no value"
+            + (f", and is taken to be {ASSUMED_SIZE}" if assume_missing else ""),
+            "note" if assume_missing else "error",
             Label(parameter.span, "has no default"),
             hint=f"bind it: `--set {name}=…` on the command line, `{name}=…` in Python",
         )
     )
 
 
-def _default(
-    parameter: syntax.StaticParameter, values: Mapping[str, Bound], report: Report
-) -> Bound:
+def _evaluate_default(
+    parameter: syntax.StaticParameter, values: Mapping[str, StaticValue], report: Report
+) -> StaticValue:
     assert parameter.default is not None
 
     def lookup(name: syntax.Name) -> int | float | None:
@@ -101,8 +112,8 @@ def _default(
         return value if isinstance(value, int | float) else None
 
     try:
-        return evaluate(parameter.default, lookup)
-    except NotConstant as error:
+        return evaluate_constant(parameter.default, lookup)
+    except NotConstantError as error:
         report.error(
             "RNN213",
             error.reason,

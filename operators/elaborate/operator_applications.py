@@ -12,21 +12,21 @@ from rnnc.grammar.diagnostics.report import Report
 from rnnc.grammar.diagnostics.suggestions import did_you_mean, shown
 from rnnc.grammar.parser import parse
 from rnnc.grammar.source import Source, Span
-from rnnc.grammar.symbols import WORDS, ascii_name
+from rnnc.grammar.symbols import OPERATOR_WORDS, ascii_name
 from rnnc.operators.elaborate.context.environment import Definition, Environment
-from rnnc.operators.elaborate.context.graph_builder import DraftApplication
+from rnnc.operators.elaborate.context.graph_builder import PendingApplication
 from rnnc.operators.elaborate.context.scope import Scope
-from rnnc.operators.elaborate.context.size_inference import Conflict, Origin
+from rnnc.operators.elaborate.context.size_inference import SizeConflictError, SizeOrigin
 from rnnc.operators.elaborate.context.values import (
+    ElaborationError,
     Literal,
-    Stop,
     SymbolVector,
     TupleValue,
     Value,
     Vector,
 )
 from rnnc.operators.elaborate.expressions.evaluator import Evaluator
-from rnnc.operators.elaborate.expressions.function_calls import call
+from rnnc.operators.elaborate.expressions.function_calls import call_function
 from rnnc.operators.graph.operator_graph import Operand
 from rnnc.operators.graph.user_spans import LIBRARY
 
@@ -40,21 +40,21 @@ APPLICATION_LIMIT: Final = 50_000
 
 
 @cache
-def _defaults() -> dict[str, Definition]:
+def _default_definitions() -> dict[str, Definition]:
     path = LIBRARY / "default.rnn"
     report = Report()
     file = parse(Source(path.read_text(encoding="utf-8"), "library:default", path), report)
     environment = Environment(report)
     environment.define(file.operators)
-    return {name: d for name, d in environment.own.items() if isinstance(d, Definition)}
+    return {name: d for name, d in environment.definitions.items() if isinstance(d, Definition)}
 
 
-def apply(evaluator: Evaluator, name: str, values: Sequence[Value], span: Span) -> Value:
+def apply_operator(evaluator: Evaluator, name: str, values: Sequence[Value], span: Span) -> Value:
     """The result of an operator for some operands, its body inlined."""
-    definition = _definition(evaluator, name, span)
+    definition = _resolve_definition(evaluator, name, span)
     scope = evaluator.scope
-    evaluator.assembly.used.add(definition.operator.span)
-    if any(outer is definition.operator for outer in scope.stack):
+    evaluator.builder.applied_operators.add(definition.operator.span)
+    if any(outer is definition.operator for outer in scope.operator_stack):
         evaluator.fail(
             "RNN209",
             f"`{shown(name)}` uses itself",
@@ -62,7 +62,7 @@ def apply(evaluator: Evaluator, name: str, values: Sequence[Value], span: Span) 
             "used inside its own body",
             hint="an operator is made of others; what repeats is written with `for`",
         )
-    if len(scope.stack) >= DEPTH_LIMIT:
+    if len(scope.operator_stack) >= DEPTH_LIMIT:
         evaluator.fail(
             "RNN214",
             f"operators are nested more than {DEPTH_LIMIT} deep",
@@ -71,7 +71,7 @@ def apply(evaluator: Evaluator, name: str, values: Sequence[Value], span: Span) 
         )
     word = ascii_name(name)
     path = f"{scope.path}.{word}" if scope.path else word
-    number = len(evaluator.assembly.applications)
+    number = len(evaluator.builder.applications)
     if number >= APPLICATION_LIMIT:
         evaluator.fail(
             "RNN214",
@@ -79,41 +79,41 @@ def apply(evaluator: Evaluator, name: str, values: Sequence[Value], span: Span) 
             span,
             hint="operators used inside operators multiply: name shared values as locals",
         )
-    operands = tuple(tuple(_operands_of(value)) for value in values)
-    evaluator.assembly.applications.append(
-        DraftApplication(name, path, scope.application, operands, span)
+    operands = tuple(tuple(_flatten_operands(value)) for value in values)
+    evaluator.builder.applications.append(
+        PendingApplication(name, path, scope.application, operands, span)
     )
     environment = definition.environment
-    shared = (scope.shared or scope.annotations) if environment.sees_model else {}
-    if scope.in_body:
-        shared = scope.shared if environment.sees_model else {}
+    shared = (scope.model_annotations or scope.annotations) if environment.sees_model else {}
+    if scope.in_operator_body:
+        shared = scope.model_annotations if environment.sees_model else {}
     inner = Scope(
         environment,
         path,
         name,
         number,
-        shared=shared,
-        stack=(*scope.stack, definition.operator),
-        outside=scope.outside | frozenset(scope.variables),
+        model_annotations=shared,
+        operator_stack=(*scope.operator_stack, definition.operator),
+        outer_variables=scope.outer_variables | frozenset(scope.variables),
         in_law=scope.in_law,
-        broken=scope.broken,
+        poisoned_names=scope.poisoned_names,
     )
-    body = Evaluator(evaluator.assembly, inner, apply, call)
-    _bind_all(body, definition.operator, values, span)
+    body = Evaluator(evaluator.builder, inner, apply_operator, call_function)
+    _bind_operands(body, definition.operator, values, span)
     result = evaluate_body(body, definition, span)
-    evaluator.assembly.applications[number].results = tuple(_operands_of(result))
+    evaluator.builder.applications[number].results = tuple(_flatten_operands(result))
     return result
 
 
-def _definition(evaluator: Evaluator, name: str, span: Span) -> Definition:
+def _resolve_definition(evaluator: Evaluator, name: str, span: Span) -> Definition:
     environment = evaluator.scope.environment
     definition = environment.lookup(name)
     if definition is not None:
         return definition
-    if environment.is_defined(name) or name in evaluator.scope.broken:
-        raise Stop  # a definition with a mistake, which has been reported
+    if environment.is_defined(name) or name in evaluator.scope.poisoned_names:
+        raise ElaborationError  # a definition with a mistake, which has been reported
     plain = name[0]
-    if plain in _defaults():
+    if plain in _default_definitions():
         if name != plain and environment.is_defined(plain):
             evaluator.report.warning(
                 "RNN219",
@@ -123,29 +123,29 @@ def _definition(evaluator: Evaluator, name: str, span: Span) -> Definition:
                 hint=f"different subscripts are different operators; give the definition a name "
                 f"and instantiate it: `operator {plain}, {shown(name)} = name`",
             )
-        return _defaults()[plain]
+        return _default_definitions()[plain]
     example = f"operator a {name[0]} b = …"
-    if name[0] in WORDS and name[0] in "▷◁△▽":
+    if name[0] in OPERATOR_WORDS and name[0] in "▷◁△▽":
         example = f"operator {name[0]} a = …"
     evaluator.fail(
         "RNN206",
         f"`{shown(name)}` is not defined",
         span,
-        hint=did_you_mean(name, environment.names()) or f"define it: `{example}`",
+        hint=did_you_mean(name, environment.visible_names()) or f"define it: `{example}`",
     )
 
 
-def _operands_of(value: Value) -> list[Operand]:
+def _flatten_operands(value: Value) -> list[Operand]:
     match value:
         case Vector(operand) | SymbolVector(operand):
             return [operand]
         case TupleValue(parts):
-            return [operand for part in parts for operand in _operands_of(part)]
+            return [operand for part in parts for operand in _flatten_operands(part)]
         case _:
             return []
 
 
-def _bind_all(
+def _bind_operands(
     body: Evaluator, operator: syntax.Operator, values: Sequence[Value], span: Span
 ) -> None:
     wanted = len(operator.operands)
@@ -159,7 +159,7 @@ def _bind_all(
             hint=_operands_hint(operator),
         )
     for operand, value in zip(operator.operands, values, strict=True):
-        _bind(body, operand, value, span)
+        _bind_operand(body, operand, value, span)
 
 
 def _operands_hint(operator: syntax.Operator) -> str:
@@ -171,7 +171,7 @@ def _operands_hint(operator: syntax.Operator) -> str:
     return f"write `{name}({operands})`; a template's parameter has a default: `layers = 2`"
 
 
-def _bind(body: Evaluator, operand: syntax.Operand, value: Value, span: Span) -> None:
+def _bind_operand(body: Evaluator, operand: syntax.Operand, value: Value, span: Span) -> None:
     if operand.parts:
         parts = value.parts if isinstance(value, TupleValue) else (value,)
         if len(parts) != len(operand.parts):
@@ -184,7 +184,7 @@ def _bind(body: Evaluator, operand: syntax.Operand, value: Value, span: Span) ->
                 hint="write the values in parentheses: `x ⊕ (h, c)`",
             )
         for part, item in zip(operand.parts, parts, strict=True):
-            _bind(body, part, item, span)
+            _bind_operand(body, part, item, span)
         return
     assert operand.name is not None
     if isinstance(value, TupleValue):
@@ -196,7 +196,7 @@ def _bind(body: Evaluator, operand: syntax.Operand, value: Value, span: Span) ->
             hint="take several values in parentheses: `operator x ⊕ (h, c) = …`",
         )
     if isinstance(value, Literal):
-        value = body.vector(value, span)
+        value = body.to_vector(value, span)
     name = operand.name.name
     if name in body.scope.values:
         body.report.error(
@@ -207,10 +207,10 @@ def _bind(body: Evaluator, operand: syntax.Operand, value: Value, span: Span) ->
         )
     body.scope.values[name] = value
     if operand.type is not None:
-        _bind_type(body, operand.type, value, span)
+        _bind_operand_type(body, operand.type, value, span)
 
 
-def _bind_type(body: Evaluator, type_: syntax.Type, value: Value, span: Span) -> None:
+def _bind_operand_type(body: Evaluator, type_: syntax.Type, value: Value, span: Span) -> None:
     if not isinstance(value, Vector | SymbolVector):
         return
     if len(type_.sizes) > 1:
@@ -221,15 +221,17 @@ def _bind_type(body: Evaluator, type_: syntax.Type, value: Value, span: Span) ->
     if isinstance(size, syntax.Name) and known_name:
         sizes[size.name] = value.size
         return
-    wanted = body.size(size) if size is not None else body.sizes.known(1)
+    wanted = body.resolve_size(size) if size is not None else body.sizes.constant(1)
     if wanted is None:
         return
     number = body.sizes.value(wanted)
     if number is not None:
-        wanted = body.sizes.known(number, Origin(type_.span, f"the operand is {number} wide"))
+        wanted = body.sizes.constant(
+            number, SizeOrigin(type_.span, f"the operand is {number} wide")
+        )
     try:
         body.sizes.unify(wanted, value.size)
-    except Conflict as conflict:
+    except SizeConflictError as conflict:
         body.fail(
             "RNN301",
             f"the operand `{type_.span.text}` is {conflict.left} wide, and got {conflict.right}",

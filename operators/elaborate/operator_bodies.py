@@ -8,15 +8,19 @@ from rnnc.grammar import syntax
 from rnnc.grammar.diagnostics.diagnostic import Label
 from rnnc.grammar.diagnostics.suggestions import shown
 from rnnc.grammar.source import Span
-from rnnc.operators.elaborate.context.environment import Definition, body_of
-from rnnc.operators.elaborate.context.equation_order import in_order, names_in, targets_of
-from rnnc.operators.elaborate.context.parameters import Annotations, read_annotations
-from rnnc.operators.elaborate.context.values import Literal, Stop, Value
+from rnnc.operators.elaborate.context.environment import Definition, expand_body
+from rnnc.operators.elaborate.context.equation_order import (
+    flatten_targets,
+    names_in,
+    sort_equations,
+)
+from rnnc.operators.elaborate.context.parameters import ParameterAnnotations, read_annotations
+from rnnc.operators.elaborate.context.values import ElaborationError, Literal, Value
 from rnnc.operators.elaborate.expressions.evaluator import Evaluator
-from rnnc.operators.graph.user_spans import is_shipped
+from rnnc.operators.graph.user_spans import is_library_span
 
-from .assignments import annotated, parts_of
-from .shadowed_parameters import warn_of_unused
+from .assignments import apply_type_annotation, unpack_tuple
+from .shadowed_parameters import warn_unused_annotations
 
 
 def evaluate_body(body: Evaluator, definition: Definition, span: Span) -> Value:
@@ -24,11 +28,11 @@ def evaluate_body(body: Evaluator, definition: Definition, span: Span) -> Value:
     scope, report = body.scope, body.report
     # Not by its place in the text: a `for` of the model writes one operator for each round there.
     key = id(definition.operator), definition.arguments
-    statements = body.assembly.bodies.get(key)
+    statements = body.builder.expanded_bodies.get(key)
     if statements is None:
-        statements = body.assembly.bodies[key] = body_of(definition, report, span)
-    scope.broken |= frozenset().union(
-        *(s.names for s in statements if isinstance(s, syntax.Broken))
+        statements = body.builder.expanded_bodies[key] = expand_body(definition, report, span)
+    scope.poisoned_names |= frozenset().union(
+        *(s.names for s in statements if isinstance(s, syntax.ErrorStatement))
     )
     scope.annotations = read_annotations(statements, report)
     equations: list[syntax.Equation] = []
@@ -42,7 +46,7 @@ def evaluate_body(body: Evaluator, definition: Definition, span: Span) -> Value:
                 results.append(statement)
             case syntax.Parameter():
                 pass
-            case syntax.Broken():
+            case syntax.ErrorStatement():
                 broken = True
             case _:
                 report.error(
@@ -51,13 +55,13 @@ def evaluate_body(body: Evaluator, definition: Definition, span: Span) -> Value:
                     statement.span,
                     hint="a body holds locals, `param` lines, `for`, `if`, and its result last",
                 )
-    own = _locals(body, equations)
-    scope.pending = frozenset(own) - scope.values.keys()
-    for equation in in_order(equations, own, report):
-        _set_local(body, equation)
+    own = _collect_locals(body, equations)
+    scope.pending_locals = frozenset(own) - scope.values.keys()
+    for equation in sort_equations(equations, own, report):
+        _evaluate_local(body, equation)
     if not results:
         if broken:
-            raise Stop
+            raise ElaborationError
         body.fail(
             "RNN110",
             f"the body of `{shown(definition.operator.name.name)}` has no result",
@@ -74,18 +78,20 @@ def evaluate_body(body: Evaluator, definition: Definition, span: Span) -> Value:
             hint="several values are a tuple: `(h, c)`",
         )
     value = body.evaluate(results[-1].value)
-    if not report.failed and not is_shipped(definition.operator.span):
-        drafts = body.assembly.parameters.drafts
-        warn_of_unused(definition.operator.body, scope.annotations, drafts, scope.path, report)
-    return body.vector(value, results[-1].span) if isinstance(value, Literal) else value
+    if not report.has_errors and not is_library_span(definition.operator.span):
+        drafts = body.builder.parameter_table.parameters
+        warn_unused_annotations(
+            definition.operator.body, scope.annotations, drafts, scope.path, report
+        )
+    return body.to_vector(value, results[-1].span) if isinstance(value, Literal) else value
 
 
-def _locals(body: Evaluator, equations: Sequence[syntax.Equation]) -> list[str]:
+def _collect_locals(body: Evaluator, equations: Sequence[syntax.Equation]) -> list[str]:
     """The names that a body's equations set; each may be set once."""
     scope, report = body.scope, body.report
     first: dict[str, Span] = {}
     for equation in equations:
-        for target in targets_of(equation.target):
+        for target in flatten_targets(equation.target):
             if not isinstance(target, syntax.Name):
                 report.error(
                     "RNN113" if isinstance(target, syntax.Primed | syntax.Timed) else "RNN111",
@@ -107,35 +113,35 @@ def _locals(body: Evaluator, equations: Sequence[syntax.Equation]) -> list[str]:
                 )
                 continue
             if name in scope.annotations:
-                declared: Annotations = scope.annotations[name]
-                body.assembly.parameters.declared_twice(target, declared.span)
+                declared: ParameterAnnotations = scope.annotations[name]
+                body.builder.parameter_table.report_redeclaration(target, declared.span)
             first[name] = target.span
     return list(first)
 
 
-def _set_local(evaluator: Evaluator, equation: syntax.Equation) -> None:
+def _evaluate_local(evaluator: Evaluator, equation: syntax.Equation) -> None:
     """Evaluate an equation whose targets are locals; a mistake poisons them silently."""
-    names = [t for t in targets_of(equation.target) if isinstance(t, syntax.Name)]
+    names = [t for t in flatten_targets(equation.target) if isinstance(t, syntax.Name)]
     try:
         value = evaluator.evaluate(equation.value)
         if equation.type is not None:
-            value = annotated(evaluator, equation.type, value, equation)
-        if all(isinstance(t, syntax.Name) for t in targets_of(equation.target)):
-            _assign(evaluator, equation.target, value, equation)
-    except Stop:
+            value = apply_type_annotation(evaluator, equation.type, value, equation)
+        if all(isinstance(t, syntax.Name) for t in flatten_targets(equation.target)):
+            _assign_target(evaluator, equation.target, value, equation)
+    except ElaborationError:
         for name in names:
             evaluator.scope.values.setdefault(name.name, None)
 
 
-def _assign(
+def _assign_target(
     evaluator: Evaluator, target: syntax.Expression, value: Value, equation: syntax.Equation
 ) -> None:
     if isinstance(target, syntax.Name):
         evaluator.scope.values[target.name] = value
-        evaluator.assembly.locals.append((target.name, value, target.span))
+        evaluator.builder.named_values.append((target.name, value, target.span))
         return
     if isinstance(target, syntax.Parentheses):
         for argument, part in zip(
-            target.arguments, parts_of(evaluator, target, value, equation), strict=True
+            target.arguments, unpack_tuple(evaluator, target, value, equation), strict=True
         ):
-            _assign(evaluator, argument.value, part, equation)
+            _assign_target(evaluator, argument.value, part, equation)

@@ -10,18 +10,22 @@ from rnnc.grammar.diagnostics.report import Report
 from rnnc.grammar.diagnostics.suggestions import shown
 from rnnc.grammar.source import Span
 from rnnc.operators.elaborate.context.equation_order import names_in
-from rnnc.operators.elaborate.context.parameters import Annotations, ParameterTable, is_bias_name
+from rnnc.operators.elaborate.context.parameters import (
+    ParameterAnnotations,
+    ParameterTable,
+    is_bias_name,
+)
 
 
-def warn_of_captures(
+def warn_shadowed_parameters(
     model: syntax.Model,
-    annotations: Mapping[str, Annotations],
+    annotations: Mapping[str, ParameterAnnotations],
     table: ParameterTable,
     report: Report,
 ) -> None:
     """Warn of a model's names that an operator's body takes for its own (RNN218, RNN220)."""
     static = {parameter.name.name: parameter.name.span for parameter in model.parameters}
-    for term, declared in _captured_terms(model.body, static):
+    for term, declared in _shadowed_terms(model.body, static):
         report.warning(
             "RNN218",
             f"`{term.span.text}` in this body is the model's `{term.name}`, not a bias",
@@ -30,7 +34,7 @@ def warn_of_captures(
             related=(Label(declared, "declared here"),),
             hint="rename one of the two if the operator is to have a bias of its own",
         )
-    mentioned = set(_mentioned(model.body))
+    mentioned = set(_mentioned_names(model.body))
     for name, said in annotations.items():
         users = {operator for operator, _ in table.uses.get(name, ())}
         if not users and name not in mentioned:
@@ -55,19 +59,19 @@ def warn_of_captures(
             )
 
 
-def warn_of_unused(
+def warn_unused_annotations(
     body: Sequence[syntax.Statement],
-    annotations: Mapping[str, Annotations],
-    used: Mapping[str, object],
+    annotations: Mapping[str, ParameterAnnotations],
+    parameters: Mapping[str, object],
     path: str,
     report: Report,
 ) -> None:
     """Warn of `param` lines in an operator's body that annotate nothing (RNN220)."""
     mentioned: set[str] | None = None
     for name, said in annotations.items():
-        if f"{path}.{name}" in used:
+        if f"{path}.{name}" in parameters:
             continue
-        mentioned = set(_mentioned(body)) if mentioned is None else mentioned
+        mentioned = set(_mentioned_names(body)) if mentioned is None else mentioned
         if name not in mentioned:
             report.warning(
                 "RNN220",
@@ -77,20 +81,20 @@ def warn_of_unused(
             )
 
 
-def _mentioned(statements: Sequence[syntax.Statement]) -> Iterator[str]:
+def _mentioned_names(statements: Sequence[syntax.Statement]) -> Iterator[str]:
     for statement in statements:
         match statement:
-            case syntax.Parameter() | syntax.Use() | syntax.Broken():
+            case syntax.Parameter() | syntax.Use() | syntax.ErrorStatement():
                 pass
             case syntax.For(body=body) | syntax.Operator(body=body):
-                yield from _mentioned(body)
+                yield from _mentioned_names(body)
             case syntax.If(body=body, orelse=orelse):
-                yield from _mentioned((*body, *orelse))
+                yield from _mentioned_names((*body, *orelse))
             case _:
                 yield from names_in(statement)
 
 
-def _captured_terms(
+def _shadowed_terms(
     statements: Sequence[syntax.Statement], static: Mapping[str, Span], *, inside: bool = False
 ) -> Iterator[tuple[syntax.Name, Span]]:
     """Static names of a model that stand as a term of a sum, where a bias would, in a body."""
@@ -98,22 +102,22 @@ def _captured_terms(
         match statement:
             case syntax.For(variable=variable, body=body):
                 bound = static if inside else {**static, variable.name: variable.span}
-                yield from _captured_terms(body, bound, inside=inside)
+                yield from _shadowed_terms(body, bound, inside=inside)
             case syntax.If(body=body, orelse=orelse):
-                yield from _captured_terms((*body, *orelse), static, inside=inside)
+                yield from _shadowed_terms((*body, *orelse), static, inside=inside)
             case syntax.Operator(operands=operands, parameters=parameters, body=body):
                 own = {p.name.name for p in parameters} | set(names_in(operands))
                 left = {name: span for name, span in static.items() if name not in own}
-                yield from _captured_terms(body, left, inside=True)
+                yield from _shadowed_terms(body, left, inside=True)
             case syntax.Equation(value=value) | syntax.Result(value=value) if inside:
-                for term in _terms(value):
+                for term in _sum_terms(value):
                     if term.name in static and is_bias_name(term.name):
                         yield term, static[term.name]
             case _:
                 pass
 
 
-def _terms(node: object) -> Iterator[syntax.Name]:
+def _sum_terms(node: object) -> Iterator[syntax.Name]:
     waiting: list[object] = [node]
     while waiting:
         item = waiting.pop()
@@ -122,7 +126,7 @@ def _terms(node: object) -> Iterator[syntax.Name]:
             continue
         if not hasattr(item, "__dataclass_fields__") or isinstance(item, Span):
             continue
-        if isinstance(item, syntax.Chain) and any(sign in "+-" for sign, _ in item.rest):
-            operands = [item.first, *(operand for _, operand in item.rest)]
+        if isinstance(item, syntax.Chain) and any(sign in "+-" for sign, _ in item.operations):
+            operands = [item.first, *(operand for _, operand in item.operations)]
             yield from (operand for operand in operands if isinstance(operand, syntax.Name))
         waiting += [getattr(item, field) for field in item.__dataclass_fields__ if field != "span"]

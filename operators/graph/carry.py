@@ -8,7 +8,7 @@ from .operator_graph import OperatorGraph
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
+class CarryEntry:
     """One variable that is carried: `steps` values back, `size` wide (0 for a symbol)."""
 
     name: str
@@ -16,17 +16,19 @@ class Carried:
     size: int
 
 
-def carried(graph: OperatorGraph) -> tuple[Carried, ...]:
+def carry_entries(graph: OperatorGraph) -> tuple[CarryEntry, ...]:
     """What a model carries: its states, inputs whose past is read, and the age of a segment."""
     states = [
-        Carried(s.name, s.delay, s.type.size) for s in graph.states if s.node not in graph.backward
+        CarryEntry(s.name, s.delay, s.type.size)
+        for s in graph.states
+        if s.node not in graph.backward_nodes
     ]
     inputs = [
-        Carried(i.name, i.history, 0 if i.type.kind == "symbol" else i.type.size)
+        CarryEntry(i.name, i.max_delay, 0 if i.type.kind == "symbol" else i.type.size)
         for i in graph.inputs
-        if i.history
+        if i.max_delay
     ]
-    age = [Carried(age_name(graph), 1, 0)] if graph.has_windows else []
+    age = [CarryEntry(age_name(graph), 1, 0)] if graph.has_windows else []
     return (*states, *inputs, *age)
 
 

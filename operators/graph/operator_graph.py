@@ -39,25 +39,25 @@ class Node:
     """One primitive operation (see `catalogue`), its operands in order, and its width.
 
     `application` is the operator application that it belongs to, or -1 for the model's own
-    equations; `attributes` are constants (the `k` of maxout, the name of a parameter); `local` is
+    equations; `attributes` are constants (the `k` of maxout, the name of a parameter); `local_name` is
     the name that the spec gives to the value, where it does.
     """
 
-    number: int
+    id: int
     operation: str
     operands: tuple[Operand, ...]
     size: int
     attributes: tuple[Attribute, ...]
     application: int
     span: Span = field(compare=False)
-    local: str = field(default="", compare=False)
+    local_name: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Application:
     """One use of an operator: `name` as the spec writes it, `path` as a state_dict does."""
 
-    number: int
+    id: int
     name: str
     path: str
     parent: int
@@ -67,7 +67,7 @@ class Application:
 
 
 @dataclass(frozen=True, slots=True)
-class Initial:
+class InitialValue:
     """The value of a state before its segment: zero, a constant, learned, or drawn."""
 
     kind: Literal["constant", "learned", "uniform"]
@@ -82,12 +82,12 @@ class Initial:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """An input variable. `history` is how many steps back it is read."""
+    """An input variable. `max_delay` is how many steps back it is read."""
 
     name: str
     type: Type
     node: int
-    history: int
+    max_delay: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +97,18 @@ class State:
     name: str
     type: Type
     node: int
-    initial: Initial
+    initial_value: InitialValue
     delay: int
 
     @property
-    def is_learned(self) -> bool:
+    def has_learned_initial_value(self) -> bool:
         """Whether its initial value is a parameter, `init.NAME`."""
-        return self.initial.kind == "learned"
+        return self.initial_value.kind == "learned"
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a model gives: an `output`, or the prediction `x'` of the input that it `predicts`.
+    """What a model gives: an `output`, or the prediction `x'` of the input that it `predicted_input`.
 
     An `unscored` one has no loss of its own, and so no target.
     """
@@ -117,13 +117,13 @@ class Output:
     type: Type
     value: Operand
     at_end: bool
-    predicts: str | None
+    predicted_input: str | None
     span: Span | None = field(default=None, compare=False)
     unscored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Initializer:
     """`name(arguments)` of an annotation, or of an initial value."""
 
     name: str
@@ -142,21 +142,21 @@ class Parameter:
     """A learned or frozen array.
 
     `form` is matrix (rows, columns), vector (n), diagonal (n) or blocks (k, rows/k, columns/k);
-    `initial` is applied in order; `operator` is the spec's name of the operator, or None for the
+    `initializers` is applied in order; `operator` is the spec's name of the operator, or None for the
     model's own; `weightdrop` is the probability with which an entry is dropped for a call.
     """
 
     name: str
     shape: tuple[int, ...]
     form: Literal["matrix", "vector", "diagonal", "blocks"]
-    initial: tuple[Call, ...]
-    frozen: bool
+    initializers: tuple[Initializer, ...]
+    is_frozen: bool
     weightdrop: float
     operator: str | None
     span: Span = field(compare=False)
 
     @property
-    def count(self) -> int:
+    def numel(self) -> int:
         """How many numbers it holds."""
         product = 1
         for size in self.shape:
@@ -181,7 +181,7 @@ class Law:
 
 
 @dataclass(frozen=True)
-class LossTerms:
+class LossGraph:
     """The `loss` terms of a model, computed once the targets are known.
 
     `graph` has one output of width 1 a term, no states, and as inputs: `kept 0`, `kept 1`, …, the
@@ -197,7 +197,7 @@ class LossTerms:
 class OperatorGraph:
     """A checked model. Nodes are numbered in an order fixed by the text of the spec.
 
-    `kept` are the values that its `loss` terms need of it, wanted in training only.
+    `loss_inputs` are the values that its `loss` terms need of it, wanted in training only.
     """
 
     name: str
@@ -208,34 +208,34 @@ class OperatorGraph:
     parameters: tuple[Parameter, ...]
     applications: tuple[Application, ...]
     laws: tuple[Law, ...] = ()
-    kept: tuple[Operand, ...] = ()
-    losses: LossTerms | None = None
+    loss_inputs: tuple[Operand, ...] = ()
+    loss_graph: LossGraph | None = None
 
     @cached_property
-    def by_parameter(self) -> dict[str, Parameter]:
+    def parameters_by_name(self) -> dict[str, Parameter]:
         """Parameters by their name in a state_dict."""
         return {parameter.name: parameter for parameter in self.parameters}
 
     @cached_property
-    def scored(self) -> tuple[Output, ...]:
+    def scored_outputs(self) -> tuple[Output, ...]:
         """The outputs that have a loss of their own, and so a target."""
         return tuple(output for output in self.outputs if not output.unscored)
 
     @cached_property
-    def predicted(self) -> tuple[Output, ...]:
+    def predictions(self) -> tuple[Output, ...]:
         """The outputs that predict an input's next value."""
-        return tuple(output for output in self.outputs if output.predicts is not None)
+        return tuple(output for output in self.outputs if output.predicted_input is not None)
 
     @property
-    def next_values(self) -> tuple[Input, ...]:
+    def loss_targets(self) -> tuple[Input, ...]:
         """The inputs whose next values `loss` lines read."""
-        if self.losses is None:
+        if self.loss_graph is None:
             return ()
-        read = {i.name for i in self.losses.graph.inputs}
+        read = {i.name for i in self.loss_graph.graph.inputs}
         return tuple(i for i in self.inputs if f"{i.name}'" in read)
 
     @cached_property
-    def parameters_inside(self) -> dict[str, list[str]]:
+    def parameters_by_operator(self) -> dict[str, list[str]]:
         """By the path of an operator the names of its parameters, and of those of inner ones."""
         found: dict[str, list[str]] = {}
         for parameter in self.parameters:
@@ -246,7 +246,7 @@ class OperatorGraph:
         return found
 
     @cached_property
-    def uses(self) -> Counter[str]:
+    def application_counts(self) -> Counter[str]:
         """How often each operator is applied, by its path."""
         return Counter(application.path for application in self.applications)
 
@@ -261,21 +261,21 @@ class OperatorGraph:
         wanted = [output.value.node for output in self.outputs]
         wanted += [state.node for state in self.states]
         wanted += [side.node for law in self.laws for side in (law.left, law.right)]
-        wanted += [operand.node for operand in self.kept]
+        wanted += [operand.node for operand in self.loss_inputs]
         return tuple(dict.fromkeys(wanted))
 
     def edges(self) -> Iterator[tuple[int, int, int]]:
         """All edges as (source, target, delay)."""
         for node in self.nodes:
             for operand in node.operands:
-                yield operand.node, node.number, operand.delay
+                yield operand.node, node.id, operand.delay
 
-    def network(self) -> nx.MultiDiGraph[int]:
+    def to_networkx(self) -> nx.MultiDiGraph[int]:
         """The graph as networkx has it, delays on the edges."""
         import networkx as nx
 
         network: nx.MultiDiGraph[int] = nx.MultiDiGraph()
-        network.add_nodes_from(node.number for node in self.nodes)
+        network.add_nodes_from(node.id for node in self.nodes)
         network.add_edges_from((u, v, {"delay": delay}) for u, v, delay in self.edges())
         return network
 
@@ -313,17 +313,17 @@ class OperatorGraph:
     @cached_property
     def has_windows(self) -> bool:
         """Whether some value looks through a window, and so must know what is missing."""
-        graphs = [self] + ([self.losses.graph] if self.losses else [])
+        graphs = [self] + ([self.loss_graph.graph] if self.loss_graph else [])
         return any(node.operation == "window" for graph in graphs for node in graph.nodes)
 
     @cached_property
-    def random(self) -> tuple[Node, ...]:
+    def random_nodes(self) -> tuple[Node, ...]:
         """The nodes that draw a mask in training."""
         drawing = {"dropout", "variational", "zoneout"}
         return tuple(node for node in self.nodes if node.operation in drawing)
 
     @cached_property
-    def recurrent(self) -> frozenset[int]:
+    def recurrent_nodes(self) -> frozenset[int]:
         """The nodes on cycles."""
         found: set[int] = set()
         for component in self.components:
@@ -331,12 +331,12 @@ class OperatorGraph:
                 found |= set(component)
             else:
                 node = self.nodes[component[0]]
-                if any(operand.node == node.number for operand in node.operands):
-                    found.add(node.number)
+                if any(operand.node == node.id for operand in node.operands):
+                    found.add(node.id)
         return frozenset(found)
 
     @cached_property
-    def backward(self) -> frozenset[int]:
+    def backward_nodes(self) -> frozenset[int]:
         """The nodes of cycles that run backward in time."""
         found: set[int] = set()
         for component in self.components:
@@ -355,58 +355,64 @@ class OperatorGraph:
         """A stable text form: one line a variable, parameter and node."""
         lines = [f"model {self.name}"]
         lines += [f"input {i.name}: {i.type} = %{i.node}" for i in self.inputs]
-        lines += [f"state {s.name}: {s.type} = %{s.node} from {s.initial}" for s in self.states]
+        lines += [
+            f"state {s.name}: {s.type} = %{s.node} from {s.initial_value}" for s in self.states
+        ]
         for output in self.outputs:
             end = " at end" if output.at_end else ""
             end += " unscored" if output.unscored else ""
-            lines.append(f"output {output.name}: {output.type}{end} = {_operand(output.value)}")
+            lines.append(
+                f"output {output.name}: {output.type}{end} = {_operand_text(output.value)}"
+            )
         for parameter in self.parameters:
             shape = ", ".join(map(str, parameter.shape))
-            marks = [parameter.form, *map(str, parameter.initial)]
-            marks += ["frozen"] if parameter.frozen else []
+            marks = [parameter.form, *map(str, parameter.initializers)]
+            marks += ["frozen"] if parameter.is_frozen else []
             marks += [f"weightdrop({parameter.weightdrop:g})"] if parameter.weightdrop else []
             lines.append(f"parameter {parameter.name}: real[{shape}] {', '.join(marks)}")
         for node in self.nodes:
             attributes = "".join(f"[{attribute}]" for attribute in node.attributes)
-            operands = ", ".join(_operand(operand) for operand in node.operands)
+            operands = ", ".join(_operand_text(operand) for operand in node.operands)
             where = ""
             if node.application >= 0:
                 where = f"  in {self.application_name(node.application)}"
             lines.append(
-                f"%{node.number} = {node.operation}{attributes}({operands}): {node.size}{where}"
+                f"%{node.id} = {node.operation}{attributes}({operands}): {node.size}{where}"
             )
         for law in self.laws:
-            lines.append(f"law {_operand(law.left)} ~= {_operand(law.right)} weight {law.weight:g}")
-        if self.losses is not None:
-            lines.append(f"keep {', '.join(map(_operand, self.kept))}")
-            lines += [f"  {line}" for line in self.losses.graph.to_text().splitlines()]
-            weights = ", ".join(f"{weight:g}" for weight in self.losses.weights)
+            lines.append(
+                f"law {_operand_text(law.left)} ~= {_operand_text(law.right)} weight {law.weight:g}"
+            )
+        if self.loss_graph is not None:
+            lines.append(f"keep {', '.join(map(_operand_text, self.loss_inputs))}")
+            lines += [f"  {line}" for line in self.loss_graph.graph.to_text().splitlines()]
+            weights = ", ".join(f"{weight:g}" for weight in self.loss_graph.weights)
             lines.append(f"loss weights {weights}")
         return "\n".join(lines) + "\n"
 
-    def application_name(self, number: int) -> str:
+    def application_name(self, application_id: int) -> str:
         """An application as a path of the spec's own names: `⊕₁#0/mlp#1`."""
         parts: list[str] = []
-        while number >= 0:
-            application = self.applications[number]
-            parts.append(f"{display_name(application.name)}#{number}")
-            number = application.parent
+        while application_id >= 0:
+            application = self.applications[application_id]
+            parts.append(f"{display_name(application.name)}#{application_id}")
+            application_id = application.parent
         return "/".join(reversed(parts))
 
 
-def showing_kept(graph: OperatorGraph) -> OperatorGraph:
+def expose_loss_inputs(graph: OperatorGraph) -> OperatorGraph:
     """A graph with all that its `loss` terms need among its outputs, behind its own.
 
     For evaluation, which keeps nothing, of a model that nothing else scores.
     """
     shown = (
         Output(f"kept {i}", Type("real", graph.nodes[o.node].size), o, False, None)
-        for i, o in enumerate(graph.kept)
+        for i, o in enumerate(graph.loss_inputs)
     )
-    return replace(graph, outputs=(*graph.outputs, *shown), kept=())
+    return replace(graph, outputs=(*graph.outputs, *shown), loss_inputs=())
 
 
-def _operand(operand: Operand) -> str:
+def _operand_text(operand: Operand) -> str:
     if operand.delay == 0:
         return f"%{operand.node}"
     return f"%{operand.node}[t{-operand.delay:+d}]"

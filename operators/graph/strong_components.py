@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 
-def strong_components(targets: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-    """The components of a graph; `targets` holds, by node, where its edges lead.
+def strong_components(successors: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    """The components of a graph; `successors` holds, by node, where its edges lead.
 
     A component comes after all that can be reached from it.
     """
-    index = [-1] * len(targets)
-    low = [0] * len(targets)
+    index = [-1] * len(successors)
+    low = [0] * len(successors)
     open_nodes: list[int] = []
-    is_open = [False] * len(targets)
+    is_open = [False] * len(successors)
     count = 0
-    for root in range(len(targets)):
+    for root in range(len(successors)):
         if index[root] >= 0:
             continue
         path = [(root, 0)]
@@ -30,8 +30,8 @@ def strong_components(targets: Sequence[Sequence[int]]) -> Iterator[list[int]]:
                 count += 1
                 open_nodes.append(node)
                 is_open[node] = True
-            for place in range(edge, len(targets[node])):
-                target = targets[node][place]
+            for place in range(edge, len(successors[node])):
+                target = successors[node][place]
                 if index[target] < 0:
                     path += [(node, place + 1), (target, 0)]
                     break

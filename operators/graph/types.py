@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Kind = Literal["real", "binary", "symbol"]
+TypeKind = Literal["real", "binary", "symbol"]
 SIZE_LIMIT: Final = 2**27
 """The largest width of a vector; the largest matrix has as many entries times sixteen."""
 
@@ -17,7 +17,7 @@ MATRIX_LIMIT: Final = 2**31
 class Type:
     """`real[n]`, `binary[n]`, or `symbol[n]`; `str` prints it as the language writes it."""
 
-    kind: Kind
+    kind: TypeKind
     size: int
 
     def __str__(self) -> str:

@@ -12,7 +12,7 @@ LIBRARY: Final = Path(__file__).parent.parent / "library"
 """The folder of the library that ships with rnnc."""
 
 
-class Used(Protocol):
+class ApplicationSite(Protocol):
     """An application of an operator: where it stands, and inside which other one."""
 
     @property
@@ -24,15 +24,15 @@ class Used(Protocol):
         """Where the operator is used."""
 
 
-def is_shipped(span: Span) -> bool:
+def is_library_span(span: Span) -> bool:
     """Whether a place is in the library."""
     path = span.source.path
     return path is not None and path.parent == LIBRARY
 
 
-def own_place(span: Span, application: int, applications: Sequence[Used]) -> Span:
+def user_span(span: Span, application: int, applications: Sequence[ApplicationSite]) -> Span:
     """A place, or the use of the library's operator in which it lies."""
-    while is_shipped(span) and application >= 0:
+    while is_library_span(span) and application >= 0:
         used = applications[application]
         span, application = used.span, used.parent
     return span

@@ -18,10 +18,10 @@ class Call:
 
     parameters: by name, weight-drop applied.
     inputs: by name; (T, B, n), or (T, B) of int64 for symbols, −1 being no symbol.
-    history: by name of state or input; (k, B, n) or (k, B), oldest first: the k values before the
+    carry: by name of state or input; (k, B, n) or (k, B), oldest first: the k values before the
         first step. States that run backward have none.
-    initial: by name of state; (B, n): the value before the segment that goes on at the first step.
-    drawn: by name of a state with a drawn initial value; (T, B, n): that value for a segment that
+    initial_values: by name of state; (B, n): the value before the segment that goes on at the first step.
+    reset_values: by name of a state with a drawn initial value; (T, B, n): that value for a segment that
         is reset before step t.
     masks: by node; in training only. dropout (T, B, n) and variational (B, n) hold factors,
         zoneout (T, B, n) booleans that are true where the old value stays.
@@ -30,37 +30,37 @@ class Call:
     age: (B,) of int64: how many steps before the first one belong to the segment that goes on
         there; only for models with windows, which must know what is missing.
     training: whether laws are evaluated, and values kept for `loss` terms.
-    steps, rows: T and B.
+    steps, batch_size: T and B.
     """
 
     graph: OperatorGraph
     parameters: Mapping[str, Tensor]
     inputs: Mapping[str, Tensor]
-    history: Mapping[str, Tensor]
-    initial: Mapping[str, Tensor]
-    drawn: Mapping[str, Tensor]
+    carry: Mapping[str, Tensor]
+    initial_values: Mapping[str, Tensor]
+    reset_values: Mapping[str, Tensor]
     masks: Mapping[int, Tensor]
     lengths: Tensor | None
     resets: Tensor | None
     training: bool
     steps: int
-    rows: int
+    batch_size: int
     age: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class CallResult:
     """What a call gives.
 
     outputs: in the graph's order; (T, B, m), zero past a row's length; at the end, (B, m).
-    history: as in `Call`, for the call that goes on from here.
+    carry: as in `Call`, for the call that goes on from here.
     laws: in the graph's order; (T, B): the squared difference of both sides, averaged over their
         entries; not yet masked. Empty outside of training.
-    kept: in the graph's order; (T, B, n): the values that `loss` terms need. Empty outside of
+    loss_inputs: in the graph's order; (T, B, n): the values that `loss` terms need. Empty outside of
         training.
     """
 
     outputs: tuple[Tensor, ...]
-    history: Mapping[str, Tensor]
+    carry: Mapping[str, Tensor]
     laws: tuple[Tensor, ...]
-    kept: tuple[Tensor, ...] = ()
+    loss_inputs: tuple[Tensor, ...] = ()

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from rnnc.operators.graph.operator_graph import Node, Operand, OperatorGraph
 
-from .call import Call, Result
+from .call import Call, CallResult
 from .segments import Segments
-from .windows import WINDOWED, logsumexp, look_through, masked_softmax
+from .windows import WINDOW_READING_OPS, evaluate_window_op, logsumexp, masked_softmax
 
-UNARY: Final[dict[str, Callable[[Tensor], Tensor]]] = {
+UNARY_OPS: Final[dict[str, Callable[[Tensor], Tensor]]] = {
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
     "relu": torch.relu,
@@ -40,7 +40,7 @@ UNARY: Final[dict[str, Callable[[Tensor], Tensor]]] = {
     "sum": lambda z: z.sum(-1, keepdim=True),
     "stopgrad": lambda z: z.detach(),
 }
-BINARY: Final[dict[str, Callable[[Tensor, Tensor], Tensor]]] = {
+BINARY_OPS: Final[dict[str, Callable[[Tensor, Tensor], Tensor]]] = {
     "add": torch.add,
     "subtract": torch.sub,
     "multiply": torch.mul,
@@ -52,57 +52,61 @@ BINARY: Final[dict[str, Callable[[Tensor, Tensor], Tensor]]] = {
 }
 
 
-Stopped = dict[tuple[int, int | None], Tensor]
+StopGradientValues = dict[tuple[int, int | None], Tensor]
 """Values of `stopgrad` by node and step; no step where a value is the same at all steps."""
 
 
-def run(call: Call, stopped: Stopped | None = None) -> Result:
+def interpret(call: Call, stop_gradient_values: StopGradientValues | None = None) -> CallResult:
     """All outputs and the final history of one call.
 
-    stopped: values of `stopgrad` that are taken as they are; those that are missing are put there.
+    stop_gradient_values: values of `stopgrad` that are taken as they are; those that are missing are put there.
         What derivatives hold constant is held in a second call of the same T and B, however its
         arguments moved.
     """
     graph = call.graph
     segments = Segments(call)
-    fixed = _fixed_nodes(graph)
+    fixed = _time_invariant_nodes(graph)
     known: dict[int, Tensor | list[Tensor]] = {}
     for variable in graph.inputs:
-        known[variable.node] = list(segments.padded(call.inputs[variable.name]).unbind(0))
+        known[variable.node] = list(segments.repeat_last_step(call.inputs[variable.name]).unbind(0))
     for component in graph.components:
         if component[0] in known:
             continue
         if component[0] in fixed:
-            value = _evaluate(graph.nodes[component[0]], call, None, known, segments)
-            known[component[0]] = _held(graph.nodes[component[0]], None, value, stopped)
+            value = _evaluate_node(graph.nodes[component[0]], call, None, known, segments)
+            known[component[0]] = _hold_stop_gradient(
+                graph.nodes[component[0]], None, value, stop_gradient_values
+            )
             continue
         steps = range(call.steps)
         for number in component:
             known[number] = [torch.empty(0)] * call.steps
-        order = _instant_order(graph, component)
-        backward = component[0] in graph.backward
+        order = _topological_order(graph, component)
+        backward = component[0] in graph.backward_nodes
         for t in reversed(steps) if backward else steps:
             for number in order:
-                value = _evaluate(graph.nodes[number], call, t, known, segments)
+                value = _evaluate_node(graph.nodes[number], call, t, known, segments)
                 series = known[number]
                 assert isinstance(series, list)
-                series[t] = _held(graph.nodes[number], t, value, stopped)
-    return Result(
-        _outputs(call, known, segments),
-        _history(call, known, segments),
-        _laws(call, known, segments),
-        _kept(call, known, segments),
+                series[t] = _hold_stop_gradient(graph.nodes[number], t, value, stop_gradient_values)
+    return CallResult(
+        _collect_outputs(call, known, segments),
+        _collect_carry(call, known, segments),
+        _law_errors(call, known, segments),
+        _collect_loss_inputs(call, known, segments),
     )
 
 
-def _held(node: Node, t: int | None, value: Tensor, stopped: Stopped | None) -> Tensor:
-    if stopped is None or node.operation != "stopgrad":
+def _hold_stop_gradient(
+    node: Node, t: int | None, value: Tensor, stop_gradient_values: StopGradientValues | None
+) -> Tensor:
+    if stop_gradient_values is None or node.operation != "stopgrad":
         return value
     # A copy: the value of a parameter alone is the parameter's own storage.
-    return stopped.setdefault((node.number, t), value.clone())
+    return stop_gradient_values.setdefault((node.id, t), value.clone())
 
 
-def _fixed_nodes(graph: OperatorGraph) -> set[int]:
+def _time_invariant_nodes(graph: OperatorGraph) -> set[int]:
     """Nodes whose value is the same at all steps and rows: made of parameters and constants."""
     fixed: set[int] = set()
     for component in graph.components:
@@ -112,11 +116,11 @@ def _fixed_nodes(graph: OperatorGraph) -> set[int]:
             and node.operation not in {"state", "dropout", "variational", "zoneout"}
             and all(operand.node in fixed for operand in node.operands)
         ):
-            fixed.add(node.number)
+            fixed.add(node.id)
     return fixed
 
 
-def _instant_order(graph: OperatorGraph, component: Sequence[int]) -> list[int]:
+def _topological_order(graph: OperatorGraph, component: Sequence[int]) -> list[int]:
     """The nodes of a component, each after those that it needs of the same step."""
     members, done = set(component), set[int]()
     order: list[int] = []
@@ -138,7 +142,7 @@ def _instant_order(graph: OperatorGraph, component: Sequence[int]) -> list[int]:
     return order
 
 
-def _read(
+def _read_operand(
     operand: Operand,
     t: int | None,
     known: dict[int, Tensor | list[Tensor]],
@@ -151,21 +155,21 @@ def _read(
     assert t is not None
     if operand.delay == 0:
         return series[t]
-    return segments.read(operand.node, series, t, operand.delay)
+    return segments.read_delayed(operand.node, series, t, operand.delay)
 
 
-def _operand(
+def _read_defined_operand(
     operand: Operand,
     t: int | None,
     known: dict[int, Tensor | list[Tensor]],
     segments: Segments,
 ) -> Tensor:
-    """As `_read`, harmless where the row has no such step."""
-    value = _read(operand, t, known, segments)
-    return value if t is None or value is known[operand.node] else segments.harmless(value, t)
+    """As `_read_operand`, harmless where the row has no such step."""
+    value = _read_operand(operand, t, known, segments)
+    return value if t is None or value is known[operand.node] else segments.fill_past_end(value, t)
 
 
-def _evaluate(
+def _evaluate_node(
     node: Node,
     call: Call,
     t: int | None,
@@ -176,36 +180,38 @@ def _evaluate(
     if operation == "parameter":
         return call.parameters[str(node.attributes[0])]
     if operation == "constant":
-        return segments.filled(float(node.attributes[0]), node.size)
+        return segments.constant(float(node.attributes[0]), node.size)
     if operation == "window":
         return segments.like.new_empty(0)
-    if operation in WINDOWED:
+    if operation in WINDOW_READING_OPS:
         assert t is not None
         rows = call.graph.nodes[node.operands[0].node]
-        others = [_operand(operand, t, known, segments) for operand in node.operands[1:]]
-        return look_through(node, rows, known, t, others, segments)
+        others = [
+            _read_defined_operand(operand, t, known, segments) for operand in node.operands[1:]
+        ]
+        return evaluate_window_op(node, rows, known, t, others, segments)
     if operation == "state":
         assert t is not None
-        value = _read(node.operands[0], t, known, segments)
-        return segments.state(node.number, value, t, known[node.number])
-    values = [_operand(operand, t, known, segments) for operand in node.operands]
-    if operation in UNARY:
-        return UNARY[operation](values[0])
-    if operation in BINARY:
-        return BINARY[operation](values[0], values[1])
+        value = _read_operand(node.operands[0], t, known, segments)
+        return segments.hold_past_end(node.id, value, t, known[node.id])
+    values = [_read_defined_operand(operand, t, known, segments) for operand in node.operands]
+    if operation in UNARY_OPS:
+        return UNARY_OPS[operation](values[0])
+    if operation in BINARY_OPS:
+        return BINARY_OPS[operation](values[0], values[1])
     if operation == "matmul":
-        return product(values[0], values[1], transposed=bool(node.attributes[0]))
+        return multiply_matrix(values[0], values[1], transposed=bool(node.attributes[0]))
     if operation == "lookup":
-        return look_up(values[0], values[1], transposed=bool(node.attributes[0]))
-    return _other(node, call, t, values, segments)
+        return lookup_symbol(values[0], values[1], transposed=bool(node.attributes[0]))
+    return _evaluate_other_op(node, call, t, values, segments)
 
 
-def _other(
+def _evaluate_other_op(
     node: Node, call: Call, t: int | None, values: list[Tensor], segments: Segments
 ) -> Tensor:
     match node.operation:
         case "concatenate":
-            shape = segments.rows_shape(values)
+            shape = segments.batch_shape(values)
             return torch.cat([value.expand(*shape, value.shape[-1]) for value in values], -1)
         case "slice":
             start, stop = (int(a) for a in node.attributes)
@@ -214,7 +220,7 @@ def _other(
             hot = F.one_hot(values[0].clamp(min=0), node.size).to(segments.like.dtype)
             return hot * (values[0] >= 0).unsqueeze(-1)
         case "maxout":
-            return groups(values[0], node.size).amax(-1)
+            return split_groups(values[0], node.size).amax(-1)
         case "lp":
             return lp(values[0], values[1], int(node.attributes[0]))
         case "layernorm":
@@ -227,7 +233,7 @@ def _other(
             return _zoneout(node, call, t, values)
         case _:
             assert node.operation in {"dropout", "variational"}, node.operation
-            mask = call.masks.get(node.number)
+            mask = call.masks.get(node.id)
             if mask is None:
                 return values[0]
             return values[0] * (mask[t] if node.operation == "dropout" else mask)
@@ -235,29 +241,29 @@ def _other(
 
 def _zoneout(node: Node, call: Call, t: int | None, values: list[Tensor]) -> Tensor:
     new, old = values
-    mask = call.masks.get(node.number)
+    mask = call.masks.get(node.id)
     if mask is None:
         p = float(node.attributes[0])
         return p * old + (1 - p) * new
     return torch.where(mask[t], old, new)
 
 
-def groups(z: Tensor, count: int) -> Tensor:
+def split_groups(z: Tensor, count: int) -> Tensor:
     """The entries of a vector in `count` groups, side by side: (…, n) to (…, count, n / count)."""
     return z.reshape(*z.shape[:-1], count, z.shape[-1] // count)
 
 
-def product(weight: Tensor, vector: Tensor, *, transposed: bool) -> Tensor:
+def multiply_matrix(weight: Tensor, vector: Tensor, *, transposed: bool) -> Tensor:
     """Matrix times vector: (r, c) and (…, c) give (…, r); (k, r, c) is block-diagonal."""
     if weight.dim() == 2:
         return vector @ weight if transposed else F.linear(vector, weight)
     k = len(weight)
-    parts = groups(vector, k)
+    parts = split_groups(vector, k)
     equation = "...kr,krc->...kc" if transposed else "...kc,krc->...kr"
     return torch.einsum(equation, parts, weight).flatten(-2)
 
 
-def look_up(weight: Tensor, symbol: Tensor, *, transposed: bool) -> Tensor:
+def lookup_symbol(weight: Tensor, symbol: Tensor, *, transposed: bool) -> Tensor:
     """The column (transposed: the row) of a matrix at a symbol; zero for no symbol (−1)."""
     if weight.dim() == 3:
         weight = torch.block_diag(*weight)  # type: ignore[no-untyped-call]
@@ -269,61 +275,67 @@ def look_up(weight: Tensor, symbol: Tensor, *, transposed: bool) -> Tensor:
 def lp(z: Tensor, rho: Tensor, k: int) -> Tensor:
     """(mean |z|^p)^(1/p) over groups of k, p = 1 + softplus(ρ) (Gulcehre et al. 2014, eq. 3)."""
     p = (1 + F.softplus(rho)).unsqueeze(-1)
-    mean = groups(z, z.shape[-1] // k).abs().pow(p).mean(-1)
+    mean = split_groups(z, z.shape[-1] // k).abs().pow(p).mean(-1)
     return mean.clamp(min=torch.finfo(z.dtype).tiny).pow(1 / p.squeeze(-1))
 
 
-def _series(
+def _stack_steps(
     operand: Operand, call: Call, known: dict[int, Tensor | list[Tensor]], segments: Segments
 ) -> Tensor:
     """All steps of a value, (T, B, n)."""
     size = call.graph.nodes[operand.node].size
-    values = [_read(operand, t, known, segments).expand(call.rows, size) for t in range(call.steps)]
+    values = [
+        _read_operand(operand, t, known, segments).expand(call.batch_size, size)
+        for t in range(call.steps)
+    ]
     if not values:
-        return segments.like.new_zeros(0, call.rows, size)
+        return segments.like.new_zeros(0, call.batch_size, size)
     return torch.stack(values)
 
 
-def _outputs(
+def _collect_outputs(
     call: Call, known: dict[int, Tensor | list[Tensor]], segments: Segments
 ) -> tuple[Tensor, ...]:
     outputs: list[Tensor] = []
     for output in call.graph.outputs:
-        series = _series(output.value, call, known, segments)
-        series = torch.where(segments.alive.unsqueeze(-1), series, torch.zeros_like(series))
-        outputs.append(segments.last(series) if output.at_end else series)
+        series = _stack_steps(output.value, call, known, segments)
+        series = torch.where(segments.valid.unsqueeze(-1), series, torch.zeros_like(series))
+        outputs.append(segments.last_step(series) if output.at_end else series)
     return tuple(outputs)
 
 
-def _history(
+def _collect_carry(
     call: Call, known: dict[int, Tensor | list[Tensor]], segments: Segments
 ) -> dict[str, Tensor]:
     history: dict[str, Tensor] = {}
     nodes = {state.name: state.node for state in call.graph.states}
     nodes |= {variable.name: variable.node for variable in call.graph.inputs}
-    for name in call.history:
+    for name in call.carry:
         series = known[nodes[name]]
         assert isinstance(series, list)
-        history[name] = segments.history_after(nodes[name], series)
+        history[name] = segments.next_carry(nodes[name], series)
     return history
 
 
-def _laws(
+def _law_errors(
     call: Call, known: dict[int, Tensor | list[Tensor]], segments: Segments
 ) -> tuple[Tensor, ...]:
     if not call.training:
         return ()
     return tuple(
-        (_series(law.left, call, known, segments) - _series(law.right, call, known, segments))
+        (
+            _stack_steps(law.left, call, known, segments)
+            - _stack_steps(law.right, call, known, segments)
+        )
         .square()
         .mean(-1)
         for law in call.graph.laws
     )
 
 
-def _kept(
+def _collect_loss_inputs(
     call: Call, known: dict[int, Tensor | list[Tensor]], segments: Segments
 ) -> tuple[Tensor, ...]:
     if not call.training:
         return ()
-    return tuple(_series(operand, call, known, segments) for operand in call.graph.kept)
+    return tuple(_stack_steps(operand, call, known, segments) for operand in call.graph.loss_inputs)

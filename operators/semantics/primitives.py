@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Shape = Literal[
+ShapeRule = Literal[
     "elementwise",  # operands broadcast; the result is as wide as the widest
     "same",  # as wide as the first operand
     "scalar",  # one number from whole vectors
@@ -26,11 +26,11 @@ class Primitive:
 
     name: str
     operands: tuple[str, ...]
-    shape: Shape
+    shape_rule: ShapeRule
     meaning: str
-    source: str = ""
+    citation: str = ""
     constants: tuple[tuple[str, Callable[[float], bool], str], ...] = ()
-    random: bool = False
+    is_random: bool = False
     aliases: tuple[str, ...] = ()
 
     @property
@@ -47,14 +47,14 @@ def _is_probability(p: float) -> bool:
     return 0 <= p < 1
 
 
-def _is_group(k: float) -> bool:
+def _is_group_size(k: float) -> bool:
     return k >= 1 and k == int(k)
 
 
 _PROBABILITY: Final = (("p", _is_probability, "a probability from 0 to below 1"),)
-_GROUP: Final = (("k", _is_group, "a positive integer"),)
+_GROUP_SIZE: Final = (("k", _is_group_size, "a positive integer"),)
 
-FUNCTIONS: Final[tuple[Primitive, ...]] = (
+PRIMITIVES: Final[tuple[Primitive, ...]] = (
     _unary("tanh", "(eᶻ − e⁻ᶻ) / (eᶻ + e⁻ᶻ)"),
     _unary("sigmoid", "1 / (1 + e⁻ᶻ)", aliases=("σ",)),
     _unary("relu", "max(z, 0)"),
@@ -78,7 +78,7 @@ FUNCTIONS: Final[tuple[Primitive, ...]] = (
         "groups",
         "the largest of each group of k entries",
         "Goodfellow et al. 2013, arXiv 1302.4389",
-        _GROUP,
+        _GROUP_SIZE,
     ),
     Primitive(
         "lp",
@@ -86,7 +86,7 @@ FUNCTIONS: Final[tuple[Primitive, ...]] = (
         "groups",
         "(mean |z|ᵖ)^(1/p) over each group of k entries, p = 1 + log(1 + e^ρ)",
         "Gulcehre et al. 2014, arXiv 1311.1780, eq. 3",
-        _GROUP,
+        _GROUP_SIZE,
     ),
     Primitive(
         "dropout",
@@ -96,7 +96,7 @@ FUNCTIONS: Final[tuple[Primitive, ...]] = (
         "a new mask each step",
         "Srivastava et al. 2014",
         _PROBABILITY,
-        random=True,
+        is_random=True,
     ),
     Primitive(
         "variational",
@@ -105,7 +105,7 @@ FUNCTIONS: Final[tuple[Primitive, ...]] = (
         "dropout with one mask for a whole call",
         "Gal and Ghahramani 2016, arXiv 1512.05287",
         _PROBABILITY,
-        random=True,
+        is_random=True,
     ),
     Primitive(
         "zoneout",
@@ -115,7 +115,7 @@ FUNCTIONS: Final[tuple[Primitive, ...]] = (
         "p old + (1−p) new",
         "Krueger et al. 2017, arXiv 1606.01305",
         _PROBABILITY,
-        random=True,
+        is_random=True,
     ),
     Primitive(
         "layernorm",
@@ -136,9 +136,11 @@ FUNCTIONS: Final[tuple[Primitive, ...]] = (
     Primitive("stopgrad", ("z",), "same", "z, a constant for gradients"),
 )
 
-BY_NAME: Final = {f.name: f for f in FUNCTIONS} | {a: f for f in FUNCTIONS for a in f.aliases}
+PRIMITIVES_BY_NAME: Final = {f.name: f for f in PRIMITIVES} | {
+    a: f for f in PRIMITIVES for a in f.aliases
+}
 
-ARITHMETIC: Final = {
+ARITHMETIC_OPS: Final = {
     "add": "a + b",
     "subtract": "a − b",
     "multiply": "a ⊙ b",
@@ -146,7 +148,7 @@ ARITHMETIC: Final = {
     "negate": "−a",
 }
 
-STRUCTURAL: Final = {
+STRUCTURAL_OPS: Final = {
     "input": "an input variable, one vector (or symbol) a step",
     "state": "a state variable; its operand is the value coming out of the step",
     "parameter": "a learned or frozen array",
@@ -158,7 +160,7 @@ STRUCTURAL: Final = {
     "onehot": "the one-hot vector of a symbol, zero for no symbol",
 }
 
-WINDOWS: Final = {
+WINDOW_OPS: Final = {
     "window": "the rows `v[t-first] … v[t-last]` of a variable; attributes `first` and `last`, in "
     "steps back (negative: ahead); its operands are v at both ends. It has no value of its own: "
     "the operations below read it row by row. A row outside of the segment is missing",
@@ -174,7 +176,7 @@ WINDOWS: Final = {
 }
 """Attention over the past. No operation needs a copy of the window."""
 
-LOGARITHMS: Final = {
+LOG_SPACE_OPS: Final = {
     "masked_softmax": "(z, m): softmax over the entries where m is not 0, and 0 elsewhere; all 0 "
     "where no entry is left",
     "logsumexp": "(z) or (z, m): log Σ eᶻ, over the entries where m is not 0; −∞ for none",
@@ -182,4 +184,4 @@ LOGARITHMS: Final = {
 }
 """What `log` of sums and products of probabilities becomes, so that none of it underflows."""
 
-RESERVED_FUNCTIONS: Final = frozenset(BY_NAME) | {"split"}
+RESERVED_FUNCTIONS: Final = frozenset(PRIMITIVES_BY_NAME) | {"split"}

@@ -17,17 +17,17 @@ class Segments:
 
     def __init__(self, call: Call) -> None:
         self.call = call
-        self.like = self._floating(call)
+        self.like = self._first_floating_tensor(call)
         self._states = call.graph.states_by_node
         self._names = {state.node: state.name for state in call.graph.states}
         self._names |= {variable.node: variable.name for variable in call.graph.inputs}
         device = self.like.device
         step = torch.arange(call.steps, device=device).unsqueeze(-1)
-        whole = torch.full((call.rows,), call.steps, device=device)
+        whole = torch.full((call.batch_size,), call.steps, device=device)
         self.lengths = whole if call.lengths is None else call.lengths
-        self.alive = step < self.lengths
+        self.valid = step < self.lengths
         """(T, B): whether a row still has a step t."""
-        far = torch.full((call.steps, call.rows), call.steps, device=device)
+        far = torch.full((call.steps, call.batch_size), call.steps, device=device)
         # Further back than any history: a segment that began in an earlier call.
         self.start, self.end = torch.full_like(far, -(2**62)), far
         if call.resets is not None and call.steps:
@@ -40,19 +40,19 @@ class Segments:
         self._initial: dict[str, list[Tensor]] = {}
 
     @staticmethod
-    def _floating(call: Call) -> Tensor:
-        tensors = [*call.parameters.values(), *call.initial.values(), *call.inputs.values()]
+    def _first_floating_tensor(call: Call) -> Tensor:
+        tensors = [*call.parameters.values(), *call.initial_values.values(), *call.inputs.values()]
         return next((t for t in tensors if t.is_floating_point()), torch.empty(0))
 
-    def filled(self, value: float, size: int) -> Tensor:
+    def constant(self, value: float, size: int) -> Tensor:
         """A constant vector."""
         return self.like.new_full((size,), value)
 
-    def rows_shape(self, values: list[Tensor]) -> tuple[int, ...]:
+    def batch_shape(self, values: list[Tensor]) -> tuple[int, ...]:
         """The shape in front of the last axis that values of different ranks share."""
-        return (self.call.rows,) if any(value.dim() > 1 for value in values) else ()
+        return (self.call.batch_size,) if any(value.dim() > 1 for value in values) else ()
 
-    def padded(self, series: Tensor) -> Tensor:
+    def repeat_last_step(self, series: Tensor) -> Tensor:
         """An input whose steps past a row's length repeat its last one.
 
         What a caller leaves there (NaN, say) must touch neither values nor gradients.
@@ -67,7 +67,7 @@ class Segments:
         index = index.unsqueeze(-1).expand_as(series)
         return torch.where(empty.unsqueeze(-1), torch.zeros_like(series), series.gather(0, index))
 
-    def harmless(self, value: Tensor, t: int) -> Tensor:
+    def fill_past_end(self, value: Tensor, t: int) -> Tensor:
         """An operand at step t: 1 in rows that have ended.
 
         Nobody asks for what is computed there; but of a slope that is infinite (of the logarithm of
@@ -75,14 +75,14 @@ class Segments:
         """
         if self.call.lengths is None or not value.is_floating_point():
             return value
-        return torch.where(self.alive[t].unsqueeze(-1), value, torch.ones_like(value))
+        return torch.where(self.valid[t].unsqueeze(-1), value, torch.ones_like(value))
 
-    def initial_at(self, name: str, t: int) -> Tensor:
+    def initial_value_at(self, name: str, t: int) -> Tensor:
         """(B, n): what a state is before the segment that step t belongs to."""
         if name not in self._initial:
-            value = self.call.initial[name]
+            value = self.call.initial_values[name]
             values: list[Tensor] = []
-            drawn = self.call.drawn.get(name)
+            drawn = self.call.reset_values.get(name)
             for step in range(self.call.steps):
                 if drawn is not None and self.call.resets is not None:
                     reset = self.call.resets[step].unsqueeze(-1)
@@ -91,25 +91,25 @@ class Segments:
             self._initial[name] = values
         return self._initial[name][t]
 
-    def read(self, node: int, series: list[Tensor], t: int, delay: int) -> Tensor:
+    def read_delayed(self, node: int, series: list[Tensor], t: int, delay: int) -> Tensor:
         """The value of a variable `delay` steps before step t (negative: after)."""
         source = t - delay
         if source >= len(series):
-            return self._nothing(node, t)
+            return self._boundary_value(node, t)
         if source < 0:
-            history = self.call.history.get(self._names[node])
+            history = self.call.carry.get(self._names[node])
             if history is None:
-                return self._nothing(node, t)  # a state that runs backward has no past
+                return self._boundary_value(node, t)  # a state that runs backward has no past
             value = history[len(history) + source]
         else:
             value = series[source]
         if delay > 0 and self.call.resets is None:
             return value
         belongs = source < self.end[t] if delay < 0 else source >= self.start[t]
-        outside = self._nothing(node, t)
+        outside = self._boundary_value(node, t)
         return torch.where(belongs if value.dim() == 1 else belongs.unsqueeze(-1), value, outside)
 
-    def row(
+    def read_window_row(
         self, node: int, series: list[Tensor], t: int, delay: int
     ) -> tuple[Tensor | None, Tensor]:
         """A row of a window that step t looks through, and (B,): whether it is there.
@@ -118,9 +118,9 @@ class Segments:
         is none at all.
         """
         source = t - delay
-        nowhere = torch.zeros_like(self.alive[t])
+        nowhere = torch.zeros_like(self.valid[t])
         if source < 0:
-            history = self.call.history.get(self._names[node])
+            history = self.call.carry.get(self._names[node])
             if history is None or len(history) + source < 0:
                 return None, nowhere
             value = history[len(history) + source]
@@ -133,39 +133,41 @@ class Segments:
             start = torch.where(start < 0, -self.call.age, start)
         return value, (source >= start) & (source < self.end[t])
 
-    def _nothing(self, node: int, t: int) -> Tensor:
+    def _boundary_value(self, node: int, t: int) -> Tensor:
         name = self._names[node]
         if node in self._states:
-            return self.initial_at(name, t)
+            return self.initial_value_at(name, t)
         value = self.call.inputs[name][t]
         return torch.full_like(value, -1) if value.dim() == 1 else torch.zeros_like(value)
 
-    def state(self, node: int, value: Tensor, t: int, series: Tensor | list[Tensor]) -> Tensor:
+    def hold_past_end(
+        self, node: int, value: Tensor, t: int, series: Tensor | list[Tensor]
+    ) -> Tensor:
         """A state's new value, held still where a row has ended."""
         name = self._names[node]
-        value = value.expand(self.call.rows, value.shape[-1])
+        value = value.expand(self.call.batch_size, value.shape[-1])
         if self.call.lengths is None:
             return value
-        if name not in self.call.history:
-            held = self.initial_at(name, t)
+        if name not in self.call.carry:
+            held = self.initial_value_at(name, t)
         elif t:
             held = series[t - 1]
         else:
-            held = self.call.history[name][-1]
-        return torch.where(self.alive[t].unsqueeze(-1), value, held)
+            held = self.call.carry[name][-1]
+        return torch.where(self.valid[t].unsqueeze(-1), value, held)
 
-    def last(self, series: Tensor) -> Tensor:
+    def last_step(self, series: Tensor) -> Tensor:
         """(B, m): each row's value at its last step; zero for rows without any."""
         if not self.call.steps:
-            return series.new_zeros(self.call.rows, series.shape[-1])
+            return series.new_zeros(self.call.batch_size, series.shape[-1])
         index = (self.lengths - 1).clamp(min=0)
         chosen = series.gather(0, index.view(1, -1, 1).expand(1, -1, series.shape[-1]))[0]
         return torch.where((self.lengths > 0).unsqueeze(-1), chosen, torch.zeros_like(chosen))
 
-    def history_after(self, node: int, series: list[Tensor]) -> Tensor:
+    def next_carry(self, node: int, series: list[Tensor]) -> Tensor:
         """The last values of a variable in each row, those before a reset already replaced."""
         name = self._names[node]
-        before = self.call.history[name]
+        before = self.call.carry[name]
         if not self.call.steps:
             return before.clone()
         keep = len(before)
@@ -179,7 +181,7 @@ class Segments:
         end = (self.lengths - 1).clamp(min=0)
         start = self.start.gather(0, end.unsqueeze(0))
         belongs = (index - keep >= start) | (self.lengths == 0)
-        outside = torch.stack([self._nothing(node, t) for t in range(self.call.steps)])
+        outside = torch.stack([self._boundary_value(node, t) for t in range(self.call.steps)])
         at = (
             end.view(1, -1) if line.dim() == 2 else end.view(1, -1, 1).expand(1, -1, line.shape[-1])
         )

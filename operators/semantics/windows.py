@@ -16,60 +16,64 @@ from rnnc.operators.graph.operator_graph import Node
 
 from .segments import Segments
 
-WINDOWED: Final = frozenset({"present", "scores", "matches", "mix", "log_mix"})
+WINDOW_READING_OPS: Final = frozenset({"present", "scores", "matches", "mix", "log_mix"})
 """The operations whose first operand is a window."""
 
-Rows = list[tuple[Tensor | None, Tensor]]
+WindowRows = list[tuple[Tensor | None, Tensor]]
 
 
-def look_through(
+def evaluate_window_op(
     node: Node,
     window: Node,
     known: Mapping[int, Tensor | list[Tensor]],
     t: int,
-    others: Sequence[Tensor],
+    arguments: Sequence[Tensor],
     segments: Segments,
 ) -> Tensor:
-    """The value of a node whose first operand is a window, at step t; `others` are the rest."""
+    """The value of a node whose first operand is a window, at step t; `arguments` are the rest."""
     variable = window.operands[0].node
     series = known[variable]
     assert isinstance(series, list)
     first, last = (int(a) for a in window.attributes)
-    rows = [segments.row(variable, series, t, delay) for delay in range(first, last - 1, -1)]
+    rows = [
+        segments.read_window_row(variable, series, t, delay) for delay in range(first, last - 1, -1)
+    ]
     present = torch.stack([there for _, there in rows], -1)
     match node.operation:
         case "present":
             return present.to(segments.like.dtype)
         case "scores":
-            return _scores(rows, others[0], present)
+            return _window_dot(rows, arguments[0], present)
         case "matches":
-            (symbol,) = others
-            symbols = _symbols(rows, symbol)
+            (symbol,) = arguments
+            symbols = _stack_symbols(rows, symbol)
             same = (symbols == symbol.unsqueeze(-1)) & (symbols >= 0)
             return (same & present).to(segments.like.dtype)
         case "mix":
-            return _mix(rows, others[0], present, node.size)
+            return _window_sum(rows, arguments[0], present, node.size)
         case _:
             assert node.operation == "log_mix", node.operation
-            if len(others) > 1:
-                present = present & (others[1] != 0)
-            return _log_mix(_symbols(rows, others[0]), others[0], present, node.size)
+            if len(arguments) > 1:
+                present = present & (arguments[1] != 0)
+            return _log_window_sum(
+                _stack_symbols(rows, arguments[0]), arguments[0], present, node.size
+            )
 
 
-def _is_symbol(rows: Rows) -> bool:
+def _has_symbol_rows(rows: WindowRows) -> bool:
     return any(value is not None and not value.is_floating_point() for value, _ in rows)
 
 
-def _symbols(rows: Rows, like: Tensor) -> Tensor:
+def _stack_symbols(rows: WindowRows, like: Tensor) -> Tensor:
     """(B, rows): the symbols of a window, −1 for none."""
     none = torch.full(rows[0][1].shape, -1, device=like.device)
     return torch.stack([none if value is None else value for value, _ in rows], -1)
 
 
-def _scores(rows: Rows, query: Tensor, present: Tensor) -> Tensor:
+def _window_dot(rows: WindowRows, query: Tensor, present: Tensor) -> Tensor:
     zero = query.new_zeros(present.shape)
-    if _is_symbol(rows):
-        symbols = _symbols(rows, query)
+    if _has_symbol_rows(rows):
+        symbols = _stack_symbols(rows, query)
         wide = query.expand(len(symbols), query.shape[-1])
         there = present & (symbols >= 0)
         return torch.where(there, wide.gather(-1, symbols.clamp(min=0)), zero)
@@ -78,11 +82,11 @@ def _scores(rows: Rows, query: Tensor, present: Tensor) -> Tensor:
     return torch.where(present, torch.stack(products, -1), zero)
 
 
-def _mix(rows: Rows, weights: Tensor, present: Tensor, size: int) -> Tensor:
+def _window_sum(rows: WindowRows, weights: Tensor, present: Tensor, size: int) -> Tensor:
     weights = torch.where(present, weights, torch.zeros_like(present, dtype=weights.dtype))
     total = weights.new_zeros(len(present), size)
-    if _is_symbol(rows):
-        symbols = _symbols(rows, weights)
+    if _has_symbol_rows(rows):
+        symbols = _stack_symbols(rows, weights)
         kept = torch.where(symbols >= 0, weights, torch.zeros_like(weights))
         return total.scatter_add(-1, symbols.clamp(min=0), kept)
     for (value, _), weight in zip(rows, weights.unbind(-1), strict=True):
@@ -91,7 +95,7 @@ def _mix(rows: Rows, weights: Tensor, present: Tensor, size: int) -> Tensor:
     return total
 
 
-def _log_mix(symbols: Tensor, logs: Tensor, present: Tensor, size: int) -> Tensor:
+def _log_window_sum(symbols: Tensor, logs: Tensor, present: Tensor, size: int) -> Tensor:
     present = present & (symbols >= 0)
     logs = logs.expand(present.shape)
     index = symbols.clamp(min=0)
@@ -110,7 +114,7 @@ def _log_mix(symbols: Tensor, logs: Tensor, present: Tensor, size: int) -> Tenso
 
 def masked_softmax(z: Tensor, mask: Tensor) -> Tensor:
     """Softmax over the entries where the mask is not 0; 0 elsewhere, and where none is left."""
-    terms, _ = _terms(z, mask != 0)
+    terms, _ = _masked_exponentials(z, mask != 0)
     total = terms.sum(-1, keepdim=True)
     return terms / torch.where(total > 0, total, torch.ones_like(total))
 
@@ -119,17 +123,17 @@ def logsumexp(z: Tensor, mask: Tensor | None = None) -> Tensor:
     """The logarithm of Σ eᶻ where the mask is not 0, (…, 1); −∞ where no entry is left."""
     if mask is None:
         return z.logsumexp(-1, keepdim=True)
-    terms, top = _terms(z, mask != 0)
+    terms, top = _masked_exponentials(z, mask != 0)
     total = terms.sum(-1, keepdim=True)
     found = total > 0
     value = torch.where(found, total, torch.ones_like(total)).log() + top
     return torch.where(found, value, torch.full_like(value, -torch.inf))
 
 
-def _terms(z: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+def _masked_exponentials(z: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """e^(z − top) where an entry is there, else 0, and the top, which takes no gradient."""
-    z, there = z + torch.zeros_like(there, dtype=z.dtype), there | torch.zeros_like(z).bool()
-    top = z.detach().masked_fill(~there, -torch.inf).amax(-1, keepdim=True)
+    z, mask = z + torch.zeros_like(mask, dtype=z.dtype), mask | torch.zeros_like(z).bool()
+    top = z.detach().masked_fill(~mask, -torch.inf).amax(-1, keepdim=True)
     top = torch.where(top == -torch.inf, torch.zeros_like(top), top)
-    terms = torch.where(there, z - top, torch.zeros_like(z)).exp()
-    return torch.where(there, terms, torch.zeros_like(terms)), top
+    terms = torch.where(mask, z - top, torch.zeros_like(z)).exp()
+    return torch.where(mask, terms, torch.zeros_like(terms)), top

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class ModelSource:
     """A spec's text, the texts of the files that it uses, the model's name and its parameters."""
 
     text: str

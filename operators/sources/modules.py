@@ -15,23 +15,23 @@ from rnnc.operators.graph.user_spans import LIBRARY
 
 from .regular_files import open_regular
 
-TEXT_LIMIT: Final = 4 * 2**20
+MAX_MODULE_BYTES: Final = 4 * 2**20
 """Bytes of a spec."""
 
 
-class Modules:
+class ModuleLoader:
     """Reads and parses used files once; `texts` holds what came from outside the library."""
 
-    def __init__(self, report: Report, given: Mapping[str, str] | None = None) -> None:
+    def __init__(self, report: Report, overrides: Mapping[str, str] | None = None) -> None:
         self._report = report
-        self._given = dict(given or {})
+        self._overrides = dict(overrides or {})
         self._parsed: dict[object, syntax.File] = {}
         self.texts: dict[str, str] = {}
 
     def load(self, use: syntax.Use) -> syntax.File | None:
         """The file that a `use` names; None, with a diagnostic (RNN210), when there is none."""
         name = use.module.name
-        source = self._find(name, use.span.source, use.module.span)
+        source = self._find_source(name, use.span.source, use.module.span)
         if source is None:
             return None
         key: object = source.path or name
@@ -39,24 +39,24 @@ class Modules:
             self._parsed[key] = parse(source, self._report)
         return self._parsed[key]
 
-    def _find(self, name: str, user: Source, span: Span) -> Source | None:
+    def _find_source(self, name: str, user: Source, span: Span) -> Source | None:
         shipped = LIBRARY / f"{name}.rnn"
         in_library = user.path is not None and user.path.parent == LIBRARY
-        if name in self._given and not in_library:
-            text = self._given[name]
+        if name in self._overrides and not in_library:
+            text = self._overrides[name]
             self.texts[name] = text
             return Source(text, f"{name}.rnn")
         if user.path is not None and not in_library:
             beside = user.path.parent / f"{name}.rnn"
             if _is_file(beside):
-                read = self._read(beside, span)
+                read = self._read_text(beside, span)
                 if read is None:
                     return None
                 self.texts[name] = read
                 return Source(read, beside.name, beside)
         if _is_file(shipped):
             return Source(shipped.read_text(encoding="utf-8"), f"library:{name}", shipped)
-        known = sorted({path.stem for path in self._places(user)} | set(self._given))
+        known = sorted({path.stem for path in self._candidate_paths(user)} | set(self._overrides))
         close = difflib.get_close_matches(name, known, 1)
         self._report.error(
             "RNN210",
@@ -67,18 +67,18 @@ class Modules:
         )
         return None
 
-    def _places(self, user: Source) -> list[Path]:
+    def _candidate_paths(self, user: Source) -> list[Path]:
         places = list(LIBRARY.glob("*.rnn"))
         if user.path is not None:
             places += [path for path in user.path.parent.glob("*.rnn") if path != user.path]
         return places
 
-    def _read(self, path: Path, span: Span) -> str | None:
+    def _read_text(self, path: Path, span: Span) -> str | None:
         try:
             with open_regular(path) as file:
-                data = file.read(TEXT_LIMIT + 1)
-            if len(data) > TEXT_LIMIT:
-                raise ValueError(f"it is larger than {TEXT_LIMIT} bytes")
+                data = file.read(MAX_MODULE_BYTES + 1)
+            if len(data) > MAX_MODULE_BYTES:
+                raise ValueError(f"it is larger than {MAX_MODULE_BYTES} bytes")
             text = data.decode("utf-8")
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)

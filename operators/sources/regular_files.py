@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO, Final
 
-_KINDS: Final = {
+_FILE_KINDS: Final = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device",
@@ -23,23 +23,23 @@ def open_regular(path: Path) -> BinaryIO:
         OSError: when it cannot be opened, and IsADirectoryError for a directory; the reason of a
             pipe, a socket or a device, which may wait for ever or do something, says what it is.
     """
-    _demand_regular(path, os.stat(path).st_mode)
+    _check_regular(path, os.stat(path).st_mode)
     # What has taken its place meanwhile shall not wait either.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _OPEN_FLAGS)
     try:
-        _demand_regular(path, os.fstat(descriptor).st_mode)
+        _check_regular(path, os.fstat(descriptor).st_mode)
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
         raise
 
 
-_BINARY: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_OPEN_FLAGS: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
-def _demand_regular(path: Path, mode: int) -> None:
+def _check_regular(path: Path, mode: int) -> None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
-        kind = _KINDS.get(stat.S_IFMT(mode), "no file")
+        kind = _FILE_KINDS.get(stat.S_IFMT(mode), "no file")
         raise OSError(errno.EINVAL, f"it is {kind}, not a regular file", str(path))

@@ -12,7 +12,7 @@ from rnnc.grammar.source import Source, Span
 
 from .regular_files import open_regular
 
-LARGEST_SPEC = 2**20
+MAX_SPEC_BYTES = 2**20
 """Bytes of the largest spec that is read; some hundred pages of equations fit."""
 
 
@@ -28,34 +28,34 @@ def read_spec(argument: str) -> Source:
 
         return zoo_source(argument.removeprefix("zoo:"))
     if argument == "-":
-        return decode(_standard_input(), "<stdin>", None)
+        return decode_spec(_read_standard_input(), "<stdin>", None)
     path = Path(argument)
     try:
         with open_regular(path) as file:
-            data = file.read(LARGEST_SPEC + 1)
+            data = file.read(MAX_SPEC_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
-        fail("RNN601", f"there is no file `{argument}`", hint=_suggestion(path))
+        fail("RNN601", f"there is no file `{argument}`", hint=_suggest_path(path))
     except IsADirectoryError:
-        fail("RNN602", f"`{argument}` is a directory", hint=_specs_inside(path))
+        fail("RNN602", f"`{argument}` is a directory", hint=_suggest_spec_in(path))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        fail("RNN602", f"`{argument}` cannot be read: {reason.lower()}", hint=_if_a_stream(path))
-    return decode(data, argument, path)
+        fail("RNN602", f"`{argument}` cannot be read: {reason.lower()}", hint=_stream_hint(path))
+    return decode_spec(data, argument, path)
 
 
-def _standard_input() -> bytes:
+def _read_standard_input() -> bytes:
     if sys.stdin is None:
         fail("RNN602", "standard input is closed")
     try:
-        return sys.stdin.buffer.read(LARGEST_SPEC + 1)
+        return sys.stdin.buffer.read(MAX_SPEC_BYTES + 1)
     except OSError as error:
         fail("RNN602", f"standard input cannot be read: {(error.strerror or str(error)).lower()}")
 
 
-def decode(data: bytes, name: str, path: Path | None) -> Source:
+def decode_spec(data: bytes, name: str, path: Path | None) -> Source:
     """The text in a file's bytes; raises RnnError when it is none, or too long."""
-    if len(data) > LARGEST_SPEC:
-        limit = f"{LARGEST_SPEC:,} bytes"
+    if len(data) > MAX_SPEC_BYTES:
+        limit = f"{MAX_SPEC_BYTES:,} bytes"
         fail("RNN604", f"`{name}` is larger than {limit}, the largest spec that rnnc reads")
     try:
         source = Source(data.decode("utf-8"), name, path)
@@ -79,7 +79,7 @@ def _fail_at(source: Source, offset: int, message: str, hint: str) -> None:
     raise RnnError((Diagnostic("RNN603", message, label=label, hint=hint),))
 
 
-def _if_a_stream(path: Path) -> str:
+def _stream_hint(path: Path) -> str:
     try:
         stream = path.exists() and not path.is_file()
     except (OSError, ValueError):
@@ -87,21 +87,21 @@ def _if_a_stream(path: Path) -> str:
     return "`-` reads standard input" if stream else ""
 
 
-def _suggestion(path: Path) -> str:
+def _suggest_path(path: Path) -> str:
     """What may have been meant by a path where nothing is."""
     folder = path.parent
     if not folder.is_dir():
         return f"there is no folder `{folder}` either"
-    near = get_close_matches(path.name, _specs(folder), n=1)
+    near = get_close_matches(path.name, _spec_names(folder), n=1)
     return f"did you mean `{folder / near[0]}`?" if near else ""
 
 
-def _specs_inside(folder: Path) -> str:
-    specs = _specs(folder)
+def _suggest_spec_in(folder: Path) -> str:
+    specs = _spec_names(folder)
     return f"name a file in it, such as `{folder / specs[0]}`" if specs else ""
 
 
-def _specs(folder: Path) -> list[str]:
+def _spec_names(folder: Path) -> list[str]:
     try:
         return sorted(entry.name for entry in folder.iterdir() if entry.suffix == ".rnn")
     except OSError:

@@ -36,7 +36,7 @@ def zoo_source(name: str) -> Source:
     return Source(path.read_text(encoding="utf-8"), f"zoo:{name}", path)
 
 
-def zoo_about(name: str) -> str:
+def zoo_description(name: str) -> str:
     """What a zoo model is, and where it is from: its first comment.
 
     Raises:
@@ -48,8 +48,8 @@ def zoo_about(name: str) -> str:
 
 
 def zoo_summary(name: str) -> str:
-    """The first sentence of `zoo_about`."""
-    return _SENTENCE.split(zoo_about(name), maxsplit=1)[0].rstrip(".")
+    """The first sentence of `zoo_description`."""
+    return _SENTENCE_END.split(zoo_description(name), maxsplit=1)[0].rstrip(".")
 
 
-_SENTENCE: Final = re.compile(r"(?<! al)\.\s+(?=[A-Z⊕▷])")
+_SENTENCE_END: Final = re.compile(r"(?<! al)\.\s+(?=[A-Z⊕▷])")

@@ -11,36 +11,36 @@ from typing import Final
 
 from rnnc.compiler.backends.cache_dir import UnusableCache
 from rnnc.compiler.backends.cuda.autotune.search_space import (
-    Question,
-    library_question,
-    tier_questions,
-    tile_questions,
+    TuningTask,
+    cudnn_tasks,
+    strategy_tasks,
+    tiling_tasks,
 )
-from rnnc.compiler.backends.cuda.autotune.tuning_table import Table, keep, using
-from rnnc.compiler.backends.cuda.schedule.device_limits import chip_of
-from rnnc.compiler.backends.cuda.schedule.matmul_precision import precision_of
-from rnnc.compiler.backends.cuda.schedule.persistent_layout import Setting
+from rnnc.compiler.backends.cuda.autotune.tuning_table import TuningTable, save_table, use_table
+from rnnc.compiler.backends.cuda.schedule.device_limits import query_device_limits
+from rnnc.compiler.backends.cuda.schedule.matmul_precision import matmul_precision
+from rnnc.compiler.backends.cuda.schedule.persistent_layout import DeviceContext
 from rnnc.grammar.diagnostics.errors import RnnError
-from rnnc.runtime.benchmark.baselines.backends import step_of
-from rnnc.runtime.benchmark.measurement.device_timing import finished
+from rnnc.runtime.benchmark.baselines.backends import make_step
+from rnnc.runtime.benchmark.measurement.device_timing import synchronize_after
 from rnnc.runtime.benchmark.workload.candidate import Unavailable
-from rnnc.runtime.benchmark.workload.workload import Case
+from rnnc.runtime.benchmark.workload.workload import Workload
 
-GAIN: Final = 0.97
+ACCEPT_RATIO: Final = 0.97
 """A choice is kept where it takes less than this part of the time without it."""
 
-Measure = Callable[[Table], float]
+Measure = Callable[[TuningTable], float]
 """Seconds with a table; infinite where it does not run."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tuned:
+class TuningResult:
     """What a search has found: seconds before and after, how many tables it tried, and where."""
 
     before: float
     after: float
-    tried: int
-    table: Table
+    trial_count: int
+    table: TuningTable
     path: Path | None = None
 
     def __str__(self) -> str:
@@ -48,25 +48,25 @@ class Tuned:
         kept = len(table.tilings) + len(table.tiers) + len(table.libraries)
         where = f"; kept in {self.path}" if self.path is not None else ""
         return (
-            f"tuned: {self.tried} choices tried, {kept} kept: "
+            f"tuned: {self.trial_count} choices tried, {kept} kept: "
             f"{1e3 * self.before:.2f} ms a training step, then {1e3 * self.after:.2f} ms{where}"
         )
 
 
-def search(questions: Iterable[Question], measure: Measure, start: Table) -> Tuned:
+def search(questions: Iterable[TuningTask], measure: Measure, start: TuningTable) -> TuningResult:
     """Go through the questions once, and keep each answer that is surely faster."""
-    best, found, tried = measure(start), Table(), 0
+    best, found, tried = measure(start), TuningTable(), 0
     before = best
     for question in questions:
-        for one in question.tables:
+        for one in question.candidates:
             tried += 1
-            seconds = measure(one.over(found).over(start))
-            if seconds < GAIN * best:
-                best, found = seconds, one.over(found)
-    return Tuned(before, best, tried, found)
+            seconds = measure(one.merge(found).merge(start))
+            if seconds < ACCEPT_RATIO * best:
+                best, found = seconds, one.merge(found)
+    return TuningResult(before, best, tried, found)
 
 
-def tune(case: Case) -> Tuned:
+def tune(case: Workload) -> TuningResult:
     """Search for a case on the GPU, and keep what was found.
 
     Raises:
@@ -75,42 +75,44 @@ def tune(case: Case) -> Tuned:
     import torch
 
     index = case.device.index
-    chip = chip_of(torch.cuda.current_device() if index is None else index)
-    like = case.given[0]
-    setting = Setting(chip, like.element_size(), precision_of(like.dtype), case.rows)
+    chip = query_device_limits(torch.cuda.current_device() if index is None else index)
+    like = case.output_gradients[0]
+    setting = DeviceContext(chip, like.element_size(), matmul_precision(like.dtype), case.rows)
     try:
-        plan = case.compiled("cuda").backends.choose(like).plan()
+        plan = case.compile("cuda").backends.choose(like).plan()
     except RnnError as error:
         raise Unavailable(error.diagnostics[0].message) from None
     assert plan is not None
 
-    def measure(table: Table) -> float:
-        return _seconds(case, chip.name, table)
+    def measure(table: TuningTable) -> float:
+        return _time_training_step(case, chip.name, table)
 
-    with using(chip.name, Table()):
-        loops = tuple(tier_questions(plan, setting))
-    tiers = search(loops, measure, Table())
-    with using(chip.name, tiers.table):
-        kernels = tuple(tile_questions(plan, setting))
+    with use_table(chip.name, TuningTable()):
+        loops = tuple(strategy_tasks(plan, setting))
+    tiers = search(loops, measure, TuningTable())
+    with use_table(chip.name, tiers.table):
+        kernels = tuple(tiling_tasks(plan, setting))
     tiles = search(kernels, measure, tiers.table)
-    own = tiles.table.over(tiers.table)
-    rivals = tuple(library_question(case.graph, like.dtype, case.rows))
+    own = tiles.table.merge(tiers.table)
+    rivals = tuple(cudnn_tasks(case.graph, like.dtype, case.rows))
     last = search(rivals, measure, own)
-    table = last.table.over(own)
+    table = last.table.merge(own)
     try:
-        path = keep(chip.name, table, {question.key for question in (*loops, *kernels, *rivals)})
+        path = save_table(
+            chip.name, table, {question.key for question in (*loops, *kernels, *rivals)}
+        )
     except (OSError, UnusableCache, ImportError) as error:
         raise Unavailable(f"what was found cannot be kept: {error}") from None
-    tried = tiers.tried + tiles.tried + last.tried
-    return Tuned(tiers.before, last.after, tried, table, path)
+    tried = tiers.trial_count + tiles.trial_count + last.trial_count
+    return TuningResult(tiers.before, last.after, tried, table, path)
 
 
-def _seconds(case: Case, chip: str, table: Table, times: int = 7) -> float:
+def _time_training_step(case: Workload, chip: str, table: TuningTable, times: int = 7) -> float:
     """The median of some training steps, by a model that knows no other table."""
-    with using(chip, table):
+    with use_table(chip, table):
         took = []
         try:
-            step = finished(step_of(case, case.compiled("cuda")), case.device.type)
+            step = synchronize_after(make_step(case, case.compile("cuda")), case.device.type)
             step()
             for _ in range(times):
                 begin = time.perf_counter()

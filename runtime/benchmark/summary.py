@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rnnc.runtime.benchmark.measurement.subprocess_job import FirstCalls
-from rnnc.runtime.benchmark.workload.candidate_names import FLOORS
+from rnnc.runtime.benchmark.workload.candidate_names import FLOOR_NAMES
 
 from .comparison import PASSES, Comparison
 
@@ -15,24 +15,24 @@ _TITLES = {"forward": "forward", "step": "training step"}
 
 
 @dataclass(frozen=True)
-class Report:
+class BenchmarkReport:
     """A comparison, and what was measured in processes of their own.
 
     memory: bytes of a training step by contender. first: with an empty cache, and a full one.
-    missing: what could not be measured, and why.
+    missing_measurements: what could not be measured, and why.
     """
 
     file: str
     comparison: Comparison
     memory: Mapping[str, int]
-    first: tuple[FirstCalls, FirstCalls] | None
-    missing: Mapping[str, str]
+    first_calls: tuple[FirstCalls, FirstCalls] | None
+    missing_measurements: Mapping[str, str]
 
 
-def document(report: Report) -> dict[str, Any]:
+def to_json(report: BenchmarkReport) -> dict[str, Any]:
     """Everything as JSON has it; seconds, bytes, and ratios (over 1: slower than the base)."""
     c = report.comparison
-    weights = sum(p.count for p in c.case.graph.parameters)
+    weights = sum(p.numel for p in c.case.graph.parameters)
     return {
         "file": report.file,
         "model": c.case.graph.name,
@@ -43,38 +43,41 @@ def document(report: Report) -> dict[str, Any]:
         "base": c.base,
         "contenders": {
             name: {
-                "what": contender.what,
-                "floor": name in FLOORS,
-                "prepared": c.prepared[name],
-                **{what: _measured(c, what, name) for what in PASSES},
+                "what": contender.description,
+                "floor": name in FLOOR_NAMES,
+                "prepared": c.preparation_seconds[name],
+                **{what: _pass_to_json(c, what, name) for what in PASSES},
                 "memory": report.memory.get(name),
             }
-            for name, contender in c.contenders.items()
+            for name, contender in c.candidates.items()
         },
         "unavailable": dict(c.unavailable),
         "losses": [
-            {"pass": what, "to": name, "ratio": asdict(found)} for what, name, found in c.losses
+            {"pass": what, "to": name, "ratio": asdict(found)}
+            for what, name, found in c.faster_candidates
         ],
         "compile": None
-        if report.first is None
-        else {name: asdict(f) for name, f in zip(("cold", "warm"), report.first, strict=True)},
-        "missing": dict(report.missing),
-        "others": c.others,
+        if report.first_calls is None
+        else {
+            name: asdict(f) for name, f in zip(("cold", "warm"), report.first_calls, strict=True)
+        },
+        "missing": dict(report.missing_measurements),
+        "others": c.other_load,
         "doubts": c.doubts,
     }
 
 
-def _measured(c: Comparison, what: Any, name: str) -> dict[str, Any]:
+def _pass_to_json(c: Comparison, pass_name: Any, name: str) -> dict[str, Any]:
     return {
-        "seconds": asdict(c.seconds(what, name)),
-        "processor": asdict(c.processor(what, name)),
-        "rounds": len(c.samples[what][name].wall),
-        "over_base": asdict(c.over_base(what, name)),
-        "processor_over_base": asdict(c.processor_over_base(what, name)),
+        "seconds": asdict(c.seconds(pass_name, name)),
+        "processor": asdict(c.cpu_seconds(pass_name, name)),
+        "rounds": len(c.samples[pass_name][name].wall),
+        "over_base": asdict(c.ratio_to_base(pass_name, name)),
+        "processor_over_base": asdict(c.cpu_ratio_to_base(pass_name, name)),
     }
 
 
-def lines(report: Report) -> Iterator[str]:
+def format_lines(report: BenchmarkReport) -> Iterator[str]:
     """The same for people."""
     c = report.comparison
     on = f" on {c.machine.gpu}" if c.case.device.type == "cuda" else ""
@@ -85,41 +88,41 @@ def lines(report: Report) -> Iterator[str]:
         yield ""
         over = f"over {c.base}"
         yield f"{title:26}{'median':>10}{'quartiles':>17}  {over:19}{'processor':>10}  {over}"
-        for name in c.contenders:
-            yield _row(c, what, name)
+        for name in c.candidates:
+            yield _format_row(c, what, name)
     yield ""
     yield from _compile_lines(report)
     if report.memory:
         parts = (f"{name} {size / 2**20:.1f} MiB" for name, size in report.memory.items())
         yield f"peak memory of a training step: {', '.join(parts)}"
-    for name, contender in c.contenders.items():
-        yield f"{name} is {contender.what}; ready after {c.prepared[name]:.1f} s"
-    for name, reason in {**c.unavailable, **report.missing}.items():
+    for name, contender in c.candidates.items():
+        yield f"{name} is {contender.description}; ready after {c.preparation_seconds[name]:.1f} s"
+    for name, reason in {**c.unavailable, **report.missing_measurements}.items():
         yield f"not measured: {name}: {reason}"
-    for what, name, found in c.losses:
+    for what, name, found in c.faster_candidates:
         yield f"{c.base} loses: {_TITLES[what]}, to {name} ({1 / found.median:.2f}× as fast)"
     yield from c.doubts
 
 
-def _row(c: Comparison, what: Any, name: str) -> str:
-    seconds, processor = c.seconds(what, name), c.processor(what, name)
+def _format_row(c: Comparison, pass_name: Any, name: str) -> str:
+    seconds, processor = c.seconds(pass_name, name), c.cpu_seconds(pass_name, name)
     quartiles = f"{seconds.low * 1e3:.2f}–{seconds.high * 1e3:.2f}"
     over = work = ""
     if name != c.base:
-        found = c.over_base(what, name)
+        found = c.ratio_to_base(pass_name, name)
         over = f"{found.median:.2f}× ({found.low:.2f}–{found.high:.2f})"
-        work = f"{c.processor_over_base(what, name).median:.2f}×"
-    floor = " (floor)" if name in FLOORS else ""
+        work = f"{c.cpu_ratio_to_base(pass_name, name).median:.2f}×"
+    floor = " (floor)" if name in FLOOR_NAMES else ""
     return (
         f"  {name + floor:24}{seconds.median * 1e3:8.2f}ms{quartiles:>17}  {over:19}"
         f"{processor.median * 1e3:8.2f}ms  {work}"
     ).rstrip()
 
 
-def _compile_lines(report: Report) -> Iterator[str]:
-    if report.first is None:
+def _compile_lines(report: BenchmarkReport) -> Iterator[str]:
+    if report.first_calls is None:
         return
-    cold, warm = report.first
+    cold, warm = report.first_calls
     line = f"compile: {cold.seconds:.2f} s, from the cache {warm.seconds:.2f} s"
     if warm.other is not None:
         seconds, built = warm.other

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rnnc.runtime.benchmark.workload.candidate_names import DEVICES, NAMES
+from rnnc.runtime.benchmark.workload.candidate_names import CANDIDATE_NAMES, CANDIDATES_BY_DEVICE
 from rnnc.runtime.options import json_option, model_option, set_option
 from rnnc.runtime.print_diagnostics import print_json
 
 if TYPE_CHECKING:
-    from rnnc.runtime.benchmark.summary import Report
-    from rnnc.runtime.benchmark.workload.workload import Case
+    from rnnc.runtime.benchmark.summary import BenchmarkReport
+    from rnnc.runtime.benchmark.workload.workload import Workload
 
-SIZES = click.IntRange(1, 1_000_000)
+SIZE_RANGE = click.IntRange(1, 1_000_000)
 
 
 @click.command()
 @click.argument("file", metavar="FILE")
-@click.option("--steps", type=SIZES, default=100, show_default=True, help="T.")
-@click.option("--rows", type=SIZES, default=16, show_default=True, help="B.")
+@click.option("--steps", type=SIZE_RANGE, default=100, show_default=True, help="T.")
+@click.option("--rows", type=SIZE_RANGE, default=16, show_default=True, help="B.")
 @click.option(
     "--repeat", type=click.IntRange(2, 10_000), default=7, show_default=True, help="Rounds."
 )
@@ -29,17 +29,21 @@ SIZES = click.IntRange(1, 1_000_000)
     "--threads", type=click.IntRange(1, 1024), help="Threads; what torch takes by default."
 )
 @click.option(
-    "--device", type=click.Choice(tuple(DEVICES)), default="cpu", show_default=True, help="Where."
+    "--device",
+    type=click.Choice(tuple(CANDIDATES_BY_DEVICE)),
+    default="cpu",
+    show_default=True,
+    help="Where.",
 )
 @click.option(
     "--against",
-    type=click.Choice(NAMES),
+    type=click.Choice(CANDIDATE_NAMES),
     multiple=True,
     help="Time this one, and no others that are not named so; may be repeated.",
 )
 @click.option(
     "--base",
-    type=click.Choice(NAMES),
+    type=click.Choice(CANDIDATE_NAMES),
     help="Whom the others are compared with  [default: the first backend that runs]",
 )
 @click.option(
@@ -81,91 +85,94 @@ def command(
     import torch
 
     from rnnc.compiler.api import compile
-    from rnnc.runtime.benchmark.summary import document, lines
-    from rnnc.runtime.benchmark.workload.workload import case
+    from rnnc.runtime.benchmark.summary import format_lines, to_json
+    from rnnc.runtime.benchmark.workload.workload import make_workload
 
     if tune and device != "cuda":
         raise click.UsageError("--tune is for --device cuda: elsewhere there is nothing to tune")
-    _demand(device)
+    _require_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
     program = compile(file, model=model, backend="reference", parameters=parameters).program
-    wanted = dict.fromkeys((*([base] if base else []), *(against or DEVICES[device])))
-    its = case(program, steps, rows, device=device)
+    wanted = dict.fromkeys((*([base] if base else []), *(against or CANDIDATES_BY_DEVICE[device])))
+    its = make_workload(program, steps, rows, device=device)
     if tune:
         _tune(its)
     report = _measure(file, its, tuple(wanted), base, repeat, times_only)
     if as_json:
-        print_json(document(report))
+        print_json(to_json(report))
         return
-    for line in lines(report):
+    for line in format_lines(report):
         click.echo(line)
 
 
 def _measure(
     file: str,
-    case: Case,
+    case: Workload,
     names: tuple[str, ...],
     base: str | None,
     repeat: int,
     times_only: bool,
-) -> Report:
+) -> BenchmarkReport:
     from rnnc.grammar.diagnostics.errors import fail
-    from rnnc.runtime.benchmark.baselines.registry import CONTENDERS
+    from rnnc.runtime.benchmark.baselines.registry import CANDIDATES
     from rnnc.runtime.benchmark.comparison import compare
-    from rnnc.runtime.benchmark.measurement.subprocess_job import first_calls, step_memory
-    from rnnc.runtime.benchmark.summary import Report
+    from rnnc.runtime.benchmark.measurement.subprocess_job import (
+        measure_first_calls,
+        measure_step_memory,
+    )
+    from rnnc.runtime.benchmark.summary import BenchmarkReport
     from rnnc.runtime.benchmark.workload.candidate import Unavailable
-    from rnnc.runtime.benchmark.workload.candidate_names import FLOORS
+    from rnnc.runtime.benchmark.workload.candidate_names import FLOOR_NAMES
 
-    makers = {name: CONTENDERS[name] for name in NAMES if name in names}
+    makers = {name: CANDIDATES[name] for name in CANDIDATE_NAMES if name in names}
     try:
-        found = compare(case, makers, repeat=repeat, base=base, tell=_tell)
+        found = compare(case, makers, repeat=repeat, base=base, report_progress=_show_progress)
     except Unavailable as error:
         fail("RNN520", f"nothing can be timed: {error}", hint="`rnnc doctor` says what is missing")
     memory: dict[str, int] = {}
     missing: dict[str, str] = {}
     first = None
     if not times_only:
-        for name in found.contenders:
-            if name not in FLOORS:
-                _tell(f"memory of {name}")
+        for name in found.candidates:
+            if name not in FLOOR_NAMES:
+                _show_progress(f"memory of {name}")
                 try:
-                    memory[name] = step_memory(case, name)
+                    memory[name] = measure_step_memory(case, name)
                 except Unavailable as error:
                     missing[f"memory of {name}"] = str(error)
-        _tell("first calls")
+        _show_progress("first calls")
         try:
-            first = first_calls(case, found.base)
+            first = measure_first_calls(case, found.base)
         except Unavailable as error:
             missing["compile times"] = str(error)
-    return Report(file, found, memory, first, missing)
+    return BenchmarkReport(file, found, memory, first, missing)
 
 
-def _tune(case: Case) -> None:
+def _tune(case: Workload) -> None:
     from rnnc.grammar.diagnostics.errors import fail
     from rnnc.runtime.benchmark import autotune as tune
     from rnnc.runtime.benchmark.workload.candidate import Unavailable
 
-    _tell("tuning")
+    _show_progress("tuning")
     try:
         click.echo(str(tune.tune(case)), err=True)
     except Unavailable as error:
         fail("RNN520", f"nothing can be tuned: {error}", hint="`rnnc doctor` says what is missing")
 
 
-def _demand(device: str) -> None:
+def _require_device(device: str) -> None:
     from rnnc.grammar.diagnostics.errors import fail
-    from rnnc.runtime.benchmark.measurement.device_timing import demand_device
+    from rnnc.runtime.benchmark.measurement.device_timing import require_device
     from rnnc.runtime.benchmark.workload.candidate import Unavailable
 
     try:
-        demand_device(device)
+        require_device(device)
     except Unavailable as error:
         fail("RNN520", f"nothing can be timed: {error}", hint="`rnnc doctor` says what is missing")
 
 
-def _tell(line: str) -> None:
+def _show_progress(line: str) -> None:
     """Say on a terminal what takes long."""
     if sys.stderr is not None and sys.stderr.isatty():
         click.echo(f"… {line}", err=True)

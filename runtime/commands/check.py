@@ -11,7 +11,7 @@ from rnnc.grammar.diagnostics.diagnostic import Diagnostic
 from rnnc.grammar.diagnostics.errors import RnnError
 from rnnc.operators.sources.spec_file import read_spec
 from rnnc.runtime.options import json_option, model_option, set_option
-from rnnc.runtime.print_diagnostics import count, print_diagnostics
+from rnnc.runtime.print_diagnostics import format_count, print_diagnostics
 
 if TYPE_CHECKING:
     from rnnc.operators.graph.operator_graph import OperatorGraph
@@ -39,25 +39,25 @@ def command(
         everything += found
         if not as_json:
             print_diagnostics(found)
-            errors = _errors(found)
+            errors = _count_errors(found)
             if errors:
-                click.echo(f"{name}: {count(errors, 'error')}", err=True)
+                click.echo(f"{name}: {format_count(errors, 'error')}", err=True)
             else:
-                click.echo(f"{name}: ok — {_contents(graphs)}")
+                click.echo(f"{name}: ok — {_describe_contents(graphs)}")
     if as_json:
         print_diagnostics(everything, as_json=True)
-    if _errors(everything):
+    if _count_errors(everything):
         raise click.exceptions.Exit(1)
 
 
-def _errors(diagnostics: Sequence[Diagnostic]) -> int:
+def _count_errors(diagnostics: Sequence[Diagnostic]) -> int:
     return sum(diagnostic.severity == "error" for diagnostic in diagnostics)
 
 
-def _contents(graphs: Sequence[OperatorGraph]) -> str:
+def _describe_contents(graphs: Sequence[OperatorGraph]) -> str:
     """What a file holds, in words."""
     sizes = [
-        count(sum(parameter.count for parameter in graph.parameters), "parameter")
+        format_count(sum(parameter.numel for parameter in graph.parameters), "parameter")
         for graph in graphs
     ]
     if not graphs:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from rnnc.runtime.emit_stages import STAGES, backend_options, emit
+from rnnc.runtime.emit_stages import STAGES, backend_options, emit_stage
 from rnnc.runtime.options import json_option, model_option, set_option
 from rnnc.runtime.print_diagnostics import print_json
 
@@ -54,9 +54,9 @@ def command(
     """Compile FILE for this machine and report what runs it."""
     if stage is not None:
         chosen: dict[str, Any] = {"backend": backend, "memory": memory, "without": without}
-        click.echo(emit(file, stage, model, parameters, **chosen), nl=False)
+        click.echo(emit_stage(file, stage, model, parameters, **chosen), nl=False)
         return
-    report = compiled(file, parameters, model, backend, memory, without, require)
+    report = compile_report(file, parameters, model, backend, memory, without, require)
     if as_json:
         print_json(report)
         return
@@ -70,7 +70,7 @@ def command(
     click.echo(f"compiled in {report['seconds']:.2f} s")
 
 
-def compiled(
+def compile_report(
     file: str,
     parameters: dict[str, int | float],
     model: str | None,
@@ -87,12 +87,12 @@ def compiled(
     from rnnc.compiler.backends.backend import Options
     from rnnc.compiler.backends.registry import BACKENDS, Backends
     from rnnc.compiler.schedule.explain import explain
-    from rnnc.runtime.load_graph import analysed
+    from rnnc.runtime.load_graph import load_graph
 
     if backend not in ("auto", *BACKENDS):
         known = ", ".join(("auto", *BACKENDS))
         raise click.UsageError(f"there is no backend `{backend}` here; backends: {known}")
-    graph = analysed(file, model, parameters)
+    graph = load_graph(file, model, parameters)
     start = time.perf_counter()
     options = Options(memory, frozenset(without))  # type: ignore[arg-type]
     backends = Backends(graph, backend, options, require)
@@ -106,7 +106,7 @@ def compiled(
     return {
         "model": graph.name,
         "backend": chosen.name,
-        "refused": backends.passed_over(torch.empty(0)),
+        "refused": backends.skip_reasons(torch.empty(0)),
         "seconds": time.perf_counter() - start,
         **report,
     }

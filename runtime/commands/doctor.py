@@ -37,7 +37,7 @@ def command(as_json: bool) -> None:
     """Look for what rnnc can use on this machine; exit status 1 if it cannot run at all."""
     from rnnc.grammar.version import __version__
 
-    findings = list(examine())
+    findings = list(examine_machine())
     if as_json:
         print_json({"rnnc": __version__, "findings": [asdict(finding) for finding in findings]})
     else:
@@ -50,21 +50,21 @@ def command(as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def examine() -> Iterator[Finding]:
+def examine_machine() -> Iterator[Finding]:
     """Everything that rnnc needs or can use, in the order in which a user meets it."""
     yield Finding("Python", "ok", f"{platform.python_version()} at {sys.executable}")
-    torch = list(_torch())
+    torch = list(_check_torch())
     yield from torch
-    yield _c_compiler()
-    yield _triton()
+    yield _check_c_compiler()
+    yield _check_triton()
     if torch[0].status == "ok":
-        yield _processor()
-        yield from _backends()
-    yield _data()
-    yield _cache()
+        yield _check_processor()
+        yield from _check_backends()
+    yield _check_data()
+    yield _check_cache()
 
 
-def _torch() -> Iterator[Finding]:
+def _check_torch() -> Iterator[Finding]:
     try:
         import torch
     except Exception as error:  # a broken build fails in many ways, each worth telling
@@ -87,17 +87,17 @@ def _torch() -> Iterator[Finding]:
         yield Finding("CUDA", "ok", f"{torch.version.cuda} on {names}")
 
 
-def _c_compiler() -> Finding:
+def _check_c_compiler() -> Finding:
     named = os.environ.get("CC")
     for name in [named] if named else ["cc", "gcc", "clang"]:
         found = shutil.which(name)
         if found:
-            return Finding("C compiler", "ok", f"{found}{_version(found)}")
+            return Finding("C compiler", "ok", f"{found}{_compiler_version(found)}")
     detail = f"CC names `{named}`, which is not there" if named else "no cc, gcc or clang found"
     return Finding("C compiler", "missing", detail, "install gcc or clang")
 
 
-def _version(compiler: str) -> str:
+def _compiler_version(compiler: str) -> str:
     from rnnc.grammar.diagnostics.errors import RnnError
 
     try:
@@ -108,33 +108,33 @@ def _version(compiler: str) -> str:
         return ""
 
 
-def _processor() -> Finding:
-    from rnnc.compiler.backends.cpu.toolchain.c_compiler import machine_level
+def _check_processor() -> Finding:
+    from rnnc.compiler.backends.cpu.toolchain.c_compiler import host_isa
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    wide = {"avx512": "AVX-512", "avx2": "AVX2", "plain": "no wide"}[machine_level()]
+    wide = {"avx512": "AVX-512", "avx2": "AVX2", "plain": "no wide"}[host_isa()]
     plural = "" if cores == 1 else "s"
     return Finding("processor", "ok", f"{platform.machine()}, {cores} core{plural}, {wide} vectors")
 
 
-def _backends() -> Iterator[Finding]:
+def _check_backends() -> Iterator[Finding]:
     """Each backend: the devices on which it runs, or why it runs on none."""
     import torch
 
     from rnnc.compiler.backends.backend import Options
-    from rnnc.compiler.backends.registry import AUTO, BACKENDS
+    from rnnc.compiler.backends.registry import AUTO_ORDER, BACKENDS
     from rnnc.compiler.errors import Unsupported
     from rnnc.grammar.source import Source
-    from rnnc.operators.analyze import analyse
+    from rnnc.operators.analyze import analyze
 
-    graph = analyse(Source("input x: real\nstate h: real[2]\nh' = x ⊕ h\nx' = ▷ h'\n")).graph
+    graph = analyze(Source("input x: real\nstate h: real[2]\nh' = x ⊕ h\nx' = ▷ h'\n")).graph
     assert graph is not None
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     taken: set[str] = set()
-    for name in dict.fromkeys((*AUTO, *BACKENDS)):
+    for name in dict.fromkeys((*AUTO_ORDER, *BACKENDS)):
         try:
             backend = BACKENDS[name](graph, Options())
-            refused = {d: backend.refuses(torch.empty(0, device=d)) for d in devices}
+            refused = {d: backend.unsupported_reason(torch.empty(0, device=d)) for d in devices}
         except Unsupported as error:
             refused = dict.fromkeys(devices, str(error))
         runs = [device for device, reason in refused.items() if not reason]
@@ -142,13 +142,13 @@ def _backends() -> Iterator[Finding]:
             reason = "; ".join(dict.fromkeys(refused.values()))
             yield Finding(f"backend {name}", "missing", reason, "models take another backend")
             continue
-        new = [device for device in runs if name in AUTO and device not in taken]
+        new = [device for device in runs if name in AUTO_ORDER and device not in taken]
         taken.update(new)
         auto = f"; auto takes it on {', '.join(new)}" if new else ""
         yield Finding(f"backend {name}", "ok", f"runs on {', '.join(runs)}{auto}")
 
 
-def _triton() -> Finding:
+def _check_triton() -> Finding:
     if importlib.util.find_spec("triton") is None:
         return Finding("Triton", "missing", "not installed", "it comes with torch's CUDA build")
     for package in ("triton", "pytorch-triton"):
@@ -159,7 +159,7 @@ def _triton() -> Finding:
     return Finding("Triton", "ok", "of a version that is not known")
 
 
-def _data() -> Finding:
+def _check_data() -> Finding:
     from rnnc.runtime.data.location import data_folder
     from rnnc.runtime.tasks import all_tasks
 
@@ -174,7 +174,7 @@ def _data() -> Finding:
     return Finding("data", "missing", f"{there}, in {folder}", hint)
 
 
-def _cache() -> Finding:
+def _check_cache() -> Finding:
     from platformdirs import user_cache_path
 
     folder = user_cache_path("rnnc", appauthor=False)
@@ -185,7 +185,7 @@ def _cache() -> Finding:
     except OSError as error:
         detail = f"{folder} cannot be written: {(error.strerror or str(error)).lower()}"
         return Finding("cache", "broken", detail, "set XDG_CACHE_HOME to a folder of your own")
-    reason = _kernels(folder / "kernels")
+    reason = _kernel_cache_error(folder / "kernels")
     if reason:
         return Finding(
             "cache", "broken", reason, "delete it, or set XDG_CACHE_HOME to another folder"
@@ -193,7 +193,7 @@ def _cache() -> Finding:
     return Finding("cache", "ok", f"{folder} can be written")
 
 
-def _kernels(folder: Path) -> str:
+def _kernel_cache_error(folder: Path) -> str:
     """Why compiled kernels cannot be kept there; empty where they can."""
     from rnnc.compiler.backends.cache_dir import UnusableCache, cache_folder
 

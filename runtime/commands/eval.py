@@ -26,11 +26,11 @@ def command(run: Path, data: Path | None, as_json: bool) -> None:
     The model is compiled from the checkpoint alone: the spec's file is not needed any more.
     """
     from rnnc.runtime.print_diagnostics import print_json
-    from rnnc.runtime.training.score_report import score
+    from rnnc.runtime.training.score_report import score_run
 
-    scores = score(run, data)
+    scores = score_run(run, data)
     if as_json:
-        print_json(scores.document())
+        print_json(scores.to_json())
         return
-    for line in scores.lines():
+    for line in scores.format_lines():
         click.echo(line)

@@ -20,10 +20,10 @@ def command(code: str) -> None:
         near = get_close_matches(wanted, CODES, n=1)
         hint = f" Did you mean `{near[0]}`?" if near else ""
         raise click.BadParameter(f"there is no diagnostic `{code}`.{hint}", param_hint="CODE")
-    click.echo(page(wanted) or f"{wanted}: {CODES[wanted]}")
+    click.echo(read_page(wanted) or f"{wanted}: {CODES[wanted]}")
 
 
-def page(code: str) -> str:
+def read_page(code: str) -> str:
     """The text of a diagnostic's page, or nothing where none was written."""
     file = files("rnnc").joinpath("errors", f"{code}.md")
     return file.read_text(encoding="utf-8").rstrip("\n") if file.is_file() else ""

@@ -13,7 +13,7 @@ from rnnc.grammar.diagnostics.errors import RnnError
 from rnnc.grammar.source import Source
 from rnnc.operators.sources.spec_file import read_spec
 from rnnc.runtime.atomic_write import write_atomically
-from rnnc.runtime.print_diagnostics import count, print_diagnostics
+from rnnc.runtime.print_diagnostics import format_count, print_diagnostics
 
 
 @click.command()
@@ -38,12 +38,12 @@ def command(files: tuple[str, ...], ascii_only: bool, check: bool, diff: bool) -
                 _print(after)
             elif before != after.encode():
                 changed.append(source.name)
-                _tell(source.name, before, after, check=check, diff=diff)
+                _apply_format(source.name, before, after, check=check, diff=diff)
         except RnnError as error:
             print_diagnostics(error.diagnostics)
             failed = True
     if not check and not diff and changed:
-        click.echo(f"{count(len(changed), 'file')} formatted", err=True)
+        click.echo(f"{format_count(len(changed), 'file')} formatted", err=True)
     if failed or (changed and (check or diff)):
         raise click.exceptions.Exit(1)
 
@@ -55,7 +55,7 @@ def _read(file: str) -> tuple[Source, bytes]:
     return source, source.path.read_bytes() if source.path else source.text.encode()
 
 
-def _tell(name: str, before: bytes, after: str, *, check: bool, diff: bool) -> None:
+def _apply_format(name: str, before: bytes, after: str, *, check: bool, diff: bool) -> None:
     if diff:
         old = before.decode("utf-8").splitlines(keepends=True)
         new = after.splitlines(keepends=True)

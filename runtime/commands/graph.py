@@ -13,13 +13,13 @@ import click
 from rnnc.runtime.diagrams.model.annotations import DETAILS, Detail
 from rnnc.runtime.diagrams.model.depth_paths import MEASURES
 from rnnc.runtime.diagrams.model.diagram import LEVELS, Level
-from rnnc.runtime.diagrams.model.unroll import MOST_STEPS
-from rnnc.runtime.load_graph import analysed_with_source
+from rnnc.runtime.diagrams.model.unroll import MAX_STEPS
+from rnnc.runtime.load_graph import load_graph_with_source
 from rnnc.runtime.options import model_option, set_option
 
 
-def _details(ctx: click.Context, option: click.Parameter, given: str) -> tuple[Detail, ...]:
-    wanted = [part.strip() for part in given.split(",") if part.strip()]
+def _parse_details(ctx: click.Context, option: click.Parameter, value: str) -> tuple[Detail, ...]:
+    wanted = [part.strip() for part in value.split(",") if part.strip()]
     for part in wanted:
         if part not in (*DETAILS, "none"):
             known = ", ".join(DETAILS)
@@ -46,7 +46,7 @@ def _details(ctx: click.Context, option: click.Parameter, given: str) -> tuple[D
 @click.option(
     "--unroll",
     "steps",
-    type=click.IntRange(0, MOST_STEPS),
+    type=click.IntRange(0, MAX_STEPS),
     default=0,
     metavar="N",
     help="Lay N steps side by side.",
@@ -56,7 +56,7 @@ def _details(ctx: click.Context, option: click.Parameter, given: str) -> tuple[D
     "details",
     default="shapes",
     show_default=True,
-    callback=_details,
+    callback=_parse_details,
     metavar="LIST",
     help="Any of shapes, params, depth, with commas between; or none.",
 )
@@ -82,20 +82,20 @@ def command(
     model: str | None,
 ) -> None:
     """Draw the operator graph of a model, as text or, with -o, as a picture."""
-    from rnnc.runtime.diagrams.formats import format_of, render
-    from rnnc.runtime.diagrams.levels.diagram_view import View
-    from rnnc.runtime.diagrams.save import save
+    from rnnc.runtime.diagrams.formats import format_for_path, render
+    from rnnc.runtime.diagrams.levels.diagram_view import DiagramView
+    from rnnc.runtime.diagrams.save import save_picture
 
-    form = format_of(output) if output else "text"
+    form = format_for_path(output) if output else "text"
     if level == "plan" and steps:
         raise click.UsageError("the plan is not unrolled: leave out --unroll or --level plan")
-    graph, source = analysed_with_source(file, model, parameters)
-    view = View(level, steps, details, measure)
+    graph, source = load_graph_with_source(file, model, parameters)
+    view = DiagramView(level, steps, details, measure)
     if output is None:
         encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
         plain = ascii_only or encoding.replace("_", "-") not in {"utf-8", "utf8"}
         drawn = render(graph, source, form, view, ascii_only=plain)
         click.echo(drawn.decode("utf-8"), nl=False)
         return
-    save(output, render(graph, source, form, view, ascii_only=ascii_only), force=force)
+    save_picture(output, render(graph, source, form, view, ascii_only=ascii_only), force=force)
     click.echo(f"wrote {output}", err=True)

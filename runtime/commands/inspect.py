@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnnc.runtime.emit_stages import STAGES, backend_options, emit
-from rnnc.runtime.load_graph import analysed
+from rnnc.runtime.emit_stages import STAGES, backend_options, emit_stage
+from rnnc.runtime.load_graph import load_graph
 from rnnc.runtime.options import json_option, model_option, set_option
 from rnnc.runtime.print_diagnostics import print_json
 
@@ -38,13 +38,13 @@ def command(
     """Show the inputs, states, outputs, parameters, depths and work of a model."""
     if stage is not None:
         said: dict[str, Any] = {"backend": backend, "memory": memory, "without": without}
-        click.echo(emit(file, stage, model, parameters, **said), nl=False)
+        click.echo(emit_stage(file, stage, model, parameters, **said), nl=False)
         return
-    from rnnc.operators.analysis.summary import summarise
+    from rnnc.operators.analysis.summary import summarize
 
-    graph = analysed(file, model, parameters)
-    summary = summarise(graph)
-    plan = planned(graph, memory, without, backend)
+    graph = load_graph(file, model, parameters)
+    summary = summarize(graph)
+    plan = plan_report(graph, memory, without, backend)
     if plan is not None:
         summary["cost"] = plan["cost"]
     if with_plan:
@@ -52,10 +52,10 @@ def command(
     if as_json:
         print_json(summary)
     else:
-        click.echo("\n".join(describe(summary)))
+        click.echo("\n".join(format_summary(summary)))
 
 
-def planned(
+def plan_report(
     graph: OperatorGraph, memory: str, without: tuple[str, ...], backend: str = "auto"
 ) -> dict[str, Any] | None:
     """The plan of a training step as plain JSON values; None for what only the reference runs.
@@ -63,16 +63,16 @@ def planned(
     For a backend that is named, the plan is its own, and what runs each phase is said.
     """
     from rnnc.compiler.errors import Unsupported
-    from rnnc.compiler.pipeline import plan_for
+    from rnnc.compiler.pipeline import build_plan
     from rnnc.compiler.request import training_request
     from rnnc.compiler.schedule.explain import explain
 
     try:
         if backend == "auto":
             request = training_request(graph, memory=memory, without=without)  # type: ignore[arg-type]
-            report = explain(plan_for(graph, request))
+            report = explain(build_plan(graph, request))
         else:
-            report = _planned_for(backend, graph, memory, without)
+            report = _backend_plan_report(backend, graph, memory, without)
     except Unsupported:
         return None
     if not report:
@@ -87,7 +87,7 @@ def planned(
     return report
 
 
-def _planned_for(
+def _backend_plan_report(
     name: str, graph: OperatorGraph, memory: str, without: tuple[str, ...]
 ) -> dict[str, Any]:
     """The plan of one backend, whether or not it runs here; empty for one that has no plans."""
@@ -108,21 +108,26 @@ def _planned_for(
     return report
 
 
-def describe(summary: dict[str, Any]) -> Iterable[str]:
+def format_summary(summary: dict[str, Any]) -> Iterable[str]:
     """The lines that a person reads, from the document that `--json` prints."""
     yield f"model {summary['model']}"
     rows = [("input", v["name"], v["type"], "") for v in summary["inputs"]]
-    rows += [("state", v["name"], v["type"], _delay(v["delay"])) for v in summary["states"]]
-    rows += [("output", v["name"], v["type"], _marks(v)) for v in summary["outputs"]]
+    rows += [("state", v["name"], v["type"], _format_delay(v["delay"])) for v in summary["states"]]
+    rows += [("output", v["name"], v["type"], _format_marks(v)) for v in summary["outputs"]]
     yield ""
-    yield from _table(rows)
+    yield from _format_table(rows)
     tensors = summary["parameters"]["tensors"]
     if tensors:
         yield ""
-        yield from _table(
+        yield from _format_table(
             [("parameter", "shape", "init", "")]
             + [
-                (t["name"], _shape(t["shape"]), str(t["init"]), "frozen" if t["frozen"] else "")
+                (
+                    t["name"],
+                    _format_shape(t["shape"]),
+                    str(t["init"]),
+                    "frozen" if t["frozen"] else "",
+                )
                 for t in tensors
             ]
         )
@@ -130,7 +135,9 @@ def describe(summary: dict[str, Any]) -> Iterable[str]:
     yield ""
     yield f"{total:,} parameters, {weights:,} of them weights"
     yield ""
-    yield from _table([(_words(name), str(depth)) for name, depth in summary["depth"].items()])
+    yield from _format_table(
+        [(_measure_title(name), str(depth)) for name, depth in summary["depth"].items()]
+    )
     if "cost" in summary:
         yield ""
         for side, cost in summary["cost"].items():
@@ -148,24 +155,24 @@ def describe(summary: dict[str, Any]) -> Iterable[str]:
             yield from describe_plan(summary["plan"])
 
 
-def _marks(output: dict[str, Any]) -> str:
+def _format_marks(output: dict[str, Any]) -> str:
     marks = {"at end": output.get("at_end"), "unscored": output.get("unscored")}
     return " ".join(mark for mark, said in marks.items() if said)
 
 
-def _delay(delay: int) -> str:
+def _format_delay(delay: int) -> str:
     return "" if delay == 1 else f"delay {delay}"
 
 
-def _shape(shape: Sequence[int]) -> str:
+def _format_shape(shape: Sequence[int]) -> str:
     return " × ".join(str(size) for size in shape) or "1"
 
 
-def _words(name: str) -> str:
+def _measure_title(name: str) -> str:
     return name.replace("_", " ") + ("" if name == "skip_coefficient" else " depth")
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> Iterable[str]:
+def _format_table(rows: Sequence[tuple[str, ...]]) -> Iterable[str]:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         yield "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -17,13 +17,15 @@ def command(as_json: bool) -> None:
     from rnnc.runtime.data.location import data_folder
     from rnnc.runtime.print_diagnostics import print_json
     from rnnc.runtime.tasks import all_tasks
-    from rnnc.runtime.tasks.describe import describe
+    from rnnc.runtime.tasks.describe import task_to_json
 
     listed = [
         (task, task.file is None or (data_folder() / task.file).is_file()) for task in all_tasks()
     ]
     if as_json:
-        print_json({"tasks": [{**describe(task), "available": found} for task, found in listed]})
+        print_json(
+            {"tasks": [{**task_to_json(task), "available": found} for task, found in listed]}
+        )
         return
     for task, found in listed:
         click.echo(f"{task.name}: {task.summary}")

@@ -13,16 +13,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rnnc.runtime.options import model_option, set_option
-from rnnc.runtime.training.settings.command_flags import OFF, task_option, training_options
+from rnnc.runtime.training.settings.command_flags import (
+    OFF_VALUE,
+    parse_task_option,
+    training_options,
+)
 
 if TYPE_CHECKING:
-    from rnnc.runtime.training.interrupt import Interruption
-    from rnnc.runtime.training.loop import Training
+    from rnnc.runtime.training.interrupt import InterruptHandler
+    from rnnc.runtime.training.loop import TrainingSession
 
-RESUMABLE = ("epochs", "patience")
+RESUME_OPTIONS = ("epochs", "patience")
 """What may be said anew with `--resume`: all else would be another run."""
 
-FOLDER = click.Path(path_type=Path)
+FOLDER_TYPE = click.Path(path_type=Path)
 
 
 @click.command()
@@ -30,18 +34,18 @@ FOLDER = click.Path(path_type=Path)
 @click.option("--task", metavar="NAME", help="What to train it on: see `rnnc tasks`.")
 @click.option(
     "--task-set",
-    type=task_option,
+    type=parse_task_option,
     metavar="NAME=VALUE",
     multiple=True,
     help="Choose an option of the task; may be repeated.",
 )
 @set_option
 @model_option
-@click.option("--data", type=FOLDER, help="Folder of the data sets  [default: $RNNC_DATA]")
-@click.option("--run", type=FOLDER, help="Folder of the run  [default: one made in `runs`]")
+@click.option("--data", type=FOLDER_TYPE, help="Folder of the data sets  [default: $RNNC_DATA]")
+@click.option("--run", type=FOLDER_TYPE, help="Folder of the run  [default: one made in `runs`]")
 @click.option(
     "--resume",
-    type=FOLDER,
+    type=FOLDER_TYPE,
     metavar="RUN",
     help="Go on with a run that was interrupted, or with other --epochs or --patience.",
 )
@@ -54,24 +58,24 @@ def command(context: click.Context, /, resume: Path | None, **given: Any) -> Non
     `rnnc eval RUN` scores them. Ctrl-C saves the state and says how to go on. Settings of the
     task's own (see `rnnc tasks`) come before the defaults below.
     """
-    from rnnc.runtime.training.interrupt import InterruptedTrainingError, Interruption
+    from rnnc.runtime.training.interrupt import InterruptedTrainingError, InterruptHandler
 
-    with Interruption() as interruption:
+    with InterruptHandler() as interruption:
         if resume is None:
-            training = _started(context, given, interruption)
+            training = _start_from_spec(context, given, interruption)
         else:
-            training = _resumed(context, resume, given, interruption)
+            training = _resume_run(context, resume, given, interruption)
         from rnnc.runtime.training.loop import train
-        from rnnc.runtime.training.progress_bar import Display
-        from rnnc.runtime.training.run_state.progress import reason_to_stop
+        from rnnc.runtime.training.progress_bar import ProgressBar
+        from rnnc.runtime.training.run_state.progress import stop_reason
 
         run = shlex.quote(str(training.run.folder))
         metric = training.metrics[0]
         click.echo(f"run {training.run.folder}")
-        for line in _slower(training):
+        for line in _slower_backend_lines(training):
             click.echo(line)
         try:
-            with Display(training.config.epochs) as display:
+            with ProgressBar(training.config.epochs) as display:
                 progress = train(training, display)
         except (InterruptedTrainingError, KeyboardInterrupt):
             click.echo(f"interrupted; go on with: rnnc train --resume {run}", err=True)
@@ -79,36 +83,38 @@ def command(context: click.Context, /, resume: Path | None, **given: Any) -> Non
     click.echo(
         f"best valid {metric} {progress.best:.4f} in epoch {progress.best_epoch} of "
         f"{progress.epoch}, {progress.seconds:.0f} s "
-        f"({reason_to_stop(training.config, progress)})"
+        f"({stop_reason(training.config, progress)})"
     )
     click.echo(f"score it with: rnnc eval {run}")
 
 
-def _slower(training: Training) -> Iterator[str]:
+def _slower_backend_lines(training: TrainingSession) -> Iterator[str]:
     """Why a faster backend does not run the model, if that is this machine's fault."""
     model = training.model
     like = next(model.parameters()).detach()
-    for name, reason in model.backends.passed_over(like).items():
-        if name not in model.backends.refused:
+    for name, reason in model.backends.skip_reasons(like).items():
+        if name not in model.backends.unsupported:
             yield f"backend {model.backend}, which is slower, not {name}: {reason}"
 
 
-def _started(context: click.Context, given: dict[str, Any], interruption: Interruption) -> Training:
+def _start_from_spec(
+    context: click.Context, arguments: dict[str, Any], interruption: InterruptHandler
+) -> TrainingSession:
     """A new training, from the command line's options."""
     from rnnc.operators.sources.spec_file import read_spec
     from rnnc.runtime.tasks import find_task
-    from rnnc.runtime.training.settings.command_flags import configured
+    from rnnc.runtime.training.settings.command_flags import build_config
 
-    if given["file"] is None:
+    if arguments["file"] is None:
         raise click.UsageError("name a FILE to train, or a run with --resume", context)
-    if given["task"] is None:
+    if arguments["task"] is None:
         raise click.UsageError("name a task with --task; `rnnc tasks` lists them", context)
     try:
-        task = find_task(given["task"])
-        options = task.choose(dict(given["task_set"]))
+        task = find_task(arguments["task"])
+        options = task.resolve_options(dict(arguments["task_set"]))
     except ValueError as error:
         raise click.UsageError(str(error), context) from None
-    config = configured(task.settings, given)
+    config = build_config(task.settings, arguments)
 
     from rnnc.compiler.backends.registry import BACKENDS
 
@@ -116,35 +122,37 @@ def _started(context: click.Context, given: dict[str, Any], interruption: Interr
         known = ", ".join(("auto", *BACKENDS))
         message = f"there is no backend `{config.backend}` here; backends: {known}"
         raise click.UsageError(message, context)
-    source = read_spec(given["file"])
+    source = read_spec(arguments["file"])
 
-    from rnnc.runtime.training.session import start
+    from rnnc.runtime.training.session import start_training
 
-    return start(
+    return start_training(
         source,
         task,
         options,
         config,
-        model=given["model"],
-        parameters=given["parameters"],
-        data=given["data"],
-        folder=given["run"],
+        model=arguments["model"],
+        parameters=arguments["parameters"],
+        data=arguments["data"],
+        folder=arguments["run"],
         interruption=interruption,
     )
 
 
-def _resumed(
-    context: click.Context, run: Path, given: dict[str, Any], interruption: Interruption
-) -> Training:
+def _resume_run(
+    context: click.Context, run: Path, arguments: dict[str, Any], interruption: InterruptHandler
+) -> TrainingSession:
     """The training of a run, where it was left."""
-    said = {name for name, value in given.items() if value not in (None, (), {})}
+    said = {name for name, value in arguments.items() if value not in (None, (), {})}
     for parameter in context.command.params:
-        if parameter.name in said - {*RESUMABLE, "data"}:
+        if parameter.name in said - {*RESUME_OPTIONS, "data"}:
             flag = parameter.opts[0] if isinstance(parameter, click.Option) else "FILE"
             message = f"--resume goes on with what the run was begun with: `{flag}` cannot be given"
             raise click.UsageError(message, context)
-    changes = {name: None if given[name] == OFF else given[name] for name in said - {"data"}}
+    changes = {
+        name: None if arguments[name] == OFF_VALUE else arguments[name] for name in said - {"data"}
+    }
 
-    from rnnc.runtime.training.session import resume
+    from rnnc.runtime.training.session import resume_training
 
-    return resume(run, changes, data=given["data"], interruption=interruption)
+    return resume_training(run, changes, data=arguments["data"], interruption=interruption)

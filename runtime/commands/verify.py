@@ -14,16 +14,16 @@ from rnnc.runtime.print_diagnostics import print_json
 if TYPE_CHECKING:
     from rnnc.compiler.conformance.cases import Case
     from rnnc.compiler.conformance.report import Finding
-    from rnnc.compiler.conformance.subject import Place
+    from rnnc.compiler.conformance.subject import ExecutionTarget
 
-NAMES = ("auto", "reference", "aten", "cpu", "cuda")
+BACKEND_NAMES = ("auto", "reference", "aten", "cpu", "cuda")
 
 
-def _case(ctx: click.Context, option: click.Parameter, given: str | None) -> Case | None:
-    from rnnc.compiler.conformance.cases import read_case
+def _parse_case(ctx: click.Context, option: click.Parameter, value: str | None) -> Case | None:
+    from rnnc.compiler.conformance.cases import parse_case
 
     try:
-        return None if given is None else read_case(given)
+        return None if value is None else parse_case(value)
     except ValueError as error:
         raise click.BadParameter(str(error).removeprefix("case: "), ctx, option) from None
 
@@ -33,7 +33,7 @@ def _case(ctx: click.Context, option: click.Parameter, given: str | None) -> Cas
 @click.option(
     "--backend",
     "backends",
-    type=click.Choice(NAMES),
+    type=click.Choice(BACKEND_NAMES),
     multiple=True,
     help="Check this one, and no others that are not named so; may be repeated.",
 )
@@ -47,7 +47,7 @@ def _case(ctx: click.Context, option: click.Parameter, given: str | None) -> Cas
 @click.option(
     "--case",
     metavar="CASE",
-    callback=_case,
+    callback=_parse_case,
     help="One kind of call alone, as a report writes it: T=3,B=2,lengths,resets,carry.",
 )
 @set_option
@@ -73,12 +73,12 @@ def command(
     began = cpu_seconds()
     from rnnc.compiler.conformance.cases import CASES
     from rnnc.compiler.conformance.verify import Verification
-    from rnnc.runtime.load_graph import analysed
+    from rnnc.runtime.load_graph import load_graph
 
     bound = [word for name, value in parameters.items() for word in ("--set", f"{name}={value}")]
     words = ["rnnc", "verify", file, *bound, *(["--model", model] if model else [])]
 
-    def show(place: Place, case: Case) -> str:
+    def show(place: ExecutionTarget, case: Case) -> str:
         return shlex.join([*words, "--backend", place.backend, "--case", str(case)])
 
     def begin(name: str) -> None:
@@ -88,10 +88,10 @@ def command(
 
     def end(finding: Finding) -> None:
         if not as_json:
-            click.echo("\n".join([finding.verdict, *finding.more]))
+            click.echo("\n".join([finding.verdict, *finding.detail_lines]))
 
     verification = Verification(
-        analysed(file, model, parameters),
+        load_graph(file, model, parameters),
         backends=backends,
         cases=CASES if case is None else (case,),
         seconds=seconds,

@@ -24,11 +24,11 @@ def command(name: str | None, as_json: bool) -> None:
         name = name.removeprefix("zoo:")
         source = zoo_source(name)
         if as_json:
-            print_json({**_described(name), "text": source.text})
+            print_json({**_describe_model(name), "text": source.text})
         else:
             click.echo(source.text, nl=False)
         return
-    models = [_described(known) for known in zoo_names()]
+    models = [_describe_model(known) for known in zoo_names()]
     if as_json:
         print_json({"models": models})
         return
@@ -43,16 +43,16 @@ def command(name: str | None, as_json: bool) -> None:
         click.echo(f"  depths      {depths}")
 
 
-def _described(name: str) -> dict[str, Any]:
-    from rnnc.operators.analysis.summary import summarise
-    from rnnc.operators.analyze import analyse, zoo_parameters
-    from rnnc.operators.sources.zoo import zoo_about, zoo_source, zoo_summary
+def _describe_model(name: str) -> dict[str, Any]:
+    from rnnc.operators.analysis.summary import summarize
+    from rnnc.operators.analyze import analyze, zoo_parameters
+    from rnnc.operators.sources.zoo import zoo_description, zoo_source, zoo_summary
 
-    found = summarise(analyse(zoo_source(name)).require())
+    found = summarize(analyze(zoo_source(name)).require_graph())
     return {
         "name": name,
         "summary": zoo_summary(name),
-        "about": zoo_about(name),
+        "about": zoo_description(name),
         "parameters": zoo_parameters(name),
         "weights": found["parameters"]["weights"],
         "depth": found["depth"],

@@ -7,11 +7,11 @@ from typing import Final
 
 import numpy as np
 
-BLUR: Final = 0.2
+LENGTH_JITTER: Final = 0.2
 """By how much of itself a length may be taken as longer, so that every epoch has other batches."""
 
 
-def similar_lengths(
+def shuffle_by_length(
     lengths: Sequence[int], batch_size: int, *, seed: int, epoch: int
 ) -> list[list[int]]:
     """Indices of the sequences of each batch of an epoch, of similar length within a batch.
@@ -20,7 +20,7 @@ def similar_lengths(
     gives other batches in another order. All batches but one have `batch_size` sequences.
     """
     random = np.random.default_rng((seed, epoch))
-    blurred = np.asarray(lengths) * (1 + BLUR * random.random(len(lengths)))
+    blurred = np.asarray(lengths) * (1 + LENGTH_JITTER * random.random(len(lengths)))
     order = np.argsort(blurred, kind="stable").tolist()
     # The rest goes to the shortest sequences, where a batch that is not full costs least.
     rest = len(order) % batch_size
@@ -31,7 +31,7 @@ def similar_lengths(
     return [batches[i] for i in random.permutation(len(batches)).tolist()]
 
 
-def by_length(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
+def sort_by_length(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
     """Indices of the sequences of each batch, shortest first, always the same."""
     order = sorted(range(len(lengths)), key=lambda index: (lengths[index], index))
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 KEYS: Final = 88
 SPLITS: Final = ("train", "valid", "test")
-LARGEST: Final = 2**30
+MAX_UNPACKED_BYTES: Final = 2**30
 """Bytes, unpacked: a hundred times the largest of the four sets, far below a decompression bomb."""
 
 
@@ -41,57 +41,59 @@ def read_rolls(path: Path, split: str) -> tuple[Roll, ...]:
             (which are never loaded).
     """
     try:
-        notes, lengths = _arrays(path, split)
+        notes, lengths = _load_arrays(path, split)
     except RnnError:
         raise
     # zipfile, zlib and numpy raise a dozen unrelated types on bytes that are not theirs.
     except Exception as error:
-        _broken(path, _reason(error))
+        _reject(path, _describe_error(error))
     _check_notes(path, f"{split}_notes", notes)
     _check_lengths(path, f"{split}_lengths", lengths, notes.shape[0])
     keys = np.unpackbits(notes.astype(np.uint8, copy=False), axis=1)
     return tuple(np.split(keys, np.cumsum(lengths, dtype=np.int64)[:-1]))
 
 
-def _arrays(path: Path, split: str) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+def _load_arrays(path: Path, split: str) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
     """`notes` and `lengths` of a split, as the file has them."""
     # Opened here, since numpy leaves the file open when it turns out to be no archive.
     with open_regular(path) as file:
         archive = np.load(file, allow_pickle=False)
         if isinstance(archive, np.ndarray):
-            _broken(path, "it holds a single array")
+            _reject(path, "it holds a single array")
         with archive:
             expected = [f"{name}_{what}" for name in SPLITS for what in ("notes", "lengths")]
             missing = [name for name in expected if name not in archive.files]
             if missing:
-                _broken(path, f"it has no array `{missing[0]}`")
+                _reject(path, f"it has no array `{missing[0]}`")
             size = sum(member.file_size for member in archive.zip.infolist()) if archive.zip else 0
-            if size > LARGEST:
-                _broken(path, f"it unpacks to {size:,} bytes, and the limit is {LARGEST:,}")
+            if size > MAX_UNPACKED_BYTES:
+                _reject(
+                    path, f"it unpacks to {size:,} bytes, and the limit is {MAX_UNPACKED_BYTES:,}"
+                )
             return archive[f"{split}_notes"], archive[f"{split}_lengths"]
 
 
 def _check_notes(path: Path, name: str, notes: NDArray[np.generic]) -> None:
     if notes.dtype != np.uint8:
-        _broken(path, f"`{name}` should be uint8 and is {notes.dtype}")
+        _reject(path, f"`{name}` should be uint8 and is {notes.dtype}")
     if notes.ndim != 2 or notes.shape[1] * 8 != KEYS:
-        _broken(path, f"`{name}` should have the shape (frames, {KEYS // 8}) and has {notes.shape}")
+        _reject(path, f"`{name}` should have the shape (frames, {KEYS // 8}) and has {notes.shape}")
 
 
 def _check_lengths(path: Path, name: str, lengths: NDArray[np.generic], frames: int) -> None:
     if lengths.dtype.kind not in "iu" or lengths.ndim != 1:
         found = f"{lengths.dtype} {lengths.shape}"
-        _broken(path, f"`{name}` should be integers (sequences,) and is {found}")
+        _reject(path, f"`{name}` should be integers (sequences,) and is {found}")
     values = [int(length) for length in lengths.tolist()]
     if not values:
-        _broken(path, f"`{name}` is empty")
+        _reject(path, f"`{name}` is empty")
     if min(values) < 1:
-        _broken(path, f"`{name}` holds a length of {min(values)}")
+        _reject(path, f"`{name}` holds a length of {min(values)}")
     if sum(values) != frames:
-        _broken(path, f"`{name}` adds up to {sum(values)} frames, and there are {frames}")
+        _reject(path, f"`{name}` adds up to {sum(values)} frames, and there are {frames}")
 
 
-def _reason(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     if "allow_pickle" in str(error) or "pickled" in str(error):
@@ -99,7 +101,7 @@ def _reason(error: Exception) -> str:
     return "it is not a readable .npz archive"
 
 
-def _broken(path: Path, why: str) -> NoReturn:
+def _reject(path: Path, why: str) -> NoReturn:
     fail(
         "RNN611",
         f"the data file `{path}` cannot be used: {why}",

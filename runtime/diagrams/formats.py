@@ -8,9 +8,9 @@ from typing import Final
 from rnnc.grammar.diagnostics.errors import fail
 from rnnc.grammar.source import Source
 from rnnc.operators.graph.operator_graph import OperatorGraph
-from rnnc.runtime.diagrams.levels.diagram_view import View, diagram_of
+from rnnc.runtime.diagrams.levels.diagram_view import DiagramView, build_diagram
 
-ENDINGS: Final = {
+FORMATS_BY_SUFFIX: Final = {
     ".svg": "svg",
     ".pdf": "pdf",
     ".png": "png",
@@ -24,54 +24,59 @@ ENDINGS: Final = {
 }
 
 
-def format_of(path: Path) -> str:
+def format_for_path(path: Path) -> str:
     """The format that a file's ending names.
 
     Raises:
         RnnError: RNN651, for an ending that names none.
     """
     ending = path.suffix.lower()
-    if ending not in ENDINGS:
+    if ending not in FORMATS_BY_SUFFIX:
         what = f"`{ending}`" if ending else "without an ending"
         fail(
             "RNN651",
             f"`{path}`: there is no format {what}",
-            hint=f"endings are {', '.join(ENDINGS)}",
+            hint=f"endings are {', '.join(FORMATS_BY_SUFFIX)}",
         )
-    return ENDINGS[ending]
+    return FORMATS_BY_SUFFIX[ending]
 
 
 def render(
-    graph: OperatorGraph, source: Source, form: str, view: View, *, ascii_only: bool = False
+    graph: OperatorGraph,
+    source: Source,
+    format_name: str,
+    view: DiagramView,
+    *,
+    ascii_only: bool = False,
 ) -> bytes:
     """A model as a picture in one of the formats.
 
     Raises:
         RnnError: RNN650, when the format needs pygraphviz and it is not installed.
     """
-    if form == "html":
-        from rnnc.runtime.diagrams.render.html_page import page
+    if format_name == "html":
+        from rnnc.runtime.diagrams.render.html_page import to_html_page
 
-        return page(graph, source, view).encode("utf-8")
-    diagram = diagram_of(graph, view)
-    match form:
+        return to_html_page(graph, source, view).encode("utf-8")
+    diagram = build_diagram(graph, view)
+    match format_name:
         case "svg":
-            from rnnc.runtime.diagrams.render.svg import svg
+            from rnnc.runtime.diagrams.render.svg import to_svg
 
-            return svg(diagram).encode("utf-8")
+            return to_svg(diagram).encode("utf-8")
         case "pdf" | "png":
-            from rnnc.runtime.diagrams.render.pdf_png import print_picture
+            from rnnc.runtime.diagrams.render.pdf_png import to_pdf_or_png
 
-            return print_picture(diagram, "pdf" if form == "pdf" else "png")
+            return to_pdf_or_png(diagram, "pdf" if format_name == "pdf" else "png")
         case "dot":
-            from rnnc.runtime.diagrams.render.dot import dot
+            from rnnc.runtime.diagrams.render.dot import to_dot
 
-            return dot(diagram).encode("utf-8")
+            return to_dot(diagram).encode("utf-8")
         case "mermaid":
-            from rnnc.runtime.diagrams.render.mermaid import mermaid
+            from rnnc.runtime.diagrams.render.mermaid import to_mermaid
 
-            return mermaid(diagram).encode("utf-8")
+            return to_mermaid(diagram).encode("utf-8")
         case _:
-            from rnnc.runtime.diagrams.text.drawing import text
+            from rnnc.runtime.diagrams.text.drawing import draw_text
 
-            return text(diagram, ascii_only=ascii_only).encode("utf-8")
+            return draw_text(diagram, ascii_only=ascii_only).encode("utf-8")

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from rnnc.operators.analyze import analyse
+from rnnc.operators.analyze import analyze
 from rnnc.operators.graph.operator_graph import OperatorGraph
 from rnnc.operators.sources.zoo import zoo_names, zoo_source
-from rnnc.runtime.diagrams.levels.diagram_view import View, diagram_of
-from rnnc.runtime.diagrams.model.annotations import depth_lines
-from rnnc.runtime.diagrams.render.svg import svg
+from rnnc.runtime.diagrams.levels.diagram_view import DiagramView, build_diagram
+from rnnc.runtime.diagrams.model.annotations import format_depths
+from rnnc.runtime.diagrams.render.svg import to_svg
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,63 +21,66 @@ class Figure:
 
     model: str
     file: str
-    view: View
-    words: str
+    view: DiagramView
+    caption: str
 
 
 FIGURES: Final = (
     Figure(
         "rnn",
         "figure4_rnn",
-        View("operator", 3),
+        DiagramView("operator", 3),
         "Figure 4 of the paper: ⊕ takes an input and a summary, ▷ predicts, three steps side by "
         "side.",
     ),
     Figure(
-        "rnn", "figure2_rnn", View("layer", 3), "A conventional network: nothing in it is deep."
+        "rnn",
+        "figure2_rnn",
+        DiagramView("layer", 3),
+        "A conventional network: nothing in it is deep.",
     ),
     Figure(
         "dt_rnn",
         "figure2_dt_rnn",
-        View("layer", 3),
+        DiagramView("layer", 3),
         "DT-RNN: ⊕ holds two layers, so the way from a summary to the next is deep.",
     ),
     Figure(
         "dts_rnn",
         "figure2_dts_rnn",
-        View("layer", 3),
+        DiagramView("layer", 3),
         "DT(S)-RNN: the deep transition with shortcuts around its first layer.",
     ),
     Figure(
         "dots_rnn",
         "figure2_dots_rnn",
-        View("layer", 3),
+        DiagramView("layer", 3),
         "DOT(S)-RNN: ▷ holds two layers as well, so the output is deep, too.",
     ),
     Figure(
         "srnn",
         "figure2_srnn",
-        View("layer", 3),
+        DiagramView("layer", 3),
         "sRNN: two summaries, one above the other; each transition on its own is shallow.",
     ),
     Figure(
         "dts_rnn",
         "recurrent_depth",
-        View(measure="recurrent-depth"),
+        DiagramView(measure="recurrent-depth"),
         "Rolled up, the cycle behind the recurrent depth of 2 marked "
         "(`--highlight recurrent-depth`).",
     ),
     Figure(
         "lstm",
         "plan_lstm",
-        View("plan"),
+        DiagramView("plan"),
         "The plan of an LSTM (`--level plan`): input products batched over time, the loop, the "
         "output batched after it.",
     ),
     Figure(
         "bilstm",
         "operator_bilstm",
-        View("operator"),
+        DiagramView("operator"),
         "Backward in time: z⁺¹, double-framed and dotted.",
     ),
 )
@@ -102,14 +105,21 @@ def write_gallery(folder: Path) -> list[Path]:
     ]
     written: list[Path] = []
     for figure in FIGURES:
-        written.append(_picture(pictures, figure.file, zoo_graph(figure.model), figure.view))
-        lines += ["", figure.words, "", f"![{figure.model}](gallery/{figure.file}.svg)"]
+        written.append(_write_picture(pictures, figure.file, zoo_graph(figure.model), figure.view))
+        lines += ["", figure.caption, "", f"![{figure.model}](gallery/{figure.file}.svg)"]
     lines += ["", "## The zoo"]
     for name in zoo_names():
         graph = zoo_graph(name)
-        written.append(_picture(pictures, name, graph, View()))
-        depths = "; ".join(depth_lines(graph)).removeprefix("depth: ")
-        lines += ["", f"### {name}", "", *_about(name), "", f"![{name}](gallery/{name}.svg)"]
+        written.append(_write_picture(pictures, name, graph, DiagramView()))
+        depths = "; ".join(format_depths(graph)).removeprefix("depth: ")
+        lines += [
+            "",
+            f"### {name}",
+            "",
+            *_leading_comment(name),
+            "",
+            f"![{name}](gallery/{name}.svg)",
+        ]
         lines += ["", f"{depths[0].upper()}{depths[1:]}."]
     page = folder / "gallery.md"
     page.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -118,16 +128,16 @@ def write_gallery(folder: Path) -> list[Path]:
 
 def zoo_graph(name: str) -> OperatorGraph:
     """The graph of a model of the zoo."""
-    return analyse(zoo_source(name)).require()
+    return analyze(zoo_source(name)).require_graph()
 
 
-def _picture(folder: Path, file: str, graph: OperatorGraph, view: View) -> Path:
+def _write_picture(folder: Path, file: str, graph: OperatorGraph, view: DiagramView) -> Path:
     path = folder / f"{file}.svg"
-    path.write_text(svg(diagram_of(graph, view)), encoding="utf-8")
+    path.write_text(to_svg(build_diagram(graph, view)), encoding="utf-8")
     return path
 
 
-def _about(name: str) -> list[str]:
+def _leading_comment(name: str) -> list[str]:
     """The comment that a model of the zoo begins with."""
     lines: list[str] = []
     for line in zoo_source(name).text.splitlines():

@@ -8,7 +8,7 @@ from pathlib import Path
 from rnnc.grammar.diagnostics.errors import fail
 
 
-def save(path: Path, data: bytes, *, force: bool = False) -> None:
+def save_picture(path: Path, data: bytes, *, force: bool = False) -> None:
     """Write a file.
 
     Raises:
@@ -20,7 +20,7 @@ def save(path: Path, data: bytes, *, force: bool = False) -> None:
         if path.is_dir():
             fail("RNN605", f"`{path}` is a directory", hint="name a file in it")
         if not force and path.exists():
-            _exists(path)
+            _fail_exists(path)
         with part.open("xb") as file:
             file.write(data)
         if force:
@@ -28,7 +28,7 @@ def save(path: Path, data: bytes, *, force: bool = False) -> None:
         else:
             _publish(part, path)
     except FileExistsError:
-        _exists(path)
+        _fail_exists(path)
     except (OSError, ValueError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
         hint = ""
@@ -56,5 +56,5 @@ def _remove(part: Path) -> None:
         return
 
 
-def _exists(path: Path) -> None:
+def _fail_exists(path: Path) -> None:
     fail("RNN652", f"`{path}` is already there", hint="`--force` replaces it")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 from .metric import Metric
-from .nll import LIKELY
+from .nll import LIKELIHOOD_TYPES
 
 
-def bits(nll: float) -> float:
+def nats_to_bits(nll: float) -> float:
     """Nats as bits."""
     return nll / math.log(2)
 
 
-METRIC = Metric("bits_per_character", "bits per character", LIKELY, bits)
+METRIC = Metric("bits_per_character", "bits per character", LIKELIHOOD_TYPES, nats_to_bits)

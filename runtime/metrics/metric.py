@@ -10,17 +10,17 @@ from dataclasses import dataclass
 class Metric:
     """A measure of a whole split, the lower the better.
 
-    `kinds` are the types of targets that it is for. Losses and scored steps are added up over the
-    split, so that each step counts alike in whatever batch it lies; `value` then turns their
+    `target_kinds` are the types of targets that it is for. Losses and scored steps are added up over the
+    split, so that each step counts alike in whatever batch it lies; `from_mean_loss` then turns their
     quotient into the metric.
     """
 
     name: str
     unit: str
-    kinds: tuple[str, ...]
-    value: Callable[[float], float]
+    target_kinds: tuple[str, ...]
+    from_mean_loss: Callable[[float], float]
 
 
-def unchanged(mean: float) -> float:
+def identity(mean: float) -> float:
     """The mean itself."""
     return mean

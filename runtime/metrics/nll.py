@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from .metric import Metric, unchanged
+from .metric import Metric, identity
 
-LIKELY: Final = ("binary", "symbol")
+LIKELIHOOD_TYPES: Final = ("binary", "symbol")
 """The types whose loss is a likelihood."""
 
-METRIC = Metric("nll", "nats per step", LIKELY, unchanged)
+METRIC = Metric("nll", "nats per step", LIKELIHOOD_TYPES, identity)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from .metric import Metric
-from .nll import LIKELY
+from .nll import LIKELIHOOD_TYPES
 
 
 def perplexity(nll: float) -> float:
@@ -13,4 +13,4 @@ def perplexity(nll: float) -> float:
     return math.exp(nll) if nll < math.log(1e308) else math.inf
 
 
-METRIC = Metric("perplexity", "per symbol", LIKELY, perplexity)
+METRIC = Metric("perplexity", "per symbol", LIKELIHOOD_TYPES, perplexity)

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Final
 
 from rnnc.operators.graph.types import Type
 
-from .task import SPLITS, Option, Problem, Split, Task
+from .task import SPLITS, Problem, Split, Task, TaskOption
 
 if TYPE_CHECKING:
     from rnnc.runtime.data.examples import Example
 
 OPTIONS: Final = {
-    "length": Option(50, 2, 100_000, "steps of a sequence"),
-    "train": Option(5000, 1, 10_000_000, "sequences of the train split"),
-    "valid": Option(1000, 1, 10_000_000, "sequences of the valid split"),
-    "test": Option(5000, 1, 10_000_000, "sequences of the test split"),
-    "seed": Option(0, 0, 2**31 - 1, "seed of the data"),
+    "length": TaskOption(50, 2, 100_000, "steps of a sequence"),
+    "train": TaskOption(5000, 1, 10_000_000, "sequences of the train split"),
+    "valid": TaskOption(1000, 1, 10_000_000, "sequences of the valid split"),
+    "test": TaskOption(5000, 1, 10_000_000, "sequences of the test split"),
+    "seed": TaskOption(0, 0, 2**31 - 1, "seed of the data"),
 }
 
 
@@ -32,7 +32,7 @@ def open_adding(options: Mapping[str, int], folder: Path | None = None) -> Probl
     """The problem with all of OPTIONS given; it needs no data, so no folder."""
 
     def load(split: Split) -> Sequence[Example]:
-        return sequences(options["length"], options[split], options["seed"], split)
+        return generate_split(options["length"], options[split], options["seed"], split)
 
     def baseline(split: Split) -> float:
         import torch
@@ -46,13 +46,13 @@ def open_adding(options: Mapping[str, int], folder: Path | None = None) -> Probl
     return Problem(
         input=Type("real", 2),
         target=Type("real", 1),
-        answer="at end",
-        load=load,
+        target_timing="at end",
+        load_split=load,
         baseline=baseline,
     )
 
 
-def sequences(length: int, count: int, seed: int, split: Split) -> list[Example]:
+def generate_split(length: int, count: int, seed: int, split: Split) -> list[Example]:
     """One split: `count` examples, inputs (length, 2), a value and a marker a step; target (1,).
 
     The three splits of a seed are independent streams.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .task import Published, Task
+from .task import PublishedResult, Task
 
 
-def describe(task: Task) -> dict[str, object]:
+def task_to_json(task: Task) -> dict[str, object]:
     """A task as JSON has it."""
     return {
         "name": task.name,
@@ -17,22 +17,22 @@ def describe(task: Task) -> dict[str, object]:
         "options": {
             name: {
                 "default": option.default,
-                "least": option.least,
-                "most": option.most,
+                "least": option.minimum,
+                "most": option.maximum,
                 "meaning": option.meaning,
             }
             for name, option in task.options.items()
         },
         "settings": dict(task.settings),
-        "published": [describe_figure(figure) for figure in task.published],
+        "published": [published_to_json(figure) for figure in task.published],
     }
 
 
-def describe_figure(figure: Published) -> dict[str, object]:
+def published_to_json(result: PublishedResult) -> dict[str, object]:
     """A published figure as JSON has it."""
     return {
-        "model": figure.model,
-        "value": figure.value,
-        "source": figure.source,
-        "certainty": figure.certainty,
+        "model": result.model,
+        "value": result.value,
+        "source": result.source,
+        "certainty": result.certainty,
     }

@@ -8,35 +8,37 @@ from typing import TYPE_CHECKING, Final
 
 from rnnc.operators.graph.types import Type
 
-from .task import Problem, Published, Split, Task
+from .task import Problem, PublishedResult, Split, Task
 
 if TYPE_CHECKING:
     from rnnc.runtime.data.examples import Example
 
 KEYS: Final = 88
 
-PASCANU: Final = "Pascanu et al. 2014 (arXiv 1312.6026), Table 2"
-UNCHECKED: Final = "quoted; not compared with the paper's own page"
-SECOND_HAND: Final = (
+PASCANU_TABLE: Final = "Pascanu et al. 2014 (arXiv 1312.6026), Table 2"
+NOT_VERIFIED: Final = "quoted; not compared with the paper's own page"
+VERIFIED_SECOND_HAND: Final = (
     "agrees to two decimals with Gulcehre et al. 2014 (arXiv 1311.1780), Table 4, which quotes it"
 )
 
 
-def pascanu(rnn: float, dts: float, dots: float, srnn: float) -> tuple[Published, ...]:
+def pascanu_results(
+    rnn: float, dts: float, dots: float, srnn: float
+) -> tuple[PublishedResult, ...]:
     """The four independent-output rows of one data set in Pascanu et al. 2014, Table 2."""
     return (
-        Published("RNN", rnn, PASCANU, UNCHECKED),
-        Published("DT(S)-RNN", dts, PASCANU, UNCHECKED),
-        Published("DOT(S)-RNN", dots, PASCANU, SECOND_HAND),
-        Published("sRNN, 2 layers", srnn, PASCANU, UNCHECKED),
+        PublishedResult("RNN", rnn, PASCANU_TABLE, NOT_VERIFIED),
+        PublishedResult("DT(S)-RNN", dts, PASCANU_TABLE, NOT_VERIFIED),
+        PublishedResult("DOT(S)-RNN", dots, PASCANU_TABLE, VERIFIED_SECOND_HAND),
+        PublishedResult("sRNN, 2 layers", srnn, PASCANU_TABLE, NOT_VERIFIED),
     )
 
 
-def polyphonic(
+def polyphonic_task(
     name: str,
     title: str,
     file: str,
-    published: tuple[Published, ...],
+    published: tuple[PublishedResult, ...],
     settings: Mapping[str, int | float | None] | None = None,
 ) -> Task:
     """The task on one data set of Boulanger-Lewandowski et al. 2012, a file of piano-rolls."""
@@ -44,7 +46,7 @@ def polyphonic(
     def problem(options: Mapping[str, int], folder: Path | None) -> Problem:
         from rnnc.runtime.data.location import find_data
 
-        return open_rolls(find_data(file, folder))
+        return open_piano_rolls(find_data(file, folder))
 
     return Task(
         name=name,
@@ -59,7 +61,7 @@ def polyphonic(
     )
 
 
-def open_rolls(path: Path) -> Problem:
+def open_piano_rolls(path: Path) -> Problem:
     """Next-frame prediction on one piano-roll file."""
     from rnnc.runtime.data.piano_roll import read_rolls
 
@@ -83,8 +85,8 @@ def open_rolls(path: Path) -> Problem:
     return Problem(
         input=keys,
         target=keys,
-        answer="next input",
-        load=load,
+        target_timing="next input",
+        load_split=load,
         baseline=baseline,
         parameters={"keys": KEYS},
     )

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 Split: TypeAlias = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
-Answer: TypeAlias = Literal["next input", "every step", "at end"]
+TargetTiming: TypeAlias = Literal["next input", "every step", "at end"]
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedResult:
     """A figure from a paper, in the task's first metric on the test split."""
 
     model: str
@@ -28,12 +28,12 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
+class TaskOption:
     """An integer that a task may be asked for with `--task-set NAME=VALUE`."""
 
     default: int
-    least: int
-    most: int
+    minimum: int
+    maximum: int
     meaning: str
 
 
@@ -41,15 +41,15 @@ class Option:
 class Problem:
     """A task with its options chosen and its data found.
 
-    `load` gives a split's examples; nothing of a split is read before it is asked for.
+    `load_split` gives a split's examples; nothing of a split is read before it is asked for.
     `baseline` gives the first metric of the trivial model, fitted on `train`, on a split.
     `parameters` are what the data binds of a model's parameters without default.
     """
 
     input: Type
     target: Type
-    answer: Answer
-    load: Callable[[Split], Sequence[Example]]
+    target_timing: TargetTiming
+    load_split: Callable[[Split], Sequence[Example]]
     baseline: Callable[[Split], float]
     parameters: Mapping[str, int] = field(default_factory=dict)
 
@@ -70,24 +70,26 @@ class Task:
     baseline: str
     open: Callable[[Mapping[str, int], Path | None], Problem]
     file: str | None = None
-    options: Mapping[str, Option] = field(default_factory=dict)
+    options: Mapping[str, TaskOption] = field(default_factory=dict)
     settings: Mapping[str, int | float | None] = field(default_factory=dict)
-    published: tuple[Published, ...] = ()
+    published: tuple[PublishedResult, ...] = ()
 
-    def choose(self, given: Mapping[str, int | float]) -> dict[str, int]:
+    def resolve_options(self, values: Mapping[str, int | float]) -> dict[str, int]:
         """All options, those not given at their defaults.
 
         Raises:
             ValueError: for an option that the task does not have, or a value it cannot take.
         """
-        for name, value in given.items():
+        for name, value in values.items():
             if name not in self.options:
                 known = ", ".join(self.options) or "none"
                 raise ValueError(f"task `{self.name}` has no option `{name}`; its options: {known}")
-            least, most = self.options[name].least, self.options[name].most
+            least, most = self.options[name].minimum, self.options[name].maximum
             if not isinstance(value, int) or not least <= value <= most:
                 raise ValueError(
                     f"expected an integer from {least} to {most:,} for the option `{name}` "
                     f"of task `{self.name}`, got {value}"
                 )
-        return {name: int(given.get(name, option.default)) for name, option in self.options.items()}
+        return {
+            name: int(values.get(name, option.default)) for name, option in self.options.items()
+        }

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
-from rnnc.compiler.module.loss_targets import scored_losses, variable_of
-from rnnc.runtime.data.batches import by_length
+from rnnc.compiler.module.loss_targets import compute_output_losses, target_name
+from rnnc.runtime.data.batches import sort_by_length
 from rnnc.runtime.data.examples import Batch, Example, collate
 from rnnc.runtime.metrics import find_metric
 from rnnc.runtime.tasks.task import Problem
 
-ROWS: Final = 64
+BATCH_SIZE: Final = 64
 """Sequences a batch; the metrics do not depend on it beyond rounding."""
 
 
@@ -37,45 +37,47 @@ def evaluate(
     """
     measures = [find_metric(name) for name in metrics]
     for measure in measures:
-        if problem.target.kind not in measure.kinds:
-            kinds = " or ".join(measure.kinds)
+        if problem.target.kind not in measure.target_kinds:
+            kinds = " or ".join(measure.target_kinds)
             raise ValueError(f"{measure.name}: expected {kinds} targets, got {problem.target.kind}")
     total, steps = 0.0, 0
-    at_end = problem.answer == "at end"
+    at_end = problem.target_timing == "at end"
     training = model.training
     model.eval()
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            for rows in by_length([len(example) for example in examples], ROWS):
+            for rows in sort_by_length([len(example) for example in examples], BATCH_SIZE):
                 batch = collate([examples[row] for row in rows], at_end=at_end)
-                total += losses_of(model, problem, batch).sum(dtype=torch.float64).item()
-                steps += scored_steps(problem, batch)
+                total += compute_losses(model, problem, batch).sum(dtype=torch.float64).item()
+                steps += count_scored_steps(problem, batch)
                 between_batches()
     finally:
         model.train(training)
     mean = total / steps if steps else 0.0
-    return {measure.name: measure.value(mean) for measure in measures}
+    return {measure.name: measure.from_mean_loss(mean) for measure in measures}
 
 
-def losses_of(model: CompiledRNN, problem: Problem, batch: Batch) -> Tensor:
+def compute_losses(model: CompiledRNN, problem: Problem, batch: Batch) -> Tensor:
     """The loss of every answer of a batch, 0 where there is none."""
-    if problem.answer == "next input":
+    if problem.target_timing == "next input":
         losses, _ = model.nll(batch.inputs, lengths=batch.lengths, reduction="none")
         return losses
     y, _ = model(batch.inputs, lengths=batch.lengths)
-    (output,) = model.graph.scored
+    (output,) = model.graph.scored_outputs
     given = y if len(model.graph.outputs) == 1 else y[model.graph.outputs.index(output)]
-    name = variable_of(output)
+    name = target_name(output)
     targets = {name: batch.target}
-    ((losses, _),) = scored_losses((output,), {name: given.double()}, targets, batch.lengths, None)
+    ((losses, _),) = compute_output_losses(
+        (output,), {name: given.double()}, targets, batch.lengths, None
+    )
     return losses
 
 
-def scored_steps(problem: Problem, batch: Batch) -> int:
+def count_scored_steps(problem: Problem, batch: Batch) -> int:
     """How many answers of a batch are scored: not those past a row's end, nor of no symbol."""
     is_there = batch.target >= 0 if problem.target.kind == "symbol" else None
-    if problem.answer == "at end":
+    if problem.target_timing == "at end":
         return len(batch.lengths) if is_there is None else int(is_there.sum())
     if is_there is None:
         return int(batch.lengths.sum())

@@ -12,17 +12,17 @@ class InterruptedTrainingError(Exception):
     """The run was asked to stop, and its state is saved."""
 
 
-class Interruption:
+class InterruptHandler:
     """Notes the first interrupt (SIGINT) inside its block; the second one ends things at once."""
 
     def __init__(self) -> None:
         self.requested = False
         self._before: object = None
 
-    def __enter__(self) -> Interruption:
+    def __enter__(self) -> InterruptHandler:
         # Only the main thread may set handlers; elsewhere somebody else has Ctrl-C in hand.
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._note)
+            self._before = signal.signal(signal.SIGINT, self._handle)
         return self
 
     def __exit__(
@@ -34,7 +34,7 @@ class Interruption:
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)  # type: ignore[arg-type]
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
         # Not print: the signal may have come in the middle of a write to the same buffer.

@@ -14,29 +14,29 @@ from torch.nn.utils import clip_grad_norm_
 
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
 from rnnc.grammar.diagnostics.errors import fail
-from rnnc.runtime.data.batches import similar_lengths
+from rnnc.runtime.data.batches import shuffle_by_length
 from rnnc.runtime.data.examples import Batch, Example, collate
 from rnnc.runtime.tasks.task import Problem
 from rnnc.runtime.training.run_state.checkpoint import Header, write_checkpoint
 from rnnc.runtime.training.run_state.progress import (
     Progress,
-    after_batch,
-    after_epoch,
-    reason_to_stop,
+    advance_batch,
+    advance_epoch,
+    stop_reason,
 )
-from rnnc.runtime.training.run_state.run_folder import Run
-from rnnc.runtime.training.run_state.state_tensors import pack, trainable
+from rnnc.runtime.training.run_state.run_folder import RunFolder
+from rnnc.runtime.training.run_state.state_tensors import pack_state, trainable_parameters
 from rnnc.runtime.training.settings.training_config import TrainingConfig
 
-from .evaluation import evaluate, scored_steps
-from .interrupt import InterruptedTrainingError, Interruption
+from .evaluation import count_scored_steps, evaluate
+from .interrupt import InterruptedTrainingError, InterruptHandler
 from .lr_schedule import learning_rate
-from .progress_bar import Display
-from .weight_noise import noisy_weights
+from .progress_bar import ProgressBar
+from .weight_noise import add_weight_noise
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
+class TrainingSession:
     """All that takes part in one run. The `progress` in `header` is where the run was started."""
 
     model: CompiledRNN
@@ -46,8 +46,8 @@ class Training:
     valid_split: Sequence[Example]
     metrics: Sequence[str]
     header: Header
-    run: Run
-    interruption: Interruption
+    run: RunFolder
+    interrupt_handler: InterruptHandler
 
     @property
     def config(self) -> TrainingConfig:
@@ -55,8 +55,8 @@ class Training:
         return self.header.config
 
 
-def train(training: Training, display: Display) -> Progress:
-    """Train until `reason_to_stop` says why to stop.
+def train(training: TrainingSession, display: ProgressBar) -> Progress:
+    """Train until `stop_reason` says why to stop.
 
     After every epoch the metrics get a line, a better validation writes the best weights, and the
     state is saved. A run that is interrupted and goes on gives the same bits as one that is not.
@@ -66,47 +66,49 @@ def train(training: Training, display: Display) -> Progress:
         RnnError: RNN640 when the loss or a gradient is not a finite number.
     """
     progress = training.header.progress
-    at_end = training.problem.answer == "at end"
+    at_end = training.problem.target_timing == "at end"
     lengths = [len(example) for example in training.train_split]
     config = training.config
     training.model.train()
     start = time.monotonic() - progress.seconds
     if progress.step == 0:
-        save(training, progress)
+        save_state(training, progress)
     try:
-        while reason_to_stop(config, progress) is None:
-            batches = similar_lengths(
+        while stop_reason(config, progress) is None:
+            batches = shuffle_by_length(
                 lengths, config.batch_size, seed=config.seed, epoch=progress.epoch
             )
             for rows in batches[progress.batch :]:
-                stop_if_asked(training)
+                raise_if_interrupted(training)
                 batch = collate([training.train_split[row] for row in rows], at_end=at_end)
-                loss = update(training, batch, progress)
+                loss = train_batch(training, batch, progress)
                 laws = {text: value.item() for text, value in training.model.laws().items()}
-                progress = after_batch(progress, loss, scored_steps(training.problem, batch), laws)
+                progress = advance_batch(
+                    progress, loss, count_scored_steps(training.problem, batch), laws
+                )
                 progress = msgspec.structs.replace(progress, seconds=time.monotonic() - start)
-                display.batch(
+                display.show_batch(
                     progress.epoch + 1,
                     progress.batch,
                     len(batches),
                     progress.loss_sum / progress.loss_steps,
                 )
             progress = validate(training, progress)
-            display.validated(progress)
+            display.show_validation(progress)
     except InterruptedTrainingError:
-        save(training, progress)
+        save_state(training, progress)
         raise
     return progress
 
 
-def update(training: Training, batch: Batch, progress: Progress) -> float:
+def train_batch(training: TrainingSession, batch: Batch, progress: Progress) -> float:
     """One update of the weights; returns the loss of the batch."""
     config = training.config
     model = training.model
-    weights = list(trainable(model).values())
+    weights = list(trainable_parameters(model).values())
     training.optimizer.zero_grad()
-    with noisy_weights(model, config.weight_noise):
-        if training.problem.answer == "next input":
+    with add_weight_noise(model, config.weight_noise):
+        if training.problem.target_timing == "next input":
             loss, _ = model.nll(batch.inputs, lengths=batch.lengths)
         else:
             y, _ = model(batch.inputs, lengths=batch.lengths)
@@ -115,72 +117,76 @@ def update(training: Training, batch: Batch, progress: Progress) -> float:
     norm = clip_grad_norm_(weights, math.inf if config.clip is None else config.clip)
     value = loss.item()
     if not math.isfinite(value):
-        _not_finite(training, progress, f"the loss became {value}")
+        _fail_not_finite(training, progress, f"the loss became {value}")
     if not math.isfinite(norm.item()):
-        _not_finite(training, progress, "the gradient is not finite")
+        _fail_not_finite(training, progress, "the gradient is not finite")
     for group in training.optimizer.param_groups:
-        group["lr"] = rate_of(training, progress)
+        group["lr"] = current_learning_rate(training, progress)
     training.optimizer.step()
     return value
 
 
-def rate_of(training: Training, progress: Progress) -> float:
+def current_learning_rate(training: TrainingSession, progress: Progress) -> float:
     """The learning rate of the next update."""
     config = training.config
     return learning_rate(config.learning_rate, config.decay, progress.decaying_since, progress.step)
 
 
-def validate(training: Training, progress: Progress) -> Progress:
+def validate(training: TrainingSession, progress: Progress) -> Progress:
     """Measure the validation split at the end of an epoch, and write everything down."""
     values = evaluate(
         training.model,
         training.problem,
         training.valid_split,
         training.metrics,
-        between_batches=lambda: stop_if_asked(training),
+        between_batches=lambda: raise_if_interrupted(training),
     )
     valid = values[training.metrics[0]]
     if not math.isfinite(valid):
-        _not_finite(training, progress, f"the validation metric became {valid}")
+        _fail_not_finite(training, progress, f"the validation metric became {valid}")
     loss = progress.loss_sum / progress.loss_steps
     laws = {text: total / progress.loss_steps for text, total in progress.law_sums.items()}
-    done = after_epoch(progress, valid)
+    done = advance_epoch(progress, valid)
     if done.best_epoch == done.epoch:
-        write_checkpoint(training.run.best, _header(training, done), training.model.state_dict())
-    training.run.record(
+        write_checkpoint(
+            training.run.best_checkpoint,
+            _updated_header(training, done),
+            training.model.state_dict(),
+        )
+    training.run.append_metrics(
         {
             "epoch": done.epoch,
             "step": done.step,
             "train": {"loss": loss} | ({"laws": laws} if laws else {}),
             "valid": values,
-            "learning_rate": rate_of(training, progress),
+            "learning_rate": current_learning_rate(training, progress),
             "seconds": round(done.seconds, 3),
         }
     )
-    save(training, done)
+    save_state(training, done)
     return done
 
 
-def save(training: Training, progress: Progress) -> None:
+def save_state(training: TrainingSession, progress: Progress) -> None:
     """Write the state that training goes on from."""
-    tensors = pack(training.model, training.optimizer)
-    write_checkpoint(training.run.last, _header(training, progress), tensors)
+    tensors = pack_state(training.model, training.optimizer)
+    write_checkpoint(training.run.last_checkpoint, _updated_header(training, progress), tensors)
 
 
-def stop_if_asked(training: Training) -> None:
+def raise_if_interrupted(training: TrainingSession) -> None:
     """Leave, when there was an interrupt."""
-    if training.interruption.requested:
+    if training.interrupt_handler.requested:
         raise InterruptedTrainingError
 
 
-def _header(training: Training, progress: Progress) -> Header:
+def _updated_header(training: TrainingSession, progress: Progress) -> Header:
     return msgspec.structs.replace(training.header, progress=progress)
 
 
-def _not_finite(training: Training, progress: Progress, what: str) -> NoReturn:
+def _fail_not_finite(training: TrainingSession, progress: Progress, what: str) -> NoReturn:
     best = (
         f"the best weights so far, of epoch {progress.best_epoch}, are kept in "
-        f"`{training.run.best}`"
+        f"`{training.run.best_checkpoint}`"
         if progress.best_epoch
         else "there are no weights worth keeping yet"
     )

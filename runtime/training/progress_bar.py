@@ -10,18 +10,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from rnnc.runtime.training.run_state.progress import Progress as TrainingProgress
 
-NARROW: Final = 80
+MIN_WIDE_COLUMNS: Final = 80
 """Columns below which the bar is short and the best epoch is left out."""
 
 
-class Display:
+class ProgressBar:
     """A bar for the batches of the epoch; nothing at all when standard error is no terminal."""
 
     def __init__(self, epochs: int, console: Console | None = None) -> None:
         console = console or Console(stderr=True)
         self._epochs = epochs
         self._valid = ""
-        self._narrow = console.width < NARROW
+        self._narrow = console.width < MIN_WIDE_COLUMNS
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(bar_width=4 if self._narrow else 12),
@@ -35,7 +35,7 @@ class Display:
         )
         self._task = self._bar.add_task("", total=None, epoch="", loss="", valid="")
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> ProgressBar:
         self._bar.start()
         return self
 
@@ -47,7 +47,7 @@ class Display:
     ) -> None:
         self._bar.stop()
 
-    def batch(self, epoch: int, done: int, total: int, loss: float) -> None:
+    def show_batch(self, epoch: int, done: int, total: int, loss: float) -> None:
         """Show one more batch; `loss` is the mean of the epoch so far."""
         self._bar.update(
             self._task,
@@ -58,8 +58,8 @@ class Display:
             valid=self._valid,
         )
 
-    def validated(self, stand: TrainingProgress) -> None:
+    def show_validation(self, progress: TrainingProgress) -> None:
         """Show the validation metric from now on."""
-        self._valid = f"valid {stand.last:.4g}"
+        self._valid = f"valid {progress.last:.4g}"
         if not self._narrow:
-            self._valid += f", best {stand.best:.4g} in {stand.best_epoch}"
+            self._valid += f", best {progress.best:.4g} in {progress.best_epoch}"

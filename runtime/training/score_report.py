@@ -9,28 +9,28 @@ from pathlib import Path
 
 from rnnc.grammar.diagnostics.errors import fail
 from rnnc.runtime.metrics import find_metric
-from rnnc.runtime.tasks.describe import describe_figure
+from rnnc.runtime.tasks.describe import published_to_json
 from rnnc.runtime.tasks.task import SPLITS, Task
 from rnnc.runtime.training.run_state.checkpoint import Header
 
 from .evaluation import evaluate
-from .session import trained
+from .session import load_trained
 
-Table = Mapping[str, Mapping[str, float]]
+MetricTable = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class ScoreReport:
     """Metrics and baseline, each by split and name."""
 
     run: Path
     model: str
     header: Header
     task: Task
-    metrics: Table
-    baseline: Table
+    metrics: MetricTable
+    baseline: MetricTable
 
-    def document(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, object]:
         """As `rnnc eval --json` prints them."""
         return {
             "run": str(self.run),
@@ -41,39 +41,42 @@ class Scores:
             "epoch": self.header.progress.best_epoch,
             "metrics": self.metrics,
             "baseline": {"description": self.task.baseline, "metrics": self.baseline},
-            "published": [describe_figure(figure) for figure in self.task.published],
+            "published": [published_to_json(figure) for figure in self.task.published],
         }
 
-    def lines(self) -> Iterator[str]:
+    def format_lines(self) -> Iterator[str]:
         """As a terminal shows them."""
         epoch = self.header.progress.best_epoch
         yield f"{self.model} on {self.task.name}, weights of epoch {epoch}"
         yield " " * 16 + "".join(f"{split:>10}" for split in SPLITS)
         for name in self.task.metrics:
-            yield _row(name, self.metrics, name) + f"   {find_metric(name).unit}"
-        yield _row("baseline", self.baseline, self.task.metrics[0]) + f"   {self.task.baseline}"
+            yield _format_row(name, self.metrics, name) + f"   {find_metric(name).unit}"
+        yield (
+            _format_row("baseline", self.baseline, self.task.metrics[0])
+            + f"   {self.task.baseline}"
+        )
         for figure in self.task.published:
             yield f"published{figure.value:37.4g}   {figure.model}: {figure.source}"
 
 
-def score(run: Path, data: Path | None = None) -> Scores:
+def score_run(run: Path, data: Path | None = None) -> ScoreReport:
     """Score a run's best weights on the three splits.
 
     Raises:
         RnnError: for a run, checkpoint or data that cannot be used, and RNN640 when a metric is
             not a finite number.
     """
-    model, task, problem, header = trained(run, data)
-    metrics: Table = {
-        split: evaluate(model, problem, problem.load(split), task.metrics) for split in SPLITS
+    model, task, problem, header = load_trained(run, data)
+    metrics: MetricTable = {
+        split: evaluate(model, problem, problem.load_split(split), task.metrics) for split in SPLITS
     }
     for split, values in metrics.items():
         for name, value in values.items():
             if not math.isfinite(value):
                 fail("RNN640", f"the {name} of the {split} split is {value}: the weights are bad")
-    baseline: Table = {split: {task.metrics[0]: problem.baseline(split)} for split in SPLITS}
-    return Scores(run, model.graph.name, header, task, metrics, baseline)
+    baseline: MetricTable = {split: {task.metrics[0]: problem.baseline(split)} for split in SPLITS}
+    return ScoreReport(run, model.graph.name, header, task, metrics, baseline)
 
 
-def _row(title: str, table: Table, name: str) -> str:
+def _format_row(title: str, table: MetricTable, name: str) -> str:
     return f"{title:<16}" + "".join(f"{table[split][name]:10.4g}" for split in SPLITS)

@@ -23,18 +23,18 @@ from rnnc.runtime.training.run_state.checkpoint import (
     read_checkpoint,
 )
 from rnnc.runtime.training.run_state.progress import Progress
-from rnnc.runtime.training.run_state.run_folder import new_run, open_run
-from rnnc.runtime.training.run_state.state_tensors import make_optimizer, unpack
+from rnnc.runtime.training.run_state.run_folder import create_run, open_run
+from rnnc.runtime.training.run_state.state_tensors import make_optimizer, unpack_state
 from rnnc.runtime.training.settings.training_config import TrainingConfig
 
-from .interrupt import Interruption
-from .loop import Training
-from .size_binding import bound_program
-from .task_compatibility import check_fit
-from .thread_count import use_threads
+from .interrupt import InterruptHandler
+from .loop import TrainingSession
+from .size_binding import bind_program
+from .task_compatibility import check_compatibility
+from .thread_count import limit_threads
 
 
-def start(
+def start_training(
     source: Source,
     task: Task,
     options: Mapping[str, int],
@@ -44,8 +44,8 @@ def start(
     parameters: Mapping[str, int | float],
     data: Path | None,
     folder: Path | None,
-    interruption: Interruption,
-) -> Training:
+    interruption: InterruptHandler,
+) -> TrainingSession:
     """A new training of a spec; its folder is made last, when nothing else can go wrong.
 
     Raises:
@@ -54,20 +54,20 @@ def start(
     """
     problem = task.open(options, data)
     torch.manual_seed(config.seed)
-    program = bound_program(source, model, parameters, problem.parameters)
+    program = bind_program(source, model, parameters, problem.parameters)
     network = compile_program(program, backend=config.backend)
-    use_threads(network.graph, config.batch_size)
-    check_fit(task, problem, network.graph)
+    limit_threads(network.graph, config.batch_size)
+    check_compatibility(task, problem, network.graph)
     header = Header(
         version=__version__,
-        program=StoredProgram.of(network.program),
+        program=StoredProgram.from_program(network.program),
         config=config,
         task=ChosenTask(task.name, dict(options)),
         progress=Progress(),
     )
     optimizer = make_optimizer(network, config)
-    train_split, valid_split = problem.load("train"), problem.load("valid")
-    return Training(
+    train_split, valid_split = problem.load_split("train"), problem.load_split("valid")
+    return TrainingSession(
         model=network,
         optimizer=optimizer,
         problem=problem,
@@ -75,18 +75,18 @@ def start(
         valid_split=valid_split,
         metrics=task.metrics,
         header=header,
-        run=new_run(folder, network.graph.name, task.name),
-        interruption=interruption,
+        run=create_run(folder, network.graph.name, task.name),
+        interrupt_handler=interruption,
     )
 
 
-def resume(
+def resume_training(
     folder: Path,
     changes: Mapping[str, int | None],
     *,
     data: Path | None,
-    interruption: Interruption,
-) -> Training:
+    interruption: InterruptHandler,
+) -> TrainingSession:
     """The training of a run, where it was left; `changes` are other `epochs` or `patience`.
 
     Raises:
@@ -94,24 +94,26 @@ def resume(
             data that are missing or broken.
     """
     run = open_run(folder)
-    header, tensors = read_checkpoint(run.last)
+    header, tensors = read_checkpoint(run.last_checkpoint)
     header = msgspec.structs.replace(
         header, config=msgspec.structs.replace(header.config, **changes)
     )
-    model, task, problem = restore(header, run.last, data, backend=header.config.backend)
+    model, task, problem = restore_from_header(
+        header, run.last_checkpoint, data, backend=header.config.backend
+    )
     optimizer = make_optimizer(model, header.config)
-    unpack(tensors, model, optimizer, header.config.optimizer, run.last)
-    train_split, valid_split = problem.load("train"), problem.load("valid")
+    unpack_state(tensors, model, optimizer, header.config.optimizer, run.last_checkpoint)
+    train_split, valid_split = problem.load_split("train"), problem.load_split("valid")
     batches = -(-len(train_split) // header.config.batch_size)
     if header.progress.batch > batches:
         fail(
             "RNN631",
-            f"the checkpoint `{run.last}` cannot be used: it has done {header.progress.batch} "
+            f"the checkpoint `{run.last_checkpoint}` cannot be used: it has done {header.progress.batch} "
             f"batches of an epoch, and the data make {batches}",
             hint="go on with the data that the run was begun with",
         )
-    run.keep_metrics(header.progress.epoch)
-    return Training(
+    run.truncate_metrics(header.progress.epoch)
+    return TrainingSession(
         model=model,
         optimizer=optimizer,
         problem=problem,
@@ -120,28 +122,28 @@ def resume(
         metrics=task.metrics,
         header=header,
         run=run,
-        interruption=interruption,
+        interrupt_handler=interruption,
     )
 
 
-def restore(
+def restore_from_header(
     header: Header, path: Path, data: Path | None, *, backend: str
 ) -> tuple[CompiledRNN, Task, Problem]:
     """What a checkpoint's header describes: the network, freshly initialised, and its task."""
     try:
         task = find_task(header.task.name)
-        options = task.choose(header.task.options)
+        options = task.resolve_options(header.task.options)
     except ValueError as error:
         fail("RNN631", f"the checkpoint `{path}` cannot be used: {error}")
     problem = task.open(options, data)
     torch.manual_seed(header.config.seed)
-    model = compile_program(header.program.restored(), backend=backend)
-    use_threads(model.graph, header.config.batch_size)
-    check_fit(task, problem, model.graph)
+    model = compile_program(header.program.to_program(), backend=backend)
+    limit_threads(model.graph, header.config.batch_size)
+    check_compatibility(task, problem, model.graph)
     return model, task, problem
 
 
-def trained(path: Path, data: Path | None) -> tuple[CompiledRNN, Task, Problem, Header]:
+def load_trained(path: Path, data: Path | None) -> tuple[CompiledRNN, Task, Problem, Header]:
     """A run's best network, from its checkpoint alone; `path` is the run or the checkpoint file.
 
     Raises:
@@ -150,7 +152,7 @@ def trained(path: Path, data: Path | None) -> tuple[CompiledRNN, Task, Problem, 
     checkpoint = path
     if not path.is_file():
         run = open_run(path)
-        checkpoint = run.best
+        checkpoint = run.best_checkpoint
         if not checkpoint.is_file():
             fail(
                 "RNN630",
@@ -158,6 +160,6 @@ def trained(path: Path, data: Path | None) -> tuple[CompiledRNN, Task, Problem, 
                 hint=f"go on with `rnnc train --resume {path}`",
             )
     header, weights = read_checkpoint(checkpoint)
-    model, task, problem = restore(header, checkpoint, data, backend="auto")
+    model, task, problem = restore_from_header(header, checkpoint, data, backend="auto")
     load_weights(model, weights, checkpoint)
     return model, task, problem, header

@@ -10,14 +10,14 @@ from rnnc.runtime.tasks.task import Problem, Task
 if TYPE_CHECKING:
     from rnnc.operators.graph.operator_graph import OperatorGraph
 
-ANSWERS = {
+TIMING_DESCRIPTIONS = {
     "next input": "a prediction of its input",
     "every step": "an output at every step",
     "at end": "an output at the end",
 }
 
 
-def check_fit(task: Task, problem: Problem, graph: OperatorGraph) -> None:
+def check_compatibility(task: Task, problem: Problem, graph: OperatorGraph) -> None:
     """Raise RnnError RNN620, naming both sides, when the spec is not one for the task."""
 
     def misfit(wanted: str, found: str) -> NoReturn:
@@ -33,15 +33,18 @@ def check_fit(task: Task, problem: Problem, graph: OperatorGraph) -> None:
     given = graph.inputs[0]
     if given.type != problem.input:
         misfit(f"gives `{problem.input}`", f"takes `{given.name}: {given.type}`")
-    if len(graph.scored) != 1:
-        names = ", ".join(f"`{output.name}`" for output in graph.scored) or "none"
-        misfit("scores one output", f"has {len(graph.scored)} ({names})")
-    output = graph.scored[0]
-    answer = "next input" if output.predicts else "at end" if output.at_end else "every step"
-    if answer != problem.answer:
-        misfit(f"scores {ANSWERS[problem.answer]}", f"gives {ANSWERS[answer]}, `{output.name}`")
+    if len(graph.scored_outputs) != 1:
+        names = ", ".join(f"`{output.name}`" for output in graph.scored_outputs) or "none"
+        misfit("scores one output", f"has {len(graph.scored_outputs)} ({names})")
+    output = graph.scored_outputs[0]
+    answer = "next input" if output.predicted_input else "at end" if output.at_end else "every step"
+    if answer != problem.target_timing:
+        misfit(
+            f"scores {TIMING_DESCRIPTIONS[problem.target_timing]}",
+            f"gives {TIMING_DESCRIPTIONS[answer]}, `{output.name}`",
+        )
     if output.type != problem.target:
         misfit(f"scores `{problem.target}`", f"gives `{output.name}: {output.type}`")
-    if graph.next_values and not output.predicts:
+    if graph.loss_targets and not output.predicted_input:
         read = f"`{given.name}'`"
         misfit("gives no next inputs", f"reads {read} in a `loss` line, and does not predict it")

@@ -9,16 +9,16 @@ import torch
 
 from rnnc.operators.graph.operator_graph import OperatorGraph
 
-WORTH_SHARING: Final = 4_000_000
+MULTITHREADING_THRESHOLD: Final = 4_000_000
 """Multiplications of one time step from which threads gain more than they wait for each other."""
 
 
-def use_threads(graph: OperatorGraph, rows: int) -> None:
+def limit_threads(graph: OperatorGraph, rows: int) -> None:
     """Let torch use one thread for a model whose steps are small.
 
     On a free machine a small step is hardly faster on more threads; where other programs run, it is
     many times slower, because threads meet at each step. OMP_NUM_THREADS wins where it is set.
     """
-    weights = sum(parameter.count for parameter in graph.parameters if parameter.is_matrix)
-    if "OMP_NUM_THREADS" not in os.environ and weights * rows < WORTH_SHARING:
+    weights = sum(parameter.numel for parameter in graph.parameters if parameter.is_matrix)
+    if "OMP_NUM_THREADS" not in os.environ and weights * rows < MULTITHREADING_THRESHOLD:
         torch.set_num_threads(1)

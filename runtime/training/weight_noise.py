@@ -10,13 +10,13 @@ from torch import nn
 
 
 @contextmanager
-def noisy_weights(model: nn.Module, deviation: float) -> Iterator[None]:
+def add_weight_noise(model: nn.Module, std: float) -> Iterator[None]:
     """Add Gaussian noise to every trainable matrix, until the end of the block.
 
     Forward and backward pass both belong into the block. Vectors (biases, peepholes, initial
     states) get none. The weights come back bit for bit.
     """
-    if not deviation:
+    if not std:
         yield
         return
     weights = [weight for weight in model.parameters() if weight.requires_grad and weight.dim() > 1]
@@ -24,7 +24,7 @@ def noisy_weights(model: nn.Module, deviation: float) -> Iterator[None]:
     try:
         with torch.no_grad():
             for weight in weights:
-                weight.add_(torch.randn_like(weight), alpha=deviation)
+                weight.add_(torch.randn_like(weight), alpha=std)
         yield
     finally:
         with torch.no_grad():

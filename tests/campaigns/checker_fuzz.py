@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from support.fuzzing.broken_specs import spec, survive
+from support.fuzzing.broken_specs import broken_spec, check_robustness
 
 GIGABYTE = 2**30
 
@@ -26,10 +26,10 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (4 * GIGABYTE, 4 * GIGABYTE))
     failures, slowest, worst = 0, 0.0, -1
     for seed in range(arguments.seed, arguments.seed + arguments.count):
-        data = spec(seed)
+        data = broken_spec(seed)
         begin = time.process_time()
         try:
-            survive(data)
+            check_robustness(data)
         except Exception as error:
             failures += 1
             print(f"seed {seed}: {type(error).__name__}: {error}", flush=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from support.fuzzing.token_mutations import mutate, outcome
+from support.fuzzing.token_mutations import check_mutation, mutate
 
 
 def main() -> None:
@@ -16,7 +16,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    outcomes = [outcome(mutate(s)) for s in range(arguments.seed, arguments.seed + arguments.count)]
+    outcomes = [
+        check_mutation(mutate(s)) for s in range(arguments.seed, arguments.seed + arguments.count)
+    ]
     reported = [o for o in outcomes if o.diagnostics]
     on_line = sum(o.on_line for o in reported)
     noisy = sum(o.diagnostics > 2 for o in outcomes)

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import torch
 
-from rnnc.compiler.backends.aten.plan_runner import Planned
-from support.comparison.cases import assert_case
-from support.generator.calls import Calling
+from rnnc.compiler.backends.aten.plan_runner import PlanRunner
+from support.comparison.cases import assert_call_agrees
+from support.generator.calls import CallConfig
 
 BACKENDS = ("aten", "cpu", "cuda", "oracle")
 """What can be searched; all but `oracle` are held against the reference, which it is held to."""
@@ -26,22 +26,22 @@ BACKENDS = ("aten", "cpu", "cuda", "oracle")
 SANITIZERS = ("-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
-def failure(
-    backend: str, text: str, sizes: Mapping[str, int], calling: Calling, **options: Any
+def describe_failure(
+    backend: str, text: str, sizes: Mapping[str, int], call: CallConfig, **options: Any
 ) -> str | None:
     """In which way a case fails, in a few words; None where it does not.
 
-    A backend that says that it cannot run a spec has not failed (`is_refusal`).
+    A backend that says that it cannot run a spec has not failed (`is_unsupported`).
     """
     try:
         with contextlib.redirect_stderr(io.StringIO()):
-            assert_case(text, calling, backend, sizes=sizes, **options)
+            assert_call_agrees(text, call, backend, sizes=sizes, **options)
     except Exception as error:
-        return way(error)
+        return classify_error(error)
     return None
 
 
-def way(error: Exception) -> str:
+def classify_error(error: Exception) -> str:
     """An exception as one of a few ways to fail."""
     last = traceback.extract_tb(error.__traceback__)[-1].filename
     said = str(error).strip().split("\n")[0]
@@ -50,12 +50,12 @@ def way(error: Exception) -> str:
     return re.sub(r"[\d.]+|%\w+|'[^']*'|`[^`]*`", "…", f"{type(error).__name__}: {said}")[:80]
 
 
-def is_refusal(way: str) -> bool:
+def is_unsupported(failure: str) -> bool:
     """Whether a backend said that it does not run a spec, which is its right."""
-    return way.startswith("Unsupported: ") or ("RNN…" in way and "cannot run" in way)
+    return failure.startswith("Unsupported: ") or ("RNN…" in failure and "cannot run" in failure)
 
 
-FAULTS = {
+C_FAULTS = {
     "": ("", ""),
     "tail": ("n - first < LANES ? n - first : LANES", "n - first <= LANES ? n - first + 1 : LANES"),
 }
@@ -63,7 +63,7 @@ FAULTS = {
 
 
 @contextmanager
-def around(
+def search_environment(
     backend: str, flags: str, *, sanitize: bool = False, single: bool = False, plant: str = ""
 ) -> Iterator[None]:
     """What must hold while a backend is searched: flags of the compiler, small tiles.
@@ -77,19 +77,19 @@ def around(
 
             said = [*flags.split(), *(SANITIZERS if sanitize else ())]
             patch.setattr(build_library, "FLAGS", (*c_compiler.FLAGS, *said))
-            _plant(patch, *FAULTS[plant])
+            _plant_c_fault(patch, *C_FAULTS[plant])
         if sanitize:
-            _shared_among_threads(patch)
+            _force_threading(patch)
         if single:
             patch.setattr(torch.nn.Module, "double", lambda self: self.float())
         if backend == "cuda":
-            _interpreted(patch)
+            _use_interpreter(patch)
         # A call's own plan is what is tried; the one of a usual call would be made for nothing.
-        patch.setattr(Planned, "usual", lambda self: None)
+        patch.setattr(PlanRunner, "training_plan", lambda self: None)
         yield
 
 
-def _plant(patch: pytest.MonkeyPatch, old: str, new: str) -> None:
+def _plant_c_fault(patch: pytest.MonkeyPatch, old: str, new: str) -> None:
     from rnnc.compiler.backends.cpu.codegen import emitter
     from support.comparison import shared_library
 
@@ -102,7 +102,7 @@ def _plant(patch: pytest.MonkeyPatch, old: str, new: str) -> None:
         patch.setattr(shared_library, "prelude", prelude)
 
 
-def _shared_among_threads(patch: pytest.MonkeyPatch) -> None:
+def _force_threading(patch: pytest.MonkeyPatch) -> None:
     from rnnc.compiler.backends.cpu.specialize import shape_specialization
 
     patch.setattr(torch, "get_num_threads", lambda: 2)
@@ -110,33 +110,35 @@ def _shared_among_threads(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(shape_specialization, name, 0)
 
 
-def _interpreted(patch: pytest.MonkeyPatch) -> None:
+def _use_interpreter(patch: pytest.MonkeyPatch) -> None:
     """Several tiles of rows and columns of small networks, in Triton's interpreter."""
     from rnnc.compiler.backends.cuda.autotune.tile_sizes import Tiling
-    from rnnc.compiler.backends.cuda.codegen.stage_kernels import Kernel
+    from rnnc.compiler.backends.cuda.codegen.stage_kernels import TritonKernel
     from rnnc.compiler.backends.cuda.execution import engine
-    from rnnc.compiler.backends.cuda.schedule.loop_strategy import VARIABLE
+    from rnnc.compiler.backends.cuda.schedule.loop_strategy import STRATEGY_VARIABLE
 
     assert os.environ.get("TRITON_INTERPRET") == "1", "cuda is searched with TRITON_INTERPRET=1"
 
-    def tiling_of(kernel: Kernel, bytes_: int) -> Tiling:
-        if kernel.products:
+    def tiling_of(kernel: TritonKernel, bytes_: int) -> Tiling:
+        if kernel.matmuls:
             return Tiling(2, 4, 4, 1)
-        return Tiling(16 if kernel.drive == "rows" else 4, 1 if kernel.width == 1 else 4, 1, 1)
+        return Tiling(16 if kernel.kind == "rows" else 4, 1 if kernel.width == 1 else 4, 1, 1)
 
-    patch.setenv(VARIABLE, "graph")
-    patch.setattr(engine, "tiling_of", tiling_of)
+    patch.setenv(STRATEGY_VARIABLE, "graph")
+    patch.setattr(engine, "default_tiling", tiling_of)
 
 
-def together(cases: Sequence[Callable[[], Any]], backend: str) -> Iterator[Callable[[], Any]]:
+def compile_together(
+    cases: Sequence[Callable[[], Any]], backend: str
+) -> Iterator[Callable[[], Any]]:
     """The same cases; generated C of many of them is compiled at once."""
     if backend != "cpu":
         yield from cases
         return
-    from support.comparison.shared_library import compiled_together
+    from support.comparison.shared_library import compile_in_one_library
 
     with pytest.MonkeyPatch.context() as patch:
-        yield from compiled_together(cases, patch)
+        yield from compile_in_one_library(cases, patch)
 
 
 def sanitized_environment() -> dict[str, str] | None:

@@ -36,7 +36,7 @@ def generator_version() -> str:
     return hashlib.sha256(b"\0".join(texts)).hexdigest()[:12]
 
 
-def commit() -> str:
+def current_commit() -> str:
     """The commit that is checked out, with a mark where files differ from it."""
     told = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=10"],
@@ -45,7 +45,7 @@ def commit() -> str:
     return told.stdout.strip() or "unknown"
 
 
-def read(path: Path = LEDGER) -> list[Entry]:
+def read_entries(path: Path = LEDGER) -> list[Entry]:
     """All runs so far."""
     if not path.exists():
         return []
@@ -54,7 +54,7 @@ def read(path: Path = LEDGER) -> list[Entry]:
     return [Entry(**{**entry, "mismatches": tuple(entry["mismatches"])}) for entry in entries]
 
 
-def add(entry: Entry, path: Path = LEDGER) -> None:
+def append_entry(entry: Entry, path: Path = LEDGER) -> None:
     """Write one run behind the others."""
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(entry), ensure_ascii=False) + "\n")
@@ -65,7 +65,7 @@ def next_seed(backend: str, options: Mapping[str, str], path: Path = LEDGER) -> 
     version = generator_version()
     last = [
         entry.last
-        for entry in read(path)
+        for entry in read_entries(path)
         if (entry.backend, dict(entry.options), entry.generator)
         == (backend, dict(options), version)
     ]

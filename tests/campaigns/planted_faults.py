@@ -14,16 +14,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from campaigns.engines import around, failure
+from campaigns.engines import describe_failure, search_environment
 from rnnc.compiler.autodiff import vjp_rules
-from rnnc.compiler.autodiff.reverse_mode import _Adjoint
+from rnnc.compiler.autodiff.reverse_mode import _ReverseMode
 from rnnc.compiler.backends.aten import batched_phase, op_table
-from rnnc.compiler.ir.dataflow import Read
+from rnnc.compiler.ir.dataflow import Operand
 from rnnc.operators.semantics import interpreter
 from rnnc.operators.semantics.call import Call
 from rnnc.operators.semantics.segments import Segments
 from support.generator import random_spec
-from support.generator.calls import random_calling
+from support.generator.calls import random_call
 
 Patch = pytest.MonkeyPatch
 
@@ -34,28 +34,28 @@ def _wrong_derivative(patch: Patch) -> None:
     def rule(m: Any, y: Any, operands: Any, g: Any, attributes: Any) -> Any:
         return (m.make("multiply", g, m.make("one_minus", m.make("abs", y))),)
 
-    patch.setitem(vjp_rules.RULES, "softsign", rule)
+    patch.setitem(vjp_rules.VJP_RULES, "softsign", rule)
 
 
 def _dropped_delay(patch: Patch) -> None:
     """What a derivative reads again is read at the wrong step."""
 
-    def ahead(self: _Adjoint, value: Read, steps: int) -> Read:
-        return Read(value.value)
+    def ahead(self: _ReverseMode, value: Operand, steps: int) -> Operand:
+        return Operand(value.value)
 
-    patch.setattr(_Adjoint, "ahead", ahead)
+    patch.setattr(_ReverseMode, "shift", ahead)
 
 
 def _rows_times_too_large(patch: Patch) -> None:
     """The gradient of what has no rows, once for each row."""
-    summed = batched_phase.summed
+    summed = batched_phase.reduce_over_steps
 
     def too_large(value: Any, operands: list[Tensor], memory: Any) -> Tensor:
         found = summed(value, operands, memory)
         alone = any(operand.dim() < 3 and operand.is_floating_point() for operand in operands)
         return found * memory.call.rows if alone else found
 
-    patch.setattr(batched_phase, "summed", too_large)
+    patch.setattr(batched_phase, "reduce_over_steps", too_large)
 
 
 def _memory_read_before_it_is_written(patch: Patch) -> None:
@@ -65,14 +65,14 @@ def _memory_read_before_it_is_written(patch: Patch) -> None:
         out[..., : max(1, out.shape[-1] - 1)] = z.sin()[..., : max(1, out.shape[-1] - 1)]
         return out
 
-    patch.setitem(op_table.ELEMENTWISE, "sin", sine)
+    patch.setitem(op_table.ELEMENTWISE_FUNCTIONS, "sin", sine)
 
 
 def _lost_initial_gradient(patch: Patch) -> None:
     """Nothing flows to the values before the first step."""
-    right = batched_phase.LATE["to_initial"]
+    right = batched_phase.BOUNDARY_GRADIENTS["to_initial"]
     patch.setitem(
-        batched_phase.LATE,
+        batched_phase.BOUNDARY_GRADIENTS,
         "to_initial",
         lambda value, memory: torch.zeros_like(right(value, memory)),
     )
@@ -92,14 +92,18 @@ def _padding_leaks(patch: Patch) -> None:
     """An output at the end is that of the longest row's end."""
 
     def last(self: Segments, series: Tensor) -> Tensor:
-        return series[-1] if self.call.steps else series.new_zeros(self.call.rows, series.shape[-1])
+        return (
+            series[-1]
+            if self.call.steps
+            else series.new_zeros(self.call.batch_size, series.shape[-1])
+        )
 
-    patch.setattr(Segments, "last", last)
+    patch.setattr(Segments, "last_step", last)
 
 
-def _not_held(patch: Patch) -> None:
+def _ragged_state_from_longest_row(patch: Patch) -> None:
     """What a ragged call leaves is counted from the longest row's end."""
-    right = Segments.history_after
+    right = Segments.next_carry
 
     def history_after(self: Segments, node: int, series: list[Tensor]) -> Tensor:
         kept = self.lengths
@@ -109,17 +113,17 @@ def _not_held(patch: Patch) -> None:
         finally:
             self.lengths = kept
 
-    patch.setattr(Segments, "history_after", history_after)
+    patch.setattr(Segments, "next_carry", history_after)
 
 
 def _no_symbol_is_the_first(patch: Patch) -> None:
     """−1 is looked up as 0."""
-    right = interpreter.look_up
+    right = interpreter.lookup_symbol
 
     def look_up(weight: Tensor, symbol: Tensor, *, transposed: bool) -> Tensor:
         return right(weight, symbol.clamp(min=0), transposed=transposed)
 
-    patch.setattr(interpreter, "look_up", look_up)
+    patch.setattr(interpreter, "lookup_symbol", look_up)
 
 
 def _swapped_operands(patch: Patch) -> None:
@@ -133,7 +137,7 @@ def _swapped_operands(patch: Patch) -> None:
     patch.setattr(interpreter, "_zoneout", zoneout)
 
 
-PLANTED: dict[str, tuple[str, Callable[[Patch], None]]] = {
+FAULTS: dict[str, tuple[str, Callable[[Patch], None]]] = {
     "wrong derivative": ("aten", _wrong_derivative),
     "dropped delay": ("aten", _dropped_delay),
     "rows times too large": ("aten", _rows_times_too_large),
@@ -141,7 +145,7 @@ PLANTED: dict[str, tuple[str, Callable[[Patch], None]]] = {
     "lost initial gradient": ("aten", _lost_initial_gradient),
     "resets ignored in one step": ("oracle", _resets_ignored_in_one_step),
     "padding leaks": ("oracle", _padding_leaks),
-    "not held past a row's end": ("oracle", _not_held),
+    "not held past a row's end": ("oracle", _ragged_state_from_longest_row),
     "no symbol is the first": ("oracle", _no_symbol_is_the_first),
     "swapped operands": ("oracle", _swapped_operands),
 }
@@ -149,24 +153,24 @@ PLANTED: dict[str, tuple[str, Callable[[Patch], None]]] = {
 
 
 @contextmanager
-def planted(name: str) -> Iterator[None]:
+def plant_fault(name: str) -> Iterator[None]:
     """The code with a fault in it."""
     with pytest.MonkeyPatch.context() as patch:
-        PLANTED[name][1](patch)
+        FAULTS[name][1](patch)
         yield
 
 
-def first_found(name: str, first: int, most: int = 1000) -> int | None:
+def specs_until_found(name: str, first: int, most: int = 1000) -> int | None:
     """How many specs a search needs to meet a fault; None where it does not meet it.
 
     What fails without the fault as well is not counted.
     """
-    backend = PLANTED[name][0]
-    with around(backend, ""):
+    backend = FAULTS[name][0]
+    with search_environment(backend, ""):
         for seed in range(first, first + most):
-            spec, calling = random_spec(seed), random_calling(seed)
-            with planted(name):
-                found = failure(backend, spec.text, spec.sizes, calling)
-            if found and not failure(backend, spec.text, spec.sizes, calling):
+            spec, calling = random_spec(seed), random_call(seed)
+            with plant_fault(name):
+                found = describe_failure(backend, spec.text, spec.sizes, calling)
+            if found and not describe_failure(backend, spec.text, spec.sizes, calling):
                 return seed - first + 1
     return None

@@ -26,20 +26,20 @@ os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
 from campaigns.engines import (
     BACKENDS,
-    FAULTS,
-    around,
-    failure,
-    is_refusal,
+    C_FAULTS,
+    compile_together,
+    describe_failure,
+    is_unsupported,
     sanitized_environment,
-    together,
+    search_environment,
 )
-from campaigns.shrink import Case, as_test, is_valid, shrink
+from campaigns.shrink import Case, format_test, is_valid, shrink_case
 from support.generator import random_spec
-from support.generator.calls import Calling, random_calling
+from support.generator.calls import CallConfig, random_call
 
 from . import ledger
 
-TOGETHER = 12
+CHUNK_SIZE = 12
 """Specs that one process takes at a time, and whose generated C is compiled at once."""
 
 
@@ -66,72 +66,72 @@ class Search:
         """What `rnnc.compile` is told."""
         return {"memory": self.memory} if self.memory else {}
 
-    def around(self, first: int) -> AbstractContextManager[None]:
+    def environment(self, first: int) -> AbstractContextManager[None]:
         """What holds for the specs from a seed on; the sanitizers see float32 every other time."""
-        return around(
+        return search_environment(
             self.backend, self.flags, sanitize=self.sanitize, plant=self.plant,
-            single=self.sanitize and first // TOGETHER % 2 == 1,
+            single=self.sanitize and first // CHUNK_SIZE % 2 == 1,
         )  # fmt: skip
 
-    def failure(self, text: str, sizes: Mapping[str, int], calling: Calling) -> str | None:
+    def describe_failure(self, text: str, sizes: Mapping[str, int], call: CallConfig) -> str | None:
         """How a case fails; the sanitizers end the process that they find something in."""
         said = {"tolerance": math.inf} if self.sanitize else {}
-        return failure(self.backend, text, sizes, calling, **said, **self.compiler_options)
+        return describe_failure(self.backend, text, sizes, call, **said, **self.compiler_options)
 
 
 @dataclass(frozen=True)
-class Found:
+class SpecResult:
     """What became of one spec: whether it is valid, in which call it failed and how."""
 
     seed: int
     accepted: bool
-    number: int = 0
-    way: str = ""
-    refused: bool = False
+    call_number: int = 0
+    failure: str = ""
+    unsupported: bool = False
 
 
-def examine(search: Search, seeds: range) -> list[Found]:
+def examine_specs(search: Search, seeds: range) -> list[SpecResult]:
     """Some specs, each in a few calls."""
-    found: list[Found] = []
+    found: list[SpecResult] = []
     valid = [s for s in seeds if is_valid(random_spec(s).text, random_spec(s).sizes)]
-    found += [Found(seed, False) for seed in seeds if seed not in valid]
-    cases = [partial(_way, search, seed) for seed in valid]
-    with search.around(seeds.start):
-        for seed, case in zip(valid, together(cases, search.backend), strict=True):
+    found += [SpecResult(seed, False) for seed in seeds if seed not in valid]
+    cases = [partial(_first_failure, search, seed) for seed in valid]
+    with search.environment(seeds.start):
+        for seed, case in zip(valid, compile_together(cases, search.backend), strict=True):
             number, way = case()
-            refused = is_refusal(way)
-            found.append(Found(seed, True, number, "" if refused else way, refused))
+            refused = is_unsupported(way)
+            found.append(SpecResult(seed, True, number, "" if refused else way, refused))
     return found
 
 
-def _way(search: Search, seed: int) -> tuple[int, str]:
+def _first_failure(search: Search, seed: int) -> tuple[int, str]:
     """The first call of a spec that fails, and how."""
     spec = random_spec(seed)
     for number in range(search.calls):
-        calling = random_calling(seed, number)
-        way = search.failure(spec.text, spec.sizes, calling)
+        calling = random_call(seed, number)
+        way = search.describe_failure(spec.text, spec.sizes, calling)
         if way is not None:
             return number, way
     return 0, ""
 
 
-def shrunk(search: Search, seed: int, number: int, budget: int = 600) -> str:
+def shrink_to_test(search: Search, seed: int, number: int, budget: int = 600) -> str:
     """A failing spec and call as the smallest test that fails in the same way."""
     spec = random_spec(seed)
-    case = Case(spec.text, spec.sizes, random_calling(seed, number))
+    case = Case(spec.text, spec.sizes, random_call(seed, number))
 
-    with search.around(0):
-        small = shrink(case, search.failure, budget)
-    return as_test(small, search.backend, search.compiler_options)
+    with search.environment(0):
+        small = shrink_case(case, search.describe_failure, budget)
+    return format_test(small, search.backend, search.compiler_options)
 
 
-def searched(search: Search, first: int, count: int, jobs: int) -> Iterator[list[Found]]:
+def run_search(search: Search, first: int, count: int, jobs: int) -> Iterator[list[SpecResult]]:
     """Specs from a seed on until `count` of them are accepted, in as many processes as cores."""
     accepted = start = 0
     if jobs == 1:
         while accepted < count:
-            found = examine(
-                search, range(first + start, first + start + min(TOGETHER, count - accepted))
+            found = examine_specs(
+                search, range(first + start, first + start + min(CHUNK_SIZE, count - accepted))
             )
             start += len(found)
             accepted += sum(f.accepted for f in found)
@@ -142,10 +142,10 @@ def searched(search: Search, first: int, count: int, jobs: int) -> Iterator[list
             sizes: list[range] = []
             left = count - accepted
             while left > 0 and len(sizes) < 4 * jobs:
-                sizes.append(range(first + start, first + start + min(TOGETHER, left)))
+                sizes.append(range(first + start, first + start + min(CHUNK_SIZE, left)))
                 start += len(sizes[-1])
                 left -= len(sizes[-1])
-            for found in pool.map(partial(examine, search), sizes):
+            for found in pool.map(partial(examine_specs, search), sizes):
                 accepted += sum(f.accepted for f in found)
                 yield found
 
@@ -160,7 +160,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=2, help="calls of each spec")
     parser.add_argument("--flags", default="-O1", help="more flags of the C compiler (cpu)")
     parser.add_argument("--sanitize", action="store_true", help="address and undefined behaviour")
-    parser.add_argument("--plant", choices=sorted(FAULTS), default="", help=argparse.SUPPRESS)
+    parser.add_argument("--plant", choices=sorted(C_FAULTS), default="", help=argparse.SUPPRESS)
     parser.add_argument("--memory", default="", help="`recompute` what is cheap")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--shrink", type=int, default=3, help="mismatches that are made small")
@@ -181,23 +181,26 @@ def run(search: Search, said: argparse.Namespace, tell: Callable[..., None]) -> 
     first = said.from_seed
     if first is None:
         first = ledger.next_seed(search.backend, search.options)
-    begin, done, last = time.perf_counter(), list[Found](), first - 1
+    begin, done, last = time.perf_counter(), list[SpecResult](), first - 1
     tell(f"{search.backend} {search.options or ''} from seed {first}", flush=True)
-    for found in searched(search, first, said.count, said.jobs):
+    for found in run_search(search, first, said.count, said.jobs):
         done += found
         last = max(last, *(f.seed for f in found))
-        for failed in (f for f in found if f.way):
-            tell(f"seed {failed.seed}, call {failed.number}: {failed.way}", flush=True)
-    failures = [f for f in done if f.way]
+        for failed in (f for f in found if f.failure):
+            tell(f"seed {failed.seed}, call {failed.call_number}: {failed.failure}", flush=True)
+    failures = [f for f in done if f.failure]
     for failed in failures[: said.shrink]:
-        tell(f"\n# seed {failed.seed}\n{shrunk(search, failed.seed, failed.number)}", flush=True)
+        tell(
+            f"\n# seed {failed.seed}\n{shrink_to_test(search, failed.seed, failed.call_number)}",
+            flush=True,
+        )
     accepted = sum(f.accepted for f in done)
-    refused = sum(f.refused for f in done)
+    refused = sum(f.unsupported for f in done)
     if not said.no_ledger:
-        ledger.add(
+        ledger.append_entry(
             ledger.Entry(
                 search.backend, search.options, ledger.generator_version(), first, last, accepted,
-                accepted - refused, tuple(f.seed for f in failures), ledger.commit(),
+                accepted - refused, tuple(f.seed for f in failures), ledger.current_commit(),
             )
         )  # fmt: skip
     took = time.perf_counter() - begin

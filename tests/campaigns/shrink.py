@@ -10,10 +10,10 @@ from rnnc.grammar import syntax
 from rnnc.grammar.diagnostics.report import Report
 from rnnc.grammar.parser import parse
 from rnnc.grammar.source import Source
-from rnnc.operators.analyze import analyse
-from support.generator.calls import Calling, simpler
+from rnnc.operators.analyze import analyze
+from support.generator.calls import CallConfig, simplify_call
 
-Failure = Callable[[str, Mapping[str, int], Calling], str | None]
+FailureFunction = Callable[[str, Mapping[str, int], CallConfig], str | None]
 """In which way a spec and a call fail; None where they do not."""
 
 
@@ -23,12 +23,12 @@ class Case:
 
     text: str
     sizes: Mapping[str, int]
-    calling: Calling
+    call: CallConfig
 
 
-def shrink(case: Case, fails: Failure, budget: int = 600) -> Case:
+def shrink_case(case: Case, describe_failure: FailureFunction, budget: int = 600) -> Case:
     """The smallest case found within a number of tries."""
-    wanted = fails(case.text, case.sizes, case.calling)
+    wanted = describe_failure(case.text, case.sizes, case.call)
     assert wanted is not None, "what does not fail cannot be made smaller"
     left = budget
 
@@ -37,18 +37,18 @@ def shrink(case: Case, fails: Failure, budget: int = 600) -> Case:
         if left <= 0 or not is_valid(candidate.text, candidate.sizes):
             return False
         left -= 1
-        return fails(candidate.text, candidate.sizes, candidate.calling) == wanted
+        return describe_failure(candidate.text, candidate.sizes, candidate.call) == wanted
 
     changed = True
     while changed and left > 0:
         changed = False
-        for candidates in (_callings, _without_lines, _simpler_expressions, _smaller_sizes):
-            case, better = _greedy(case, candidates, still)
+        for candidates in (_simpler_calls, _without_lines, _simpler_expressions, _smaller_sizes):
+            case, better = _shrink_greedily(case, candidates, still)
             changed |= better
     return case
 
 
-def _greedy(
+def _shrink_greedily(
     case: Case, candidates: Callable[[Case], Iterator[Case]], still: Callable[[Case], bool]
 ) -> tuple[Case, bool]:
     """Take the first candidate that still fails, again and again."""
@@ -65,13 +65,13 @@ def _greedy(
 def is_valid(text: str, sizes: Mapping[str, int]) -> bool:
     """Whether a spec can be compiled as far as `check` tells."""
     try:
-        return analyse(Source(text), parameters=dict(sizes)).graph is not None
+        return analyze(Source(text), parameters=dict(sizes)).graph is not None
     except Exception:
         return False
 
 
-def _callings(case: Case) -> Iterator[Case]:
-    for calling in simpler(case.calling):
+def _simpler_calls(case: Case) -> Iterator[Case]:
+    for calling in simplify_call(case.call):
         yield Case(case.text, case.sizes, calling)
 
 
@@ -93,13 +93,13 @@ def _without_lines(case: Case) -> Iterator[Case]:
     names = {line.split(" = ")[0].strip().split(":")[0] for line in lines}
     for start, end in sorted(blocks, key=lambda block: block[0] - block[1]):
         kept = lines[:start] + lines[end:]
-        yield Case("\n".join([*kept, ""]), case.sizes, case.calling)
+        yield Case("\n".join([*kept, ""]), case.sizes, case.call)
         # A variable and all that sets it go together.
         declared = re.match(r"\s*(?:state|output|input) (\w+):", lines[start])
         if declared and declared[1] not in names - {declared[1]}:
             own = re.compile(rf"\s*{declared[1]}(?:'|\[t(?:\+1)?\])? = ")
             rest = [line for line in kept if not own.match(line)]
-            yield Case("\n".join([*rest, ""]), case.sizes, case.calling)
+            yield Case("\n".join([*rest, ""]), case.sizes, case.call)
     for at, line in enumerate(lines):
         # A local is read where it stood.
         local = re.match(r"\s*(\w+)(?:: [^=]*)? = (.*)", line)
@@ -109,7 +109,7 @@ def _without_lines(case: Case) -> Iterator[Case]:
                 re.sub(rf"(?<![\w.]){name}(?![\w'\[])", lambda _, v=value: f"({v})", other)  # type: ignore[misc]
                 for other in lines[:at] + lines[at + 1 :]
             ]
-            yield Case("\n".join([*rest, ""]), case.sizes, case.calling)
+            yield Case("\n".join([*rest, ""]), case.sizes, case.call)
 
 
 def _simpler_expressions(case: Case) -> Iterator[Case]:
@@ -118,7 +118,7 @@ def _simpler_expressions(case: Case) -> Iterator[Case]:
         whole = case.text[start:end]
         for part in parts:
             if part != whole and len(part) < len(whole):
-                yield Case(case.text[:start] + part + case.text[end:], case.sizes, case.calling)
+                yield Case(case.text[:start] + part + case.text[end:], case.sizes, case.call)
 
 
 def _expressions(text: str) -> list[tuple[int, int, list[str]]]:
@@ -130,20 +130,20 @@ def _expressions(text: str) -> list[tuple[int, int, list[str]]]:
         if isinstance(node, tuple):
             waiting += node
         elif hasattr(node, "__dataclass_fields__"):
-            if isinstance(node, _COMPOSED):
-                parts = _parts(node)
+            if isinstance(node, _COMPOSITE_NODES):
+                parts = _part_texts(node)
                 found.append((node.span.start, node.span.end, parts))
             waiting += [getattr(node, name) for name in node.__dataclass_fields__ if name != "span"]
     return sorted(found, key=lambda item: item[0] - item[1])
 
 
-_COMPOSED = (
+_COMPOSITE_NODES = (
     syntax.Run, syntax.Chain, syntax.Prefix, syntax.Infix, syntax.Concatenation,
     syntax.Parentheses, syntax.Timed, syntax.Primed,
 )  # fmt: skip
 
 
-def _parts(node: object) -> list[str]:
+def _part_texts(node: object) -> list[str]:
     """The texts of an expression's parts, and of the expression with one part left out."""
     match node:
         case syntax.Chain(first, rest):
@@ -187,14 +187,14 @@ def _smaller_sizes(case: Case) -> Iterator[Case]:
         for smaller in range(1, size):
             text = re.sub(rf"(?<=[\[ ]){size}(?=[\],])", str(smaller), case.text)
             if text != case.text:
-                yield Case(text, case.sizes, case.calling)
+                yield Case(text, case.sizes, case.call)
 
 
-def as_test(case: Case, backend: str, options: Mapping[str, object]) -> str:
+def format_test(case: Case, backend: str, options: Mapping[str, object]) -> str:
     """A test that fails as the case does."""
-    plain, said = Calling(), []
-    for name in case.calling.__dataclass_fields__:
-        value = getattr(case.calling, name)
+    plain, said = CallConfig(), []
+    for name in case.call.__dataclass_fields__:
+        value = getattr(case.call, name)
         if value != getattr(plain, name):
             said.append(f"{name}={value!r}")
     more = f", sizes={dict(case.sizes)!r}" if case.sizes else ""

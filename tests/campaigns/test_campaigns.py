@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from campaigns.planted_faults import PLANTED, first_found, planted
-from campaigns.search import Found, Search, examine
-from campaigns.shrink import Case, as_test, shrink
-from support.comparison.cases import assert_case
+from campaigns.planted_faults import FAULTS, plant_fault, specs_until_found
+from campaigns.search import Search, SpecResult, examine_specs
+from campaigns.shrink import Case, format_test, shrink_case
+from support.comparison.cases import assert_call_agrees
 from support.generator import random_spec
-from support.generator.calls import Calling, random_calling, simpler
+from support.generator.calls import CallConfig, random_call, simplify_call
 
 from . import ledger
 
@@ -20,10 +20,10 @@ ON_CPU = 40
 PARTS = 20
 
 
-def failures(search: Search, seeds: range) -> list[Found]:
-    found = examine(search, seeds)
+def failures(search: Search, seeds: range) -> list[SpecResult]:
+    found = examine_specs(search, seeds)
     assert all(f.accepted for f in found), "every random spec is valid"
-    return [f for f in found if f.way]
+    return [f for f in found if f.failure]
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -47,40 +47,40 @@ def test_generated_code_agrees_with_the_reference(part: int) -> None:
     assert not failures(Search("cpu", "-O0", calls=1), seeds)
 
 
-@pytest.mark.parametrize("name", PLANTED)
+@pytest.mark.parametrize("name", FAULTS)
 def test_a_planted_fault_is_found(name: str) -> None:
-    assert first_found(name, 20_000) is not None
+    assert specs_until_found(name, 20_000) is not None
 
 
 def test_a_mismatch_becomes_a_small_test() -> None:
     search, name = Search("oracle"), "no symbol is the first"
-    with planted(name):
-        blocks = (examine(search, range(s, s + 10)) for s in range(20_000, 20_200, 10))
-        seed = next(f.seed for found in blocks for f in found if f.way and not f.number)
+    with plant_fault(name):
+        blocks = (examine_specs(search, range(s, s + 10)) for s in range(20_000, 20_200, 10))
+        seed = next(f.seed for found in blocks for f in found if f.failure and not f.call_number)
         spec = random_spec(seed)
-        case = Case(spec.text, spec.sizes, random_calling(seed))
-        small = shrink(case, search.failure, budget=150)
-        assert search.failure(small.text, small.sizes, small.calling)
+        case = Case(spec.text, spec.sizes, random_call(seed))
+        small = shrink_case(case, search.describe_failure, budget=150)
+        assert search.describe_failure(small.text, small.sizes, small.call)
     assert small.text.count("\n") < spec.text.count("\n") / 3
     assert "symbol" in small.text
-    assert search.failure(small.text, small.sizes, small.calling) is None
-    assert "assert_case(SPEC, Calling(" in as_test(small, "oracle", {})
+    assert search.describe_failure(small.text, small.sizes, small.call) is None
+    assert "assert_case(SPEC, Calling(" in format_test(small, "oracle", {})
 
 
 def test_a_call_has_ever_less() -> None:
-    calling = Calling(steps=3, rows=2, lengths="ragged", resets="some", state="carried")
+    calling = CallConfig(steps=3, rows=2, lengths="ragged", resets="some", state="carried")
     seen = 0
-    while simpler(calling):
-        calling, seen = simpler(calling)[0], seen + 1
-    assert (calling, seen < 20) == (Calling(steps=1, rows=1), True)
+    while simplify_call(calling):
+        calling, seen = simplify_call(calling)[0], seen + 1
+    assert (calling, seen < 20) == (CallConfig(steps=1, rows=1), True)
 
 
 def test_a_call_step_by_step_is_held_to_a_whole_one_in_evaluation_alone() -> None:
-    calling = Calling(steps=3, rows=2, training=False, stepwise=True, batch_first=True)
+    calling = CallConfig(steps=3, rows=2, training=False, stepwise=True, batch_first=True)
     text = "input x: real[2]\noutput y: real[2]\ny = dropout(0.5, x[t-1])\n"
-    assert all(less.training <= (not less.stepwise) for less in simpler(calling))
-    for less in (calling, *simpler(calling)):
-        assert_case(text, less, "aten")
+    assert all(less.training <= (not less.stepwise) for less in simplify_call(calling))
+    for less in (calling, *simplify_call(calling)):
+        assert_call_agrees(text, less, "aten")
 
 
 def test_a_search_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
@@ -89,14 +89,14 @@ def test_a_search_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
         "cpu", {"flags": "-O3"}, ledger.generator_version(), 0, 99, 100, 98, (7,), "abc"
     )
     assert ledger.next_seed("cpu", {"flags": "-O3"}, path) == 0
-    ledger.add(entry, path)
-    assert ledger.read(path) == [entry]
+    ledger.append_entry(entry, path)
+    assert ledger.read_entries(path) == [entry]
     assert ledger.next_seed("cpu", {"flags": "-O3"}, path) == 100
     assert ledger.next_seed("cpu", {}, path) == 0
     assert ledger.next_seed("aten", {"flags": "-O3"}, path) == 0
 
 
 def test_the_ledger_can_be_read() -> None:
-    for entry in ledger.read():
+    for entry in ledger.read_entries():
         assert entry.first <= entry.last
         assert entry.held <= entry.accepted <= entry.last - entry.first + 1

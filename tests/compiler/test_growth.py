@@ -11,28 +11,28 @@ import pytest
 from rnnc.compiler.backends.backend import Options
 from rnnc.compiler.backends.cpu.specialize.compiled_program import compile_program
 from rnnc.compiler.backends.registry import BACKENDS
-from rnnc.compiler.pipeline import flow_for, plan_for
+from rnnc.compiler.pipeline import build_dataflow, build_plan
 from rnnc.compiler.request import training_request
 from rnnc.compiler.schedule.explain import describe, explain
-from rnnc.operators.analysis.summary import summarise
-from rnnc.operators.analyze import analyse
+from rnnc.operators.analysis.summary import summarize
+from rnnc.operators.analyze import analyze
 from rnnc.operators.graph.operator_graph import OperatorGraph
 from rnnc.operators.sources.zoo import zoo_source
-from support.line_counts import superlinear, work_of
+from support.line_counts import count_lines, superlinear_functions
 
 
 def adjoint(graph: OperatorGraph) -> str:
-    return flow_for(graph, training_request(graph)).to_text(adjoint=True)
+    return build_dataflow(graph, training_request(graph)).to_text(adjoint=True)
 
 
 def planned(graph: OperatorGraph) -> str:
-    plan = plan_for(graph, training_request(graph))
+    plan = build_plan(graph, training_request(graph))
     return plan.to_text() + "\n".join(describe(explain(plan)))
 
 
 def written_in_c(graph: OperatorGraph) -> str:
-    request = replace(training_request(graph), sink=True)
-    return compile_program(graph, request, double=False, level="avx2").source()
+    request = replace(training_request(graph), sink_elementwise=True)
+    return compile_program(graph, request, double=False, isa="avx2").source()
 
 
 def written_in_triton(graph: OperatorGraph) -> str:
@@ -40,7 +40,7 @@ def written_in_triton(graph: OperatorGraph) -> str:
 
 
 STAGES: dict[str, Callable[[OperatorGraph], object]] = {
-    "inspect": summarise,
+    "inspect": summarize,
     "graph": lambda graph: graph.to_text(),
     "adjoint": adjoint,
     "plan": planned,
@@ -50,7 +50,7 @@ STAGES: dict[str, Callable[[OperatorGraph], object]] = {
 
 
 def graph_of(name: str, layers: int) -> OperatorGraph:
-    return analyse(zoo_source(name), parameters={"layers": layers, "hidden": 3}).require()
+    return analyze(zoo_source(name), parameters={"layers": layers, "hidden": 3}).require_graph()
 
 
 @pytest.mark.parametrize("stage", ["inspect", "graph", "adjoint", "plan"])
@@ -65,6 +65,6 @@ def test_each_stage_grows_as_the_model_does(name: str, stage: str) -> None:
     run = STAGES[stage]
     graphs = [graph_of(name, layers) for layers in (2, 12, 24)]
     # The first one has what is made once in a process.
-    _, small, large = (work_of(lambda g=g: run(g)) for g in graphs)  # type: ignore[misc]
+    _, small, large = (count_lines(lambda g=g: run(g)) for g in graphs)  # type: ignore[misc]
     assert large.total() < 2.3 * small.total()
-    assert superlinear(small, large, times=2.6) == {}
+    assert superlinear_functions(small, large, factor=2.6) == {}

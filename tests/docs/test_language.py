@@ -8,11 +8,11 @@ from rnnc.grammar.diagnostics.codes import CODES
 from rnnc.grammar.formatter import format_source
 from rnnc.grammar.source import Source
 from rnnc.operators.analyze import check
-from rnnc.operators.semantics.primitives import FUNCTIONS
-from support.pages.fenced_blocks import blocks
-from support.pages.manual_tables import MANUAL, with_tables
+from rnnc.operators.semantics.primitives import PRIMITIVES
+from support.pages.fenced_blocks import fenced_blocks
+from support.pages.manual_tables import MANUAL, fill_tables
 
-SPECS = [block for block in blocks(MANUAL) if block.language == "rnn"]
+SPECS = [block for block in fenced_blocks(MANUAL) if block.language == "rnn"]
 
 
 @pytest.mark.parametrize("block", SPECS, ids=lambda block: f"line-{block.line}")
@@ -36,10 +36,10 @@ def test_failing_blocks_name_codes():
 
 def test_the_tables_are_those_of_the_catalogue():
     text = MANUAL.read_text(encoding="utf-8")
-    assert with_tables(text) == text, "run: python -m support.tables in tests/"
-    assert all(f"`{function.signature}`" in text for function in FUNCTIONS)
+    assert fill_tables(text) == text, "run: python -m support.tables in tests/"
+    assert all(f"`{function.signature}`" in text for function in PRIMITIVES)
 
 
 def test_an_outdated_table_would_be_seen():
     text = MANUAL.read_text(encoding="utf-8").replace("`tanh(z)`", "`tanhh(z)`")
-    assert with_tables(text) != text
+    assert fill_tables(text) != text

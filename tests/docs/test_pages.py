@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from rnnc.grammar.source import Source
 from rnnc.operators.analyze import check
 from rnnc.runtime.cli import main
-from support.pages.fenced_blocks import Block, blocks
+from support.pages.fenced_blocks import FencedBlock, fenced_blocks
 from support.processes.commands import ROOT
 from support.training.piano_rolls import small_data
 
@@ -38,7 +38,7 @@ def output_of(command: str) -> str:
     return result.output
 
 
-def run_console(block: Block) -> None:
+def run_console(block: FencedBlock) -> None:
     """Run the commands of a block and compare what is shown of their output; `…` is anything."""
     for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
         command, _, expected = part.partition("\n")
@@ -49,7 +49,7 @@ def run_console(block: Block) -> None:
 
 def run_page(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, object] = {}
-    for block in blocks(page):
+    for block in fenced_blocks(page):
         match block.language:
             case "rnn":
                 Path(block.info).write_text(block.text, encoding="utf-8")
@@ -76,7 +76,7 @@ def on_noise(change: tuple[str, str] = ("", "")) -> list[float]:
     """The last losses of each training on a page, mean by mean, with uniform random symbols."""
     means: list[float] = []
     names: dict[str, object] = {}
-    for block in blocks(DOCS / NEXT_SYMBOL):
+    for block in fenced_blocks(DOCS / NEXT_SYMBOL):
         if block.language == "rnn":
             Path(block.info).write_text(block.text, encoding="utf-8")
         if block.language != "python":
@@ -110,7 +110,7 @@ def test_a_loop_that_teaches_to_copy_would_be_seen(folder, capsys):
 
 def test_every_spec_of_the_pages_but_the_slips_is_clean():
     for name in ("tutorial.md", "from-torch-nn.md"):
-        for block in blocks(DOCS / name):
+        for block in fenced_blocks(DOCS / name):
             if block.language == "rnn" and block.info != "slip.rnn" and "use " not in block.text:
                 assert check(Source(block.text, block.info)) == ()
 
@@ -118,12 +118,12 @@ def test_every_spec_of_the_pages_but_the_slips_is_clean():
 def test_a_wrong_output_would_be_seen(folder):
     Path("a.rnn").write_text("input x: real[2]\nstate h: real[2]\nh' = x ⊕ h\nx' = ▷ h'\n")
     with pytest.raises(AssertionError):
-        run_console(Block("console", "", "$ rnnc check a.rnn\nnothing\n", 1))
+        run_console(FencedBlock("console", "", "$ rnnc check a.rnn\nnothing\n", 1))
 
 
 def test_first_steps_mends_each_slip_from_its_message():
     """Each version has fewer messages, the last has none, and five different ones are met."""
-    specs = [b for b in blocks(DOCS / "first-steps.md") if b.language == "rnn"]
+    specs = [b for b in fenced_blocks(DOCS / "first-steps.md") if b.language == "rnn"]
     codes = [[d.code for d in check(Source(spec.text, "spec.rnn"))] for spec in specs]
     counts = [len(found) for found in codes]
     assert counts == sorted(counts, reverse=True)

@@ -14,8 +14,8 @@ from rnnc.grammar.diagnostics.report import Report
 from rnnc.grammar.formatter import format_source
 from rnnc.grammar.parser import parse
 from rnnc.grammar.source import Source
-from rnnc.grammar.syntax import same
-from rnnc.operators.analyze import analyse
+from rnnc.grammar.syntax import is_equivalent
+from rnnc.operators.analyze import analyze
 from rnnc.operators.graph.user_spans import LIBRARY
 from support.generator import random_spec
 
@@ -27,7 +27,7 @@ def formatted(text: str, *, ascii_only: bool = False) -> str:
 
 
 def graph(text: str, sizes: dict[str, int] | None = None) -> str:
-    found = analyse(Source(text), parameters=sizes or {}).require().to_text()
+    found = analyze(Source(text), parameters=sizes or {}).require_graph().to_text()
     # Laws and losses quote the spec.
     found = re.sub(r"^ *output loss .*: real", "output loss: real", found, flags=re.MULTILINE)
     return re.sub(r"^law .*$", "law", found, flags=re.MULTILINE)
@@ -137,8 +137,8 @@ def test_what_cannot_be_parsed_is_an_error(text):
 def test_a_change_of_meaning_would_be_seen():
     report = Report()
     one, other = (parse(Source(text), report) for text in ("z = a + c", "z = a - c"))
-    assert same(one, one)
-    assert not same(one, other)
+    assert is_equivalent(one, one)
+    assert not is_equivalent(one, other)
 
 
 def test_an_underscore_before_small_digits_takes_one_pass() -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from rnnc.grammar.source import Source
-from rnnc.operators.analyze import analyse
-from support.fuzzing.token_mutations import mutate, outcome
+from rnnc.operators.analyze import analyze
+from support.fuzzing.token_mutations import check_mutation, mutate
 
 COUNT = 80
 
 
 def test_single_token_mutations():
-    outcomes = [outcome(mutate(seed)) for seed in range(COUNT)]
+    outcomes = [check_mutation(mutate(seed)) for seed in range(COUNT)]
     noisy = [o.mutation for o in outcomes if o.diagnostics > 2]
     assert noisy == []
     reported = [o for o in outcomes if o.diagnostics]
@@ -32,5 +32,5 @@ def test_a_line_of_an_operator_that_cannot_be_read_says_nothing_of_time():
         "input x: real[2]\nstate g: real[2]\noutput y: real[2]\n"
         "g[t] = x ⊕ g[t+1]\ny = g[t+1]\n"
     )
-    found = analyse(Source(text)).diagnostics
+    found = analyze(Source(text)).diagnostics
     assert [d.code for d in found if d.severity == "error"] == ["RNN103"]

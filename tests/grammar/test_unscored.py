@@ -8,8 +8,8 @@ from rnnc.grammar.diagnostics.report import Report
 from rnnc.grammar.formatter import format_source
 from rnnc.grammar.parser import parse
 from rnnc.grammar.source import Source
-from rnnc.operators.analysis.summary import summarise
-from rnnc.operators.analyze import analyse
+from rnnc.operators.analysis.summary import summarize
+from rnnc.operators.analyze import analyze
 from rnnc.operators.graph.operator_graph import OperatorGraph
 
 MIXTURE = """
@@ -47,7 +47,7 @@ model named(unscored = 2):
 
 
 def graph(text: str) -> OperatorGraph:
-    return analyse(Source(text, "spec.rnn")).require()
+    return analyze(Source(text, "spec.rnn")).require_graph()
 
 
 def test_the_graph_knows_which_outputs_are_not_scored():
@@ -68,16 +68,16 @@ def test_graph_and_summary_say_so():
     assert "output a: real[6] unscored = " in text
     assert "output c: symbol[4] at end unscored = " in text
     assert "output f: real = " in text
-    outputs = {o["name"]: o for o in summarise(found)["outputs"]}
+    outputs = {o["name"]: o for o in summarize(found)["outputs"]}
     assert outputs["c"] == {"name": "c", "type": "symbol[4]", "at_end": True, "unscored": True}
     assert outputs["f"] == {"name": "f", "type": "real"}
 
 
 def test_what_has_no_loss_of_its_own_may_be_a_distribution():
     """RNN311 warns of a softmax before the loss that applies its own."""
-    codes = [d.code for d in analyse(Source(MIXTURE, "spec.rnn")).diagnostics]
+    codes = [d.code for d in analyze(Source(MIXTURE, "spec.rnn")).diagnostics]
     assert codes == []
-    codes = [d.code for d in analyse(Source(MIXTURE.replace("end unscored", "end"))).diagnostics]
+    codes = [d.code for d in analyze(Source(MIXTURE.replace("end unscored", "end"))).diagnostics]
     assert codes == ["RNN311"]
 
 
@@ -107,5 +107,5 @@ def test_elsewhere_it_is_a_name():
     used = parse(
         Source("use unscored from unscored\nfor unscored in 1..2:\n    a = unscored"), report
     )
-    assert not report.failed
+    assert not report.has_errors
     assert used.uses[0].names[0].name == used.uses[0].module.name == "unscored"

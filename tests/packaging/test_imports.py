@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.processes.blocked_imports import needs, with_only, without
+from support.processes.blocked_imports import required_modules, run_with_only, run_without
 
 SPEC = "input x: binary[3]\nstate h: real[4]\nh' = x (+) h\nx' = |> h'\n"
 
@@ -27,19 +27,19 @@ main({arguments!r})
 
 
 def test_compile_needs_torch_lark_and_networkx_alone() -> None:
-    result = with_only(needs("torch", "lark", "networkx"), COMPILE)
+    result = run_with_only(required_modules("torch", "lark", "networkx"), COMPILE)
     assert result.returncode == 0, result.stderr.decode()
 
 
 @pytest.mark.parametrize("module", ["click", "numpy", "rich", "safetensors", "platformdirs"])
 def test_the_others_are_out_of_reach(module: str) -> None:
-    result = with_only(needs("torch", "lark", "networkx"), f"import {module}")
+    result = run_with_only(required_modules("torch", "lark", "networkx"), f"import {module}")
     assert b"out of reach: " + module.encode() in result.stderr
 
 
 @pytest.mark.parametrize("module", ["torch", "lark", "networkx", "sympy"])
 def test_what_is_needed_is_in_reach(module: str) -> None:
-    result = with_only(needs("torch", "lark", "networkx"), f"import {module}")
+    result = run_with_only(required_modules("torch", "lark", "networkx"), f"import {module}")
     assert result.returncode == 0, result.stderr.decode()
 
 
@@ -64,13 +64,13 @@ def test_light_commands_start_with_little(arguments: list[str], tmp_path: Path) 
     spec = tmp_path / "spec.rnn"
     spec.write_text(SPEC)
     arguments = [str(spec) if argument == "SPEC" else argument for argument in arguments]
-    result = with_only({"click", "lark", "platformdirs"}, RUN.format(arguments=arguments))
+    result = run_with_only({"click", "lark", "platformdirs"}, RUN.format(arguments=arguments))
     assert result.returncode == 0, result.stderr.decode()
     assert result.stdout or b"1 file formatted" in result.stderr
 
 
 def test_the_help_of_training_starts_without_torch_and_numpy() -> None:
-    result = without({"torch", "numpy", "lark"}, RUN.format(arguments=["train", "--help"]))
+    result = run_without({"torch", "numpy", "lark"}, RUN.format(arguments=["train", "--help"]))
     assert result.returncode == 0, result.stderr.decode()
 
 
@@ -92,12 +92,12 @@ except SystemExit as end:
 slow = [name for name in {SLOW!r} if name in sys.modules]
 assert not slow, slow
 """
-    result = without([], program)
+    result = run_without([], program)
     assert result.returncode == 0, result.stderr.decode()
 
 
 def test_a_command_that_needs_torch_misses_it() -> None:
-    result = without({"torch", "numpy"}, RUN.format(arguments=["doctor", "--json"]))
+    result = run_without({"torch", "numpy"}, RUN.format(arguments=["doctor", "--json"]))
     assert result.returncode == 1
     findings = {f["name"]: f for f in json.loads(result.stdout)["findings"]}
     assert findings["torch"]["status"] == "broken"
@@ -105,5 +105,5 @@ def test_a_command_that_needs_torch_misses_it() -> None:
 
 
 def test_importing_the_package_imports_no_torch() -> None:
-    result = without({"torch", "numpy", "networkx", "lark"}, "import rnnc; rnnc.RnnError")
+    result = run_without({"torch", "numpy", "networkx", "lark"}, "import rnnc; rnnc.RnnError")
     assert result.returncode == 0, result.stderr.decode()

@@ -26,24 +26,26 @@ STEPS, ROWS = 11, 3
 
 def model_of(name: str, backend: str) -> CompiledRNN:
     model = rnnc.compile(SPECS / f"{name}.rnn", backend=backend).double()
-    return random_arguments.randomise(model, 1)
+    return random_arguments.randomize_parameters(model, 1)
 
 
-def feed_of(name: str, model: CompiledRNN, *, whole: bool = False) -> random_arguments.Feed:
+def feed_of(
+    name: str, model: CompiledRNN, *, whole: bool = False
+) -> random_arguments.CallArguments:
     """Ragged rows with resets, or whole ones; symbols are symbols, and what must be positive is."""
     feed = random_arguments.feed(model, STEPS, ROWS, seed=3, ragged=not whole, reset=not whole)
     positive = {"holt_winters": ["x"], "gru_d": ["d"]}.get(name, [])
-    for key, value in feed.x.items():
+    for key, value in feed.inputs.items():
         if not value.is_floating_point():
-            feed.x[key] = value.clamp(min=0)
+            feed.inputs[key] = value.clamp(min=0)
         elif key in positive:
-            feed.x[key] = value.abs() + 0.5
-        if feed.x[key].is_floating_point():
-            feed.x[key].requires_grad_()
+            feed.inputs[key] = value.abs() + 0.5
+        if feed.inputs[key].is_floating_point():
+            feed.inputs[key].requires_grad_()
     return feed
 
 
-def segments(feed: random_arguments.Feed, row: int) -> list[tuple[int, int]]:
+def segments(feed: random_arguments.CallArguments, row: int) -> list[tuple[int, int]]:
     """First step and end of each segment of a row."""
     length = STEPS if feed.lengths is None else int(feed.lengths[row])
     starts = {0} if length else set()
@@ -53,7 +55,9 @@ def segments(feed: random_arguments.Feed, row: int) -> list[tuple[int, int]]:
     return list(zip(ordered, [*ordered[1:], length], strict=True)) if ordered else []
 
 
-def expected(name: str, model: CompiledRNN, feed: random_arguments.Feed) -> tuple[Tensor, Tensor]:
+def expected(
+    name: str, model: CompiledRNN, feed: random_arguments.CallArguments
+) -> tuple[Tensor, Tensor]:
     """The outputs (T, B, m), zero past a row's end, and the mean of the cell's own loss."""
     values = {NAMES[name][key]: value for key, value in model.named_parameters()}
     width = model.graph.outputs[0].type.size
@@ -61,7 +65,7 @@ def expected(name: str, model: CompiledRNN, feed: random_arguments.Feed) -> tupl
     for row in range(ROWS):
         y: list[Tensor] = []
         for start, end in segments(feed, row):
-            inputs: Any = [list(x[start:end, row]) for x in feed.x.values()]
+            inputs: Any = [list(x[start:end, row]) for x in feed.inputs.values()]
             steps = inputs[0] if len(inputs) == 1 else list(zip(*inputs, strict=True))
             found = CELLS[name](Parameters(values), steps)
             if isinstance(found, tuple):
@@ -89,8 +93,8 @@ def compare(name: str, model: CompiledRNN, *, whole: bool = False) -> None:
         assert_close(own, WEIGHTS[name] * own_, 1e-11, f"loss of {name}")
         ours, theirs = ours + own, theirs + WEIGHTS[name] * own_
     learned = {key: p for key, p in model.named_parameters() if p.requires_grad}
-    sources = [*learned.values(), *(x for x in feed.x.values() if x.is_floating_point())]
-    labels = [*learned, *(f"input {k}" for k, x in feed.x.items() if x.is_floating_point())]
+    sources = [*learned.values(), *(x for x in feed.inputs.values() if x.is_floating_point())]
+    labels = [*learned, *(f"input {k}" for k, x in feed.inputs.items() if x.is_floating_point())]
     found = torch.autograd.grad(ours, sources, allow_unused=True)
     wanted = torch.autograd.grad(theirs, sources, allow_unused=True)
     for label, source, a, b in zip(labels, sources, found, wanted, strict=True):
@@ -110,13 +114,13 @@ def test_a_cell_in_pieces_is_its_papers(name: str) -> None:
     """Carried from call to call, in pieces shorter than what it looks back."""
     model = model_of(name, "aten").eval()
     if model.runs_backward:
-        assert model(feed_of(name, model).x)[1] is None
+        assert model(feed_of(name, model).inputs)[1] is None
         return
     feed = feed_of(name, model, whole=True)
     state, pieces = None, []
     with torch.no_grad():
         for start, end in ((0, 1), (1, 3), (3, 4), (4, STEPS)):
-            y, state = model({k: x[start:end] for k, x in feed.x.items()}, state)
+            y, state = model({k: x[start:end] for k, x in feed.inputs.items()}, state)
             pieces.append(y)
         y_, _ = expected(name, model, feed)
     assert_close(torch.cat(pieces), y_, 1e-11, name)

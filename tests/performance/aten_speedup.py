@@ -18,7 +18,7 @@ import torch
 import rnnc
 from rnnc.operators.sources.zoo import zoo_names
 
-MEMORY = """
+MEMORY_SCRIPT = """
 import re, sys, torch
 sys.path.insert(0, {folder!r})
 from aten_speedup import compiled, feed, step
@@ -37,7 +37,7 @@ print(kilobytes("VmHWM") - before)
 """
 
 
-def compiled(name: str, backend: str, hidden: int) -> Any:
+def compile_model(name: str, backend: str, hidden: int) -> Any:
     """A zoo model of some width, where its header lets one choose it."""
     torch.manual_seed(0)
     try:
@@ -46,7 +46,7 @@ def compiled(name: str, backend: str, hidden: int) -> Any:
         return rnnc.compile(f"zoo:{name}", backend=backend)
 
 
-def feed(model: Any, steps: int, rows: int) -> tuple[torch.Tensor, ...]:
+def random_inputs(model: Any, steps: int, rows: int) -> tuple[torch.Tensor, ...]:
     made = []
     for variable in model.graph.inputs:
         if variable.type.kind == "symbol":
@@ -56,33 +56,35 @@ def feed(model: Any, steps: int, rows: int) -> tuple[torch.Tensor, ...]:
     return tuple(made)
 
 
-def step(model: Any, x: tuple[torch.Tensor, ...]) -> None:
+def training_step(model: Any, x: tuple[torch.Tensor, ...]) -> None:
     model.zero_grad(set_to_none=True)
     y, _ = model(x)
     parts = y if isinstance(y, tuple) else (y,)
     torch.stack([part.square().mean() for part in parts]).sum().backward()
 
 
-def medians(models: list[Any], steps: int, rows: int, repeats: int) -> tuple[float, float, float]:
+def time_interleaved(
+    models: list[Any], steps: int, rows: int, repeats: int
+) -> tuple[float, float, float]:
     """Seconds of a step of both, and the median of the ratios of steps that ran side by side."""
-    x = feed(models[0], steps, rows)
+    x = random_inputs(models[0], steps, rows)
     took: list[list[float]] = [[], []]
     for repeat in range(repeats + 2):
         # In turns, and each first in turn: what else runs on the machine slows both alike.
         for index in (0, 1) if repeat % 2 else (1, 0):
             start = time.perf_counter()
-            step(models[index], x)
+            training_step(models[index], x)
             if repeat >= 2:
                 took[index].append(time.perf_counter() - start)
     ratios = [slow / fast for slow, fast in zip(*took, strict=True)]
     return statistics.median(took[0]), statistics.median(took[1]), statistics.median(ratios)
 
 
-def peak(name: str, backend: str, arguments: argparse.Namespace) -> float:
+def peak_memory(name: str, backend: str, arguments: argparse.Namespace) -> float:
     """Megabytes by which a process grows in its first step of full size."""
     from pathlib import Path
 
-    script = MEMORY.format(
+    script = MEMORY_SCRIPT.format(
         folder=str(Path(__file__).parent),
         name=name,
         backend=backend,
@@ -114,14 +116,16 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- |")
     for name in arguments.names:
         try:
-            models = [compiled(name, b, arguments.hidden) for b in ("reference", "aten")]
+            models = [compile_model(name, b, arguments.hidden) for b in ("reference", "aten")]
         except rnnc.RnnError as error:
             print(f"| {name} | {error.diagnostics[0].message} | | | | |")
             continue
-        slow, fast, ratio = medians(models, arguments.steps, arguments.rows, arguments.repeats)
+        slow, fast, ratio = time_interleaved(
+            models, arguments.steps, arguments.rows, arguments.repeats
+        )
         space = ["", ""]
         if arguments.memory:
-            space = [f"{peak(name, b, arguments):.0f}" for b in ("reference", "aten")]
+            space = [f"{peak_memory(name, b, arguments):.0f}" for b in ("reference", "aten")]
         print(
             f"| {name} | {slow * 1e3:.1f} | {fast * 1e3:.1f} | {ratio:.2f} | "
             f"{space[0]} | {space[1]} |",

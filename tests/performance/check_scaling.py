@@ -20,7 +20,7 @@ from rnnc.operators.analyze import check_models
 HEAD = "input x: real[8]\noutput y: real[8]\n"
 
 
-def chained(lines: int) -> str:
+def chained_locals(lines: int) -> str:
     """Locals, each made of the two before it."""
     body = "\n".join(
         f"z_{i}: real[8] = tanh(W_{i} z_{i - 1} + U_{i} z_{i - 2} + b_{i})" for i in range(2, lines)
@@ -28,7 +28,7 @@ def chained(lines: int) -> str:
     return f"{HEAD}state h: real[8]\nz_0 = x\nz_1 = h\n{body}\nh' = z_{lines - 1}\ny = h'\n"
 
 
-def stacked(lines: int) -> str:
+def stacked_states(lines: int) -> str:
     """A state a layer, each an application of the default operator: two lines a layer."""
     layers = max(1, lines // 2)
     states = "\n".join(f"state h_{i}: real[8]" for i in range(1, layers + 1))
@@ -36,7 +36,7 @@ def stacked(lines: int) -> str:
     return f"{HEAD}{states}\nh_1' = x ⊕_1 h_1\n{body}\ny = h_{layers}'\n"
 
 
-def gated(lines: int) -> str:
+def gated_layers(lines: int) -> str:
     """An LSTM a layer by a shared definition, its layers written with `for`-less repetition."""
     layers = max(1, lines // 3)
     definition = (
@@ -52,7 +52,7 @@ def gated(lines: int) -> str:
     return f"{HEAD}{definition}{''.join(parts)}y = h_{layers}'\n"
 
 
-def bodied(lines: int) -> str:
+def long_body(lines: int) -> str:
     """One long operator body."""
     body = "\n".join(f"    z_{i}: real[8] = tanh(W_{i} z_{i - 1} + b_{i})" for i in range(1, lines))
     return (
@@ -63,9 +63,9 @@ def bodied(lines: int) -> str:
 
 def main(sizes: list[int]) -> None:
     kinds: dict[str, Callable[[int], str]] = {
-        "chained": chained, "stacked": stacked, "gated": gated, "bodied": bodied,
+        "chained": chained_locals, "stacked": stacked_states, "gated": gated_layers, "bodied": long_body,
     }  # fmt: skip
-    check_models(Source(chained(10)))
+    check_models(Source(chained_locals(10)))
     for name, kind in kinds.items():
         for lines in sizes:
             source = Source(kind(lines))

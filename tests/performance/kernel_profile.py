@@ -18,7 +18,7 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.backends.cpu.specialize.compiled_program import Program
+from rnnc.compiler.backends.cpu.specialize.compiled_program import CompiledProgram
 
 CALL = "((void (*)(const Frame *, long))j[2])(&f, j[3]);"
 CLOCK = """
@@ -31,13 +31,13 @@ static double clock_now(void) {
     return t.tv_sec + 1e-9 * t.tv_nsec;
 }
 """
-TIMED = f"""{{
+TIMED_CALL = f"""{{
                 const double begin = clock_now();
                 {CALL}
                 phase_units[phase_count % 64] = j[2];
                 phase_seconds[phase_count++ % 64] = clock_now() - begin;
             }}"""
-WAYS = {"all": r"\g<0>", "shallow": r"\g<1>1,"}
+GEMM_SUBSTITUTIONS = {"all": r"\g<0>", "shallow": r"\g<1>1,"}
 """How a call of `product` is written; with a depth of 1 next to nothing of it is left."""
 
 
@@ -52,7 +52,9 @@ def main(words: list[str] | None = None) -> None:
     arguments = parser.parse_args(words)
     torch.set_num_threads(arguments.threads)
     sizes = {name: int(value) for name, _, value in (s.partition("=") for s in arguments.set)}
-    found = {way: phases(arguments, sizes, product) for way, product in WAYS.items()}
+    found = {
+        way: time_kernels(arguments, sizes, product) for way, product in GEMM_SUBSTITUTIONS.items()
+    }
     for name in found["all"]:
         times = "; ".join(
             f"{way} {statistics.median(each[name]):.2f} (least {min(each[name]):.2f})"
@@ -61,21 +63,21 @@ def main(words: list[str] | None = None) -> None:
         print(f"{name}: {times}")
 
 
-def phases(
+def time_kernels(
     arguments: argparse.Namespace, sizes: dict[str, int], product: str
 ) -> dict[str, list[float]]:
     """For each phase, and for whole steps, the milliseconds of each round."""
-    source, found = Program.source, dict[str, list[float]]()
+    source, found = CompiledProgram.source, dict[str, list[float]]()
 
-    def with_clocks(self: Program) -> str:
+    def with_clocks(self: CompiledProgram) -> str:
         text = source(self)
         assert CALL in text
         text = text.replace("void run_jobs(", f"{CLOCK}\nvoid run_jobs(", 1)
-        return re.sub(r"(\bproduct\(m, \d+, )\d+,", product, text.replace(CALL, TIMED))
+        return re.sub(r"(\bproduct\(m, \d+, )\d+,", product, text.replace(CALL, TIMED_CALL))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RNNC_PRODUCTS", "own")
-        patch.setattr(Program, "source", with_clocks)
+        patch.setattr(CompiledProgram, "source", with_clocks)
         model = rnnc.compile(arguments.file, backend="cpu", parameters=sizes)
         inputs = tuple(
             torch.rand(arguments.steps, arguments.rows, v.type.size) for v in model.graph.inputs

@@ -17,10 +17,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 
-from performance.sections.markdown import filled
+from performance.sections.markdown import fill_sections
 from performance.sections.registry import SECTIONS
 from performance.sections.session import Session
-from rnnc.runtime.benchmark.measurement.machine_load import Watch, this_machine
+from rnnc.runtime.benchmark.measurement.machine_load import LoadMonitor, describe_machine
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 
@@ -41,36 +41,36 @@ def main(words: list[str] | None = None) -> None:
     begin = time.perf_counter()
     chosen = [name for name in SECTIONS if name in (arguments.names or SECTIONS)]
     for name in chosen:
-        text = section(name, arguments)
+        text = make_section(name, arguments)
         # At once: what is interrupted has the sections that were finished.
         if arguments.write:
-            page = filled(PAGE.read_text(encoding="utf-8"), {name: text})
+            page = fill_sections(PAGE.read_text(encoding="utf-8"), {name: text})
             PAGE.write_text(page, encoding="utf-8")
         else:
             print(f"<!-- begin {name} -->\n{text}\n<!-- end {name} -->\n", flush=True)
-    tell(f"{len(chosen)} sections in {time.perf_counter() - begin:.0f} s")
+    report_progress(f"{len(chosen)} sections in {time.perf_counter() - begin:.0f} s")
 
 
-def section(name: str, arguments: argparse.Namespace) -> str:
+def make_section(name: str, arguments: argparse.Namespace) -> str:
     """One section's text, with the command and the machine above it."""
-    tell(f"== {name}")
+    report_progress(f"== {name}")
     begin = time.perf_counter()
-    session = Session(tell=tell)
+    session = Session(report_progress=report_progress)
     if arguments.quick:
-        session = Session(rounds=5, seconds=0.3, quick=True, tell=tell)
-    with Watch() as watch:
+        session = Session(rounds=5, seconds=0.3, quick=True, report_progress=report_progress)
+    with LoadMonitor() as watch:
         table = SECTIONS[name](session)
-    session.others += [] if watch.others is None else [watch.others]
-    remarks = session.remarks()
+    session.other_load += [] if watch.other_load is None else [watch.other_load]
+    remarks = session.take_remarks()
     quick = " --quick" if arguments.quick else ""
     head = (
         f"`python tests/performance/tables.py {name}{quick} --threads {arguments.threads}`: "
-        f"{this_machine()}; {time.perf_counter() - begin:.0f} s."
+        f"{describe_machine()}; {time.perf_counter() - begin:.0f} s."
     )
     return "\n\n".join([head, table.text(), *remarks])
 
 
-def tell(line: str) -> None:
+def report_progress(line: str) -> None:
     """Say what goes on."""
     print(line, file=sys.stderr, flush=True)
 

@@ -8,21 +8,21 @@ from pathlib import Path
 import pytest
 
 from performance.sections import epoch
-from performance.sections.epoch import PARTS, Clock, profile
+from performance.sections.epoch import PARTS, PhaseClock, profile_epoch
 from performance.sections.session import Session
 from rnnc.runtime.training import loop
 from support.training.piano_rolls import small_data
 
 
 def test_parts_inside_of_parts_count_once() -> None:
-    clock = Clock()
-    inner = clock.around("inner", lambda: time.sleep(0.02))
-    outer = clock.around("outer", inner)
-    clock.begin()
+    clock = PhaseClock()
+    inner = clock.timed("inner", lambda: time.sleep(0.02))
+    outer = clock.timed("outer", inner)
+    clock.begin_epoch()
     outer()
     inner()
     time.sleep(0.02)
-    clock.end()
+    clock.end_epoch()
     [found] = clock.epochs
     assert found["outer"] >= 0.02
     assert found["inner"] >= 0.02
@@ -33,7 +33,7 @@ def test_parts_inside_of_parts_count_once() -> None:
 def test_an_epoch_is_the_sum_of_its_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RNNC_DATA", str(small_data(tmp_path)))
     own = loop.collate
-    found = profile("zoo:dots_rnn", "jsb", "aten", epochs=1)
+    found = profile_epoch("zoo:dots_rnn", "jsb", "aten", epochs=1)
     assert loop.collate is own
     assert {*PARTS, "validation", "bookkeeping", "epoch"} == set(found)
     assert all(seconds > 0 for seconds in found.values())
@@ -44,4 +44,4 @@ def test_without_data_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("RNNC_DATA", str(tmp_path))
     session = Session(quick=True)
     assert epoch.epoch(session).text() == ""
-    assert "Not measured: the epoch" in session.remarks()[1]
+    assert "Not measured: the epoch" in session.take_remarks()[1]

@@ -10,16 +10,16 @@ import torch
 
 import rnnc
 from performance.sections import first_calls, networks, scaling, specs
-from performance.sections.markdown import Table, filled, names_in
+from performance.sections.markdown import Section, fill_sections, section_names
 from performance.sections.registry import SECTIONS
-from performance.sections.session import Session, made, milliseconds, over
+from performance.sections.session import Session, compile_workload, format_median, format_ratio
 from performance.sections.sizes import CELLS, DEEPBENCH, LAYER_SIZES, PAPER, SCANS
 from rnnc.operators.sources.zoo import zoo_names
-from rnnc.runtime.benchmark.baselines.gemm_floor import flops, needed, plan_of
-from rnnc.runtime.benchmark.baselines.torch_layers import layers_of, torch_layers
-from rnnc.runtime.benchmark.correctness import disagreement, right_answer
+from rnnc.runtime.benchmark.baselines.gemm_floor import make_plan, required_gemms, total_flops
+from rnnc.runtime.benchmark.baselines.torch_layers import match_torch_layers, torch_layers
+from rnnc.runtime.benchmark.correctness import compute_reference, describe_mismatch
 from rnnc.runtime.benchmark.measurement.subprocess_job import FirstCalls
-from rnnc.runtime.benchmark.workload.candidate import Contender
+from rnnc.runtime.benchmark.workload.candidate import Candidate
 from support.processes.commands import ROOT
 
 from . import tables
@@ -29,10 +29,10 @@ PAGE = ROOT / "docs" / "performance.md"
 
 def test_a_section_takes_its_place_and_no_other() -> None:
     page = "a\n<!-- begin one -->\nold\n<!-- end one -->\nb\n<!-- begin two -->\n<!-- end two -->\n"
-    new = filled(page, {"one": "| \\1 |"})
+    new = fill_sections(page, {"one": "| \\1 |"})
     assert new == page.replace("old", "| \\1 |")
-    assert filled(new, {"one": "old"}) == page
-    assert names_in(page) == ["one", "two"]
+    assert fill_sections(new, {"one": "old"}) == page
+    assert section_names(page) == ["one", "two"]
 
 
 PAIR = "<!-- begin one --><!-- end one -->"
@@ -41,17 +41,17 @@ PAIR = "<!-- begin one --><!-- end one -->"
 @pytest.mark.parametrize("page", ["", "<!-- begin one -->", PAIR * 2])
 def test_a_page_without_a_place_is_refused(page: str) -> None:
     with pytest.raises(ValueError, match="expected one pair of markers for 'one'"):
-        filled(page, {"one": "text"})
+        fill_sections(page, {"one": "text"})
 
 
 def test_a_table_is_markdown() -> None:
-    table = Table()
-    table.add(["a", "b"], [["1", "2"]], "Two figures:")
+    table = Section()
+    table.add_table(["a", "b"], [["1", "2"]], "Two figures:")
     assert table.text() == "Two figures:\n\n| a | b |\n| --- | --- |\n| 1 | 2 |"
 
 
 def test_every_section_has_a_place_in_the_page() -> None:
-    assert sorted(names_in(PAGE.read_text(encoding="utf-8"))) == sorted(SECTIONS)
+    assert sorted(section_names(PAGE.read_text(encoding="utf-8"))) == sorted(SECTIONS)
 
 
 def test_the_command_fills_in_what_it_is_asked_for(
@@ -70,9 +70,9 @@ def test_the_command_fills_in_what_it_is_asked_for(
     assert text.count("| 1 |") == 1
 
 
-def a_section(session: Session) -> Table:
-    table = Table()
-    table.add(["figure"], [["1"]])
+def a_section(session: Session) -> Section:
+    table = Section()
+    table.add_table(["figure"], [["1"]])
     return table
 
 
@@ -89,7 +89,7 @@ def test_wrong_usage(words: list[str], why: str, capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize("size", PAPER, ids=lambda size: f"{size.data} {size.network}")
 def test_the_paper_counts_the_same_weights(size: Any) -> None:
     graph = rnnc.compile(size.spec, backend="reference", **size.parameters).graph
-    assert sum(p.count for p in graph.parameters if p.is_matrix) == size.weights
+    assert sum(p.numel for p in graph.parameters if p.is_matrix) == size.weights
 
 
 def test_cells_are_of_the_zoo_and_sizes_are_sane() -> None:
@@ -100,20 +100,20 @@ def test_cells_are_of_the_zoo_and_sizes_are_sane() -> None:
 
 @pytest.mark.parametrize("kind", specs.LAYERS)
 def test_a_lone_layer_is_one_of_torch(kind: str) -> None:
-    its = made(specs.LAYERS[kind], 4, 2, hidden=6, inputs=5)
-    assert type(layers_of(its).module).__name__ == kind
-    assert disagreement(torch_layers(its), right_answer(its)) == ""
+    its = compile_workload(specs.LAYERS[kind], 4, 2, hidden=6, inputs=5)
+    assert type(match_torch_layers(its).module).__name__ == kind
+    assert describe_mismatch(torch_layers(its), compute_reference(its)) == ""
 
 
 @pytest.mark.parametrize("name", specs.LOOPS)
 def test_a_lone_loop_holds_all_products(name: str) -> None:
     spec, products = specs.LOOPS[name]
     T, B, H = 5, 3, 8
-    its = made(spec, T, B, hidden=H)
-    assert flops(needed(its, training=False)) == 2 * T * B * H * H * products
-    assert flops(needed(its, training=True)) == 4 * T * B * H * H * products
-    plan = plan_of(its.graph, training=True)
-    assert {p.kind for p in plan.phases if plan.cost(p).products} == {"loop"}
+    its = compile_workload(spec, T, B, hidden=H)
+    assert total_flops(required_gemms(its, training=False)) == 2 * T * B * H * H * products
+    assert total_flops(required_gemms(its, training=True)) == 4 * T * B * H * H * products
+    plan = make_plan(its.graph, training=True)
+    assert {p.kind for p in plan.phases if plan.phase_cost(p).matmul_flops} == {"loop"}
 
 
 def quick() -> Session:
@@ -132,40 +132,40 @@ def test_a_row_holds_a_ratio_to_the_base(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_losses_absences_and_busy_machines_are_remarked() -> None:
     session = quick()
-    its = made(specs.RNN, 2, 2, hidden=4)
+    its = compile_workload(specs.RNN, 2, 2, hidden=4)
     found = session.compare(
         specs.RNN, 2, 2, ("aten", ("nothing", lambda case: idle("nothing"))), hidden=4
     )
     assert found.case.graph.name == its.graph.name
-    session.lose("a row", found)
+    session.record_slower_rows("a row", found)
     session.compare("zoo:dts_rnn", 2, 2, ("aten", "torch.nn"), hidden=4)
-    session.others = [1.5]
-    losing, absent, busy = session.remarks()
+    session.other_load = [1.5]
+    losing, absent, busy = session.take_remarks()
     assert losing.startswith("Rows that lose: a row: ")
     assert "to nothing (0." in losing
     assert absent.startswith("Not measured: torch.nn, its operators are no layers")
     assert "**The machine was busy**: other programs used up to 1.5 of" in busy
-    assert session.remarks() == ["No row loses."]
+    assert session.take_remarks() == ["No row loses."]
 
 
 def test_a_row_without_its_base_has_no_figures() -> None:
     session = quick()
     found = session.compare("zoo:dts_rnn", 2, 2, ("torch.nn", "aten"), hidden=4)
-    assert milliseconds(found, "step", "aten") == over(found, "step", "aten") == "–"
-    session.lose("a row", found)
-    assert session.remarks()[0] == "No row loses."
+    assert format_median(found, "step", "aten") == format_ratio(found, "step", "aten") == "–"
+    session.record_slower_rows("a row", found)
+    assert session.take_remarks()[0] == "No row loses."
 
 
-def idle(name: str) -> Contender:
-    return Contender(name, "", lambda: None, lambda: None, None)
+def idle(name: str) -> Candidate:
+    return Candidate(name, "", lambda: None, lambda: None, None)
 
 
 def test_a_contender_that_is_wrong_is_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
     from performance.sections import session as measuring
 
-    monkeypatch.setattr(measuring, "disagreement", lambda contender, right: "all is off")
+    monkeypatch.setattr(measuring, "describe_mismatch", lambda contender, right: "all is off")
     with pytest.raises(ValueError, match="aten: all is off"):
-        quick().contender("aten", made(specs.RNN, 2, 2, hidden=4))
+        quick().make_candidate("aten", compile_workload(specs.RNN, 2, 2, hidden=4))
 
 
 def test_loops_are_shares_of_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,8 +178,8 @@ def test_loops_are_shares_of_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_first_calls_and_memory_make_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = FirstCalls(1.25, 2, (0.0, 0)), FirstCalls(0.05, 0, (0.001, 0))
-    monkeypatch.setattr(first_calls, "first_calls", lambda case, name: calls)
-    monkeypatch.setattr(first_calls, "step_memory", lambda case, name: 2**20)
+    monkeypatch.setattr(first_calls, "measure_first_calls", lambda case, name: calls)
+    monkeypatch.setattr(first_calls, "measure_step_memory", lambda case, name: 2**20)
     assert (
         "| lstm | cpu | 1.25 | 0.05 | 1.0 ms, 0 compilations |"
         in first_calls.compiling(quick()).text()

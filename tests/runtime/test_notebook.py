@@ -8,9 +8,9 @@ import pytest
 
 import rnnc
 from rnnc.grammar.source import Source
-from rnnc.operators.analyze import analyse
+from rnnc.operators.analyze import analyze
 from rnnc.runtime.notebook import load_ipython_extension
-from support.processes.blocked_imports import without
+from support.processes.blocked_imports import run_without
 
 CELL = """\
 model small(hidden = 5):
@@ -49,9 +49,9 @@ def test_a_model_displays_as_svg_mermaid_and_text() -> None:
 
 
 def test_an_analysis_displays_its_graph_or_its_mistakes(shell: Shell) -> None:
-    bundle = analyse(Source(CELL))._repr_mimebundle_()  # type: ignore[attr-defined]
+    bundle = analyze(Source(CELL))._repr_mimebundle_()  # type: ignore[attr-defined]
     assert set(bundle) == {"image/svg+xml", "text/vnd.mermaid", "text/plain"}
-    broken = analyse(Source(CELL.replace("▷ h'", "▷ k")))
+    broken = analyze(Source(CELL.replace("▷ h'", "▷ k")))
     bundle = broken._repr_mimebundle_()  # type: ignore[attr-defined]
     assert "RNN201" in bundle["text/plain"]
 
@@ -91,5 +91,5 @@ import rnnc
 bundle = rnnc.compile({CELL!r})._repr_mimebundle_()
 assert set(bundle) == {{"text/plain", "text/vnd.mermaid"}}, set(bundle)
 """
-    result = without(["pygraphviz"], program)
+    result = run_without(["pygraphviz"], program)
     assert result.returncode == 0, result.stderr.decode()

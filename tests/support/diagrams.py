@@ -8,10 +8,10 @@ from functools import cache
 import pygraphviz
 
 from rnnc.grammar.source import Source
-from rnnc.operators.analyze import analyse
+from rnnc.operators.analyze import analyze
 from rnnc.operators.graph.operator_graph import OperatorGraph
 from rnnc.operators.sources.zoo import zoo_source
-from rnnc.runtime.diagrams.levels.diagram_view import View, diagram_of
+from rnnc.runtime.diagrams.levels.diagram_view import DiagramView, build_diagram
 from rnnc.runtime.diagrams.model.annotations import Detail
 from rnnc.runtime.diagrams.model.diagram import Diagram, Level
 
@@ -39,15 +39,15 @@ y = softmax(V h[t-2] + M h' + N g' + O x[t-3])
 @cache
 def zoo_graph(name: str) -> OperatorGraph:
     """The graph of a model of the zoo."""
-    return analyse(zoo_source(name)).require()
+    return analyze(zoo_source(name)).require_graph()
 
 
 def graph_of(text: str, name: str = "model") -> OperatorGraph:
     """The graph of a spec."""
-    return analyse(Source(text, name)).require()
+    return analyze(Source(text, name)).require_graph()
 
 
-def drawn(
+def draw_diagram(
     graph: OperatorGraph,
     level: Level = "layer",
     *,
@@ -56,15 +56,15 @@ def drawn(
     measure: str | None = None,
 ) -> Diagram:
     """A model's diagram."""
-    return diagram_of(graph, View(level, steps, details, measure))
+    return build_diagram(graph, DiagramView(level, steps, details, measure))
 
 
-def parsed_edges(source: str) -> Counter[tuple[str, str, int]]:
+def parse_edges(source: str) -> Counter[tuple[str, str, int]]:
     """The edges (source, target, delay) that Graphviz reads in a DOT file."""
     drawing = pygraphviz.AGraph(string=source)
     return Counter((e[0], e[1], int(e.attr["delay"])) for e in drawing.edges())
 
 
-def wanted_edges(diagram: Diagram) -> Counter[tuple[str, str, int]]:
+def diagram_edges(diagram: Diagram) -> Counter[tuple[str, str, int]]:
     """The edges (source, target, delay) of a diagram."""
     return Counter((e.source, e.target, e.delay) for e in diagram.edges)

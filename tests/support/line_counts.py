@@ -9,7 +9,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 
-def work_of(run: Callable[[], object], folder: str = "rnnc") -> Counter[str]:
+def count_lines(run: Callable[[], object], folder: str = "rnnc") -> Counter[str]:
     """How many lines a call executes in each function of rnnc; each turn of a loop counts.
 
     What C does within one line (a set's union, `in` on a list) counts as one.
@@ -40,11 +40,13 @@ def work_of(run: Callable[[], object], folder: str = "rnnc") -> Counter[str]:
     return found
 
 
-def superlinear(small: Counter[str], large: Counter[str], *, times: float) -> dict[str, float]:
+def superlinear_functions(
+    small: Counter[str], large: Counter[str], *, factor: float
+) -> dict[str, float]:
     """The functions whose work has grown by more than so many times, and matters."""
     enough = large.total() / 200
     return {
         name: count / max(1, small[name])
         for name, count in large.items()
-        if count > enough and count > times * small[name]
+        if count > enough and count > factor * small[name]
     }

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from support.comparison.assertions import assert_close, distance, total
+from support.comparison.assertions import assert_close, relative_error, weighted_sum
 
 A = torch.tensor([1.0, -20.0], dtype=torch.float64)
 
@@ -51,8 +51,10 @@ def test_rounding_passes() -> None:
 
 
 def test_distance_is_relative_above_one_and_absolute_below() -> None:
-    assert distance(torch.tensor([101.0]), torch.tensor([100.0])) == pytest.approx(0.01)
-    assert distance(torch.tensor([0.02]), torch.tensor([0.01])) == pytest.approx(0.01, abs=1e-8)
+    assert relative_error(torch.tensor([101.0]), torch.tensor([100.0])) == pytest.approx(0.01)
+    assert relative_error(torch.tensor([0.02]), torch.tensor([0.01])) == pytest.approx(
+        0.01, abs=1e-8
+    )
 
 
 def test_total_sees_every_entry() -> None:
@@ -60,4 +62,4 @@ def test_total_sees_every_entry() -> None:
     for index in range(y.numel()):
         other = y.clone()
         other.view(-1)[index] += 1
-        assert total((y, None)) != total((other, None))
+        assert weighted_sum((y, None)) != weighted_sum((other, None))

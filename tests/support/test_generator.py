@@ -11,11 +11,11 @@ import torch
 import rnnc
 from rnnc.grammar.diagnostics.render import render_text
 from rnnc.grammar.source import Source
-from rnnc.operators.analyze import analyse
+from rnnc.operators.analyze import analyze
 from rnnc.operators.graph.operator_graph import OperatorGraph
-from rnnc.operators.semantics.primitives import FUNCTIONS
-from support.comparison.assertions import total
-from support.comparison.random_arguments import feed, randomise
+from rnnc.operators.semantics.primitives import PRIMITIVES
+from support.comparison.assertions import weighted_sum
+from support.comparison.random_arguments import feed, randomize_parameters
 from support.generator import random_spec
 from support.generator.census import PAIRS, census
 from support.generator.productions import every_production, productions
@@ -31,7 +31,7 @@ NEVER_VALID = re.compile(
 @cache
 def graph_of(seed: int) -> OperatorGraph:
     spec = random_spec(seed)
-    analysis = analyse(Source(spec.text), parameters=spec.sizes)
+    analysis = analyze(Source(spec.text), parameters=spec.sizes)
     errors = [render_text(d) for d in analysis.diagnostics if d.severity == "error"]
     assert analysis.graph is not None, "\n".join([spec.text, *errors])
     return analysis.graph
@@ -65,7 +65,7 @@ def test_a_missing_construct_would_be_seen() -> None:
 
 def test_every_function_has_its_positions() -> None:
     positions = {position for position, _ in PAIRS}
-    for function in FUNCTIONS:
+    for function in PRIMITIVES:
         assert {f"{function.name} {operand}" for operand in function.operands} <= positions
 
 
@@ -91,7 +91,7 @@ def test_both_spellings_are_one_graph() -> None:
     for seed in range(0, COUNT, 4):
         spec = random_spec(seed)
         assert set(spec.ascii) - set("α") <= set(map(chr, range(128)))
-        analysis = analyse(Source(spec.ascii), parameters=spec.sizes)
+        analysis = analyze(Source(spec.ascii), parameters=spec.sizes)
         assert analysis.graph is not None
         assert _without_words(analysis.graph) == _without_words(graph_of(seed))
 
@@ -102,13 +102,13 @@ def test_values_stay_moderate(training: bool) -> None:
         spec = random_spec(seed)
         torch.manual_seed(seed)
         model = rnnc.compile(spec.text, parameters=spec.sizes, backend="reference").double()
-        randomise(model, seed)
+        randomize_parameters(model, seed)
         model.train(training)
         y, state = feed(model, 9, 2, seed=seed).call(model)
         for value in [*(y if isinstance(y, tuple) else (y,)), *(state or ())]:
             assert value.isfinite().all(), spec.text
             assert value.abs().max() < 1e3, spec.text
-        score = total((y, state))
+        score = weighted_sum((y, state))
         if score.requires_grad:
             score.backward()
         for name, parameter in model.named_parameters():

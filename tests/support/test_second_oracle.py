@@ -12,11 +12,11 @@ import pytest
 import rnnc
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
 from rnnc.operators.sources.zoo import ZOO, zoo_names
-from support.comparison.oracle_check import assert_second_opinion, leaves_to_chance
-from support.comparison.random_arguments import Feed, feed, randomise
+from support.comparison.oracle_check import assert_matches_oracle, is_random
+from support.comparison.random_arguments import CallArguments, feed, randomize_parameters
 from support.generator import random_spec
-from support.second_oracle import Row, Tangents, Unsupported, evaluate
-from support.specs.rare_specs import RARE
+from support.second_oracle import RowArguments, Tangents, Unsupported, evaluate
+from support.specs.rare_specs import RARE_SPECS
 from support.specs.small_zoo import small_sizes
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "docs" / "examples").glob("*.rnn"))
@@ -28,13 +28,15 @@ CALLS: list[dict[str, Any]] = [
 
 
 def compiled(text: str, seed: int, **said: Any) -> CompiledRNN:
-    return randomise(rnnc.compile(text, backend="reference", **said).double(), seed).eval()
+    return randomize_parameters(
+        rnnc.compile(text, backend="reference", **said).double(), seed
+    ).eval()
 
 
-def fed(model: CompiledRNN, steps: int, seed: int, **marks: bool) -> Feed:
+def fed(model: CompiledRNN, steps: int, seed: int, **marks: bool) -> CallArguments:
     """A call in which no initial value is drawn, as far as there is a state to say it."""
     given = feed(model, steps, 3, seed=seed, **marks)
-    drawn = any(state.initial.kind == "uniform" for state in model.graph.states)
+    drawn = any(state.initial_value.kind == "uniform" for state in model.graph.states)
     if drawn and given.state is None and not model.runs_backward:
         # Apart from the parameters: what is learned moves with the state then, and once.
         begin = model.initial_state(3)
@@ -45,7 +47,7 @@ def fed(model: CompiledRNN, steps: int, seed: int, **marks: bool) -> Feed:
 def hold(model: CompiledRNN, seed: int, call: dict[str, Any]) -> bool:
     """Whether the oracle could say what a call gives, which is then held."""
     try:
-        assert_second_opinion(model, fed(model, seed=seed, **call), seed=seed)
+        assert_matches_oracle(model, fed(model, seed=seed, **call), seed=seed)
     except Unsupported as refused:
         if "drawn initial value" not in str(refused):
             raise
@@ -55,15 +57,15 @@ def hold(model: CompiledRNN, seed: int, call: dict[str, Any]) -> bool:
 
 def hold_all(model: CompiledRNN, seed: int) -> int:
     held = sum(hold(model, seed, call) for call in CALLS)
-    if (model.graph.laws or model.graph.losses) and not leaves_to_chance(model):
+    if (model.graph.laws or model.graph.loss_graph) and not is_random(model):
         model.train()
         held += sum(hold(model, seed, call) for call in CALLS)
     return held
 
 
-@pytest.mark.parametrize("name", RARE)
+@pytest.mark.parametrize("name", RARE_SPECS)
 def test_rare_specs(name: str) -> None:
-    assert hold_all(compiled(RARE[name], len(name)), len(name)) >= len(CALLS)
+    assert hold_all(compiled(RARE_SPECS[name], len(name)), len(name)) >= len(CALLS)
 
 
 @pytest.mark.parametrize("block", range(4))
@@ -101,16 +103,16 @@ def test_the_examples(path: Path) -> None:
 )
 def test_a_difference_is_seen(name: str, change: tuple[str, str]) -> None:
     """Another spec than the one that was compiled must not agree."""
-    model = compiled(RARE[name], 3)
+    model = compiled(RARE_SPECS[name], 3)
     if model.graph.laws:
         model.train()
-    text = RARE[name].replace(*change)
-    if name == "laws" and text == RARE[name]:
-        text = RARE[name].replace("= A a + c", "= A a + 2 * c")
-    assert text != RARE[name]
+    text = RARE_SPECS[name].replace(*change)
+    if name == "laws" and text == RARE_SPECS[name]:
+        text = RARE_SPECS[name].replace("= A a + c", "= A a + 2 * c")
+    assert text != RARE_SPECS[name]
     object.__setattr__(model._program, "text", text)
     with pytest.raises((AssertionError, Unsupported)):
-        assert_second_opinion(model, fed(model, 5, 3), seed=3)
+        assert_matches_oracle(model, fed(model, 5, 3), seed=3)
 
 
 # By hand, from here on.
@@ -124,7 +126,7 @@ def test_by_hand_a_network_of_one_unit() -> None:
     text = "input x: real\nstate h: real = 0.5\nh' = tanh(W h + U x)\nx' = V h'\n"
     w, u, v = 0.3, -0.7, 2.0
     parameters = {"W": values(w)[None], "U": values(u)[None], "V": values(v)[None]}
-    row = Row({"x": [values(1.0), values(-2.0), values(0.5)]}, [False, False, True])
+    row = RowArguments({"x": [values(1.0), values(-2.0), values(0.5)]}, [False, False, True])
     answer = evaluate(text, {}, parameters, row, tangents=Tangents({"W": values(1.0)[None]}))
     h1 = math.tanh(w * 0.5 + u)
     h2 = math.tanh(w * h1 - 2 * u)
@@ -146,11 +148,11 @@ def test_by_hand_segments_windows_and_age() -> None:
         "h' = x\nM = h[t-2..t]\ny = h[t-2]\nz = sum(M one)\none = 0 * x + 1\n"
     )
     xs = [values(float(k)) for k in (1, 2, 3, 4)]
-    fresh = evaluate(text, {}, {}, Row({"x": xs}, [False, False, False, True]))
+    fresh = evaluate(text, {}, {}, RowArguments({"x": xs}, [False, False, False, True]))
     np.testing.assert_array_equal(np.ravel(fresh.outputs["y"]), [7, 7, 1, 7])
     np.testing.assert_array_equal(np.ravel(fresh.outputs["z"]), [1, 3, 6, 4])
     assert (np.ravel(fresh.state["h"]).tolist(), fresh.age) == ([7, 4], 1)
-    on = Row({"x": xs[:1]}, [False], {"h": [values(7), values(4)]}, fresh.age)
+    on = RowArguments({"x": xs[:1]}, [False], {"h": [values(7), values(4)]}, fresh.age)
     after = evaluate(text, {}, {}, on)
     assert (np.ravel(after.outputs["y"]).tolist(), np.ravel(after.outputs["z"]).tolist()) == (
         [7],
@@ -165,11 +167,11 @@ def test_by_hand_backward_and_at_the_end() -> None:
         "g[t] = 10 * g[t+1] + x\ny = g'\ne = g[t-1]\n"
     )
     xs = [values(1), values(2), values(3)]
-    answer = evaluate(text, {}, {}, Row({"x": xs}, [False, False, True]))
+    answer = evaluate(text, {}, {}, RowArguments({"x": xs}, [False, False, True]))
     np.testing.assert_array_equal(np.ravel(answer.outputs["y"]), [71, 7, 8])
     np.testing.assert_array_equal(answer.outputs["e"], [0.5])
     assert answer.state == {}
-    nothing = evaluate(text, {}, {}, Row({"x": []}, []))
+    nothing = evaluate(text, {}, {}, RowArguments({"x": []}, []))
     np.testing.assert_array_equal(nothing.outputs["e"], [0])
     assert nothing.outputs["y"] == []
 
@@ -188,7 +190,9 @@ def test_by_hand_parameters_tuples_and_templates() -> None:
         np.array([[2.0, 0], [0, 5]]),
     )
     x = values(1.0, -1.0)
-    answer = evaluate(text, {}, {"times.f.V": v, "left.V": w, "E": e}, Row({"x": [x]}, [False]))
+    answer = evaluate(
+        text, {}, {"times.f.V": v, "left.V": w, "E": e}, RowArguments({"x": [x]}, [False])
+    )
     np.testing.assert_array_equal(answer.outputs["y"][0], e @ x)
     np.testing.assert_array_equal(answer.outputs["z"][0], (2 * x + v @ x) * x + 3 * x + w @ x)
 
@@ -201,7 +205,7 @@ def test_by_hand_laws_and_losses() -> None:
     w, xs = np.array([[1.0, 2], [0, 1]]), [values(1, 2), values(3, -1)]
     goals = [values(1, 1), values(0, 2)]
     direction = Tangents({"W": np.ones((2, 2))}, {"x": [values(1, 1)] * 2})
-    row = Row({"x": xs}, [False, False])
+    row = RowArguments({"x": xs}, [False, False])
     answer = evaluate(text, {}, {"W": w}, row, tangents=direction, targets={"x": goals})
     h = [values(1, 2), values(4, 1)]
     before = [values(0, 0), h[0]]
@@ -230,7 +234,7 @@ def test_by_hand_laws_and_losses() -> None:
 )
 def test_what_it_does_not_know_it_refuses(text: str, what: str) -> None:
     with pytest.raises(Unsupported, match=what):
-        evaluate(text, {}, {}, Row({"x": [values(1.0)]}, [False]))
+        evaluate(text, {}, {}, RowArguments({"x": [values(1.0)]}, [False]))
 
 
 def test_it_imports_nothing_that_it_is_held_against() -> None:
@@ -244,13 +248,13 @@ def test_it_imports_nothing_that_it_is_held_against() -> None:
 
 def test_derivatives_are_differences() -> None:
     """The dual numbers against finite differences of the oracle's own values."""
-    text = RARE["gaps to functions"]
+    text = RARE_SPECS["gaps to functions"]
     model = compiled(text, 5)
     given = feed(model, 4, 1, seed=5)
     parameters = {k: v.detach().numpy() for k, v in model.state_dict().items()}
     generator = np.random.default_rng(0)
     direction = {k: generator.normal(size=v.shape) for k, v in parameters.items()}
-    row = Row({"x": [x.numpy() for x in given.x["x"][:, 0]]}, [False] * 4)
+    row = RowArguments({"x": [x.numpy() for x in given.inputs["x"][:, 0]]}, [False] * 4)
     exact = evaluate(text, {}, parameters, row, tangents=Tangents(direction)).tangents
     step = 1e-5
     ahead, behind = (

@@ -7,57 +7,59 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rnnc.compiler.ir.dataflow import Read, Value
+from rnnc.compiler.ir.dataflow import Operand, Value
 from rnnc.compiler.schedule.plan import Phase, Plan
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """The operands of a sum by how they are added; `minus` is what is subtracted."""
+class AddTerms:
+    """The operands of a sum by how they are added; `subtrahends` is what is subtracted."""
 
-    plain: tuple[Read, ...]
-    minus: tuple[Read, ...]
+    addends: tuple[Operand, ...]
+    subtrahends: tuple[Operand, ...]
     matmuls: tuple[Value, ...]
-    products: tuple[Value, ...]
-    minus_products: tuple[Value, ...]
+    added_products: tuple[Value, ...]
+    subtracted_products: tuple[Value, ...]
 
 
-def terms_of(value: Value, values: tuple[Value, ...], inner: frozenset[int]) -> Terms:
-    """The operands of a sum; `inner` are values that are computed inside of their readers."""
-    plain: list[Read] = []
-    minus: list[Read] = []
+def classify_terms(value: Value, values: tuple[Value, ...], fused: frozenset[int]) -> AddTerms:
+    """The operands of a sum; `fused` are values that are computed inside of their readers."""
+    plain: list[Operand] = []
+    minus: list[Operand] = []
     matmuls: list[Value] = []
     products: list[Value] = []
     minus_products: list[Value] = []
     for read in value.operands:
         source = values[read.value]
-        if read.value not in inner:
+        if read.value not in fused:
             plain.append(read)
         elif source.operation == "matmul":
             matmuls.append(source)
         elif source.operation == "multiply":
             products.append(source)
-        elif source.operands[0].value in inner:
+        elif source.operands[0].value in fused:
             minus_products.append(values[source.operands[0].value])
         else:
             minus.append(source.operands[0])
-    return Terms(tuple(plain), tuple(minus), tuple(matmuls), tuple(products), tuple(minus_products))
+    return AddTerms(
+        tuple(plain), tuple(minus), tuple(matmuls), tuple(products), tuple(minus_products)
+    )
 
 
-def absorbed(plan: Plan, phase: Phase) -> frozenset[int]:
+def find_fused_operands(plan: Plan, phase: Phase) -> frozenset[int]:
     """The values of a phase that the sum which alone reads them computes."""
-    values, flow = plan.flow.values, plan.flow
+    values, flow = plan.dataflow.values, plan.dataflow
     inside = frozenset(phase.values)
     wanted = {read.value for read in flow.results}
     wanted |= {gradient.value for gradient in flow.gradients}
 
-    def is_for(reader: Value, read: Read) -> bool:
+    def is_for(reader: Value, read: Operand) -> bool:
         source = values[read.value]
         return (
             not read.delay
             and read.value in inside
             and read.value not in wanted
-            and flow.is_read_once(read.value, reader)
+            and flow.has_one_use(read.value, reader)
             and source.shape == reader.shape
             and source.rate == "step"
         )
@@ -74,16 +76,16 @@ def absorbed(plan: Plan, phase: Phase) -> frozenset[int]:
                 continue
             if source.operation == "matmul" and len(values[source.operands[0].value].shape) == 2:
                 found.add(read.value)
-            if _is_pair(source):
+            if _is_binary_multiply(source):
                 found.add(read.value)
             # Something must be there that the rest is subtracted from.
             if source.operation == "negate" and len(negative) < len(value.operands):
                 found.add(read.value)
                 inner = source.operands[0]
-                if is_for(source, inner) and _is_pair(values[inner.value]):
+                if is_for(source, inner) and _is_binary_multiply(values[inner.value]):
                     found.add(inner.value)
     return frozenset(found)
 
 
-def _is_pair(value: Value) -> bool:
+def _is_binary_multiply(value: Value) -> bool:
     return value.operation == "multiply" and len(value.operands) == 2

@@ -8,78 +8,80 @@ import torch
 from torch import Tensor
 
 from rnnc.compiler.ir.dataflow import Value
-from rnnc.compiler.ir.ops import ELEMENTWISE, SUMS, WINDOWS
+from rnnc.compiler.ir.ops import ELEMENTWISE_OPS, REDUCTION_OPS, WINDOW_OPS
 from rnnc.compiler.schedule.plan import Phase, Plan
 
-from .addmm_fusion import absorbed, terms_of
-from .boundary_gradients import to_history, to_initial
-from .buffers import Memory
-from .op_table import ELEMENTWISE as COMPUTE
+from .addmm_fusion import classify_terms, find_fused_operands
+from .boundary_gradients import carry_gradient, initial_value_gradient
+from .buffers import AtenMemory
+from .op_table import ELEMENTWISE_FUNCTIONS as COMPUTE
 from .op_table import (
     group_max,
     group_sum,
     indexed_sum,
-    look_up,
+    lookup_column,
+    matmul,
     onehot,
     outer_sum,
     pad,
-    product,
     spread,
     subtract_product,
 )
-from .window_phase import unmix_history, window_for_all
+from .window_phase import compute_window, scatter_window_history
 
-LATE: Final = {
-    "to_history": to_history,
-    "to_initial": to_initial,
-    "unmix_history": unmix_history,
+BOUNDARY_GRADIENTS: Final = {
+    "to_history": carry_gradient,
+    "to_initial": initial_value_gradient,
+    "unmix_history": scatter_window_history,
 }
 """What flows out of the series."""
 
 
-def run_batched(phase: Phase, memory: Memory) -> None:
+def run_batched(phase: Phase, memory: AtenMemory) -> None:
     """Compute a phase that has no cycle."""
-    inner = absorbed(memory.plan, phase)
+    inner = find_fused_operands(memory.plan, phase)
     uses = last_uses(phase, memory.plan, inner)
     for number in phase.values:
         value = memory.values[number]
         if number in inner:
             continue
-        if value.operation in LATE:
-            memory.put(number, LATE[value.operation](value, memory))
+        if value.operation in BOUNDARY_GRADIENTS:
+            memory.bind(number, BOUNDARY_GRADIENTS[value.operation](value, memory))
         elif value.rate != "step":
-            memory.put(number, _once(value, memory))
-        elif not memory.plan.is_free(value):
-            if value.operation in ELEMENTWISE:
-                memory.reuse(value, uses, _reads(value, memory, inner))
-            _series(value, memory, inner)
+            memory.bind(number, _compute_per_call(value, memory))
+        elif not memory.plan.is_alias(value):
+            if value.operation in ELEMENTWISE_OPS:
+                memory.reuse_operand_buffer(
+                    value, uses, _operands_through_fused(value, memory, inner)
+                )
+            _compute_series(value, memory, inner)
         if value.operation == "state":
             memory.fill_margins(value)
-        memory.drop(uses.get(number, ()), phase.number)
+        memory.free(uses.get(number, ()), phase.id)
 
 
-def last_uses(phase: Phase, plan: Plan, inner: frozenset[int]) -> dict[int, list[int]]:
+def last_uses(phase: Phase, plan: Plan, fused: frozenset[int]) -> dict[int, list[int]]:
     """For a value of a phase, the buffers that it is the last one of the phase to read or write."""
     last: dict[int, int] = {}
     reader: dict[int, int] = {}
     for number in phase.values:
-        if number in inner:
+        if number in fused:
             user = number
-            while user in inner:
-                user = plan.flow.readers[user][0]
+            while user in fused:
+                user = plan.dataflow.users[user][0]
             reader[number] = user
     for number in phase.values:
         user = reader.get(number, number)
-        for source in (number, *(read.value for read in plan.flow.values[number].operands)):
-            place = plan.places[source]
+        for source in (number, *(read.value for read in plan.dataflow.values[number].operands)):
+            place = plan.regions[source]
             if place is not None:
                 last[place.buffer] = user
     order = {number: index for index, number in enumerate(phase.values)}
     for number in phase.values:
         # A product that a sum computes is read when the sum is.
         user = reader.get(number, number)
-        for read in plan.flow.values[number].operands:
-            place = plan.places[read.value]
+        for read in plan.dataflow.values[number].operands:
+            place = plan.regions[read.value]
             if place is not None and order[last[place.buffer]] < order[user]:
                 last[place.buffer] = user
     found: dict[int, list[int]] = {}
@@ -88,16 +90,20 @@ def last_uses(phase: Phase, plan: Plan, inner: frozenset[int]) -> dict[int, list
     return found
 
 
-def _once(value: Value, memory: Memory) -> Tensor:
-    operands = [memory.read(read) for read in value.operands]
-    return summed(value, operands, memory) if value.operation in SUMS else fresh(value, operands)
+def _compute_per_call(value: Value, memory: AtenMemory) -> Tensor:
+    operands = [memory.load(read) for read in value.operands]
+    return (
+        reduce_over_steps(value, operands, memory)
+        if value.operation in REDUCTION_OPS
+        else evaluate(value, operands)
+    )
 
 
-def summed(value: Value, operands: list[Tensor], memory: Memory) -> Tensor:
+def reduce_over_steps(value: Value, operands: list[Tensor], memory: AtenMemory) -> Tensor:
     """A sum over the steps that rows have; operands (T, B, n), symbols (T, B)."""
     of_steps = [memory.values[read.value].rate == "step" for read in value.operands]
     terms = [
-        memory.boundaries.shown(operand) if one and operand.is_floating_point() else operand
+        memory.boundaries.zero_padding(operand) if one and operand.is_floating_point() else operand
         for one, operand in zip(of_steps, operands, strict=True)
     ]
     match value.operation:
@@ -109,7 +115,7 @@ def summed(value: Value, operands: list[Tensor], memory: Memory) -> Tensor:
     return indexed_sum(terms[0], terms[1], value.attributes)
 
 
-def fresh(value: Value, operands: list[Tensor]) -> Tensor:
+def evaluate(value: Value, operands: list[Tensor]) -> Tensor:
     """The result of an operation in a tensor of its own."""
     attributes = value.attributes
     numbers = [int(a) for a in attributes if not isinstance(a, str)]
@@ -120,7 +126,7 @@ def fresh(value: Value, operands: list[Tensor]) -> Tensor:
             axis, start, stop = numbers
             return operands[0].narrow(axis, start, stop - start)
         case "concatenate":
-            shape = _common([operand.shape[:-1] for operand in operands])
+            shape = _broadcast_shape([operand.shape[:-1] for operand in operands])
             return torch.cat([o.expand(*shape, o.shape[-1]) for o in operands], -1)
         case "slice":
             return operands[0][..., numbers[0] : numbers[1]]
@@ -133,107 +139,107 @@ def fresh(value: Value, operands: list[Tensor]) -> Tensor:
         case "spread":
             return spread(operands[0], numbers[0])
         case "matmul":
-            return product(operands[0], operands[1], bool(numbers[0]))
+            return matmul(operands[0], operands[1], bool(numbers[0]))
         case "lookup":
-            return look_up(operands[0], operands[1], bool(numbers[0]))
+            return lookup_column(operands[0], operands[1], bool(numbers[0]))
         case "state" | "stopgrad":
             return operands[0]
-    shape = _common([operand.shape for operand in operands])
+    shape = _broadcast_shape([operand.shape for operand in operands])
     dtype = next(o.dtype for o in reversed(operands) if o.is_floating_point())
     out = operands[-1].new_empty(shape, dtype=dtype)
     COMPUTE[value.operation](*operands, out=out)
     return out
 
 
-def _common(shapes: list[torch.Size]) -> torch.Size:
+def _broadcast_shape(shapes: list[torch.Size]) -> torch.Size:
     """The shape that all broadcast to."""
     return torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call, no-any-return]
 
 
-def _series(value: Value, memory: Memory, inner: frozenset[int]) -> None:
-    out = memory.out(value.number)
+def _compute_series(value: Value, memory: AtenMemory, fused: frozenset[int]) -> None:
+    out = memory.output(value.id)
     if value.operation == "concatenate":
-        _place_parts(value, memory, out)
-    elif value.operation == "add" and any(read.value in inner for read in value.operands):
-        _sum(value, memory, inner, out)
+        _copy_concatenated_parts(value, memory, out)
+    elif value.operation == "add" and any(read.value in fused for read in value.operands):
+        _compute_add(value, memory, fused, out)
     elif value.operation == "matmul" and len(memory.values[value.operands[0].value].shape) == 2:
-        weight, vector = _factors(value, memory)
+        weight, vector = _matmul_operands(value, memory)
         torch.mm(vector, weight, out=out.flatten(0, 1))
-    elif value.operation in WINDOWS:
-        window_for_all(value, memory, out)
+    elif value.operation in WINDOW_OPS:
+        compute_window(value, memory, out)
     elif value.operation == "onehot":
-        out.copy_(onehot(memory.read(value.operands[0]), value.shape[0]))
+        out.copy_(onehot(memory.load(value.operands[0]), value.shape[0]))
     else:
-        operands = [memory.read(read) for read in value.operands]
-        if value.operation in ELEMENTWISE:
+        operands = [memory.load(read) for read in value.operands]
+        if value.operation in ELEMENTWISE_OPS:
             COMPUTE[value.operation](*operands, out=out)
         else:
-            out.copy_(fresh(value, operands))
+            out.copy_(evaluate(value, operands))
 
 
-def _reads(value: Value, memory: Memory, inner: frozenset[int]) -> list[int]:
+def _operands_through_fused(value: Value, memory: AtenMemory, fused: frozenset[int]) -> list[int]:
     """All values that are read to compute one, through those that it computes on the way."""
     found: list[int] = []
     for read in value.operands:
-        if read.value in inner:
-            found += _reads(memory.values[read.value], memory, inner)
+        if read.value in fused:
+            found += _operands_through_fused(memory.values[read.value], memory, fused)
         else:
             found.append(read.value)
     return found
 
 
-def _factors(value: Value, memory: Memory) -> tuple[Tensor, Tensor]:
+def _matmul_operands(value: Value, memory: AtenMemory) -> tuple[Tensor, Tensor]:
     """The matrix as it stands right of the rows, and the rows of all steps."""
-    weight, vector = (memory.read(read) for read in value.operands)
-    vector = vector.expand(memory.call.steps, memory.call.rows, vector.shape[-1])
+    weight, vector = (memory.load(read) for read in value.operands)
+    vector = vector.expand(memory.call.steps, memory.call.batch_size, vector.shape[-1])
     return weight if value.attributes[0] else weight.t(), vector.flatten(0, 1)
 
 
-def _sum(value: Value, memory: Memory, inner: frozenset[int], out: Tensor) -> None:
+def _compute_add(value: Value, memory: AtenMemory, fused: frozenset[int], out: Tensor) -> None:
     """A sum, its products computed on the way."""
     flat = out.flatten(0, 1)
-    terms = terms_of(value, memory.values, inner)
-    plain = [memory.read(read) for read in terms.plain]
+    terms = classify_terms(value, memory.values, fused)
+    plain = [memory.load(read) for read in terms.addends]
     plain.sort(key=lambda term: (term.data_ptr() != out.data_ptr(), term.dim()))
     total = plain.pop(0) if plain else None
     for source in terms.matmuls:
-        weight, vector = _factors(source, memory)
+        weight, vector = _matmul_operands(source, memory)
         if total is None:
             torch.mm(vector, weight, out=flat)
         else:
             rows = total.flatten(0, 1) if total.dim() == 3 else total
             torch.addmm(rows, vector, weight, out=flat)
         total = out
-    for source in terms.products:
-        a, b = (memory.read(read) for read in source.operands)
+    for source in terms.added_products:
+        a, b = (memory.load(read) for read in source.operands)
         if total is None:
             COMPUTE["multiply"](a, b, out=out)
         else:
             torch.addcmul(total, a, b, out=out)
         total = out
     assert total is not None
-    for source in terms.minus_products:
-        a, b = (memory.read(read) for read in source.operands)
+    for source in terms.subtracted_products:
+        a, b = (memory.load(read) for read in source.operands)
         total = subtract_product(total, a, b, out=out)
-    for read in terms.minus:
-        total = torch.sub(total, memory.read(read), out=out)
+    for read in terms.subtrahends:
+        total = torch.sub(total, memory.load(read), out=out)
     for term in plain:
         total = torch.add(total, term, out=out)
 
 
-def _place_parts(value: Value, memory: Memory, out: Tensor) -> None:
+def _copy_concatenated_parts(value: Value, memory: AtenMemory, out: Tensor) -> None:
     """Copy the parts of a concatenation that do not already lie in it."""
     plan = memory.plan
     start = 0
-    place = plan.places[value.number]
+    place = plan.regions[value.id]
     for read in value.operands:
         width = memory.values[read.value].shape[0]
-        there = plan.places[read.value]
+        there = plan.regions[read.value]
         assert place is not None
         if (
             there is None
             or read.delay
-            or (there.buffer, there.start) != (place.buffer, place.start + start)
+            or (there.buffer, there.offset) != (place.buffer, place.offset + start)
         ):
-            out[..., start : start + width].copy_(memory.read(read))
+            out[..., start : start + width].copy_(memory.load(read))
         start += width

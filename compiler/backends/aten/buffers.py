@@ -7,64 +7,67 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rnnc.compiler.calls.sequence_masks import Boundaries
-from rnnc.compiler.ir.dataflow import BOUNDED, Read, Value
+from rnnc.compiler.calls.sequence_masks import SequenceMasks
+from rnnc.compiler.ir.dataflow import BOUNDARY_VALUE_OPS, Operand, Value
 from rnnc.compiler.schedule.plan import Buffer, Plan
 from rnnc.operators.semantics.call import Call
 
 
-class Memory:
+class AtenMemory:
     """Holds what is known, and hands out views of it.
 
     Buffers are made when they are first written to; those that a phase was the last to read are
     let go after it.
     """
 
-    def __init__(self, plan: Plan, call: Call, like: Tensor, boundaries: Boundaries) -> None:
+    def __init__(self, plan: Plan, call: Call, like: Tensor, boundaries: SequenceMasks) -> None:
         self.plan, self.call, self.like, self.boundaries = plan, call, like, boundaries
-        self.values = plan.flow.values
+        self.values = plan.dataflow.values
         self.buffers: dict[int, Tensor] = {}
-        self.given: dict[int, tuple[Tensor, int]] = {}
-        self.early: dict[str, Tensor] = {}
+        self.external: dict[int, tuple[Tensor, int]] = {}
+        self.carry_cotangents: dict[str, Tensor] = {}
         """Of the gradient of what is carried on, what belongs to the history."""
-        self.replaced: dict[str, Tensor] = {}
+        self.initial_cotangents: dict[str, Tensor] = {}
         """Of the gradient of what is carried on, what belongs to initial values."""
-        self._shifted: dict[tuple[int, int], Tensor] = {}
+        self._shift_cache: dict[tuple[int, int], Tensor] = {}
         for value in self.values:
-            self._give(value)
+            self._bind_external(value)
 
-    def _give(self, value: Value) -> None:
+    def _bind_external(self, value: Value) -> None:
         call, name = self.call, str(value.attributes[0]) if value.attributes else ""
         if value.operation == "parameter":
-            self.given[value.number] = (call.parameters[name].detach(), 0)
+            self.external[value.id] = (call.parameters[name].detach(), 0)
         elif value.operation == "constant":
             number = float(value.attributes[0])
-            self.given[value.number] = (self.like.new_full((1,), number), 0)
+            self.external[value.id] = (self.like.new_full((1,), number), 0)
         elif value.operation == "mask":
-            self.given[value.number] = (call.masks[int(value.attributes[0])], 0)
+            self.external[value.id] = (call.masks[int(value.attributes[0])], 0)
         elif value.operation == "present":
             first, last = (int(end) for end in value.attributes)
-            self.given[value.number] = (self.boundaries.present(first, last).to(self.like.dtype), 0)
+            self.external[value.id] = (
+                self.boundaries.window_mask(first, last).to(self.like.dtype),
+                0,
+            )
         elif value.operation == "input":
-            series = self.boundaries.padded(call.inputs[name].detach())
-            history = call.history.get(name)
+            series = self.boundaries.repeat_last_step(call.inputs[name].detach())
+            history = call.carry.get(name)
             before = 0 if history is None else len(history)
             if history is not None:
                 series = torch.cat([history.detach(), series])
-            self.given[value.number] = (series, before)
+            self.external[value.id] = (series, before)
 
     def buffer(self, number: int) -> Tensor:
         """The tensor of a buffer, its margins filled."""
         if number not in self.buffers:
-            self.buffers[number] = self._make(self.plan.buffers[number])
+            self.buffers[number] = self._allocate(self.plan.buffers[number])
         return self.buffers[number]
 
-    def _make(self, buffer: Buffer) -> Tensor:
-        steps, rows = self.call.steps, self.call.rows
-        dtype = self.dtype_of(buffer)
+    def _allocate(self, buffer: Buffer) -> Tensor:
+        steps, rows = self.call.steps, self.call.batch_size
+        dtype = self.buffer_dtype(buffer)
         if buffer.extent in {"row", "step"}:
             return self.like.new_empty(rows, buffer.width, dtype=dtype)
-        before, after = buffer.before, buffer.after
+        before, after = buffer.steps_before, buffer.steps_after
         tensor = self.like.new_empty(before + steps + after, rows, buffer.width, dtype=dtype)
         if before:
             tensor[:before].zero_()
@@ -72,156 +75,164 @@ class Memory:
             tensor[before + steps :].zero_()
         return tensor
 
-    def dtype_of(self, buffer: Buffer) -> torch.dtype:
+    def buffer_dtype(self, buffer: Buffer) -> torch.dtype:
         """The type of a buffer's numbers."""
         return self.like.dtype
 
     def fill_margins(self, value: Value) -> None:
         """Put a state's history in front of it, and what is beyond the end behind it."""
-        place = self.plan.places[value.number]
+        place = self.plan.regions[value.id]
         assert place is not None
         buffer, name = self.plan.buffers[place.buffer], str(value.attributes[0])
-        columns = self.buffer(place.buffer)[..., place.start : place.start + value.shape[0]]
-        history = self.call.history.get(name)
-        if history is not None and buffer.before:
-            columns[buffer.before - len(history) : buffer.before].copy_(history.detach())
-        if buffer.after and name in self.call.initial and history is None:
-            initial = self.boundaries.initial(name).detach()
-            columns[buffer.before + self.call.steps :].copy_(
+        columns = self.buffer(place.buffer)[..., place.offset : place.offset + value.shape[0]]
+        history = self.call.carry.get(name)
+        if history is not None and buffer.steps_before:
+            columns[buffer.steps_before - len(history) : buffer.steps_before].copy_(
+                history.detach()
+            )
+        if buffer.steps_after and name in self.call.initial_values and history is None:
+            initial = self.boundaries.initial_value(name).detach()
+            columns[buffer.steps_before + self.call.steps :].copy_(
                 initial if initial.dim() == 2 else initial[-1:]
             )
 
-    def put(self, number: int, tensor: Tensor) -> None:
+    def bind(self, number: int, tensor: Tensor) -> None:
         """Set a value that is computed once a call, once a row, or comes from outside."""
-        self.given[number] = (tensor, 0)
+        self.external[number] = (tensor, 0)
 
-    def out(self, number: int) -> Tensor:
+    def output(self, number: int) -> Tensor:
         """Where a value is to be written: (T, B, n), or (B, n) for what a loop overwrites."""
-        return self._placed(number)[0]
+        return self._locate(number)[0]
 
-    def _placed(self, number: int) -> tuple[Tensor, int]:
-        place = self.plan.places[number]
+    def _locate(self, number: int) -> tuple[Tensor, int]:
+        place = self.plan.regions[number]
         assert place is not None, self.values[number]
         buffer = self.plan.buffers[place.buffer]
         tensor, width = self.buffer(place.buffer), self.values[number].shape[-1]
         if buffer.width != width:
-            tensor = tensor[..., place.start : place.start + width]
+            tensor = tensor[..., place.offset : place.offset + width]
         if buffer.extent != "series":
             return tensor, 0
-        if buffer.before or buffer.after:
-            return tensor[buffer.before : buffer.before + self.call.steps], buffer.before
+        if buffer.steps_before or buffer.steps_after:
+            return tensor[
+                buffer.steps_before : buffer.steps_before + self.call.steps
+            ], buffer.steps_before
         return tensor, 0
 
-    def line(self, number: int) -> tuple[Tensor, int]:
+    def padded_series(self, number: int) -> tuple[Tensor, int]:
         """A value with its margins, and how many steps stand before the first one."""
-        if number in self.given:
-            return self.given[number]
-        place = self.plan.places[number]
+        if number in self.external:
+            return self.external[number]
+        place = self.plan.regions[number]
         assert place is not None, self.values[number]
         width = self.values[number].shape[-1]
-        tensor = self.buffer(place.buffer)[..., place.start : place.start + width]
-        return tensor, self.plan.buffers[place.buffer].before
+        tensor = self.buffer(place.buffer)[..., place.offset : place.offset + width]
+        return tensor, self.plan.buffers[place.buffer].steps_before
 
-    def now(self, number: int) -> Tensor:
+    def series(self, number: int) -> Tensor:
         """A value at all steps: (T, B, n); (n) or a matrix for one of a call; (B, n) of a row."""
-        if number in self.given:
-            tensor, before = self.given[number]
+        if number in self.external:
+            tensor, before = self.external[number]
             return tensor[before:] if before else tensor
-        return self.out(number)
+        return self.output(number)
 
-    def shifted(self, read: Read) -> Tensor:
+    def shifted_series(self, operand: Operand) -> Tensor:
         """What a read sees at all steps, the ends of segments not yet minded."""
-        if not read.delay:
-            return self.now(read.value)
-        line, before = self.line(read.value)
+        if not operand.delay:
+            return self.series(operand.value)
+        line, before = self.padded_series(operand.value)
         steps = self.call.steps
-        first = before - read.delay
+        first = before - operand.delay
         if first >= 0 and first + steps <= len(line):
             return line[first : first + steps]
-        key = (read.value, read.delay)
-        if key not in self._shifted:
+        key = (operand.value, operand.delay)
+        if key not in self._shift_cache:
             front = line.new_zeros(max(0, -first), *line.shape[1:])
             back = line.new_zeros(max(0, first + steps - len(line)), *line.shape[1:])
             whole = torch.cat([front, line, back])
             first = max(first, 0)
-            self._shifted[key] = whole[first : first + steps]
-        return self._shifted[key]
+            self._shift_cache[key] = whole[first : first + steps]
+        return self._shift_cache[key]
 
-    def read(self, read: Read) -> Tensor:
+    def load(self, operand: Operand) -> Tensor:
         """What a read sees at all steps: (T, B, n), or (n) or a matrix for what is of the call."""
-        value = self.values[read.value]
-        if not read.delay:
-            found = self.now(read.value)
+        value = self.values[operand.value]
+        if not operand.delay:
+            found = self.series(operand.value)
             return found.expand(self.call.steps, *found.shape) if value.rate == "row" else found
-        series = self.shifted(read)
-        linked = self.linked(read)
+        series = self.shifted_series(operand)
+        linked = self.segment_mask(operand)
         if linked is None:
             return series
         if not value.shape:
             return series.masked_fill(~linked.squeeze(-1), -1)
-        return torch.where(linked, series, self.outside(value))
+        return torch.where(linked, series, self.boundary_value(value))
 
-    def linked(self, read: Read) -> Tensor | None:
+    def segment_mask(self, operand: Operand) -> Tensor | None:
         """(T, B, 1): where a read is of its reader's own segment; None where all are."""
-        bounded = self.values[read.value].operation in BOUNDED
-        past = read.value not in self.plan.flow.pastless
-        if not self.boundaries.cuts(read.delay, bounded=bounded, past=past):
+        bounded = self.values[operand.value].operation in BOUNDARY_VALUE_OPS
+        past = operand.value not in self.plan.dataflow.states_without_carry
+        if not self.boundaries.may_cross_segment(
+            operand.delay, has_boundary_value=bounded, has_carry=past
+        ):
             return None
-        return self.boundaries.linked(read.delay, past=past)
+        return self.boundaries.same_segment(operand.delay, has_carry=past)
 
-    def outside(self, value: Value) -> Tensor:
+    def boundary_value(self, value: Value) -> Tensor:
         """What lies outside of a segment: broadcasts with (T, B, n)."""
         name = str(value.attributes[0]) if value.attributes else ""
         if value.operation == "state":
-            return self.boundaries.initial(name).detach()
+            return self.boundaries.initial_value(name).detach()
         return self.like.new_zeros(())
 
-    def reuse(self, value: Value, uses: dict[int, list[int]], reads: Sequence[int]) -> None:
+    def reuse_operand_buffer(
+        self, value: Value, last_uses: dict[int, list[int]], sources: Sequence[int]
+    ) -> None:
         """Let an entrywise value overwrite an operand that nothing else will read.
 
-        reads: all values that are read while it is computed.
+        sources: all values that are read while it is computed.
         """
-        place = self.plan.places[value.number]
+        place = self.plan.regions[value.id]
         assert place is not None
         mine = self.plan.buffers[place.buffer]
-        if mine.number in self.buffers or not _is_plain(mine, value):
+        if mine.id in self.buffers or not _holds_one_series(mine, value):
             return
-        used = [place.buffer for place in map(self.plan.places.__getitem__, reads) if place]
+        used = [place.buffer for place in map(self.plan.regions.__getitem__, sources) if place]
         for read in value.operands:
-            there = self.plan.places[read.value]
+            there = self.plan.regions[read.value]
             if there is None or read.delay or used.count(there.buffer) > 1:
                 continue
             theirs = self.plan.buffers[there.buffer]
             if (
-                theirs.number in uses.get(value.number, ())
-                and theirs.number in self.buffers
-                and _is_plain(theirs, self.values[read.value])
-                and not theirs.saved
-                and theirs.last == mine.first
+                theirs.id in last_uses.get(value.id, ())
+                and theirs.id in self.buffers
+                and _holds_one_series(theirs, self.values[read.value])
+                and not theirs.is_residual
+                and theirs.last_phase == mine.first_phase
                 and theirs.width == mine.width
             ):
-                self.buffers[mine.number] = self.buffers[theirs.number]
+                self.buffers[mine.id] = self.buffers[theirs.id]
                 return
 
-    def drop(self, numbers: Sequence[int], phase: int) -> None:
+    def free(self, numbers: Sequence[int], phase: int) -> None:
         """Let go of buffers that were read for the last time."""
         for number in numbers:
-            if self.plan.buffers[number].last == phase:
+            if self.plan.buffers[number].last_phase == phase:
                 self.buffers.pop(number, None)
 
-    def release(self, phase: int, keep: frozenset[int]) -> None:
+    def free_after(self, phase: int, keep: frozenset[int]) -> None:
         """Let go of the buffers that no phase after this one reads."""
         for number in list(self.buffers):
-            if number not in keep and 0 <= self.plan.buffers[number].last <= phase:
+            if number not in keep and 0 <= self.plan.buffers[number].last_phase <= phase:
                 del self.buffers[number]
-        self._shifted.clear()
+        self._shift_cache.clear()
 
 
-def _is_plain(buffer: Buffer, value: Value) -> bool:
+def _holds_one_series(buffer: Buffer, value: Value) -> bool:
     """Whether a buffer is one value's series and nothing else."""
     return (
         buffer.extent == "series"
-        and not buffer.before
-        and not buffer.after
+        and not buffer.steps_before
+        and not buffer.steps_after
         and buffer.width == value.shape[-1]
     )

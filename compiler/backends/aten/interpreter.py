@@ -7,13 +7,13 @@ from typing import Protocol
 
 from torch import Tensor
 
-from rnnc.compiler.calls.sequence_masks import Boundaries, like_of
-from rnnc.compiler.ir.dataflow import Read
+from rnnc.compiler.calls.sequence_masks import SequenceMasks, like_of
+from rnnc.compiler.ir.dataflow import Operand
 from rnnc.compiler.schedule.plan import Phase, Plan
-from rnnc.operators.semantics.call import Call, Result
+from rnnc.operators.semantics.call import Call, CallResult
 
 from .batched_phase import run_batched
-from .buffers import Memory
+from .buffers import AtenMemory
 from .loop_phase import run_loop
 from .scan_phase import run_scan
 
@@ -21,32 +21,32 @@ from .scan_phase import run_scan
 class Engine(Protocol):
     """What computes the phases of a plan, of one backend."""
 
-    def prepared(self, plan: Plan, call: Call) -> Memory:
+    def create_buffers(self, plan: Plan, call: Call) -> AtenMemory:
         """The memory of a call before its first phase."""
 
-    def run_phases(self, phases: Iterable[Phase], memory: Memory) -> None:
+    def run_phases(self, phases: Iterable[Phase], memory: AtenMemory) -> None:
         """Compute some phases; what no later one reads is let go."""
 
 
 class AtenEngine:
     """Phases through ATen calls."""
 
-    def prepared(self, plan: Plan, call: Call) -> Memory:
+    def create_buffers(self, plan: Plan, call: Call) -> AtenMemory:
         """The memory of a call before its first phase."""
-        return prepared(plan, call)
+        return create_buffers(plan, call)
 
-    def run_phases(self, phases: Iterable[Phase], memory: Memory) -> None:
+    def run_phases(self, phases: Iterable[Phase], memory: AtenMemory) -> None:
         """Compute some phases."""
         run_phases(phases, memory)
 
 
-def prepared(plan: Plan, call: Call) -> Memory:
+def create_buffers(plan: Plan, call: Call) -> AtenMemory:
     """The memory of a call before its first phase."""
     like = like_of(call).detach()
-    return Memory(plan, call, like, Boundaries(call, like))
+    return AtenMemory(plan, call, like, SequenceMasks(call, like))
 
 
-def run_phases(phases: Iterable[Phase], memory: Memory) -> None:
+def run_phases(phases: Iterable[Phase], memory: AtenMemory) -> None:
     """Compute some phases; what no later one reads is let go."""
     for phase in phases:
         if phase.kind == "scan":
@@ -55,55 +55,63 @@ def run_phases(phases: Iterable[Phase], memory: Memory) -> None:
             run_loop(phase, memory)
         else:
             run_batched(phase, memory)
-        memory.release(phase.number, frozenset())
+        memory.free_after(phase.id, frozenset())
 
 
-def collected(memory: Memory) -> Result:
+def collect_result(memory: AtenMemory) -> CallResult:
     """What a call gives, once all forward phases have run."""
     plan, call, boundaries = memory.plan, memory.call, memory.boundaries
-    graph = plan.flow.graph
+    graph = plan.dataflow.graph
     outputs: list[Tensor] = []
-    for output, read in zip(graph.outputs, plan.flow.outputs, strict=True):
-        series = _whole(memory, read)
-        outputs.append(boundaries.last(series) if output.at_end else boundaries.shown(series))
+    for output, read in zip(graph.outputs, plan.dataflow.outputs, strict=True):
+        series = _materialize(memory, read)
+        outputs.append(
+            boundaries.last_step(series) if output.at_end else boundaries.zero_padding(series)
+        )
     history: dict[str, Tensor] = {}
     numbers = {
-        str(v.attributes[0]): v.number
-        for v in plan.flow.values
+        str(v.attributes[0]): v.id
+        for v in plan.dataflow.values
         if v.operation in {"state", "input"}
     }
-    for name in call.history:
-        line, before = memory.line(numbers[name])
-        keep = len(call.history[name])
+    for name in call.carry:
+        line, before = memory.padded_series(numbers[name])
+        keep = len(call.carry[name])
         line = line[before - keep : before + call.steps]
-        after = boundaries.history_after(name, line)
+        after = boundaries.next_carry(name, line)
         # An engine may compute in a wider type than the model's.
         history[name] = after.to(memory.like.dtype) if after.is_floating_point() else after
-    laws = tuple(_whole(memory, read).squeeze(-1) for read in plan.flow.laws)
-    kept = tuple(_whole(memory, read) for read in plan.flow.kept)
-    return Result(tuple(outputs), history, laws, kept)
+    laws = tuple(_materialize(memory, read).squeeze(-1) for read in plan.dataflow.laws)
+    kept = tuple(_materialize(memory, read) for read in plan.dataflow.loss_inputs)
+    return CallResult(tuple(outputs), history, laws, kept)
 
 
-def _whole(memory: Memory, read: Read) -> Tensor:
+def _materialize(memory: AtenMemory, operand: Operand) -> Tensor:
     """A value at all steps and rows, in memory that nobody else has."""
-    series = memory.read(read).to(memory.like.dtype)
-    width = memory.values[read.value].shape[-1]
+    series = memory.load(operand).to(memory.like.dtype)
+    width = memory.values[operand.value].shape[-1]
     call = memory.call
-    if series.dim() == 3 and _is_own(memory, read):
+    if series.dim() == 3 and _is_returnable(memory, operand):
         return series
-    return series.expand(call.steps, call.rows, width).clone()
+    return series.expand(call.steps, call.batch_size, width).clone()
 
 
-def _is_own(memory: Memory, read: Read) -> bool:
+def _is_returnable(memory: AtenMemory, operand: Operand) -> bool:
     """Whether a buffer holds this value alone and is not kept: it may go to the caller as it is."""
-    place = memory.plan.places[read.value]
-    if place is None or read.delay or read.value in memory.given:
+    place = memory.plan.regions[operand.value]
+    if place is None or operand.delay or operand.value in memory.external:
         return False
     buffer = memory.plan.buffers[place.buffer]
-    whole = buffer.width == memory.values[read.value].shape[-1]
-    return whole and not (buffer.saved or buffer.before or buffer.after) and _is_last(memory, read)
+    whole = buffer.width == memory.values[operand.value].shape[-1]
+    return (
+        whole
+        and not (buffer.is_residual or buffer.steps_before or buffer.steps_after)
+        and _is_unique_result(memory, operand)
+    )
 
 
-def _is_last(memory: Memory, read: Read) -> bool:
-    reads = memory.plan.flow.results
-    return sum(memory.plan.places[r.value] == memory.plan.places[read.value] for r in reads) == 1
+def _is_unique_result(memory: AtenMemory, operand: Operand) -> bool:
+    reads = memory.plan.dataflow.results
+    return (
+        sum(memory.plan.regions[r.value] == memory.plan.regions[operand.value] for r in reads) == 1
+    )

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from rnnc.operators.graph.operator_graph import Attribute
 
-Compute = Callable[..., Any]
+OutFunction = Callable[..., Any]
 """(operands, out=tensor) -> anything."""
 
 _nn: Final[Any] = torch._C._nn  # the activations' own forms that take `out`
 
 
-def _copied(function: Callable[..., Tensor]) -> Compute:
+def _copy_into_out(function: Callable[..., Tensor]) -> OutFunction:
     def compute(*operands: Tensor, out: Tensor) -> Tensor:
         return out.copy_(function(*operands))
 
@@ -63,7 +63,7 @@ def _select(c: Tensor, a: Tensor, b: Tensor, out: Tensor) -> Tensor:
     return torch.where(c if c.dtype == torch.bool else c != 0, a, b, out=out)
 
 
-def _chain(pair: Compute) -> Compute:
+def _variadic(pair: OutFunction) -> OutFunction:
     """An operation of two operands on any number of them."""
 
     def compute(*operands: Tensor, out: Tensor) -> Tensor:
@@ -88,17 +88,17 @@ def subtract_product(total: Tensor, a: Tensor, b: Tensor, out: Tensor) -> Tensor
     return torch.addcmul(total, a, b, value=-1, out=out)
 
 
-ELEMENTWISE: Final[dict[str, Compute]] = {
+ELEMENTWISE_FUNCTIONS: Final[dict[str, OutFunction]] = {
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
     "relu": _relu,
     "leaky_relu": _nn.leaky_relu,
     "elu": _nn.elu,
     # torch's own `out=` leaves a strided float32 tensor as it was.
-    "gelu": _copied(F.gelu),
+    "gelu": _copy_into_out(F.gelu),
     "silu": _nn.silu,
     "softplus": _nn.softplus,
-    "softsign": _copied(F.softsign),
+    "softsign": _copy_into_out(F.softsign),
     "exp": torch.exp,
     "log": torch.log,
     "abs": torch.abs,
@@ -111,11 +111,11 @@ ELEMENTWISE: Final[dict[str, Compute]] = {
     "square": torch.square,
     "reciprocal": torch.reciprocal,
     "at_least_tiny": _at_least_tiny,
-    "gelu_slope": _copied(gelu_slope),
-    "softplus_slope": _copied(softplus_slope),
+    "gelu_slope": _copy_into_out(gelu_slope),
+    "softplus_slope": _copy_into_out(softplus_slope),
     "one_minus": _one_minus,
-    "add": _chain(torch.add),
-    "multiply": _chain(torch.mul),
+    "add": _variadic(torch.add),
+    "multiply": _variadic(torch.mul),
     "subtract": torch.sub,
     "divide": torch.div,
     "power": torch.pow,
@@ -127,7 +127,7 @@ ELEMENTWISE: Final[dict[str, Compute]] = {
 }
 
 
-def parted(z: Tensor, count: int) -> Tensor:
+def split_groups(z: Tensor, count: int) -> Tensor:
     """The entries of a vector in `count` groups: (…, n) to (…, count, n / count)."""
     return z.reshape(*z.shape[:-1], count, z.shape[-1] // count)
 
@@ -136,12 +136,12 @@ def group_sum(z: Tensor, k: int) -> Tensor:
     """The sum of each group of k neighbouring entries."""
     if k == z.shape[-1]:
         return z.sum(-1, keepdim=True)
-    return parted(z, z.shape[-1] // k).sum(-1)
+    return split_groups(z, z.shape[-1] // k).sum(-1)
 
 
 def group_max(z: Tensor, k: int) -> Tensor:
     """The largest of each group of k neighbouring entries."""
-    return parted(z, z.shape[-1] // k).amax(-1)
+    return split_groups(z, z.shape[-1] // k).amax(-1)
 
 
 def spread(z: Tensor, k: int) -> Tensor:
@@ -161,16 +161,16 @@ def onehot(symbol: Tensor, width: int) -> Tensor:
     return F.one_hot(symbol.clamp(min=0), width) * (symbol >= 0).unsqueeze(-1)
 
 
-def product(weight: Tensor, vector: Tensor, transposed: bool) -> Tensor:
+def matmul(weight: Tensor, vector: Tensor, transposed: bool) -> Tensor:
     """Matrix times vector; a matrix (k, r, c) is block-diagonal."""
     if weight.dim() == 2:
         return vector @ weight if transposed else F.linear(vector, weight)
-    parts = parted(vector, len(weight))
+    parts = split_groups(vector, len(weight))
     equation = "...kr,krc->...kc" if transposed else "...kc,krc->...kr"
     return torch.einsum(equation, parts, weight).flatten(-2)
 
 
-def look_up(weight: Tensor, symbol: Tensor, transposed: bool) -> Tensor:
+def lookup_column(weight: Tensor, symbol: Tensor, transposed: bool) -> Tensor:
     """The column (row, if transposed) of a matrix at a symbol; zero for no symbol (−1)."""
     if weight.dim() == 3:
         weight = torch.block_diag(*weight)  # type: ignore[no-untyped-call]
@@ -186,7 +186,7 @@ def outer_sum(a: Tensor, b: Tensor, blocks: tuple[Attribute, ...]) -> Tensor:
     if not blocks:
         return a.t() @ b
     k = int(blocks[0])
-    return torch.einsum("nkr,nkc->krc", parted(a, k), parted(b, k))
+    return torch.einsum("nkr,nkc->krc", split_groups(a, k), split_groups(b, k))
 
 
 def indexed_sum(a: Tensor, symbol: Tensor, attributes: tuple[Attribute, ...]) -> Tensor:
@@ -202,7 +202,7 @@ def indexed_sum(a: Tensor, symbol: Tensor, attributes: tuple[Attribute, ...]) ->
     # One row more takes what has no symbol; it is left out again.
     index = symbol.reshape(-1)
     index = torch.where(index < 0, count, index)
-    total = _sum_by_index(flat, index, count + 1)[:count]
+    total = _ordered_index_add(flat, index, count + 1)[:count]
     dense = total if transposed else total.t()
     if len(shape) == 3:
         k, r, c = shape
@@ -210,7 +210,7 @@ def indexed_sum(a: Tensor, symbol: Tensor, attributes: tuple[Attribute, ...]) ->
     return dense
 
 
-def _sum_by_index(values: Tensor, index: Tensor, count: int) -> Tensor:
+def _ordered_index_add(values: Tensor, index: Tensor, count: int) -> Tensor:
     total = values.new_zeros(count, values.shape[-1])
     if not len(values):
         return total

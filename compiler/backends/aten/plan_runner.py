@@ -6,56 +6,60 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from rnnc.compiler.backends.backend import Saved
-from rnnc.compiler.calls.flattening import Key
-from rnnc.compiler.plan_cache import Planner
-from rnnc.compiler.request import Request, all_seeds, training_request
+from rnnc.compiler.backends.backend import Residuals
+from rnnc.compiler.calls.flattening import TensorKey
+from rnnc.compiler.plan_cache import PlanCache
+from rnnc.compiler.request import PlanRequest, all_cotangents, training_request
 from rnnc.compiler.schedule.plan import Plan
 from rnnc.operators.graph.operator_graph import OperatorGraph
-from rnnc.operators.semantics.call import Call, Result
+from rnnc.operators.semantics.call import Call, CallResult
 
-from .forward_backward import ATEN, most_saved, run_backward, run_forward
+from .forward_backward import ATEN_ENGINE, residual_count, run_backward, run_forward
 from .interpreter import Engine
 
 
-class Planned:
+class PlanRunner:
     """Runs the calls of one graph by its plans; an engine computes their phases."""
 
-    def __init__(self, graph: OperatorGraph, planner: Planner, engine: Engine = ATEN) -> None:
+    def __init__(
+        self, graph: OperatorGraph, planner: PlanCache, engine: Engine = ATEN_ENGINE
+    ) -> None:
         self.graph, self.planner, self.engine = graph, planner, engine
-        self._plans: dict[tuple[bool, tuple[Key, ...]], Plan] = {}
+        self._plans: dict[tuple[bool, tuple[TensorKey, ...]], Plan] = {}
         self._request = training_request(graph)
 
-    def forward(self, call: Call, wanted: tuple[Key, ...]) -> tuple[Result, Saved]:
+    def forward(self, call: Call, wrt: tuple[TensorKey, ...]) -> tuple[CallResult, Residuals]:
         """The forward phases."""
-        return run_forward(self.plan(call, wanted), call, wanted, self.engine)
+        return run_forward(self.plan_for(call, wrt), call, wrt, self.engine)
 
-    def saves(self, call: Call, wanted: tuple[Key, ...]) -> int:
+    def residual_count(self, call: Call, wrt: tuple[TensorKey, ...]) -> int:
         """How many tensors the backward phases read, at most."""
-        return most_saved(self.plan(call, wanted)) if wanted else 0
+        return residual_count(self.plan_for(call, wrt)) if wrt else 0
 
     def backward(
         self,
         call: Call,
-        wanted: tuple[Key, ...],
-        saved: Saved,
-        gradients: Mapping[Key, Tensor | None],
+        wrt: tuple[TensorKey, ...],
+        residuals: Residuals,
+        cotangents: Mapping[TensorKey, Tensor | None],
     ) -> list[Tensor | None]:
         """The backward phases."""
-        plan = self.plan(call, wanted) if saved.more is None else saved.more
-        return run_backward(plan, call, wanted, saved, gradients, self.engine)
+        plan = self.plan_for(call, wrt) if residuals.context is None else residuals.context
+        return run_backward(plan, call, wrt, residuals, cotangents, self.engine)
 
-    def plan(self, call: Call, wanted: tuple[Key, ...]) -> Plan:
+    def plan_for(self, call: Call, wrt: tuple[TensorKey, ...]) -> Plan:
         """The plan of a kind of call."""
-        key = (call.training, wanted)
+        key = (call.training, wrt)
         found = self._plans.get(key)
         if found is None:
-            seeds = all_seeds(self.graph) if wanted else frozenset[Key]()
-            found = self.planner(Request(training=call.training, gradients=wanted, seeds=seeds))
+            seeds = all_cotangents(self.graph) if wrt else frozenset[TensorKey]()
+            found = self.planner(
+                PlanRequest(training=call.training, gradients=wrt, cotangents=seeds)
+            )
             self._plans[key] = found
         return found
 
-    def usual(self) -> Plan:
+    def training_plan(self) -> Plan:
         """The plan of a training step.
 
         Raises:

@@ -14,16 +14,16 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from rnnc.compiler.ir.dataflow import BOUNDED
+from rnnc.compiler.ir.dataflow import BOUNDARY_VALUE_OPS
 from rnnc.compiler.schedule.plan import Phase
 
-from .buffers import Memory
+from .buffers import AtenMemory
 
-SMALL: Final = 1 << 15
+MAX_BLOCKED_NUMEL: Final = 1 << 15
 """Numbers a step up to which blocks are worth their second pass over memory."""
 
 
-def run_scan(phase: Phase, memory: Memory) -> None:
+def run_scan(phase: Phase, memory: AtenMemory) -> None:
     """Compute a phase whose cycle is one `linear` value, and perhaps the state that takes it."""
     states = [n for n in phase.values if memory.values[n].operation == "state"]
     number = next(n for n in phase.values if memory.values[n].operation == "linear")
@@ -32,50 +32,58 @@ def run_scan(phase: Phase, memory: Memory) -> None:
     steps = memory.call.steps
     if not steps:
         return
-    out, turn = memory.out(number), memory.values[number].operands[2]
-    a, b = (memory.read(read).expand(out.shape) for read in memory.values[number].operands[:2])
-    a, b = _cut(memory, number, a, b)
-    line, before = memory.line(turn.value)
-    solve(a, b, line[before - 1 if turn.delay > 0 else before + steps], out, turn.delay < 0)
+    out, turn = memory.output(number), memory.values[number].operands[2]
+    a, b = (memory.load(read).expand(out.shape) for read in memory.values[number].operands[:2])
+    a, b = _mask_coefficients(memory, number, a, b)
+    line, before = memory.padded_series(turn.value)
+    solve_recurrence(
+        a, b, line[before - 1 if turn.delay > 0 else before + steps], out, turn.delay < 0
+    )
     for state in states:
-        if not memory.plan.is_free(memory.values[state]):
-            memory.out(state).copy_(out)
+        if not memory.plan.is_alias(memory.values[state]):
+            memory.output(state).copy_(out)
 
 
-def _cut(memory: Memory, number: int, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+def _mask_coefficients(
+    memory: AtenMemory, number: int, a: Tensor, b: Tensor
+) -> tuple[Tensor, Tensor]:
     """Coefficients that begin anew with each segment, and hold still where a row has ended."""
     boundaries = memory.boundaries
     turn = memory.values[number].operands[2]
     source = memory.values[turn.value]
     nothing = a.new_zeros(())
-    if boundaries.cuts(turn.delay, bounded=source.operation in BOUNDED):
-        linked = boundaries.linked(turn.delay)
-        b = torch.where(linked, b, b + a * memory.outside(source))
+    if boundaries.may_cross_segment(
+        turn.delay, has_boundary_value=source.operation in BOUNDARY_VALUE_OPS
+    ):
+        linked = boundaries.same_segment(turn.delay)
+        b = torch.where(linked, b, b + a * memory.boundary_value(source))
         a = torch.where(linked, a, nothing)
-    if boundaries.alive is not None:
+    if boundaries.valid is not None:
         holds = source.operation == "state" and turn.delay > 0
-        a = torch.where(boundaries.alive, a, a.new_ones(()) if holds else nothing)
-        b = torch.where(boundaries.alive, b, nothing)
+        a = torch.where(boundaries.valid, a, a.new_ones(()) if holds else nothing)
+        b = torch.where(boundaries.valid, b, nothing)
     return a, b
 
 
-def solve(a: Tensor, b: Tensor, entering: Tensor, out: Tensor, backward: bool = False) -> None:
+def solve_recurrence(
+    a: Tensor, b: Tensor, initial: Tensor, out: Tensor, reverse: bool = False
+) -> None:
     """Write v[t] = a[t] v[t-1] + b[t] into `out`; all (T, B, n), v[-1] = entering (B, n).
 
-    backward: v[t] = a[t] v[t+1] + b[t] and v[T] = entering.
+    reverse: v[t] = a[t] v[t+1] + b[t] and v[T] = entering.
     """
     steps = len(a)
     block = math.isqrt(steps) // 2
-    if block < 4 or entering.numel() > SMALL:
-        _one_by_one(a, b, entering, out, backward)
+    if block < 4 or initial.numel() > MAX_BLOCKED_NUMEL:
+        _solve_sequentially(a, b, initial, out, reverse)
         return
     count = steps // block
-    first = steps - count * block if backward else 0
+    first = steps - count * block if reverse else 0
     inside = slice(first, first + count * block)
     # (blocks, steps of a block, B, n); a strided tensor is copied here, once.
     slopes, offsets = (x[inside].reshape(count, block, *x.shape[1:]) for x in (a, b))
     values, gains = torch.empty_like(offsets), torch.empty_like(slopes)
-    order = range(block - 1, -1, -1) if backward else range(block)
+    order = range(block - 1, -1, -1) if reverse else range(block)
     before = order[0]
     values[:, before], gains[:, before] = offsets[:, before], slopes[:, before]
     for i in order[1:]:
@@ -83,19 +91,19 @@ def solve(a: Tensor, b: Tensor, entering: Tensor, out: Tensor, backward: bool = 
         torch.mul(slopes[:, i], gains[:, before], out=gains[:, i])
         before = i
     carried = torch.empty_like(gains[:, 0])
-    blocks = range(count - 1, -1, -1) if backward else range(count)
-    carried[blocks[0]] = entering
+    blocks = range(count - 1, -1, -1) if reverse else range(count)
+    carried[blocks[0]] = initial
     for c, after in pairwise(blocks):
         torch.addcmul(values[c, before], gains[c, before], carried[c], out=carried[after])
     values.addcmul_(gains, carried.unsqueeze(1))
     out[inside].copy_(values.flatten(0, 1))
-    rest = slice(0, first) if backward else slice(count * block, steps)
-    at = first if backward else count * block - 1
-    _one_by_one(a[rest], b[rest], out[at], out[rest], backward)
+    rest = slice(0, first) if reverse else slice(count * block, steps)
+    at = first if reverse else count * block - 1
+    _solve_sequentially(a[rest], b[rest], out[at], out[rest], reverse)
 
 
-def _one_by_one(a: Tensor, b: Tensor, entering: Tensor, out: Tensor, backward: bool) -> None:
-    before = entering
+def _solve_sequentially(a: Tensor, b: Tensor, initial: Tensor, out: Tensor, reverse: bool) -> None:
+    before = initial
     steps = list(zip(a.unbind(0), b.unbind(0), out.unbind(0), strict=True))
-    for slope, offset, after in reversed(steps) if backward else steps:
+    for slope, offset, after in reversed(steps) if reverse else steps:
         before = torch.addcmul(offset, slope, before, out=after)

@@ -26,16 +26,16 @@ def names_in(node: object) -> Iterator[str]:
             ]
 
 
-def targets_of(target: syntax.Expression) -> Iterator[syntax.Expression]:
+def flatten_targets(target: syntax.Expression) -> Iterator[syntax.Expression]:
     """The variables that a left side sets, tuples taken apart."""
     if isinstance(target, syntax.Parentheses):
         for argument in target.arguments:
-            yield from targets_of(argument.value)
+            yield from flatten_targets(argument.value)
     else:
         yield target
 
 
-def in_order(
+def sort_equations(
     equations: Sequence[syntax.Equation], locals_: Iterable[str], report: Report
 ) -> list[syntax.Equation]:
     """The equations, each after those that set the locals it reads.
@@ -45,7 +45,7 @@ def in_order(
     known = set(locals_)
     setter: dict[str, int] = {}
     for index, equation in enumerate(equations):
-        for target in targets_of(equation.target):
+        for target in flatten_targets(equation.target):
             if isinstance(target, syntax.Name) and target.name in known:
                 setter.setdefault(target.name, index)
     needs = [
@@ -74,12 +74,12 @@ def in_order(
                 path = [i for i, _ in stack]
                 cycle = path[path.index(following) :]
                 if not reported.intersection(cycle):
-                    _report(equations, cycle, report)
+                    _report_cycle(equations, cycle, report)
                 reported.update(cycle)
     return result
 
 
-def _report(equations: Sequence[syntax.Equation], cycle: list[int], report: Report) -> None:
+def _report_cycle(equations: Sequence[syntax.Equation], cycle: list[int], report: Report) -> None:
     names = [f"`{equations[index].target.span.text}`" for index in cycle]
     first, *others = cycle
     report.error(

@@ -8,19 +8,19 @@ from typing import Final
 from rnnc.grammar import syntax
 from rnnc.grammar.diagnostics.report import Report
 from rnnc.grammar.source import Span
-from rnnc.operators.analysis.state_reads import Read
+from rnnc.operators.analysis.state_reads import StateRead
 from rnnc.operators.graph.operator_graph import Application, Attribute, Node, Operand
 
 from .parameters import ParameterTable
-from .size_inference import Dim, Sizes
-from .values import Stop, Value, Vector
+from .size_inference import Dim, SizeSolver
+from .values import ElaborationError, Value, Vector
 
 NODE_LIMIT: Final = 200_000
 """Nodes of one graph."""
 
 
 @dataclass(slots=True)
-class DraftNode:
+class UnsizedNode:
     """A node whose width is not yet known."""
 
     operation: str
@@ -32,7 +32,7 @@ class DraftNode:
 
 
 @dataclass(slots=True)
-class DraftApplication:
+class PendingApplication:
     """An application of an operator, its results filled in once they are known."""
 
     name: str
@@ -44,31 +44,33 @@ class DraftApplication:
 
 
 @dataclass(slots=True)
-class Assembly:
+class GraphBuilder:
     """Everything about one model that is shared by all of its scopes.
 
-    `used` holds the places of the definitions that were applied.
+    `applied_operators` holds the places of the definitions that were applied.
     """
 
     report: Report
-    sizes: Sizes = field(default_factory=Sizes)
-    nodes: list[DraftNode] = field(default_factory=list)
-    applications: list[DraftApplication] = field(default_factory=list)
-    reads: list[Read] = field(default_factory=list)
-    locals: list[tuple[str, Value, Span]] = field(default_factory=list)
-    two_shaped: set[Span] = field(default_factory=set)
-    used: set[Span] = field(default_factory=set)
-    symbols: set[int] = field(default_factory=set)
-    targets: dict[str, int] = field(default_factory=dict)
-    bodies: dict[tuple[object, ...], tuple[syntax.Statement, ...]] = field(default_factory=dict)
+    sizes: SizeSolver = field(default_factory=SizeSolver)
+    nodes: list[UnsizedNode] = field(default_factory=list)
+    applications: list[PendingApplication] = field(default_factory=list)
+    state_reads: list[StateRead] = field(default_factory=list)
+    named_values: list[tuple[str, Value, Span]] = field(default_factory=list)
+    reported_shape_conflicts: set[Span] = field(default_factory=set)
+    applied_operators: set[Span] = field(default_factory=set)
+    symbol_nodes: set[int] = field(default_factory=set)
+    target_nodes: dict[str, int] = field(default_factory=dict)
+    expanded_bodies: dict[tuple[object, ...], tuple[syntax.Statement, ...]] = field(
+        default_factory=dict
+    )
     """Expanded bodies by the identity of the definition and the arguments given to it."""
-    parameters: ParameterTable = field(init=False)
-    _shared: dict[tuple[object, ...], int] = field(default_factory=dict)
+    parameter_table: ParameterTable = field(init=False)
+    _value_numbers: dict[tuple[object, ...], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.parameters = ParameterTable(self.sizes, self.report)
+        self.parameter_table = ParameterTable(self.sizes, self.report)
 
-    def add(
+    def add_node(
         self,
         operation: str,
         operands: tuple[Operand, ...],
@@ -77,15 +79,15 @@ class Assembly:
         attributes: tuple[Attribute, ...] = (),
         *,
         application: int = -1,
-        shared: bool = True,
+        deduplicate: bool = True,
     ) -> Operand:
         """A node's value, the node being an existing one where that means the same.
 
         Random nodes are never shared: each has a mask of its own.
         """
-        key = (operation, operands, attributes, self.sizes.root(size) if not operands else 0)
-        if shared and key in self._shared:
-            number = self._shared[key]
+        key = (operation, operands, attributes, self.sizes.find_root(size) if not operands else 0)
+        if deduplicate and key in self._value_numbers:
+            number = self._value_numbers[key]
             if operands:
                 self.sizes.unify(self.nodes[number].size, size)
             return Operand(number)
@@ -96,19 +98,19 @@ class Assembly:
                 span,
                 hint="operators used inside operators multiply: name shared values as locals",
             )
-            raise Stop
-        self.nodes.append(DraftNode(operation, operands, size, attributes, application, span))
+            raise ElaborationError
+        self.nodes.append(UnsizedNode(operation, operands, size, attributes, application, span))
         number = len(self.nodes) - 1
-        if shared:
-            self._shared[key] = number
+        if deduplicate:
+            self._value_numbers[key] = number
         return Operand(number)
 
-    def node(self, number: int) -> Node:
+    def sized_node(self, node_id: int) -> Node:
         """A node as it is in a graph, once sizes are known, with its number in the assembly."""
-        node = self.nodes[number]
+        node = self.nodes[node_id]
         size = self.sizes.value(node.size) or 0
         return Node(
-            number,
+            node_id,
             node.operation,
             node.operands,
             size,
@@ -117,14 +119,14 @@ class Assembly:
             node.span,
         )
 
-    def finish(
+    def build(
         self, roots: list[int]
     ) -> tuple[tuple[Node, ...], dict[int, int], tuple[Application, ...]]:
         """The nodes that the roots need, renumbered in their order, and their applications.
 
         Also the map from the old numbers of nodes to the new ones.
         """
-        needed = self.needed(roots)
+        needed = self.reachable_nodes(roots)
         renumbered = {old: new for new, old in enumerate(sorted(needed))}
         nodes = [self.nodes[old] for old in sorted(needed)]
         live: set[int] = set()
@@ -137,7 +139,7 @@ class Assembly:
         chosen[-1] = -1
         names = {
             value.operand.node: name
-            for name, value, _ in reversed(self.locals)
+            for name, value, _ in reversed(self.named_values)
             if isinstance(value, Vector) and not value.operand.delay
         }
 
@@ -175,7 +177,7 @@ class Assembly:
             ),
         )
 
-    def needed(self, roots: list[int]) -> set[int]:
+    def reachable_nodes(self, roots: list[int]) -> set[int]:
         """The nodes that some nodes depend on, themselves included."""
         needed: set[int] = set()
         waiting = list(roots)

@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from rnnc.grammar import syntax
-from rnnc.grammar.constant_eval import NotConstant, evaluate
+from rnnc.grammar.constant_eval import NotConstantError, evaluate_constant
 from rnnc.grammar.diagnostics.diagnostic import Label
 from rnnc.grammar.diagnostics.report import Report
 from rnnc.grammar.diagnostics.suggestions import did_you_mean
 from rnnc.grammar.source import Span
-from rnnc.operators.graph.operator_graph import Call
+from rnnc.operators.graph.operator_graph import Initializer
 
-from .size_inference import Dim, Origin, Sizes
+from .size_inference import Dim, SizeOrigin, SizeSolver
 
-Form = Literal["matrix", "vector", "diagonal", "blocks"]
+ParameterForm = Literal["matrix", "vector", "diagonal", "blocks"]
 
-_BIAS: Final = re.compile(r"b(?:[0-9]*|[^\W\d_]|_.+)|bias.*")
-_SUBSCRIPT: Final = re.compile(r"(?:_[0-9]+)+$")
+_BIAS_PATTERN: Final = re.compile(r"b(?:[0-9]*|[^\W\d_]|_.+)|bias.*")
+_SUBSCRIPT_SUFFIX: Final = re.compile(r"(?:_[0-9]+)+$")
 
 
 def is_matrix_name(name: str) -> bool:
@@ -30,71 +30,71 @@ def is_matrix_name(name: str) -> bool:
 
 def is_bias_name(name: str) -> bool:
     """Whether an unbound name is a bias: `b`, `b1`, `bi`, `b_in`, `bias…`, subscripts apart."""
-    return _BIAS.fullmatch(_SUBSCRIPT.sub("", name)) is not None
+    return _BIAS_PATTERN.fullmatch(_SUBSCRIPT_SUFFIX.sub("", name)) is not None
 
 
 @dataclass(slots=True)
-class Annotations:
+class ParameterAnnotations:
     """What `param` lines say of one name."""
 
     span: Span
-    form: Form | None = None
+    form: ParameterForm | None = None
     sizes: tuple[syntax.Expression, ...] | None = None
-    groups: int = 1
-    initial: tuple[Call, ...] = ()
-    frozen: bool = False
+    block_count: int = 1
+    initializers: tuple[Initializer, ...] = ()
+    is_frozen: bool = False
     weightdrop: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
-class Draft:
+class UnsizedParameter:
     """A parameter whose sizes are not yet known; a vector has `rows` alone."""
 
     path: str
     name: str
-    form: Form
+    form: ParameterForm
     rows: Dim
     columns: Dim
-    annotations: Annotations
+    annotations: ParameterAnnotations
     operator: str | None
     application: int
     span: Span
     node: int = -1
 
 
-def _positive(value: float) -> bool:
+def _is_positive(value: float) -> bool:
     return value > 0
 
 
-def _whole(value: float) -> bool:
+def _is_positive_integer(value: float) -> bool:
     return value >= 1 and value == int(value)
 
 
-def _any(value: float) -> bool:
+def _accept_any(value: float) -> bool:
     return True
 
 
-def _probability(value: float) -> bool:
+def _is_probability(value: float) -> bool:
     return 0 <= value < 1
 
 
 # name -> for each argument a test; what the annotation does is in the manual's table
-CALLS: Final[dict[str, tuple[Callable[[float], bool], ...]]] = {
+ANNOTATION_ARGUMENTS: Final[dict[str, tuple[Callable[[float], bool], ...]]] = {
     "orthogonal": (),
-    "sparse": (_whole,),
-    "scale": (_positive,),
-    "radius": (_positive,),
-    "normal": (_positive,),
-    "uniform": (_any, _any),
-    "constant": (_any,),
+    "sparse": (_is_positive_integer,),
+    "scale": (_is_positive,),
+    "radius": (_is_positive,),
+    "normal": (_is_positive,),
+    "uniform": (_accept_any, _accept_any),
+    "constant": (_accept_any,),
     "frozen": (),
-    "weightdrop": (_probability,),
-    "blocks": (_whole,),
+    "weightdrop": (_is_probability,),
+    "blocks": (_is_positive_integer,),
     "diagonal": (),
     "vector": (),
 }
 
-MEANINGS: Final[dict[str, str]] = {
+ANNOTATION_MEANINGS: Final[dict[str, str]] = {
     "orthogonal": "starts as a (semi-)orthogonal matrix",
     "sparse": "`sparse(k)`: starts with k non-zero entries in each row",
     "scale": "`scale(s)`: starts with largest singular value s",
@@ -112,21 +112,21 @@ MEANINGS: Final[dict[str, str]] = {
 
 def read_annotations(
     statements: Iterable[syntax.Statement], report: Report
-) -> dict[str, Annotations]:
+) -> dict[str, ParameterAnnotations]:
     """What the `param` lines of a block say, by name."""
-    found: dict[str, Annotations] = {}
+    found: dict[str, ParameterAnnotations] = {}
     for statement in statements:
         if not isinstance(statement, syntax.Parameter):
             continue
         for name in statement.names:
-            known = found.setdefault(name.name, Annotations(name.span))
+            known = found.setdefault(name.name, ParameterAnnotations(name.span))
             for annotation in statement.annotations:
-                _annotate(known, annotation, name, report)
+                _apply_annotation(known, annotation, name, report)
     return found
 
 
-def _annotate(
-    known: Annotations,
+def _apply_annotation(
+    annotations: ParameterAnnotations,
     annotation: syntax.Type | syntax.Expression,
     name: syntax.Name,
     report: Report,
@@ -140,26 +140,28 @@ def _annotate(
                 hint="a vector is `real[n]`, a matrix `real[rows, columns]`",
             )
             return
-        known.sizes = annotation.sizes
-        known.form = known.form or ("matrix" if len(annotation.sizes) == 2 else "vector")
+        annotations.sizes = annotation.sizes
+        annotations.form = annotations.form or (
+            "matrix" if len(annotation.sizes) == 2 else "vector"
+        )
         return
-    call = _call(annotation, report)
+    call = _parse_annotation(annotation, report)
     if call is None:
         return
     match call.name:
         case "frozen":
-            known.frozen = True
+            annotations.is_frozen = True
         case "weightdrop":
-            known.weightdrop = call.arguments[0]
+            annotations.weightdrop = call.arguments[0]
         case "blocks":
-            known.form, known.groups = "blocks", int(call.arguments[0])
+            annotations.form, annotations.block_count = "blocks", int(call.arguments[0])
         case "diagonal" | "vector":
-            known.form = "diagonal" if call.name == "diagonal" else "vector"
+            annotations.form = "diagonal" if call.name == "diagonal" else "vector"
         case _:
-            known.initial = (*known.initial, call)
+            annotations.initializers = (*annotations.initializers, call)
 
 
-def _call(annotation: syntax.Expression, report: Report) -> Call | None:
+def _parse_annotation(annotation: syntax.Expression, report: Report) -> Initializer | None:
     name: str | None = None
     arguments: tuple[syntax.Argument, ...] = ()
     match annotation:
@@ -169,29 +171,30 @@ def _call(annotation: syntax.Expression, report: Report) -> Call | None:
             pass
         case _:
             pass
-    if name not in CALLS:
+    if name not in ANNOTATION_ARGUMENTS:
         report.error(
             "RNN215",
             f"`{annotation.span.text}` is not an annotation of a parameter",
             annotation.span,
-            hint=did_you_mean(name or "", CALLS) or f"there are: {', '.join(CALLS)}",
+            hint=did_you_mean(name or "", ANNOTATION_ARGUMENTS)
+            or f"there are: {', '.join(ANNOTATION_ARGUMENTS)}",
         )
         return None
-    tests = CALLS[name]
+    tests = ANNOTATION_ARGUMENTS[name]
     if len(arguments) != len(tests) or any(a.keyword or a.type for a in arguments):
         wanted = f"{len(tests)} argument{'s' if len(tests) != 1 else ''}"
         report.error(
             "RNN207",
             f"`{name}` takes {wanted}, and got {len(arguments)}",
             annotation.span,
-            hint=MEANINGS[name],
+            hint=ANNOTATION_MEANINGS[name],
         )
         return None
     values: list[float] = []
     for argument, test in zip(arguments, tests, strict=True):
         try:
-            value = evaluate(argument.value)
-        except NotConstant as error:
+            value = evaluate_constant(argument.value)
+        except NotConstantError as error:
             report.error("RNN213", error.reason, error.span)
             return None
         if not test(value):
@@ -199,7 +202,7 @@ def _call(annotation: syntax.Expression, report: Report) -> Call | None:
                 "RNN309",
                 f"{value:g} makes no sense in `{name}`",
                 argument.span,
-                hint=MEANINGS[name],
+                hint=ANNOTATION_MEANINGS[name],
             )
             return None
         values.append(float(value))
@@ -211,7 +214,7 @@ def _call(annotation: syntax.Expression, report: Report) -> Call | None:
             hint="write the smaller number first",
         )
         return None
-    return Call(name, tuple(values))
+    return Initializer(name, tuple(values))
 
 
 @dataclass(slots=True)
@@ -221,36 +224,38 @@ class ParameterTable:
     `uses` tells which operators (None: an equation of the model) use the model's `param` names.
     """
 
-    sizes: Sizes
+    sizes: SizeSolver
     report: Report
-    drafts: dict[str, Draft] = field(default_factory=dict)
+    parameters: dict[str, UnsizedParameter] = field(default_factory=dict)
     uses: dict[str, list[tuple[str | None, Span]]] = field(default_factory=dict)
 
-    def find(
+    def get_or_create(
         self,
         path: str,
         name: str,
-        annotations: Annotations | None,
+        annotations: ParameterAnnotations | None,
         operator: str | None,
         application: int,
         span: Span,
-        size: Callable[[syntax.Expression], Dim | None],
-    ) -> Draft:
+        resolve_size: Callable[[syntax.Expression], Dim | None],
+    ) -> UnsizedParameter:
         """The parameter with a name in one operator (or the model), made when it is first met."""
         full = f"{path}.{name}" if path else name
-        if full in self.drafts:
-            return self.drafts[full]
-        said = annotations or Annotations(span)
-        form: Form = said.form or ("matrix" if is_matrix_name(name) else "vector")
-        rows, columns = self.sizes.unknown(), self.sizes.unknown()
+        if full in self.parameters:
+            return self.parameters[full]
+        said = annotations or ParameterAnnotations(span)
+        form: ParameterForm = said.form or ("matrix" if is_matrix_name(name) else "vector")
+        rows, columns = self.sizes.new_size(), self.sizes.new_size()
         if form == "diagonal":
             columns = rows
-        draft = Draft(full, name, form, rows, columns, said, operator, application, span)
-        self.drafts[full] = draft
-        self._size(draft, size)
+        draft = UnsizedParameter(full, name, form, rows, columns, said, operator, application, span)
+        self.parameters[full] = draft
+        self._apply_size_annotation(draft, resolve_size)
         return draft
 
-    def _size(self, draft: Draft, size: Callable[[syntax.Expression], Dim | None]) -> None:
+    def _apply_size_annotation(
+        self, draft: UnsizedParameter, resolve_size: Callable[[syntax.Expression], Dim | None]
+    ) -> None:
         expressions = draft.annotations.sizes
         if expressions is None:
             return
@@ -263,15 +268,15 @@ class ParameterTable:
             )
             return
         for dim, expression in zip((draft.rows, draft.columns), expressions, strict=False):
-            known = size(expression)
+            known = resolve_size(expression)
             value = None if known is None else self.sizes.value(known)
             if value is not None:
-                origin = Origin(expression.span, f"`{draft.name}` is annotated here")
-                known = self.sizes.known(value, origin)
+                origin = SizeOrigin(expression.span, f"`{draft.name}` is annotated here")
+                known = self.sizes.constant(value, origin)
             if known is not None:
                 self.sizes.unify(dim, known)
 
-    def declared_twice(self, name: syntax.Name, first: Span) -> None:
+    def report_redeclaration(self, name: syntax.Name, first: Span) -> None:
         """Report a parameter that is also something else."""
         self.report.error(
             "RNN202",

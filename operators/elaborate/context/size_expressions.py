@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from rnnc.grammar import syntax
-from rnnc.grammar.constant_eval import Lookup, NotConstant, evaluate
+from rnnc.grammar.constant_eval import ConstantLookup, NotConstantError, evaluate_constant
 from rnnc.grammar.diagnostics.report import Report
 from rnnc.grammar.diagnostics.suggestions import did_you_mean
 from rnnc.operators.graph.types import SIZE_LIMIT
 
 
-def size_of(
+def evaluate_size(
     expression: syntax.Expression,
     report: Report,
-    lookup: Lookup,
-    broken: frozenset[str] = frozenset(),
-    known: frozenset[str] = frozenset(),
+    lookup: ConstantLookup,
+    poisoned: frozenset[str] = frozenset(),
+    candidates: frozenset[str] = frozenset(),
 ) -> int | None:
     """The number that a size stands for; None when its mistake has been reported.
 
     Reports what is no constant (RNN213) and what is no sensible size (RNN308).
     """
     try:
-        value = evaluate(expression, lookup)
-    except NotConstant as error:
-        if error.name not in broken:
-            hint = did_you_mean(error.name, known) or (
+        value = evaluate_constant(expression, lookup)
+    except NotConstantError as error:
+        if error.name not in poisoned:
+            hint = did_you_mean(error.name, candidates) or (
                 "sizes are made of numbers and parameters: `model name(hidden = 400):`"
             )
             report.error("RNN213", error.reason, error.span, hint=hint)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rnnc.operators.graph.operator_graph import Operand
 
-from .parameters import Draft
+from .parameters import UnsizedParameter
 from .size_inference import Dim
 
 
@@ -21,15 +21,15 @@ class Literal:
 class Vector:
     """A real vector; numbers that are computed are vectors of one entry.
 
-    `present` is a vector of 1 where an entry is there and 0 where it is missing, if any may be.
-    `pointed` is the same of a softmax, and of what is a multiple of it: there an entry is 0 where
+    `mask` is a vector of 1 where an entry is there and 0 where it is missing, if any may be.
+    `log_mask` is the same of a softmax, and of what is a multiple of it: there an entry is 0 where
     none was, and its logarithm is missing again.
     """
 
     operand: Operand
     size: Dim
-    present: Operand | None = None
-    pointed: Operand | None = None
+    mask: Operand | None = None
+    log_mask: Operand | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class SymbolVector:
 class Matrix:
     """A matrix parameter, perhaps transposed."""
 
-    draft: Draft
+    parameter: UnsizedParameter
     transposed: bool = False
 
 
@@ -70,5 +70,5 @@ class TupleValue:
 Value = Literal | Vector | SymbolVector | Matrix | Window | TupleValue
 
 
-class Stop(Exception):
+class ElaborationError(Exception):
     """An expression has no value; why has been reported."""

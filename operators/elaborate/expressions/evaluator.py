@@ -9,13 +9,13 @@ from typing import Final
 from rnnc.grammar import syntax
 from rnnc.grammar.diagnostics.diagnostic import Label
 from rnnc.grammar.source import Span
-from rnnc.operators.elaborate.context.graph_builder import Assembly
+from rnnc.operators.elaborate.context.graph_builder import GraphBuilder
 from rnnc.operators.elaborate.context.parameters import is_matrix_name
 from rnnc.operators.elaborate.context.scope import Scope
 from rnnc.operators.elaborate.context.values import (
+    ElaborationError,
     Literal,
     Matrix,
-    Stop,
     SymbolVector,
     TupleValue,
     Value,
@@ -24,25 +24,37 @@ from rnnc.operators.elaborate.context.values import (
 )
 from rnnc.operators.semantics.primitives import RESERVED_FUNCTIONS
 
-from .name_resolution import Names
-from .windows import all_present, both_present, filled, product, with_pointed
+from .name_resolution import NameResolver
+from .windows import (
+    concatenate_masks,
+    fill_missing,
+    intersect_masks,
+    multiply_window,
+    with_log_mask,
+)
 
-Apply = Callable[["Evaluator", str, Sequence[Value], Span], Value]
-Call = Callable[["Evaluator", syntax.Name, syntax.Parentheses, Span], Value]
+ApplyOperator = Callable[["Evaluator", str, Sequence[Value], Span], Value]
+CallFunction = Callable[["Evaluator", syntax.Name, syntax.Parentheses, Span], Value]
 
-_OPERATIONS: Final = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide"}
+_ARITHMETIC_OPS: Final = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide"}
 
 
-class Evaluator(Names):
+class Evaluator(NameResolver):
     """Evaluates the expressions of one scope.
 
-    `apply` applies an operator to values and `call` a function to arguments; they live in files of
+    `apply_operator` applies an operator to values and `call_function` a function to arguments; they live in files of
     their own and come back here for the bodies.
     """
 
-    def __init__(self, assembly: Assembly, scope: Scope, apply: Apply, call: Call) -> None:
-        super().__init__(assembly, scope)
-        self.apply, self.call = apply, call
+    def __init__(
+        self,
+        builder: GraphBuilder,
+        scope: Scope,
+        apply_operator: ApplyOperator,
+        call_function: CallFunction,
+    ) -> None:
+        super().__init__(builder, scope)
+        self.apply_operator, self.call_function = apply_operator, call_function
 
     def evaluate_all(self, expressions: Sequence[syntax.Expression]) -> list[Value]:
         """The values of several expressions; the mistakes of all of them are reported."""
@@ -50,10 +62,10 @@ class Evaluator(Names):
         for expression in expressions:
             try:
                 values.append(self.evaluate(expression))
-            except Stop:
+            except ElaborationError:
                 continue
         if len(values) < len(expressions):
-            raise Stop
+            raise ElaborationError
         return values
 
     def evaluate(self, expression: syntax.Expression) -> Value:  # noqa: C901
@@ -67,33 +79,35 @@ class Evaluator(Names):
             case syntax.Number(value):
                 return Literal(value)
             case syntax.Name() as name:
-                return self.name(name)
+                return self.resolve_name(name)
             case syntax.Primed(name):
-                return self.variable(name, 0, span, prime=True)
+                return self.resolve_variable(name, 0, span, prime=True)
             case syntax.Timed(name, time):
-                return self.variable(name, -self.offset(time), span)
+                return self.resolve_variable(name, -self.time_offset(time), span)
             case syntax.Windowed(name, first, last):
-                return self.windowed(name, first, last, span)
+                return self.resolve_window(name, first, last, span)
             case syntax.Transposed(name):
-                return self._transposed(name, span)
+                return self._evaluate_transpose(name, span)
             case syntax.Parentheses(arguments):
-                return self._parentheses(arguments, span)
+                return self._evaluate_parentheses(arguments, span)
             case syntax.Concatenation(parts):
                 return self._concatenate(parts, span)
             case syntax.Run(items):
-                return self._run(items)
+                return self._evaluate_juxtaposition(items)
             case syntax.Prefix(symbols, operand):
-                return self._prefix(symbols, operand, span)
+                return self._evaluate_prefix(symbols, operand, span)
             case syntax.Chain(first, rest):
-                return self._chain(first, rest, span)
+                return self._evaluate_chain(first, rest, span)
             case syntax.Infix(symbols, operands):
                 values = self.evaluate_all(operands)
                 result = values.pop()
                 while values:
-                    result = self.apply(self, symbols[0].name, (values.pop(), result), span)
+                    result = self.apply_operator(
+                        self, symbols[0].name, (values.pop(), result), span
+                    )
                 return result
             case syntax.Power():
-                return Literal(self.constant(expression))
+                return Literal(self.evaluate_constant(expression))
             case _:
                 self.fail(
                     "RNN102",
@@ -102,20 +116,20 @@ class Evaluator(Names):
                     hint="comparisons choose parts of a spec: `if layers > 1:`",
                 )
 
-    def _transposed(self, name: syntax.Name, span: Span) -> Value:
+    def _evaluate_transpose(self, name: syntax.Name, span: Span) -> Value:
         value = self.evaluate(name)
         if isinstance(value, Window):
             return replace(value, transposed=not value.transposed)
-        if not isinstance(value, Matrix) or value.draft.form == "diagonal":
+        if not isinstance(value, Matrix) or value.parameter.form == "diagonal":
             self.fail(
                 "RNN305",
                 f"`{name.span.text}` is not a matrix and has no transpose",
                 span,
                 hint="a weight matrix begins with a capital letter",
             )
-        return Matrix(value.draft, not value.transposed)
+        return Matrix(value.parameter, not value.transposed)
 
-    def _parentheses(self, arguments: tuple[syntax.Argument, ...], span: Span) -> Value:
+    def _evaluate_parentheses(self, arguments: tuple[syntax.Argument, ...], span: Span) -> Value:
         for argument in arguments:
             if argument.keyword is not None or argument.type is not None:
                 self.fail(
@@ -138,16 +152,16 @@ class Evaluator(Names):
         vectors: list[Vector] = []
         for part, value in zip(parts, self.evaluate_all(parts), strict=True):
             if isinstance(value, SymbolVector):
-                vectors.append(self.add("onehot", (value.operand,), value.size, part.span))
+                vectors.append(self.add_vector("onehot", (value.operand,), value.size, part.span))
             else:
-                vectors.append(self.partial(value, part.span))
+                vectors.append(self.to_masked_vector(value, part.span))
         if len(vectors) == 1:
             return vectors[0]
-        size = self.sizes.total(tuple(vector.size for vector in vectors))
-        joined = self.add("concatenate", tuple(v.operand for v in vectors), size, span)
-        return replace(joined, present=all_present(self, vectors, size, span))
+        size = self.sizes.sum_sizes(tuple(vector.size for vector in vectors))
+        joined = self.add_vector("concatenate", tuple(v.operand for v in vectors), size, span)
+        return replace(joined, mask=concatenate_masks(self, vectors, size, span))
 
-    def _run(self, items: tuple[syntax.Expression, ...]) -> Value:
+    def _evaluate_juxtaposition(self, items: tuple[syntax.Expression, ...]) -> Value:
         values: list[tuple[Value, Span]] = []
         failed = False
         index = 0
@@ -159,36 +173,38 @@ class Evaluator(Names):
                 if (
                     isinstance(item, syntax.Name)
                     and isinstance(following, syntax.Parentheses)
-                    and self._is_called(item)
+                    and self._is_function_call(item)
                 ):
                     index += 1
                     span = span.to(following.span)
-                    values.append((self.call(self, item, following, span), span))
+                    values.append((self.call_function(self, item, following, span), span))
                 else:
                     values.append((self.evaluate(item), span))
-            except Stop:
+            except ElaborationError:
                 failed = True
         if failed:
-            raise Stop
+            raise ElaborationError
         result, right = values[-1]
         for value, left in reversed(values[:-1]):
             span = left.to(right)
-            result = self._product(value, result, left, right, span)
+            result = self._multiply_matrix(value, result, left, right, span)
             right = span
         return result
 
-    def _is_called(self, name: syntax.Name) -> bool:
+    def _is_function_call(self, name: syntax.Name) -> bool:
         scope, text = self.scope, name.name
         if text in scope.values or text in scope.variables or text in scope.sizes:
             return False
         if text in RESERVED_FUNCTIONS or scope.environment.is_defined(text):
             return True
         # An unbound small name before parentheses can only be a mistyped function.
-        return not (is_matrix_name(text) or text in scope.annotations or text in scope.shared)
+        return not (
+            is_matrix_name(text) or text in scope.annotations or text in scope.model_annotations
+        )
 
-    def _product(self, left: Value, right: Value, a: Span, b: Span, span: Span) -> Vector:
+    def _multiply_matrix(self, left: Value, right: Value, a: Span, b: Span, span: Span) -> Vector:
         if isinstance(left, Window):
-            return product(self, left, right, a, b, span)
+            return multiply_window(self, left, right, a, b, span)
         if not isinstance(left, Matrix):
             what = "a number" if isinstance(left, Literal) else "a vector"
             what = "a tuple" if isinstance(left, TupleValue) else what
@@ -207,16 +223,18 @@ class Evaluator(Names):
                 hint=hint,
                 related=(Label(declared.span, "declared here"),) if declared else (),
             )
-        draft = left.draft
+        draft = left.parameter
         if draft.form == "diagonal":
-            diagonal = Vector(self.parameter_node(draft, a), draft.rows)
-            vector = self.vector(right, b)
-            self.agree(diagonal.size, vector.size, span, a, b, draft)
-            return self.add("multiply", (diagonal.operand, vector.operand), vector.size, span)
+            diagonal = Vector(self.parameter_operand(draft, a), draft.rows)
+            vector = self.to_vector(right, b)
+            self.unify(diagonal.size, vector.size, span, a, b, draft)
+            return self.add_vector(
+                "multiply", (diagonal.operand, vector.operand), vector.size, span
+            )
         rows, columns = draft.rows, draft.columns
         if left.transposed:
             rows, columns = columns, rows
-        if isinstance(right, Matrix) and right.draft.form != "diagonal":
+        if isinstance(right, Matrix) and right.parameter.form != "diagonal":
             self.fail(
                 "RNN305",
                 f"`{b.text}` is a matrix, with no vector right of it",
@@ -227,27 +245,27 @@ class Evaluator(Names):
         if isinstance(right, SymbolVector):
             operation, vector = "lookup", Vector(right.operand, right.size)
         else:
-            vector = self.vector(right, b)
-        self.agree(columns, vector.size, span, a, b, draft)
-        weight = self.parameter_node(draft, a)
-        return self.add(operation, (weight, vector.operand), rows, span, (left.transposed,))
+            vector = self.to_vector(right, b)
+        self.unify(columns, vector.size, span, a, b, draft)
+        weight = self.parameter_operand(draft, a)
+        return self.add_vector(operation, (weight, vector.operand), rows, span, (left.transposed,))
 
-    def _prefix(
+    def _evaluate_prefix(
         self, symbols: tuple[syntax.Symbol | None, ...], operand: syntax.Expression, span: Span
     ) -> Value:
         value = self.evaluate(operand)
         for symbol in reversed(symbols):
             if symbol is not None:
-                value = self.apply(self, symbol.name, (value,), span)
+                value = self.apply_operator(self, symbol.name, (value,), span)
             elif isinstance(value, Literal):
                 value = Literal(-value.value)
             else:
-                vector = self.partial(value, operand.span)
-                negative = self.add("negate", (vector.operand,), vector.size, span)
-                value = replace(negative, present=vector.present)
+                vector = self.to_masked_vector(value, operand.span)
+                negative = self.add_vector("negate", (vector.operand,), vector.size, span)
+                value = replace(negative, mask=vector.mask)
         return value
 
-    def _chain(
+    def _evaluate_chain(
         self,
         first: syntax.Expression,
         rest: tuple[tuple[str, syntax.Expression], ...],
@@ -258,32 +276,34 @@ class Evaluator(Names):
         for (sign, operand), value in zip(rest, values[1:], strict=True):
             joined = left.to(operand.span)
             if isinstance(result, Literal) and isinstance(value, Literal):
-                result = self._fold(sign, result, value, joined, operand.span)
+                result = self._fold_constants(sign, result, value, joined, operand.span)
             else:
-                result = self._arithmetic(sign, result, value, left, operand.span)
+                result = self._add_arithmetic(sign, result, value, left, operand.span)
             left = joined
         return result
 
-    def _fold(self, sign: str, a: Literal, b: Literal, span: Span, right: Span) -> Literal:
+    def _fold_constants(
+        self, sign: str, a: Literal, b: Literal, span: Span, right: Span
+    ) -> Literal:
         pair = syntax.Number(a.value, span), syntax.Number(b.value, right)
         chain = syntax.Chain(pair[0], ((sign, pair[1]),), span)  # type: ignore[arg-type]
-        return Literal(self.constant(chain))
+        return Literal(self.evaluate_constant(chain))
 
-    def _arithmetic(self, sign: str, a: Value, b: Value, left: Span, right: Span) -> Vector:
-        if sign not in _OPERATIONS:
+    def _add_arithmetic(self, sign: str, a: Value, b: Value, left: Span, right: Span) -> Vector:
+        if sign not in _ARITHMETIC_OPS:
             self.fail(
                 "RNN102",
                 f"`{sign}` is for constants only",
                 right,
                 hint="vectors are divided entry by entry with `/`",
             )
-        x, y = self.partial(a, left), self.partial(b, right)
-        size, span = self.broadcast(x, y, left, right), left.to(right)
+        x, y = self.to_masked_vector(a, left), self.to_masked_vector(b, right)
+        size, span = self.broadcast_size(x, y, left, right), left.to(right)
         if sign == "/":
-            y = filled(self, y, right)
-        result = self.add(_OPERATIONS[sign], (x.operand, y.operand), size, span)
-        result = replace(result, present=both_present(self, [x, y], size, span))
+            y = fill_missing(self, y, right)
+        result = self.add_vector(_ARITHMETIC_OPS[sign], (x.operand, y.operand), size, span)
+        result = replace(result, mask=intersect_masks(self, [x, y], size, span))
         if sign in {"*", "/"}:
-            marked = [with_pointed(x), with_pointed(y)]
-            result = replace(result, pointed=both_present(self, marked, size, span))
+            marked = [with_log_mask(x), with_log_mask(y)]
+            result = replace(result, log_mask=intersect_masks(self, marked, size, span))
         return result

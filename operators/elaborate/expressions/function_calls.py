@@ -7,16 +7,22 @@ from typing import Final
 
 from rnnc.grammar import syntax
 from rnnc.grammar.source import Span
-from rnnc.operators.elaborate.context.size_inference import Conflict
-from rnnc.operators.elaborate.context.values import Literal, Stop, TupleValue, Value, Vector
-from rnnc.operators.semantics.primitives import BY_NAME, Primitive
+from rnnc.operators.elaborate.context.size_inference import SizeConflictError
+from rnnc.operators.elaborate.context.values import (
+    ElaborationError,
+    Literal,
+    TupleValue,
+    Value,
+    Vector,
+)
+from rnnc.operators.semantics.primitives import PRIMITIVES_BY_NAME, Primitive
 
 from .evaluator import Evaluator
 from .log_space import logarithm
-from .windows import both_present, filled, with_pointed
+from .windows import fill_missing, intersect_masks, with_log_mask
 
 
-def call(
+def call_function(
     evaluator: Evaluator, name: syntax.Name, arguments: syntax.Parentheses, span: Span
 ) -> Value:
     """The value of `name(arguments)`: a function of the language, or a named operator."""
@@ -30,34 +36,34 @@ def call(
             hint=f"instantiate the template first: `operator f = {name.name}(…)`, then call `f`",
         )
     if name.name == "split":
-        return _split(evaluator, given, span)
-    primitive = BY_NAME.get(name.name)
+        return _call_split(evaluator, given, span)
+    primitive = PRIMITIVES_BY_NAME.get(name.name)
     if primitive is not None:
-        return _primitive(evaluator, primitive, name, given, span)
+        return _call_primitive(evaluator, primitive, name, given, span)
     if not evaluator.scope.environment.is_defined(name.name):
-        evaluator.unknown_function(name)
-    return evaluator.apply(evaluator, name.name, evaluator.evaluate_all(given), span)
+        evaluator.report_unknown_function(name)
+    return evaluator.apply_operator(evaluator, name.name, evaluator.evaluate_all(given), span)
 
 
-def _primitive(
+def _call_primitive(
     evaluator: Evaluator,
     primitive: Primitive,
     name: syntax.Name,
-    given: list[syntax.Expression],
+    arguments: list[syntax.Expression],
     span: Span,
 ) -> Value:
     wanted = len(primitive.constants) + len(primitive.operands)
-    if len(given) != wanted:
+    if len(arguments) != wanted:
         evaluator.fail(
             "RNN207",
             f"`{name.span.text}` takes {wanted} argument{'s' if wanted > 1 else ''}, "
-            f"and got {len(given)}",
+            f"and got {len(arguments)}",
             span,
             hint=f"write `{primitive.signature}`: {primitive.meaning}",
         )
     attributes: list[int | float | str | bool] = []
-    for (label, test, wish), expression in zip(primitive.constants, given, strict=False):
-        value = evaluator.constant(expression)
+    for (label, test, wish), expression in zip(primitive.constants, arguments, strict=False):
+        value = evaluator.evaluate_constant(expression)
         if not test(value):
             evaluator.fail(
                 "RNN309",
@@ -66,72 +72,76 @@ def _primitive(
                 hint=f"it must be {wish}",
             )
         attributes.append(int(value) if label == "k" else float(value))
-    operands = given[len(primitive.constants) :]
+    operands = arguments[len(primitive.constants) :]
     spans = [operand.span for operand in operands]
-    gaps = primitive.shape == "elementwise" or primitive.name in _TAKE_GAPS
+    gaps = primitive.shape_rule == "elementwise" or primitive.name in _MASK_PRESERVING
     vectors = [
-        (evaluator.partial if gaps else evaluator.vector)(value, place)
+        (evaluator.to_masked_vector if gaps else evaluator.to_vector)(value, place)
         for value, place in zip(evaluator.evaluate_all(operands), spans, strict=True)
     ]
     if primitive.name == "sqrt":
-        vectors = [filled(evaluator, vectors[0], span)]
-    special = _special(evaluator, primitive.name, vectors, span)
+        vectors = [fill_missing(evaluator, vectors[0], span)]
+    special = _call_special(evaluator, primitive.name, vectors, span)
     if special is not None:
         return special
     size = vectors[0].size
-    match primitive.shape:
+    match primitive.shape_rule:
         case "groups":
-            size = _groups(evaluator, vectors, spans, int(attributes[0]), span)
+            size = _group_count(evaluator, vectors, spans, int(attributes[0]), span)
         case "scalar":
             if len(vectors) == 2:
-                evaluator.agree(vectors[0].size, vectors[1].size, span, spans[0], spans[1])
-            size = evaluator.sizes.known(1)
+                evaluator.unify(vectors[0].size, vectors[1].size, span, spans[0], spans[1])
+            size = evaluator.sizes.constant(1)
         case _:
             for vector, place in zip(vectors[1:], spans[1:], strict=True):
                 if evaluator.sizes.value(vector.size) != 1:
-                    evaluator.agree(size, vector.size, span, spans[0], place)
-    if primitive.random and (attributes[0] == 0 or evaluator.scope.in_law):
-        return _without_chance(evaluator, primitive, float(attributes[0]), vectors, span)
-    result = evaluator.add(
+                    evaluator.unify(size, vector.size, span, spans[0], place)
+    if primitive.is_random and (attributes[0] == 0 or evaluator.scope.in_law):
+        return _evaluation_form(evaluator, primitive, float(attributes[0]), vectors, span)
+    result = evaluator.add_vector(
         primitive.name,
         tuple(vector.operand for vector in vectors),
         size,
         span,
         tuple(attributes),
-        shared=not primitive.random,
+        deduplicate=not primitive.is_random,
     )
-    return _present_in(evaluator, result, vectors, span)
+    return _propagate_mask(evaluator, result, vectors, span)
 
 
-_TAKE_GAPS: Final = frozenset({"softmax", "dropout", "variational", "zoneout", "stopgrad"})
+_MASK_PRESERVING: Final = frozenset({"softmax", "dropout", "variational", "zoneout", "stopgrad"})
 """Functions, besides the elementwise ones, of vectors whose entries may be missing."""
 
 
-def _present_in(evaluator: Evaluator, result: Vector, vectors: list[Vector], span: Span) -> Vector:
+def _propagate_mask(
+    evaluator: Evaluator, result: Vector, vectors: list[Vector], span: Span
+) -> Vector:
     """An elementwise result, missing where an operand is."""
-    present = both_present(evaluator, [*vectors, result], result.size, span)
-    return result if present == result.present else replace(result, present=present)
+    present = intersect_masks(evaluator, [*vectors, result], result.size, span)
+    return result if present == result.mask else replace(result, mask=present)
 
 
-def _special(evaluator: Evaluator, name: str, vectors: list[Vector], span: Span) -> Vector | None:
+def _call_special(
+    evaluator: Evaluator, name: str, vectors: list[Vector], span: Span
+) -> Vector | None:
     """Functions that become other operations than their name says."""
     (first, *_) = vectors
     match name:
         case "identity":
             return first
-        case "softmax" if first.present is not None:
-            both = (first.operand, first.present)
-            found = evaluator.add("masked_softmax", both, first.size, span)
-            return replace(found, pointed=first.present)
+        case "softmax" if first.mask is not None:
+            both = (first.operand, first.mask)
+            found = evaluator.add_vector("masked_softmax", both, first.size, span)
+            return replace(found, log_mask=first.mask)
         case "log":
-            there = both_present(evaluator, [first, with_pointed(first)], first.size, span)
-            whole = replace(first, present=there)
-            return _present_in(evaluator, logarithm(evaluator, whole, span), [whole], span)
+            there = intersect_masks(evaluator, [first, with_log_mask(first)], first.size, span)
+            whole = replace(first, mask=there)
+            return _propagate_mask(evaluator, logarithm(evaluator, whole, span), [whole], span)
         case _:
             return None
 
 
-def _without_chance(
+def _evaluation_form(
     evaluator: Evaluator, primitive: Primitive, p: float, vectors: list[Vector], span: Span
 ) -> Vector:
     """A random function as it is in evaluation: laws and a probability of zero have no chance."""
@@ -140,22 +150,24 @@ def _without_chance(
     new, old = vectors
     terms: list[Vector] = []
     for share, vector in ((1 - p, new), (p, old)):
-        factor = evaluator.vector(Literal(share), span)
-        terms.append(evaluator.add("multiply", (factor.operand, vector.operand), vector.size, span))
-    return evaluator.add("add", (terms[0].operand, terms[1].operand), new.size, span)
+        factor = evaluator.to_vector(Literal(share), span)
+        terms.append(
+            evaluator.add_vector("multiply", (factor.operand, vector.operand), vector.size, span)
+        )
+    return evaluator.add_vector("add", (terms[0].operand, terms[1].operand), new.size, span)
 
 
-def _groups(
+def _group_count(
     evaluator: Evaluator, vectors: list[Vector], spans: list[Span], k: int, span: Span
 ) -> int:
     sizes = evaluator.sizes
-    units = sizes.unknown()
+    units = sizes.new_size()
     for vector in vectors[1:]:
         if sizes.value(vector.size) != 1:
             units = vector.size
     try:
-        sizes.require_total(vectors[0].size, (units,), k)
-    except Conflict as conflict:
+        sizes.require_sum(vectors[0].size, (units,), k)
+    except SizeConflictError as conflict:
         evaluator.fail(
             "RNN301",
             f"`{spans[0].text}` is {conflict.left} wide and does not fall into groups of {k}"
@@ -166,19 +178,19 @@ def _groups(
     return units
 
 
-def _split(evaluator: Evaluator, given: list[syntax.Expression], span: Span) -> Value:
-    if len(given) < 3:
+def _call_split(evaluator: Evaluator, arguments: list[syntax.Expression], span: Span) -> Value:
+    if len(arguments) < 3:
         evaluator.fail(
             "RNN207",
             "`split` takes a vector and at least two sizes",
             span,
             hint="write `(p, g) = split(a, 100, 1)`",
         )
-    vector = evaluator.partial(evaluator.evaluate(given[0]), given[0].span)
-    dims = [evaluator.size(expression) for expression in given[1:]]
+    vector = evaluator.to_masked_vector(evaluator.evaluate(arguments[0]), arguments[0].span)
+    dims = [evaluator.resolve_size(expression) for expression in arguments[1:]]
     values = [None if dim is None else evaluator.sizes.value(dim) for dim in dims]
     if None in dims:
-        raise Stop
+        raise ElaborationError
     if None in values:
         evaluator.fail(
             "RNN303",
@@ -188,11 +200,11 @@ def _split(evaluator: Evaluator, given: list[syntax.Expression], span: Span) -> 
         )
     known = [value for value in values if value is not None]
     try:
-        evaluator.sizes.unify(vector.size, evaluator.sizes.known(sum(known)))
-    except Conflict as conflict:
+        evaluator.sizes.unify(vector.size, evaluator.sizes.constant(sum(known)))
+    except SizeConflictError as conflict:
         evaluator.fail(
             "RNN301",
-            f"`{given[0].span.text}` is {conflict.left} wide, and the parts add up to "
+            f"`{arguments[0].span.text}` is {conflict.left} wide, and the parts add up to "
             f"{conflict.right}",
             span,
             hint="the sizes of the parts add up to the size of the whole",
@@ -200,14 +212,14 @@ def _split(evaluator: Evaluator, given: list[syntax.Expression], span: Span) -> 
     parts: list[Value] = []
     start = 0
     for value in known:
-        size, ends = evaluator.sizes.known(value), (start, start + value)
-        part = evaluator.add("slice", (vector.operand,), size, span, ends)
-        if vector.present is not None:
-            present = evaluator.add("slice", (vector.present,), size, span, ends)
-            part = replace(part, present=present.operand)
-        if vector.pointed is not None:
-            pointed = evaluator.add("slice", (vector.pointed,), size, span, ends)
-            part = replace(part, pointed=pointed.operand)
+        size, ends = evaluator.sizes.constant(value), (start, start + value)
+        part = evaluator.add_vector("slice", (vector.operand,), size, span, ends)
+        if vector.mask is not None:
+            present = evaluator.add_vector("slice", (vector.mask,), size, span, ends)
+            part = replace(part, mask=present.operand)
+        if vector.log_mask is not None:
+            pointed = evaluator.add_vector("slice", (vector.log_mask,), size, span, ends)
+            part = replace(part, log_mask=pointed.operand)
         parts.append(part)
         start += value
     return TupleValue(tuple(parts))

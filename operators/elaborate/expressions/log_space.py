@@ -14,45 +14,45 @@ from rnnc.operators.elaborate.context.size_inference import Dim
 from rnnc.operators.elaborate.context.values import Vector
 from rnnc.operators.graph.operator_graph import Operand
 
-from .scoped_builder import Shapes
-from .windows import both_present, filled
+from .scoped_builder import ScopedBuilder
+from .windows import fill_missing, intersect_masks
 
-DEPTH_LIMIT = 200
+LOG_DEPTH_LIMIT = 200
 """Operations inside operations that are looked through."""
 
 
-def logarithm(shapes: Shapes, vector: Vector, span: Span) -> Vector:
+def logarithm(builder: ScopedBuilder, vector: Vector, span: Span) -> Vector:
     """The logarithm of a vector: term by term where every term has one, or the function `log`."""
-    found = _Logarithms(shapes, span).of(vector.operand, DEPTH_LIMIT)
+    found = _LogSpaceRewriter(builder, span).rewrite(vector.operand, LOG_DEPTH_LIMIT)
     if found is None:
-        whole = filled(shapes, vector, span)
-        return shapes.add("log", (whole.operand,), vector.size, span)
+        whole = fill_missing(builder, vector, span)
+        return builder.add_vector("log", (whole.operand,), vector.size, span)
     return found
 
 
-class _Logarithms:
+class _LogSpaceRewriter:
     """The logarithms found while one expression is looked through; None for those that are not.
 
-    A vector with `present` has the logarithm −∞ where it is 0.
+    A vector with `intersect_masks` has the logarithm −∞ where it is 0.
     """
 
-    def __init__(self, shapes: Shapes, span: Span) -> None:
-        self._shapes, self._span = shapes, span
-        self._known: dict[int, Vector | None] = {}
+    def __init__(self, shapes: ScopedBuilder, span: Span) -> None:
+        self._builder, self._span = shapes, span
+        self._rewritten: dict[int, Vector | None] = {}
 
-    def of(self, operand: Operand, depth: int) -> Vector | None:
+    def rewrite(self, operand: Operand, depth: int) -> Vector | None:
         """The logarithm of a node's value, or None when it is not made of probabilities."""
-        node = self._shapes.assembly.nodes[operand.node]
-        rule = _RULES.get(node.operation)
+        node = self._builder.builder.nodes[operand.node]
+        rule = _REWRITE_RULES.get(node.operation)
         if operand.delay or rule is None or not depth:
             return None
-        if operand.node not in self._known:
-            self._known[operand.node] = rule(
+        if operand.node not in self._rewritten:
+            self._rewritten[operand.node] = rule(
                 self, node.operands, node.size, operand.node, depth - 1
             )
-        return self._known[operand.node]
+        return self._rewritten[operand.node]
 
-    def add(
+    def add_vector(
         self,
         operation: str,
         operands: tuple[Operand, ...],
@@ -61,147 +61,151 @@ class _Logarithms:
         present: Operand | None = None,
     ) -> Vector:
         """A new value."""
-        found = self._shapes.add(operation, operands, size, self._span, attributes)
+        found = self._builder.add_vector(operation, operands, size, self._span, attributes)
         return Vector(found.operand, found.size, present)
 
-    def attributes(self, node: int) -> tuple[float, ...]:
+    def attributes_of(self, node: int) -> tuple[float, ...]:
         """The constants of a node."""
-        return tuple(float(a) for a in self._shapes.assembly.nodes[node].attributes)
+        return tuple(float(a) for a in self._builder.builder.nodes[node].attributes)
 
-    def operation(self, operand: Operand) -> str:
+    def operation_of(self, operand: Operand) -> str:
         """What computes a value."""
-        return self._shapes.assembly.nodes[operand.node].operation
+        return self._builder.builder.nodes[operand.node].operation
 
-    def is_symbol(self, rows: Operand) -> bool:
+    def has_symbol_rows(self, rows: Operand) -> bool:
         """Whether the rows of a window are symbols."""
-        variable = self._shapes.assembly.nodes[rows.node].operands[0].node
-        return variable in self._shapes.assembly.symbols
+        variable = self._builder.builder.nodes[rows.node].operands[0].node
+        return variable in self._builder.builder.symbol_nodes
 
-    def part(self, present: Operand, start: int, stop: int, size: Dim) -> Operand | None:
+    def slice_mask(self, present: Operand, start: int, stop: int, size: Dim) -> Operand | None:
         """Where a slice has entries; None when it has them all."""
-        shapes, at = self._shapes, 0
-        node = shapes.assembly.nodes[present.node]
+        shapes, at = self._builder, 0
+        node = shapes.builder.nodes[present.node]
         for part in node.operands if node.operation == "concatenate" else ():
-            inner = shapes.assembly.nodes[part.node]
+            inner = shapes.builder.nodes[part.node]
             end = at + (shapes.sizes.value(inner.size) or 0)
             if at <= start and stop <= end and inner.operation == "constant":
                 return None
             at = end
-        return self.add("slice", (present,), size, (start, stop)).operand
+        return self.add_vector("slice", (present,), size, (start, stop)).operand
 
-    def present(self, pair: tuple[Vector, Vector], size: Dim) -> Operand | None:
+    def intersect_masks(self, pair: tuple[Vector, Vector], size: Dim) -> Operand | None:
         """Where both of two vectors have entries."""
-        return both_present(self._shapes, list(pair), size, self._span)
+        return intersect_masks(self._builder, list(pair), size, self._span)
 
-    def total(self, vector: Vector) -> Vector:
+    def logsumexp(self, vector: Vector) -> Vector:
         """The logarithm of Σ eᶻ."""
-        mask = () if vector.present is None else (vector.present,)
-        one = self._shapes.sizes.known(1)
-        return self.add("logsumexp", (vector.operand, *mask), one)
+        mask = () if vector.mask is None else (vector.mask,)
+        one = self._builder.sizes.constant(1)
+        return self.add_vector("logsumexp", (vector.operand, *mask), one)
 
-    def both(self, operands: tuple[Operand, ...], depth: int) -> tuple[Vector, Vector] | None:
+    def rewrite_pair(
+        self, operands: tuple[Operand, ...], depth: int
+    ) -> tuple[Vector, Vector] | None:
         """The logarithms of two operands."""
-        a, b = (self.of(operand, depth) for operand in operands)
+        a, b = (self.rewrite(operand, depth) for operand in operands)
         return None if a is None or b is None else (a, b)
 
 
-_Rule = Callable[[_Logarithms, tuple[Operand, ...], Dim, int, int], "Vector | None"]
+_RewriteRule = Callable[[_LogSpaceRewriter, tuple[Operand, ...], Dim, int, int], "Vector | None"]
 
 
 def _softmax(
-    at: _Logarithms, operands: tuple[Operand, ...], size: Dim, node: int, depth: int
+    at: _LogSpaceRewriter, operands: tuple[Operand, ...], size: Dim, node: int, depth: int
 ) -> Vector:
     present = operands[1] if len(operands) > 1 else None
-    total = at.total(Vector(operands[0], size, present))
-    return at.add("subtract", (operands[0], total.operand), size, present=present)
+    total = at.logsumexp(Vector(operands[0], size, present))
+    return at.add_vector("subtract", (operands[0], total.operand), size, present=present)
 
 
 def _sigmoid(
-    at: _Logarithms, operands: tuple[Operand, ...], size: Dim, node: int, depth: int
+    at: _LogSpaceRewriter, operands: tuple[Operand, ...], size: Dim, node: int, depth: int
 ) -> Vector:
     # log σ(z) = −log(1 + e⁻ᶻ)
-    negative = at.add("negate", operands, size)
-    return at.add("negate", (at.add("softplus", (negative.operand,), size).operand,), size)
+    negative = at.add_vector("negate", operands, size)
+    return at.add_vector(
+        "negate", (at.add_vector("softplus", (negative.operand,), size).operand,), size
+    )
 
 
 def _exp(
-    at: _Logarithms, operands: tuple[Operand, ...], size: Dim, node: int, depth: int
+    at: _LogSpaceRewriter, operands: tuple[Operand, ...], size: Dim, node: int, depth: int
 ) -> Vector:
     return Vector(operands[0], size)
 
 
 def _constant(
-    at: _Logarithms, operands: tuple[Operand, ...], size: Dim, node: int, depth: int
+    at: _LogSpaceRewriter, operands: tuple[Operand, ...], size: Dim, node: int, depth: int
 ) -> Vector | None:
-    (value,) = at.attributes(node)
-    return at.add("constant", (), size, (math.log(value),)) if value > 0 else None
+    (value,) = at.attributes_of(node)
+    return at.add_vector("constant", (), size, (math.log(value),)) if value > 0 else None
 
 
 def _slice(
-    at: _Logarithms, operands: tuple[Operand, ...], size: Dim, node: int, depth: int
+    at: _LogSpaceRewriter, operands: tuple[Operand, ...], size: Dim, node: int, depth: int
 ) -> Vector | None:
-    inner = at.of(operands[0], depth)
+    inner = at.rewrite(operands[0], depth)
     if inner is None:
         return None
-    start, stop = (int(a) for a in at.attributes(node))
-    present = inner.present and at.part(inner.present, start, stop, size)
-    return at.add("slice", (inner.operand,), size, (start, stop), present)
+    start, stop = (int(a) for a in at.attributes_of(node))
+    present = inner.mask and at.slice_mask(inner.mask, start, stop, size)
+    return at.add_vector("slice", (inner.operand,), size, (start, stop), present)
 
 
-def _elementwise(operation: str) -> _Rule:
+def _elementwise(operation: str) -> _RewriteRule:
     def rule(
-        at: _Logarithms, operands: tuple[Operand, ...], size: Dim, node: int, depth: int
+        at: _LogSpaceRewriter, operands: tuple[Operand, ...], size: Dim, node: int, depth: int
     ) -> Vector | None:
-        pair = at.both(operands, depth)
+        pair = at.rewrite_pair(operands, depth)
         if pair is None:
             return None
-        present = at.present(pair, size)
+        present = at.intersect_masks(pair, size)
         if present and operation == "logaddexp":
             return None
-        return at.add(operation, (pair[0].operand, pair[1].operand), size, present=present)
+        return at.add_vector(operation, (pair[0].operand, pair[1].operand), size, present=present)
 
     return rule
 
 
 def _sum(
-    at: _Logarithms, operands: tuple[Operand, ...], size: Dim, node: int, depth: int
+    at: _LogSpaceRewriter, operands: tuple[Operand, ...], size: Dim, node: int, depth: int
 ) -> Vector | None:
-    inner = at.of(operands[0], depth)
-    return None if inner is None else at.total(inner)
+    inner = at.rewrite(operands[0], depth)
+    return None if inner is None else at.logsumexp(inner)
 
 
 def _dot(
-    at: _Logarithms, operands: tuple[Operand, ...], size: Dim, node: int, depth: int
+    at: _LogSpaceRewriter, operands: tuple[Operand, ...], size: Dim, node: int, depth: int
 ) -> Vector | None:
     for a, b in (operands, operands[::-1]):
-        if at.operation(b) != "matches":
+        if at.operation_of(b) != "matches":
             continue
         # b is 0 or 1: it chooses entries of a.
-        inner = at.of(a, depth)
+        inner = at.rewrite(a, depth)
         if inner is None:
             return None
         mask = b
-        if inner.present is not None:
-            mask = at.add("multiply", (inner.present, b), inner.size).operand
-        return at.total(Vector(inner.operand, inner.size, mask))
-    pair = at.both(operands, depth)
-    if pair is None or pair[0].present or pair[1].present:
+        if inner.mask is not None:
+            mask = at.add_vector("multiply", (inner.mask, b), inner.size).operand
+        return at.logsumexp(Vector(inner.operand, inner.size, mask))
+    pair = at.rewrite_pair(operands, depth)
+    if pair is None or pair[0].mask or pair[1].mask:
         return None
-    return at.total(at.add("add", (pair[0].operand, pair[1].operand), pair[0].size))
+    return at.logsumexp(at.add_vector("add", (pair[0].operand, pair[1].operand), pair[0].size))
 
 
 def _mix(
-    at: _Logarithms, operands: tuple[Operand, ...], size: Dim, node: int, depth: int
+    at: _LogSpaceRewriter, operands: tuple[Operand, ...], size: Dim, node: int, depth: int
 ) -> Vector | None:
     rows, weights = operands
-    inner = at.of(weights, depth) if at.is_symbol(rows) else None
+    inner = at.rewrite(weights, depth) if at.has_symbol_rows(rows) else None
     if inner is None:
         return None
-    mask = () if inner.present is None else (inner.present,)
-    return at.add("log_mix", (rows, inner.operand, *mask), size)
+    mask = () if inner.mask is None else (inner.mask,)
+    return at.add_vector("log_mix", (rows, inner.operand, *mask), size)
 
 
-_RULES: dict[str, _Rule] = {
+_REWRITE_RULES: dict[str, _RewriteRule] = {
     "softmax": _softmax,
     "masked_softmax": _softmax,
     "sigmoid": _sigmoid,

@@ -7,14 +7,14 @@ from typing import NoReturn
 from rnnc.grammar.diagnostics.diagnostic import Label
 from rnnc.grammar.diagnostics.suggestions import shown
 from rnnc.grammar.source import Span
-from rnnc.operators.elaborate.context.graph_builder import Assembly
-from rnnc.operators.elaborate.context.parameters import Draft
+from rnnc.operators.elaborate.context.graph_builder import GraphBuilder
+from rnnc.operators.elaborate.context.parameters import UnsizedParameter
 from rnnc.operators.elaborate.context.scope import Scope
-from rnnc.operators.elaborate.context.size_inference import Conflict, Dim
+from rnnc.operators.elaborate.context.size_inference import Dim, SizeConflictError
 from rnnc.operators.elaborate.context.values import (
+    ElaborationError,
     Literal,
     Matrix,
-    Stop,
     SymbolVector,
     TupleValue,
     Value,
@@ -22,15 +22,15 @@ from rnnc.operators.elaborate.context.values import (
     Window,
 )
 from rnnc.operators.graph.operator_graph import Attribute, Operand
-from rnnc.operators.graph.user_spans import own_place
+from rnnc.operators.graph.user_spans import user_span
 
 
-class Shapes:
+class ScopedBuilder:
     """One scope of a growing graph: adds values to it and makes sizes agree."""
 
-    def __init__(self, assembly: Assembly, scope: Scope) -> None:
-        self.assembly, self.scope = assembly, scope
-        self.report, self.sizes = assembly.report, assembly.sizes
+    def __init__(self, builder: GraphBuilder, scope: Scope) -> None:
+        self.builder, self.scope = builder, scope
+        self.report, self.sizes = builder.report, builder.sizes
 
     def fail(
         self,
@@ -43,14 +43,14 @@ class Shapes:
         related: tuple[Label, ...] = (),
     ) -> NoReturn:
         """Report an error and give the expression up."""
-        place = own_place(span, self.scope.application, self.assembly.applications)
+        place = user_span(span, self.scope.application, self.builder.applications)
         if place is not span:
             related = (Label(span, label or "in the library"), *related)
             label = "used here"
         self.report.error(code, message, place, label, hint=hint, related=related)
-        raise Stop
+        raise ElaborationError
 
-    def add(
+    def add_vector(
         self,
         operation: str,
         operands: tuple[Operand, ...],
@@ -58,42 +58,55 @@ class Shapes:
         span: Span,
         attributes: tuple[Attribute, ...] = (),
         *,
-        shared: bool = True,
+        deduplicate: bool = True,
     ) -> Vector:
         """A new value of this scope."""
         application = self.scope.application
-        operand = self.assembly.add(
-            operation, operands, size, span, attributes, application=application, shared=shared
+        operand = self.builder.add_node(
+            operation,
+            operands,
+            size,
+            span,
+            attributes,
+            application=application,
+            deduplicate=deduplicate,
         )
-        return Vector(operand, self.assembly.nodes[operand.node].size if shared else size)
+        return Vector(operand, self.builder.nodes[operand.node].size if deduplicate else size)
 
-    def parameter_node(self, draft: Draft, span: Span) -> Operand:
+    def parameter_operand(self, parameter: UnsizedParameter, span: Span) -> Operand:
         """The node that stands for a parameter."""
-        if draft.node < 0:
-            operand = self.assembly.add(
-                "parameter", (), draft.rows, span, (draft.path,), application=draft.application
+        if parameter.node < 0:
+            operand = self.builder.add_node(
+                "parameter",
+                (),
+                parameter.rows,
+                span,
+                (parameter.path,),
+                application=parameter.application,
             )
-            draft.node = operand.node
-        return Operand(draft.node)
+            parameter.node = operand.node
+        return Operand(parameter.node)
 
-    def vector(self, value: Value, span: Span) -> Vector:
+    def to_vector(self, value: Value, span: Span) -> Vector:
         """A value as a real vector without gaps, or an error that says what it is instead."""
-        vector = self.partial(value, span)
-        if vector.present is None:
+        vector = self.to_masked_vector(value, span)
+        if vector.mask is None:
             return vector
-        if self.assembly.nodes[vector.operand.node].operation in {"scores", "matches"}:
+        if self.builder.nodes[vector.operand.node].operation in {"scores", "matches"}:
             return Vector(vector.operand, vector.size)  # 0 already, where there is no row
-        return self.add("multiply", (vector.operand, vector.present), vector.size, span)
+        return self.add_vector("multiply", (vector.operand, vector.mask), vector.size, span)
 
-    def partial(self, value: Value, span: Span) -> Vector:
+    def to_masked_vector(self, value: Value, span: Span) -> Vector:
         """A value as a real vector, entries of which may be missing."""
         match value:
             case Vector():
                 return value
             case Literal(number):
-                return self.add("constant", (), self.sizes.known(1), span, (float(number),))
+                return self.add_vector(
+                    "constant", (), self.sizes.constant(1), span, (float(number),)
+                )
             case Matrix(draft) if draft.form == "diagonal":
-                return Vector(self.parameter_node(draft, span), draft.rows)
+                return Vector(self.parameter_operand(draft, span), draft.rows)
             case Matrix():
                 self.fail(
                     "RNN305",
@@ -124,42 +137,50 @@ class Shapes:
                     hint="take it apart: `(a, b) = …`",
                 )
 
-    def broadcast(self, x: Vector, y: Vector, left: Span, right: Span) -> Dim:
+    def broadcast_size(self, x: Vector, y: Vector, left: Span, right: Span) -> Dim:
         """The width of an elementwise result: numbers go with every vector."""
         if self.sizes.value(x.size) == 1:
             return y.size
         if self.sizes.value(y.size) != 1:
-            self.agree(x.size, y.size, left.to(right), left, right)
+            self.unify(x.size, y.size, left.to(right), left, right)
         return x.size
 
-    def agree(
-        self, wanted: Dim, given: Dim, span: Span, a: Span, b: Span, draft: Draft | None = None
+    def unify(
+        self,
+        expected: Dim,
+        actual: Dim,
+        span: Span,
+        a: Span,
+        b: Span,
+        parameter: UnsizedParameter | None = None,
     ) -> None:
         """Make two sizes equal; where they cannot be, say which side is how wide and why."""
         try:
-            self.sizes.unify(wanted, given)
-        except Conflict as conflict:
+            self.sizes.unify(expected, actual)
+        except SizeConflictError as conflict:
             here = self.scope.application
-            if draft is not None and draft.application not in {here, -1}:
-                self.two_shapes(draft.application, here, conflict, draft.name)
+            if parameter is not None and parameter.application not in {here, -1}:
+                self.report_shape_conflict(parameter.application, here, conflict, parameter.name)
             related = tuple(
                 Label(origin.span, origin.text) for origin in conflict.origins if origin
             )
             message = f"`{a.text}` is {conflict.left} wide and `{b.text}` {conflict.right}"
-            if draft is not None:
+            if parameter is not None:
                 message = (
                     f"`{a.text}` takes a vector of {conflict.left}, and `{b.text}` has "
                     f"{conflict.right}"
                 )
-            self.fail("RNN301", message, span, hint=_sizes_hint(a, b, draft), related=related)
+            self.fail("RNN301", message, span, hint=_sizes_hint(a, b, parameter), related=related)
 
-    def two_shapes(self, first: int, second: int, conflict: Conflict, what: str) -> NoReturn:
+    def report_shape_conflict(
+        self, first: int, second: int, conflict: SizeConflictError, what: str
+    ) -> NoReturn:
         """Report one operator at two shapes, at the second use."""
-        applications = self.assembly.applications
+        applications = self.builder.applications
         now, before = applications[second], applications[first]
-        if now.span in self.assembly.two_shaped:
-            raise Stop
-        self.assembly.two_shaped.add(now.span)
+        if now.span in self.builder.reported_shape_conflicts:
+            raise ElaborationError
+        self.builder.reported_shape_conflicts.add(now.span)
         name = shown(now.name)
         self.fail(
             "RNN302",
@@ -176,15 +197,17 @@ class Shapes:
         )
 
 
-def _sizes_hint(a: Span, b: Span, draft: Draft | None) -> str:
-    if draft is None:
-        return f"only vectors of one size go together; a matrix changes a size: `W {_item(b)}`"
+def _sizes_hint(a: Span, b: Span, parameter: UnsizedParameter | None) -> str:
+    if parameter is None:
+        return (
+            f"only vectors of one size go together; a matrix changes a size: `W {_parenthesize(b)}`"
+        )
     return (
-        f"within one operator, or one model's equations, `{draft.name}` is one parameter; where "
+        f"within one operator, or one model's equations, `{parameter.name}` is one parameter; where "
         "sizes differ give each use a name of its own"
     )
 
 
-def _item(span: Span) -> str:
+def _parenthesize(span: Span) -> str:
     text = span.text
     return text if text.replace("'", "").isidentifier() else f"({text})"

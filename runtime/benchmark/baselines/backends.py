@@ -9,34 +9,39 @@ import torch
 
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
 from rnnc.grammar.diagnostics.errors import RnnError
-from rnnc.runtime.benchmark.workload.candidate import Answer, Contender, Maker, Unavailable
-from rnnc.runtime.benchmark.workload.workload import Case
+from rnnc.runtime.benchmark.workload.candidate import (
+    Candidate,
+    CandidateFactory,
+    StepResult,
+    Unavailable,
+)
+from rnnc.runtime.benchmark.workload.workload import Workload
 
-RANDOM = frozenset({"dropout", "variational", "zoneout"})
+RANDOM_OPERATIONS = frozenset({"dropout", "variational", "zoneout"})
 
 
-def backend(name: str, *, called: str = "", **options: Any) -> Maker:
+def backend_candidate(name: str, *, label: str = "", **options: Any) -> CandidateFactory:
     """A maker of the model on a backend; `options` as those of `rnnc.compile`."""
 
-    def make(case: Case) -> Contender:
+    def make(case: Workload) -> Candidate:
         try:
-            model = case.compiled(name, **options)
+            model = case.compile(name, **options)
         except RnnError as error:
             raise Unavailable(error.diagnostics[0].message) from None
-        return Contender(
-            called or name,
-            _what(model),
-            forward_of(case, model),
-            step_of(case, model),
-            lambda: answer_of(case, model),
+        return Candidate(
+            label or name,
+            _describe_backend(model),
+            make_forward(case, model),
+            make_step(case, model),
+            lambda: compute_step_result(case, model),
         )
 
     return make
 
 
-def forward_of(case: Case, model: CompiledRNN) -> Callable[[], object]:
+def make_forward(case: Workload, model: CompiledRNN) -> Callable[[], object]:
     """A forward pass in evaluation."""
-    inputs, drawn = dict(case.inputs), is_random(case)
+    inputs, drawn = dict(case.inputs), draws_masks(case)
 
     def forward() -> object:
         # Elsewhere both modes are the same, and to change them costs time.
@@ -48,9 +53,9 @@ def forward_of(case: Case, model: CompiledRNN) -> Callable[[], object]:
     return forward
 
 
-def step_of(case: Case, model: CompiledRNN) -> Callable[[], object]:
+def make_step(case: Workload, model: CompiledRNN) -> Callable[[], object]:
     """A training step without loss and optimizer."""
-    inputs, drawn = dict(case.inputs), is_random(case)
+    inputs, drawn = dict(case.inputs), draws_masks(case)
     weights = [p for p in model.parameters() if p.requires_grad]
 
     def step() -> object:
@@ -60,29 +65,29 @@ def step_of(case: Case, model: CompiledRNN) -> Callable[[], object]:
             weight.grad = None
         y, _ = model(inputs)
         outputs = y if isinstance(y, tuple) else (y,)
-        torch.autograd.backward(outputs, case.given)
+        torch.autograd.backward(outputs, case.output_gradients)
         return outputs
 
     return step
 
 
-def answer_of(case: Case, model: CompiledRNN) -> Answer:
+def compute_step_result(case: Workload, model: CompiledRNN) -> StepResult:
     """What a training step computes; masks are drawn from one seed, so that they are the same."""
     torch.manual_seed(0)
-    outputs: Any = step_of(case, model)()
+    outputs: Any = make_step(case, model)()
     gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
-    return Answer(tuple(output.detach() for output in outputs), gradients)
+    return StepResult(tuple(output.detach() for output in outputs), gradients)
 
 
-def is_random(case: Case) -> bool:
+def draws_masks(case: Workload) -> bool:
     """Whether training draws masks."""
     graph = case.graph
-    return any(node.operation in RANDOM for node in graph.nodes) or any(
+    return any(node.operation in RANDOM_OPERATIONS for node in graph.nodes) or any(
         parameter.weightdrop for parameter in graph.parameters
     )
 
 
-def _what(model: CompiledRNN) -> str:
+def _describe_backend(model: CompiledRNN) -> str:
     """The backend that runs, and what runs the phases of its plan."""
     like = next(model.parameters(), torch.empty(0))
     chosen = model.backends.choose(like)
@@ -92,9 +97,9 @@ def _what(model: CompiledRNN) -> str:
     kinds: dict[str, list[str]] = {}
     for phase in plan.phases:
         kinds.setdefault(chosen.explain(phase), []).append(phase.kind)
-    parts = (f"{_counted(found)}: {why}" for why, found in kinds.items())
+    parts = (f"{_format_counts(found)}: {why}" for why, found in kinds.items())
     return f"backend {chosen.name}: " + "; ".join(parts)
 
 
-def _counted(kinds: list[str]) -> str:
+def _format_counts(kinds: list[str]) -> str:
     return ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))

@@ -10,14 +10,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rnnc.operators.graph.operator_graph import Node
-from rnnc.operators.semantics.interpreter import BINARY, UNARY, groups, look_up, lp, product
+from rnnc.operators.semantics.interpreter import (
+    BINARY_OPS,
+    UNARY_OPS,
+    lookup_symbol,
+    lp,
+    multiply_matrix,
+    split_groups,
+)
 from rnnc.runtime.benchmark.workload.candidate import Unavailable
 
-PlainCall = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+TorchCall = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 """A function, its arguments behind the operands, and those by name."""
 
 
-def plain_call(node: Node) -> PlainCall:
+def torch_call(node: Node) -> TorchCall:
     """What computes a node from its operands.
 
     Raises:
@@ -28,9 +35,9 @@ def plain_call(node: Node) -> PlainCall:
         case "constant":
             return torch.full, ((node.size,), float(attributes[0])), {}
         case "matmul":
-            return product, (), {"transposed": bool(attributes[0])}
+            return multiply_matrix, (), {"transposed": bool(attributes[0])}
         case "lookup":
-            return look_up, (), {"transposed": bool(attributes[0])}
+            return lookup_symbol, (), {"transposed": bool(attributes[0])}
         case "slice":
             start, stop = (int(a) for a in attributes)
             return torch.narrow, (-1, start, stop - start), {}
@@ -44,10 +51,10 @@ def plain_call(node: Node) -> PlainCall:
             return concatenate, (), {}
         case "layernorm":
             return layernorm, (), {}
-    if operation in UNARY:
-        return UNARY[operation], (), {}
-    if operation in BINARY:
-        return BINARY[operation], (), {}
+    if operation in UNARY_OPS:
+        return UNARY_OPS[operation], (), {}
+    if operation in BINARY_OPS:
+        return BINARY_OPS[operation], (), {}
     raise Unavailable(f"its operation `{operation}` is none that a cell is written with")
 
 
@@ -58,7 +65,7 @@ def one_hot(symbol: Tensor, size: int) -> Tensor:
 
 def maxout(z: Tensor, count: int) -> Tensor:
     """The largest entry of each of `count` groups."""
-    return groups(z, count).amax(-1)
+    return split_groups(z, count).amax(-1)
 
 
 def concatenate(*values: Tensor) -> Tensor:

@@ -7,28 +7,30 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from rnnc.runtime.benchmark.workload.candidate import Answer, Contender, Unavailable
-from rnnc.runtime.benchmark.workload.workload import Case
+from rnnc.runtime.benchmark.workload.candidate import Candidate, StepResult, Unavailable
+from rnnc.runtime.benchmark.workload.workload import Workload
 
-from .cell import Cell, cell_of
+from .cell import Cell, extract_cell
 
 Step = Callable[..., Sequence[Tensor]]
 
 
-def compiled_cell(case: Case) -> Contender:
+def compiled_cell(case: Workload) -> Candidate:
     """One step of all layers as one compiled function; the output layer after the loop."""
-    cell = cell_of(case.graph)
+    cell = extract_cell(case.graph)
     if case.steps == 0:
         raise Unavailable("there are no steps")
     what = "one step by torch.compile, in a loop in Python; the output layer for all steps at once"
     if case.device.type == "cuda":
-        return looped_cell(case, cell, _recorded(cell), "compiled-cell", f"{what}; CUDA graphs")
-    _demand_dynamo()
+        return cell_candidate(
+            case, cell, _cuda_graph_step(cell), "compiled-cell", f"{what}; CUDA graphs"
+        )
+    _require_dynamo()
     step: Step = torch.compile(cell.step, dynamic=False)
-    return looped_cell(case, cell, step, "compiled-cell", what)
+    return cell_candidate(case, cell, step, "compiled-cell", what)
 
 
-def _recorded(cell: Cell) -> Step:
+def _cuda_graph_step(cell: Cell) -> Step:
     """A compiled step in a CUDA graph; the next step writes where this one has."""
     compiled: Step = torch.compile(cell.step, dynamic=False, mode="reduce-overhead")
 
@@ -43,23 +45,27 @@ def _recorded(cell: Cell) -> Step:
     return step
 
 
-def plain_cell(case: Case) -> Contender:
+def eager_cell(case: Workload) -> Candidate:
     """The same, not compiled: what a user of PyTorch writes first."""
-    cell = cell_of(case.graph)
-    return looped_cell(case, cell, cell.step, "plain-cell", "one step in plain PyTorch, in a loop")
+    cell = extract_cell(case.graph)
+    return cell_candidate(
+        case, cell, cell.step, "plain-cell", "one step in plain PyTorch, in a loop"
+    )
 
 
-def looped_cell(case: Case, cell: Cell, step: Step, name: str, what: str) -> Contender:
+def cell_candidate(
+    case: Workload, cell: Cell, step: Step, name: str, description: str
+) -> Candidate:
     """A cell in a loop, with the weights of a case; `step` computes `cell.step`."""
     graph = case.graph
     weights = {n: p.detach().clone() for n, p in case.model.named_parameters()}
-    learned = {p.name: weights[p.name].requires_grad_(not p.frozen) for p in graph.parameters}
+    learned = {p.name: weights[p.name].requires_grad_(not p.is_frozen) for p in graph.parameters}
     inputs = {v.node: case.inputs[v.name] for v in graph.inputs}
 
     def run(*, training: bool) -> list[Tensor]:
         # All states ask for gradients in training, so that one compiled step serves all steps.
         before = {
-            state.node: _initial(case, state.name, learned).requires_grad_(training)
+            state.node: _initial_state(case, state.name, learned).requires_grad_(training)
             for state in graph.states
         }
         return cell.run(step, learned, inputs, before)
@@ -72,25 +78,27 @@ def looped_cell(case: Case, cell: Cell, step: Step, name: str, what: str) -> Con
         for weight in learned.values():
             weight.grad = None
         outputs = run(training=True)
-        torch.autograd.backward(outputs, case.given)
+        torch.autograd.backward(outputs, case.output_gradients)
         return outputs
 
-    def answer() -> Answer:
+    def answer() -> StepResult:
         outputs = tuple(output.detach() for output in train())
-        return Answer(outputs, {n: w.grad for n, w in learned.items() if w.grad is not None})
+        return StepResult(outputs, {n: w.grad for n, w in learned.items() if w.grad is not None})
 
-    return Contender(name, what, forward, train, answer)
+    return Candidate(name, description, forward, train, answer)
 
 
-def _initial(case: Case, name: str, weights: Mapping[str, Tensor]) -> Tensor:
+def _initial_state(case: Workload, name: str, weights: Mapping[str, Tensor]) -> Tensor:
     state = next(state for state in case.graph.states if state.name == name)
     shape = (case.rows, state.type.size)
-    if state.is_learned:
+    if state.has_learned_initial_value:
         return weights[f"init.{name}"].expand(shape).contiguous()
-    return torch.full(shape, state.initial.low, device=case.device, dtype=case.given[0].dtype)
+    return torch.full(
+        shape, state.initial_value.low, device=case.device, dtype=case.output_gradients[0].dtype
+    )
 
 
-def _demand_dynamo() -> None:
+def _require_dynamo() -> None:
     from rnnc.compiler.backends.cpu.toolchain.c_compiler import find_toolchain
     from rnnc.grammar.diagnostics.errors import RnnError
 

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 
 from rnnc.compiler.errors import Unsupported
-from rnnc.compiler.pipeline import plan_for
-from rnnc.compiler.request import Request, training_request
+from rnnc.compiler.pipeline import build_plan
+from rnnc.compiler.request import PlanRequest, training_request
 from rnnc.compiler.schedule.plan import Phase, Plan
 from rnnc.operators.graph.operator_graph import OperatorGraph
-from rnnc.runtime.benchmark.workload.candidate import Contender, Unavailable
-from rnnc.runtime.benchmark.workload.workload import Case
+from rnnc.runtime.benchmark.workload.candidate import Candidate, Unavailable
+from rnnc.runtime.benchmark.workload.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)
-class Product:
+class Gemm:
     """`count` products one after the other, each (m, k) times (k, n)."""
 
     m: int
@@ -33,39 +33,39 @@ class Product:
         return 2 * self.m * self.k * self.n * self.count
 
 
-def necessary_products(case: Case) -> Contender:
+def gemm_floor(case: Workload) -> Candidate:
     """The products of the plan: in a loop one a step, else one for all steps."""
-    forward, step = needed(case, training=False), needed(case, training=True)
+    forward, step = required_gemms(case, training=False), required_gemms(case, training=True)
     what = f"{len(step)} products of the plan through torch.mm, nothing else"
-    return Contender("products", what, _through_torch(forward), _through_torch(step), None)
+    return Candidate("products", what, _torch_runner(forward), _torch_runner(step), None)
 
 
-def needed(case: Case, *, training: bool) -> list[list[Product]]:
+def required_gemms(case: Workload, *, training: bool) -> list[list[Gemm]]:
     """The products of each phase of the plan; those of a loop follow each other in a step.
 
     Raises:
         Unavailable: for a graph that has no plan.
     """
     try:
-        plan = plan_of(case.graph, training=training)
+        plan = make_plan(case.graph, training=training)
     except Unsupported as error:
         raise Unavailable(f"it has no plan: {error}") from None
-    phases = [_of_phase(case, plan, phase) for phase in plan.phases]
+    phases = [_phase_gemms(case, plan, phase) for phase in plan.phases]
     return [products for products in phases if products]
 
 
-def plan_of(graph: OperatorGraph, *, training: bool) -> Plan:
+def make_plan(graph: OperatorGraph, *, training: bool) -> Plan:
     """The plan of a training step, or of a forward pass in evaluation."""
-    return plan_for(graph, training_request(graph) if training else Request(training=False))
+    return build_plan(graph, training_request(graph) if training else PlanRequest(training=False))
 
 
-def flops(phases: list[list[Product]]) -> int:
+def total_flops(phases: list[list[Gemm]]) -> int:
     """FLOPs of all products."""
     return sum(product.flops for products in phases for product in products)
 
 
-def _of_phase(case: Case, plan: Plan, phase: Phase) -> list[Product]:
-    values, found = plan.flow.values, list[Product]()
+def _phase_gemms(case: Workload, plan: Plan, phase: Phase) -> list[Gemm]:
+    values, found = plan.dataflow.values, list[Gemm]()
     rows = {"call": 1, "row": case.rows, "step": case.steps * case.rows}
     for number in phase.values:
         value = values[number]
@@ -75,18 +75,18 @@ def _of_phase(case: Case, plan: Plan, phase: Phase) -> list[Product]:
             k, n = (r, c) if value.attributes[0] else (c, r)
             times = blocks[0] if blocks else 1
             if phase.direction:
-                found.append(Product(case.rows, k, n, case.steps * times))
+                found.append(Gemm(case.rows, k, n, case.steps * times))
             else:
-                found.append(Product(rows[value.rate], k, n, times))
+                found.append(Gemm(rows[value.rate], k, n, times))
         elif value.operation == "outer_sum":
             depth = max(rows[values[read.value].rate] for read in value.operands)
             times = int(value.attributes[0]) if value.attributes else 1
-            found.append(Product(shapes[0][0] // times, depth, shapes[1][0] // times, times))
+            found.append(Gemm(shapes[0][0] // times, depth, shapes[1][0] // times, times))
     return found
 
 
-def _through_torch(phases: list[list[Product]]) -> Callable[[], object]:
-    ready = [[_call(product) for product in products] for products in phases]
+def _torch_runner(phases: list[list[Gemm]]) -> Callable[[], object]:
+    ready = [[_torch_mm(product) for product in products] for products in phases]
     counts = [[product.count for product in products] for products in phases]
 
     def run() -> None:
@@ -99,7 +99,7 @@ def _through_torch(phases: list[list[Product]]) -> Callable[[], object]:
     return run
 
 
-def _call(product: Product) -> Callable[[], Tensor]:
+def _torch_mm(product: Gemm) -> Callable[[], Tensor]:
     # Sums over steps have their long side within; torch has the left one transposed then.
     deep = product.k > product.m
     a = torch.randn(product.k, product.m).t() if deep else torch.randn(product.m, product.k)

@@ -11,25 +11,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnc.runtime.benchmark.workload.candidate import Answer, Contender, Unavailable
-from rnnc.runtime.benchmark.workload.workload import Case
+from rnnc.runtime.benchmark.workload.candidate import Candidate, StepResult, Unavailable
+from rnnc.runtime.benchmark.workload.workload import Workload
 
-from .torch_layers import Layers, gradients_of, layers_of
+from .torch_layers import TorchLayers, map_gradients, match_torch_layers
 
 Weights = dict[str, Any]
 
 
-def jax_scan(case: Case) -> Contender:
+def jax_scan(case: Workload) -> Candidate:
     """LSTM, GRU or tanh RNN in JAX: a jitted forward pass, and a jitted one with its gradients.
 
     Raises:
         Unavailable: without JAX, and for what is no layer of these kinds.
     """
-    layers = layers_of(case)
+    layers = match_torch_layers(case)
     jax = _jax()
     run = _network(jax, layers)
     weights = _weights(jax, case, layers)
-    x, given = (_array(jax, t) for t in (next(iter(case.inputs.values())), case.given[0]))
+    x, given = (
+        _array(jax, t) for t in (next(iter(case.inputs.values())), case.output_gradients[0])
+    )
     forward = jax.jit(run)
 
     def gradients(weights: Weights, x: Any, given: Any) -> Any:
@@ -38,15 +40,15 @@ def jax_scan(case: Case) -> Contender:
 
     step = jax.jit(gradients)
 
-    def answer() -> Answer:
+    def answer() -> StepResult:
         y, found = step(weights, x, given)
         module = copy.deepcopy(layers.module)
         for name, parameter in module.named_parameters():
             parameter.grad = _tensor(found[name])
-        outer = {n: _tensor(found[n]) for n in (layers.matrix, layers.bias) if n}
-        return Answer((_tensor(y),), outer | gradients_of(case, module))
+        outer = {n: _tensor(found[n]) for n in (layers.output_weight, layers.output_bias) if n}
+        return StepResult((_tensor(y),), outer | map_gradients(case, module))
 
-    return Contender(
+    return Candidate(
         "jax",
         f"jax.lax.scan under jit, JAX {jax.__version__}, input products hoisted by hand",
         lambda: jax.block_until_ready(forward(weights, x)),
@@ -76,15 +78,15 @@ def _tensor(array: Any) -> Tensor:
     return torch.from_numpy(numpy.array(array))
 
 
-def _weights(jax: Any, case: Case, layers: Layers) -> Weights:
+def _weights(jax: Any, case: Workload, layers: TorchLayers) -> Weights:
     weights = {name: _array(jax, p) for name, p in layers.module.named_parameters()}
-    for name in (layers.matrix, layers.bias):
+    for name in (layers.output_weight, layers.output_bias):
         if name:
             weights[name] = _array(jax, case.model.get_parameter(name))
     return weights
 
 
-def _network(jax: Any, layers: Layers) -> Callable[[Weights, Any], Any]:
+def _network(jax: Any, layers: TorchLayers) -> Callable[[Weights, Any], Any]:
     """(weights, x) to the outputs, (T, B, m)."""
     module = layers.module
     jnp, hidden = jax.numpy, module.hidden_size
@@ -104,9 +106,9 @@ def _network(jax: Any, layers: Layers) -> Callable[[Weights, Any], Any]:
             hoisted = x @ u.T + (b if kind == "GRU" else b + c)
             begin = (zero, zero) if kind == "LSTM" else zero
             _, x = jax.lax.scan(cell(jax, w, c), begin, hoisted)
-        if layers.matrix:
-            x = x @ weights[layers.matrix].T
-        return x + weights[layers.bias] if layers.bias else x
+        if layers.output_weight:
+            x = x @ weights[layers.output_weight].T
+        return x + weights[layers.output_bias] if layers.output_bias else x
 
     return run
 

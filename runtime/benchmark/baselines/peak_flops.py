@@ -8,13 +8,13 @@ from typing import Final
 import torch
 
 from rnnc.compiler.backends.cpu.codegen.emitter import prelude
-from rnnc.compiler.backends.cpu.toolchain.build_library import build
-from rnnc.compiler.backends.cpu.toolchain.c_compiler import machine_level
+from rnnc.compiler.backends.cpu.toolchain.build_library import build_library
+from rnnc.compiler.backends.cpu.toolchain.c_compiler import host_isa
 from rnnc.grammar.diagnostics.errors import RnnError
-from rnnc.runtime.benchmark.workload.candidate import Contender, Unavailable
-from rnnc.runtime.benchmark.workload.workload import Case
+from rnnc.runtime.benchmark.workload.candidate import Candidate, Unavailable
+from rnnc.runtime.benchmark.workload.workload import Workload
 
-from .gemm_floor import flops, needed
+from .gemm_floor import required_gemms, total_flops
 
 DEPTH: Final = 256
 """How many steps a product is long: rows and panel then stay in the nearest caches."""
@@ -40,23 +40,23 @@ long rnnc_room(void) {
 """
 
 
-def peak(case: Case) -> Contender:
+def peak_flops(case: Workload) -> Candidate:
     """As many FLOPs as the case's products have, in whole tiles from the nearest caches.
 
     Raises:
         Unavailable: without a C compiler, or without a plan.
     """
-    forward = flops(needed(case, training=False))
-    step = flops(needed(case, training=True))
-    kernel = Kernel()
+    forward = total_flops(required_gemms(case, training=False))
+    step = total_flops(required_gemms(case, training=True))
+    kernel = MicroKernel()
     what = f"{step / 1e9:.2f} GFLOP (forward {forward / 1e9:.2f}) by the micro-kernel, from caches"
     threads = torch.get_num_threads()
-    return Contender(
+    return Candidate(
         "peak", what, lambda: kernel.run(forward, threads), lambda: kernel.run(step, threads), None
     )
 
 
-class Kernel:
+class MicroKernel:
     """The micro-kernel of generated products, in float32, at the widest vectors of the machine."""
 
     def __init__(self) -> None:
@@ -65,17 +65,19 @@ class Kernel:
         Raises:
             Unavailable: without a C compiler that works.
         """
-        level = machine_level()
+        level = host_isa()
         try:
             text = prelude(level, double=False) + SOURCE % {"depth": DEPTH}
-            library = build(text, level, needs=["rnnc_peak", "rnnc_tile", "rnnc_room"])
+            library = build_library(
+                text, level, required_functions=["rnnc_peak", "rnnc_tile", "rnnc_room"]
+            )
         except RnnError as error:
             raise Unavailable(error.diagnostics[0].message) from None
         self._run = library.rnnc_peak
-        self.flops_a_tile: Final = 2 * int(library.rnnc_tile()) * DEPTH
+        self.flops_per_tile: Final = 2 * int(library.rnnc_tile()) * DEPTH
         # Whole pages between the threads' parts, so that none shares a line with another.
-        self._size: Final = -(-int(library.rnnc_room()) // 1024) * 1024
-        self._rooms = torch.rand(0)
+        self._buffer_size: Final = -(-int(library.rnnc_room()) // 1024) * 1024
+        self._buffers = torch.rand(0)
 
     def run(self, count: int, threads: int) -> None:
         """About `count` FLOPs, the same number on each of some threads.
@@ -83,19 +85,19 @@ class Kernel:
         The threads are OpenMP's, as those of generated code: threads of our own would have to wait
         until OpenMP's, which spin for a while after each region, have left their cores.
         """
-        tiles = max(1, round(count / self.flops_a_tile / threads))
-        if len(self._rooms) < threads * self._size:
-            self._rooms = torch.rand(threads * self._size) * 1e-3
+        tiles = max(1, round(count / self.flops_per_tile / threads))
+        if len(self._buffers) < threads * self._buffer_size:
+            self._buffers = torch.rand(threads * self._buffer_size) * 1e-3
         self._run(
-            *map(ctypes.c_long, (tiles, threads, self._size)),
-            ctypes.c_void_p(self._rooms.data_ptr()),
+            *map(ctypes.c_long, (tiles, threads, self._buffer_size)),
+            ctypes.c_void_p(self._buffers.data_ptr()),
         )
 
     def gigaflops(self, threads: int, *, seconds: float = 0.05) -> float:
         """The best of some short runs, in 1e9 FLOPs a second of all threads together."""
         import time
 
-        count, best = self.flops_a_tile * threads, 0.0
+        count, best = self.flops_per_tile * threads, 0.0
         end = time.perf_counter() + 10 * seconds
         while time.perf_counter() < end:
             begin = time.perf_counter()

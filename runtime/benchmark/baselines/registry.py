@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import Final
 
-from rnnc.runtime.benchmark.workload.candidate import Maker
-from rnnc.runtime.benchmark.workload.candidate_names import OWN
+from rnnc.runtime.benchmark.workload.candidate import CandidateFactory
+from rnnc.runtime.benchmark.workload.candidate_names import BACKEND_NAMES
 
-from .backends import backend
+from .backends import backend_candidate
 from .compiled_cell import compiled_cell
-from .gemm_floor import necessary_products
+from .gemm_floor import gemm_floor
 from .jax_scan import jax_scan
-from .peak_flops import peak
+from .peak_flops import peak_flops
 from .torch_layers import torch_layers
 
-CONTENDERS: Final[dict[str, Maker]] = {
-    **{name: backend(name) for name in OWN},
+CANDIDATES: Final[dict[str, CandidateFactory]] = {
+    **{name: backend_candidate(name) for name in BACKEND_NAMES},
     "torch.nn": torch_layers,
     "compiled-cell": compiled_cell,
     "jax": jax_scan,
-    "products": necessary_products,
-    "peak": peak,
+    "products": gemm_floor,
+    "peak": peak_flops,
 }

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from rnnc.compiler.torch_interop.torch_weights import load_torch, to_torch
 from rnnc.operators.graph.operator_graph import OperatorGraph
-from rnnc.runtime.benchmark.workload.candidate import Answer, Contender, Unavailable
-from rnnc.runtime.benchmark.workload.workload import Case
+from rnnc.runtime.benchmark.workload.candidate import Candidate, StepResult, Unavailable
+from rnnc.runtime.benchmark.workload.workload import Workload
 
-from .backends import is_random
+from .backends import draws_masks
 
 
 @dataclass(frozen=True, slots=True)
-class Layers:
+class TorchLayers:
     """A network of torch's recurrent layers, and at most one matrix behind them.
 
     module: the layers, with the model's weights. matrix, bias: names of the parameters of the
@@ -26,11 +26,11 @@ class Layers:
     """
 
     module: nn.RNNBase
-    matrix: str
-    bias: str
+    output_weight: str
+    output_bias: str
 
 
-def layers_of(case: Case) -> Layers:
+def match_torch_layers(case: Workload) -> TorchLayers:
     """What a model is in terms of torch.nn.
 
     Raises:
@@ -41,7 +41,7 @@ def layers_of(case: Case) -> Layers:
         module = to_torch(case.model)
     except ValueError:
         raise Unavailable("its operators are no layers of nn.RNN, LSTM or GRU") from None
-    if is_random(case):
+    if draws_masks(case):
         raise Unavailable("it draws masks in training")
     if len(graph.inputs) != 1 or graph.inputs[0].type.kind == "symbol":
         raise Unavailable("torch.nn's layers take one input of real numbers")
@@ -49,25 +49,25 @@ def layers_of(case: Case) -> Layers:
         raise Unavailable("only layers of one direction are compared")
     if len(graph.outputs) != 1 or graph.outputs[0].at_end:
         raise Unavailable("torch.nn's layers have one output a step")
-    return Layers(module, *_output_layer(graph))
+    return TorchLayers(module, *_output_layer(graph))
 
 
-def torch_layers(case: Case) -> Contender:
+def torch_layers(case: Workload) -> Candidate:
     """torch.nn.LSTM, GRU or RNN, and F.linear for the output layer."""
-    layers = layers_of(case)
+    layers = match_torch_layers(case)
     module, x = layers.module, next(iter(case.inputs.values()))
     outer = {
         name: case.model.get_parameter(name).detach().clone().requires_grad_()
-        for name in (layers.matrix, layers.bias)
+        for name in (layers.output_weight, layers.output_bias)
         if name
     }
     weights = [*module.parameters(), *outer.values()]
 
     def run() -> Tensor:
         y: Tensor = module(x)[0]
-        if not layers.matrix:
+        if not layers.output_weight:
             return y
-        return F.linear(y, outer[layers.matrix], outer.get(layers.bias))
+        return F.linear(y, outer[layers.output_weight], outer.get(layers.output_bias))
 
     def forward() -> object:
         with torch.no_grad():
@@ -77,19 +77,19 @@ def torch_layers(case: Case) -> Contender:
         for weight in weights:
             weight.grad = None
         y = run()
-        torch.autograd.backward([y], case.given)
+        torch.autograd.backward([y], case.output_gradients)
         return y
 
-    def answer() -> Answer:
+    def answer() -> StepResult:
         y = step().detach()
         gradients = {name: weight.grad for name, weight in outer.items() if weight.grad is not None}
-        return Answer((y,), gradients | gradients_of(case, module))
+        return StepResult((y,), gradients | map_gradients(case, module))
 
     name = type(module).__name__
-    what = f"torch.nn.{name}" + (" and F.linear" if layers.matrix else "")
+    what = f"torch.nn.{name}" + (" and F.linear" if layers.output_weight else "")
     if case.device.type == "cuda":
         what += " (cuDNN)" if torch.backends.cudnn.enabled else " (without cuDNN)"
-    return Contender("torch.nn", what, forward, step, answer)
+    return Candidate("torch.nn", what, forward, step, answer)
 
 
 def _output_layer(graph: OperatorGraph) -> tuple[str, str]:
@@ -103,17 +103,17 @@ def _output_layer(graph: OperatorGraph) -> tuple[str, str]:
         for side, other in (sides, sides[::-1]) if len(sides) == 2 else ():
             if other.operation == "parameter":
                 node, bias = side, str(other.attributes[0])
-    if node.number in states and not bias and not operand.delay:
+    if node.id in states and not bias and not operand.delay:
         return "", ""
     if node.operation == "matmul" and not node.attributes[0]:
         matrix, vector = (graph.nodes[o.node] for o in node.operands)
         whole = not any(o.delay for o in node.operands) and matrix.operation == "parameter"
-        if whole and vector.number in states:
+        if whole and vector.id in states:
             return str(matrix.attributes[0]), bias
     raise Unavailable("its output is neither a layer's state nor one matrix times it")
 
 
-def gradients_of(case: Case, module: nn.RNNBase) -> dict[str, Tensor]:
+def map_gradients(case: Workload, module: nn.RNNBase) -> dict[str, Tensor]:
     """A module's gradients under the names of the model's parameters."""
     found, model = copy.deepcopy(module), copy.deepcopy(case.model)
     gates = {"LSTM": 4, "GRU": 3}.get(type(module).__name__, 1)

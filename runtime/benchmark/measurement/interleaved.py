@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-LEAST: Final = 5
+MIN_ROUNDS: Final = 5
 """Rounds that are run even where the time is up."""
 
-PAUSE: Final = 0.002
+PAUSE_SECONDS: Final = 0.002
 """Seconds between two turns, in which the threads of the one before stop to wait for work."""
 
 
@@ -25,32 +25,32 @@ class Samples:
     """
 
     wall: tuple[float, ...]
-    processor: tuple[float, ...]
+    cpu: tuple[float, ...]
 
 
-def in_turns(
-    ways: Mapping[str, Callable[[], object]], repeat: int, *, budget: float | None = None
+def run_interleaved(
+    functions: Mapping[str, Callable[[], object]], repeat: int, *, budget: float | None = None
 ) -> dict[str, Samples]:
     """Run each way once, unmeasured, then all in rounds; each round begins with another one.
 
     Args:
-        ways: what to run, by name.
+        functions: what to run, by name.
         repeat: how many rounds at most.
-        budget: seconds after which no further round begins, once there are `LEAST`.
+        budget: seconds after which no further round begins, once there are `MIN_ROUNDS`.
     """
-    wall: dict[str, list[float]] = {name: [] for name in ways}
-    busy: dict[str, list[float]] = {name: [] for name in ways}
-    for way in ways.values():
+    wall: dict[str, list[float]] = {name: [] for name in functions}
+    busy: dict[str, list[float]] = {name: [] for name in functions}
+    for way in functions.values():
         way()
-    names, start = list(ways), time.perf_counter()
+    names, start = list(functions), time.perf_counter()
     for turn in range(repeat):
-        if budget is not None and turn >= LEAST and time.perf_counter() - start > budget:
+        if budget is not None and turn >= MIN_ROUNDS and time.perf_counter() - start > budget:
             break
         shift = turn % len(names) if names else 0
         for name in names[shift:] + names[:shift]:
-            time.sleep(PAUSE)
+            time.sleep(PAUSE_SECONDS)
             begin, work = time.perf_counter(), time.process_time()
-            ways[name]()
+            functions[name]()
             wall[name].append(time.perf_counter() - begin)
             busy[name].append(time.process_time() - work)
-    return {name: Samples(tuple(wall[name]), tuple(busy[name])) for name in ways}
+    return {name: Samples(tuple(wall[name]), tuple(busy[name])) for name in functions}

@@ -31,7 +31,7 @@ class Machine:
         )
 
 
-def this_machine() -> Machine:
+def describe_machine() -> Machine:
     """The machine, torch, and the threads that torch takes now."""
     import torch
 
@@ -65,29 +65,29 @@ def available_processors() -> int:
     return os.cpu_count() or 1
 
 
-class Watch:
+class LoadMonitor:
     """Measures how many processors other programs keep busy while it is open.
 
-    `others` is None where the system does not say (there is no /proc/stat), or too little time
+    `other_load` is None where the system does not say (there is no /proc/stat), or too little time
     has passed for its clock.
     """
 
     def __init__(self, path: Path = Path("/proc/stat")) -> None:
         self._path = path
-        self.others: float | None = None
+        self.other_load: float | None = None
 
-    def __enter__(self) -> Watch:
-        self._begin = (_busy(self._path), _own(), time.perf_counter())
+    def __enter__(self) -> LoadMonitor:
+        self._begin = (_total_busy_seconds(self._path), _own_cpu_seconds(), time.perf_counter())
         return self
 
     def __exit__(self, *error: object) -> None:
         busy, own, begin = self._begin
-        now, took = _busy(self._path), time.perf_counter() - begin
+        now, took = _total_busy_seconds(self._path), time.perf_counter() - begin
         if busy is not None and now is not None and took > 0.1:
-            self.others = max(0.0, (now - busy - (_own() - own)) / took)
+            self.other_load = max(0.0, (now - busy - (_own_cpu_seconds() - own)) / took)
 
 
-def _busy(path: Path) -> float | None:
+def _total_busy_seconds(path: Path) -> float | None:
     """Seconds that all processors together have worked, for guests of this machine, too."""
     try:
         line = path.read_text(encoding="ascii").partition("\n")[0].split()
@@ -98,7 +98,7 @@ def _busy(path: Path) -> float | None:
         return None
 
 
-def _own() -> float:
+def _own_cpu_seconds() -> float:
     """Seconds that this process and those that it has waited for have worked."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system

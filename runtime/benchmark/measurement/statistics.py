@@ -21,7 +21,7 @@ class Summary:
         return (self.high - self.low) / self.median if self.median else 0.0
 
 
-def summary(values: Sequence[float]) -> Summary:
+def summarize(values: Sequence[float]) -> Summary:
     """The median and the quartiles, which lie between values where none is in their place.
 
     Raises:
@@ -35,7 +35,7 @@ def summary(values: Sequence[float]) -> Summary:
     return Summary(middle, low, high)
 
 
-def ratio(values: Sequence[float], base: Sequence[float]) -> Summary:
+def summarize_ratios(values: Sequence[float], base: Sequence[float]) -> Summary:
     """Each value over the base's of the same round: what slows a whole round cancels.
 
     Raises:
@@ -43,4 +43,4 @@ def ratio(values: Sequence[float], base: Sequence[float]) -> Summary:
     """
     if len(values) != len(base):
         raise ValueError(f"expected {len(base)} rounds, got {len(values)}")
-    return summary([a / b for a, b in zip(values, base, strict=True)])
+    return summarize([a / b for a, b in zip(values, base, strict=True)])

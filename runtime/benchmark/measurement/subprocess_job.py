@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from rnnc.runtime.benchmark.workload.candidate import Unavailable
-from rnnc.runtime.benchmark.workload.workload import Case
+from rnnc.runtime.benchmark.workload.workload import Workload
 from rnnc.runtime.training.run_state.checkpoint import StoredProgram
 
 
@@ -46,7 +46,7 @@ class FirstCalls:
     other: tuple[float, int] | None
 
 
-def step_memory(case: Case, contender: str) -> int:
+def measure_step_memory(case: Workload, contender: str) -> int:
     """Bytes by which a process grows at its peak in a training step (see `child.grown`).
 
     On a GPU those that torch's allocator holds there (`device.grown_on_gpu`).
@@ -54,35 +54,35 @@ def step_memory(case: Case, contender: str) -> int:
     Raises:
         Unavailable: where that cannot be measured.
     """
-    return int(_run(_job(case, contender, "memory"))["bytes"])
+    return int(_run_worker(_make_job(case, contender, "memory"))["bytes"])
 
 
-def first_calls(case: Case, contender: str) -> tuple[FirstCalls, FirstCalls]:
+def measure_first_calls(case: Workload, contender: str) -> tuple[FirstCalls, FirstCalls]:
     """Of a process with an empty cache, and of one that finds there what the first has built.
 
     Raises:
         Unavailable: where that cannot be measured.
     """
-    job = _job(case, contender, "first")
+    job = _make_job(case, contender, "first")
     with tempfile.TemporaryDirectory(prefix="rnnc-") as cache:
-        cold, warm = (_run(job, Path(cache)) for _ in range(2))
-    return _found(cold), _found(warm)
+        cold, warm = (_run_worker(job, Path(cache)) for _ in range(2))
+    return _parse_first_calls(cold), _parse_first_calls(warm)
 
 
-def _found(told: Mapping[str, Any]) -> FirstCalls:
-    other = told["other"]
-    return FirstCalls(told["seconds"], told["libraries"], None if other is None else tuple(other))
+def _parse_first_calls(reply: Mapping[str, Any]) -> FirstCalls:
+    other = reply["other"]
+    return FirstCalls(reply["seconds"], reply["libraries"], None if other is None else tuple(other))
 
 
-def _job(case: Case, contender: str, task: Literal["memory", "first"]) -> Job:
+def _make_job(case: Workload, contender: str, task: Literal["memory", "first"]) -> Job:
     import torch
 
-    program = StoredProgram.of(case.model.program)
+    program = StoredProgram.from_program(case.model.program)
     threads = torch.get_num_threads()
     return Job(task, program, contender, case.steps, case.rows, threads, case.device.type)
 
 
-def _run(job: Job, cache: Path | None = None, *, timeout: float = 300) -> Mapping[str, Any]:
+def _run_worker(job: Job, cache: Path | None = None, *, timeout: float = 300) -> Mapping[str, Any]:
     environment = dict(os.environ)
     if cache is not None:
         environment["XDG_CACHE_HOME"] = str(cache)

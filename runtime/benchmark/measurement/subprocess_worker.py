@@ -18,13 +18,13 @@ import msgspec
 import torch
 
 from rnnc.grammar.diagnostics.errors import RnnError
-from rnnc.runtime.benchmark.baselines.backends import step_of
-from rnnc.runtime.benchmark.baselines.registry import CONTENDERS
+from rnnc.runtime.benchmark.baselines.backends import make_step
+from rnnc.runtime.benchmark.baselines.registry import CANDIDATES
 from rnnc.runtime.benchmark.workload.candidate import Unavailable
-from rnnc.runtime.benchmark.workload.candidate_names import OWN
-from rnnc.runtime.benchmark.workload.workload import Case, case, resized
+from rnnc.runtime.benchmark.workload.candidate_names import BACKEND_NAMES
+from rnnc.runtime.benchmark.workload.workload import Workload, make_workload, resize_workload
 
-from .device_timing import finished, grown_on_gpu
+from .device_timing import gpu_memory_growth, synchronize_after
 from .subprocess_job import Job
 
 
@@ -35,12 +35,12 @@ def main() -> None:
     # What torch itself does once in a process is not ours to count.
     torch.autograd.backward([torch.nn.Linear(8, 8)(torch.ones(2, 8))], [torch.ones(2, 8)])
     try:
-        its = case(job.program.restored(), job.steps, job.rows, device=job.device)
+        its = make_workload(job.program.to_program(), job.steps, job.rows, device=job.device)
         if job.task == "memory":
-            measured = grown_on_gpu if job.device == "cuda" else grown
-            found: dict[str, Any] = {"bytes": measured(CONTENDERS[job.contender](its).step)}
+            measured = gpu_memory_growth if job.device == "cuda" else process_memory_growth
+            found: dict[str, Any] = {"bytes": measured(CANDIDATES[job.contender](its).step)}
         else:
-            found = first_calls(its, job.contender, Path(os.environ["XDG_CACHE_HOME"]))
+            found = time_first_calls(its, job.contender, Path(os.environ["XDG_CACHE_HOME"]))
     except Unavailable as error:
         found = {"unavailable": str(error)}
     except RnnError as error:
@@ -48,7 +48,7 @@ def main() -> None:
     print(json.dumps(found))
 
 
-def grown(step: Callable[[], object], times: int = 3) -> int:
+def process_memory_growth(step: Callable[[], object], repeats: int = 3) -> int:
     """Bytes by which this process grows at its peak in a step like one that it has done before.
 
     What is free is given back to the system first, so that it counts when it is taken again.
@@ -60,12 +60,12 @@ def grown(step: Callable[[], object], times: int = 3) -> int:
     """
     step()
     try:
-        return min(peak(step) for _ in range(times))
+        return min(peak_memory_growth(step) for _ in range(repeats))
     except (OSError, AttributeError, TypeError) as error:
         raise Unavailable(f"this system does not measure it: {error}") from None
 
 
-def peak(step: Callable[[], object]) -> int:
+def peak_memory_growth(step: Callable[[], object]) -> int:
     """Bytes between what this process holds before a step and the most it holds in it.
 
     Raises:
@@ -73,13 +73,13 @@ def peak(step: Callable[[], object]) -> int:
     """
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
-    before = status("VmRSS")
+    before = read_process_status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     step()
-    return status("VmHWM") - before
+    return read_process_status("VmHWM") - before
 
 
-def status(field: str) -> int:
+def read_process_status(field: str) -> int:
     """Bytes that the system counts for this process under a name.
 
     Raises:
@@ -92,29 +92,32 @@ def status(field: str) -> int:
     return 1024 * int(found[1])
 
 
-def first_calls(its: Case, name: str, cache: Path) -> dict[str, Any]:
+def time_first_calls(workload: Workload, name: str, cache: Path) -> dict[str, Any]:
     """What `job.FirstCalls` holds."""
-    built = libraries(cache)
+    built = count_compiled_libraries(cache)
     begin = time.perf_counter()
-    if name in OWN:
-        model = its.compiled(name)
-        step = step_of(its, model)
+    if name in BACKEND_NAMES:
+        model = workload.compile(name)
+        step = make_step(workload, model)
     else:
-        step = CONTENDERS[name](its).step
-    step = finished(step, its.device.type)
+        step = CANDIDATES[name](workload).step
+    step = synchronize_after(step, workload.device.type)
     made = time.perf_counter() - begin
-    seconds = made + extra(step)
-    found: dict[str, Any] = {"seconds": seconds, "libraries": libraries(cache) - built}
+    seconds = made + first_step_overhead(step)
+    found: dict[str, Any] = {
+        "seconds": seconds,
+        "libraries": count_compiled_libraries(cache) - built,
+    }
     found["other"] = None
-    if name in OWN:
-        built = libraries(cache)
-        sized = step_of(resized(its, its.steps + 3, its.rows + 1), model)
-        other = finished(sized, its.device.type)
-        found["other"] = (extra(other), libraries(cache) - built)
+    if name in BACKEND_NAMES:
+        built = count_compiled_libraries(cache)
+        sized = make_step(resize_workload(workload, workload.steps + 3, workload.rows + 1), model)
+        other = synchronize_after(sized, workload.device.type)
+        found["other"] = (first_step_overhead(other), count_compiled_libraries(cache) - built)
     return found
 
 
-def extra(step: Callable[[], object]) -> float:
+def first_step_overhead(step: Callable[[], object]) -> float:
     """Seconds by which a first step takes longer than those after it."""
     took = []
     for _ in range(4):
@@ -124,7 +127,7 @@ def extra(step: Callable[[], object]) -> float:
     return max(0.0, took[0] - statistics.median(took[1:]))
 
 
-def libraries(cache: Path) -> int:
+def count_compiled_libraries(cache: Path) -> int:
     """How many compiled libraries and GPU kernels lie in a folder."""
     return sum(1 for pattern in ("*.so", "*.cubin") for _ in cache.rglob(pattern))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .workload import Case
+from .workload import Workload
 
 
 class Unavailable(Exception):
@@ -15,7 +15,7 @@ class Unavailable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StepResult:
     """What a contender computes.
 
     outputs: in the graph's order. gradients: of each parameter that is not frozen, by its name in
@@ -27,21 +27,21 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
+class Candidate:
     """One way to compute a case.
 
-    what: what really runs, in words.
+    description: what really runs, in words.
     forward: a forward pass in evaluation, without gradients.
     step: a forward pass in training, and the gradients of all parameters.
-    answer: what `step` computes; None for floors, which do a part of the work and answer nothing.
+    compute_result: what `step` computes; None for floors, which do a part of the work and answer nothing.
     """
 
     name: str
-    what: str
+    description: str
     forward: Callable[[], object]
     step: Callable[[], object]
-    answer: Callable[[], Answer] | None
+    compute_result: Callable[[], StepResult] | None
 
 
-Maker = Callable[[Case], Contender]
+CandidateFactory = Callable[[Workload], Candidate]
 """Makes a contender for a case; raises `Unavailable` where it cannot take part."""

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
-OWN: Final[tuple[str, ...]] = ("cuda", "cpu", "aten", "reference")
+BACKEND_NAMES: Final[tuple[str, ...]] = ("cuda", "cpu", "aten", "reference")
 """What rnnc itself brings along, the fastest first."""
 
-RIVALS: Final[tuple[str, ...]] = ("torch.nn", "compiled-cell", "jax")
+BASELINE_NAMES: Final[tuple[str, ...]] = ("torch.nn", "compiled-cell", "jax")
 """Others that compute the same."""
 
-FLOORS: Final[tuple[str, ...]] = ("products", "peak")
+FLOOR_NAMES: Final[tuple[str, ...]] = ("products", "peak")
 """What does a part of the work only, so that nothing can lose to it."""
 
-NAMES: Final[tuple[str, ...]] = (*OWN, *RIVALS, *FLOORS)
+CANDIDATE_NAMES: Final[tuple[str, ...]] = (*BACKEND_NAMES, *BASELINE_NAMES, *FLOOR_NAMES)
 """All of them, in the order in which they are shown."""
 
-DEVICES: Final[dict[str, tuple[str, ...]]] = {
-    "cpu": tuple(name for name in NAMES if name != "cuda"),
+CANDIDATES_BY_DEVICE: Final[dict[str, tuple[str, ...]]] = {
+    "cpu": tuple(name for name in CANDIDATE_NAMES if name != "cuda"),
     "cuda": ("cuda", "aten", "reference", "torch.nn", "compiled-cell"),
 }
 """Those that can take part on a device."""

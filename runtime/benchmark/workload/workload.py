@@ -12,16 +12,16 @@ from torch import Tensor
 from rnnc.compiler.api import compile_program
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
 from rnnc.operators.graph.operator_graph import OperatorGraph
-from rnnc.operators.sources.model_source import Program
+from rnnc.operators.sources.model_source import ModelSource
 
 
 @dataclass(frozen=True)
-class Case:
+class Workload:
     """A model, T steps of B rows, and what is computed: outputs, and gradients of all parameters.
 
     model: holds the weights that every contender takes; it runs on the reference.
     inputs: by name; (T, B, n) of float32, or (T, B) of symbols.
-    given: the gradient of each output, in the graph's order; a training step goes on from them, so
+    output_gradients: the gradient of each output, in the graph's order; a training step goes on from them, so
         that no loss and no optimizer is timed.
     """
 
@@ -29,19 +29,19 @@ class Case:
     steps: int
     rows: int
     inputs: Mapping[str, Tensor]
-    given: tuple[Tensor, ...]
+    output_gradients: tuple[Tensor, ...]
 
     @property
     def device(self) -> torch.device:
         """Where it is computed."""
-        return self.given[0].device
+        return self.output_gradients[0].device
 
     @property
     def graph(self) -> OperatorGraph:
         """The operator graph."""
         return self.model.graph
 
-    def compiled(self, backend: str, **options: Any) -> CompiledRNN:
+    def compile(self, backend: str, **options: Any) -> CompiledRNN:
         """The model on another backend, with the same weights.
 
         Raises:
@@ -49,48 +49,52 @@ class Case:
         """
         other = compile_program(self.model.program, backend=backend, **options)
         other.load_state_dict(self.model.state_dict())
-        return other.to(self.device, self.given[0].dtype)
+        return other.to(self.device, self.output_gradients[0].dtype)
 
 
-def case(
-    program: Program,
+def make_workload(
+    program: ModelSource,
     steps: int,
     rows: int,
     *,
     seed: int = 0,
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
-) -> Case:
+) -> Workload:
     """Weights, inputs and gradients drawn from a seed; the same ones on every device."""
     torch.manual_seed(seed)
     model = compile_program(program, backend="reference")
-    return _moved(_filled(model, steps, rows), torch.device(device), dtype)
+    return _move_workload(_fill_arguments(model, steps, rows), torch.device(device), dtype)
 
 
-def resized(case: Case, steps: int, rows: int) -> Case:
+def resize_workload(case: Workload, steps: int, rows: int) -> Workload:
     """The same model, with arguments of another size."""
-    return _moved(_filled(case.model, steps, rows), case.device, case.given[0].dtype)
+    return _move_workload(
+        _fill_arguments(case.model, steps, rows), case.device, case.output_gradients[0].dtype
+    )
 
 
-def _moved(case: Case, device: torch.device, dtype: torch.dtype) -> Case:
+def _move_workload(case: Workload, device: torch.device, dtype: torch.dtype) -> Workload:
     inputs = {
         name: value.to(device, dtype if value.is_floating_point() else None)
         for name, value in case.inputs.items()
     }
-    given = tuple(gradient.to(device, dtype) for gradient in case.given)
-    return Case(case.model.to(device, dtype), case.steps, case.rows, inputs, given)
+    given = tuple(gradient.to(device, dtype) for gradient in case.output_gradients)
+    return Workload(case.model.to(device, dtype), case.steps, case.rows, inputs, given)
 
 
-def _filled(model: CompiledRNN, steps: int, rows: int) -> Case:
-    inputs = {v.name: _drawn(v.type.kind, v.type.size, steps, rows) for v in model.graph.inputs}
+def _fill_arguments(model: CompiledRNN, steps: int, rows: int) -> Workload:
+    inputs = {
+        v.name: _random_input(v.type.kind, v.type.size, steps, rows) for v in model.graph.inputs
+    }
     given = tuple(
         torch.randn(*((rows,) if output.at_end else (steps, rows)), output.type.size)
         for output in model.graph.outputs
     )
-    return Case(model, steps, rows, inputs, given)
+    return Workload(model, steps, rows, inputs, given)
 
 
-def _drawn(kind: str, size: int, steps: int, rows: int) -> Tensor:
+def _random_input(kind: str, size: int, steps: int, rows: int) -> Tensor:
     if kind == "symbol":
         return torch.randint(0, size, (steps, rows))
     values = torch.randn(steps, rows, size)

@@ -8,16 +8,16 @@ from typing import Final
 from rnnc.runtime.diagrams.model.diagram import Box
 from rnnc.runtime.diagrams.model.labels import Label
 
-POINT: Final = 13.0
+LABEL_SIZE: Final = 13.0
 """Size of a label's characters; notes and subscripts are smaller."""
 
-SMALL: Final = 9.5
-LINE: Final = 13.0
+NOTE_SIZE: Final = 9.5
+LINE_HEIGHT: Final = 13.0
 _NARROW: Final = frozenset("iljtfrI1.,;:'′|[]()!⁻¹ ")
 _WIDE: Final = frozenset("mwMWΣ⊕▷⊙×→≈@%")
 
 
-def width(label: Label, size: float) -> float:
+def label_width(label: Label, size: float) -> float:
     """Points that a label takes in a line."""
     total = 0.0
     for run in label:
@@ -38,14 +38,14 @@ def box_size(box: Box) -> tuple[float, float]:
     """Width and height of a box in points, room around its lines included."""
     if box.role in {"past", "future"}:
         frames = 6.0 if box.role == "future" else 0.0  # it has two outlines
-        return max(30.0, width(box.label, POINT) + 12) + frames, 24.0 + frames
-    label = width(box.label, POINT)
+        return max(30.0, label_width(box.label, LABEL_SIZE) + 12) + frames, 24.0 + frames
+    label = label_width(box.label, LABEL_SIZE)
     if box.role == "point":
         side = max(24.0, label + 10)
         return side, 24.0
-    lines = max([label, *(width(note, SMALL) for note in box.notes)])
-    height = 15.0 + LINE + 12.0 * len(box.notes)
+    lines = max([label, *(label_width(note, NOTE_SIZE) for note in box.notes)])
+    height = 15.0 + LINE_HEIGHT + 12.0 * len(box.notes)
     if box.role == "operator":
-        label = width(box.label, POINT * 1.5)
+        label = label_width(box.label, LABEL_SIZE * 1.5)
         return max(46.0, label + 20, lines + 16), 46.0 + 4.0 * len(box.notes)
     return max(34.0, lines + 16), height

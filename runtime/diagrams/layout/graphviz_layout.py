@@ -23,11 +23,11 @@ from .box_sizes import box_size
 Direction = Literal["LR", "BT"]
 Point = tuple[float, float]
 
-MISSING: Final = "RNN650"
+MISSING_GRAPHVIZ: Final = "RNN650"
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class Rect:
     """A rectangle: its centre, width and height; y grows downwards."""
 
     x: float
@@ -57,7 +57,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class EdgeRoute:
     """An edge's curve: a start, then triples of Bézier control points; `tip` is the arrow's."""
 
     points: tuple[Point, ...]
@@ -65,35 +65,37 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class DiagramLayout:
     """Where everything of a diagram is, edges in the diagram's order."""
 
     width: float
     height: float
-    boxes: Mapping[str, Frame]
-    clusters: Mapping[str, Frame]
-    routes: tuple[Route, ...]
+    boxes: Mapping[str, Rect]
+    clusters: Mapping[str, Rect]
+    routes: tuple[EdgeRoute, ...]
 
 
-def lay_out(diagram: Diagram, direction: Direction = "LR") -> Layout:
+def compute_layout(diagram: Diagram, direction: Direction = "LR") -> DiagramLayout:
     """Coordinates in points.
 
     Raises:
         RnnError: RNN650, when pygraphviz is not installed.
     """
-    return _read(diagram, json.loads(arranged(layout_dot(diagram, direction), "dot")))
+    return _parse_layout(
+        diagram, json.loads(run_graphviz(to_layout_dot(diagram, direction), "dot"))
+    )
 
 
 @lru_cache(maxsize=64)
-def arranged(text: str, engine: str) -> bytes:
+def run_graphviz(text: str, engine: str) -> bytes:
     """What Graphviz says to a graph, as JSON; the steps of an unrolled diagram ask the same."""
-    pygraphviz = graphviz()
-    with quiet():
+    pygraphviz = import_pygraphviz()
+    with silence_stderr():
         data: bytes = pygraphviz.AGraph(string=text).draw(format="json0", prog=engine)
     return data
 
 
-def graphviz() -> Any:
+def import_pygraphviz() -> Any:
     """The module pygraphviz.
 
     Raises:
@@ -103,7 +105,7 @@ def graphviz() -> Any:
         import pygraphviz
     except ImportError:
         fail(
-            MISSING,
+            MISSING_GRAPHVIZ,
             "drawing this needs pygraphviz, which is not installed",
             hint="`pip install 'rnnc[draw]'` brings it (and Graphviz) along; text, DOT and "
             "Mermaid need no package",
@@ -112,7 +114,7 @@ def graphviz() -> Any:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_stderr() -> Iterator[None]:
     """Keep what Graphviz's C libraries print (about fonts) from standard error."""
     try:
         sys.stderr.flush()
@@ -129,15 +131,15 @@ def quiet() -> Iterator[None]:
         os.close(saved)
 
 
-def layout_dot(diagram: Diagram, direction: Direction) -> str:
+def to_layout_dot(diagram: Diagram, direction: Direction) -> str:
     """What Graphviz is asked: sizes, frames, and edges turned so that time's loops are cut."""
     lines = [
         "digraph {",
         f"rankdir={direction}; newrank=true; nodesep=0.2; ranksep=0.38; splines=true; mclimit=6;",
         'node [shape=box, fixedsize=true, label=""]; edge [arrowsize=0.6];',
     ]
-    contents = diagram.contents()
-    gates = _gates(diagram)
+    contents = diagram.cluster_contents()
+    gates = _find_gates(diagram)
 
     def write(parent: str) -> None:
         together: dict[str, list[str]] = {}
@@ -162,13 +164,13 @@ def layout_dot(diagram: Diagram, direction: Direction) -> str:
     return "\n".join(lines)
 
 
-def _gates(diagram: Diagram) -> dict[str, str]:
+def _find_gates(diagram: Diagram) -> dict[str, str]:
     """The gates of a cell: each box with the key of the gate that it belongs to.
 
     A gate is a function whose weights feed it alone and read nothing from inside its cell. Where a
     cell has several, Graphviz is made to keep each one's boxes together.
     """
-    boxes = diagram.by_key
+    boxes = diagram.boxes_by_key
     readers: dict[str, list[str]] = {}
     sources: dict[str, list[str]] = {}
     for edge in diagram.edges:
@@ -200,33 +202,33 @@ def _edge(index: int, edge: Edge) -> str:
     return f"{edge.source} -> {edge.target} [id={index}, weight=2];"
 
 
-def _read(diagram: Diagram, data: dict[str, Any]) -> Layout:
+def _parse_layout(diagram: Diagram, data: dict[str, Any]) -> DiagramLayout:
     _, _, wide, high = (float(n) for n in data["bb"].split(","))
-    boxes: dict[str, Frame] = {}
-    clusters: dict[str, Frame] = {}
+    boxes: dict[str, Rect] = {}
+    clusters: dict[str, Rect] = {}
     for item in data.get("objects", []):
         if item["name"].startswith("cluster_gate_"):
             continue
         if item["name"].startswith("cluster_"):
             left, low, right, up = (float(n) for n in item["bb"].split(","))
-            clusters[item["name"].removeprefix("cluster_")] = Frame(
+            clusters[item["name"].removeprefix("cluster_")] = Rect(
                 (left + right) / 2, high - (low + up) / 2, right - left, up - low
             )
         elif "pos" in item:
             x, y = (float(n) for n in item["pos"].split(","))
-            boxes[item["name"]] = Frame(
+            boxes[item["name"]] = Rect(
                 x, high - y, 72 * float(item["width"]), 72 * float(item["height"])
             )
-    routes: dict[int, Route] = {}
+    routes: dict[int, EdgeRoute] = {}
     for item in data.get("edges", []):
         index = int(item["id"])
-        routes[index] = read_route(item["pos"], high, turned=bool(diagram.edges[index].delay))
+        routes[index] = parse_route(item["pos"], high, reverse=bool(diagram.edges[index].delay))
     ordered = tuple(routes[index] for index in range(len(diagram.edges)))
-    return Layout(wide, high, boxes, clusters, ordered)
+    return DiagramLayout(wide, high, boxes, clusters, ordered)
 
 
-def read_route(text: str, height: float, *, turned: bool) -> Route:
-    """A curve as Graphviz writes it; `turned` when the arrow stands at its start."""
+def parse_route(text: str, height: float, *, reverse: bool) -> EdgeRoute:
+    """A curve as Graphviz writes it; `reverse` when the arrow stands at its start."""
     tip: Point | None = None
     points: list[Point] = []
     for part in text.split(";")[0].split():
@@ -236,16 +238,16 @@ def read_route(text: str, height: float, *, turned: bool) -> Route:
             tip = (x, height - y)
         else:
             points.append((x, height - y))
-    if turned:
+    if reverse:
         points.reverse()
-    return Route(tuple(points), tip or points[-1])
+    return EdgeRoute(tuple(points), tip or points[-1])
 
 
-def along(route: Route, distance: float) -> Point:
+def point_at_distance(route: EdgeRoute, distance: float) -> Point:
     """The point of a curve at some distance from its start."""
     start = route.points[0]
     left = distance
-    for position in samples(route):
+    for position in sample_points(route):
         step = math.dist(start, position)
         if step >= left > 0:
             share = left / step
@@ -258,7 +260,7 @@ def along(route: Route, distance: float) -> Point:
     return start
 
 
-def samples(route: Route, spacing: float = 4.0) -> Iterator[Point]:
+def sample_points(route: EdgeRoute, spacing: float = 4.0) -> Iterator[Point]:
     """Points along a curve, no further apart than `spacing`, and its arrow's tip."""
     p = route.points
     yield p[0]

@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection
 
 from rnnc.operators.graph.operator_graph import Application, OperatorGraph
 from rnnc.runtime.diagrams.model.diagram import Cluster
-from rnnc.runtime.diagrams.model.labels import name
+from rnnc.runtime.diagrams.model.labels import name_label
 
-from .variables import place
+from .variables import source_location
 
 
 def cluster_key(application: int) -> str:
@@ -16,20 +16,20 @@ def cluster_key(application: int) -> str:
     return f"a{application}" if application >= 0 else ""
 
 
-def clusters_of(
-    graph: OperatorGraph, wanted: Callable[[int], bool] = lambda number: True
+def build_clusters(
+    graph: OperatorGraph, include: Callable[[int], bool] = lambda number: True
 ) -> tuple[Cluster, ...]:
     """Frames for the wanted applications and for all that they lie in."""
     return tuple(
         Cluster(
-            cluster_key(application.number),
-            name(application.name),
+            cluster_key(application.id),
+            name_label(application.name),
             cluster_key(application.parent),
             application_details(graph, application),
-            place(application.span),
+            source_location(application.span),
         )
         for application in graph.applications
-        if wanted(application.number)
+        if include(application.id)
     )
 
 
@@ -38,8 +38,8 @@ def application_details(
 ) -> tuple[tuple[str, str], ...]:
     """What an application is: its parameters, and the others that share them."""
     mine = parameters_inside(graph, application)
-    total = sum(graph.by_parameter[name].count for name in mine)
-    twins = graph.uses[application.path] - 1
+    total = sum(graph.parameters_by_name[name].numel for name in mine)
+    twins = graph.application_counts[application.path] - 1
     details = [("parameters", f"{total:,} in {len(mine)} arrays")] if mine else []
     if twins:
         details.append(("shares them with", f"{twins} more uses of `{application.path}`"))
@@ -48,10 +48,10 @@ def application_details(
 
 def parameters_inside(graph: OperatorGraph, application: Application) -> list[str]:
     """The names of the parameters of an operator and of those inside it."""
-    return graph.parameters_inside.get(application.path, [])
+    return graph.parameters_by_operator.get(application.path, [])
 
 
-def outermost(graph: OperatorGraph, number: int, kept: Collection[int] = ()) -> int:
+def outermost_application(graph: OperatorGraph, number: int, kept: Collection[int] = ()) -> int:
     """The application around a node that lies in no other one (or in a kept one); -1 for none."""
     found = -1
     while number >= 0:

@@ -6,22 +6,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from rnnc.operators.graph.operator_graph import OperatorGraph
-from rnnc.runtime.diagrams.model.diagram import Box, Cluster, Diagram, Edge, Kind, Level
+from rnnc.runtime.diagrams.model.diagram import Box, Cluster, Diagram, Edge, EdgeKind, Level
 from rnnc.runtime.diagrams.model.labels import delay as delay_label
 
-Flow = tuple[int, int, int]
+GraphEdge = tuple[int, int, int]
 """An edge of the operator graph: source, target, delay."""
 
-Link = tuple[str, str, Flow]
+BoxLink = tuple[str, str, GraphEdge]
 """A value that box `target` takes from node `flow[0]`: box of the source, target, edge."""
 
 
-def contract(
+def contract_graph(
     graph: OperatorGraph,
     level: Level,
     boxes: Sequence[Box],
     clusters: Sequence[Cluster],
-    links: Iterable[Link],
+    links: Iterable[BoxLink],
     *,
     merge: bool,
     captions: tuple[str, ...] = (),
@@ -31,8 +31,8 @@ def contract(
     A value that is read some steps later goes through one z⁻¹ box, shared by all its readers.
     """
     delays: dict[str, Box] = {}
-    found: dict[tuple[str, str, int], list[Flow]] = {}
-    single: list[tuple[str, str, Flow]] = []
+    found: dict[tuple[str, str, int], list[GraphEdge]] = {}
+    single: list[tuple[str, str, GraphEdge]] = []
     for source, target, flow in links:
         steps = flow[2]
         if steps:
@@ -47,14 +47,14 @@ def contract(
         else:
             single.append((source, target, flow))
     edges = [
-        Edge(s, t, flow[2] if t in delays else 0, _kind(flow[2]), "", (flow,))
+        Edge(s, t, flow[2] if t in delays else 0, _edge_kind(flow[2]), "", (flow,))
         for s, t, flow in single
     ]
     edges += [
-        Edge(s, t, 0, _kind(steps), "", tuple(dict.fromkeys(flows)))
+        Edge(s, t, 0, _edge_kind(steps), "", tuple(dict.fromkeys(flows)))
         for (s, t, steps), flows in found.items()
     ]
-    leaving: dict[str, list[Flow]] = {key: [] for key in delays}
+    leaving: dict[str, list[GraphEdge]] = {key: [] for key in delays}
     for edge in edges:
         if edge.source in leaving:
             leaving[edge.source] += edge.members
@@ -67,7 +67,7 @@ def contract(
     )
 
 
-def output_links(graph: OperatorGraph, group_of: dict[int, str]) -> list[Link]:
+def output_links(graph: OperatorGraph, group_of: dict[int, str]) -> list[BoxLink]:
     """What the outputs take."""
     return [
         (
@@ -84,7 +84,7 @@ def delay_key(number: int, steps: int) -> str:
     return f"z{number}_{steps}" if steps > 0 else f"z{number}_ahead{-steps}"
 
 
-def _kind(steps: int) -> Kind:
+def _edge_kind(steps: int) -> EdgeKind:
     return "flow" if steps == 0 else "past" if steps > 0 else "future"
 
 
@@ -97,5 +97,5 @@ def _delay_box(graph: OperatorGraph, key: str, number: int, steps: int) -> Box:
         "past" if steps > 0 else "future",
         delay_label(steps),
         details=(("delay", f"{variable}, {when}"),),
-        place=None,
+        location=None,
     )

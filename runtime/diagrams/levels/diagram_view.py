@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from rnnc.operators.graph.operator_graph import OperatorGraph
-from rnnc.runtime.diagrams.model.annotations import Detail, show
-from rnnc.runtime.diagrams.model.depth_paths import highlight
+from rnnc.runtime.diagrams.model.annotations import Detail, annotate
+from rnnc.runtime.diagrams.model.depth_paths import highlight_measure
 from rnnc.runtime.diagrams.model.diagram import Diagram, Level
-from rnnc.runtime.diagrams.model.size_limits import MOST_PASSING, extent_of
+from rnnc.runtime.diagrams.model.size_limits import MAX_PASSING_LINES, measure_drawing
 from rnnc.runtime.diagrams.model.unroll import unroll
 
 from .layer_level import folded_diagram, layer_diagram, operator_diagram
 from .plan_level import plan_diagram
 from .primitive_level import primitive_diagram
 
-_MAKERS: Final = {
+_BUILDERS: Final = {
     "operator": operator_diagram,
     "layer": layer_diagram,
     "primitive": primitive_diagram,
@@ -26,7 +26,7 @@ _MAKERS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class DiagramView:
     """What is asked for: a level, steps side by side (0: rolled up), details, a marked measure.
 
     `measure` is one of `paths.MEASURES`.
@@ -37,29 +37,29 @@ class View:
     details: tuple[Detail, ...] = ("shapes",)
     measure: str | None = None
 
-    def at(self, steps: int) -> View:
+    def with_steps(self, steps: int) -> DiagramView:
         """The same with another number of steps."""
         return replace(self, steps=steps)
 
 
-def diagram_of(
-    graph: OperatorGraph, view: View, *, folded: Collection[int] | None = None
+def build_diagram(
+    graph: OperatorGraph, view: DiagramView, *, folded: Collection[int] | None = None
 ) -> Diagram:
     """The diagram of a model; one that is too large to read is folded, and says so.
 
     `folded` are the applications to fold where that is not all (operator level) or none (layer).
     """
-    maker = _MAKERS[view.level]
+    maker = _BUILDERS[view.level]
     diagram = maker(graph) if folded is None else folded_diagram(graph, folded, view.level)
-    extent = extent_of(diagram)
+    extent = measure_drawing(diagram)
     if not extent.fits(max(view.steps, 1)) and view.level != "operator":
         small = operator_diagram(graph)
         note = f"folded to operators: the {view.level} level has {extent.boxes:,} boxes"
-        if extent.passing > MOST_PASSING:
-            note += f", and lines pass by a row {extent.passing:,} times"
+        if extent.passing_lines > MAX_PASSING_LINES:
+            note += f", and lines pass by a row {extent.passing_lines:,} times"
         if len(small.boxes) < len(diagram.boxes):
             diagram = replace(small, captions=(note, *small.captions))
     if view.measure is not None:
-        diagram = highlight(diagram, graph, view.measure)
-    diagram = show(diagram, graph, view.details)
+        diagram = highlight_measure(diagram, graph, view.measure)
+    diagram = annotate(diagram, graph, view.details)
     return unroll(diagram, view.steps) if view.steps else diagram

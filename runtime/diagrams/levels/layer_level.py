@@ -10,12 +10,18 @@ from collections.abc import Collection
 
 from rnnc.operators.graph.operator_graph import Application, OperatorGraph
 from rnnc.runtime.diagrams.model.diagram import Box, Diagram, Level
-from rnnc.runtime.diagrams.model.labels import Label, name, plain
+from rnnc.runtime.diagrams.model.labels import Label, name_label, plain_label
 
-from .clusters import application_details, cluster_key, clusters_of, outermost, parameters_inside
-from .contract import Link, contract, output_links
-from .units import unit_box, units_of
-from .variables import place, variable_boxes
+from .clusters import (
+    application_details,
+    build_clusters,
+    cluster_key,
+    outermost_application,
+    parameters_inside,
+)
+from .contract import BoxLink, contract_graph, output_links
+from .units import build_unit_box, group_units
+from .variables import source_location, variable_boxes
 
 
 def layer_diagram(graph: OperatorGraph) -> Diagram:
@@ -30,12 +36,12 @@ def operator_diagram(graph: OperatorGraph) -> Diagram:
 
 def top_applications(graph: OperatorGraph) -> tuple[int, ...]:
     """The applications in the model's own equations that its outputs or states need."""
-    needed = needed_nodes(graph)
-    used = {outermost(graph, graph.nodes[number].application) for number in needed}
+    needed = reachable_nodes(graph)
+    used = {outermost_application(graph, graph.nodes[number].application) for number in needed}
     return tuple(sorted(used - {-1}))
 
 
-def needed_nodes(graph: OperatorGraph) -> frozenset[int]:
+def reachable_nodes(graph: OperatorGraph) -> frozenset[int]:
     """The nodes that outputs and states depend on; what only a law needs is left out."""
     waiting = [output.value.node for output in graph.outputs]
     waiting += [state.node for state in graph.states] + [i.node for i in graph.inputs]
@@ -50,19 +56,20 @@ def needed_nodes(graph: OperatorGraph) -> frozenset[int]:
 
 def folded_diagram(graph: OperatorGraph, folded: Collection[int], level: Level) -> Diagram:
     """The layer level with some of the outermost applications drawn as one box each."""
-    needed = needed_nodes(graph)
+    needed = reachable_nodes(graph)
     inside = {
-        number: outermost(graph, graph.nodes[number].application) for number in sorted(needed)
+        number: outermost_application(graph, graph.nodes[number].application)
+        for number in sorted(needed)
     }
     closed = frozenset(folded)
     open_nodes = frozenset(n for n in needed if inside[n] not in closed)
-    units = units_of(graph, open_nodes)
+    units = group_units(graph, open_nodes)
     boxes = variable_boxes(graph)
     group_of = {box.members[0]: box.key for box in boxes if box.members}
     drawn: list[tuple[int, Box]] = []
     for head, members in units.members().items():
         node = graph.nodes[head]
-        box = unit_box(graph, node, members, cluster_key(node.application))
+        box = build_unit_box(graph, node, members, cluster_key(node.application))
         drawn.append((head, box))
         group_of |= dict.fromkeys(members, box.key)
     members_of: dict[int, list[int]] = {}
@@ -75,47 +82,49 @@ def folded_diagram(graph: OperatorGraph, folded: Collection[int], level: Level) 
             drawn.append((members[0], box))
             group_of |= dict.fromkeys(members, box.key)
     boxes += [box for _, box in sorted(drawn, key=lambda item: item[0])]
-    links: list[Link] = []
+    links: list[BoxLink] = []
     for node in graph.nodes:
-        target = group_of.get(node.number)
+        target = group_of.get(node.id)
         for operand in node.operands:
             source = group_of.get(operand.node)
-            if node.number not in needed or source is None or target is None:
+            if node.id not in needed or source is None or target is None:
                 continue
             if source != target or operand.delay:
-                links.append((source, target, (operand.node, node.number, operand.delay)))
+                links.append((source, target, (operand.node, node.id, operand.delay)))
     links += output_links(graph, group_of)
     used = {box.cluster for box in boxes}
-    parents = {cluster_key(a.number): cluster_key(a.parent) for a in graph.applications}
+    parents = {cluster_key(a.id): cluster_key(a.parent) for a in graph.applications}
     for key in list(used):
         while key:
             used.add(key)
             key = parents[key]
-    clusters = clusters_of(graph, lambda number: cluster_key(number) in used)
-    return contract(graph, level, boxes, clusters, links, merge=True, captions=_captions(graph))
+    clusters = build_clusters(graph, lambda number: cluster_key(number) in used)
+    return contract_graph(
+        graph, level, boxes, clusters, links, merge=True, captions=_captions(graph)
+    )
 
 
 def operator_box(graph: OperatorGraph, application: Application, members: list[int]) -> Box:
     """An application as one box."""
-    count = sum(graph.by_parameter[p].count for p in parameters_inside(graph, application))
-    notes: tuple[Label, ...] = (plain(f"{count:,}"),) if count else ()
+    count = sum(graph.parameters_by_name[p].numel for p in parameters_inside(graph, application))
+    notes: tuple[Label, ...] = (plain_label(f"{count:,}"),) if count else ()
     return Box(
-        cluster_key(application.number),
+        cluster_key(application.id),
         "operator",
-        name(application.name),
+        name_label(application.name),
         notes,
         members=tuple(members),
         details=application_details(graph, application),
-        place=place(application.span),
+        location=source_location(application.span),
     )
 
 
 def _captions(graph: OperatorGraph) -> tuple[str, ...]:
     """Laws and loss terms, which say what is learned and not how a value is computed."""
     laws = [f"law {law.text} weight {law.weight:g}" for law in graph.laws]
-    if graph.losses is None:
+    if graph.loss_graph is None:
         return tuple(laws)
-    nodes = graph.losses.graph.nodes
-    ends = [output.value.node for output in graph.losses.graph.outputs]
-    terms = zip(ends, graph.losses.weights, strict=True)
+    nodes = graph.loss_graph.graph.nodes
+    ends = [output.value.node for output in graph.loss_graph.graph.outputs]
+    terms = zip(ends, graph.loss_graph.weights, strict=True)
     return (*laws, *(f"loss {nodes[end].span.text} weight {weight:g}" for end, weight in terms))

@@ -6,20 +6,22 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from rnnc.operators.graph.operator_graph import Node, OperatorGraph
-from rnnc.operators.semantics.primitives import BY_NAME
-from rnnc.runtime.diagrams.model.diagram import Box, Role
-from rnnc.runtime.diagrams.model.labels import Label, Run, name, plain
+from rnnc.operators.semantics.primitives import PRIMITIVES_BY_NAME
+from rnnc.runtime.diagrams.model.diagram import Box, BoxRole
+from rnnc.runtime.diagrams.model.labels import Label, TextRun, name_label, plain_label
 
 from .functions import SYMBOLS, function_label, parameter_details, value_details
-from .variables import node_key, place
+from .variables import node_key, source_location
 
 ACTIVATIONS: Final = frozenset(
-    f.name for f in BY_NAME.values() if len(f.operands) == 1 and not f.constants and not f.random
+    f.name
+    for f in PRIMITIVES_BY_NAME.values()
+    if len(f.operands) == 1 and not f.constants and not f.is_random
 )
 
 
 @dataclass(slots=True)
-class Units:
+class UnitAssignment:
     """Which unit each node belongs to: `head[n]` is the node whose value the unit gives."""
 
     graph: OperatorGraph
@@ -33,46 +35,48 @@ class Units:
         return found
 
 
-def units_of(graph: OperatorGraph, wanted: frozenset[int]) -> Units:
+def group_units(graph: OperatorGraph, visible_nodes: frozenset[int]) -> UnitAssignment:
     """Fold the wanted nodes: sums into what follows them, weights into what uses them."""
     readers: dict[int, list[tuple[int, int]]] = {}
     for source, target, delay in graph.edges():
-        if target in wanted:
+        if target in visible_nodes:
             readers.setdefault(source, []).append((target, delay))
     roots = set(graph.roots)
-    units = Units(graph)
+    units = UnitAssignment(graph)
     for node in reversed(graph.nodes):
-        if node.number not in wanted or node.operation in {"input", "state"}:
+        if node.id not in visible_nodes or node.operation in {"input", "state"}:
             continue
-        users = [graph.nodes[reader].operation for reader, _ in readers.get(node.number, [])]
+        users = [graph.nodes[reader].operation for reader, _ in readers.get(node.id, [])]
         said = node.operation in {"parameter", "constant"} and "state" not in users
-        if said and node.number not in roots:  # in the boxes of its readers
+        if said and node.id not in roots:  # in the boxes of its readers
             continue
-        units.head[node.number] = node.number
-        if node.number in roots or len(readers.get(node.number, [])) != 1:
+        units.head[node.id] = node.id
+        if node.id in roots or len(readers.get(node.id, [])) != 1:
             continue
-        reader, delay = readers[node.number][0]
+        reader, delay = readers[node.id][0]
         parent = graph.nodes[reader]
         if delay or parent.application != node.application or reader not in units.head:
             continue
-        joins = parent.operation in ACTIVATIONS or (parent.operation == "add" and not node.local)
+        joins = parent.operation in ACTIVATIONS or (
+            parent.operation == "add" and not node.local_name
+        )
         if node.operation == "add" and joins:
-            units.head[node.number] = units.head[reader]
+            units.head[node.id] = units.head[reader]
     return units
 
 
-def unit_box(graph: OperatorGraph, head: Node, members: list[int], cluster: str) -> Box:
+def build_unit_box(graph: OperatorGraph, head: Node, members: list[int], cluster: str) -> Box:
     """The box of one unit."""
-    arrays = _arrays(graph, members)
-    role, label, notes = _look(graph, head, members, arrays)
-    if head.local and role in {"unit", "point"}:
-        label = (*name(head.local), Run(" = "), *label)
+    arrays = _used_parameters(graph, members)
+    role, label, notes = _unit_label(graph, head, members, arrays)
+    if head.local_name and role in {"unit", "point"}:
+        label = (*name_label(head.local_name), TextRun(" = "), *label)
         role = "unit"
     details = value_details(graph, head)
     for array in arrays:
-        details = (*details, *parameter_details(graph.by_parameter[array]))
+        details = (*details, *parameter_details(graph.parameters_by_name[array]))
     return Box(
-        node_key(head.number),
+        node_key(head.id),
         role,
         label,
         notes,
@@ -80,11 +84,11 @@ def unit_box(graph: OperatorGraph, head: Node, members: list[int], cluster: str)
         tuple(members),
         tuple(arrays),
         details=details,
-        place=place(head.span),
+        location=source_location(head.span),
     )
 
 
-def _arrays(graph: OperatorGraph, members: list[int]) -> list[str]:
+def _used_parameters(graph: OperatorGraph, members: list[int]) -> list[str]:
     """The parameters that a unit uses, in order."""
     found: list[str] = []
     for number in members:
@@ -95,51 +99,53 @@ def _arrays(graph: OperatorGraph, members: list[int]) -> list[str]:
     return found
 
 
-def _look(
+def _unit_label(
     graph: OperatorGraph, head: Node, members: list[int], arrays: list[str]
-) -> tuple[Role, Label, tuple[Label, ...]]:
+) -> tuple[BoxRole, Label, tuple[Label, ...]]:
     operands = [graph.nodes[operand.node] for operand in head.operands]
     if head.operation in {"parameter", "constant"}:
         if head.operation == "constant":
-            return "value", plain(f"{head.attributes[0]:.4g}"), ()
-        return "value", _short(str(head.attributes[0])), ()
+            return "value", plain_label(f"{head.attributes[0]:.4g}"), ()
+        return "value", _short_name(str(head.attributes[0])), ()
     if head.operation in {"matmul", "lookup"} and operands[0].operation == "parameter":
-        parameter = graph.by_parameter[arrays[0]]
-        transposed = (Run("T", "above"),) if head.attributes and head.attributes[0] is True else ()
-        frozen = " frozen" if parameter.frozen else ""
-        shape = plain(" × ".join(map(str, parameter.shape)) + frozen)
-        return "map", (*_short(arrays[0]), *transposed), (shape,)
+        parameter = graph.parameters_by_name[arrays[0]]
+        transposed = (
+            (TextRun("T", "above"),) if head.attributes and head.attributes[0] is True else ()
+        )
+        frozen = " frozen" if parameter.is_frozen else ""
+        shape = plain_label(" × ".join(map(str, parameter.shape)) + frozen)
+        return "map", (*_short_name(arrays[0]), *transposed), (shape,)
     if head.operation == "multiply" and len(arrays) == 1 and operands[0].operation == "parameter":
-        return "map", (*_short(arrays[0]), Run(" ⊙")), (plain(str(head.size)),)
+        return "map", (*_short_name(arrays[0]), TextRun(" ⊙")), (plain_label(str(head.size)),)
     if head.operation in SYMBOLS:
-        constant = _with_constant(head, operands)
+        constant = _constant_label(head, operands)
         if constant:
             return "unit", constant, ()
     notes: tuple[Label, ...] = ()
     if arrays:
-        note: list[Run] = []
+        note: list[TextRun] = []
         for array in arrays:
-            note += [Run("+ " if not note else " + "), *_short(array)]
+            note += [TextRun("+ " if not note else " + "), *_short_name(array)]
         if head.operation not in SYMBOLS and len(members) == 1:
-            note = [run for array in arrays for run in (*_short(array), Run(" "))]
+            note = [run for array in arrays for run in (*_short_name(array), TextRun(" "))]
         notes = (tuple(note),)
-    role: Role = "point" if head.operation in SYMBOLS and not notes else "unit"
+    role: BoxRole = "point" if head.operation in SYMBOLS and not notes else "unit"
     if head.operation == "add" and notes:
         return "unit", notes[0], ()
     return role, function_label(head), notes
 
 
-def _with_constant(head: Node, operands: list[Node]) -> Label:
+def _constant_label(head: Node, operands: list[Node]) -> Label:
     """`1 −`, `0.5 ⊙`: arithmetic with a number."""
     symbol = SYMBOLS[head.operation]
     if head.operation == "negate" or len(operands) != 2:
         return ()
     if operands[0].operation == "constant":
-        return plain(f"{operands[0].attributes[0]:.4g} {symbol}")
+        return plain_label(f"{operands[0].attributes[0]:.4g} {symbol}")
     if operands[1].operation == "constant":
-        return plain(f"{symbol} {operands[1].attributes[0]:.4g}")
+        return plain_label(f"{symbol} {operands[1].attributes[0]:.4g}")
     return ()
 
 
-def _short(parameter: str) -> Label:
-    return name(parameter.rpartition(".")[2])
+def _short_name(parameter: str) -> Label:
+    return name_label(parameter.rpartition(".")[2])

@@ -7,41 +7,41 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Final, Literal
 
-from rnnc.operators.analysis.depth import depth
+from rnnc.operators.analysis.depth import measure_depth
 from rnnc.operators.graph.operator_graph import OperatorGraph
 
 from .diagram import Box, Diagram, Edge
-from .labels import Label, plain
+from .labels import Label, plain_label
 
 Detail = Literal["shapes", "params", "depth"]
 DETAILS: Final[tuple[Detail, ...]] = ("shapes", "params", "depth")
 
 
-def show(diagram: Diagram, graph: OperatorGraph, details: Collection[Detail]) -> Diagram:
+def annotate(diagram: Diagram, graph: OperatorGraph, details: Collection[Detail]) -> Diagram:
     """The diagram with the wanted details; `shapes` are widths and shapes, `params` counts."""
     boxes = tuple(_box(box, graph, details) for box in diagram.boxes)
     edges = diagram.edges
     if "shapes" in details:
-        edges = _widths(diagram, graph)
+        edges = _label_widths(diagram, graph)
     captions = diagram.captions
     if "depth" in details:
-        captions = (*captions, *depth_lines(graph))
+        captions = (*captions, *format_depths(graph))
     return replace(diagram, boxes=boxes, edges=edges, captions=captions)
 
 
-def depth_lines(graph: OperatorGraph) -> tuple[str, ...]:
+def format_depths(graph: OperatorGraph) -> tuple[str, ...]:
     """The depth measures in two lines of words."""
-    found = depth(graph)
-    skip = "∞" if found.skip_coefficient is None else _number(found.skip_coefficient)
+    found = measure_depth(graph)
+    skip = "∞" if found.skip_coefficient is None else _format_fraction(found.skip_coefficient)
     return (
         f"depth: input to hidden {found.input_to_hidden}, hidden to hidden "
         f"{found.hidden_to_hidden}, hidden to output {found.hidden_to_output}",
-        f"recurrent depth {_number(found.recurrent)}, feedforward depth "
-        f"{_number(found.feedforward)}, skip coefficient {skip}",
+        f"recurrent depth {_format_fraction(found.recurrent_depth)}, feedforward depth "
+        f"{_format_fraction(found.feedforward_depth)}, skip coefficient {skip}",
     )
 
 
-def _number(value: Fraction) -> str:
+def _format_fraction(value: Fraction) -> str:
     return str(value.numerator) if value.denominator == 1 else f"{float(value):.4g}"
 
 
@@ -53,15 +53,17 @@ def _box(box: Box, graph: OperatorGraph, details: Collection[Detail]) -> Box:
         notes = box.notes if "params" in details else ()
     elif box.role in {"map", "value"} and "params" in details:
         count = sum(
-            parameter.count for name in box.arrays for parameter in (graph.by_parameter[name],)
+            parameter.numel
+            for name in box.parameters
+            for parameter in (graph.parameters_by_name[name],)
         )
-        notes = (*notes, plain(f"{count:,}")) if count else notes
+        notes = (*notes, plain_label(f"{count:,}")) if count else notes
     elif box.role == "output" and not notes:
-        notes = tuple(note for note in box.notes if note == plain("at end"))
+        notes = tuple(note for note in box.notes if note == plain_label("at end"))
     return replace(box, notes=notes)
 
 
-def _widths(diagram: Diagram, graph: OperatorGraph) -> tuple[Edge, ...]:
+def _label_widths(diagram: Diagram, graph: OperatorGraph) -> tuple[Edge, ...]:
     """Each value's width, once, on the first edge that carries it; not where its box says it."""
     roles = {box.key: box.role for box in diagram.boxes}
     said: set[tuple[str, int]] = set()

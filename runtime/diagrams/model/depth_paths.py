@@ -10,26 +10,26 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Final
 
-from rnnc.operators.analysis.cycle_ratio import rounds
-from rnnc.operators.analysis.depth import depth, paths_to_itself
+from rnnc.operators.analysis.cycle_ratio import relax_edges
+from rnnc.operators.analysis.depth import measure_depth, recurrent_paths
 from rnnc.operators.graph.operator_graph import Node, OperatorGraph
 
 from .diagram import Diagram
 
-Flow = tuple[int, int, int]
-Flows = frozenset[Flow]
+GraphEdge = tuple[int, int, int]
+EdgeSet = frozenset[GraphEdge]
 
 
-def highlight(diagram: Diagram, graph: OperatorGraph, measure: str) -> Diagram:
+def highlight_measure(diagram: Diagram, graph: OperatorGraph, measure: str) -> Diagram:
     """The diagram with one of `MEASURES` marked."""
     flows = MEASURES[measure](graph)
     ends = {number for flow in flows for number in flow[:2]}
-    edges = tuple(replace(e, marked=any(f in flows for f in e.members)) for e in diagram.edges)
-    touched = {key for edge in edges if edge.marked for key in (edge.source, edge.target)}
+    edges = tuple(replace(e, highlighted=any(f in flows for f in e.members)) for e in diagram.edges)
+    touched = {key for edge in edges if edge.highlighted for key in (edge.source, edge.target)}
     boxes = tuple(
         replace(
             box,
-            marked=box.key in touched
+            highlighted=box.key in touched
             or (box.role == "operator" and any(number in ends for number in box.members)),
         )
         for box in diagram.boxes
@@ -37,51 +37,51 @@ def highlight(diagram: Diagram, graph: OperatorGraph, measure: str) -> Diagram:
     return replace(diagram, boxes=boxes, edges=edges)
 
 
-def recurrences(graph: OperatorGraph) -> Flows:
+def recurrent_edges(graph: OperatorGraph) -> EdgeSet:
     """Every edge that lies on a cycle."""
     component = {n: i for i, members in enumerate(graph.components) for n in members}
     return frozenset(
         (source, target, delay)
         for source, target, delay in graph.edges()
-        if target in graph.recurrent and component[source] == component[target]
+        if target in graph.recurrent_nodes and component[source] == component[target]
     )
 
 
-def recurrent_depth(graph: OperatorGraph) -> Flows:
+def recurrent_depth(graph: OperatorGraph) -> EdgeSet:
     """A cycle with the most matrices a step."""
-    return _cycle(graph, depth(graph).recurrent, sign=1)
+    return _critical_cycle(graph, measure_depth(graph).recurrent_depth, sign=1)
 
 
-def skip_coefficient(graph: OperatorGraph) -> Flows:
+def skip_coefficient(graph: OperatorGraph) -> EdgeSet:
     """A cycle with the fewest matrices a step."""
-    skip = depth(graph).skip_coefficient
-    return _cycle(graph, 1 / skip if skip else Fraction(0), sign=-1)
+    skip = measure_depth(graph).skip_coefficient
+    return _critical_cycle(graph, 1 / skip if skip else Fraction(0), sign=-1)
 
 
-def input_to_hidden(graph: OperatorGraph) -> Flows:
+def input_to_hidden(graph: OperatorGraph) -> EdgeSet:
     """A longest path within a step from an input to a state's new value."""
     inputs = {variable.node for variable in graph.inputs}
-    return _longest(graph, inputs, {state.node for state in graph.states}, inputs)
+    return _longest_path(graph, inputs, {state.node for state in graph.states}, inputs)
 
 
-def hidden_to_hidden(graph: OperatorGraph) -> Flows:
+def hidden_to_hidden(graph: OperatorGraph) -> EdgeSet:
     """A longest path from a state to its own next value."""
-    best: tuple[int, int, Flows] = (-1, 0, frozenset())
-    order = [node.number for node in _within_step(graph)]
+    best: tuple[int, int, EdgeSet] = (-1, 0, frozenset())
+    order = [node.id for node in _topological_order(graph)]
     place = {state.node: index for index, state in enumerate(graph.states)}
-    for state, _, between in paths_to_itself(graph, order):
-        path = _longest_delayed(graph, state, between)
+    for state, _, between in recurrent_paths(graph, order):
+        path = _longest_recurrent_path(graph, state, between)
         length = sum(_is_product(graph, graph.nodes[target]) for _, target, _ in path)
         if path and (length, -place[state]) > best[:2]:
             best = (length, -place[state], path)
     return best[2]
 
 
-def hidden_to_output(graph: OperatorGraph) -> Flows:
+def hidden_to_output(graph: OperatorGraph) -> EdgeSet:
     """A longest path from a state's new value to an output, meeting no other state."""
     states = {state.node for state in graph.states}
     outputs = {output.value.node for output in graph.outputs}
-    path = set(_longest(graph, states, outputs, states, blocked=states))
+    path = set(_longest_path(graph, states, outputs, states, blocked=states))
     ends = {target for _, target, _ in path} - {source for source, _, _ in path}
     for index, output in enumerate(graph.outputs):
         if output.value.node in ends:
@@ -89,13 +89,13 @@ def hidden_to_output(graph: OperatorGraph) -> Flows:
     return frozenset(path)
 
 
-def feedforward_depth(graph: OperatorGraph) -> Flows:
+def feedforward_depth(graph: OperatorGraph) -> EdgeSet:
     """A longest path from an input to an output, each delay on it costing the recurrent depth."""
-    ratio = depth(graph).recurrent
-    order = [node.number for node in _within_step(graph)]
+    ratio = measure_depth(graph).recurrent_depth
+    order = [node.id for node in _topological_order(graph)]
     flows = [(o.node, number, o.delay) for number in order for o in graph.nodes[number].operands]
     best = {i.node: 0 for i in graph.inputs}
-    last = _improved(graph, flows, ratio, 1, order, best)
+    last = _relax_edges(graph, flows, ratio, 1, order, best)
     ends = [
         (best[o.value.node] - abs(o.value.delay) * ratio.numerator, index)
         for index, o in enumerate(graph.outputs)
@@ -105,7 +105,7 @@ def feedforward_depth(graph: OperatorGraph) -> Flows:
         return frozenset()
     index = max(ends, key=lambda end: end[0])[1]
     value = graph.outputs[index].value
-    path: set[Flow] = {(value.node, -1 - index, value.delay)}
+    path: set[GraphEdge] = {(value.node, -1 - index, value.delay)}
     number = value.node
     while number in last:
         step = flows[last[number]]
@@ -114,9 +114,9 @@ def feedforward_depth(graph: OperatorGraph) -> Flows:
     return frozenset(path)
 
 
-def _improved(
+def _relax_edges(
     graph: OperatorGraph,
-    flows: Sequence[Flow],
+    graph_edges: Sequence[GraphEdge],
     ratio: Fraction,
     sign: int,
     order: Iterable[int],
@@ -126,26 +126,26 @@ def _improved(
 
     best: what the nodes to begin with are worth; then, what all are. No cycle is worth anything.
     """
-    edges = [(s, t, int(_is_product(graph, graph.nodes[t])), abs(d)) for s, t, d in flows]
+    edges = [(s, t, int(_is_product(graph, graph.nodes[t])), abs(d)) for s, t, d in graph_edges]
     leaving: dict[int, list[int]] = {}
-    for index, flow in enumerate(flows):
+    for index, flow in enumerate(graph_edges):
         leaving.setdefault(flow[0], []).append(index)
-    worth = [sign * _worth(graph, flow, ratio) for flow in flows]
+    worth = [sign * _edge_weight(graph, flow, ratio) for flow in graph_edges]
     place = {number: index for index, number in enumerate(order)}
     last: dict[int, int] = {}
-    for _ in rounds(edges, worth, leaving, place, best, last, list(best)):
+    for _ in relax_edges(edges, worth, leaving, place, best, last, list(best)):
         continue
     return last
 
 
-MEASURES: Final[Mapping[str, Callable[[OperatorGraph], Flows]]] = {
+MEASURES: Final[Mapping[str, Callable[[OperatorGraph], EdgeSet]]] = {
     "recurrent-depth": recurrent_depth,
     "skip-coefficient": skip_coefficient,
     "feedforward-depth": feedforward_depth,
     "input-to-hidden": input_to_hidden,
     "hidden-to-hidden": hidden_to_hidden,
     "hidden-to-output": hidden_to_output,
-    "recurrences": recurrences,
+    "recurrences": recurrent_edges,
 }
 
 
@@ -154,10 +154,10 @@ def _is_product(graph: OperatorGraph, node: Node) -> bool:
         return False
     weight = graph.nodes[node.operands[0].node]
     name = str(weight.attributes[0]) if weight.operation == "parameter" else ""
-    return name in graph.by_parameter and graph.by_parameter[name].is_matrix
+    return name in graph.parameters_by_name and graph.parameters_by_name[name].is_matrix
 
 
-def _within_step(graph: OperatorGraph) -> list[Node]:
+def _topological_order(graph: OperatorGraph) -> list[Node]:
     """All nodes, each after its operands of the same step."""
     waiting = [sum(not o.delay for o in node.operands) for node in graph.nodes]
     readers: list[list[int]] = [[] for _ in graph.nodes]
@@ -176,46 +176,46 @@ def _within_step(graph: OperatorGraph) -> list[Node]:
     return order
 
 
-def _longest(
+def _longest_path(
     graph: OperatorGraph,
     starts: Collection[int],
     ends: Collection[int],
     delayed: Collection[int],
     *,
     blocked: Collection[int] = (),
-) -> Flows:
+) -> EdgeSet:
     """A longest path; only the nodes of `delayed` may be read at another step."""
-    best: dict[int, tuple[int, Flow | None]] = dict.fromkeys(starts, (0, None))
-    for node in _within_step(graph):
-        if node.number in blocked:
+    best: dict[int, tuple[int, GraphEdge | None]] = dict.fromkeys(starts, (0, None))
+    for node in _topological_order(graph):
+        if node.id in blocked:
             continue
         for operand in node.operands:
             if operand.node in best and (not operand.delay or operand.node in delayed):
                 length = best[operand.node][0] + _is_product(graph, node)
-                if length > best.get(node.number, (-1, None))[0]:
-                    best[node.number] = (length, (operand.node, node.number, operand.delay))
+                if length > best.get(node.id, (-1, None))[0]:
+                    best[node.id] = (length, (operand.node, node.id, operand.delay))
     reached = [number for number in sorted(ends) if number in best]
     if not reached:
         return frozenset()
-    return _back(best, max(reached, key=lambda number: best[number][0]))
+    return _trace_back(best, max(reached, key=lambda number: best[number][0]))
 
 
-def _longest_delayed(graph: OperatorGraph, start: int, between: Iterable[int]) -> Flows:
+def _longest_recurrent_path(graph: OperatorGraph, start: int, between: Iterable[int]) -> EdgeSet:
     """A longest path from a state's last value to its new one, through nodes in their order."""
-    best: dict[int, tuple[int, Flow | None]] = {}
+    best: dict[int, tuple[int, GraphEdge | None]] = {}
     for node in (graph.nodes[number] for number in between):
         for operand in node.operands:
             fresh = bool(operand.delay) and operand.node == start
             if fresh or (not operand.delay and operand.node in best):
                 before = 0 if fresh else best[operand.node][0]
                 length = before + _is_product(graph, node)
-                if length > best.get(node.number, (-1, None))[0]:
-                    best[node.number] = (length, (operand.node, node.number, operand.delay))
-    return _back(best, start) if start in best else frozenset()
+                if length > best.get(node.id, (-1, None))[0]:
+                    best[node.id] = (length, (operand.node, node.id, operand.delay))
+    return _trace_back(best, start) if start in best else frozenset()
 
 
-def _back(best: Mapping[int, tuple[int, Flow | None]], end: int) -> Flows:
-    path: set[Flow] = set()
+def _trace_back(best: Mapping[int, tuple[int, GraphEdge | None]], end: int) -> EdgeSet:
+    path: set[GraphEdge] = set()
     flow = best[end][1]
     while flow is not None and flow not in path:
         path.add(flow)
@@ -225,35 +225,35 @@ def _back(best: Mapping[int, tuple[int, Flow | None]], end: int) -> Flows:
     return frozenset(path)
 
 
-def _cycle(graph: OperatorGraph, ratio: Fraction, *, sign: int) -> Flows:
+def _critical_cycle(graph: OperatorGraph, ratio: Fraction, *, sign: int) -> EdgeSet:
     """A cycle whose length over its delays is the extreme one, `ratio`.
 
     With every edge worth `sign · (length − ratio · delay)` no cycle is worth more than nothing, and
     those that are worth nothing consist of edges that longest paths use.
     """
-    flows = sorted(recurrences(graph))
-    worth = {flow: sign * _worth(graph, flow, ratio) for flow in flows}
+    flows = sorted(recurrent_edges(graph))
+    worth = {flow: sign * _edge_weight(graph, flow, ratio) for flow in flows}
     best = dict.fromkeys((number for flow in flows for number in flow[:2]), 0)
-    order = [node.number for node in _within_step(graph)]
-    _improved(graph, flows, ratio, sign, order, best)
+    order = [node.id for node in _topological_order(graph)]
+    _relax_edges(graph, flows, ratio, sign, order, best)
     tight = [flow for flow in flows if best[flow[0]] + worth[flow] == best[flow[1]]]
-    return _any_cycle(tight)
+    return _find_cycle(tight)
 
 
-def _worth(graph: OperatorGraph, flow: Flow, ratio: Fraction) -> int:
+def _edge_weight(graph: OperatorGraph, flow: GraphEdge, ratio: Fraction) -> int:
     """An edge's length less `ratio` for each delay, in units of the ratio's denominator."""
     length = _is_product(graph, graph.nodes[flow[1]])
     return length * ratio.denominator - abs(flow[2]) * ratio.numerator
 
 
-def _any_cycle(flows: Iterable[Flow]) -> Flows:
+def _find_cycle(flows: Iterable[GraphEdge]) -> EdgeSet:
     """A cycle among some edges, the same one every time; nothing if there is none."""
-    leaving: dict[int, list[Flow]] = {}
+    leaving: dict[int, list[GraphEdge]] = {}
     for flow in flows:
         leaving.setdefault(flow[0], []).append(flow)
     done: set[int] = set()
     for start in sorted(leaving):
-        path: list[Flow] = []
+        path: list[GraphEdge] = []
         at: dict[int, int] = {start: 0}
         choices = {start: list(leaving[start])}
         number = start

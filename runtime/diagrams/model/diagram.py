@@ -10,7 +10,7 @@ from .labels import Label
 Level = Literal["operator", "layer", "primitive", "plan"]
 LEVELS: Final[tuple[Level, ...]] = ("operator", "layer", "primitive", "plan")
 
-Role = Literal[
+BoxRole = Literal[
     "input", "state", "output", "operator", "map", "unit", "point", "value", "law", "past", "future"
 ]
 """What a box stands for.
@@ -20,12 +20,12 @@ unit: a function; point: elementwise arithmetic; value: a parameter or constant;
 equation; past, future: a value kept for later steps (z⁻¹), or taken from later ones (z⁺¹).
 """
 
-Kind = Literal["flow", "past", "future"]
+EdgeKind = Literal["flow", "past", "future"]
 """An edge within a step, or one that carries a value to later, or to earlier, steps."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SourceLocation:
     """Characters of a spec, lines and columns counted from 1; `text` holds the lines, dedented."""
 
     file: str
@@ -41,21 +41,21 @@ class Box:
     """One node of a diagram.
 
     `key` is unique, ASCII and stable; `members` are the operator graph's nodes that it stands
-    for, `arrays` the parameters that it holds; `step` is its time in an unrolled diagram; `details`
+    for, `parameters` the parameters that it holds; `step` is its time in an unrolled diagram; `details`
     are what a reader may ask for.
     """
 
     key: str
-    role: Role
+    role: BoxRole
     label: Label
     notes: tuple[Label, ...] = ()
     cluster: str = ""
     members: tuple[int, ...] = ()
-    arrays: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
     step: int | None = None
     details: tuple[tuple[str, str], ...] = ()
-    place: Place | None = None
-    marked: bool = False
+    location: SourceLocation | None = None
+    highlighted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Cluster:
     label: Label
     parent: str = ""
     details: tuple[tuple[str, str], ...] = ()
-    place: Place | None = None
+    location: SourceLocation | None = None
     step: int | None = None
 
 
@@ -81,13 +81,13 @@ class Edge:
     source: str
     target: str
     delay: int = 0
-    kind: Kind = "flow"
+    kind: EdgeKind = "flow"
     label: str = ""
     members: tuple[tuple[int, int, int], ...] = ()
-    marked: bool = False
+    highlighted: bool = False
 
 
-class Contents(NamedTuple):
+class ClusterContents(NamedTuple):
     """What lies directly in a cluster, in the diagram's order."""
 
     boxes: list[Box]
@@ -107,13 +107,13 @@ class Diagram:
     steps: int = 0
 
     @property
-    def by_key(self) -> dict[str, Box]:
+    def boxes_by_key(self) -> dict[str, Box]:
         """Boxes by their key."""
         return {box.key: box for box in self.boxes}
 
-    def contents(self) -> dict[str, Contents]:
+    def cluster_contents(self) -> dict[str, ClusterContents]:
         """What lies in each cluster by its key; what lies in none is under the empty key."""
-        found = {key: Contents([], []) for key in ("", *(c.key for c in self.clusters))}
+        found = {key: ClusterContents([], []) for key in ("", *(c.key for c in self.clusters))}
         for cluster in self.clusters:
             found[cluster.parent].clusters.append(cluster)
         for box in self.boxes:

@@ -7,20 +7,20 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from rnnc.grammar.symbols import WORDS
+from rnnc.grammar.symbols import OPERATOR_WORDS
 
 Style = Literal["plain", "italic", "below", "above", "time"]
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class TextRun:
     """Characters in one style; `below` is a subscript, `above` a superscript, `time` the step."""
 
     text: str
     style: Style = "plain"
 
 
-Label = tuple[Run, ...]
+Label = tuple[TextRun, ...]
 
 _DIGITS: Final = str.maketrans("0123456789+-", "₀₁₂₃₄₅₆₇₈₉₊₋")
 _RAISED: Final = str.maketrans("0123456789+-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻")
@@ -50,35 +50,35 @@ _ASCII: Final = {
 }
 
 
-def plain(text: str) -> Label:
+def plain_label(text: str) -> Label:
     """Upright characters."""
-    return (Run(text),) if text else ()
+    return (TextRun(text),) if text else ()
 
 
-def name(text: str) -> Label:
+def name_label(text: str) -> Label:
     """A name of the spec: `h_1` and `W1` with a subscript, an operator's symbol upright."""
     text, prime = (text[:-1], "'") if text.endswith("'") else (text, "")
-    tail: Label = (Run("′"),) if prime else ()
-    if text and text[0] in WORDS:
+    tail: Label = (TextRun("′"),) if prime else ()
+    if text and text[0] in OPERATOR_WORDS:
         below = text[1:].lstrip("_")
-        return (Run(text[0]), *((Run(below, "below"),) if below else ()), *tail)
+        return (TextRun(text[0]), *((TextRun(below, "below"),) if below else ()), *tail)
     head, underscore, below = text.partition("_")
     if underscore and head and below:
-        return (*_head(head), Run(below.replace("_", ","), "below"), *tail)
+        return (*_head(head), TextRun(below.replace("_", ","), "below"), *tail)
     match = _SUBSCRIPTED.fullmatch(text)
     if match:
         head, below = (match[1], match[2]) if match[1] else (match[3], match[4])
-        return (Run(head, "italic"), Run(below, "below"), *tail)
+        return (TextRun(head, "italic"), TextRun(below, "below"), *tail)
     return (*_head(text), *tail)
 
 
 def _head(text: str) -> Label:
-    return (Run(text, "italic" if len(text) < 4 else "plain"),)
+    return (TextRun(text, "italic" if len(text) < 4 else "plain"),)
 
 
 def delay(steps: int) -> Label:
     """The shift operator: z⁻¹ for a value kept one step, z⁺¹ for one taken from a step ahead."""
-    return (Run("z", "italic"), Run(f"{-steps:+d}".replace("-", "−"), "above"))
+    return (TextRun("z", "italic"), TextRun(f"{-steps:+d}".replace("-", "−"), "above"))
 
 
 def to_text(label: Label, *, ascii_only: bool = False) -> str:
@@ -94,11 +94,11 @@ def to_text(label: Label, *, ascii_only: bool = False) -> str:
         elif run.style == "above":
             text = "^" + text if ascii_only else text.replace("−", "-").translate(_RAISED)
         parts.append(text)
-    joined = visible("".join(parts))
+    joined = replace_invisible("".join(parts))
     return to_ascii(joined) if ascii_only else joined
 
 
-def visible(text: str) -> str:
+def replace_invisible(text: str) -> str:
     """A text in one line; what would break a line or turn its direction becomes `�`."""
     return "".join("�" if unicodedata.category(c) in _UNSEEN or c in _TURNING else c for c in text)
 

@@ -9,27 +9,27 @@ from rnnc.grammar.diagnostics.errors import fail
 
 from .diagram import Diagram
 
-MOST_BOXES: Final = 1500
+MAX_BOXES: Final = 1500
 """Boxes of the largest drawing."""
 
-MOST_PASSING: Final = 4000
+MAX_PASSING_LINES: Final = 4000
 """Places of the largest drawing at which a line passes by a row of boxes: layouts grow with them
 faster than with anything else, and nobody follows so many."""
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
+class DrawingSize:
     """What the work of a layout, and of reading it, grows with."""
 
     boxes: int
-    passing: int
+    passing_lines: int
 
     def fits(self, steps: int = 1) -> bool:
         """Whether so many of it side by side can be drawn."""
-        return self.boxes * steps <= MOST_BOXES and self.passing * steps <= MOST_PASSING
+        return self.boxes * steps <= MAX_BOXES and self.passing_lines * steps <= MAX_PASSING_LINES
 
 
-def extent_of(diagram: Diagram) -> Extent:
+def measure_drawing(diagram: Diagram) -> DrawingSize:
     """The extent of a diagram whose boxes stand in rows, each right above what reads it.
 
     What nothing reads in the same step stands right below what feeds it.
@@ -54,20 +54,20 @@ def extent_of(diagram: Diagram) -> Extent:
         if box.key in ends and box.role != "output" and box.key in feeders:
             height[box.key] = min(height[feeder] for feeder in feeders[box.key]) - 1
     passing = sum(max(0, height[e.source] - height[e.target] - 1) for e in flows)
-    return Extent(len(diagram.boxes), passing)
+    return DrawingSize(len(diagram.boxes), passing)
 
 
-def demand_drawable(diagram: Diagram) -> None:
+def require_drawable(diagram: Diagram) -> None:
     """Raise RnnError RNN653 for a diagram that is too large to draw."""
-    extent = extent_of(diagram)
+    extent = measure_drawing(diagram)
     if extent.fits():
         return
-    if extent.boxes > MOST_BOXES:
-        found = f"{extent.boxes:,} boxes; the limit is {MOST_BOXES:,}"
+    if extent.boxes > MAX_BOXES:
+        found = f"{extent.boxes:,} boxes; the limit is {MAX_BOXES:,}"
     else:
         found = (
-            f"{extent.boxes:,} boxes, and lines would pass by a row of them {extent.passing:,} "
-            f"times; the limit is {MOST_PASSING:,}"
+            f"{extent.boxes:,} boxes, and lines would pass by a row of them {extent.passing_lines:,} "
+            f"times; the limit is {MAX_PASSING_LINES:,}"
         )
     fail(
         "RNN653",

@@ -6,9 +6,9 @@ from collections import Counter
 from dataclasses import replace
 
 from .diagram import Box, Diagram, Edge
-from .labels import Label, Run
+from .labels import Label, TextRun
 
-MOST_STEPS = 12
+MAX_STEPS = 12
 """Steps that are drawn side by side; more can no longer be read."""
 
 
@@ -19,29 +19,31 @@ def unroll(diagram: Diagram, steps: int) -> Diagram:
     into = {e.target: e for e in diagram.edges if e.target in stores}
     readers = Counter(e.source for e in diagram.edges)
     delayed = {key for key in stores if readers[key] == 1}  # drawn as one arrow, without a box
-    by_key = diagram.by_key
+    by_key = diagram.boxes_by_key
     boxes: dict[str, Box] = {}
     edges: list[Edge] = []
     for step in range(steps):
         for box in diagram.boxes:
             if box.key not in delayed:
-                boxes[at(box.key, step)] = _copy(box, step, step - middle)
+                boxes[step_key(box.key, step)] = _copy_to_step(box, step, step - middle)
     for step in range(steps):
         for edge in diagram.edges:
             if edge.target in delayed:
                 continue
             if edge.source not in delayed and not edge.delay:
                 edges.append(
-                    replace(edge, source=at(edge.source, step), target=at(edge.target, step))
+                    replace(
+                        edge, source=step_key(edge.source, step), target=step_key(edge.target, step)
+                    )
                 )
                 continue
             store = edge if edge.delay else into[edge.source]
             origin = step - store.delay
-            source = at(store.source, origin)
+            source = step_key(store.source, origin)
             if source not in boxes:  # from before the first step, or after the last
-                boxes[source] = _outside(by_key[store.source], origin, origin - middle, store)
+                boxes[source] = _boundary_box(by_key[store.source], origin, origin - middle, store)
             edges.append(
-                replace(edge, source=source, target=at(edge.target, step), delay=store.delay)
+                replace(edge, source=source, target=step_key(edge.target, step), delay=store.delay)
             )
     for store in into.values():
         forward = store.delay > 0
@@ -49,15 +51,21 @@ def unroll(diagram: Diagram, steps: int) -> Diagram:
         key = f"{store.source}_more_{'after' if forward else 'before'}"
         if key not in boxes:
             role = by_key[store.target].role
-            boxes[key] = Box(key, role, (Run("…"),), step=steps if forward else -1)
+            boxes[key] = Box(key, role, (TextRun("…"),), step=steps if forward else -1)
             edges.append(
-                replace(store, source=at(store.source, last), target=key, marked=False, label="")
+                replace(
+                    store,
+                    source=step_key(store.source, last),
+                    target=key,
+                    highlighted=False,
+                    label="",
+                )
             )
     clusters = tuple(
         replace(
             cluster,
-            key=at(cluster.key, step),
-            parent=at(cluster.parent, step) if cluster.parent else "",
+            key=step_key(cluster.key, step),
+            parent=step_key(cluster.parent, step) if cluster.parent else "",
             step=step,
         )
         for step in range(steps)
@@ -68,35 +76,35 @@ def unroll(diagram: Diagram, steps: int) -> Diagram:
     )
 
 
-def at(key: str, step: int) -> str:
+def step_key(key: str, step: int) -> str:
     """The key of a box's copy at a step."""
     return f"{key}_at_{step}" if step >= 0 else f"{key}_at_before{-step}"
 
 
-def _copy(box: Box, step: int, time: int) -> Box:
+def _copy_to_step(box: Box, step: int, time: int) -> Box:
     label = box.label
     if box.role in {"input", "state", "output"}:
         if box.role == "output" and label[-1].text == "′":  # x′ is the next step's x
             label, time = label[:-1], time + 1
-        label = _timed(label, time)
-    cluster = at(box.cluster, step) if box.cluster else ""
-    return replace(box, key=at(box.key, step), label=label, cluster=cluster, step=step)
+        label = _time_label(label, time)
+    cluster = step_key(box.cluster, step) if box.cluster else ""
+    return replace(box, key=step_key(box.key, step), label=label, cluster=cluster, step=step)
 
 
-def _outside(box: Box, step: int, time: int, store: Edge) -> Box:
+def _boundary_box(box: Box, step: int, time: int, store: Edge) -> Box:
     return Box(
-        at(box.key, step),
+        step_key(box.key, step),
         "past" if store.delay > 0 else "future",
-        _timed(box.label, time),
+        _time_label(box.label, time),
         members=box.members,
         step=step,
         details=box.details,
-        place=box.place,
+        location=box.location,
     )
 
 
-def _timed(label: Label, time: int) -> Label:
+def _time_label(label: Label, time: int) -> Label:
     moment = "t" if time == 0 else f"t{time:+d}".replace("-", "−")
     if label and label[-1].style == "below":
-        return (*label, Run(f",{moment}", "time"))
-    return (*label, Run(moment, "time"))
+        return (*label, TextRun(f",{moment}", "time"))
+    return (*label, TextRun(moment, "time"))

@@ -10,33 +10,33 @@ from html import escape
 from typing import Final
 
 from rnnc.runtime.diagrams.model.diagram import Box, Diagram, Edge
-from rnnc.runtime.diagrams.model.labels import Label, to_text, visible
+from rnnc.runtime.diagrams.model.labels import Label, replace_invisible, to_text
 
-from .palette import BOXES, EDGES, FRAME, FRAME_FILL, MARK
+from .palette import BOX_STYLES, EDGE_STYLES, FRAME_COLOR, FRAME_FILL_COLOR, HIGHLIGHT_COLOR
 
 _SHAPES: Final = {"point": "circle", "operator": "circle"}
 _DASHES: Final = {"flow": "solid", "past": "dashed", "future": "dotted"}
 
 
-def dot(diagram: Diagram) -> str:
+def to_dot(diagram: Diagram) -> str:
     """The diagram as a digraph."""
     direction = "BT" if diagram.steps else "LR"
     lines = [
-        f"digraph {quoted(diagram.name)} {{",
+        f"digraph {quote(diagram.name)} {{",
         f"  graph [rankdir={direction}, newrank=true, nodesep=0.2, ranksep=0.38,"
         ' fontname="Helvetica", fontsize=12];',
         '  node [fontname="Helvetica", fontsize=12, margin="0.09,0.05", style=filled];',
         '  edge [fontname="Helvetica", fontsize=9, arrowsize=0.6];',
     ]
-    contents = diagram.contents()
+    contents = diagram.cluster_contents()
 
     def write(parent: str, indent: str) -> None:
         lines.extend(indent + _box(box) for box in contents[parent].boxes)
         for cluster in contents[parent].clusters:
             lines.append(f"{indent}subgraph cluster_{cluster.key} {{")
             lines.append(
-                f'{indent}  label={markup(cluster.label)}; labeljust=l; style="rounded,filled";'
-                f' color="{FRAME}"; fillcolor="{FRAME_FILL}";'
+                f'{indent}  label={html_label(cluster.label)}; labeljust=l; style="rounded,filled";'
+                f' color="{FRAME_COLOR}"; fillcolor="{FRAME_FILL_COLOR}";'
             )
             write(cluster.key, indent + "  ")
             lines.append(f"{indent}}}")
@@ -50,26 +50,26 @@ def dot(diagram: Diagram) -> str:
     return "\n".join(lines) + "\n"
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     """A string of the DOT language."""
-    return '"' + visible(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '"' + replace_invisible(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def escape_text(text: str) -> str:
     """Characters of an HTML-like label."""
-    return escape(visible(text), quote=True)
+    return escape(replace_invisible(text), quote=True)
 
 
-def markup(label: Label, *notes: Label) -> str:
+def html_label(label: Label, *notes: Label) -> str:
     """An HTML-like label with real subscripts."""
     return (
-        f"<{_runs(label)}"
-        + "".join(f'<br/><font point-size="9">{_runs(note)}</font>' for note in notes)
+        f"<{_html_runs(label)}"
+        + "".join(f'<br/><font point-size="9">{_html_runs(note)}</font>' for note in notes)
         + ">"
     )
 
 
-def _runs(label: Label) -> str:
+def _html_runs(label: Label) -> str:
     tags = {"italic": "i", "below": "sub", "time": "sub", "above": "sup"}
     parts = []
     for run in label:
@@ -80,15 +80,15 @@ def _runs(label: Label) -> str:
 
 
 def _box(box: Box) -> str:
-    look = BOXES[box.role]
+    look = BOX_STYLES[box.role]
     attributes = [
-        f"label={markup(box.label, *box.notes)}",
+        f"label={html_label(box.label, *box.notes)}",
         f"role={box.role}",
         f"shape={_SHAPES.get(box.role, 'box')}",
         f'fillcolor="{look.fill}"',
-        f'color="{MARK if box.marked else look.line}"',
-        f"penwidth={3 if box.marked else look.thickness:g}",
-        f"tooltip={quoted(to_text(box.label))}",
+        f'color="{HIGHLIGHT_COLOR if box.highlighted else look.line}"',
+        f"penwidth={3 if box.highlighted else look.thickness:g}",
+        f"tooltip={quote(to_text(box.label))}",
     ]
     if 0 < look.radius < 99:
         attributes.append('style="rounded,filled"')
@@ -102,13 +102,13 @@ def _box(box: Box) -> str:
 
 
 def _edge(edge: Edge) -> str:
-    stroke = EDGES[edge.kind]
+    stroke = EDGE_STYLES[edge.kind]
     attributes = [f"delay={edge.delay}", f"style={_DASHES[edge.kind]}"]
-    attributes.append(f'color="{MARK if edge.marked else stroke.line}"')
-    if edge.marked:
+    attributes.append(f'color="{HIGHLIGHT_COLOR if edge.highlighted else stroke.line}"')
+    if edge.highlighted:
         attributes.append("penwidth=3")
     if edge.label:
-        attributes.append(f"label={quoted(edge.label)}")
+        attributes.append(f"label={quote(edge.label)}")
     if edge.delay:  # not to pull the boxes of a loop apart
         attributes.append("constraint=false")
     return f"{edge.source} -> {edge.target} [{', '.join(attributes)}];"

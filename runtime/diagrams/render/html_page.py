@@ -20,26 +20,26 @@ from rnnc.grammar.source import Source
 from rnnc.grammar.symbols import display_name
 from rnnc.operators.graph.operator_graph import OperatorGraph
 from rnnc.runtime.diagrams.levels.clusters import cluster_key
-from rnnc.runtime.diagrams.levels.diagram_view import View, diagram_of
+from rnnc.runtime.diagrams.levels.diagram_view import DiagramView, build_diagram
 from rnnc.runtime.diagrams.levels.layer_level import top_applications
 from rnnc.runtime.diagrams.model.diagram import Box, Cluster, Diagram
-from rnnc.runtime.diagrams.model.labels import to_text, visible
-from rnnc.runtime.diagrams.model.size_limits import demand_drawable, extent_of
+from rnnc.runtime.diagrams.model.labels import replace_invisible, to_text
+from rnnc.runtime.diagrams.model.size_limits import measure_drawing, require_drawable
 
-from .palette import BOXES, DARK_MARK, EDGES
-from .svg import style, svg
+from .palette import BOX_STYLES, DARK_HIGHLIGHT_COLOR, EDGE_STYLES
+from .svg import style_sheet, to_svg
 
-MOST_UNITS: Final = 3
+MAX_FOLD_GROUPS: Final = 3
 """Operators that fold each on its own; in models with more, those of one symbol fold together."""
 
-MOST_BYTES: Final = 198_000
+MAX_PAGE_BYTES: Final = 198_000
 """Bytes of the largest page that keeps all its pictures."""
 
 _HERE: Final = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class FoldGroup:
     """What folds together: the keys of the frames and boxes, and the applications."""
 
     label: str
@@ -47,25 +47,25 @@ class Unit:
     applications: tuple[int, ...]
 
 
-def page(graph: OperatorGraph, source: Source, view: View) -> str:
+def to_html_page(graph: OperatorGraph, source: Source, view: DiagramView) -> str:
     """The page as HTML.
 
     Raises:
         RnnError: RNN650, when pygraphviz is not installed; RNN653, when the first picture would be
             too large. Others that are too large are left out.
     """
-    units = units_of(graph) if view.level in {"layer", "operator"} else ()
+    units = fold_groups(graph) if view.level in {"layer", "operator"} else ()
     mask = (1 << len(units)) - 1 if view.level == "operator" else 0
-    first = _diagram(graph, view, units, mask, view.steps)
-    demand_drawable(first)
-    items = _items(first)
+    first = _diagram_of_state(graph, view, units, mask, view.steps)
+    require_drawable(first)
+    items = _describe_items(first)
     variants: dict[tuple[int, int], str] = {}
-    for bits, steps in _states(view, units):
-        diagram = _diagram(graph, view, units, bits, steps)
-        if not extent_of(diagram).fits():
+    for bits, steps in _page_states(view, units):
+        diagram = _diagram_of_state(graph, view, units, bits, steps)
+        if not measure_drawing(diagram).fits():
             continue
-        items |= {key: item for key, item in _items(diagram).items() if key not in items}
-        variants[bits, steps] = _bare(svg(diagram))
+        items |= {key: item for key, item in _describe_items(diagram).items() if key not in items}
+        variants[bits, steps] = _strip_style(to_svg(diagram))
     data = {
         "file": source.name,
         "folded": mask,
@@ -73,12 +73,14 @@ def page(graph: OperatorGraph, source: Source, view: View) -> str:
         "units": [{"label": unit.label, "keys": unit.keys} for unit in units],
     }
     start = (mask, view.steps)
-    bare = _document(graph, source, variants[start], data, "")
-    room = MOST_BYTES - len(bare.encode("utf-8"))
-    return _document(graph, source, variants[start], data, _packed(items, variants, start, room))
+    bare = _render_document(graph, source, variants[start], data, "")
+    room = MAX_PAGE_BYTES - len(bare.encode("utf-8"))
+    return _render_document(
+        graph, source, variants[start], data, _pack_pictures(items, variants, start, room)
+    )
 
 
-def _packed(
+def _pack_pictures(
     items: dict[str, Any], variants: dict[tuple[int, int], str], start: tuple[int, int], room: int
 ) -> str:
     """What is told of boxes, and the pictures, compressed; of a large model not all pictures.
@@ -90,7 +92,7 @@ def _packed(
         (key for key in variants if key != start and key[1]),
         key=lambda key: (key[1] != 2, key[0] in {0, full}, -key[0]),
     )
-    told = visible(json.dumps(items, ensure_ascii=False))
+    told = replace_invisible(json.dumps(items, ensure_ascii=False))
     while True:
         named = {f"{m}|{n}": picture for (m, n), picture in variants.items() if (m, n) != start}
         said = f'{{"items":{told},"pictures":{json.dumps(named)}}}'
@@ -100,25 +102,25 @@ def _packed(
         del variants[left.pop(0)]
 
 
-def units_of(graph: OperatorGraph) -> tuple[Unit, ...]:
+def fold_groups(graph: OperatorGraph) -> tuple[FoldGroup, ...]:
     """The operators of a model that fold, few enough to lay out every state."""
     tops = [graph.applications[number] for number in top_applications(graph)]
-    if len(tops) <= MOST_UNITS:
-        return tuple(_unit(display_name(a.name), [a.number]) for a in tops)
+    if len(tops) <= MAX_FOLD_GROUPS:
+        return tuple(_fold_group(display_name(a.name), [a.id]) for a in tops)
     by_symbol: dict[str, list[int]] = {}
     for application in tops:
         symbol = application.name.partition("_")[0]
-        by_symbol.setdefault(symbol, []).append(application.number)
-    if len(by_symbol) <= MOST_UNITS:
-        return tuple(_unit(symbol, numbers) for symbol, numbers in by_symbol.items())
-    return (_unit("all operators", [application.number for application in tops]),)
+        by_symbol.setdefault(symbol, []).append(application.id)
+    if len(by_symbol) <= MAX_FOLD_GROUPS:
+        return tuple(_fold_group(symbol, numbers) for symbol, numbers in by_symbol.items())
+    return (_fold_group("all operators", [application.id for application in tops]),)
 
 
-def _unit(label: str, applications: Sequence[int]) -> Unit:
-    return Unit(label, tuple(map(cluster_key, applications)), tuple(applications))
+def _fold_group(label: str, applications: Sequence[int]) -> FoldGroup:
+    return FoldGroup(label, tuple(map(cluster_key, applications)), tuple(applications))
 
 
-def _states(view: View, units: Sequence[Unit]) -> Iterator[tuple[int, int]]:
+def _page_states(view: DiagramView, units: Sequence[FoldGroup]) -> Iterator[tuple[int, int]]:
     """Which operators are folded, as bits, and how many steps: all that the page can show."""
     masks = range(1 << len(units))
     for bits in masks:
@@ -129,16 +131,16 @@ def _states(view: View, units: Sequence[Unit]) -> Iterator[tuple[int, int]]:
             yield bits, steps
 
 
-def _diagram(
-    graph: OperatorGraph, view: View, units: Sequence[Unit], mask: int, steps: int
+def _diagram_of_state(
+    graph: OperatorGraph, view: DiagramView, units: Sequence[FoldGroup], mask: int, steps: int
 ) -> Diagram:
     folded: list[int] | None = None
     if units:
         folded = [a for i, unit in enumerate(units) if mask >> i & 1 for a in unit.applications]
-    return diagram_of(graph, view.at(steps), folded=folded)
+    return build_diagram(graph, view.with_steps(steps), folded=folded)
 
 
-def _items(diagram: Diagram) -> dict[str, Any]:
+def _describe_items(diagram: Diagram) -> dict[str, Any]:
     """What the page tells about boxes and frames, by their key in the rolled diagram."""
     found: dict[str, Any] = {}
     listed: list[tuple[Box | Cluster, str]] = [(box, box.cluster) for box in diagram.boxes]
@@ -150,19 +152,19 @@ def _items(diagram: Diagram) -> dict[str, Any]:
         found[key] = {
             "label": to_text(item.label),
             "details": item.details,
-            "place": asdict(item.place) if item.place else None,
+            "place": asdict(item.location) if item.location else None,
             "cluster": outer.partition("_at_")[0],
         }
     return found
 
 
-def _bare(picture: str) -> str:
+def _strip_style(picture: str) -> str:
     """A picture without its style sheet, which the page has once."""
     before, _, rest = picture.partition("<style>")
     return before + rest.partition("</style>")[2]
 
 
-def _document(
+def _render_document(
     graph: OperatorGraph,
     source: Source,
     picture: str,
@@ -172,9 +174,9 @@ def _document(
     script = (_HERE / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
-    title = escape(visible(f"{graph.name}: operator graph"))
+    title = escape(replace_invisible(f"{graph.name}: operator graph"))
     lines = "".join(
-        f'<span class="line">{escape(visible(line))}</span>'
+        f'<span class="line">{escape(replace_invisible(line))}</span>'
         for line in source.text.rstrip("\n").split("\n")
     )
     return f"""<!doctype html>
@@ -184,11 +186,11 @@ def _document(
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
-<style>{(_HERE / "page.css").read_text(encoding="utf-8")}{style()}{_dark_style()}</style>
+<style>{(_HERE / "page.css").read_text(encoding="utf-8")}{style_sheet()}{_dark_style()}</style>
 </head>
 <body>
 <header>
-<h1>{escape(visible(graph.name))}</h1>
+<h1>{escape(replace_invisible(graph.name))}</h1>
 <div class="group" role="group" aria-label="Time">
 <button data-key="1" data-steps="0" title="rolled up (1)">rolled</button>
 <button data-key="2" data-steps="2" title="two steps (2)">2 steps</button>
@@ -209,9 +211,9 @@ def _document(
 <main id="stage">{picture}</main>
 <aside>
 <section id="card" aria-live="polite"></section>
-<pre id="spec" aria-label="{escape(visible(source.name))}">{lines}</pre>
+<pre id="spec" aria-label="{escape(replace_invisible(source.name))}">{lines}</pre>
 </aside>
-<script type="application/json" id="data">{_embedded(data)}</script>
+<script type="application/json" id="data">{_embed_json(data)}</script>
 <script type="application/octet-stream" id="packed">{packed}</script>
 <script>{script}</script>
 </body>
@@ -219,10 +221,15 @@ def _document(
 """
 
 
-def _embedded(value: object) -> str:
+def _embed_json(value: object) -> str:
     """JSON that cannot end the script element that it stands in."""
     text = json.dumps(value, ensure_ascii=False)
-    return visible(text).replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    return (
+        replace_invisible(text)
+        .replace("&", "\\u0026")
+        .replace("<", "\\u003c")
+        .replace(">", "\\u003e")
+    )
 
 
 def _dark_style() -> str:
@@ -232,15 +239,15 @@ def _dark_style() -> str:
         "#stage text{fill:#eceff3}#stage .note,#stage .size{fill:#a4abb5}",
         "#stage .cluster rect{fill:#1d2025;stroke:#6b737e}",
     ]
-    for role, look in BOXES.items():
+    for role, look in BOX_STYLES.items():
         rules.append(f"#stage .{role}>rect{{fill:{look.dark_fill};stroke:{look.dark_line}}}")
-    for kind, stroke in EDGES.items():
+    for kind, stroke in EDGE_STYLES.items():
         rules.append(f"#stage .{kind}>.line{{stroke:{stroke.dark}}}")
         rules.append(f"#stage .{kind}>.tip{{fill:{stroke.dark}}}")
     for kind in ("past", "future"):
-        rules.append(f"#stage .{kind}>text{{fill:{EDGES[kind].dark}}}")
-    rules.append(f"#stage .marked>.line,#stage .marked>rect{{stroke:{DARK_MARK}}}")
-    rules.append(f"#stage .marked>.tip{{fill:{DARK_MARK}}}")
+        rules.append(f"#stage .{kind}>text{{fill:{EDGE_STYLES[kind].dark}}}")
+    rules.append(f"#stage .marked>.line,#stage .marked>rect{{stroke:{DARK_HIGHLIGHT_COLOR}}}")
+    rules.append(f"#stage .marked>.tip{{fill:{DARK_HIGHLIGHT_COLOR}}}")
     rules.append("#stage .hot>rect{stroke:var(--hot)}")
 
     def under(root: str) -> str:

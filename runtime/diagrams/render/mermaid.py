@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from rnnc.runtime.diagrams.model.diagram import Box, Diagram, Edge
-from rnnc.runtime.diagrams.model.labels import Label, to_text, visible
+from rnnc.runtime.diagrams.model.labels import Label, replace_invisible, to_text
 
-from .palette import BOXES, EDGES, MARK
+from .palette import BOX_STYLES, EDGE_STYLES, HIGHLIGHT_COLOR
 
 _SHAPES: Final = {
     "input": ('(["', '"])'),
@@ -22,22 +22,22 @@ _SHAPES: Final = {
 _ARROWS: Final = {"flow": "-->", "past": "-.->", "future": "-.->"}
 
 
-def mermaid(diagram: Diagram) -> str:
+def to_mermaid(diagram: Diagram) -> str:
     """The diagram as a flowchart."""
     lines = [f"flowchart {'BT' if diagram.steps else 'LR'}"]
-    lines += [f"  %% {_comment(caption)}" for caption in (diagram.name, *diagram.captions)]
-    contents = diagram.contents()
+    lines += [f"  %% {_escape_comment(caption)}" for caption in (diagram.name, *diagram.captions)]
+    contents = diagram.cluster_contents()
 
     def write(parent: str, indent: str) -> None:
         lines.extend(indent + _box(box) for box in contents[parent].boxes)
         for cluster in contents[parent].clusters:
-            lines.append(f'{indent}subgraph {cluster.key}["{_words(cluster.label)}"]')
+            lines.append(f'{indent}subgraph {cluster.key}["{_escape_text(cluster.label)}"]')
             write(cluster.key, indent + "  ")
             lines.append(f"{indent}end")
 
     write("", "  ")
     lines += [f"  {_edge(edge)}" for edge in diagram.edges]
-    for role, look in BOXES.items():
+    for role, look in BOX_STYLES.items():
         keys = [box.key for box in diagram.boxes if box.role == role]
         if keys:
             lines.append(
@@ -45,38 +45,38 @@ def mermaid(diagram: Diagram) -> str:
                 f"stroke-width:{look.thickness:g}px,color:#1b1b1b"
             )
             lines.append(f"  class {','.join(keys)} {role}")
-    for kind, stroke in EDGES.items():
+    for kind, stroke in EDGE_STYLES.items():
         numbers = [str(i) for i, edge in enumerate(diagram.edges) if edge.kind == kind]
         if numbers and kind != "flow":
             lines.append(f"  linkStyle {','.join(numbers)} stroke:{stroke.line}")
-    marked = [str(i) for i, edge in enumerate(diagram.edges) if edge.marked]
+    marked = [str(i) for i, edge in enumerate(diagram.edges) if edge.highlighted]
     if marked:
-        lines.append(f"  linkStyle {','.join(marked)} stroke:{MARK},stroke-width:4px")
+        lines.append(f"  linkStyle {','.join(marked)} stroke:{HIGHLIGHT_COLOR},stroke-width:4px")
     return "\n".join(lines) + "\n"
 
 
-def escaped(text: str) -> str:
+def escape_label(text: str) -> str:
     """Text inside a quoted label: whatever Mermaid or HTML could read becomes a code."""
     return "".join(
         c if c.isalnum() or c in " ,.+-=·[]" or ord(c) > 126 else f"#{ord(c)};"
-        for c in visible(text)
+        for c in replace_invisible(text)
     )
 
 
-def _comment(text: str) -> str:
-    return visible(text).replace("{", "(").replace("}", ")")
+def _escape_comment(text: str) -> str:
+    return replace_invisible(text).replace("{", "(").replace("}", ")")
 
 
-def _words(label: Label) -> str:
-    return escaped(to_text(label))
+def _escape_text(label: Label) -> str:
+    return escape_label(to_text(label))
 
 
 def _box(box: Box) -> str:
     left, right = _SHAPES.get(box.role, ('["', '"]'))
-    words = "<br/>".join([_words(box.label), *map(_words, box.notes)])
+    words = "<br/>".join([_escape_text(box.label), *map(_escape_text, box.notes)])
     return f"{box.key}{left}{words}{right}"
 
 
 def _edge(edge: Edge) -> str:
-    label = f'|"{escaped(edge.label)}"|' if edge.label else ""
+    label = f'|"{escape_label(edge.label)}"|' if edge.label else ""
     return f"{edge.source} {_ARROWS[edge.kind]}{label} {edge.target}"

@@ -5,52 +5,60 @@ from __future__ import annotations
 import math
 from html import escape
 
-from rnnc.runtime.diagrams.layout.box_sizes import POINT, SMALL
+from rnnc.runtime.diagrams.layout.box_sizes import LABEL_SIZE, NOTE_SIZE
 from rnnc.runtime.diagrams.layout.graphviz_layout import (
+    DiagramLayout,
     Direction,
-    Frame,
-    Layout,
+    EdgeRoute,
     Point,
-    Route,
-    lay_out,
+    Rect,
+    compute_layout,
 )
 from rnnc.runtime.diagrams.layout.place_labels import place_labels
-from rnnc.runtime.diagrams.layout.unrolled_layout import lay_out_steps
+from rnnc.runtime.diagrams.layout.unrolled_layout import compute_unrolled_layout
 from rnnc.runtime.diagrams.model.diagram import Box, Cluster, Diagram, Edge
-from rnnc.runtime.diagrams.model.labels import Label, to_text, visible
-from rnnc.runtime.diagrams.model.size_limits import demand_drawable
+from rnnc.runtime.diagrams.model.labels import Label, replace_invisible, to_text
+from rnnc.runtime.diagrams.model.size_limits import require_drawable
 
-from .legend import LEGEND_ROW, Entry, legend_entries
-from .palette import BOXES, EDGES, FAINT, FRAME, FRAME_FILL, INK, MARK
+from .legend import LEGEND_ROW, LegendEntry, layout_legend
+from .palette import (
+    BOX_STYLES,
+    EDGE_STYLES,
+    FRAME_COLOR,
+    FRAME_FILL_COLOR,
+    HIGHLIGHT_COLOR,
+    MUTED_COLOR,
+    TEXT_COLOR,
+)
 
 MARGIN = 14.0
-FONTS = "'Helvetica Neue',Helvetica,Arial,'Liberation Sans','DejaVu Sans',sans-serif"
+SANS_FONTS = "'Helvetica Neue',Helvetica,Arial,'Liberation Sans','DejaVu Sans',sans-serif"
 
-SERIFS = "'Times New Roman',Times,'Liberation Serif','DejaVu Serif',serif"
+SERIF_FONTS = "'Times New Roman',Times,'Liberation Serif','DejaVu Serif',serif"
 
 
-def svg(diagram: Diagram, direction: Direction = "LR", *, legend: bool = True) -> str:
+def to_svg(diagram: Diagram, direction: Direction = "LR", *, legend: bool = True) -> str:
     """The whole picture as one SVG document.
 
     Raises:
         RnnError: RNN650 or RNN653, as `coordinates` does.
     """
-    return draw(diagram, coordinates(diagram, direction), legend=legend)
+    return draw_svg(diagram, choose_layout(diagram, direction), legend=legend)
 
 
-def coordinates(diagram: Diagram, direction: Direction = "LR") -> Layout:
+def choose_layout(diagram: Diagram, direction: Direction = "LR") -> DiagramLayout:
     """Where everything goes, steps side by side in an unrolled diagram.
 
     Raises:
         RnnError: RNN650, when pygraphviz is not installed; RNN653, when it would be too large.
     """
-    demand_drawable(diagram)
-    return lay_out_steps(diagram) if diagram.steps else lay_out(diagram, direction)
+    require_drawable(diagram)
+    return compute_unrolled_layout(diagram) if diagram.steps else compute_layout(diagram, direction)
 
 
-def draw(diagram: Diagram, layout: Layout, *, legend: bool = True) -> str:
+def draw_svg(diagram: Diagram, layout: DiagramLayout, *, legend: bool = True) -> str:
     """A diagram whose coordinates are known."""
-    entries = legend_entries(diagram, layout.width) if legend else []
+    entries = layout_legend(diagram, layout.width) if legend else []
     captions = [c for c in diagram.captions if legend]
     wide = max([layout.width, *(e.right for e in entries), *(len(c) * 6.0 for c in captions)])
     rows = 1 + max((entry.row for entry in entries), default=-1)
@@ -58,14 +66,14 @@ def draw(diagram: Diagram, layout: Layout, *, legend: bool = True) -> str:
     title = f"{diagram.name}, {diagram.level} level"
     left, total_width, total_height = -MARGIN, wide + 2 * MARGIN, high + 2 * MARGIN
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_n(total_width)}" '
-        f'height="{_n(total_height)}" viewBox="{_n(left)} {_n(-MARGIN)} {_n(total_width)} '
-        f'{_n(total_height)}" role="img" aria-label="{_attribute(title)}" '
-        f'font-family="{FONTS}" font-size="{_n(POINT)}">',
-        f"<title>{_text(title)}</title>",
-        f"<style>{style()}</style>",
-        f'<rect class="paper" x="{_n(left)}" y="{_n(-MARGIN)}" width="{_n(total_width)}" '
-        f'height="{_n(total_height)}"/>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_format_number(total_width)}" '
+        f'height="{_format_number(total_height)}" viewBox="{_format_number(left)} {_format_number(-MARGIN)} {_format_number(total_width)} '
+        f'{_format_number(total_height)}" role="img" aria-label="{_escape_attribute(title)}" '
+        f'font-family="{SANS_FONTS}" font-size="{_format_number(LABEL_SIZE)}">',
+        f"<title>{_escape_text(title)}</title>",
+        f"<style>{style_sheet()}</style>",
+        f'<rect class="paper" x="{_format_number(left)}" y="{_format_number(-MARGIN)}" width="{_format_number(total_width)}" '
+        f'height="{_format_number(total_height)}"/>',
         '<g class="drawing">',
     ]
     labels = place_labels(diagram, layout)
@@ -86,99 +94,103 @@ def draw(diagram: Diagram, layout: Layout, *, legend: bool = True) -> str:
         parts.append("</g>")
     for index, caption in enumerate(captions):
         y = base + LEGEND_ROW * rows + 15 * index + 11
-        parts.append(_line("note", 0, y, SMALL + 1, _text(caption)))
+        parts.append(_line("note", 0, y, NOTE_SIZE + 1, _escape_text(caption)))
     parts.append("</svg>")
     return "\n".join(parts) + "\n"
 
 
-def style() -> str:
+def style_sheet() -> str:
     """The style sheet of the light theme."""
     rules = [
         ".paper{fill:#fff}",
-        f"text{{fill:{INK};text-anchor:middle}}",
-        f".note,.size{{fill:{FAINT}}}",
+        f"text{{fill:{TEXT_COLOR};text-anchor:middle}}",
+        f".note,.size{{fill:{MUTED_COLOR}}}",
         ".note{text-anchor:start}",
-        f".i{{font-style:italic;font-family:{SERIFS};font-size:112%}}",
-        f".cluster rect{{fill:{FRAME_FILL};stroke:{FRAME};stroke-width:1}}",
+        f".i{{font-style:italic;font-family:{SERIF_FONTS};font-size:112%}}",
+        f".cluster rect{{fill:{FRAME_FILL_COLOR};stroke:{FRAME_COLOR};stroke-width:1}}",
         ".cluster text{font-weight:600}",
         ".edge path{fill:none}",
         ".edge .halo{stroke:none}",
     ]
-    for role, look in BOXES.items():
+    for role, look in BOX_STYLES.items():
         rules.append(
-            f".{role}>rect{{fill:{look.fill};stroke:{look.line};stroke-width:{_n(look.thickness)}}}"
+            f".{role}>rect{{fill:{look.fill};stroke:{look.line};stroke-width:{_format_number(look.thickness)}}}"
         )
-    for kind, stroke in EDGES.items():
+    for kind, stroke in EDGE_STYLES.items():
         dashes = f";stroke-dasharray:{stroke.dashes}" if stroke.dashes else ""
         rules.append(
-            f".{kind}>.line{{stroke:{stroke.line};stroke-width:{_n(stroke.thickness)}{dashes}}}"
+            f".{kind}>.line{{stroke:{stroke.line};stroke-width:{_format_number(stroke.thickness)}{dashes}}}"
         )
         rules.append(f".{kind}>.tip{{fill:{stroke.line}}}")
-    rules.append(f".marked>.line{{stroke:{MARK};stroke-width:3.2}}.marked>.tip{{fill:{MARK}}}")
-    rules.append(f".marked>rect{{stroke:{MARK};stroke-width:3}}")
     rules.append(
-        f".past>text{{fill:{BOXES['past'].line}}}.future>text{{fill:{BOXES['future'].line}}}"
+        f".marked>.line{{stroke:{HIGHLIGHT_COLOR};stroke-width:3.2}}.marked>.tip{{fill:{HIGHLIGHT_COLOR}}}"
+    )
+    rules.append(f".marked>rect{{stroke:{HIGHLIGHT_COLOR};stroke-width:3}}")
+    rules.append(
+        f".past>text{{fill:{BOX_STYLES['past'].line}}}.future>text{{fill:{BOX_STYLES['future'].line}}}"
     )
     return "".join(rules)
 
 
-def _cluster(cluster: Cluster, frame: Frame, label: Frame) -> str:
+def _cluster(cluster: Cluster, frame: Rect, label: Rect) -> str:
     return (
         f'<g class="cluster" id="{cluster.key}">{_rect(frame, 8)}'
-        f'<text x="{_n(label.x)}" y="{_n(label.y + 4.5)}">{_runs(cluster.label)}</text></g>'
+        f'<text x="{_format_number(label.x)}" y="{_format_number(label.y + 4.5)}">{_text_spans(cluster.label)}</text></g>'
     )
 
 
-def _box(box: Box, frame: Frame) -> str:
-    look = BOXES[box.role]
+def _box(box: Box, frame: Rect) -> str:
+    look = BOX_STYLES[box.role]
     radius = min(look.radius, frame.height / 2)
-    marked = " marked" if box.marked else ""
-    words = _text(to_text(box.label))
+    marked = " marked" if box.highlighted else ""
+    words = _escape_text(to_text(box.label))
     parts = [f'<g class="box {box.role}{marked}" id="{box.key}"><title>{words}</title>']
     parts.append(_rect(frame, radius))
     if box.role == "future":  # a second outline, so that it differs in grey print too
-        inner = Frame(frame.x, frame.y, frame.width - 5, frame.height - 5)
+        inner = Rect(frame.x, frame.y, frame.width - 5, frame.height - 5)
         parts.append(_rect(inner, 0))
-    size = POINT * 1.5 if box.role == "operator" else POINT
+    size = LABEL_SIZE * 1.5 if box.role == "operator" else LABEL_SIZE
     step = 12.0
     lines = len(box.notes)
     y = frame.y + size * 0.36 - lines * step / 2
-    parts.append(_line("name", frame.x, y, size, _runs(box.label)))
+    parts.append(_line("name", frame.x, y, size, _text_spans(box.label)))
     for index, note in enumerate(box.notes):
-        y += step if index or size == POINT else step + 2
-        parts.append(_line("size", frame.x, y, SMALL, _runs(note)))
+        y += step if index or size == LABEL_SIZE else step + 2
+        parts.append(_line("size", frame.x, y, NOTE_SIZE, _text_spans(note)))
     parts.append("</g>")
     return "".join(parts)
 
 
 def _line(kind: str, x: float, y: float, size: float, words: str) -> str:
-    place = f'x="{_n(x)}" y="{_n(y)}" font-size="{_n(size)}"'
+    place = f'x="{_format_number(x)}" y="{_format_number(y)}" font-size="{_format_number(size)}"'
     return f'<text class="{kind}" {place}>{words}</text>'
 
 
-def _rect(frame: Frame, radius: float) -> str:
-    rounded = f' rx="{_n(radius)}"' if radius else ""
+def _rect(frame: Rect, radius: float) -> str:
+    rounded = f' rx="{_format_number(radius)}"' if radius else ""
     return (
-        f'<rect x="{_n(frame.left)}" y="{_n(frame.top)}" width="{_n(frame.width)}" '
-        f'height="{_n(frame.height)}"{rounded}/>'
+        f'<rect x="{_format_number(frame.left)}" y="{_format_number(frame.top)}" width="{_format_number(frame.width)}" '
+        f'height="{_format_number(frame.height)}"{rounded}/>'
     )
 
 
-def _edge(edge: Edge, route: Route) -> str:
-    marked = " marked" if edge.marked else ""
+def _edge(edge: Edge, route: EdgeRoute) -> str:
+    marked = " marked" if edge.highlighted else ""
     return (
         f'<g class="edge {edge.kind}{marked}" data-from="{edge.source}" data-to="{edge.target}">'
-        f'<path class="line" d="{path_of(route)}"/>{_tip(route)}</g>'
+        f'<path class="line" d="{path_data(route)}"/>{_arrow_head(route)}</g>'
     )
 
 
-def path_of(route: Route) -> str:
+def path_data(route: EdgeRoute) -> str:
     """A curve as SVG path data."""
     first, *rest = route.points
-    return f"M{_n(first[0])},{_n(first[1])}C" + " ".join(f"{_n(x)},{_n(y)}" for x, y in rest)
+    return f"M{_format_number(first[0])},{_format_number(first[1])}C" + " ".join(
+        f"{_format_number(x)},{_format_number(y)}" for x, y in rest
+    )
 
 
-def _tip(route: Route) -> str:
+def _arrow_head(route: EdgeRoute) -> str:
     (x, y), end = route.tip, route.points[-1]
     angle = math.atan2(y - end[1], x - end[0])
     if math.dist(route.tip, end) < 1e-6:
@@ -187,34 +199,36 @@ def _tip(route: Route) -> str:
     corners: list[Point] = [(x, y)]
     for turn in (2.72, -2.72):
         corners.append((x + 7.5 * math.cos(angle + turn), y + 7.5 * math.sin(angle + turn)))
-    listed = " ".join(f"{_n(a)},{_n(b)}" for a, b in corners)
+    listed = " ".join(f"{_format_number(a)},{_format_number(b)}" for a, b in corners)
     return f'<polygon class="tip" points="{listed}"/>'
 
 
-def _size(text: str, frame: Frame) -> str:
-    return _line("size", frame.x, frame.y + 3.3, SMALL, _text(text))
+def _size(text: str, frame: Rect) -> str:
+    return _line("size", frame.x, frame.y + 3.3, NOTE_SIZE, _escape_text(text))
 
 
-def _legend(entry: Entry, y: float) -> str:
+def _legend(entry: LegendEntry, y: float) -> str:
     x = entry.x
     sample = ""
-    if entry.delayed is not None:
+    if entry.edge_kind is not None:
         row = [(x + step, y + 8) for step in (0, 8, 15, 22)]
-        sample = _edge(Edge("", "", 0, entry.delayed), Route(tuple(row), (x + 28, y + 8)))
+        sample = _edge(Edge("", "", 0, entry.edge_kind), EdgeRoute(tuple(row), (x + 28, y + 8)))
     elif entry.role is not None:
-        outline = _rect(Frame(x + 14, y + 8, entry.sample, 14), min(BOXES[entry.role].radius, 7))
+        outline = _rect(
+            Rect(x + 14, y + 8, entry.sample_width, 14), min(BOX_STYLES[entry.role].radius, 7)
+        )
         sample = f'<g class="{entry.role}">{outline}</g>'
-    return sample + _line("note", x + 34, y + 11, SMALL + 1, _text(entry.name))
+    return sample + _line("note", x + 34, y + 11, NOTE_SIZE + 1, _escape_text(entry.name))
 
 
-def _runs(label: Label) -> str:
+def _text_spans(label: Label) -> str:
     parts: list[str] = []
     shift = 0.0
     for run in label:
         wanted = {"below": 3.2, "time": 3.2, "above": -4.5}.get(run.style, 0.0)
-        move = f' dy="{_n(wanted - shift)}"' if wanted != shift else ""
+        move = f' dy="{_format_number(wanted - shift)}"' if wanted != shift else ""
         shift = wanted
-        text = _text(run.text)
+        text = _escape_text(run.text)
         if run.style == "italic":
             parts.append(f'<tspan class="i"{move}>{text}</tspan>')
         elif run.style != "plain":
@@ -224,14 +238,16 @@ def _runs(label: Label) -> str:
     return "".join(parts)
 
 
-def _n(number: float) -> str:
+def _format_number(number: float) -> str:
     return f"{number:.1f}".removesuffix(".0")
 
 
-def _text(text: str) -> str:
+def _escape_text(text: str) -> str:
     """Escaped for XML."""
-    return escape(visible(text).replace("\ufffe", "�").replace("\uffff", "�"), quote=False)
+    return escape(
+        replace_invisible(text).replace("\ufffe", "�").replace("\uffff", "�"), quote=False
+    )
 
 
-def _attribute(text: str) -> str:
-    return escape(visible(text))
+def _escape_attribute(text: str) -> str:
+    return escape(replace_invisible(text))

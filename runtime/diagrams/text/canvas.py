@@ -50,50 +50,50 @@ class Canvas:
                 self._letters[row, column] = ""
                 column += 1
 
-    def gutter(self, row: int, words: str, margin: int) -> None:
+    def draw_gutter(self, row: int, words: str, margin: int) -> None:
         """The name of an operator, or nothing, and a bar, at the left edge."""
         self.write(row, 0, words)
         self._letters[row, margin - 2] = "|" if self._ascii else "▏"
 
-    def line(self, first: int, last: int, column: int, net: object, kind: str) -> None:
+    def draw_line(self, first: int, last: int, column: int, net: object, kind: str) -> None:
         """A vertical line through whole rows."""
         for row in range(first, last + 1):
-            self._add(row, column, net, _UP | _DOWN, kind)
+            self._add_segment(row, column, net, _UP | _DOWN, kind)
 
-    def rail(self, first: int, last: int, column: int, kind: str) -> None:
+    def draw_rail(self, first: int, last: int, column: int, kind: str) -> None:
         """A vertical line between the ends of two horizontal ones."""
         key = ("rail", column)
-        self._add(first, column, key, _DOWN, kind)
-        self._add(last, column, key, _UP, kind)
-        self.line(first + 1, last - 1, column, key, kind)
+        self._add_segment(first, column, key, _DOWN, kind)
+        self._add_segment(last, column, key, _UP, kind)
+        self.draw_line(first + 1, last - 1, column, key, kind)
 
-    def net(self, net: Net, top: int, height: int, margin: int) -> None:
+    def draw_net(self, net: Net, top: int, height: int, margin: int) -> None:
         """One value's lines in a channel of some height."""
         if not height:
             return
         key = ("rail", margin + net.rail) if net.rail is not None else id(net)
-        if net.straight:
-            self.line(top, top + height - 1, margin + net.above[0], key, net.kind)
+        if net.is_straight:
+            self.draw_line(top, top + height - 1, margin + net.above[0], key, net.kind)
         else:
             row = top + net.row
-            low, high = net.reach
+            low, high = net.column_range
             for column in range(low, high + 1):
                 mask = (_LEFT if column > low else 0) | (_RIGHT if column < high else 0)
-                self._add(row, margin + column, key, mask, net.kind)
+                self._add_segment(row, margin + column, key, mask, net.kind)
             for column in net.above:
-                self.line(top, row - 1, margin + column, key, net.kind)
-                self._add(row, margin + column, key, _UP, net.kind)
+                self.draw_line(top, row - 1, margin + column, key, net.kind)
+                self._add_segment(row, margin + column, key, _UP, net.kind)
             for column in net.below:
-                self.line(row + 1, top + height - 1, margin + column, key, net.kind)
-                self._add(row, margin + column, key, _DOWN, net.kind)
-        for column in net.heads:
+                self.draw_line(row + 1, top + height - 1, margin + column, key, net.kind)
+                self._add_segment(row, margin + column, key, _DOWN, net.kind)
+        for column in net.arrow_columns:
             self._heads.add((top + height - 1, margin + column))
 
-    def _add(self, row: int, column: int, net: object, mask: int, kind: str) -> None:
+    def _add_segment(self, row: int, column: int, net: object, mask: int, kind: str) -> None:
         cell = self._masks.setdefault((row, column), {})
         cell[net] = (cell.get(net, (0, ""))[0] | mask, kind)
 
-    def _line_at(self, cell: dict[object, tuple[int, str]]) -> str:
+    def _line_character(self, cell: dict[object, tuple[int, str]]) -> str:
         if len(cell) > 1:
             return "|" if self._ascii else "┼"
         mask, kind = next(iter(cell.values()))
@@ -103,9 +103,9 @@ class Canvas:
             return {"│": "|", "─": "-"}.get(character, character if character in ":.!~" else "+")
         return _DASHED[kind].get(character, character)
 
-    def lines(self) -> list[str]:
+    def to_lines(self) -> list[str]:
         """The sheet, row by row, without trailing blanks."""
-        cells = {place: self._line_at(cell) for place, cell in self._masks.items()}
+        cells = {place: self._line_character(cell) for place, cell in self._masks.items()}
         cells |= dict.fromkeys(self._heads, "v" if self._ascii else "▼")
         cells |= self._letters
         last = max((row for row, _ in cells), default=-1)

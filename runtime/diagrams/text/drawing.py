@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from typing import Final
 
 from rnnc.runtime.diagrams.model.diagram import Box, Diagram
-from rnnc.runtime.diagrams.model.labels import to_ascii, to_text, visible
-from rnnc.runtime.diagrams.model.size_limits import demand_drawable
+from rnnc.runtime.diagrams.model.labels import replace_invisible, to_ascii, to_text
+from rnnc.runtime.diagrams.model.size_limits import require_drawable
 
 from .canvas import Canvas
 from .edge_channels import Net, assign_rows
-from .layered_layout import Grid, Item, arrange
+from .layered_layout import LayeredGrid, LayerItem, arrange_layers
 
-WIDEST: Final = 100
+MAX_COLUMNS: Final = 100
 """Columns that a drawing keeps to when leaving out shapes helps."""
 
 _BRACKETS: Final = {
@@ -33,29 +33,32 @@ _BRACKETS: Final = {
 }
 
 
-def text(diagram: Diagram, *, ascii_only: bool = False) -> str:
+def draw_text(diagram: Diagram, *, ascii_only: bool = False) -> str:
     """The drawing, its title and captions, one line each, without trailing blanks.
 
     Raises:
         RnnError: RNN653, when it would be too large.
     """
-    demand_drawable(diagram)
+    require_drawable(diagram)
     lines = _draw(diagram, notes=True, ascii_only=ascii_only)
-    if max(map(columns, lines), default=0) > WIDEST:
+    if max(map(display_width, lines), default=0) > MAX_COLUMNS:
         lines = _draw(diagram, notes=False, ascii_only=ascii_only)
-    captions = [to_ascii(visible(c)) if ascii_only else visible(c) for c in diagram.captions]
-    title = visible(f"{diagram.name} · {diagram.level} level")
+    captions = [
+        to_ascii(replace_invisible(c)) if ascii_only else replace_invisible(c)
+        for c in diagram.captions
+    ]
+    title = replace_invisible(f"{diagram.name} · {diagram.level} level")
     head = to_ascii(title.replace("·", "-")) if ascii_only else title
     return "\n".join([head, "", *lines, *([""] if captions else []), *captions]) + "\n"
 
 
-def columns(line: str) -> int:
+def display_width(line: str) -> int:
     """How many terminal columns a text takes."""
     wide = sum(unicodedata.east_asian_width(c) in {"W", "F"} for c in line)
     return len(line) + wide - sum(unicodedata.combining(c) > 0 for c in line)
 
 
-def _words(box: Box, prefix: str, *, notes: bool, ascii_only: bool) -> str:
+def _box_text(box: Box, prefix: str, *, notes: bool, ascii_only: bool) -> str:
     parts = [to_text(box.label, ascii_only=ascii_only)]
     small = [to_text(note, ascii_only=ascii_only).replace(" × ", "×") for note in box.notes]
     if notes or box.role == "unit":
@@ -75,18 +78,18 @@ def _draw(diagram: Diagram, *, notes: bool, ascii_only: bool) -> list[str]:
     words: dict[str, str] = {}
     for attempt in range(2):
         for box in diagram.boxes:
-            said = _words(box, prefixes.get(box.key, ""), notes=notes, ascii_only=ascii_only)
+            said = _box_text(box, prefixes.get(box.key, ""), notes=notes, ascii_only=ascii_only)
             room = max(2 * entering[box.key] - 1, 2 * kept[box.key] + 1)
-            words[box.key] = said.center(room) if columns(said) < room else said
-        grid = arrange(diagram, {key: columns(said) for key, said in words.items()})
-        gutters, prefixes = _frames(diagram, grid, ascii_only=ascii_only)
+            words[box.key] = said.center(room) if display_width(said) < room else said
+        grid = arrange_layers(diagram, {key: display_width(said) for key, said in words.items()})
+        gutters, prefixes = _operator_names(diagram, grid, ascii_only=ascii_only)
         if attempt == 0 and not prefixes:
             break
     return _paint(diagram, grid, words, gutters, ascii_only=ascii_only)
 
 
-def _frames(
-    diagram: Diagram, grid: Grid, *, ascii_only: bool
+def _operator_names(
+    diagram: Diagram, grid: LayeredGrid, *, ascii_only: bool
 ) -> tuple[dict[int, str], dict[str, str]]:
     """How boxes say whose they are.
 
@@ -105,7 +108,7 @@ def _frames(
     layers: dict[str, set[int]] = {}
     owners: list[set[str]] = []
     for number, layer in enumerate(grid.layers):
-        here = {owner[item.key] for item in layer if not item.passing} - {""}
+        here = {owner[item.key] for item in layer if not item.is_passing} - {""}
         owners.append(here)
         for key in here:
             layers.setdefault(key, set()).add(number)
@@ -123,62 +126,64 @@ def _frames(
 
 def _paint(
     diagram: Diagram,
-    grid: Grid,
+    grid: LayeredGrid,
     words: Mapping[str, str],
     gutters: Mapping[int, str],
     *,
     ascii_only: bool,
 ) -> list[str]:
-    boxes = diagram.by_key
-    margin = max((columns(said) + 3 for said in gutters.values()), default=0)
+    boxes = diagram.boxes_by_key
+    margin = max((display_width(said) + 3 for said in gutters.values()), default=0)
     widest = max(i.column + i.width for layer in grid.layers for i in layer)
-    place = {i.key: i for layer in grid.layers for i in layer if not i.passing}
-    channels = _channels(diagram, grid, place, widest)
+    place = {i.key: i for layer in grid.layers for i in layer if not i.is_passing}
+    channels = _build_channels(diagram, grid, place, widest)
     canvas = Canvas(ascii_only=ascii_only)
     row = 0
     rails: dict[int, list[int]] = {}
     for number in range(-1, len(grid.layers)):
         if number >= 0:
             for item in grid.layers[number]:
-                if item.passing:
-                    canvas.line(row, row, margin + item.column, "flow", _kind_of(boxes, item))
+                if item.is_passing:
+                    canvas.draw_line(
+                        row, row, margin + item.column, "flow", _line_kind(boxes, item)
+                    )
                 else:
                     canvas.write(row, margin + item.column, words[item.key])
             if number in gutters:
                 first = gutters.get(number - 1) != gutters[number]
-                canvas.gutter(row, gutters[number] if first else "", margin)
+                canvas.draw_gutter(row, gutters[number] if first else "", margin)
             row += 1
         nets = channels[number + 1]
         count = assign_rows(nets)
-        arrows = any(net.heads for net in nets)
+        arrows = any(net.arrow_columns for net in nets)
         height = count + int(arrows or (bool(nets) and not count))
         for net in nets:
-            canvas.net(net, row, height, margin)
+            canvas.draw_net(net, row, height, margin)
             if net.rail is not None:
                 rails.setdefault(net.rail, []).append(row + net.row)
         if number + 1 in gutters and gutters.get(number) == gutters[number + 1]:
             for between in range(row, row + height):
-                canvas.gutter(between, "", margin)
+                canvas.draw_gutter(between, "", margin)
         row += height
     for rail, ends in rails.items():
         kind = next(n.kind for nets in channels for n in nets if n.rail == rail)
-        canvas.rail(min(ends), max(ends), margin + rail, kind)
-    return canvas.lines()
+        canvas.draw_rail(min(ends), max(ends), margin + rail, kind)
+    return canvas.to_lines()
 
 
-def _kind_of(boxes: Mapping[str, Box], item: Item) -> str:
+def _line_kind(boxes: Mapping[str, Box], item: LayerItem) -> str:
     role = boxes[item.key].role
     return role if role in {"past", "future"} else "flow"
 
 
-def _channels(
-    diagram: Diagram, grid: Grid, place: Mapping[str, Item], widest: int
+def _build_channels(
+    diagram: Diagram, grid: LayeredGrid, place: Mapping[str, LayerItem], widest: int
 ) -> list[list[Net]]:
     """The nets of every channel; channel `n` lies above layer `n`."""
-    boxes = diagram.by_key
+    boxes = diagram.boxes_by_key
     channels: list[list[Net]] = [[] for _ in range(len(grid.layers) + 1)]
     back = [] if diagram.steps else [e for e in diagram.edges if e.delay]
-    incoming: dict[int, list[Item]] = {}
+    incoming: dict[int, list[LayerItem]] = {}
     for links in grid.links:
         for above, below in links:
             incoming.setdefault(id(below), []).append(above)
@@ -190,12 +195,12 @@ def _channels(
             kind = role if role in {"past", "future"} else "flow"
             net = nets.setdefault(id(above), Net(kind))
             net.above = [above.middle]
-            if below.passing:
+            if below.is_passing:
                 net.below.append(below.column)
             else:
-                port = _port(below, above, incoming[id(below)], leaving)
+                port = _entry_column(below, above, incoming[id(below)], leaving)
                 net.below.append(port)
-                net.heads.append(port)
+                net.arrow_columns.append(port)
         channels[number + 1] += nets.values()
     order = sorted(back, key=lambda e: place[e.source].layer - place[e.target].layer)
     for index, edge in enumerate(order):
@@ -216,7 +221,9 @@ def _channels(
     return channels
 
 
-def _port(below: Item, above: Item, feeding: list[Item], leaving: Mapping[int, str]) -> int:
+def _entry_column(
+    below: LayerItem, above: LayerItem, feeding: list[LayerItem], leaving: Mapping[int, str]
+) -> int:
     """The column at which a value enters a box: straight where it can, else in order."""
     inside = range(below.column, below.column + below.width)
     if len(feeding) == 1:

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from rnnc.runtime.diagrams.model.diagram import Kind
+from rnnc.runtime.diagrams.model.diagram import EdgeKind
 
 
 @dataclass(slots=True)
 class Net:
     """A value on its way down: from columns above to columns below.
 
-    `heads` are the columns below that end in an arrow. `rail` is a column beside the drawing by
+    `arrow_columns` are the columns below that end in an arrow. `rail` is a column beside the drawing by
     which the value leaves to, or arrives from, another layer.
     """
 
-    kind: Kind
+    kind: EdgeKind
     above: list[int] = field(default_factory=list)
     below: list[int] = field(default_factory=list)
-    heads: list[int] = field(default_factory=list)
+    arrow_columns: list[int] = field(default_factory=list)
     rail: int | None = None
     row: int = 0
 
     @property
-    def straight(self) -> bool:
+    def is_straight(self) -> bool:
         """Whether it needs no horizontal line."""
         return self.rail is None and len({*self.above, *self.below}) == 1
 
     @property
-    def reach(self) -> tuple[int, int]:
+    def column_range(self) -> tuple[int, int]:
         """The first and last column of its horizontal line."""
         columns = [*self.above, *self.below] + ([self.rail] if self.rail is not None else [])
         return min(columns), max(columns)
@@ -40,23 +40,23 @@ def assign_rows(nets: list[Net]) -> int:
     Where one net leaves a column downwards that another arrives at, the first stands higher, as
     otherwise their vertical parts would lie on each other.
     """
-    bent = [net for net in nets if not net.straight]
+    bent = [net for net in nets if not net.is_straight]
     over = {
         id(net): [other for other in bent if other is not net and set(other.above) & set(net.below)]
         for net in bent
     }
     rows: list[list[Net]] = []
     placed: set[int] = set()
-    waiting = sorted(bent, key=lambda net: net.reach)
+    waiting = sorted(bent, key=lambda net: net.column_range)
     while waiting:
         ready = [net for net in waiting if all(id(o) in placed for o in over[id(net)])]
         net = (ready or waiting)[0]
         waiting.remove(net)
         first = max((o.row + 1 for o in over[id(net)] if id(o) in placed), default=0)
-        low, high = net.reach
+        low, high = net.column_range
         row = first
         while row < len(rows) and any(
-            o.reach[0] <= high + 1 and low <= o.reach[1] + 1 for o in rows[row]
+            o.column_range[0] <= high + 1 and low <= o.column_range[1] + 1 for o in rows[row]
         ):
             row += 1
         while row >= len(rows):

@@ -12,18 +12,18 @@ from typing import Final
 
 from rnnc.runtime.diagrams.model.diagram import Diagram, Edge
 
-_SWEEPS: Final = 12
+_SWEEP_COUNT: Final = 12
 _GAP: Final = 2
 
 
 @dataclass(slots=True)
-class Item:
+class LayerItem:
     """A box in its layer, or (`width` 1) a value of box `key` on its way through one."""
 
     key: str
     layer: int
     width: int
-    passing: bool = False
+    is_passing: bool = False
     column: int = 0
     """The left end."""
 
@@ -34,35 +34,35 @@ class Item:
 
 
 @dataclass(slots=True)
-class Grid:
+class LayeredGrid:
     """Layers from top to bottom; `links` holds, by layer, which item feeds which one below."""
 
-    layers: list[list[Item]]
-    links: list[list[tuple[Item, Item]]] = field(default_factory=list)
+    layers: list[list[LayerItem]]
+    links: list[list[tuple[LayerItem, LayerItem]]] = field(default_factory=list)
 
 
-def arrange(diagram: Diagram, widths: Mapping[str, int]) -> Grid:
+def arrange_layers(diagram: Diagram, widths: Mapping[str, int]) -> LayeredGrid:
     """Layers, orders and columns for the boxes of a diagram."""
     flows = [edge for edge in diagram.edges if not edge.delay or diagram.steps]
-    depth = _depths(diagram, flows)
-    grid = _with_passing(diagram, flows, depth, widths)
-    _order(grid)
-    _columns(grid)
+    depth = _assign_layers(diagram, flows)
+    grid = _build_grid(diagram, flows, depth, widths)
+    _reduce_crossings(grid)
+    _assign_columns(grid)
     return grid
 
 
-def _depths(diagram: Diagram, flows: Sequence[Edge]) -> dict[str, int]:
+def _assign_layers(diagram: Diagram, edges: Sequence[Edge]) -> dict[str, int]:
     """Each box as low as its readers allow, so that what belongs together stands together.
 
     A box that nothing in this step reads stands right below what feeds it.
     """
     readers: dict[str, list[str]] = {}
     feeders: dict[str, list[str]] = {}
-    for edge in flows:
+    for edge in edges:
         readers.setdefault(edge.source, []).append(edge.target)
         feeders.setdefault(edge.target, []).append(edge.source)
     height: dict[str, int] = {}
-    for key in reversed(_in_order(diagram, readers, feeders)):
+    for key in reversed(_topological_order(diagram, readers, feeders)):
         height[key] = 1 + max((height[reader] for reader in readers.get(key, [])), default=-1)
     highest = max(height.values(), default=0)
     depth = {key: highest - value for key, value in height.items()}
@@ -73,7 +73,7 @@ def _depths(diagram: Diagram, flows: Sequence[Edge]) -> dict[str, int]:
     return depth
 
 
-def _in_order(
+def _topological_order(
     diagram: Diagram, readers: Mapping[str, list[str]], feeders: Mapping[str, list[str]]
 ) -> list[str]:
     """All boxes, each after those that feed it."""
@@ -90,17 +90,17 @@ def _in_order(
     return order
 
 
-def _with_passing(
-    diagram: Diagram, flows: Sequence[Edge], depth: Mapping[str, int], widths: Mapping[str, int]
-) -> Grid:
+def _build_grid(
+    diagram: Diagram, edges: Sequence[Edge], depth: Mapping[str, int], widths: Mapping[str, int]
+) -> LayeredGrid:
     count = 1 + max(depth.values(), default=0)
-    grid = Grid([[] for _ in range(count)], [[] for _ in range(count)])
-    items: dict[str, Item] = {}
+    grid = LayeredGrid([[] for _ in range(count)], [[] for _ in range(count)])
+    items: dict[str, LayerItem] = {}
     for box in diagram.boxes:
-        items[box.key] = Item(box.key, depth[box.key], widths[box.key])
+        items[box.key] = LayerItem(box.key, depth[box.key], widths[box.key])
         grid.layers[depth[box.key]].append(items[box.key])
     readers: dict[str, list[str]] = {}
-    for edge in flows:
+    for edge in edges:
         if edge.target not in readers.setdefault(edge.source, []):
             readers[edge.source].append(edge.target)
     for source, targets in readers.items():
@@ -108,18 +108,18 @@ def _with_passing(
         for layer in range(depth[source] + 1, max(depth[t] for t in targets) + 1):
             grid.links[layer - 1] += [(above, items[t]) for t in targets if depth[t] == layer]
             if any(depth[t] > layer for t in targets):
-                passing = Item(source, layer, 1, passing=True)
+                passing = LayerItem(source, layer, 1, is_passing=True)
                 grid.layers[layer].append(passing)
                 grid.links[layer - 1].append((above, passing))
                 above = passing
     return grid
 
 
-def _order(grid: Grid) -> None:
+def _reduce_crossings(grid: LayeredGrid) -> None:
     """Sort each layer by the mean place of its neighbours, down and up, and keep the best found."""
     best = [list(layer) for layer in grid.layers]
-    fewest = _crossings(grid)
-    for sweep in range(_SWEEPS):
+    fewest = _count_crossings(grid)
+    for sweep in range(_SWEEP_COUNT):
         downwards = sweep % 2 == 0
         numbers = range(len(grid.layers)) if downwards else range(len(grid.layers) - 1, -1, -1)
         for number in numbers:
@@ -133,7 +133,7 @@ def _order(grid: Grid) -> None:
                 around.setdefault(id(here), []).append(place[id(there)])
             own = {id(item): i for i, item in enumerate(grid.layers[number])}
             grid.layers[number].sort(key=lambda item: _mean(around.get(id(item), [own[id(item)]])))
-        crossings = _crossings(grid)
+        crossings = _count_crossings(grid)
         if crossings < fewest:
             fewest, best = crossings, [list(layer) for layer in grid.layers]
     grid.layers[:] = best
@@ -143,7 +143,7 @@ def _mean(numbers: Sequence[int]) -> float:
     return sum(numbers) / len(numbers)
 
 
-def _crossings(grid: Grid) -> int:
+def _count_crossings(grid: LayeredGrid) -> int:
     total = 0
     for number, links in enumerate(grid.links[:-1]):
         above = {id(item): i for i, item in enumerate(grid.layers[number])}
@@ -156,19 +156,19 @@ def _crossings(grid: Grid) -> int:
     return total
 
 
-def _columns(grid: Grid) -> None:
+def _assign_columns(grid: LayeredGrid) -> None:
     for layer in grid.layers:
         column = 0
         for item in layer:
             item.column = column
             column += item.width + _GAP
-    above: dict[int, list[Item]] = {}
-    below: dict[int, list[Item]] = {}
+    above: dict[int, list[LayerItem]] = {}
+    below: dict[int, list[LayerItem]] = {}
     for links in grid.links:
         for a, b in links:
             above.setdefault(id(b), []).append(a)
             below.setdefault(id(a), []).append(b)
-    for sweep in range(_SWEEPS):
+    for sweep in range(_SWEEP_COUNT):
         near = above if sweep % 2 == 0 else below
         layers = grid.layers if sweep % 2 == 0 else grid.layers[::-1]
         for layer in layers:
@@ -177,14 +177,14 @@ def _columns(grid: Grid) -> None:
                 others = near.get(id(item), [])
                 middle = sum(o.middle for o in others) / len(others) if others else item.middle
                 wanted.append(middle - (item.width - 1) // 2)
-            _spread(layer, wanted)
+            _separate_items(layer, wanted)
     left = min((item.column for layer in grid.layers for item in layer), default=0)
     for layer in grid.layers:
         for item in layer:
             item.column -= left
 
 
-def _spread(layer: Sequence[Item], wanted: Sequence[float]) -> None:
+def _separate_items(layer: Sequence[LayerItem], targets: Sequence[float]) -> None:
     """The columns closest to the wanted ones, in squares, that keep order and gaps.
 
     Subtracting each item's offset turns the gaps into monotony, which pooling adjacent violators
@@ -194,7 +194,7 @@ def _spread(layer: Sequence[Item], wanted: Sequence[float]) -> None:
     for item in layer[:-1]:
         offsets.append(offsets[-1] + item.width + _GAP)
     pools: list[tuple[float, int]] = []
-    for want, offset in zip(wanted, offsets, strict=True):
+    for want, offset in zip(targets, offsets, strict=True):
         pools.append((want - offset, 1))
         while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
             (b, n), (a, m) = pools.pop(), pools.pop()

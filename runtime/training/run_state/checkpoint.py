@@ -23,17 +23,17 @@ from torch import Tensor, nn
 from rnnc.grammar.diagnostics.diagnostic import Diagnostic
 from rnnc.grammar.diagnostics.errors import fail
 from rnnc.grammar.diagnostics.render import render_text
-from rnnc.operators.sources.model_source import Program
+from rnnc.operators.sources.model_source import ModelSource
 from rnnc.operators.sources.regular_files import open_regular
 from rnnc.runtime.atomic_write import write_atomically
 from rnnc.runtime.training.settings.training_config import TrainingConfig
 
 from .progress import Progress
 
-FORMAT: Final = 1
-KEY: Final = "rnnc"
-CHECKSUM: Final = "sha256"
-UNKNOWN: Final = "0" * 64
+FORMAT_VERSION: Final = 1
+METADATA_KEY: Final = "rnnc"
+CHECKSUM_KEY: Final = "sha256"
+CHECKSUM_PLACEHOLDER: Final = "0" * 64
 """What stands in the place of the checksum while it is taken."""
 
 
@@ -45,7 +45,7 @@ class ChosenTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StoredProgram(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A `Program` as JSON has it."""
+    """A `ModelSource` as JSON has it."""
 
     text: str
     name: str
@@ -54,20 +54,20 @@ class StoredProgram(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parameters: dict[str, int | float]
 
     @classmethod
-    def of(cls, program: Program) -> StoredProgram:
+    def from_program(cls, program: ModelSource) -> StoredProgram:
         """The stored form of a program."""
         modules, parameters = dict(program.modules), dict(program.parameters)
         return cls(program.text, program.name, modules, program.model, parameters)
 
-    def restored(self) -> Program:
+    def to_program(self) -> ModelSource:
         """The program itself."""
-        return Program(self.text, self.name, self.modules, self.model, self.parameters)
+        return ModelSource(self.text, self.name, self.modules, self.model, self.parameters)
 
 
 class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a checkpoint says about its weights; `program` compiles with no other file."""
 
-    format: int = FORMAT
+    format: int = FORMAT_VERSION
     version: str
     program: StoredProgram
     config: TrainingConfig
@@ -83,14 +83,16 @@ def write_checkpoint(path: Path, header: Header, tensors: Mapping[str, Tensor]) 
     """Write a checkpoint in one step; a file that was there before is replaced."""
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = msgspec.json.encode(header).decode()
-    content = save(stored, metadata={KEY: text, CHECKSUM: UNKNOWN})
+    content = save(stored, metadata={METADATA_KEY: text, CHECKSUM_KEY: CHECKSUM_PLACEHOLDER})
     checksum = hashlib.sha256(content).hexdigest()
-    write_atomically(path, content.replace(_entry(UNKNOWN), _entry(checksum), 1))
+    write_atomically(
+        path, content.replace(_checksum_entry(CHECKSUM_PLACEHOLDER), _checksum_entry(checksum), 1)
+    )
 
 
-def _entry(checksum: str) -> bytes:
+def _checksum_entry(checksum: str) -> bytes:
     """The checksum as the file has it; inside of a header's text its quotes would be escaped."""
-    return f'"{CHECKSUM}":"{checksum}"'.encode()
+    return f'"{CHECKSUM_KEY}":"{checksum}"'.encode()
 
 
 def read_checkpoint(path: Path) -> tuple[Header, dict[str, Tensor]]:
@@ -108,43 +110,45 @@ def read_checkpoint(path: Path) -> tuple[Header, dict[str, Tensor]]:
     # The reader raises its own type, OSError, KeyError and more on bytes that are not its own.
     except Exception as error:
         reason = getattr(error, "strerror", None)
-        _broken(path, reason.lower() if reason else "it is not a whole safetensors file")
-    if KEY not in metadata:
-        _broken(path, "it was not written by rnnc")
-    _check_whole(path, metadata)
-    return _header(path, metadata[KEY]), tensors
+        _reject(path, reason.lower() if reason else "it is not a whole safetensors file")
+    if METADATA_KEY not in metadata:
+        _reject(path, "it was not written by rnnc")
+    _verify_checksum(path, metadata)
+    return _decode_header(path, metadata[METADATA_KEY]), tensors
 
 
-def _check_whole(path: Path, metadata: Mapping[str, str]) -> None:
+def _verify_checksum(path: Path, metadata: Mapping[str, str]) -> None:
     """Hold a checkpoint against its checksum; without one nothing else may be in its place."""
-    checksum = metadata.get(CHECKSUM)
-    if metadata.keys() - {KEY, CHECKSUM}:
-        _broken(path, "it was changed: its metadata have a key that rnnc does not write")
+    checksum = metadata.get(CHECKSUM_KEY)
+    if metadata.keys() - {METADATA_KEY, CHECKSUM_KEY}:
+        _reject(path, "it was changed: its metadata have a key that rnnc does not write")
     if checksum is None:
         return
     with open_regular(path) as file:
         length = file.read(8)
         header = file.read(int.from_bytes(length, "little"))
         sum_ = hashlib.sha256(length)
-        sum_.update(header.replace(_entry(checksum), _entry(UNKNOWN), 1))
+        sum_.update(
+            header.replace(_checksum_entry(checksum), _checksum_entry(CHECKSUM_PLACEHOLDER), 1)
+        )
         while piece := file.read(1 << 20):
             sum_.update(piece)
     if sum_.hexdigest() != checksum:
-        _broken(path, "it was changed: it does not have the checksum that it was written with")
+        _reject(path, "it was changed: it does not have the checksum that it was written with")
 
 
-def _header(path: Path, text: str) -> Header:
+def _decode_header(path: Path, text: str) -> Header:
     try:
         version = msgspec.json.decode(text, type=_FormatOnly).format
-        if version != FORMAT:
+        if version != FORMAT_VERSION:
             fail(
                 "RNN632",
-                f"the checkpoint `{path}` has format {version}, and this rnnc reads {FORMAT}",
+                f"the checkpoint `{path}` has format {version}, and this rnnc reads {FORMAT_VERSION}",
                 hint="read it with the version of rnnc that wrote it",
             )
         return msgspec.json.decode(text, type=Header)
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
-        _broken(path, f"its header is wrong: {str(error)[:200]}")
+        _reject(path, f"its header is wrong: {str(error)[:200]}")
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
@@ -165,29 +169,31 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) ->
         print(render_text(Diagnostic("RNN635", said, "warning", hint=hint)), file=sys.stderr)
 
 
-def check_tensors(path: Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+def check_tensors(
+    path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> None:
     """Raise RnnError RNN633 unless names, shapes and dtypes agree."""
     for name, tensor in expected.items():
-        if name not in found:
-            _unfit(path, f"it has no `{name}`")
-        other = found[name]
+        if name not in tensors:
+            _reject_weights(path, f"it has no `{name}`")
+        other = tensors[name]
         if other.shape != tensor.shape:
-            _unfit(
+            _reject_weights(
                 path,
                 f"`{name}` should have the shape {tuple(tensor.shape)} "
                 f"and has {tuple(other.shape)}",
             )
         if other.dtype != tensor.dtype:
-            _unfit(path, f"`{name}` should be {_dtype(tensor)} and is {_dtype(other)}")
-    if extra := sorted(found.keys() - expected.keys()):
-        _unfit(path, f"it has `{extra[0]}`, which the spec does not have")
+            _reject_weights(path, f"`{name}` should be {_dtype(tensor)} and is {_dtype(other)}")
+    if extra := sorted(tensors.keys() - expected.keys()):
+        _reject_weights(path, f"it has `{extra[0]}`, which the spec does not have")
 
 
 def _dtype(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def _broken(path: Path, why: str) -> NoReturn:
+def _reject(path: Path, why: str) -> NoReturn:
     fail(
         "RNN631",
         f"the checkpoint `{path}` cannot be used: {why}",
@@ -195,5 +201,5 @@ def _broken(path: Path, why: str) -> NoReturn:
     )
 
 
-def _unfit(path: Path, why: str) -> NoReturn:
+def _reject_weights(path: Path, why: str) -> NoReturn:
     fail("RNN633", f"the weights of `{path}` do not fit the spec inside it: {why}")

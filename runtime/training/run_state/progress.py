@@ -9,9 +9,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from rnnc.runtime.training.settings.training_config import LARGEST, TrainingConfig
+from rnnc.runtime.training.settings.training_config import MAX_INTEGER, TrainingConfig
 
-Count = Annotated[int, Meta(ge=0, le=LARGEST)]
+NonNegativeInt = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
 
 
 class Progress(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -29,16 +29,16 @@ class Progress(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         ValueError: for counts that no training can have come to.
     """
 
-    epoch: Count = 0
-    batch: Count = 0
-    step: Count = 0
+    epoch: NonNegativeInt = 0
+    batch: NonNegativeInt = 0
+    step: NonNegativeInt = 0
     loss_sum: float = 0.0
-    loss_steps: Count = 0
+    loss_steps: NonNegativeInt = 0
     law_sums: dict[str, float] = {}
     best: float | None = None
-    best_epoch: Count = 0
+    best_epoch: NonNegativeInt = 0
     last: float | None = None
-    decaying_since: Count | None = None
+    decaying_since: NonNegativeInt | None = None
     seconds: Annotated[float, Meta(ge=0, le=1e18)] = 0.0
 
     def __post_init__(self) -> None:
@@ -56,7 +56,7 @@ class Progress(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             raise ValueError("expected last after an epoch")
 
 
-def reason_to_stop(config: TrainingConfig, progress: Progress) -> str | None:
+def stop_reason(config: TrainingConfig, progress: Progress) -> str | None:
     """Why training is over, in words; None while it is not."""
     if progress.epoch >= config.epochs:
         return (
@@ -69,7 +69,7 @@ def reason_to_stop(config: TrainingConfig, progress: Progress) -> str | None:
     return None
 
 
-def after_batch(
+def advance_batch(
     progress: Progress, loss: float, steps: int, laws: Mapping[str, float] = MappingProxyType({})
 ) -> Progress:
     """One update later; `loss` and the values of `laws` are means over the batch's `steps`."""
@@ -85,10 +85,10 @@ def after_batch(
     )
 
 
-def after_epoch(progress: Progress, valid: float) -> Progress:
+def advance_epoch(progress: Progress, validation_metric: float) -> Progress:
     """One epoch later, validated."""
-    better = progress.best is None or valid < progress.best
-    rose = progress.last is not None and valid > progress.last
+    better = progress.best is None or validation_metric < progress.best
+    rose = progress.last is not None and validation_metric > progress.last
     first_rise = rose and progress.decaying_since is None
     return msgspec.structs.replace(
         progress,
@@ -97,8 +97,8 @@ def after_epoch(progress: Progress, valid: float) -> Progress:
         loss_sum=0.0,
         loss_steps=0,
         law_sums={},
-        best=valid if better else progress.best,
+        best=validation_metric if better else progress.best,
         best_epoch=progress.epoch + 1 if better else progress.best_epoch,
-        last=valid,
+        last=validation_metric,
         decaying_since=progress.step if first_rise else progress.decaying_since,
     )

@@ -16,56 +16,56 @@ import msgspec
 
 from rnnc.grammar.diagnostics.errors import fail
 from rnnc.operators.sources.regular_files import open_regular
-from rnnc.runtime.atomic_write import naming, write_atomically
+from rnnc.runtime.atomic_write import attach_filename, write_atomically
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RunFolder:
     """A run's folder and the files in it."""
 
     folder: Path
 
     @property
-    def best(self) -> Path:
+    def best_checkpoint(self) -> Path:
         """The checkpoint with the best weights."""
         return self.folder / "best.safetensors"
 
     @property
-    def last(self) -> Path:
+    def last_checkpoint(self) -> Path:
         """The checkpoint that training goes on from."""
         return self.folder / "last.safetensors"
 
     @property
-    def metrics(self) -> Path:
+    def metrics_file(self) -> Path:
         """One JSON object a line, a line an epoch."""
         return self.folder / "metrics.jsonl"
 
-    def record(self, line: Mapping[str, object]) -> None:
+    def append_metrics(self, line: Mapping[str, object]) -> None:
         """Add a line to the metrics."""
-        with naming(self.metrics), self.metrics.open("ab") as file:
+        with attach_filename(self.metrics_file), self.metrics_file.open("ab") as file:
             file.write(msgspec.json.encode(line) + b"\n")
 
-    def keep_metrics(self, lines: int) -> None:
+    def truncate_metrics(self, lines: int) -> None:
         """Drop the lines of epochs that will be trained once more."""
         kept: list[bytes] = []
-        if self.metrics.exists():
-            with open_regular(self.metrics) as file:
+        if self.metrics_file.exists():
+            with open_regular(self.metrics_file) as file:
                 kept = file.readlines()
-        write_atomically(self.metrics, b"".join(kept[:lines]))
+        write_atomically(self.metrics_file, b"".join(kept[:lines]))
 
 
-def new_run(folder: Path | None, spec: str, task: str) -> Run:
+def create_run(folder: Path | None, spec: str, task: str) -> RunFolder:
     """Make the folder of a new run: the one given, or `runs/SPEC-TASK-NUMBER`.
 
     Raises:
         RnnError: RNN634 when the folder given already holds a run, or is no folder.
     """
     if folder is not None:
-        run = Run(folder)
+        run = RunFolder(folder)
         if folder.exists() and not folder.is_dir():
             fail("RNN634", f"`{folder}` is a file, and a run needs a folder")
         folder.mkdir(parents=True, exist_ok=True)
-        if run.best.exists() or run.last.exists() or not _claim(run):
+        if run.best_checkpoint.exists() or run.last_checkpoint.exists() or not _claim_folder(run):
             fail(
                 "RNN634",
                 f"`{folder}` already holds a run, and nothing is overwritten",
@@ -74,33 +74,33 @@ def new_run(folder: Path | None, spec: str, task: str) -> Run:
         return run
     stem = re.sub(r"[^\w.-]+", "_", spec).strip("._") or "spec"
     for number in itertools.count(1):
-        run = Run(Path("runs") / f"{stem}-{task}-{number}")
+        run = RunFolder(Path("runs") / f"{stem}-{task}-{number}")
         try:
             run.folder.mkdir(parents=True)
         except FileExistsError:
             continue
-        _claim(run)
+        _claim_folder(run)
         return run
     raise AssertionError("integers do not end")
 
 
-def _claim(run: Run) -> bool:
+def _claim_folder(run: RunFolder) -> bool:
     """Take the folder, unless another process was quicker."""
     try:
-        run.metrics.open("xb").close()
+        run.metrics_file.open("xb").close()
     except FileExistsError:
         return False
     return True
 
 
-def open_run(folder: Path) -> Run:
+def open_run(folder: Path) -> RunFolder:
     """A run that `rnnc train` has made.
 
     Raises:
         RnnError: RNN630 when there is none.
     """
-    run = Run(folder)
-    if not run.last.is_file():
+    run = RunFolder(folder)
+    if not run.last_checkpoint.is_file():
         why = (
             "has no `last.safetensors`"
             if folder.is_dir()

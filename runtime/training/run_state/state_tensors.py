@@ -17,11 +17,14 @@ from rnnc.runtime.training.settings.training_config import TrainingConfig
 
 from .checkpoint import check_tensors, load_weights
 
-RANDOM: Final = "random"
-MEMORIES: Final = {"adam": ("step", "exp_avg", "exp_avg_sq"), "sgd": ("momentum_buffer",)}
+RNG_STATE_KEY: Final = "random"
+OPTIMIZER_STATE_KEYS: Final = {
+    "adam": ("step", "exp_avg", "exp_avg_sq"),
+    "sgd": ("momentum_buffer",),
+}
 
 
-def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that training moves, by name."""
     return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 
@@ -32,7 +35,7 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opti
     Raises:
         RnnError: RNN621 when the model has nothing to train.
     """
-    weights = list(trainable(model).values())
+    weights = list(trainable_parameters(model).values())
     if not weights:
         fail("RNN621", "the model has no parameter that could be trained")
     if config.optimizer == "sgd":
@@ -40,49 +43,54 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opti
     return torch.optim.Adam(weights, config.learning_rate)
 
 
-def pack(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def pack_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Everything that the next update depends on, as named tensors."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    for name, weight in trainable(model).items():
+    for name, weight in trainable_parameters(model).items():
         for key, value in optimizer.state.get(weight, {}).items():
             if isinstance(value, Tensor):
                 tensors[f"optimizer.{name}.{key}"] = value
-    tensors[RANDOM] = torch.get_rng_state()
+    tensors[RNG_STATE_KEY] = torch.get_rng_state()
     return tensors
 
 
-def unpack(
+def unpack_state(
     tensors: Mapping[str, Tensor],
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    kind: str,
+    optimizer_name: str,
     path: Path,
 ) -> None:
-    """Put back what `pack` gave; `kind` is `adam` or `sgd`, `path` is for messages.
+    """Put back what `pack` gave; `optimizer_name` is `adam` or `sgd`, `path` is for messages.
 
     Raises:
         RnnError: RNN633 when tensors are missing, unknown, or of another shape or dtype.
     """
-    names = trainable(model)
+    names = trainable_parameters(model)
     expected = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    expected[RANDOM] = torch.get_rng_state()
+    expected[RNG_STATE_KEY] = torch.get_rng_state()
     # Before its first update an optimizer remembers nothing; after it, something of every weight.
     remembers = any(name.startswith("optimizer.") for name in tensors)
     if remembers:
         for name, weight in names.items():
-            for key in MEMORIES[kind]:
+            for key in OPTIMIZER_STATE_KEYS[optimizer_name]:
                 like = torch.zeros(()) if key == "step" else weight
                 expected[f"optimizer.{name}.{key}"] = like
     check_tensors(path, tensors, expected)
     weights = {name: tensors[f"model.{name}"] for name in model.state_dict()}
     load_weights(model, weights, path)
     memory = {
-        index: {key: tensors[f"optimizer.{name}.{key}"] for key in MEMORIES[kind]}
+        index: {
+            key: tensors[f"optimizer.{name}.{key}"] for key in OPTIMIZER_STATE_KEYS[optimizer_name]
+        }
         for index, name in enumerate(names if remembers else ())
     }
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": memory, "param_groups": groups})
     try:
-        torch.set_rng_state(tensors[RANDOM])
+        torch.set_rng_state(tensors[RNG_STATE_KEY])
     except RuntimeError:
-        fail("RNN633", f"the weights of `{path}` do not fit: `{RANDOM}` is no generator's state")
+        fail(
+            "RNN633",
+            f"the weights of `{path}` do not fit: `{RNG_STATE_KEY}` is no generator's state",
+        )

@@ -7,14 +7,14 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-LARGEST: Final = 2**63 - 1
+MAX_INTEGER: Final = 2**63 - 1
 """The largest integer of a setting."""
 
 # Far above every number that makes sense, and far below those that overflow 32-bit floats when
 # torch multiplies with them.
 Rate = Annotated[float, Meta(gt=0, le=1e6)]
-Large = Annotated[float, Meta(gt=0, le=1e30)]
-Natural = Annotated[int, Meta(ge=1, le=LARGEST)]
+PositiveFloat = Annotated[float, Meta(gt=0, le=1e30)]
+PositiveInt = Annotated[int, Meta(ge=1, le=MAX_INTEGER)]
 
 
 class TrainingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -33,14 +33,14 @@ class TrainingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     * `backend`: what the network is compiled for.
     """
 
-    epochs: Natural = 300
-    seed: Annotated[int, Meta(ge=0, le=LARGEST)] = 0
+    epochs: PositiveInt = 300
+    seed: Annotated[int, Meta(ge=0, le=MAX_INTEGER)] = 0
     optimizer: Literal["adam", "sgd"] = "adam"
     learning_rate: Rate = 1e-3
     momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.0
-    decay: Large | None = None
-    batch_size: Natural = 16
-    clip: Large | None = 1.0
+    decay: PositiveFloat | None = None
+    batch_size: PositiveInt = 16
+    clip: PositiveFloat | None = 1.0
     weight_noise: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
-    patience: Natural | None = 10
+    patience: PositiveInt | None = 10
     backend: str = "auto"

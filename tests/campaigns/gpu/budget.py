@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 
-class Budget:
+class TimeBudget:
     """Seconds until a visit ends, and the list of what they did not suffice for.
 
     clock: seconds that only grow.
@@ -15,28 +15,28 @@ class Budget:
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock, self.begin = clock, clock()
         self.end = self.begin + seconds
-        self.left_out: list[str] = []
+        self.skipped: list[str] = []
 
     @property
-    def left(self) -> float:
+    def remaining(self) -> float:
         """Seconds that are left."""
         return self.end - self.clock()
 
     @property
-    def spent(self) -> float:
+    def elapsed(self) -> float:
         """Seconds that are gone."""
         return self.clock() - self.begin
 
-    def share(self, part: float) -> Budget:
+    def share(self, part: float) -> TimeBudget:
         """A part of what is left, with the same list."""
-        found = Budget(0, self.clock)
-        found.end = self.clock() + max(0.0, part * self.left)
-        found.left_out = self.left_out
+        found = TimeBudget(0, self.clock)
+        found.end = self.clock() + max(0.0, part * self.remaining)
+        found.skipped = self.skipped
         return found
 
-    def allows(self, what: str, seconds: float = 0.0) -> bool:
+    def try_begin(self, name: str, seconds: float = 0.0) -> bool:
         """Whether something that takes so long may begin; if not, it is on the list."""
-        if self.left > seconds:
+        if self.remaining > seconds:
             return True
-        self.left_out.append(what)
+        self.skipped.append(name)
         return False

@@ -10,61 +10,61 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from campaigns.gpu.budget import Budget
+from campaigns.gpu.budget import TimeBudget
 
 ROOT = Path(__file__).resolve().parents[3]
 TESTS = "tests/compiler/backends/cuda/test_gpu.py"
 SANITIZER = "compute-sanitizer"
-SMALL = "zoo_agrees and (chip-lstm or grid-dts_rnn or graph-gru or graph-mingru)"
+SANITIZED_TESTS = "zoo_agrees and (chip-lstm or grid-dts_rnn or graph-gru or graph-mingru)"
 
 
-def pytest_command(chosen: str, *more: str) -> list[str]:
+def pytest_command(expression: str, *more: str) -> list[str]:
     """Pytest on the tests marked `gpu`, with no plugin but its own."""
     base = [sys.executable, "-u", "-m", "pytest", "--noconftest", "-p", "no:cacheprovider"]
     base += ["-m", "gpu", TESTS, "--tb=short", *more]
-    return [*base, "-k", chosen] if chosen else base
+    return [*base, "-k", expression] if expression else base
 
 
-def environment(**more: str) -> dict[str, str]:
+def test_environment(**more: str) -> dict[str, str]:
     """What the tests run in: of what is installed here, no plugin of pytest is needed."""
     return {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "OMP_NUM_THREADS": "2", **more}
 
 
-def run_tests(budget: Budget, chosen: str, folder: Path, shards: int) -> dict[str, Any]:
+def run_tests(budget: TimeBudget, expression: str, folder: Path, shards: int) -> dict[str, Any]:
     """What the tests said, by name; those that were still to come when time was up are listed."""
     files = [folder / f"gpu-tests-{part}.txt" for part in range(shards)]
     started = [
         subprocess.Popen(
-            pytest_command(chosen, "-v", "-rs"),
+            pytest_command(expression, "-v", "-rs"),
             cwd=ROOT,
-            env=environment(RNNC_SHARD=f"{part + 1}/{shards}"),
+            env=test_environment(RNNC_SHARD=f"{part + 1}/{shards}"),
             stdout=file.open("w"),
             stderr=subprocess.STDOUT,
         )
         for part, file in enumerate(files)
     ]
     listed = subprocess.run(
-        pytest_command(chosen, "--collect-only", "-q"),
+        pytest_command(expression, "--collect-only", "-q"),
         cwd=ROOT,
-        env=environment(),
+        env=test_environment(),
         capture_output=True,
         text=True,
         check=False,
     )
     for process in started:
         try:
-            process.wait(max(1.0, budget.left))
+            process.wait(max(1.0, budget.remaining))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-    return told(
+    return parse_output(
         [line for file in files for line in file.read_text().splitlines()],
         [line for line in listed.stdout.splitlines() if "::" in line],
         all(process.returncode in {0, 1, 5} for process in started),
     )
 
 
-def told(lines: list[str], all_names: list[str], ended: bool) -> dict[str, Any]:
+def parse_output(lines: list[str], all_names: list[str], completed: bool) -> dict[str, Any]:
     """What lines of pytest say."""
     by: dict[str, list[str]] = {"PASSED": [], "FAILED": [], "ERROR": [], "SKIPPED": []}
     for line in lines:
@@ -81,11 +81,11 @@ def told(lines: list[str], all_names: list[str], ended: bool) -> dict[str, Any]:
         "why_skipped": sorted(set(reasons)),
         "said": [line for line in lines if line.startswith("E  ")][:80],
         "not_reached": missed,
-        "all_reached": ended and not missed,
+        "all_reached": completed and not missed,
     }
 
 
-def sanitize(budget: Budget, chosen: str = SMALL) -> dict[str, Any]:
+def sanitize(budget: TimeBudget, chosen: str = SANITIZED_TESTS) -> dict[str, Any]:
     """A few tests under compute-sanitizer: accesses outside of memory, and races in it."""
     tool = shutil.which(SANITIZER) or shutil.which(SANITIZER, path="/usr/local/cuda/bin")
     if tool is None:
@@ -97,10 +97,10 @@ def sanitize(budget: Budget, chosen: str = SMALL) -> dict[str, Any]:
             done = subprocess.run(
                 command,
                 cwd=ROOT,
-                env=environment(),
+                env=test_environment(),
                 capture_output=True,
                 text=True,
-                timeout=max(1.0, budget.left),
+                timeout=max(1.0, budget.remaining),
                 check=False,
             )
         except subprocess.TimeoutExpired:

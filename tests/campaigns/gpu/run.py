@@ -23,11 +23,11 @@ ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "tests"))
 
 # Run as a script, it finds its own modules below tests/.
-from campaigns.gpu.budget import Budget  # noqa: E402
+from campaigns.gpu.budget import TimeBudget  # noqa: E402
 from campaigns.gpu.pytest_shards import run_tests, sanitize  # noqa: E402
 
 
-def about(device: str) -> dict[str, Any]:
+def describe_environment(device: str) -> dict[str, Any]:
     """What belongs beside every figure."""
     import torch
     import triton
@@ -64,9 +64,9 @@ def main() -> int:
     if said.device == "cuda" and not torch.cuda.is_available():
         print("there is no GPU here that torch can use", file=sys.stderr)
         return 1
-    budget = Budget(60 * said.minutes)
+    budget = TimeBudget(60 * said.minutes)
     said.out.parent.mkdir(parents=True, exist_ok=True)
-    report: dict[str, Any] = about(said.device)
+    report: dict[str, Any] = describe_environment(said.device)
     print(json.dumps(report), flush=True)
 
     tests = run_tests(budget.share(0.45), said.tests, said.out.parent, said.shards)
@@ -78,21 +78,21 @@ def main() -> int:
         checked = sanitize(budget.share(0.2))
     print(f"compute-sanitizer: {json.dumps(checked)}", flush=True)
 
-    from campaigns.gpu.tables import Place, measure
+    from campaigns.gpu.tables import Target, measure_sections
 
-    figures = measure(
-        Place(said.device, said.device != "cuda"), budget, lambda s: print(s, flush=True)
+    figures = measure_sections(
+        Target(said.device, said.device != "cuda"), budget, lambda s: print(s, flush=True)
     )
     report |= {
-        "seconds": budget.spent,
+        "seconds": budget.elapsed,
         "tests": tests,
         "sanitizer": checked,
         "figures": figures,
-        "left_out": [*tests["not_reached"], *budget.left_out],
+        "left_out": [*tests["not_reached"], *budget.skipped],
     }
     said.out.write_text(json.dumps(report, indent=1) + "\n")
-    print("\n".join(["", *(f"did not fit: {what}" for what in budget.left_out)]))
-    print(f"written: {said.out}, after {budget.spent:.0f} s")
+    print("\n".join(["", *(f"did not fit: {what}" for what in budget.skipped)]))
+    print(f"written: {said.out}, after {budget.elapsed:.0f} s")
     return 1 if tests["failed"] or not tests["passed"] or checked["status"] == "failed" else 0
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from campaigns.gpu.budget import Budget
-from campaigns.gpu.tables import Place, Section, line_of, measure
+from campaigns.gpu.budget import TimeBudget
+from campaigns.gpu.tables import TableSection, Target, format_row, measure_sections
 from support.processes.commands import ROOT
 
 from . import pytest_shards, tables
@@ -32,15 +32,15 @@ class Clock:
 
 def test_a_budget_lists_what_does_not_fit() -> None:
     clock = Clock()
-    budget = Budget(60, clock)
+    budget = TimeBudget(60, clock)
     part = budget.share(0.5)
-    assert part.allows("first", 29)
+    assert part.try_begin("first", 29)
     clock.now += 31
-    assert not part.allows("second")
-    assert budget.allows("third", 28)
-    assert not budget.allows("fourth", 30)
-    assert budget.left_out == ["second", "fourth"]
-    assert (budget.spent, budget.left) == (31, 29)
+    assert not part.try_begin("second")
+    assert budget.try_begin("third", 28)
+    assert not budget.try_begin("fourth", 30)
+    assert budget.skipped == ["second", "fourth"]
+    assert (budget.elapsed, budget.remaining) == (31, 29)
 
 
 SAID = """
@@ -54,13 +54,13 @@ SKIPPED [1] tests/a.py:12: RNNC_CUDA_TIER=grid, but that tier cannot run this mo
 
 def test_what_pytest_says_is_read() -> None:
     names = [f"tests/a.py::test_x[{tier}-lstm]" for tier in ("chip", "grid", "graph")]
-    found = pytest_shards.told(SAID.splitlines(), [*names, "tests/a.py::test_y"], True)
+    found = pytest_shards.parse_output(SAID.splitlines(), [*names, "tests/a.py::test_y"], True)
     assert (found["passed"], found["skipped"], found["failed"]) == (1, 1, [names[2]])
     assert found["not_reached"] == ["tests/a.py::test_y"]
     assert not found["all_reached"]
     assert found["said"] == ["E   AssertionError: off by 2"]
     assert len(found["why_skipped"]) == 1
-    assert pytest_shards.told(SAID.splitlines(), names, True)["all_reached"]
+    assert pytest_shards.parse_output(SAID.splitlines(), names, True)["all_reached"]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_the_sanitizer_passes_fails_or_says_why_not(
     monkeypatch.setattr(pytest_shards.shutil, "which", lambda name, path=None: f"/usr/bin/{name}")
     done = SimpleNamespace(stdout=said, stderr="", returncode=status)
     monkeypatch.setattr(pytest_shards.subprocess, "run", lambda *a, **k: done)
-    found = pytest_shards.sanitize(Budget(10))
+    found = pytest_shards.sanitize(TimeBudget(10))
     assert found["status"] == expected
     if expected == "skipped":
         assert found["why"] == said
@@ -85,41 +85,44 @@ def test_the_sanitizer_passes_fails_or_says_why_not(
 
 def test_without_the_sanitizer_it_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pytest_shards.shutil, "which", lambda name, path=None: None)
-    assert pytest_shards.sanitize(Budget(10)) == {
+    assert pytest_shards.sanitize(TimeBudget(10)) == {
         "status": "skipped",
         "why": "there is no compute-sanitizer here",
     }
 
 
 def test_a_row_that_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(place: Place, budget: Budget) -> Iterator[dict[str, Any]]:
+    def failing(place: Target, budget: TimeBudget) -> Iterator[dict[str, Any]]:
         yield {"what": "one", "median": {"cuda": 2.0}, "ratio": 0.5}
         raise RuntimeError("no kernel")
 
-    def fine(place: Place, budget: Budget) -> Iterator[dict[str, Any]]:
+    def fine(place: Target, budget: TimeBudget) -> Iterator[dict[str, Any]]:
         yield {"what": "two", "median": {"cuda": 1.0}, "ratio": 3.0}
 
-    sections = (Section("a", "A", 1, 2, failing, 0.5), Section("b", "B", 1, 2, fine, 1, below=True))
+    sections = (
+        TableSection("a", "A", 1, 2, failing, 0.5),
+        TableSection("b", "B", 1, 2, fine, 1, lower_is_better=True),
+    )
     monkeypatch.setattr(tables, "SECTIONS", sections)
     said: list[str] = []
-    budget = Budget(60)
-    found = measure(Place("cpu", small=True), budget, said.append)
+    budget = TimeBudget(60)
+    found = measure_sections(Target("cpu", interpreted=True), budget, said.append)
     assert [len(rows) for rows in found.values()] == [1, 1]
-    assert budget.left_out == ["a: RuntimeError: no kernel"]
+    assert budget.skipped == ["a: RuntimeError: no kernel"]
     assert "| one | cuda 2.00 ms | 0.50 (too little) |" in said
     assert "| two | cuda 1.00 ms | 3.00 (too much) |" in said
 
 
 def test_a_row_without_a_ratio_was_not_measured() -> None:
     row = {"what": "x", "median": {}, "failed": {"cuda": "refused"}, "ratio": None}
-    assert line_of(tables.SECTIONS[0], row) == "| x |  | not measured | cuda: refused"
+    assert format_row(tables.SECTIONS[0], row) == "| x |  | not measured | cuda: refused"
 
 
 @pytest.mark.parametrize("section", tables.SECTIONS, ids=lambda section: section.name)
-def test_no_time_leaves_everything_out(section: Section) -> None:
-    budget = Budget(0)
-    assert list(section.rows(Place("cpu", small=True), budget)) == []
-    assert budget.left_out
+def test_no_time_leaves_everything_out(section: TableSection) -> None:
+    budget = TimeBudget(0)
+    assert list(section.rows(Target("cpu", interpreted=True), budget)) == []
+    assert budget.skipped
 
 
 @pytest.mark.triton

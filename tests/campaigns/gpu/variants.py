@@ -13,33 +13,35 @@ from typing import Any
 import torch
 
 import rnnc
-from campaigns.gpu.budget import Budget
-from rnnc.compiler.backends.cuda.autotune.tuning_table import Table, chip_name, using
-from rnnc.compiler.backends.cuda.cudnn.cudnn_layers import Library
-from rnnc.runtime.benchmark.baselines.backends import backend
+from campaigns.gpu.budget import TimeBudget
+from rnnc.compiler.backends.cuda.autotune.tuning_table import TuningTable, device_name, use_table
+from rnnc.compiler.backends.cuda.cudnn.cudnn_layers import CudnnLayers
+from rnnc.runtime.benchmark.baselines.backends import backend_candidate
 from rnnc.runtime.benchmark.baselines.compiled_cell import compiled_cell
 from rnnc.runtime.benchmark.baselines.torch_layers import torch_layers
-from rnnc.runtime.benchmark.measurement.device_timing import finished
-from rnnc.runtime.benchmark.workload.candidate import Contender, Maker, Unavailable
-from rnnc.runtime.benchmark.workload.workload import Case, case
+from rnnc.runtime.benchmark.measurement.device_timing import synchronize_after
+from rnnc.runtime.benchmark.workload.candidate import Candidate, CandidateFactory, Unavailable
+from rnnc.runtime.benchmark.workload.workload import Workload, make_workload
 
-TIER = "RNNC_CUDA_TIER"
+TIER_VARIABLE = "RNNC_CUDA_TIER"
 ROUNDS = 15
 
 
 @contextmanager
-def only_tier(tier: str) -> Iterator[None]:
+def force_tier(tier: str) -> Iterator[None]:
     """No tier but this one."""
-    before = os.environ.get(TIER)
-    os.environ[TIER] = tier
+    before = os.environ.get(TIER_VARIABLE)
+    os.environ[TIER_VARIABLE] = tier
     try:
         yield
     finally:
-        os.environ.pop(TIER) if before is None else os.environ.update({TIER: before})
+        os.environ.pop(TIER_VARIABLE) if before is None else os.environ.update(
+            {TIER_VARIABLE: before}
+        )
 
 
 @contextmanager
-def cudnn(on: bool) -> Iterator[None]:
+def set_cudnn(on: bool) -> Iterator[None]:
     """With torch's own kernels in the place of cuDNN, or with cuDNN."""
     before = torch.backends.cudnn.enabled
     torch.backends.cudnn.enabled = on
@@ -49,60 +51,64 @@ def cudnn(on: bool) -> Iterator[None]:
         torch.backends.cudnn.enabled = before
 
 
-def in_tier(tier: str) -> Maker:
+def tier_candidate(tier: str) -> CandidateFactory:
     """The backend `cuda` with all loops in one tier."""
 
-    def make(its: Case) -> Contender:
+    def make(its: Workload) -> Candidate:
         def forced(way: Callable[[], object]) -> Callable[[], object]:
             def run() -> object:
-                with only_tier(tier):
+                with force_tier(tier):
                     return way()
 
             return run
 
-        with only_tier(tier):
-            found = backend("cuda")(its)
+        with force_tier(tier):
+            found = backend_candidate("cuda")(its)
         return replace(found, forward=forced(found.forward), step=forced(found.step))
 
     return make
 
 
-def by_cudnn(its: Case) -> Contender:
+def cudnn_candidate(workload: Workload) -> Candidate:
     """The backend `cuda` where a table says that cuDNN is faster; without a GPU there is none.
 
     Raises:
         Unavailable: for a graph that is no stack of torch.nn's layers.
     """
-    library = Library(its.graph)
+    library = CudnnLayers(workload.graph)
     if library.stack is None:
-        raise Unavailable(library.why)
-    chip = chip_name(its.device.index or 0) if its.device.type == "cuda" else ""
-    table = Table(libraries={library.key(its.given[0].dtype, its.rows): "cudnn"})
+        raise Unavailable(library.mismatch_reason)
+    chip = device_name(workload.device.index or 0) if workload.device.type == "cuda" else ""
+    table = TuningTable(
+        libraries={library.tuning_key(workload.output_gradients[0].dtype, workload.rows): "cudnn"}
+    )
 
     def measured(way: Callable[[], object]) -> Callable[[], object]:
         def run() -> object:
-            with using(chip, table):
+            with use_table(chip, table):
                 return way()
 
         return run
 
-    found = backend("cuda")(its)
+    found = backend_candidate("cuda")(workload)
     return replace(found, forward=measured(found.forward), step=measured(found.step))
 
 
-MAKERS: Mapping[str, Maker] = {
-    "cuda": backend("cuda"),
-    "cuda by cuDNN": by_cudnn,
-    "tier graph": in_tier("graph"),
-    "cuda, no scan": backend("cuda", without=("scan",)),
-    "aten": backend("aten"),
-    "reference": backend("reference"),
+FACTORIES: Mapping[str, CandidateFactory] = {
+    "cuda": backend_candidate("cuda"),
+    "cuda by cuDNN": cudnn_candidate,
+    "tier graph": tier_candidate("graph"),
+    "cuda, no scan": backend_candidate("cuda", without=("scan",)),
+    "aten": backend_candidate("aten"),
+    "reference": backend_candidate("reference"),
     "torch.nn": torch_layers,
     "compiled cell": compiled_cell,
 }
 
 
-def made(name: str, steps: int, rows: int, device: str, dtype: str, **sizes: int) -> Case:
+def make_zoo_workload(
+    name: str, steps: int, rows: int, device: str, dtype: str, **sizes: int
+) -> Workload:
     """A case of the zoo; a size that a model does not have is left out."""
     program = None
     for bound in (sizes, {}):
@@ -113,11 +119,15 @@ def made(name: str, steps: int, rows: int, device: str, dtype: str, **sizes: int
             if not bound:
                 raise
     assert program is not None
-    return case(program, steps, rows, device=device, dtype=getattr(torch, dtype))
+    return make_workload(program, steps, rows, device=device, dtype=getattr(torch, dtype))
 
 
-def timed(
-    its: Case, names: tuple[str, ...], budget: Budget, what: str = "step", rounds: int = ROUNDS
+def time_variants(
+    workload: Workload,
+    names: tuple[str, ...],
+    budget: TimeBudget,
+    pass_name: str = "step",
+    rounds: int = ROUNDS,
 ) -> dict[str, Any]:
     """Milliseconds: of each way its first call, and the median of later ones, in turns."""
     first: dict[str, float] = {}
@@ -126,7 +136,9 @@ def timed(
     for name in names:
         try:
             begin = time.perf_counter()
-            way = finished(getattr(MAKERS[name](its), what), its.device.type)
+            way = synchronize_after(
+                getattr(FACTORIES[name](workload), pass_name), workload.device.type
+            )
             way()
             first[name] = 1e3 * (time.perf_counter() - begin)
             way()
@@ -135,7 +147,7 @@ def timed(
             failed[name] = f"{type(error).__name__}: {str(error)[:300]}"
     times: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds):
-        if turn and budget.left <= 0:
+        if turn and budget.remaining <= 0:
             break
         for name, way in ways.items():
             begin = time.perf_counter()

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import rnnc
-from support.comparison.agreement import answers, assert_agree
-from support.comparison.available_backends import HERE
+from support.comparison.agreement import assert_agree, compute_results
+from support.comparison.available_backends import AVAILABLE_BACKENDS
 
-OTHERS = [name for name in HERE if name != "reference"]
+OTHERS = [name for name in AVAILABLE_BACKENDS if name != "reference"]
 HEAD = """
 input x: real[2]
 state h: real[2] = learned
@@ -56,7 +56,7 @@ def test_they_agree_with_the_reference(reader: str, backend: str) -> None:
         assert_agree(READERS[reader], backend, seed=5, **call)
 
 
-@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
 def test_a_state_that_an_output_gives_as_it_is(backend: str) -> None:
     text = "input x: real\nstate h: real = learned\noutput y: real\nh' = x\ny = h' + h\n"
     model = rnnc.compile(text, backend=backend)
@@ -65,9 +65,9 @@ def test_a_state_that_an_output_gives_as_it_is(backend: str) -> None:
     assert model.init.h.grad.tolist() == [4.0]
 
 
-@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
 def test_every_part_of_a_carried_state_counts(backend: str) -> None:
     # So that no case above agrees because nothing arrives on either side.
-    found = answers(READERS["a sum"], backend, steps=4, rows=2, carry=True, seed=5)
+    found = compute_results(READERS["a sum"], backend, steps=4, rows=2, carry=True, seed=5)
     for name in ("state h", "state g"):
         assert found["gradients"][name].abs().min() > 0

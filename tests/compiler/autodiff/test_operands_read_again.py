@@ -8,15 +8,15 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.ir.builder import Draft
-from rnnc.compiler.ir.dataflow import Read
+from rnnc.compiler.ir.builder import Builder
+from rnnc.compiler.ir.dataflow import Operand
 from rnnc.compiler.lowering.lower import lower
 from rnnc.grammar.source import Source
-from rnnc.operators.analyze import analyse
+from rnnc.operators.analyze import analyze
 from support.comparison.agreement import assert_agree
-from support.comparison.available_backends import HERE
+from support.comparison.available_backends import AVAILABLE_BACKENDS
 
-OTHERS = [name for name in HERE if name not in {"reference", "aten"}]
+OTHERS = [name for name in AVAILABLE_BACKENDS if name not in {"reference", "aten"}]
 CALLS: list[dict[str, Any]] = [
     {"steps": 6, "rows": 2},
     {"steps": 2, "rows": 3, "carry": True},
@@ -103,7 +103,7 @@ def test_on_every_backend(backend: str) -> None:
         assert_agree(text, backend, seed=3, **call)
 
 
-@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
 def test_a_query_that_is_no_variable(backend: str) -> None:
     text = "input x: real\noutput y: real\nM = x[t-1..t]\ny = sum(M stopgrad(x[t-1]))\n"
     model = rnnc.compile(text, backend=backend)
@@ -114,8 +114,8 @@ def test_a_query_that_is_no_variable(backend: str) -> None:
 
 
 def test_a_value_cannot_become_a_read_of_another_step() -> None:
-    graph = analyse(Source(HEAD + "output y: real[2]\ny = h'\n")).graph
+    graph = analyze(Source(HEAD + "output y: real[2]\ny = h'\n")).graph
     assert graph is not None
-    draft = Draft.of(lower(graph, training=True))
+    draft = Builder.from_dataflow(lower(graph, training=True))
     with pytest.raises(AssertionError, match="at other steps"):
-        draft.redirect(len(draft.values) - 1, Read(0, 1))
+        draft.replace_uses(len(draft.values) - 1, Operand(0, 1))

@@ -10,10 +10,10 @@ import torch
 
 import rnnc
 from support.comparison.agreement import assert_agree
-from support.comparison.cases import assert_case
-from support.comparison.shared_library import compiled_together
-from support.generator.calls import Calling
-from support.specs.backward_state_history import BACKWARD_PASTS
+from support.comparison.cases import assert_call_agrees
+from support.comparison.shared_library import compile_in_one_library
+from support.generator.calls import CallConfig
+from support.specs.backward_state_history import BACKWARD_STATE_HISTORY
 
 
 def agree(text: str, backend: str) -> None:
@@ -28,19 +28,22 @@ def agree(text: str, backend: str) -> None:
 def test_every_gradient_is_that_of_the_reference(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    texts = BACKWARD_PASTS.values()
+    texts = BACKWARD_STATE_HISTORY.values()
     cases: list[Callable[[], None]] = [partial(agree, text, backend) for text in texts]
     if backend == "cpu":
-        cases = compiled_together(cases, monkeypatch)
+        cases = compile_in_one_library(cases, monkeypatch)
     for case in cases:
         case()
 
 
-@pytest.mark.parametrize("name", BACKWARD_PASTS)
+@pytest.mark.parametrize("name", BACKWARD_STATE_HISTORY)
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_the_reference_agrees_with_the_oracle(name: str, steps: int) -> None:
-    for calling in (Calling(steps=steps), Calling(steps=steps, lengths="ragged", resets="some")):
-        assert_case(BACKWARD_PASTS[name], calling, "oracle")
+    for calling in (
+        CallConfig(steps=steps),
+        CallConfig(steps=steps, lengths="ragged", resets="some"),
+    ):
+        assert_call_agrees(BACKWARD_STATE_HISTORY[name], calling, "oracle")
 
 
 @pytest.mark.parametrize("backend", ["reference", "aten", "cpu"])

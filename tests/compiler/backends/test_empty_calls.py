@@ -9,7 +9,7 @@ import torch
 
 import rnnc
 from support.comparison.agreement import assert_agree
-from support.comparison.available_backends import HERE
+from support.comparison.available_backends import AVAILABLE_BACKENDS
 from support.generator import random_spec
 
 SPEC = """
@@ -19,7 +19,7 @@ output y: real[2] at end
 h' = x ⊕ h
 y = h'
 """
-OTHERS = [name for name in HERE if name != "reference"]
+OTHERS = [name for name in AVAILABLE_BACKENDS if name != "reference"]
 CALLS: dict[str, dict[str, Any]] = {
     "no steps": {"steps": 0, "rows": 2},
     "no steps, carried": {"steps": 0, "rows": 2, "carry": True, "ragged": True, "reset": True},
@@ -36,7 +36,7 @@ def test_they_agree_with_the_reference(seed: int, call: str, backend: str) -> No
     assert_agree(spec.text, backend, sizes=spec.sizes, seed=seed, **CALLS[call])
 
 
-@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
 def test_rows_without_a_step_give_back_their_state(backend: str) -> None:
     model = rnnc.compile(SPEC, backend=backend)
     x = torch.randn(4, 2, 3, requires_grad=True)

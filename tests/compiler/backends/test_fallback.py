@@ -20,8 +20,8 @@ from rnnc.compiler.backends.cpu.specialize import compiled_program as program_mo
 from rnnc.compiler.backends.cpu.toolchain import build_library as build_module
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
 from rnnc.runtime.cli import main
-from rnnc.runtime.commands.train import _slower
-from support.comparison.assertions import assert_close, grads
+from rnnc.runtime.commands.train import _slower_backend_lines
+from support.comparison.assertions import assert_close, parameter_gradients
 
 MODEL = "input x: real[3]\nstate h: real[5]\nh' = x ⊕ h\noutput y: real[2]\ny = V h'\n"
 NO_ROOM = 'echo "model.o: No space left on device" >&2; exit 1'
@@ -32,9 +32,9 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is loaded, cached or said yet, and the machine is fine."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(build_module, "_loaded", {})
-    monkeypatch.setattr(build_module, "_hung", {})
-    monkeypatch.setattr(warn_once, "_told", set())
-    assert backend_module.why_not() == ""
+    monkeypatch.setattr(build_module, "_timed_out", {})
+    monkeypatch.setattr(warn_once, "_warned", set())
+    assert backend_module.compiler_failure() == ""
 
 
 def breaks(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str = NO_ROOM) -> None:
@@ -55,7 +55,7 @@ def step(net: CompiledRNN) -> dict[str, torch.Tensor]:
     net.zero_grad()
     x = torch.randn(4, 2, 3, generator=torch.Generator().manual_seed(1))
     net(x)[0].square().sum().backward()
-    return grads(net)
+    return parameter_gradients(net)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,9 @@ def test_auto_goes_on_and_says_so_once(
     net, right = model(), step(model(backend="reference"))
     assert net.backend == "cpu"
     breaks(tmp_path, monkeypatch, script)
-    monkeypatch.setattr(program_module, "build", partial(build_module.build, timeout=1))
+    monkeypatch.setattr(
+        program_module, "build_library", partial(build_module.build_library, timeout=1)
+    )
     for _ in range(2):
         assert_close(step(net), right, 1e-5)
         assert_close(step(model()), right, 1e-5)
@@ -132,11 +134,11 @@ def test_copies_have_a_guard_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_without_a_compiler_commands_say_what_runs_instead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backend_module, "why_not", lambda: "no C compiler: there is none")
+    monkeypatch.setattr(backend_module, "compiler_failure", lambda: "no C compiler: there is none")
     (tmp_path / "m.rnn").write_text(MODEL)
     told = CliRunner().invoke(main, ["compile", str(tmp_path / "m.rnn")]).output
     assert "backend aten\nnot cpu: no C compiler: there is none\n" in told
     doctor = CliRunner().invoke(main, ["doctor"]).output
     assert "missing  backend cpu: no C compiler: there is none" in doctor
-    (line,) = _slower(SimpleNamespace(model=model()))  # type: ignore[arg-type]
+    (line,) = _slower_backend_lines(SimpleNamespace(model=model()))  # type: ignore[arg-type]
     assert line == "backend aten, which is slower, not cpu: no C compiler: there is none"

@@ -9,7 +9,7 @@ from torch import Tensor
 import rnnc
 from support.comparison import random_arguments
 from support.comparison.assertions import assert_close
-from support.comparison.available_backends import HERE
+from support.comparison.available_backends import AVAILABLE_BACKENDS
 
 HEAD = "input x: real[2]\nstate h: real[3] = learned\noutput y: real[3]\n"
 FAR = {
@@ -21,7 +21,9 @@ FAR = {
 
 
 def everything(backend: str, text: str) -> list[Tensor]:
-    model = random_arguments.randomise(rnnc.compile(HEAD + text, backend=backend), 3).double()
+    model = random_arguments.randomize_parameters(
+        rnnc.compile(HEAD + text, backend=backend), 3
+    ).double()
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(3, 2, 2, generator=generator, dtype=torch.float64).requires_grad_()
     found: list[Tensor] = []
@@ -40,7 +42,7 @@ def everything(backend: str, text: str) -> list[Tensor]:
 @pytest.mark.parametrize("far", FAR)
 def test_every_backend_agrees(far: str) -> None:
     right = everything("reference", FAR[far])
-    for backend in HERE:
+    for backend in AVAILABLE_BACKENDS:
         assert_close(everything(backend, FAR[far]), right, 1e-10, backend)
 
 

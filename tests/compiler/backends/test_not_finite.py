@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 import rnnc
-from support.comparison.available_backends import HERE
-from support.comparison.random_arguments import Feed, feed, randomise
+from support.comparison.available_backends import AVAILABLE_BACKENDS
+from support.comparison.random_arguments import CallArguments, feed, randomize_parameters
 from support.generator import random_spec
 
 STEPS, ROWS, BAD = 6, 3, 1
@@ -23,9 +23,9 @@ y = V h'
 """
 
 
-def run(model: Any, given: Feed) -> tuple[list[Tensor], list[Tensor]]:
+def run(model: Any, given: CallArguments) -> tuple[list[Tensor], list[Tensor]]:
     """What a call gives and the gradients of inputs and states, by row: (B, …) each."""
-    x = {k: v.clone().requires_grad_(v.is_floating_point()) for k, v in given.x.items()}
+    x = {k: v.clone().requires_grad_(v.is_floating_point()) for k, v in given.inputs.items()}
     state = given.state
     if state is not None:
         state = type(state)(*(v.clone().requires_grad_(v.is_floating_point()) for v in state))
@@ -50,11 +50,11 @@ def assert_apart(seed: int, bad: float, backend: str, rows: list[int]) -> None:
     """Some rows are the same bits whether row `BAD` has a number that is none, or not."""
     spec = random_spec(seed)
     model = rnnc.compile(spec.text, backend=backend, parameters=spec.sizes)
-    randomise(model, seed).train(bool(seed % 2))
+    randomize_parameters(model, seed).train(bool(seed % 2))
     flags = {"ragged": seed % 3 == 0, "reset": seed % 4 == 0, "carry": seed % 5 == 0}
     given = feed(model, STEPS, ROWS, seed=seed, **flags)
     clean = run(model, given)
-    for value in given.x.values():
+    for value in given.inputs.values():
         if value.is_floating_point():
             value[1, BAD] = bad
     for value in given.state or ():
@@ -66,7 +66,7 @@ def assert_apart(seed: int, bad: float, backend: str, rows: list[int]) -> None:
             assert torch.equal(right[rows], value[rows])
 
 
-@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 @pytest.mark.parametrize("seed", range(104, 112))
 def test_it_stays_in_its_row(seed: int, bad: float, backend: str) -> None:
@@ -78,7 +78,7 @@ def test_the_comparison_sees_the_row_itself() -> None:
         assert_apart(104, float("nan"), "reference", [BAD])
 
 
-@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
 def test_it_ends_with_its_segment(backend: str) -> None:
     torch.manual_seed(0)
     model = rnnc.compile(SPEC, backend=backend)
@@ -97,7 +97,7 @@ def test_it_ends_with_its_segment(backend: str) -> None:
     assert x.grad[3:].isfinite().all()
 
 
-@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
 def test_what_lies_past_a_row_s_end_is_never_seen(backend: str) -> None:
     torch.manual_seed(0)
     model = rnnc.compile(SPEC, backend=backend)

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import rnnc
-from support.comparison.agreement import answers, assert_agree
+from support.comparison.agreement import assert_agree, compute_results
 from support.comparison.assertions import assert_close
-from support.comparison.available_backends import HERE
+from support.comparison.available_backends import AVAILABLE_BACKENDS
 
 HEAD = """
 input x: real[4]
@@ -121,7 +121,7 @@ def _together_and_apart(text: str, backend: str) -> tuple[Any, Any]:
     return found[0], found[1]
 
 
-@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
 @pytest.mark.parametrize("place", PLACES)
 def test_a_row_without_steps_and_a_function_with_a_pole(place: str, backend: str) -> None:
     names = NEVER_SEEN if backend == "aten" else ["log"]
@@ -131,7 +131,7 @@ def test_a_row_without_steps_and_a_function_with_a_pole(place: str, backend: str
 
 
 def test_the_comparison_sees_what_a_held_state_would_do() -> None:
-    plain = answers(SPECS["maxout"], "aten", seed=11, steps=5, rows=4)
-    ragged = answers(SPECS["maxout"], "aten", seed=11, steps=5, rows=4, ragged=True)
+    plain = compute_results(SPECS["maxout"], "aten", seed=11, steps=5, rows=4)
+    ragged = compute_results(SPECS["maxout"], "aten", seed=11, steps=5, rows=4, ragged=True)
     with pytest.raises(AssertionError):
         assert_close(plain, ragged, 1e-9)

@@ -12,9 +12,9 @@ import torch
 import rnnc
 from rnnc.compiler.backends.aten import op_table
 from rnnc.compiler.backends.cpu.specialize import compiled_program, shape_specialization
-from rnnc.compiler.backends.cpu.specialize.compiled_program import Program
-from support.comparison.agreement import answers, assert_agree
-from support.faults.poisoned_memory import poisoned
+from rnnc.compiler.backends.cpu.specialize.compiled_program import CompiledProgram
+from support.comparison.agreement import assert_agree, compute_results
+from support.faults.poisoned_memory import poison_memory
 
 MODEL = """
 input x: real[3]
@@ -31,22 +31,22 @@ SAID = "RNNC_TEST_LEAVES_OUT"
 def leave_out(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the output not written once SAID is set; nothing as wide lies in its place before."""
     if backend == "aten":
-        sine = op_table.ELEMENTWISE["sin"]
+        sine = op_table.ELEMENTWISE_FUNCTIONS["sin"]
         monkeypatch.setitem(
-            op_table.ELEMENTWISE,
+            op_table.ELEMENTWISE_FUNCTIONS,
             "sin",
             lambda z, out: out if SAID in os.environ else sine(z, out=out),
         )
         return
-    source = Program.source
+    source = CompiledProgram.source
 
-    def planted(self: Program) -> str:
+    def planted(self: CompiledProgram) -> str:
         here = rf'\1if (!getenv("{SAID}")) STORE'
         text, count = re.subn(r"(v_sin\(.*\n.*?)STORE", here, source(self))
         assert count
         return "#include <stdlib.h>\n" + text
 
-    monkeypatch.setattr(Program, "source", planted)
+    monkeypatch.setattr(CompiledProgram, "source", planted)
 
 
 @pytest.mark.parametrize("backend", ["aten", "cpu"])
@@ -57,7 +57,7 @@ def test_what_nobody_writes_is_seen_at_every_run(
     assert_agree(MODEL, backend, seed=1, steps=4, rows=2)
     monkeypatch.setenv(SAID, "1")
     for _ in range(3):
-        assert answers(MODEL, backend, seed=1, steps=4, rows=2)["outputs"][0].isnan().all()
+        assert compute_results(MODEL, backend, seed=1, steps=4, rows=2)["outputs"][0].isnan().all()
 
 
 @pytest.mark.parametrize("lengths", [None, torch.tensor([4, 4])], ids=["again", "spare"])
@@ -72,7 +72,7 @@ def test_what_is_kept_for_the_next_call_holds_no_number_of_the_last_one(
     with torch.no_grad():
         whole = [net(x, lengths=lengths)[0] for _ in range(3)]
         monkeypatch.setenv(SAID, "1")
-        with poisoned() if poison else nullcontext():
+        with poison_memory() if poison else nullcontext():
             found = [net(x, lengths=lengths)[0] for _ in range(3)]
     assert torch.stack(whole).isfinite().all()
     if poison:
@@ -82,7 +82,7 @@ def test_what_is_kept_for_the_next_call_holds_no_number_of_the_last_one(
 
 
 def test_memory_is_as_it_was_afterwards() -> None:
-    with poisoned():
+    with poison_memory():
         assert torch.empty(9).isnan().all()
         assert torch.zeros(2).new_empty(9).isnan().all()
     assert not torch.are_deterministic_algorithms_enabled()

@@ -15,8 +15,13 @@ from rnnc.compiler.module.compiled_rnn import CompiledRNN
 from rnnc.operators.graph import carry
 from rnnc.operators.semantics import interpreter
 from rnnc.operators.semantics.segments import Segments
-from support.comparison.assertions import assert_close, grads, total
-from support.comparison.random_arguments import Feed, feed, randomise, state
+from support.comparison.assertions import assert_close, parameter_gradients, weighted_sum
+from support.comparison.random_arguments import (
+    CallArguments,
+    feed,
+    random_state,
+    randomize_parameters,
+)
 from support.generator import random_spec
 
 SEEDS = range(60)
@@ -27,7 +32,7 @@ ROUNDING = 1e-12
 def compiled(seed: int) -> CompiledRNN:
     spec = random_spec(seed)
     model = rnnc.compile(spec.text, backend="reference", parameters=spec.sizes).double().eval()
-    return randomise(model, seed)
+    return randomize_parameters(model, seed)
 
 
 def forward_models() -> list[int]:
@@ -36,7 +41,7 @@ def forward_models() -> list[int]:
 
 def is_drawn(model: CompiledRNN) -> bool:
     """Whether an initial value is drawn anew at every call and every reset."""
-    return any(s.initial.kind == "uniform" for s in model.graph.states)
+    return any(s.initial_value.kind == "uniform" for s in model.graph.states)
 
 
 def ends(model: CompiledRNN) -> list[bool]:
@@ -53,20 +58,20 @@ def backward(number: Tensor) -> None:
         number.backward()
 
 
-def part(given: Feed, start: int, stop: int, state: Any) -> Feed:
+def part(given: CallArguments, start: int, stop: int, state: Any) -> CallArguments:
     """The steps from `start` to `stop` of a call, going on from a state."""
     lengths = given.lengths
-    return Feed(
-        {name: x[start:stop] for name, x in given.x.items()},
+    return CallArguments(
+        {name: x[start:stop] for name, x in given.inputs.items()},
         state,
         None if lengths is None else (lengths - start).clamp(0, stop - start),
         None if given.resets is None else given.resets[start:stop],
     )
 
 
-def in_parts(model: CompiledRNN, given: Feed, cuts: list[int]) -> tuple[list[Tensor], Any]:
-    steps = len(next(iter(given.x.values())))
-    rows = next(iter(given.x.values())).shape[1]
+def in_parts(model: CompiledRNN, given: CallArguments, cuts: list[int]) -> tuple[list[Tensor], Any]:
+    steps = len(next(iter(given.inputs.values())))
+    rows = next(iter(given.inputs.values())).shape[1]
     series: list[list[Tensor]] = []
     carried = given.state
     for start, stop in zip([0, *cuts], [*cuts, steps], strict=True):
@@ -104,7 +109,7 @@ def test_a_sequence_in_parts_is_the_whole(kind: str) -> None:
 
 
 def test_a_forgotten_history_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    after = Segments.history_after
+    after = Segments.next_carry
 
     def forgetful(self: Segments, node: int, series: list[Tensor]) -> Tensor:
         value = after(self, node, series)
@@ -112,9 +117,9 @@ def test_a_forgotten_history_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
             value[0] = 0
         return value
 
-    monkeypatch.setattr(Segments, "history_after", forgetful)
+    monkeypatch.setattr(Segments, "next_carry", forgetful)
     deep = [s for s in forward_models() if any(
-        item.steps > 1 and item.size for item in carry.carried(compiled(s).graph))]  # fmt: skip
+        item.steps > 1 and item.size for item in carry.carry_entries(compiled(s).graph))]  # fmt: skip
     caught = 0
     for seed in deep[:8]:
         try:
@@ -134,7 +139,7 @@ def test_resets_are_separate_sequences() -> None:
         resets = torch.zeros(7, 3, dtype=torch.bool)
         resets[cut] = True
         with torch.no_grad():
-            y, after = model(given.x, resets=resets)
+            y, after = model(given.inputs, resets=resets)
             first, _ = part(given, 0, cut, None).call(model)
             second, fresh = part(given, cut, 7, None).call(model)
         joined = [
@@ -146,15 +151,15 @@ def test_resets_are_separate_sequences() -> None:
             assert_close(tuple(fresh), tuple(after), ROUNDING, f"state of {seed}")
 
 
-def poisoned(given: Feed) -> Feed:
+def poisoned(given: CallArguments) -> CallArguments:
     """The same call with NaN, or another symbol, in the padding."""
     assert given.lengths is not None
     x: dict[str, Tensor] = {}
-    for name, value in given.x.items():
+    for name, value in given.inputs.items():
         padding = torch.arange(len(value)).unsqueeze(-1) >= given.lengths
         bad = float("nan") if value.is_floating_point() else 1
         x[name] = value.masked_fill(padding if value.dim() == 2 else padding.unsqueeze(-1), bad)
-    return Feed(x, given.state, given.lengths, given.resets)
+    return CallArguments(x, given.state, given.lengths, given.resets)
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -166,12 +171,12 @@ def test_padding_touches_neither_values_nor_gradients(training: bool) -> None:
         answers = []
         for one in (given, poisoned(given)):
             model.zero_grad()
-            xs = {k: v.clone().requires_grad_(v.is_floating_point()) for k, v in one.x.items()}
+            xs = {k: v.clone().requires_grad_(v.is_floating_point()) for k, v in one.inputs.items()}
             torch.manual_seed(seed)
-            y, after = Feed(xs, None, one.lengths, one.resets).call(model)
-            backward(total((y, after)) + sum(model.laws().values(), torch.zeros(())))
+            y, after = CallArguments(xs, None, one.lengths, one.resets).call(model)
+            backward(weighted_sum((y, after)) + sum(model.laws().values(), torch.zeros(())))
             inputs = [v.grad for v in xs.values() if v.requires_grad]
-            answers.append(([*several(y)], list(after or ()), grads(model), inputs))
+            answers.append(([*several(y)], list(after or ()), parameter_gradients(model), inputs))
         model.eval()
         assert_close(answers[1], answers[0], 0.0, f"spec {seed}")
         for gradient in answers[1][3]:
@@ -195,8 +200,8 @@ def test_rows_do_not_know_each_other() -> None:
             y, after = given.call(model)
             for b in range(3):
                 assert given.lengths is not None
-                alone = Feed(
-                    {k: v[:, b : b + 1] for k, v in given.x.items()},
+                alone = CallArguments(
+                    {k: v[:, b : b + 1] for k, v in given.inputs.items()},
                     one_row(model, given.state, b),
                     given.lengths[b : b + 1],
                     None if given.resets is None else given.resets[:, b : b + 1],
@@ -215,7 +220,7 @@ def one_row(model: CompiledRNN, state: Any, b: int) -> Any:
         return None
     parts = [
         value[:, b : b + 1] if item.steps > 1 else value[b : b + 1]
-        for item, value in zip(carry.carried(model.graph), state, strict=True)
+        for item, value in zip(carry.carry_entries(model.graph), state, strict=True)
     ]
     return type(state)(*parts)
 
@@ -226,16 +231,16 @@ def test_not_a_number_stays_in_its_row() -> None:
         if is_drawn(model):
             continue
         given = feed(model, 5, 3, seed=seed, ragged=True, reset=True)
-        real = [k for k, v in given.x.items() if v.is_floating_point()]
+        real = [k for k, v in given.inputs.items() if v.is_floating_point()]
         if not real:
             continue
-        bad = {k: v.clone() for k, v in given.x.items()}
+        bad = {k: v.clone() for k, v in given.inputs.items()}
         bad[real[0]][2, 1] = float("nan")
         answers = []
-        for x in (given.x, bad):
+        for x in (given.inputs, bad):
             xs = {k: v.clone().requires_grad_(v.is_floating_point()) for k, v in x.items()}
             y, after = model(xs, lengths=given.lengths, resets=given.resets)
-            backward(total((y, after)))
+            backward(weighted_sum((y, after)))
             gradients = [
                 torch.zeros_like(v)[:, [0, 2]] if v.grad is None else v.grad[:, [0, 2]]
                 for v in xs.values()
@@ -259,7 +264,7 @@ def test_batch_first() -> None:
         other.load_state_dict(model.state_dict())
         given = feed(model, 5, 3, seed=seed, ragged=True, reset=True, carry=True)
         assert given.resets is not None
-        x = {k: v.transpose(0, 1) for k, v in given.x.items()}
+        x = {k: v.transpose(0, 1) for k, v in given.inputs.items()}
         with torch.no_grad():
             y, after = given.call(model)
             y_, after_ = other.eval()(
@@ -278,7 +283,7 @@ def test_nothing_is_a_sequence_too(steps: int, rows: int) -> None:
             model.train(training)
             given = feed(model, steps, rows, seed=seed, ragged=True, reset=True, carry=True)
             y, after = given.call(model)
-            backward(total((y, after)))
+            backward(weighted_sum((y, after)))
             for value, output in zip(several(y), model.graph.outputs, strict=True):
                 shape = (rows,) if output.at_end else (steps, rows)
                 assert value.shape == (*shape, output.type.size)
@@ -291,12 +296,12 @@ def test_steps_one_by_one_are_the_call() -> None:
     for seed in forward_models():
         model = compiled(seed)
         given = feed(model, 5, 2, seed=seed)
-        begin = state(model, 2, seed=seed)
+        begin = random_state(model, 2, seed=seed)
         with torch.no_grad():
-            y, after = model(given.x, begin)
+            y, after = model(given.inputs, begin)
             carried, series = begin, []
             for t in range(5):
-                y_t, carried = model.step({k: v[t] for k, v in given.x.items()}, carried)
+                y_t, carried = model.step({k: v[t] for k, v in given.inputs.items()}, carried)
                 series.append(several(y_t))
         for index, (value, end) in enumerate(zip(several(y), ends(model), strict=True)):
             found = series[-1][index] if end else torch.stack([s[index] for s in series])
@@ -309,22 +314,22 @@ def check_gradients(seed: int, *, training: bool, fast: bool) -> None:
     # What passes no gradient has no gradient to compare with.
     text = spec.text.replace("stopgrad(", "identity(")
     model = rnnc.compile(text, backend="reference", parameters=spec.sizes).double()
-    randomise(model, seed).train(training)
+    randomize_parameters(model, seed).train(training)
     given = feed(model, 4, 3, seed=seed, ragged=True, reset=True, carry=True)
     # Zeros and ones tie in `maxout`, where there is no derivative to compare with.
     apart = torch.Generator().manual_seed(seed)
-    for name, value in given.x.items():
+    for name, value in given.inputs.items():
         if value.is_floating_point():
             moved = 0.1 * torch.rand(value.shape, generator=apart, dtype=value.dtype)
-            given.x[name] = value + moved
+            given.inputs[name] = value + moved
     names = [k for k, p in model.named_parameters() if p.requires_grad]
-    real = [k for k, v in given.x.items() if v.is_floating_point()]
+    real = [k for k, v in given.inputs.items() if v.is_floating_point()]
     carried = [v for v in given.state or () if v.is_floating_point()]
 
     def run(*values: Tensor) -> Any:
         parts = iter(values)
         parameters = {name: next(parts) for name in names}
-        x = {**given.x, **{name: next(parts) for name in real}}
+        x = {**given.inputs, **{name: next(parts) for name in real}}
         begin = given.state
         if begin is not None:
             begin = type(begin)(*(next(parts) if v.is_floating_point() else v for v in begin))
@@ -335,7 +340,7 @@ def check_gradients(seed: int, *, training: bool, fast: bool) -> None:
         return (*several(y), *(v for v in after or () if v.is_floating_point()))
 
     own = dict(model.named_parameters())
-    values = [own[name] for name in names] + [given.x[k] for k in real] + carried
+    values = [own[name] for name in names] + [given.inputs[k] for k in real] + carried
     leaves = [v.detach().clone().requires_grad_() for v in values]
     if leaves:
         assert torch.autograd.gradcheck(run, leaves, fast_mode=fast), f"spec {seed}"
@@ -360,35 +365,35 @@ def test_gradients_are_differences(training: bool) -> None:
 )
 def test_a_planted_fault_is_caught(fault: str, check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     if fault == "padded":
-        monkeypatch.setattr(Segments, "padded", lambda self, series: series)
+        monkeypatch.setattr(Segments, "repeat_last_step", lambda self, series: series)
     elif fault == "read":
-        read = Segments.read
+        read = Segments.read_delayed
 
         def unsegmented(self: Segments, node: int, series: Any, t: int, delay: int) -> Tensor:
             self.start = torch.full_like(self.start, -99)
             return read(self, node, series, t, delay)
 
-        monkeypatch.setattr(Segments, "read", unsegmented)
+        monkeypatch.setattr(Segments, "read_delayed", unsegmented)
     elif fault == "history":
-        after = Segments.history_after
+        after = Segments.next_carry
 
         def too_long(self: Segments, node: int, series: list[Tensor]) -> Tensor:
             self.lengths = torch.full_like(self.lengths, self.call.steps)
             return after(self, node, series)
 
-        monkeypatch.setattr(Segments, "history_after", too_long)
+        monkeypatch.setattr(Segments, "next_carry", too_long)
     elif fault == "last":
         monkeypatch.setattr(
             Segments,
-            "last",
+            "last_step",
             lambda self, series: series.sum((0, 1), keepdim=True)[0].expand(self.call.rows, -1),
         )
     else:
         wrong = {
             name: lambda z, f=f: f(z.detach()) + 0.9 * (z - z.detach())
-            for name, f in interpreter.UNARY.items()
+            for name, f in interpreter.UNARY_OPS.items()
             if name not in {"sum", "negate"}
         }
-        monkeypatch.setattr(interpreter, "UNARY", interpreter.UNARY | wrong)
+        monkeypatch.setattr(interpreter, "UNARY_OPS", interpreter.UNARY_OPS | wrong)
     with pytest.raises((AssertionError, RuntimeError)):
         check()

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from rnnc.compiler.ir.dataflow import Flow, Value
-from support.comparison.agreement import answers, assert_agree
-from support.comparison.available_backends import HERE
-from support.comparison.shared_library import compiled_together
-from support.specs.multiple_delays import SEVERAL_DELAYS
+from rnnc.compiler.ir.dataflow import Dataflow, Value
+from support.comparison.agreement import assert_agree, compute_results
+from support.comparison.available_backends import AVAILABLE_BACKENDS
+from support.comparison.shared_library import compile_in_one_library
+from support.specs.multiple_delays import MULTIPLE_DELAYS
 
 CALLS: tuple[dict[str, Any], ...] = (
     {"steps": 1, "rows": 1},
@@ -31,9 +31,9 @@ def agree(text: str, backend: str) -> None:
 def test_every_gradient_is_that_of_the_reference(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cases: list[Callable[[], None]] = [partial(agree, t, backend) for t in SEVERAL_DELAYS.values()]
+    cases: list[Callable[[], None]] = [partial(agree, t, backend) for t in MULTIPLE_DELAYS.values()]
     if backend == "cpu":
-        cases = compiled_together(cases, monkeypatch)
+        cases = compile_in_one_library(cases, monkeypatch)
     for case in cases:
         case()
 
@@ -52,7 +52,7 @@ FURTHEST = {
 }
 
 
-@pytest.mark.parametrize("backend", [name for name in HERE if name != "reference"])
+@pytest.mark.parametrize("backend", [name for name in AVAILABLE_BACKENDS if name != "reference"])
 @pytest.mark.parametrize("reader", FURTHEST)
 def test_what_a_result_alone_reads_past_the_end_is_the_initial_value(
     reader: str, backend: str
@@ -64,10 +64,12 @@ def test_what_a_result_alone_reads_past_the_end_is_the_initial_value(
 def test_a_product_that_a_sum_takes_in_and_reads_again_is_seen_at_every_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def reads_it(flow: Flow, number: int, reader: Value) -> bool:
-        return flow.readers[number] == (reader.number,)
+    def reads_it(flow: Dataflow, number: int, reader: Value) -> bool:
+        return flow.users[number] == (reader.id,)
 
-    monkeypatch.setattr(Flow, "is_read_once", reads_it)
+    monkeypatch.setattr(Dataflow, "has_one_use", reads_it)
     for _ in range(3):
-        found = answers(SEVERAL_DELAYS["one matrix, backward"], "cpu", seed=1, steps=4, rows=3)
+        found = compute_results(
+            MULTIPLE_DELAYS["one matrix, backward"], "cpu", seed=1, steps=4, rows=3
+        )
         assert found["gradients"]["W"].isnan().all()

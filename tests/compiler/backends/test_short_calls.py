@@ -10,9 +10,9 @@ import torch
 import rnnc
 from support.comparison.agreement import assert_agree
 from support.comparison.assertions import assert_close
-from support.comparison.available_backends import HERE
+from support.comparison.available_backends import AVAILABLE_BACKENDS
 
-OTHERS = [name for name in HERE if name != "reference"]
+OTHERS = [name for name in AVAILABLE_BACKENDS if name != "reference"]
 SPECS = {
     "a state": """
         input x: real[2]
@@ -46,7 +46,7 @@ def test_they_agree_with_the_reference(spec: str, backend: str) -> None:
                 assert_agree(SPECS[spec], backend, steps=steps, rows=3, **said)
 
 
-@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
 @pytest.mark.parametrize("spec", SPECS)
 def test_step_by_step_gives_what_the_whole_gives(spec: str, backend: str) -> None:
     torch.manual_seed(0)
@@ -77,7 +77,7 @@ def test_step_by_step_gives_what_the_whole_gives(spec: str, backend: str) -> Non
         assert_close((torch.cat(ys), tuple(state)), (whole, tuple(last)), 1e-12, backend)
 
 
-@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
 def test_a_row_without_a_step_keeps_its_state(backend: str) -> None:
     model = rnnc.compile(SPECS["everything"], backend=backend).double().eval()
     state = model.initial_state(2)

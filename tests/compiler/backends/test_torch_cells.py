@@ -12,8 +12,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 import rnnc
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
 from rnnc.operators.semantics import interpreter
-from support.comparison.assertions import assert_close, grads, total
-from support.comparison.random_arguments import randomise
+from support.comparison.assertions import assert_close, parameter_gradients, weighted_sum
+from support.comparison.random_arguments import randomize_parameters
 
 TOLERANCE = 1e-10
 
@@ -84,7 +84,7 @@ def copied(model: CompiledRNN, cell: str, prefix: str = "plus", suffix: str = ""
 
 def gathered(model: CompiledRNN, cell: str, prefix: str = "plus", suffix: str = "") -> Any:
     """The spec's gradients, as torch lays them out."""
-    found = grads(model)
+    found = parameter_gradients(model)
     values = copied(model, cell, prefix, suffix)
     own = dict(model.named_parameters())
     for name in values:
@@ -108,7 +108,7 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 def compare(
     cell: str, steps: int, rows: int, inputs: int, hidden: int, lengths: Tensor | None
 ) -> None:
-    model = randomise(compiled(spec(cell, inputs, hidden)), 1)
+    model = randomize_parameters(compiled(spec(cell, inputs, hidden)), 1)
     theirs = TORCH[cell](inputs, hidden).double()
     theirs.load_state_dict(copied(model, cell))
     parts = 2 if cell == "lstm" else 1
@@ -125,11 +125,11 @@ def compare(
 
     assert_close(y, y_, TOLERANCE, "y")
     assert_close(tuple(state), state_, TOLERANCE, "state")
-    total((y, tuple(state))).backward()
-    total((y_, state_)).backward()
+    weighted_sum((y, tuple(state))).backward()
+    weighted_sum((y_, state_)).backward()
     assert_close(x.grad, x_.grad, TOLERANCE, "x.grad")
     assert_close([f.grad for f in first], [f.grad[0] for f in first_], TOLERANCE, "state.grad")
-    assert_close(gathered(model, cell), grads(theirs), TOLERANCE, "weights")
+    assert_close(gathered(model, cell), parameter_gradients(theirs), TOLERANCE, "weights")
 
 
 SIZES = [(7, 3, 5, 4), (1, 2, 3, 2), (5, 1, 1, 3), (1, 1, 1, 1), (13, 5, 2, 7)]
@@ -151,7 +151,7 @@ def test_ragged_batches_are_packed_sequences(cell: str) -> None:
 def test_bidirectional(ragged: bool) -> None:
     steps, rows = 7, 4
     lengths = torch.tensor([7, 3, 1, 5]) if ragged else None
-    model = randomise(compiled(bidirectional(3, 2)), 5)
+    model = randomize_parameters(compiled(bidirectional(3, 2)), 5)
     theirs = nn.GRU(3, 2, bidirectional=True).double()
     theirs.load_state_dict(
         copied(model, "gru", "plus_1") | copied(model, "gru", "plus_2", "_reverse")
@@ -164,11 +164,11 @@ def test_bidirectional(ragged: bool) -> None:
     if lengths is not None:
         y_, _ = pad_packed_sequence(y_, total_length=steps)
     assert_close(y, y_, TOLERANCE, "y")
-    total(y).backward()
-    total(y_).backward()
+    weighted_sum(y).backward()
+    weighted_sum(y_).backward()
     assert_close(x.grad, x_.grad, TOLERANCE)
     found = gathered(model, "gru", "plus_1") | gathered(model, "gru", "plus_2", "_reverse")
-    assert_close(found, grads(theirs), TOLERANCE)
+    assert_close(found, parameter_gradients(theirs), TOLERANCE)
 
 
 def test_two_layers_are_torchs() -> None:
@@ -180,7 +180,7 @@ h_1' = tanh(W1 h_1 + U1 x + b1 + b_h1)
 h_2' = tanh(W2 h_2 + U2 h_1' + b2 + b_h2)
 y = h_2'
 """
-    model = randomise(compiled(text), 3)
+    model = randomize_parameters(compiled(text), 3)
     theirs = nn.RNN(3, 4, 2).double()
     own = model.state_dict()
     theirs.load_state_dict(
@@ -208,7 +208,7 @@ y = h_2'
 def test_a_planted_fault_is_caught(
     operation: str, wrong: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(interpreter.UNARY, operation, wrong)
+    monkeypatch.setitem(interpreter.UNARY_OPS, operation, wrong)
     with pytest.raises(AssertionError):
         compare("lstm", *SIZES[0], lengths=None)
 
@@ -223,6 +223,6 @@ def test_a_wrong_gradient_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
         def backward(ctx: Any, *g: Tensor) -> Tensor:
             return g[0]
 
-    monkeypatch.setitem(interpreter.UNARY, "tanh", Off.apply)
+    monkeypatch.setitem(interpreter.UNARY_OPS, "tanh", Off.apply)
     with pytest.raises(AssertionError, match="grad"):
         compare("gru", *SIZES[0], lengths=None)

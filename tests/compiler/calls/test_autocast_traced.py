@@ -10,8 +10,8 @@ import torch
 import rnnc
 from rnnc.compiler.backends.aten.interpreter import AtenEngine
 from rnnc.compiler.backends.cuda import backend as module
-from rnnc.compiler.backends.cuda.backend import Cuda
-from rnnc.compiler.torch_integration.custom_op import backends_of
+from rnnc.compiler.backends.cuda.backend import CudaBackend
+from rnnc.compiler.torch_integration.custom_op import backends_from_key
 
 SPEC = "input x: real[3]\nstate h: real[5]\nh' = x ⊕ h\noutput y: real[2]\ny = V h' + b\n"
 
@@ -32,12 +32,12 @@ class Engine(AtenEngine):
 @pytest.fixture(autouse=True)
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(module, "CudaEngine", Engine)
-    monkeypatch.setattr(Cuda, "refuses", lambda self, like: "")
+    monkeypatch.setattr(CudaBackend, "unsupported_reason", lambda self, like: "")
     torch._dynamo.reset()
-    backends_of.cache_clear()
+    backends_from_key.cache_clear()
     yield
     torch._dynamo.reset()
-    backends_of.cache_clear()
+    backends_from_key.cache_clear()
 
 
 @pytest.mark.parametrize(("backend", "obeys"), [("cuda", True), ("aten", False)])

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_map
 import rnnc
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
 from support.comparison.assertions import assert_close
-from support.comparison.available_backends import HERE
+from support.comparison.available_backends import AVAILABLE_BACKENDS
 
 TEXT = """
 input x: real[3]
@@ -26,7 +26,7 @@ y = V [h' ; c'] + b2
 """
 TOLERANCE = 1e-12
 
-pytestmark = pytest.mark.parametrize("backend", HERE)
+pytestmark = pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
 
 
 class Wrapped(Tensor):

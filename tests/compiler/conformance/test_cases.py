@@ -6,15 +6,15 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.conformance.cases import CASES, Case, read_case, smaller
-from rnnc.compiler.conformance.random_arguments import arguments
+from rnnc.compiler.conformance.cases import CASES, Case, parse_case, simplify
+from rnnc.compiler.conformance.random_arguments import draw_arguments
 
 TEXT = "input x: symbol[3]\ninput z: real[2]\nstate h: real[3]\nh' = tanh(U x + A z)\nx' = ▷ h'\n"
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_case_is_read_as_it_is_written(case: Case) -> None:
-    assert read_case(str(case)) == case
+    assert parse_case(str(case)) == case
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def test_a_case_is_read_as_it_is_written(case: Case) -> None:
 )
 def test_what_is_no_case_is_said(text: str) -> None:
     with pytest.raises(ValueError, match=r"case: expected T=…,B=…"):
-        read_case(text)
+        parse_case(text)
 
 
 def test_every_length_and_everything_that_can_be_given_is_among_them() -> None:
@@ -39,14 +39,14 @@ def test_what_is_smaller_ends_with_one_step_of_one_row(case: Case) -> None:
     seen, new = set[Case](), {case}
     while new:
         seen |= new
-        new = {simpler for one in new for simpler in smaller(one)} - seen
+        new = {simpler for one in new for simpler in simplify(one)} - seen
     assert Case(1, 1) in seen
-    assert case not in set(smaller(case))
+    assert case not in set(simplify(case))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_case_gives_what_it_says(case: Case) -> None:
-    given = arguments(rnnc.compile(TEXT, backend="reference").double(), case)
+    given = draw_arguments(rnnc.compile(TEXT, backend="reference").double(), case)
     assert given.x["x"].shape == (case.steps, case.rows)
     assert case.steps * case.rows == 1 or (given.x["x"] == -1).any()
     assert (given.state is not None) == case.carry
@@ -68,6 +68,6 @@ def test_a_case_gives_what_it_says(case: Case) -> None:
 
 def test_the_same_numbers_come_again() -> None:
     model = rnnc.compile(TEXT, backend="reference").double()
-    one, other = (arguments(model, Case(3, 2)) for _ in range(2))
+    one, other = (draw_arguments(model, Case(3, 2)) for _ in range(2))
     assert torch.equal(one.x["z"], other.x["z"])
-    assert not torch.equal(one.x["z"], arguments(model, Case(3, 2), seed=1).x["z"])
+    assert not torch.equal(one.x["z"], draw_arguments(model, Case(3, 2), seed=1).x["z"])

@@ -13,7 +13,7 @@ import rnnc
 from rnnc.compiler.conformance.report import Finding, Report
 from rnnc.compiler.conformance.verify import Verification
 from rnnc.grammar.source import Source
-from rnnc.operators.analyze import analyse
+from rnnc.operators.analyze import analyze
 from rnnc.operators.semantics import interpreter
 
 HEAD = "input x: real[2]\nstate h: real[4]\noutput y: real[4]\n"
@@ -46,7 +46,7 @@ CORNERS = {
 
 
 def verified(text: str, seconds: float = 60.0) -> Report:
-    graph = analyse(Source(text)).require()
+    graph = analyze(Source(text)).require_graph()
     verification = Verification(graph, backends=("reference",), seconds=seconds)
     return verification.run(lambda name: None, lambda finding: None, lambda place, case: "again")
 
@@ -74,7 +74,7 @@ def test_corners_give_no_false_alarm(text: str) -> None:
 
 @pytest.mark.parametrize("text", [v for k, v in HELD.items() if k != "a law"])
 def test_a_stopgrad_that_stops_nothing_is_found(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    monkeypatch.setitem(interpreter.UNARY, "stopgrad", lambda z: z)
+    monkeypatch.setitem(interpreter.UNARY_OPS, "stopgrad", lambda z: z)
     finding = found(verified(text))
     assert finding.status == "failed"
     assert "finite differences give" in finding.detail
@@ -110,7 +110,7 @@ def gradient_of(scale: Callable[[Tensor], Tensor], value: Callable[[Tensor], Ten
 def test_a_wrong_gradient_is_found(
     monkeypatch: pytest.MonkeyPatch, text: str, name: str, wrong: Any
 ) -> None:
-    monkeypatch.setitem(interpreter.UNARY, name, wrong)
+    monkeypatch.setitem(interpreter.UNARY_OPS, name, wrong)
     finding = found(verified(text))
     assert finding.status == "failed"
     assert finding.case.startswith("T=1,B=1")
@@ -130,7 +130,7 @@ def test_a_direction_with_a_corner_is_set_aside_and_said() -> None:
 
 def test_beside_a_corner_a_wrong_gradient_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     model = rnnc.compile(CORNER, backend="reference").double()
-    monkeypatch.setitem(interpreter.UNARY, "tanh", gradient_of(torch.ones_like, torch.tanh))
+    monkeypatch.setitem(interpreter.UNARY_OPS, "tanh", gradient_of(torch.ones_like, torch.tanh))
     finding = found(rnnc.verify(model, seconds=60))
     assert finding.status == "failed"
     assert finding.detail.startswith("gradient of W is ")

@@ -10,7 +10,7 @@ import torch
 import rnnc
 from rnnc.compiler.backends.registry import BACKENDS
 from rnnc.compiler.conformance import budget
-from support.faults.faulty_backend import planted
+from support.faults.faulty_backend import faulty_backend
 
 TEXT = "input x: real[2]\nstate h: real[3]\noutput y: real[3]\nh' = tanh(W h + U x + b)\n"
 TEXT += "y = dropout(0.4, h')\n"
@@ -34,7 +34,9 @@ def test_a_right_module_passes(dtype: torch.dtype) -> None:
 
 def test_its_own_weights_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
-        BACKENDS, "planted", planted("output", lambda call: bool(call.parameters["b"].sum() == 7))
+        BACKENDS,
+        "planted",
+        faulty_backend("output", lambda call: bool(call.parameters["b"].sum() == 7)),
     )
     model = rnnc.compile(TEXT, backend="planted")
     assert rnnc.verify(model, seconds=60)
@@ -59,7 +61,7 @@ def test_rows_first_are_checked_as_such(text: str) -> None:
 
 
 def test_a_fault_of_rows_first_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = planted("output", lambda call: not call.inputs["x"].is_contiguous())
+    wrong = faulty_backend("output", lambda call: not call.inputs["x"].is_contiguous())
     monkeypatch.setitem(BACKENDS, "planted", wrong)
     assert rnnc.verify(rnnc.compile(TEXT, backend="planted"), seconds=60)
     report = rnnc.verify(rnnc.compile(TEXT, backend="planted", batch_first=True), seconds=60)
@@ -76,7 +78,7 @@ def test_a_model_without_inputs_has_nothing_to_check() -> None:
 def test_its_own_options_are_checked() -> None:
     model = rnnc.compile(TEXT, backend="aten", memory="recompute", without=["stack"])
     seen: list[Any] = []
-    (backend,) = model.backends.made
+    (backend,) = model.backends.candidates
     forward = backend.forward
     backend.forward = lambda *given: seen.append(given) or forward(*given)  # type: ignore[method-assign, func-returns-value]
     assert rnnc.verify(model, seconds=60)

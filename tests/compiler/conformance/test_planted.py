@@ -12,19 +12,19 @@ from rnnc.compiler.autodiff import vjp_rules
 from rnnc.compiler.backends.registry import BACKENDS
 from rnnc.compiler.conformance.budget import Budget
 from rnnc.compiler.conformance.cases import CASES, Case
-from rnnc.compiler.conformance.check_list import checks_of
+from rnnc.compiler.conformance.check_list import build_checks
 from rnnc.compiler.conformance.check_runner import run_checks
-from rnnc.compiler.conformance.random_arguments import random_weights
+from rnnc.compiler.conformance.random_arguments import draw_weights
 from rnnc.compiler.conformance.report import Finding, Report
-from rnnc.compiler.conformance.subject import Place, Subject
+from rnnc.compiler.conformance.subject import ExecutionTarget, Subject
 from rnnc.compiler.conformance.verify import Verification
-from rnnc.compiler.module.call_cache import Repeats
+from rnnc.compiler.module.call_cache import CallCache
 from rnnc.grammar.source import Source
-from rnnc.operators.analyze import analyse
+from rnnc.operators.analyze import analyze
 from rnnc.operators.semantics import interpreter
 from rnnc.operators.semantics.call import Call
 from rnnc.operators.semantics.segments import Segments
-from support.faults.faulty_backend import When, planted
+from support.faults.faulty_backend import CallPredicate, faulty_backend
 
 PLAIN = "input x: real[2]\nstate h: real[3] = learned\nh' = tanh(W h + U x + b)\nx' = V h'\n"
 DELAYED = "input x: real[2]\nstate h: real[2]\noutput y: real[2]\nh' = tanh(U x) ⊙ h[t-4]\ny = h'\n"
@@ -34,7 +34,7 @@ LOSS = "input x: real[2]\nstate h: real[2]\nh' = x ⊕ h\nx' = V h'\nloss sum(h'
 
 
 def verified(text: str, backend: str, cases: tuple[Case, ...] = CASES) -> Report:
-    graph = analyse(Source(text)).require()
+    graph = analyze(Source(text)).require_graph()
     verification = Verification(graph, backends=(backend,), cases=cases, seconds=60)
     return verification.run(lambda name: None, lambda finding: None, lambda place, case: "again")
 
@@ -45,17 +45,17 @@ def failures(text: str, backend: str) -> dict[str, Finding]:
 
 def against_reference(text: str, backend: str) -> list[Finding]:
     """What that check finds in float64 and in float32."""
-    graph = analyse(Source(text)).require()
-    subject = Subject(graph, random_weights(graph), frozenset(graph.by_parameter))
+    graph = analyze(Source(text)).require_graph()
+    subject = Subject(graph, draw_weights(graph), frozenset(graph.parameters_by_name))
     cpu = torch.device("cpu")
-    places = [Place(backend, cpu, dtype) for dtype in (torch.float64, torch.float32)]
-    checks = [c for c in checks_of(subject, places) if c.kind == "against the reference"]
+    places = [ExecutionTarget(backend, cpu, dtype) for dtype in (torch.float64, torch.float32)]
+    checks = [c for c in build_checks(subject, places) if c.kind == "against the reference"]
     return list(run_checks(checks, Budget(60), lambda name: None, lambda place, case: "again"))
 
 
 @pytest.mark.parametrize("text", [PLAIN, DELAYED, SYMBOLS, LAW, LOSS])
 def test_nothing_planted_is_nothing_found(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    monkeypatch.setitem(BACKENDS, "planted", planted("nothing"))
+    monkeypatch.setitem(BACKENDS, "planted", faulty_backend("nothing"))
     report = verified(text, "planted")
     assert report, report
     assert report.complete
@@ -67,7 +67,7 @@ def is_single(call: Call) -> bool:
 
 
 def goes_on(call: Call) -> bool:
-    return any(not torch.equal(call.history[n][-1], call.initial[n]) for n in call.history)
+    return any(not torch.equal(call.carry[n][-1], call.initial_values[n]) for n in call.carry)
 
 
 def has_resets(call: Call) -> bool:
@@ -90,11 +90,11 @@ def has_nan_in_padding(call: Call) -> bool:
     return call.lengths is not None and bool(call.inputs["x"].isnan().any())
 
 
-CALLS: list[tuple[str, When, str]] = [
-    (PLAIN, lambda call: call.steps == 1 and call.rows == 1, "T=1,B=1"),
+CALLS: list[tuple[str, CallPredicate, str]] = [
+    (PLAIN, lambda call: call.steps == 1 and call.batch_size == 1, "T=1,B=1"),
     (PLAIN, lambda call: call.steps == 6, "T=6,B=1"),
-    (PLAIN, lambda call: call.rows == 3, "T=1,B=3"),
-    (PLAIN, lambda call: call.rows > 1 and call.steps > 1, "T=2,B=2"),
+    (PLAIN, lambda call: call.batch_size == 3, "T=1,B=3"),
+    (PLAIN, lambda call: call.batch_size > 1 and call.steps > 1, "T=2,B=2"),
     (PLAIN, goes_on, "T=1,B=1,carry"),
     (PLAIN, has_resets, "T=1,B=1,resets"),
     (PLAIN, has_resets_that_are_false, "T=1,B=1,resets=False"),
@@ -106,15 +106,15 @@ CALLS: list[tuple[str, When, str]] = [
         lambda call: call.steps < 4 and has_resets_that_are_false(call) and goes_on(call),
         "T=1,B=1,resets=False,carry",
     ),
-    (SYMBOLS, lambda call: call.steps * call.rows > 1 and has_no_symbol(call), "T=1,B=2"),
+    (SYMBOLS, lambda call: call.steps * call.batch_size > 1 and has_no_symbol(call), "T=1,B=2"),
 ]
 
 
 @pytest.mark.parametrize(("text", "when", "smallest"), CALLS)
 def test_a_fault_in_a_kind_of_call(
-    monkeypatch: pytest.MonkeyPatch, text: str, when: When, smallest: str
+    monkeypatch: pytest.MonkeyPatch, text: str, when: CallPredicate, smallest: str
 ) -> None:
-    monkeypatch.setitem(BACKENDS, "planted", planted("output", when))
+    monkeypatch.setitem(BACKENDS, "planted", faulty_backend("output", when))
     for finding in against_reference(text, "planted"):
         assert finding.case == smallest
         assert finding.detail.startswith("output ")
@@ -136,20 +136,22 @@ def test_a_fault_in_a_kind_of_call(
 def test_a_fault_in_a_value_or_gradient(
     monkeypatch: pytest.MonkeyPatch, text: str, what: str, detail: str
 ) -> None:
-    monkeypatch.setitem(BACKENDS, "planted", planted(what))
+    monkeypatch.setitem(BACKENDS, "planted", faulty_backend(what))
     for finding in against_reference(text, "planted"):
         assert finding.detail.startswith(detail)
 
 
 def test_a_fault_in_float32_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(BACKENDS, "planted", planted("output", is_single))
+    monkeypatch.setitem(BACKENDS, "planted", faulty_backend("output", is_single))
     found = failures(PLAIN, "planted")
     assert "against the reference: planted, float32" in found
     assert not any("float64" in name for name in found)
 
 
 def test_a_fault_without_gradients_or_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(BACKENDS, "planted", planted("output", lambda call: not call.training))
+    monkeypatch.setitem(
+        BACKENDS, "planted", faulty_backend("output", lambda call: not call.training)
+    )
     found = failures(PLAIN, "planted")
     assert found["step by step: planted, float64"].case == "T=2,B=1"
     assert not any(name.startswith("against the reference") for name in found)
@@ -157,14 +159,14 @@ def test_a_fault_without_gradients_or_training_alone(monkeypatch: pytest.MonkeyP
 
 def test_a_fault_in_the_short_way_of_a_known_call(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(
-        self: Repeats, x: Any, state: Any, *, training: bool, step: bool
+        self: CallCache, x: Any, state: Any, *, training: bool, step: bool
     ) -> list[Tensor] | None:
         if not step or torch.is_grad_enabled():
             return None
         return [torch.zeros_like(x["x"]), torch.zeros(len(x["x"]), 3, dtype=x["x"].dtype)]
 
-    monkeypatch.setitem(BACKENDS, "planted", planted("nothing"))
-    monkeypatch.setattr(Repeats, "run", run)
+    monkeypatch.setitem(BACKENDS, "planted", faulty_backend("nothing"))
+    monkeypatch.setattr(CallCache, "try_call", run)
     found = failures(PLAIN, "planted")
     assert found["step by step: planted, float64"].case == "T=2,B=1"
 
@@ -173,7 +175,7 @@ def test_a_backend_that_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(call: Call) -> bool:
         raise AssertionError("of all things")
 
-    monkeypatch.setitem(BACKENDS, "planted", planted("output", fail))
+    monkeypatch.setitem(BACKENDS, "planted", faulty_backend("output", fail))
     found = failures(PLAIN, "planted")
     finding = found["against the reference: planted, float64"]
     assert (finding.case, finding.detail) == ("T=1,B=1", "raises AssertionError: of all things")
@@ -192,7 +194,7 @@ def test_a_wrong_rule_of_derivatives(monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(m: Any, z: Any, y: Any) -> Any:
         return m.make("one_minus", y)
 
-    monkeypatch.setitem(vjp_rules.RULES, "tanh", vjp_rules._elementwise(wrong))
+    monkeypatch.setitem(vjp_rules.VJP_RULES, "tanh", vjp_rules._elementwise_vjp(wrong))
     found = failures(PLAIN, "aten")
     finding = found["against the reference: aten, float64"]
     assert finding.case == "T=1,B=1"
@@ -202,9 +204,9 @@ def test_a_wrong_rule_of_derivatives(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_state_that_does_not_carry_on_what_the_whole_has(monkeypatch: pytest.MonkeyPatch) -> None:
     # In the reference, which the backend is: no comparison of equal calls can see it.
     monkeypatch.setattr(
-        Segments, "history_after", lambda self, node, series: self.call.history[self._names[node]]
+        Segments, "next_carry", lambda self, node, series: self.call.history[self._names[node]]
     )
-    monkeypatch.setitem(BACKENDS, "planted", planted("nothing"))
+    monkeypatch.setitem(BACKENDS, "planted", faulty_backend("nothing"))
     found = failures(PLAIN, "planted")
     assert not any(name.startswith("against the reference") for name in found)
     for where in ("planted, float64", "planted, float32", "reference, float64"):
@@ -214,9 +216,9 @@ def test_a_state_that_does_not_carry_on_what_the_whole_has(monkeypatch: pytest.M
 
 
 def test_gradients_that_do_not_pass_from_part_to_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = Segments.history_after
+    right = Segments.next_carry
     monkeypatch.setattr(
-        Segments, "history_after", lambda self, node, series: right(self, node, series).detach()
+        Segments, "next_carry", lambda self, node, series: right(self, node, series).detach()
     )
     found = failures(PLAIN, "reference")
     finding = found["parts against the whole: reference, float64"]
@@ -226,9 +228,9 @@ def test_gradients_that_do_not_pass_from_part_to_part(monkeypatch: pytest.Monkey
 
 def test_rows_that_depend_on_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
-        interpreter.UNARY, "tanh", lambda z: z.tanh() + 0.01 * z.mean(0, keepdim=True)
+        interpreter.UNARY_OPS, "tanh", lambda z: z.tanh() + 0.01 * z.mean(0, keepdim=True)
     )
-    monkeypatch.setitem(BACKENDS, "planted", planted("nothing"))
+    monkeypatch.setitem(BACKENDS, "planted", faulty_backend("nothing"))
     found = failures(PLAIN, "planted")
     assert not any(name.startswith(("against", "parts", "step")) for name in found)
     for where in ("planted, float64", "planted, float32", "reference, float64"):
@@ -247,7 +249,7 @@ class _TooMuch(torch.autograd.Function):
 
 
 def test_gradients_that_grow_with_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(interpreter.UNARY, "tanh", lambda z: _TooMuch.apply(z.tanh()))
+    monkeypatch.setitem(interpreter.UNARY_OPS, "tanh", lambda z: _TooMuch.apply(z.tanh()))
     found = failures(PLAIN, "reference")
     finding = found["rows alone: reference, float64"]
     assert finding.case == "T=1,B=2"

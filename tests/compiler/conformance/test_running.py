@@ -9,15 +9,15 @@ import torch
 
 from rnnc.compiler.conformance import budget
 from rnnc.compiler.conformance.budget import Budget
-from rnnc.compiler.conformance.cases import CASES, Case, smaller
-from rnnc.compiler.conformance.check_list import Check, Kind
+from rnnc.compiler.conformance.cases import CASES, Case, simplify
+from rnnc.compiler.conformance.check_list import Check, CheckKind
 from rnnc.compiler.conformance.check_runner import run_checks
 from rnnc.compiler.conformance.outcome import Outcome
 from rnnc.compiler.conformance.report import Finding
-from rnnc.compiler.conformance.subject import Place
+from rnnc.compiler.conformance.subject import ExecutionTarget
 
-DOUBLE = Place("planted", torch.device("cpu"), torch.float64)
-SINGLE = Place("planted", torch.device("cpu"), torch.float32)
+DOUBLE = ExecutionTarget("planted", torch.device("cpu"), torch.float64)
+SINGLE = ExecutionTarget("planted", torch.device("cpu"), torch.float32)
 
 
 @pytest.fixture
@@ -28,10 +28,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def check(
-    place: Place,
+    place: ExecutionTarget,
     run: Callable[[Case], Outcome],
     cases: tuple[Case, ...] = CASES,
-    kind: Kind = "rows alone",
+    kind: CheckKind = "rows alone",
 ) -> Check:
     return Check(kind, place, cases, run, lambda case: True, "")
 
@@ -88,7 +88,7 @@ def test_the_smallest_case_that_fails_is_shown(clock: list[float]) -> None:
     (one,) = found([check(DOUBLE, run, (Case(1, 1), wide))], 100)
     assert (one.status, one.seen, one.detail) == ("failed", 2, "off")
     assert (one.case, one.show) == ("T=3,B=2,resets=False", "again T=3,B=2,resets=False")
-    assert all(run(case).status == "right" for case in smaller(Case(3, 2, resets="False")))
+    assert all(run(case).status == "right" for case in simplify(Case(3, 2, resets="False")))
 
 
 def test_a_search_that_takes_long_ends(clock: list[float]) -> None:

@@ -8,13 +8,13 @@ import pytest
 
 import rnnc
 from rnnc.compiler.lowering.lower import lower
-from rnnc.compiler.passes.canonicalize import tidied
+from rnnc.compiler.passes.canonicalize import canonicalize
 from rnnc.grammar.source import Source
-from rnnc.operators.analyze import analyse
+from rnnc.operators.analyze import analyze
 from support.comparison.agreement import assert_agree
-from support.comparison.available_backends import HERE
+from support.comparison.available_backends import AVAILABLE_BACKENDS
 
-OTHERS = [name for name in HERE if name != "reference"]
+OTHERS = [name for name in AVAILABLE_BACKENDS if name != "reference"]
 HEAD = """
 input x: real[2]
 input s: symbol[4]
@@ -141,18 +141,18 @@ def test_every_operand_of_a_window(kind: str, backend: str) -> None:
 
 
 def test_what_is_made_of_parameters_is_computed_once() -> None:
-    graph = analyse(Source(HEAD + SPLITS["a split within"])).graph
+    graph = analyze(Source(HEAD + SPLITS["a split within"])).graph
     assert graph is not None
-    flow = tidied(lower(graph, training=True))
+    flow = canonicalize(lower(graph, training=True))
     function = next(v for v in flow.values if v.operation == "tanh" and v.rate == "call")
-    readers = [flow.values[number] for number in flow.readers[function.number]]
+    readers = [flow.values[number] for number in flow.users[function.id]]
     assert {v.operation for v in readers} >= {"slice"}
     assert all(v.rate == "call" for v in readers if v.operation == "slice")
 
 
 def test_a_mask_of_a_row_makes_values_of_steps() -> None:
     graph = rnnc.compile(HEAD + "y = variational(0.4, a)\n", backend="reference").graph
-    flow = tidied(lower(graph, training=True))
+    flow = canonicalize(lower(graph, training=True))
     masks = [v for v in flow.values if v.operation == "mask"]
     assert [v.rate for v in masks] == ["row"]
-    assert [flow.values[n].rate for n in flow.readers[masks[0].number]] == ["step"]
+    assert [flow.values[n].rate for n in flow.users[masks[0].id]] == ["step"]

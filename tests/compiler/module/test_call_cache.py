@@ -20,7 +20,7 @@ from rnnc.compiler.module.parameters import Operators
 from rnnc.operators.sources.zoo import zoo_names
 from support.comparison import random_arguments
 from support.comparison.assertions import assert_close
-from support.comparison.shared_library import compiled_together
+from support.comparison.shared_library import compile_in_one_library
 
 GATED = """
 model m(H = 19):
@@ -64,7 +64,7 @@ def short_way(
 ) -> list[Tensor]:
     """The call where the long way is barred."""
     with patch.context() as context:
-        context.setattr(CompiledRNN, "_run", None)
+        context.setattr(CompiledRNN, "_run_call", None)
         return flat(call(model))
 
 
@@ -110,9 +110,11 @@ def test_both_ways_give_the_same_bits(
 
 def _zoo(name: str, seen: set[str]) -> None:
     torch.manual_seed(0)
-    model = random_arguments.randomise(rnnc.compile(f"zoo:{name}", backend="cpu"), 1).eval()
+    model = random_arguments.randomize_parameters(
+        rnnc.compile(f"zoo:{name}", backend="cpu"), 1
+    ).eval()
     feed = random_arguments.feed(model, 4, 3, seed=2, carry=not model.runs_backward)
-    x = {k: v.float() if v.is_floating_point() else v for k, v in feed.x.items()}
+    x = {k: v.float() if v.is_floating_point() else v for k, v in feed.inputs.items()}
     state = feed.state
     if state is not None:
         state = type(state)(*(v.float() if v.is_floating_point() else v for v in state))
@@ -121,7 +123,7 @@ def _zoo(name: str, seen: set[str]) -> None:
         right = flat(model(given, state))
         for _ in range(3):
             assert_close(flat(model(given, state)), right, 0.0, name)
-        if any(type(known) is not bool for known in model._repeats._known.values()):
+        if any(type(known) is not bool for known in model._repeats._entries.values()):
             seen.add(name)
 
 
@@ -129,7 +131,7 @@ def _zoo(name: str, seen: set[str]) -> None:
 def test_the_zoo_has_the_same_bits_both_ways(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: set[str] = set()
     names = [n for n in zoo_names() if rnnc.compile(f"zoo:{n}").backend == "cpu"][part::2]
-    for case in compiled_together([partial(_zoo, name, seen) for name in names], monkeypatch):
+    for case in compile_in_one_library([partial(_zoo, name, seen) for name in names], monkeypatch):
         case()
     assert {"lstm", "gru", "rnn"} & set(names) <= seen
     assert len(seen) > len(names) / 2
@@ -269,7 +271,7 @@ def test_copies_learn_for_themselves() -> None:
     torch.save(model, file)
     file.seek(0)
     for twin in (copy.deepcopy(model), torch.load(file, weights_only=False)):
-        assert not twin._repeats._known
+        assert not twin._repeats._entries
         _in_place(twin)
         learn(twin, step)
         assert_close(flat(step(twin)), long_way(twin, step), 0.0)
@@ -288,7 +290,7 @@ def test_threads_take_the_short_way_at_once(monkeypatch: pytest.MonkeyPatch) -> 
         with torch.no_grad():
             return [part.clone() for _ in range(20) for part in flat(step(model, x))][-5:]
 
-    monkeypatch.setattr(CompiledRNN, "_run", None)
+    monkeypatch.setattr(CompiledRNN, "_run_call", None)
     with ThreadPoolExecutor(8) as pool:
         assert_close(list(pool.map(run, xs)), right, 0.0)
 
@@ -298,7 +300,7 @@ def test_many_shapes_are_not_all_kept() -> None:
     model = made().eval()
     for rows in [*range(1, 40)] * 2:
         model.step(torch.zeros(rows, 5))
-    assert len(model._repeats._known) <= 16
+    assert len(model._repeats._entries) <= 16
 
 
 DRAWN = """

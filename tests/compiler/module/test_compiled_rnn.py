@@ -18,8 +18,8 @@ from torch.func import functional_call, grad, jacrev, vmap
 import rnnc
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
 from rnnc.compiler.module.namedtuples import field_name
-from support.comparison.assertions import assert_close, grads, total
-from support.comparison.random_arguments import feed, inputs, randomise
+from support.comparison.assertions import assert_close, parameter_gradients, weighted_sum
+from support.comparison.random_arguments import feed, random_inputs, randomize_parameters
 from support.generator import random_spec
 
 SEEDS = range(0, 40, 3)
@@ -28,7 +28,7 @@ SEEDS = range(0, 40, 3)
 def compiled(seed: int, **settings: Any) -> CompiledRNN:
     spec = random_spec(seed)
     model = rnnc.compile(spec.text, parameters=spec.sizes, **settings).double()
-    return randomise(model, seed).eval()
+    return randomize_parameters(model, seed).eval()
 
 
 NAMES = """
@@ -101,8 +101,8 @@ x' = ▷ h'
     twin = copy.deepcopy(model)
     x = torch.randn(4, 2, 3, dtype=torch.float64)
     assert_close(twin(x)[0], model(x)[0], 0.0)
-    total(model.train()(x)[0]).backward()
-    assert grads(model)[f"{word}.{word}"].any()
+    weighted_sum(model.train()(x)[0]).backward()
+    assert parameter_gradients(model)[f"{word}.{word}"].any()
     model.load_state_dict(twin.state_dict())
     model.zero_grad()
     assert len(list(model.parameters())) == len(model.state_dict())
@@ -175,7 +175,7 @@ def test_dtypes_move() -> None:
         y_, after = once.call(model)
         for a, b in zip(several(y_), several(y), strict=True):
             assert a.dtype == torch.float32
-            if not any(s.initial.kind == "uniform" for s in model.graph.states):
+            if not any(s.initial_value.kind == "uniform" for s in model.graph.states):
                 # A norm of two nearly equal entries makes much of a rounding.
                 assert_close(a.double(), b, 1e-3)
         model.to(torch.bfloat16)
@@ -192,7 +192,7 @@ RNN = "input x: real[3]\nstate h: real[2]\nh' = x ⊕ h\nx' = ▷ h'\n"
 
 
 def test_torch_func_works() -> None:
-    model = randomise(rnnc.compile(RNN, backend="reference").double(), 0)
+    model = randomize_parameters(rnnc.compile(RNN, backend="reference").double(), 0)
     x = torch.randn(4, 2, 3, dtype=torch.float64)
     parameters = dict(model.named_parameters())
 
@@ -201,14 +201,14 @@ def test_torch_func_works() -> None:
 
     found = grad(loss)(parameters, x)
     loss(parameters, x).backward()
-    assert_close(found, grads(model), 1e-12)
+    assert_close(found, parameter_gradients(model), 1e-12)
     assert jacrev(lambda x: functional_call(model, parameters, (x,))[0])(x).shape == (4, 2, 3) * 2
     each = vmap(lambda x: grad(loss)(parameters, x), in_dims=1)(x.unsqueeze(2))
     assert_close({k: v.sum(0) for k, v in each.items()}, found, 1e-12)
 
 
 def test_second_derivatives_are_right_on_the_reference() -> None:
-    model = randomise(rnnc.compile(RNN, backend="reference").double(), 0)
+    model = randomize_parameters(rnnc.compile(RNN, backend="reference").double(), 0)
     x = torch.randn(3, 1, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(lambda x: model(x)[0], (x,))
 
@@ -254,16 +254,16 @@ def test_several_threads() -> None:
     models = [compiled(seed) for seed in (1, 2)]
     givens = [feed(m, 6, 2, seed=3, carry=True) for m in models]
     with torch.no_grad():
-        expected = [total(g.call(m)) for g, m in zip(givens, models, strict=True)]
+        expected = [weighted_sum(g.call(m)) for g, m in zip(givens, models, strict=True)]
     wrong: list[str] = []
 
     def work(index: int) -> None:
         with torch.no_grad():
             for _ in range(5):
                 i = index % 2
-                if not any(s.initial.kind == "uniform" for s in models[i].graph.states):
+                if not any(s.initial_value.kind == "uniform" for s in models[i].graph.states):
                     try:
-                        assert_close(total(givens[i].call(models[i])), expected[i], 1e-12)
+                        assert_close(weighted_sum(givens[i].call(models[i])), expected[i], 1e-12)
                     except Exception as error:
                         wrong.append(repr(error))
 
@@ -287,7 +287,7 @@ y = V h'
 z = Q h'
 """
     model = rnnc.compile(text).double()
-    x = inputs(model.graph, 5, 2)
+    x = random_inputs(model.graph, 5, 2)
     y, _ = model(x)
     assert y._fields == ("y", "z")
     assert (y.y.shape, y.z.shape) == ((5, 2, 2), (2, 3))

@@ -45,14 +45,14 @@ loss -log(sum(π ⊙ exp(-0.5 * (μ - x') ⊙ (μ - x')))) weight 2
 
 
 def made(text: str, **said: Any) -> CompiledRNN:
-    return random_arguments.randomise(rnnc.compile(text, **said).double(), 0)
+    return random_arguments.randomize_parameters(rnnc.compile(text, **said).double(), 0)
 
 
 def called(model: CompiledRNN, **said: Any) -> tuple[Any, dict[str, Tensor]]:
     """What a call gives, and a target for each of its variables, by name."""
-    y, _ = model(random_arguments.inputs(model.graph, STEPS, ROWS, seed=1), **said)
-    targets = random_arguments.targets(model, y)
-    names = [output.predicts or output.name for output in model.graph.scored]
+    y, _ = model(random_arguments.random_inputs(model.graph, STEPS, ROWS, seed=1), **said)
+    targets = random_arguments.random_targets(model, y)
+    names = [output.predicted_input or output.name for output in model.graph.scored_outputs]
     targets = targets if isinstance(targets, tuple) else (targets,)
     return y, dict(zip(names, targets, strict=True))
 
@@ -232,8 +232,8 @@ param E: real[3, 5]
 
 def test_a_line_reads_the_next_value_of_an_input_that_nothing_predicts():
     model = made(SYMBOLS)
-    x = random_arguments.inputs(model.graph, STEPS, ROWS, seed=1)
-    after = random_arguments.inputs(model.graph, STEPS, ROWS, seed=2)
+    x = random_arguments.random_inputs(model.graph, STEPS, ROWS, seed=1)
+    after = random_arguments.random_inputs(model.graph, STEPS, ROWS, seed=2)
     goal = torch.randn(STEPS, ROWS, 1, dtype=torch.float64)
     after["s"][2, 1] = -100  # below 0 is no symbol, however far
     hidden, state = [], None
@@ -276,7 +276,7 @@ def test_a_line_reads_the_next_value_of_an_input_that_nothing_predicts():
 )
 def test_a_next_value_is_checked_before_a_line_reads_it(change, words):
     model = made(SYMBOLS)
-    x = random_arguments.inputs(model.graph, STEPS, ROWS, seed=1)
+    x = random_arguments.random_inputs(model.graph, STEPS, ROWS, seed=1)
     y, _ = model(x)
     given = {"y": torch.zeros_like(y), **x, **change}
     with pytest.raises(ValueError, match=words):
@@ -360,11 +360,16 @@ def lines_of(seed: int) -> CompiledRNN | None:
         return None
     model = rnnc.compile(spec.text, parameters=spec.sizes, backend="reference").double()
     graph = model.graph
-    drawn = [state for state in graph.states if state.initial.kind == "uniform"]
+    drawn = [state for state in graph.states if state.initial_value.kind == "uniform"]
     drawn += [parameter for parameter in graph.parameters if parameter.weightdrop]
-    if graph.losses is None or drawn or graph.random or graph.losses.graph.random:
+    if (
+        graph.loss_graph is None
+        or drawn
+        or graph.random_nodes
+        or graph.loss_graph.graph.random_nodes
+    ):
         return None
-    return random_arguments.randomise(model, seed)
+    return random_arguments.randomize_parameters(model, seed)
 
 
 @pytest.mark.parametrize("backend", ["reference", "aten"])
@@ -382,20 +387,22 @@ def test_lines_that_alone_score_are_in_evaluation_what_they_are_in_training(back
         alone.load_state_dict(model.state_dict())
         feed = random_arguments.feed(model, STEPS, ROWS, seed=seed, ragged=True, reset=True)
         y, _ = feed.call(model)
-        after = random_arguments.inputs(model.graph, STEPS, ROWS, seed=seed + 1)
+        after = random_arguments.random_inputs(model.graph, STEPS, ROWS, seed=seed + 1)
         scored = {
-            o.predicts or o.name: goal
+            o.predicted_input or o.name: goal
             for o, goal in zip(
-                model.graph.scored, as_tuple(random_arguments.targets(model, y)), strict=True
+                model.graph.scored_outputs,
+                as_tuple(random_arguments.random_targets(model, y)),
+                strict=True,
             )
         }
-        targets = scored | {i.name: after[i.name] for i in model.graph.next_values}
+        targets = scored | {i.name: after[i.name] for i in model.graph.loss_targets}
         expected = model.loss(y, targets, lengths=feed.lengths)
         expected = expected - sum(
             law.weight * value for law, value in zip(model.graph.laws, model._laws, strict=True)
         )
         expected = expected - model.eval().loss(y, targets, lengths=feed.lengths)
-        read = {i.name: after[i.name] for i in model.graph.next_values}
+        read = {i.name: after[i.name] for i in model.graph.loss_targets}
         alone.eval()
         y, _ = feed.call(alone)
         torch.testing.assert_close(alone.loss(y, read, lengths=feed.lengths), expected)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 import rnnc
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
-from rnnc.operators.graph.carry import carried
+from rnnc.operators.graph.carry import carry_entries
 from support.comparison import random_arguments
 from support.generator import random_spec
 
@@ -39,12 +39,12 @@ x' = ▷ h'
 
 
 def names_of(model: CompiledRNN) -> list[str]:
-    return [output.predicts for output in model.graph.outputs if output.predicts]
+    return [output.predicted_input for output in model.graph.outputs if output.predicted_input]
 
 
 def made(text: str, seed: int = 0, sizes: Any = None, **said: Any) -> CompiledRNN:
     model = rnnc.compile(text, parameters=sizes or {}, **said).double().eval()
-    return random_arguments.randomise(model, seed)
+    return random_arguments.randomize_parameters(model, seed)
 
 
 @cache
@@ -54,7 +54,7 @@ def predicting(seed: int) -> CompiledRNN:
         seed += 1000
         spec = random_spec(seed)
         model = made(spec.text, seed, spec.sizes, backend="reference")
-        drawn = any(state.initial.kind == "uniform" for state in model.graph.states)
+        drawn = any(state.initial_value.kind == "uniform" for state in model.graph.states)
         if names_of(model) and not drawn and not model.runs_backward:
             return model
 
@@ -94,8 +94,8 @@ def by_hand(
             y, _ = model(fed)
             ys = y if isinstance(y, tuple) else (y,)
             for output, value in zip(model.graph.outputs, ys, strict=True):
-                if output.predicts:
-                    goal = x[output.predicts][start:stop, b].tolist()
+                if output.predicted_input:
+                    goal = x[output.predicted_input][start:stop, b].tolist()
                     for t in range(stop - start):
                         loss = loss_of(output.type.kind, value[t, 0].tolist(), goal[t])
                         losses[start + t, b] += loss
@@ -104,8 +104,8 @@ def by_hand(
 
 def call_of(model: CompiledRNN, seed: int, *, ragged: bool, reset: bool) -> dict[str, Any]:
     """Arguments of a call; what lies past a row's end is no number, where that can be."""
-    x = random_arguments.inputs(model.graph, STEPS, ROWS, seed=seed)
-    lengths = random_arguments.lengths(STEPS, ROWS, seed=seed) if ragged else None
+    x = random_arguments.random_inputs(model.graph, STEPS, ROWS, seed=seed)
+    lengths = random_arguments.random_lengths(STEPS, ROWS, seed=seed) if ragged else None
     if lengths is not None:
         past = torch.arange(STEPS).unsqueeze(-1) >= lengths
         for value in x.values():
@@ -113,7 +113,7 @@ def call_of(model: CompiledRNN, seed: int, *, ragged: bool, reset: bool) -> dict
     return {
         "x": x,
         "lengths": lengths,
-        "resets": random_arguments.resets(STEPS, ROWS, seed=seed) if reset else None,
+        "resets": random_arguments.random_resets(STEPS, ROWS, seed=seed) if reset else None,
     }
 
 
@@ -123,7 +123,7 @@ def flat(carry: Any) -> list[Tensor]:
 
 def row(model: CompiledRNN, carry: Any, b: int) -> list[Tensor]:
     """What a carry holds of one row."""
-    axes = [int(item.steps > 1) for item in carried(model.graph)]
+    axes = [int(item.steps > 1) for item in carry_entries(model.graph)]
     axes += [0] * (len(flat(carry)) - len(axes))
     return [part.select(axis, b) for part, axis in zip(flat(carry), axes, strict=True)]
 
@@ -218,7 +218,7 @@ def test_pieces_of_every_length_on_every_backend(backend):
 
 def test_a_beginning_that_is_drawn_is_drawn_once_a_segment():
     model = made("input x: real[2]\nstate h: real[3] = uniform(0, 1)\nh' = x ⊕ h\nx' = ▷ h'\n")
-    x = random_arguments.inputs(model.graph, STEPS, ROWS, seed=1)["x"]
+    x = random_arguments.random_inputs(model.graph, STEPS, ROWS, seed=1)["x"]
     torch.manual_seed(3)
     whole, _ = model.nll(x, reduction="none")
     torch.manual_seed(3)
@@ -243,7 +243,7 @@ def test_pieces_that_forget_the_last_step_would_be_seen():
 def test_the_carry_predicts_what_comes_next(backend):
     """`step` on it gives the logits that the next piece is scored by; rows end where they end."""
     model = made(SEVERAL, backend=backend)
-    x = random_arguments.inputs(model.graph, 6, 3, seed=1)
+    x = random_arguments.random_inputs(model.graph, 6, 3, seed=1)
     lengths = torch.tensor([6, 0, 4])
     with torch.no_grad():
         _, carry = model.nll(x, lengths=lengths)
@@ -252,7 +252,7 @@ def test_the_carry_predicts_what_comes_next(backend):
         assert carry.x.s.tolist() == [x["s"][5, 0], -1, x["s"][3, 2]]
         assert_near(carry.x.x, torch.stack([x["x"][5, 0], torch.zeros(2), x["x"][3, 2]]))
         y, _ = model.step(carry.x, carry.state)
-        after = random_arguments.inputs(model.graph, 1, 3, seed=2)
+        after = random_arguments.random_inputs(model.graph, 1, 3, seed=2)
         found, _ = model.nll(after, carry, reduction="none")
     for row in range(3):
         expected = loss_of("symbol", y.s[row].tolist(), int(after["s"][0, row]))
@@ -262,7 +262,7 @@ def test_the_carry_predicts_what_comes_next(backend):
 
 def test_no_carry_is_a_blank_step_and_the_initial_state():
     model = made(SEVERAL)
-    x = random_arguments.inputs(model.graph, 4, 3, seed=1)
+    x = random_arguments.random_inputs(model.graph, 4, 3, seed=1)
     nothing, start = model.nll({name: value[:0] for name, value in x.items()})
     assert nothing == 0
     assert start.x.s.tolist() == [-1, -1, -1]
@@ -274,8 +274,8 @@ def test_no_carry_is_a_blank_step_and_the_initial_state():
 
 def test_a_row_of_length_0_keeps_its_carry_and_a_reset_at_0_drops_it():
     model = made(SEVERAL)
-    x = random_arguments.inputs(model.graph, 4, 3, seed=1)
-    _, carry = model.nll(random_arguments.inputs(model.graph, 5, 3, seed=2))
+    x = random_arguments.random_inputs(model.graph, 4, 3, seed=1)
+    _, carry = model.nll(random_arguments.random_inputs(model.graph, 5, 3, seed=2))
     resets = torch.zeros(4, 3, dtype=torch.bool)
     resets[0, 1:] = True
     lengths = torch.tensor([4, 4, 0])
@@ -292,7 +292,7 @@ def test_a_row_of_length_0_keeps_its_carry_and_a_reset_at_0_drops_it():
 
 def test_what_lies_before_a_reset_is_scored_and_not_read():
     model = made(SEVERAL)
-    x = random_arguments.inputs(model.graph, 6, 2, seed=1)
+    x = random_arguments.random_inputs(model.graph, 6, 2, seed=1)
     x["s"] = x["s"].clamp(min=0)
     resets = torch.zeros(6, 2, dtype=torch.bool)
     resets[3] = True
@@ -311,7 +311,7 @@ def test_batch_first_turns_all_but_the_carry(several):
     model, other = made(text), made(text, batch_first=True)
     call = call_of(model, 5, ragged=True, reset=True)
     weight = torch.rand(STEPS, ROWS)
-    _, carry = model.nll(random_arguments.inputs(model.graph, 2, ROWS, seed=6))
+    _, carry = model.nll(random_arguments.random_inputs(model.graph, 2, ROWS, seed=6))
     turned = {name: value.transpose(0, 1) for name, value in call["x"].items()}
     for reduction in ("none", "sum", "mean"):
         found, after = other.nll(
@@ -352,7 +352,7 @@ def test_the_mean_is_over_what_is_scored():
 
 def test_several_predictions_add_up_and_a_dictionary_of_weights_leaves_some_out():
     model = made(SEVERAL)
-    x = random_arguments.inputs(model.graph, 5, 2, seed=1)
+    x = random_arguments.random_inputs(model.graph, 5, 2, seed=1)
     x["s"][1, 0] = -1
     weight = torch.rand(5, 2, dtype=torch.float64)
     only = {name: model.nll(x, weight={name: weight}, reduction="mean")[0] for name in ("s", "x")}
@@ -377,9 +377,9 @@ def test_in_training_laws_and_loss_lines_are_added_as_loss_adds_them(training):
     param D: real[3, 3]
     """
     model = made(text).train(training)
-    x = random_arguments.inputs(model.graph, 6, 3, seed=1)
+    x = random_arguments.random_inputs(model.graph, 6, 3, seed=1)
     lengths = torch.tensor([6, 2, 0])
-    resets = random_arguments.resets(6, 3, seed=1)
+    resets = random_arguments.random_resets(6, 3, seed=1)
     fed = {
         n: torch.where(resets.unsqueeze(-1), 0, v)
         for n, v in ((n, torch.cat([torch.zeros_like(v[:1]), v[:-1]])) for n, v in x.items())
@@ -403,10 +403,10 @@ def test_in_training_laws_and_loss_lines_are_added_as_loss_adds_them(training):
 
 def test_gradients_reach_what_came_before_through_the_carry_until_it_is_detached():
     model = made(SEVERAL).train()
-    x = random_arguments.inputs(model.graph, 3, 2, seed=1)
+    x = random_arguments.random_inputs(model.graph, 3, 2, seed=1)
     x["x"].requires_grad_()
     _, carry = model.nll(x)
-    again = random_arguments.inputs(model.graph, 3, 2, seed=2)
+    again = random_arguments.random_inputs(model.graph, 3, 2, seed=2)
     (gradient,) = torch.autograd.grad(model.nll(again, carry)[0], x["x"], retain_graph=True)
     assert gradient.abs().min() > 0
     cut = carry.detach()
@@ -438,7 +438,7 @@ def test_gradients_are_those_of_each_row_alone(backend):
 
 def test_a_state_is_cut_off_too():
     model = made(SEVERAL)
-    _, state = model(random_arguments.inputs(model.graph, 3, 2, seed=1))
+    _, state = model(random_arguments.random_inputs(model.graph, 3, 2, seed=1))
     cut = state.detach()
     assert type(cut) is type(state)
     assert not any(part.requires_grad for part in cut)
@@ -464,7 +464,7 @@ y = V g'
 
 def test_a_model_that_runs_backward_takes_and_gives_no_carry():
     model = made(BACKWARD)
-    x = random_arguments.inputs(model.graph, STEPS, ROWS, seed=1)
+    x = random_arguments.random_inputs(model.graph, STEPS, ROWS, seed=1)
     call = call_of(model, 1, ragged=True, reset=True)
     found, carry = model.nll(**call, reduction="none")
     assert carry is None

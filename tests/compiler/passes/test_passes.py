@@ -11,7 +11,7 @@ import pytest
 import rnnc
 from rnnc.compiler import pipeline
 from rnnc.compiler.autodiff import vjp_rules
-from rnnc.compiler.ir.dataflow import Flow, Read
+from rnnc.compiler.ir.dataflow import Dataflow, Operand
 from rnnc.compiler.passes import (
     combine_matmuls,
     horizontal_fusion,
@@ -21,13 +21,13 @@ from rnnc.compiler.passes import (
     retime,
     split_concat_matmuls,
 )
-from rnnc.compiler.pipeline import NAMES, plan_for
+from rnnc.compiler.pipeline import PASS_NAMES, build_plan
 from rnnc.compiler.request import training_request
 from rnnc.compiler.schedule.explain import explain
 from support.comparison.agreement import assert_agree
-from support.comparison.cases import assert_case
+from support.comparison.cases import assert_call_agrees
 from support.generator import random_spec
-from support.generator.calls import Calling
+from support.generator.calls import CallConfig
 
 EVERYTHING: dict[str, Any] = {
     "steps": 6, "rows": 3, "ragged": True, "reset": True, "carry": True, "seed": 3,
@@ -62,7 +62,7 @@ y = V [h' ; s ; x ; c2]
 """Parts from inside and outside of a cycle, symbols, and a product of which a part is read late."""
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PASS_NAMES)
 def test_each_pass_may_be_left_out(name: str) -> None:
     assert_agree(GRU, **EVERYTHING, without=[name])
     assert_agree(JOINED, **EVERYTHING, without=[name])
@@ -75,7 +75,7 @@ def test_each_pass_may_be_left_out(name: str) -> None:
 def test_all_passes_may_be_left_out(seed: int) -> None:
     spec = random_spec(seed)
     said = {**EVERYTHING, "seed": seed}
-    assert_agree(spec.text, sizes=spec.sizes, **said, without=NAMES)
+    assert_agree(spec.text, sizes=spec.sizes, **said, without=PASS_NAMES)
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -84,17 +84,17 @@ def test_recomputing_changes_nothing(seed: int) -> None:
     assert_agree(spec.text, sizes=spec.sizes, **{**EVERYTHING, "seed": seed}, memory="recompute")
 
 
-def _changed(flow: Flow, number: int, **said: Any) -> Flow:
+def _changed(flow: Dataflow, number: int, **said: Any) -> Dataflow:
     values = list(flow.values)
     values[number] = replace(values[number], **said)
     return replace(flow, values=tuple(values))
 
 
-def _first(flow: Flow, operation: str, test: Callable[[Any], bool] = lambda v: True) -> int:
-    return next(v.number for v in flow.values if v.operation == operation and test(v))
+def _first(flow: Dataflow, operation: str, test: Callable[[Any], bool] = lambda v: True) -> int:
+    return next(v.id for v in flow.values if v.operation == operation and test(v))
 
 
-def _order_of_the_matrices(flow: Flow) -> Flow:
+def _order_of_the_matrices(flow: Dataflow) -> Dataflow:
     made = combine_matmuls.stack(flow)
     number = _first(
         made, "stack", lambda v: len({made.values[r.value].shape for r in v.operands}) == 1
@@ -102,66 +102,66 @@ def _order_of_the_matrices(flow: Flow) -> Flow:
     return _changed(made, number, operands=made.values[number].operands[::-1])
 
 
-def _the_wrong_slice(flow: Flow) -> Flow:
-    made = horizontal_fusion.pack(flow)
+def _the_wrong_slice(flow: Dataflow) -> Dataflow:
+    made = horizontal_fusion.fuse_horizontally(flow)
     numbers = [
-        v.number for v in made.values
+        v.id for v in made.values
         if v.operation == "slice" and made.values[v.operands[0].value].operation == "sigmoid"
     ]  # fmt: skip
     other = made.values[numbers[1]].attributes
     return _changed(made, numbers[0], attributes=other)
 
 
-def _a_lost_term(flow: Flow) -> Flow:
+def _a_lost_term(flow: Dataflow) -> Dataflow:
     number = _first(flow, "add", lambda v: len(v.operands) > 2 and v.rate == "step")
     return _changed(flow, number, operands=flow.values[number].operands[:-1])
 
 
-def _a_lost_factor(flow: Flow) -> Flow:
+def _a_lost_factor(flow: Dataflow) -> Dataflow:
     number = _first(flow, "multiply", lambda v: len(v.operands) > 1 and v.adjoint)
     return _changed(flow, number, operands=flow.values[number].operands[:1])
 
 
-def _a_step_too_late(flow: Flow) -> Flow:
+def _a_step_too_late(flow: Dataflow) -> Dataflow:
     made = retime.retime(flow)
     number = _first(made, "matmul", lambda v: v.operands[1].delay < 0)
     weight, vector = made.values[number].operands
-    return _changed(made, number, operands=(weight, Read(vector.value, vector.delay - 1)))
+    return _changed(made, number, operands=(weight, Operand(vector.value, vector.delay - 1)))
 
 
-def _other_entries(flow: Flow) -> Flow:
+def _other_entries(flow: Dataflow) -> Dataflow:
     made = prune_matmuls.narrow(flow)
     number = _first(made, "cut", lambda v: v.attributes[1] > 0)
     axis, start, stop = made.values[number].attributes
     return _changed(made, number, attributes=(axis, int(start) - 1, int(stop) - 1))
 
 
-def _columns_of_another_part(flow: Flow) -> Flow:
+def _columns_of_another_part(flow: Dataflow) -> Dataflow:
     made = split_concat_matmuls.split(flow)
     cuts = [v for v in made.values if v.operation == "cut" and not v.adjoint]
-    (a, b) = next((a, b) for a in cuts for b in cuts if a.shape == b.shape and a.number < b.number)
-    return _changed(made, a.number, attributes=b.attributes)
+    (a, b) = next((a, b) for a in cuts for b in cuts if a.shape == b.shape and a.id < b.id)
+    return _changed(made, a.id, attributes=b.attributes)
 
 
-def _slope_and_offset_confused(flow: Flow) -> Flow:
+def _slope_and_offset_confused(flow: Dataflow) -> Dataflow:
     made = recognize_scans.scan(flow)
     number = _first(made, "linear")
     a, b, v = made.values[number].operands
     return _changed(made, number, operands=(b, a, v))
 
 
-def _the_old_state(flow: Flow) -> Flow:
+def _the_old_state(flow: Dataflow) -> Dataflow:
     made = rematerialize.recompute(flow)
     number = next(
-        v.number for v in made.values
+        v.id for v in made.values
         if v.adjoint
         and any(made.values[r.value].operation == "state" and r.delay for r in v.operands)
     )  # fmt: skip
-    operands = tuple(Read(r.value) for r in made.values[number].operands)
+    operands = tuple(Operand(r.value) for r in made.values[number].operands)
     return _changed(made, number, operands=operands)
 
 
-FAULTS: dict[str, tuple[str, Callable[[Flow], Flow]]] = {
+FAULTS: dict[str, tuple[str, Callable[[Dataflow], Dataflow]]] = {
     "narrow": ("narrow", _other_entries),
     "split": ("split", _columns_of_another_part),
     "flatten": ("flatten", _a_lost_term),
@@ -174,7 +174,9 @@ FAULTS: dict[str, tuple[str, Callable[[Flow], Flow]]] = {
 }
 
 
-def _with_fault(monkeypatch: pytest.MonkeyPatch, name: str, fault: Callable[[Flow], Flow]) -> None:
+def _with_fault(
+    monkeypatch: pytest.MonkeyPatch, name: str, fault: Callable[[Dataflow], Dataflow]
+) -> None:
     for stage in ("BEFORE", "AFTER"):
         passes = tuple(
             replace(p, rewrite=(lambda f, g=p.rewrite: fault(g(f)))) if p.name == name else p
@@ -203,7 +205,7 @@ def test_products_of_concatenations_agree(backend: str) -> None:
 
 def _products(text: str, kind: str, **said: Any) -> list[str]:
     graph = rnnc.compile(text, backend="reference").graph
-    plan = plan_for(graph, training_request(graph, **said))
+    plan = build_plan(graph, training_request(graph, **said))
     return sorted(
         name
         for phase in explain(plan)["phases"]
@@ -227,7 +229,7 @@ def test_what_is_narrow_stays_in_the_loop() -> None:
 
 
 def test_every_pass_has_a_fault() -> None:
-    assert set(FAULTS) == set(NAMES)
+    assert set(FAULTS) == set(PASS_NAMES)
 
 
 def test_a_fault_in_recomputation_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +239,7 @@ def test_a_fault_in_recomputation_is_caught(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 EXPRESSIONS = {
-    **{name: f"{name}(1.5 + 0.5 * tanh(U x))" for name in vjp_rules.SLOPES
+    **{name: f"{name}(1.5 + 0.5 * tanh(U x))" for name in vjp_rules.ELEMENTWISE_DERIVATIVES
        if name not in {"square", "reciprocal", "at_least_tiny"}},
     **{name: f"{name}(U x)" for name in ("relu", "leaky_relu", "elu", "gelu", "silu", "abs")},
     "square": "layernorm(U x, g, b)",
@@ -291,15 +293,15 @@ def _spec(name: str) -> str:
 CALL: dict[str, Any] = {"steps": 4, "rows": 2, "seed": 5}
 
 
-@pytest.mark.parametrize("name", sorted(vjp_rules.RULES))
+@pytest.mark.parametrize("name", sorted(vjp_rules.VJP_RULES))
 def test_a_fault_in_a_derivative_rule_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_agree(_spec(name), **CALL)
-    right = vjp_rules.RULES[name]
+    right = vjp_rules.VJP_RULES[name]
 
     def wrong(m: Any, y: Any, operands: Any, g: Any, attributes: Any) -> Any:
         return right(m, y, operands, m.make("add", g, g), attributes)
 
-    monkeypatch.setitem(vjp_rules.RULES, name, wrong)
+    monkeypatch.setitem(vjp_rules.VJP_RULES, name, wrong)
     with pytest.raises(AssertionError):
         assert_agree(_spec(name), **CALL)
 
@@ -311,4 +313,6 @@ def test_at_its_floor_a_norm_has_the_slope_of_the_reference() -> None:
     lines += [f"state h{i}: real[1] = {number}" for i, number in enumerate(small)]
     lines += [f"h{i}' = tanh(W x + lp(1, h{i}, b))" for i in range(len(small))]
     lines += ["output y: real[1]", "y = h0'", ""]
-    assert_case("\n".join(lines), Calling(seed=1, steps=1, rows=1, state="initial"), "aten")
+    assert_call_agrees(
+        "\n".join(lines), CallConfig(seed=1, steps=1, rows=1, state="initial"), "aten"
+    )

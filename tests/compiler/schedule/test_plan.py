@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from rnnc.compiler.ir.verifier import verify
-from rnnc.compiler.pipeline import NAMES, plan_for
-from rnnc.compiler.request import Memory, Request, training_request
+from rnnc.compiler.ir.verifier import verify_dataflow
+from rnnc.compiler.pipeline import PASS_NAMES, build_plan
+from rnnc.compiler.request import MemoryPolicy, PlanRequest, training_request
 from rnnc.compiler.schedule.plan import Phase, Plan
 from rnnc.grammar.source import Source
-from rnnc.operators.analyze import analyse
+from rnnc.operators.analyze import analyze
 from rnnc.operators.graph.operator_graph import OperatorGraph
 from rnnc.operators.sources.zoo import zoo_names, zoo_source
 from support.generator import random_spec
@@ -27,18 +27,18 @@ SMALL = {
 
 
 def graph_of(name: str, **sizes: int) -> OperatorGraph:
-    graph = analyse(zoo_source(name), parameters=sizes).graph
+    graph = analyze(zoo_source(name), parameters=sizes).graph
     assert graph is not None
     return graph
 
 
 def plan_of(name: str, **sizes: int) -> Plan:
     graph = graph_of(name, **sizes)
-    return plan_for(graph, training_request(graph))
+    return build_plan(graph, training_request(graph))
 
 
 def products(plan: Plan, phase: Phase) -> int:
-    return sum(plan.flow.values[n].operation in {"matmul", "lookup"} for n in phase.values)
+    return sum(plan.dataflow.values[n].operation in {"matmul", "lookup"} for n in phase.values)
 
 
 def loops(plan: Plan) -> list[Phase]:
@@ -57,10 +57,10 @@ def test_the_plan_of_a_known_cell_is_as_it_was_read(name: str) -> None:
 def test_a_loop_holds_the_products_that_it_must_and_no_other(name: str, dependent: int) -> None:
     plan = plan_of(name)
     assert [products(plan, phase) for phase in loops(plan)] == [dependent, dependent]
-    states = {v.number for v in plan.flow.values if v.operation == "state"}
+    states = {v.id for v in plan.dataflow.values if v.operation == "state"}
     forward = loops(plan)[0]
     for number in forward.values:
-        value = plan.flow.values[number]
+        value = plan.dataflow.values[number]
         if value.operation == "matmul":
             assert value.operands[1].value in states | set(forward.values)
 
@@ -68,15 +68,15 @@ def test_a_loop_holds_the_products_that_it_must_and_no_other(name: str, dependen
 @pytest.mark.parametrize("name", ["lstm", "gru", "dts_rnn"])
 def test_every_weight_gradient_is_one_product_after_the_loop(name: str) -> None:
     plan = plan_of(name)
-    last = max(phase.number for phase in loops(plan))
+    last = max(phase.id for phase in loops(plan))
     inside = {n for phase in loops(plan) for n in phase.values}
-    sums = [v for v in plan.flow.values if v.operation == "outer_sum"]
-    assert not any(v.number in inside for v in sums)
+    sums = [v for v in plan.dataflow.values if v.operation == "outer_sum"]
+    assert not any(v.id in inside for v in sums)
     recurrent = [v for v in sums if any(r.delay for r in v.operands)]
     assert recurrent
-    assert all(plan.phase_of[v.number] > last for v in recurrent)
+    assert all(plan.phase_of[v.id] > last for v in recurrent)
     # No gradient of a matrix is a sum of several products.
-    assert not any(v.operation == "add" and len(v.shape) > 1 for v in plan.flow.values)
+    assert not any(v.operation == "add" and len(v.shape) > 1 for v in plan.dataflow.values)
 
 
 @pytest.mark.parametrize("name", ["mingru", "qrnn"])
@@ -89,9 +89,9 @@ def test_linear_recurrences_are_scans_in_both_directions(name: str) -> None:
 
 def test_a_recurrence_that_is_not_affine_stays_a_loop() -> None:
     text = "input x: real[3]\nstate h: real[3]\nh' = h * h + x\nx' = |> h'\n"
-    graph = analyse(Source(text)).graph
+    graph = analyze(Source(text)).graph
     assert graph is not None
-    plan = plan_for(graph, training_request(graph))
+    plan = build_plan(graph, training_request(graph))
     assert next(p.kind for p in plan.phases if p.kind in {"scan", "loop"}) == "loop"
 
 
@@ -101,7 +101,7 @@ def test_planning_takes_under_a_tenth_of_a_second(name: str) -> None:
     took: list[float] = []
     for _ in range(3):
         start = time.process_time()
-        plan_for(graph, training_request(graph))
+        build_plan(graph, training_request(graph))
         took.append(time.process_time() - start)
     assert min(took) < 0.1
 
@@ -111,9 +111,9 @@ def test_a_plan_is_the_same_in_every_run() -> None:
         spec = random_spec(seed)
         texts = []
         for _ in range(2):
-            graph = analyse(Source(spec.text), parameters=spec.sizes).graph
+            graph = analyze(Source(spec.text), parameters=spec.sizes).graph
             assert graph is not None
-            texts.append(plan_for(graph, training_request(graph, inputs=True)).to_text())
+            texts.append(build_plan(graph, training_request(graph, inputs=True)).to_text())
         assert texts[0] == texts[1]
 
 
@@ -121,25 +121,27 @@ def test_a_plan_is_the_same_in_every_run() -> None:
 def test_every_value_is_computed_once_and_after_its_operands(sink: bool) -> None:
     for seed in range(25):
         spec = random_spec(seed)
-        graph = analyse(Source(spec.text), parameters=spec.sizes).graph
+        graph = analyze(Source(spec.text), parameters=spec.sizes).graph
         assert graph is not None
-        plan = plan_for(graph, training_request(graph, inputs=True, history=True, sink=sink))
-        verify(plan.flow)
+        plan = build_plan(
+            graph, training_request(graph, inputs=True, carry=True, sink_elementwise=sink)
+        )
+        verify_dataflow(plan.dataflow)
         order = [n for phase in plan.phases for n in phase.values]
         assert len(order) == len(set(order))
         position = {n: i for i, n in enumerate(order)}
-        for value in plan.flow.values:
+        for value in plan.dataflow.values:
             for read in value.operands:
-                if value.number not in position or read.value not in position:
+                if value.id not in position or read.value not in position:
                     continue
-                same = plan.phase_of[value.number] == plan.phase_of[read.value]
+                same = plan.phase_of[value.id] == plan.phase_of[read.value]
                 if not read.delay or not same:
-                    assert position[read.value] < position[value.number], value
+                    assert position[read.value] < position[value.id], value
 
 
 @pytest.mark.parametrize("memory", ["save", "recompute"])
 @pytest.mark.parametrize("value", ["sin(g')", "softplus(g')", "g' ⊙ g' ⊙ g'"])
-def test_a_loop_takes_slopes_that_are_older_than_itself(value: str, memory: Memory) -> None:
+def test_a_loop_takes_slopes_that_are_older_than_itself(value: str, memory: MemoryPolicy) -> None:
     text = f"""
 input x: real[2]
 state g, c: real[3]
@@ -148,55 +150,59 @@ c' = {value}
 output y: real[3]
 y = V x
 """
-    graph = analyse(Source(text)).graph
+    graph = analyze(Source(text)).graph
     assert graph is not None
-    plan = plan_for(graph, training_request(graph, memory=memory, sink=True))
+    plan = build_plan(graph, training_request(graph, memory=memory, sink_elementwise=True))
     (loop,) = [phase for phase in loops(plan) if phase.adjoint]
-    seed = next(v.number for v in plan.flow.values if v.attributes == ("history", "c"))
+    seed = next(v.id for v in plan.dataflow.values if v.attributes == ("history", "c"))
     # The gradient of `c` is multiplied by its slope inside.
-    assert any(r.value == seed for n in loop.values for r in plan.flow.values[n].operands)
+    assert any(r.value == seed for n in loop.values for r in plan.dataflow.values[n].operands)
 
 
 def test_no_place_is_shared_by_values_that_differ() -> None:
     for seed in range(25):
         spec = random_spec(seed)
-        graph = analyse(Source(spec.text), parameters=spec.sizes).graph
+        graph = analyze(Source(spec.text), parameters=spec.sizes).graph
         assert graph is not None
-        plan = plan_for(graph, training_request(graph))
+        plan = build_plan(graph, training_request(graph))
         taken: dict[tuple[int, int], int] = {}
-        for value in plan.flow.values:
-            place = plan.places[value.number]
+        for value in plan.dataflow.values:
+            place = plan.regions[value.id]
             if place is None or value.operation in {"slice", "state", "concatenate"}:
                 continue
-            for entry in range(place.start, place.start + value.size):
-                assert taken.setdefault((place.buffer, entry), value.number) == value.number
+            for entry in range(place.offset, place.offset + value.size):
+                assert taken.setdefault((place.buffer, entry), value.id) == value.id
 
 
 def test_flops_are_those_of_the_matrices() -> None:
     plan = plan_of("lstm", hidden=16, notes=8)
-    forward = [plan.cost(p).products for p in plan.forward]
+    forward = [plan.phase_cost(p).matmul_flops for p in plan.forward_phases]
     assert sum(forward) == 2 * (4 * 16 * (16 + 8) + 8 * 16)
-    backward = [plan.cost(p).products for p in plan.backward]
+    backward = [plan.phase_cost(p).matmul_flops for p in plan.backward_phases]
     # Twice the forward pass but for the gradient of the input, which nobody asked for.
     assert sum(backward) == 2 * sum(forward) - 2 * 4 * 16 * 8
 
 
 def test_an_evaluation_has_no_backward_pass_and_no_chance() -> None:
     graph = graph_of("awd_lstm")
-    plan = plan_for(graph, Request(training=False))
-    assert not plan.backward
-    assert not any(v.operation == "mask" for v in plan.flow.values)
+    plan = build_plan(graph, PlanRequest(training=False))
+    assert not plan.backward_phases
+    assert not any(v.operation == "mask" for v in plan.dataflow.values)
 
 
 def test_an_unknown_pass_is_refused() -> None:
     graph = graph_of("rnn")
     with pytest.raises(ValueError, match="abacus"):
-        plan_for(graph, training_request(graph, without=["abacus"]))
-    assert "hoist" in NAMES
+        build_plan(graph, training_request(graph, without=["abacus"]))
+    assert "hoist" in PASS_NAMES
 
 
 def test_recomputation_keeps_states_alone() -> None:
     graph = graph_of("lstm")
-    plan = plan_for(graph, training_request(graph, memory="recompute"))
-    kept = {plan.flow.values[n].operation for n in plan.saved if plan.flow.values[n].rate == "step"}
+    plan = build_plan(graph, training_request(graph, memory="recompute"))
+    kept = {
+        plan.dataflow.values[n].operation
+        for n in plan.residuals
+        if plan.dataflow.values[n].rate == "step"
+    }
     assert kept <= {"state", "input", "mask"}

@@ -10,10 +10,10 @@ from torch.profiler import ProfilerActivity, profile
 
 import rnnc
 from rnnc.compiler.calls import sequence_masks
-from rnnc.compiler.ir.ops import WINDOWS
-from rnnc.compiler.pipeline import plan_for
+from rnnc.compiler.ir.ops import WINDOW_OPS
+from rnnc.compiler.pipeline import build_plan
 from rnnc.compiler.request import training_request
-from rnnc.operators.analyze import analyse
+from rnnc.operators.analyze import analyze
 from rnnc.operators.sources.zoo import zoo_source
 from support.comparison.agreement import assert_agree
 
@@ -144,28 +144,28 @@ def test_a_window_agrees_with_the_reference(name: str, backend: str) -> None:
 
 
 def test_a_fault_in_what_is_present_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = sequence_masks.Boundaries.present
+    right = sequence_masks.SequenceMasks.window_mask
 
     def wrong(self: Any, first: int, last: int) -> torch.Tensor:
         return torch.ones_like(right(self, first, last))
 
-    monkeypatch.setattr(sequence_masks.Boundaries, "present", wrong)
+    monkeypatch.setattr(sequence_masks.SequenceMasks, "window_mask", wrong)
     with pytest.raises(AssertionError):
         assert_agree(AFTER, "aten", seed=1, **CALLS["everything"])
 
 
 def test_the_loop_of_the_pointer_sentinel_holds_its_cells_alone() -> None:
     sizes = {"layers": 2, "hidden": 8, "window": 5, "vocab": 11}
-    graph = analyse(zoo_source("pointer_sentinel_lstm"), parameters=sizes).graph
+    graph = analyze(zoo_source("pointer_sentinel_lstm"), parameters=sizes).graph
     assert graph is not None
-    plan = plan_for(graph, training_request(graph))
-    values = plan.flow.values
+    plan = build_plan(graph, training_request(graph))
+    values = plan.dataflow.values
     for phase in plan.phases:
         inside = [values[number] for number in phase.values]
         if phase.kind == "loop":
             # One product a cell and direction; windows and vocabularies stay outside.
             assert sum(v.operation == "matmul" for v in inside) == 1
-            assert not any(v.operation in WINDOWS or v.operation == "lookup" for v in inside)
+            assert not any(v.operation in WINDOW_OPS or v.operation == "lookup" for v in inside)
             assert max(v.size for v in inside) <= 4 * 8
     assert sum(phase.kind == "loop" for phase in plan.phases) == 2 * 2
     assert {"scores", "log_mix"} <= {v.operation for v in values}

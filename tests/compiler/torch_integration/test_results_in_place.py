@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import rnnc
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
 from support.comparison.assertions import assert_close
-from support.comparison.available_backends import HERE
+from support.comparison.available_backends import AVAILABLE_BACKENDS
 
 TEXT = """
 input x: real[3]
@@ -44,7 +44,7 @@ y = x
 X = torch.randn(5, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 RESETS = torch.tensor([[0, 0, 1], [0, 1, 0], [0, 0, 0], [0, 0, 1], [0, 0, 0]]).bool()
 
-pytestmark = pytest.mark.parametrize("backend", HERE)
+pytestmark = pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
 
 Call = Callable[[CompiledRNN, Tensor, Any], Any]
 CALLS: dict[str, Call] = {

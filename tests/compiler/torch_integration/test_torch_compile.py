@@ -12,7 +12,7 @@ from torch import Tensor
 
 import rnnc
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
-from support.comparison.available_backends import HERE
+from support.comparison.available_backends import AVAILABLE_BACKENDS
 
 TEXT = """
 input x: real[3]
@@ -102,7 +102,7 @@ def everything(net: CompiledRNN, call: Callable[..., Any], steps: int, rows: int
     return [y, z, *after, *(s.grad for s in sources if s.grad is not None)]
 
 
-@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
 @pytest.mark.parametrize("training", [True, False])
 def test_eager_numbers_for_any_size_from_two_graphs(backend: str, training: bool) -> None:
     net = model(backend=backend).train(training)
@@ -114,7 +114,7 @@ def test_eager_numbers_for_any_size_from_two_graphs(backend: str, training: bool
     assert graphs() == 2  # the first sizes that are met, then any
 
 
-@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
 def test_a_loop_of_training_steps_stays_on_the_eager_path(backend: str) -> None:
     nets = [model(SIMPLE, backend) for _ in range(2)]
     runs = [nets[0], torch.compile(nets[1], fullgraph=True, backend="aot_eager")]
@@ -129,7 +129,7 @@ def test_a_loop_of_training_steps_stays_on_the_eager_path(backend: str) -> None:
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
-@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
 def test_without_gradients_and_without_steps(backend: str) -> None:
     net = model(SIMPLE, backend)
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
@@ -201,7 +201,7 @@ def test_a_second_derivative_of_a_compiled_call_is_refused() -> None:
 
 
 def test_what_torch_asks_of_an_operator() -> None:
-    from rnnc.compiler.torch_integration.custom_op import run_forward
+    from rnnc.compiler.torch_integration.custom_op import forward_op
 
     net = model(SIMPLE)
     x = feed(3, 2)[0]
@@ -209,9 +209,9 @@ def test_what_torch_asks_of_an_operator() -> None:
     names = [f"parameter {name}" for name, _ in net.named_parameters()]
     names += ["input x", "history h", "initial h"]
     for wanted in ([], list(range(len(sources)))):
-        said = (sources, net._key, "\n".join(names), True, wanted)
+        said = (sources, net._model_key, "\n".join(names), True, wanted)
         torch.library.opcheck(
-            run_forward, said, test_utils=("test_schema", "test_autograd_registration")
+            forward_op, said, test_utils=("test_schema", "test_autograd_registration")
         )
 
 

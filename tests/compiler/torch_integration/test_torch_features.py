@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 import rnnc
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
-from support.comparison.available_backends import HERE
+from support.comparison.available_backends import AVAILABLE_BACKENDS
 from support.processes.commands import ROOT
 
 TEXT = """
@@ -34,7 +34,7 @@ y = V [h' ; c'] + b2
 """
 
 pytestmark = [
-    pytest.mark.parametrize("backend", HERE),
+    pytest.mark.parametrize("backend", AVAILABLE_BACKENDS),
     # Torch's forward mode compiles its own rules in a way that it deprecates.
     pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning"),
 ]

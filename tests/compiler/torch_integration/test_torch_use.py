@@ -18,7 +18,7 @@ from torch.utils.checkpoint import (
 import rnnc
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
 from support.comparison.assertions import assert_close
-from support.comparison.available_backends import HERE
+from support.comparison.available_backends import AVAILABLE_BACKENDS
 
 TEXT = """
 input x: real[3]
@@ -175,7 +175,7 @@ USES: dict[str, Callable[[CompiledRNN], list[Tensor]]] = {
 
 
 @pytest.mark.parametrize("use", USES)
-@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
 def test_every_backend_gives_what_the_reference_gives(backend: str, use: str) -> None:
     assert_close(USES[use](model(backend)), USES[use](model("reference")), 1e-9, use)
 

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import rnnc
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
 from support.comparison.assertions import assert_close
-from support.comparison.available_backends import HERE
+from support.comparison.available_backends import AVAILABLE_BACKENDS
 
 TEXT = """
 input x: real[3]
@@ -39,7 +39,7 @@ y = V h'
 TOLERANCE = 1e-6
 
 pytestmark = [
-    pytest.mark.parametrize("backend", HERE),
+    pytest.mark.parametrize("backend", AVAILABLE_BACKENDS),
     # A trace says of every size that it compares that this may not hold for others.
     pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

@@ -8,7 +8,7 @@ import pytest
 
 from rnnc.grammar.diagnostics.diagnostic import Diagnostic, Label
 from rnnc.grammar.diagnostics.errors import RnnError, fail
-from rnnc.grammar.diagnostics.render import ansi, cells, render_json, render_text
+from rnnc.grammar.diagnostics.render import ansi_style, display_width, render_json, render_text
 from rnnc.grammar.diagnostics.report import Report
 from rnnc.grammar.source import Source, Span
 
@@ -45,7 +45,7 @@ def test_the_form_of_a_diagnostic():
 def test_the_caret_stands_below_what_it_marks(before):
     text = f"{before} = ! q"
     shown, caret = caret_columns(render_text(Diagnostic("RNN101", "m", label=Label(at(text, "!")))))
-    assert cells(shown[: shown.index("!")]) == caret.index("^")
+    assert display_width(shown[: shown.index("!")]) == caret.index("^")
 
 
 def test_a_wide_mark_is_as_wide_as_what_it_marks():
@@ -75,7 +75,7 @@ def test_a_second_place_in_another_file_is_named():
 
 def test_colours_add_nothing_but_colours():
     found = Diagnostic("RNN203", "m", label=Label(at(TEXT, "y"), "here"), hint="do")
-    coloured = render_text(found, ansi)
+    coloured = render_text(found, ansi_style)
     assert "\x1b[" in coloured
     for code in ("\x1b[1;31m", "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[0m"):
         coloured = coloured.replace(code, "")
@@ -103,14 +103,14 @@ def test_a_report_is_in_the_order_of_the_text_and_says_one_thing_once():
     report.error("RNN201", "second, met again in a loop", Span(source, 20, 21))
     assert [d.message for d in report] == ["first", "second"]
     with pytest.raises(RnnError) as caught:
-        report.raise_if_failed()
+        report.raise_if_errors()
     assert len(caught.value.diagnostics) == 2
 
 
 def test_warnings_alone_do_not_fail():
     report = Report()
     report.warning("RNN217", "m", at(TEXT, "y"))
-    report.raise_if_failed()
+    report.raise_if_errors()
 
 
 def test_a_mistake_without_a_place_names_its_file():

@@ -13,7 +13,7 @@ from rnnc.grammar.diagnostics.codes import CODES
 from rnnc.grammar.diagnostics.render import render_text
 from rnnc.grammar.source import Source
 from rnnc.operators.analyze import check
-from rnnc.runtime.commands.explain import page
+from rnnc.runtime.commands.explain import read_page
 from support.processes.commands import ROOT, rnnc
 
 PAGES = ROOT / "docs" / "errors"
@@ -90,7 +90,7 @@ def find(folder: Path) -> list[str]:
 
 
 def test_explain_prints_the_page_that_ships():
-    assert page("RNN203") == text_of("RNN203").rstrip("\n")
+    assert read_page("RNN203") == text_of("RNN203").rstrip("\n")
     done = rnnc("explain", "rnn203")
     assert (done.returncode, done.stdout.decode()) == (0, text_of("RNN203"))
 

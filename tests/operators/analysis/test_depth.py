@@ -11,19 +11,19 @@ import pytest
 
 from rnnc.grammar.source import Source
 from rnnc.operators.analysis import depth as depths
-from rnnc.operators.analysis.depth import depth
-from rnnc.operators.analysis.summary import summarise
-from rnnc.operators.analyze import analyse
+from rnnc.operators.analysis.depth import measure_depth
+from rnnc.operators.analysis.summary import summarize
+from rnnc.operators.analyze import analyze
 from rnnc.operators.graph.operator_graph import OperatorGraph
 from rnnc.operators.sources.zoo import zoo_source
 from support.generator import random_spec
-from support.line_counts import superlinear, work_of
+from support.line_counts import count_lines, superlinear_functions
 
 IN, HID, OUT = 88, 400, 88
 
 
 def graph_of(text: str, **sizes: int) -> OperatorGraph:
-    return analyse(Source(text), parameters=sizes).require()
+    return analyze(Source(text), parameters=sizes).require_graph()
 
 
 def transition(
@@ -95,19 +95,19 @@ WORKED: dict[str, tuple[str, tuple[Any, ...]]] = {
 @pytest.mark.parametrize("name", WORKED)
 def test_worked_values(name: str) -> None:
     text, values = WORKED[name]
-    found = depth(graph_of(text))
+    found = measure_depth(graph_of(text))
     assert (
         found.input_to_hidden,
         found.hidden_to_hidden,
         found.hidden_to_output,
-        found.recurrent,
-        found.feedforward,
+        found.recurrent_depth,
+        found.feedforward_depth,
         found.skip_coefficient,
     ) == values
 
 
 def test_an_infinite_skip_coefficient_is_a_word() -> None:
-    assert summarise(graph_of(WORKED["no learned matrix"][0]))["depth"]["skip_coefficient"] == "inf"
+    assert summarize(graph_of(WORKED["no learned matrix"][0]))["depth"]["skip_coefficient"] == "inf"
 
 
 def edges_of(graph: OperatorGraph) -> list[tuple[int, int, int, int]]:
@@ -117,8 +117,10 @@ def edges_of(graph: OperatorGraph) -> list[tuple[int, int, int, int]]:
         length = 0
         if node.operation in {"matmul", "lookup"}:
             weight = graph.nodes[node.operands[0].node]
-            length = int(graph.by_parameter[str(weight.attributes[0])].form in {"matrix", "blocks"})
-        found += [(o.node, node.number, length, abs(o.delay)) for o in node.operands]
+            length = int(
+                graph.parameters_by_name[str(weight.attributes[0])].form in {"matrix", "blocks"}
+            )
+        found += [(o.node, node.id, length, abs(o.delay)) for o in node.operands]
     return found
 
 
@@ -149,7 +151,7 @@ def unfolded(graph: OperatorGraph, steps: int, *, longest: bool) -> list[dict[in
 def _instant(graph: OperatorGraph) -> list[list[int]]:
     done: set[int] = set()
     rounds: list[list[int]] = []
-    waiting = {n.number for n in graph.nodes}
+    waiting = {n.id for n in graph.nodes}
     while waiting:
         ready = [
             n
@@ -164,8 +166,8 @@ def _instant(graph: OperatorGraph) -> list[list[int]]:
 
 def compare_with_unfolding(graph: OperatorGraph) -> bool:
     """Whether there was anything to compare; asserts that it agrees."""
-    found = depth(graph)
-    if not graph.recurrent or graph.backward or found.skip_coefficient is None:
+    found = measure_depth(graph)
+    if not graph.recurrent_nodes or graph.backward_nodes or found.skip_coefficient is None:
         return False
     steps = 60
     rounds = 60 // (6 * max(1, max(s.delay for s in graph.states)))
@@ -175,17 +177,17 @@ def compare_with_unfolding(graph: OperatorGraph) -> bool:
     for t in range(steps):
         for end in ends:
             if t >= end.delay and end.node in longest[t - end.delay]:
-                value = longest[t - end.delay][end.node] - t * found.recurrent
+                value = longest[t - end.delay][end.node] - t * found.recurrent_depth
                 best = value if best is None else max(best, value)
-    assert best == found.feedforward
+    assert best == found.feedforward_depth
     slopes: list[float] = []
-    for node in graph.recurrent:
+    for node in graph.recurrent_nodes:
         slope = [r[node] for r in longest if node in r]
         if len(slope) > steps - 10:
             slopes.append((slope[-1] - slope[0]) / len(slope))
-            assert slopes[-1] <= float(found.recurrent) + 1 / rounds
+            assert slopes[-1] <= float(found.recurrent_depth) + 1 / rounds
     # Some cycle is as deep as that, but for the steps in which it has not yet begun to count.
-    assert not slopes or max(slopes) >= float(found.recurrent) * (1 - 12 / steps)
+    assert not slopes or max(slopes) >= float(found.recurrent_depth) * (1 - 12 / steps)
     return True
 
 
@@ -200,13 +202,13 @@ def test_feedforward_and_recurrent_depth_are_those_of_the_unfolded_network() -> 
 @pytest.mark.parametrize("name", WORKED)
 def test_slopes_of_the_unfolded_network(name: str) -> None:
     graph = graph_of(WORKED[name][0])
-    found = depth(graph)
+    found = measure_depth(graph)
     steps = 61
     longest, shortest = (unfolded(graph, steps, longest=flag) for flag in (True, False))
     state = graph.states[-1].node
-    if state not in graph.recurrent:
+    if state not in graph.recurrent_nodes:
         return
-    assert Fraction(longest[60][state] - longest[12][state], 48) == found.recurrent
+    assert Fraction(longest[60][state] - longest[12][state], 48) == found.recurrent_depth
     slope = Fraction(shortest[60][state] - shortest[12][state], 48)
     assert found.skip_coefficient == (1 / slope if slope else None)
 
@@ -214,9 +216,9 @@ def test_slopes_of_the_unfolded_network(name: str) -> None:
 @pytest.mark.parametrize("wrong", ["ratio", "feedforward"])
 def test_a_planted_fault_is_caught(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if wrong == "ratio":
-        right = depths.extreme_ratio
+        right = depths.extreme_cycle_ratio
         monkeypatch.setattr(
-            depths, "extreme_ratio", lambda edges, sign: right(edges, sign=sign) + 1
+            depths, "extreme_cycle_ratio", lambda edges, sign: right(edges, sign=sign) + 1
         )
     else:
         monkeypatch.setattr(depths, "_feedforward", lambda *arguments: Fraction(9))
@@ -251,7 +253,7 @@ def test_weights_of_table_1(row: tuple[str, str, int, Any, int]) -> None:
             text = transition(n, hidden, shortcut=True, output=output, kind=kind)
         case hidden:
             text = stacked(n, hidden, kind=kind)
-    assert summarise(graph_of(text))["parameters"]["weights"] == weights
+    assert summarize(graph_of(text))["parameters"]["weights"] == weights
 
 
 def test_cycles_are_never_listed() -> None:
@@ -266,7 +268,7 @@ def test_cycles_are_never_listed() -> None:
     lines.append(f"x' = ▷ h_{layers}'")
     graph = graph_of("\n".join(lines) + "\n")
     start = time.process_time()
-    found = depth(graph)
+    found = measure_depth(graph)
     assert time.process_time() - start < 10
     # A cycle climbs from some layer to a higher one within a step and comes back after a delay.
     best = max(
@@ -274,7 +276,7 @@ def test_cycles_are_never_listed() -> None:
         for top in range(1, layers + 1)
         for bottom in range(1, top + 1)
     )
-    assert found.recurrent == best
+    assert found.recurrent_depth == best
 
 
 def stack(layers: int) -> str:
@@ -313,15 +315,17 @@ GROWING = {
 
 @pytest.mark.parametrize("name", GROWING)
 def test_the_work_grows_as_the_model_does(name: str) -> None:
-    graphs = [analyse(Source(GROWING[name](n), "g.rnn")).require() for n in (3, 20, 40)]
-    _, small, large = (work_of(lambda g=g: depths.depth(g)) for g in graphs)  # type: ignore[misc]
+    graphs = [analyze(Source(GROWING[name](n), "g.rnn")).require_graph() for n in (3, 20, 40)]
+    _, small, large = (count_lines(lambda g=g: depths.measure_depth(g)) for g in graphs)  # type: ignore[misc]
     assert large.total() < 2.3 * small.total()
-    assert superlinear(small, large, times=2.6) == {}
+    assert superlinear_functions(small, large, factor=2.6) == {}
 
 
 def test_rings_have_the_depths_that_they_should() -> None:
     for forward in (True, False):
-        found = depths.depth(analyse(Source(chain(9, forward=forward), "g.rnn")).require())
-        assert (found.hidden_to_hidden, found.recurrent, found.skip_coefficient) == (0, 1, 1)
-    found = depths.depth(analyse(Source(stack(9), "g.rnn")).require())
-    assert (found.hidden_to_hidden, found.recurrent) == (10, 10)
+        found = depths.measure_depth(
+            analyze(Source(chain(9, forward=forward), "g.rnn")).require_graph()
+        )
+        assert (found.hidden_to_hidden, found.recurrent_depth, found.skip_coefficient) == (0, 1, 1)
+    found = depths.measure_depth(analyze(Source(stack(9), "g.rnn")).require_graph())
+    assert (found.hidden_to_hidden, found.recurrent_depth) == (10, 10)

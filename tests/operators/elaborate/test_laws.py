@@ -8,7 +8,7 @@ import torch
 import rnnc
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
 from rnnc.grammar.source import Source
-from rnnc.operators.analyze import analyse
+from rnnc.operators.analyze import analyze
 
 MODEL = """
 input x: binary[4]
@@ -21,7 +21,7 @@ COMMUTES = "law x ⊕ (x[t-1] ⊕ h) ≈ x[t-1] ⊕ (x ⊕ h) weight 0.1"
 
 
 def codes(text: str) -> list[str]:
-    return [d.code for d in analyse(Source(text, "spec")).diagnostics]
+    return [d.code for d in analyze(Source(text, "spec")).diagnostics]
 
 
 def with_law(law: str, **arguments: object) -> CompiledRNN:
@@ -136,8 +136,8 @@ def test_chance_is_off_inside_and_locals_count_as_constants():
 def test_without_chance_a_function_wants_the_widths_that_it_wants_with_it(line):
     text = "input x: real[2]\ninput z: real[3]\noutput y: real[2]\n"
     text += line.format("y") + ("\ny = x\n" if "law" in line else "\n")
-    assert [d.code for d in analyse(Source(text, "spec")).diagnostics] == ["RNN301"]
-    assert analyse(Source(text.replace("real[3]", "real[2]"), "spec")).diagnostics == ()
+    assert [d.code for d in analyze(Source(text, "spec")).diagnostics] == ["RNN301"]
+    assert analyze(Source(text.replace("real[3]", "real[2]"), "spec")).diagnostics == ()
 
 
 def test_the_laws_of_a_loop_are_told_apart():

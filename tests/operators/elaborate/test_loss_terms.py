@@ -10,8 +10,8 @@ import torch
 import rnnc
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
 from rnnc.grammar.source import Source
-from rnnc.operators.analyze import analyse
-from support.comparison.available_backends import HERE
+from rnnc.operators.analyze import analyze
+from support.comparison.available_backends import AVAILABLE_BACKENDS
 
 BINARY = """
 input x: binary[4]
@@ -23,7 +23,7 @@ SYMBOL = BINARY.replace("binary[4]", "symbol[5]")
 
 
 def codes(text: str) -> list[str]:
-    return [d.code for d in analyse(Source(text, "spec")).diagnostics]
+    return [d.code for d in analyze(Source(text, "spec")).diagnostics]
 
 
 def pair(text: str, extra: str) -> tuple[CompiledRNN, CompiledRNN]:
@@ -184,7 +184,7 @@ def test_a_next_value_that_is_not_predicted_is_known_to_a_loss_alone():
     assert codes(text) == ["RNN306"]
 
 
-@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
 def test_a_line_in_a_loop_is_several_terms(backend):
     """Each moves what it is about, though all of them are one line of text."""
     rounds = "for l in 1..3:\n    loss sum(w_l ⊙ h') weight l\n"
@@ -200,7 +200,7 @@ def test_a_line_in_a_loop_is_several_terms(backend):
     torch.testing.assert_close(found[2], 3 * found[0])
 
 
-@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
 @pytest.mark.parametrize(
     "chance", ["dropout(0.5, {})", "variational(0.5, {})", "zoneout(0.5, {}, x)"]
 )
@@ -226,7 +226,7 @@ def test_chance_in_a_term_is_drawn_in_training(chance, backend):
     assert model.loss(y, {"x": ones}).item() == pytest.approx(4 * mean)
 
 
-@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
 @pytest.mark.parametrize("line", ["loss 0.1", "X = x[t-2..t]\nloss 0.1 + 0 * sum(X x')"])
 def test_a_term_has_the_precision_of_its_model(line, backend):
     """Where all that it reads is symbols, or nothing, no tensor of its own says which."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rnnc.grammar.source import Source
-from rnnc.operators.analyze import analyse
+from rnnc.operators.analyze import analyze
 
 SPECS = {
     "conventional": "input x: binary[8]\nstate h: real[4]\n\nh' = x ⊕ h\nx' = ▷ h'\n",
@@ -59,20 +59,20 @@ param r: vector, constant(1)
 
 @pytest.mark.parametrize("name", SPECS)
 def test_the_text_of_a_graph(name: str, snapshot: Any) -> None:
-    assert analyse(Source(SPECS[name], f"{name}.rnn")).require().to_text() == snapshot
+    assert analyze(Source(SPECS[name], f"{name}.rnn")).require_graph().to_text() == snapshot
 
 
 def test_the_text_is_the_same_in_every_run() -> None:
     for text in SPECS.values():
-        first, second = (analyse(Source(text)).require().to_text() for _ in range(2))
+        first, second = (analyze(Source(text)).require_graph().to_text() for _ in range(2))
         assert first == second
 
 
 def test_a_change_of_the_graph_is_a_change_of_the_text() -> None:
     text = SPECS["both ways"]
-    known = analyse(Source(text)).require().to_text()
+    known = analyze(Source(text)).require_graph().to_text()
     for old, new in [("t+2", "t+1"), ("tanh", "σ"), ("real[3]", "real[4]"), ("at end", ""),
                      ("x[t-1]", "x"), ("h' ; g'", "g' ; h'"), ("⊕₁, ⊕₂", "⊕₂, ⊕₁"),
                      ("W h + U x", "U x + W h")]:  # fmt: skip
-        changed = analyse(Source(text.replace(old, new))).require().to_text()
+        changed = analyze(Source(text.replace(old, new))).require_graph().to_text()
         assert (changed != known) == (old != "⊕₁, ⊕₂"), old

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnc.operators.analyze import analyse
+from rnnc.operators.analyze import analyze
 from rnnc.operators.graph.strong_components import strong_components
 from rnnc.operators.sources.zoo import zoo_names, zoo_source
 
@@ -40,8 +40,8 @@ def test_a_long_chain_and_a_long_cycle_need_no_deep_stack() -> None:
 
 @pytest.mark.parametrize("name", zoo_names())
 def test_a_models_components_are_those_of_its_network(name: str) -> None:
-    graph = analyse(zoo_source(name)).require()
-    wanted = {frozenset(part) for part in nx.strongly_connected_components(graph.network())}
+    graph = analyze(zoo_source(name)).require_graph()
+    wanted = {frozenset(part) for part in nx.strongly_connected_components(graph.to_networkx())}
     assert {frozenset(part) for part in graph.components} == wanted
     place = {node: number for number, part in enumerate(graph.components) for node in part}
     assert all(place[u] <= place[v] for u, v, _ in graph.edges())

@@ -7,12 +7,12 @@ import torch
 
 import rnnc
 from rnnc.grammar.source import Source
-from rnnc.operators.analyze import analyse
+from rnnc.operators.analyze import analyze
 from support.library_cells import PAIR, READ, SUMMARY
 
 
 def graph_of(text: str):
-    return analyse(Source(text, "spec")).require()
+    return analyze(Source(text, "spec")).require_graph()
 
 
 def test_initial_values_and_annotations():
@@ -97,11 +97,11 @@ def test_conditions_negate_and_lists_end_in_commas():
 )
 def test_mistakes(text, code):
     spec = text + "input x: real[6]\n" + SUMMARY
-    assert code in [d.code for d in analyse(Source(spec, "spec")).diagnostics]
+    assert code in [d.code for d in analyze(Source(spec, "spec")).diagnostics]
 
 
 def test_a_file_that_uses_itself_or_is_missing(tmp_path):
     path = tmp_path / "circle.rnn"
     path.write_text("use f from circle\n" + "input x: real[6]\n" + SUMMARY)
-    codes = [d.code for d in analyse(Source(path.read_text(), "circle.rnn", path)).diagnostics]
+    codes = [d.code for d in analyze(Source(path.read_text(), "circle.rnn", path)).diagnostics]
     assert "RNN210" in codes

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import rnnc
-from support.comparison.available_backends import HERE
-from support.comparison.oracle_check import assert_second_opinion
-from support.comparison.random_arguments import Feed
+from support.comparison.available_backends import AVAILABLE_BACKENDS
+from support.comparison.oracle_check import assert_matches_oracle
+from support.comparison.random_arguments import CallArguments
 
 CORNERS = """
 input x: real[6]
@@ -52,7 +52,7 @@ def jacobians(backend: str, text: str, x: Any) -> tuple[dict[str, Any], dict[str
     return {name: v.detach().numpy().ravel() for name, v in named.items()}, slopes
 
 
-@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
 def test_the_slopes_of_corners(backend: str) -> None:
     values, slopes = jacobians(backend, CORNERS, AT)
     ones = np.array(AT)
@@ -75,7 +75,7 @@ def test_the_slopes_of_corners(backend: str) -> None:
 EDGES = "input x: real[4]\noutput y: real[4]\ny = {}(x)\n"
 
 
-@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
 @pytest.mark.parametrize(
     ("function", "value", "slope"),
     [
@@ -113,7 +113,7 @@ looked = E s + [s]
 """
 
 
-@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
 def test_no_symbol_in_a_window(backend: str) -> None:
     """A row of no symbol is there and all zero: it has a share, and gives nothing."""
     model = rnnc.compile(SYMBOLS, backend=backend).double()
@@ -147,7 +147,7 @@ logs = dot(a, log(a / 2))
 """
 
 
-@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
 def test_missing_rows(backend: str) -> None:
     model = rnnc.compile(GAPS, backend=backend).double()
     y, _ = model(torch.ones(2, 1, 2).double())
@@ -160,26 +160,30 @@ def test_missing_rows(backend: str) -> None:
     np.testing.assert_allclose(first["logs"], [np.log(0.5)])
 
 
-def _corners(model: Any) -> Feed:
+def _corners(model: Any) -> CallArguments:
     x = torch.tensor([AT, AT, [0.0] * 6], dtype=torch.float64).view(3, 1, 6)
-    return Feed({"x": x}, None, None, None)
+    return CallArguments({"x": x}, None, None, None)
 
 
-def _symbols(model: Any) -> Feed:
+def _symbols(model: Any) -> CallArguments:
     s = torch.tensor([[1, -1], [-1, -1], [2, 0]])
     q = torch.randn(3, 2, 3, generator=torch.Generator().manual_seed(0)).double()
-    return Feed({"s": s, "q": q}, None, None, None)
+    return CallArguments({"s": s, "q": q}, None, None, None)
 
 
-def _gaps(model: Any) -> Feed:
+def _gaps(model: Any) -> CallArguments:
     x = torch.randn(5, 2, 2, generator=torch.Generator().manual_seed(0)).double()
-    return Feed({"x": x}, None, torch.tensor([5, 3]), torch.arange(5)[:, None].expand(5, 2) == 3)
+    return CallArguments(
+        {"x": x}, None, torch.tensor([5, 3]), torch.arange(5)[:, None].expand(5, 2) == 3
+    )
 
 
-@pytest.mark.parametrize("backend", HERE)
+@pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
 @pytest.mark.parametrize(
     ("text", "made"), [(CORNERS, _corners), (SYMBOLS, _symbols), (GAPS, _gaps)]
 )
-def test_both_oracles_know_them(backend: str, text: str, made: Callable[[Any], Feed]) -> None:
+def test_both_oracles_know_them(
+    backend: str, text: str, made: Callable[[Any], CallArguments]
+) -> None:
     model = rnnc.compile(text, backend=backend).double().eval()
-    assert_second_opinion(model, made(model))
+    assert_matches_oracle(model, made(model))

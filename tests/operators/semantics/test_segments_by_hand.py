@@ -20,7 +20,7 @@ import rnnc
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
 from rnnc.operators.semantics.segments import Segments
 from support.comparison.assertions import assert_close
-from support.comparison.random_arguments import Feed, feed, randomise
+from support.comparison.random_arguments import CallArguments, feed, randomize_parameters
 
 Row = list[Any]
 
@@ -138,11 +138,11 @@ def both(p: dict[str, Any], segment: Segment) -> None:
 
 
 def by_hand(
-    model: CompiledRNN, run: Callable[[dict[str, Any], Segment], None], given: Feed
+    model: CompiledRNN, run: Callable[[dict[str, Any], Segment], None], given: CallArguments
 ) -> tuple[Any, dict[str, Any]]:
     """(B, T) of outputs, None past a row's end, and what each row carries on, by name."""
     p = {name: value.detach().numpy() for name, value in model.state_dict().items()}
-    (name, x) = next(iter(given.x.items()))
+    (name, x) = next(iter(given.inputs.items()))
     steps, rows = x.shape[:2]
     symbols_ = not x.is_floating_point()
     history: dict[str, Tensor] = {}
@@ -176,7 +176,10 @@ def by_hand(
 
 
 def compare(
-    text: str, run: Callable[[dict[str, Any], Segment], None], given: Feed, model: CompiledRNN
+    text: str,
+    run: Callable[[dict[str, Any], Segment], None],
+    given: CallArguments,
+    model: CompiledRNN,
 ) -> None:
     y, state = given.call(model)
     outputs, carried = by_hand(model, run, given)
@@ -201,8 +204,8 @@ CASES = {"long": (LONG, long), "symbols": (SYMBOLS, symbols), "both": (BOTH, bot
 KINDS = ["plain", "ragged", "reset", "carry", "reset carry", "ragged reset", "ragged reset carry"]
 
 
-def prepared(case: str, kind: str, steps: int, seed: int) -> tuple[CompiledRNN, Feed]:
-    model = randomise(rnnc.compile(CASES[case][0], backend="reference").double(), seed)
+def prepared(case: str, kind: str, steps: int, seed: int) -> tuple[CompiledRNN, CallArguments]:
+    model = randomize_parameters(rnnc.compile(CASES[case][0], backend="reference").double(), seed)
     marks = {mark: mark in kind.split() for mark in ("ragged", "reset", "carry")}
     return model, feed(model, steps, 6, seed=seed, **marks)
 
@@ -219,7 +222,9 @@ def test_every_row_is_its_segments_one_by_one(case: str, kind: str) -> None:
 @pytest.mark.parametrize("change", [("h[t-3]", "h[t-2]"), ("x[t-2]", "x[t-1]"), ("0.3", "0.2")])
 def test_a_wrong_delay_or_initial_value_is_caught(change: tuple[str, str]) -> None:
     _, given = prepared("long", "reset", 12, 0)
-    wrong = randomise(rnnc.compile(LONG.replace(*change), backend="reference").double(), 0)
+    wrong = randomize_parameters(
+        rnnc.compile(LONG.replace(*change), backend="reference").double(), 0
+    )
     with pytest.raises(AssertionError):
         compare(*CASES["long"], given, wrong)
 

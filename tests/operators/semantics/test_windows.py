@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import rnnc
 from rnnc.grammar.source import Source
-from rnnc.operators.analyze import analyse
+from rnnc.operators.analyze import analyze
 
 ATTENTION = """
 input x: real[3]
@@ -35,7 +35,7 @@ model mix(rows = 3):
 
 
 def codes(text: str) -> list[str]:
-    return [d.code for d in analyse(Source(text, "spec")).diagnostics]
+    return [d.code for d in analyze(Source(text, "spec")).diagnostics]
 
 
 def softmax(z: np.ndarray) -> np.ndarray:

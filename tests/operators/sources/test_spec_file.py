@@ -17,7 +17,7 @@ from rnnc.grammar.diagnostics.diagnostic import Diagnostic
 from rnnc.grammar.diagnostics.errors import RnnError
 from rnnc.grammar.diagnostics.render import render_text
 from rnnc.operators.analyze import check
-from rnnc.operators.sources.spec_file import LARGEST_SPEC, decode, read_spec
+from rnnc.operators.sources.spec_file import MAX_SPEC_BYTES, decode_spec, read_spec
 from support.processes.commands import rnnc
 
 
@@ -104,7 +104,7 @@ def test_an_unreadable_path_is_told(tmp_path: Path) -> None:
 
 def test_the_first_bad_byte_has_a_place() -> None:
     with pytest.raises(RnnError) as caught:
-        decode("ab\r\né".encode() + b"\xff\xfe", "a.rnn", None)
+        decode_spec("ab\r\né".encode() + b"\xff\xfe", "a.rnn", None)
     (found,) = caught.value.diagnostics
     assert found.code == "RNN603"
     assert found.message == "`a.rnn` is not UTF-8 text: byte 0xff at offset 6"
@@ -127,12 +127,12 @@ def test_nul_has_a_place(tmp_path: Path) -> None:
 
 def test_the_size_limit_is_stated(tmp_path: Path) -> None:
     path = tmp_path / "a.rnn"
-    path.write_bytes(b"#" * LARGEST_SPEC)
-    assert len(read_spec(str(path)).text) == LARGEST_SPEC
-    path.write_bytes(b"#" * (LARGEST_SPEC + 1))
+    path.write_bytes(b"#" * MAX_SPEC_BYTES)
+    assert len(read_spec(str(path)).text) == MAX_SPEC_BYTES
+    path.write_bytes(b"#" * (MAX_SPEC_BYTES + 1))
     found = diagnostic(path)
     assert found.code == "RNN604"
-    assert f"{LARGEST_SPEC:,}" in found.message
+    assert f"{MAX_SPEC_BYTES:,}" in found.message
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="needs an endless file")
@@ -145,7 +145,7 @@ def test_an_endless_input_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 @given(st.binary(max_size=200))
 def test_any_bytes_are_text_or_one_diagnostic(data: bytes) -> None:
     try:
-        source = decode(data, "a.rnn", None)
+        source = decode_spec(data, "a.rnn", None)
     except RnnError as error:
         found = error.diagnostics
     else:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 import rnnc
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
-from rnnc.operators.analysis.depth import depth
-from rnnc.operators.analyze import analyse, check, zoo_parameters
+from rnnc.operators.analysis.depth import measure_depth
+from rnnc.operators.analyze import analyze, check, zoo_parameters
 from rnnc.operators.sources.zoo import zoo_names, zoo_source
 
 SMALL = {
@@ -64,7 +64,7 @@ def batch(model: CompiledRNN) -> tuple[Tensor, Tensor]:
     """Random inputs, and the targets that the model's output asks for."""
     torch.manual_seed(1)
     (variable,), (output,) = model.graph.inputs, model.graph.outputs
-    if output.predicts:
+    if output.predicted_input:
         line = example(variable.type, (STEPS + 1, ROWS))
         return line[:-1], line[1:]
     shape = (ROWS,) if output.at_end else (STEPS, ROWS)
@@ -146,8 +146,10 @@ def test_two_parts_are_the_whole(name, vocab):
 @pytest.mark.parametrize("name", [n for n in zoo_names() if "layers" in zoo_parameters(n)])
 @pytest.mark.parametrize("layers", [1, 5])
 def test_layers_is_a_parameter(name, layers):
-    graph = analyse(zoo_source(name), parameters={**sizes_of(name), "layers": layers}).require()
-    other = analyse(zoo_source(name), parameters={**sizes_of(name), "layers": 3}).require()
+    graph = analyze(
+        zoo_source(name), parameters={**sizes_of(name), "layers": layers}
+    ).require_graph()
+    other = analyze(zoo_source(name), parameters={**sizes_of(name), "layers": 3}).require_graph()
     assert (layers < 3) == (len(graph.parameters) < len(other.parameters))
     assert rnnc.compile(f"zoo:{name}", parameters={**sizes_of(name), "layers": layers})
 
@@ -184,8 +186,8 @@ def test_table_1(data, name, notes, vocab, units, weights):
     sizes = {"hidden": units, "notes": notes, "vocab": vocab}
     if (data, name) == ("PTB char", "dots_rnn"):
         sizes["output_width"] = 600
-    graph = analyse(zoo_source(name), parameters=sizes).require()
-    assert sum(p.count for p in graph.parameters if p.is_matrix) == weights
+    graph = analyze(zoo_source(name), parameters=sizes).require_graph()
+    assert sum(p.numel for p in graph.parameters if p.is_matrix) == weights
 
 
 @pytest.mark.parametrize(
@@ -202,15 +204,17 @@ def test_table_1(data, name, notes, vocab, units, weights):
 def test_depths_are_those_of_zhang_et_al(name, recurrent, feedforward, skip):
     # Zhang et al. 2016, arXiv 1602.08210: stacking deepens forward, transitions deepen over
     # time, and a shortcut brings the skip coefficient back.
-    measures = depth(analyse(zoo_source(name)).require())
-    found = (measures.recurrent, measures.feedforward, measures.skip_coefficient)
+    measures = measure_depth(analyze(zoo_source(name)).require_graph())
+    found = (measures.recurrent_depth, measures.feedforward_depth, measures.skip_coefficient)
     assert found == (recurrent, feedforward, skip)
 
 
 @pytest.mark.parametrize("layers", [1, 2, 4])
 def test_depths_grow_with_layers_as_pascanu_et_al_define_them(layers):
     def places(name: str, **more: int) -> tuple[int, int, int]:
-        found = depth(analyse(zoo_source(name), parameters={"layers": layers, **more}).require())
+        found = measure_depth(
+            analyze(zoo_source(name), parameters={"layers": layers, **more}).require_graph()
+        )
         return found.input_to_hidden, found.hidden_to_hidden, found.hidden_to_output
 
     assert places("di_rnn") == (layers + 1, 1, 1)
@@ -248,6 +252,6 @@ def test_a_frozen_core_stays_while_the_rest_learns():
 
 def test_the_cerebellum_counts_as_in_the_authors_code():
     # Voce et al. 2026, results of the authors' code: 37,504 in the cerebellum, 41,922 in all.
-    graph = analyse(zoo_source("cb_rnn")).require()
-    own = sum(p.count for p in graph.parameters if p.name.startswith("cerebellum."))
-    assert (own, sum(p.count for p in graph.parameters)) == (37_504, 41_922)
+    graph = analyze(zoo_source("cb_rnn")).require_graph()
+    own = sum(p.numel for p in graph.parameters if p.name.startswith("cerebellum."))
+    assert (own, sum(p.numel for p in graph.parameters)) == (37_504, 41_922)

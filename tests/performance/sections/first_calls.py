@@ -7,57 +7,69 @@ from functools import partial
 import torch
 
 import rnnc
-from performance.sections.markdown import Table
-from performance.sections.session import Session, made
+from performance.sections.markdown import Section
+from performance.sections.session import Session, compile_workload
 from performance.sections.specs import LSTM
-from rnnc.runtime.benchmark.measurement.interleaved import in_turns
-from rnnc.runtime.benchmark.measurement.statistics import ratio, summary
-from rnnc.runtime.benchmark.measurement.subprocess_job import FirstCalls, first_calls, step_memory
+from rnnc.runtime.benchmark.measurement.interleaved import run_interleaved
+from rnnc.runtime.benchmark.measurement.statistics import summarize, summarize_ratios
+from rnnc.runtime.benchmark.measurement.subprocess_job import (
+    FirstCalls,
+    measure_first_calls,
+    measure_step_memory,
+)
 from rnnc.runtime.benchmark.workload.candidate import Unavailable
 
 CALLS = 50
 """Steps in one measurement of the latency."""
 
 
-def compiling(session: Session) -> Table:
+def compiling(session: Session) -> Section:
     """First training steps with an empty cache and with a full one, and at another T and B."""
-    table, rows = Table(), []
+    table, rows = Section(), []
     asked = [(n, "cpu") for n in ("lstm", "dots_rnn")]
     asked += [("lstm", "aten"), ("lstm", "jax"), ("lstm", "compiled-cell")]
-    for name, contender in session.some(asked):
-        its = made(f"zoo:{name}", 100, 16)
+    for name, contender in session.select_rows(asked):
+        its = compile_workload(f"zoo:{name}", 100, 16)
         try:
-            cold, warm = first_calls(its, contender)
+            cold, warm = measure_first_calls(its, contender)
         except Unavailable as error:
             session.unavailable[f"{contender} of {name}"] = str(error)
             continue
-        rows.append([name, contender, _seconds(cold), _seconds(warm), _other(warm)])
-        session.tell(" ".join(rows[-1]))
+        rows.append(
+            [
+                name,
+                contender,
+                _format_seconds(cold),
+                _format_seconds(warm),
+                _format_resize_cost(warm),
+            ]
+        )
+        session.report_progress(" ".join(rows[-1]))
     head = ["model", "runs on", "cold, s", "from the cache, s", "another T and B"]
-    table.add(head, rows)
+    table.add_table(head, rows)
     return table
 
 
-def _seconds(found: FirstCalls) -> str:
+def _format_seconds(found: FirstCalls) -> str:
     return f"{found.seconds:.2f}"
 
 
-def _other(found: FirstCalls) -> str:
+def _format_resize_cost(found: FirstCalls) -> str:
     if found.other is None:
         return "compiles anew"
     return f"{found.other[0] * 1e3:.1f} ms, {found.other[1]} compilations"
 
 
-def memory(session: Session) -> Table:
+def memory(session: Session) -> Section:
     """Peak memory of a training step of an LSTM layer."""
-    table, rows = Table(), []
+    table, rows = Section(), []
     names = ("cpu", "torch.nn", "aten", "reference", "jax")
-    for hidden, batch in session.some(((256, 32), (512, 32))):
-        its = made(LSTM, 100, batch, hidden=hidden)
+    for hidden, batch in session.select_rows(((256, 32), (512, 32))):
+        its = compile_workload(LSTM, 100, batch, hidden=hidden)
         found: dict[str, int] = {}
         for name in names:
             try:
-                found[name] = step_memory(its, name)
+                found[name] = measure_step_memory(its, name)
             except Unavailable as error:
                 session.unavailable[f"memory of {name}"] = str(error)
         base = found.get("torch.nn")
@@ -68,15 +80,15 @@ def memory(session: Session) -> Table:
             for n in names
         ]
         rows.append([str(hidden), str(batch), *cells])
-        session.tell(" ".join(rows[-1]))
-    table.add(["H", "B", "`cpu`", "torch.nn", "`aten`", "`reference`", "JAX"], rows)
+        session.report_progress(" ".join(rows[-1]))
+    table.add_table(["H", "B", "`cpu`", "torch.nn", "`aten`", "`reference`", "JAX"], rows)
     return table
 
 
-def latency(session: Session) -> Table:
+def latency(session: Session) -> Section:
     """`model.step` of an LSTM for one row, as in streaming."""
-    table, rows = Table(), []
-    for hidden in session.some((256, 512)):
+    table, rows = Section(), []
+    for hidden in session.select_rows((256, 512)):
         x = torch.rand(1, 88)
         ways = {}
         for name in ("cpu", "aten", "reference"):
@@ -87,17 +99,17 @@ def latency(session: Session) -> Table:
         ways["nn.LSTMCell"] = partial(_stream_cell, cell, x, (zero, zero))
         layer = torch.nn.LSTM(88, hidden)
         ways["nn.LSTM, T = 1"] = partial(_stream, layer, x[None], (zero[None], zero[None]))
-        times = in_turns(ways, session.rounds, budget=session.seconds)
+        times = run_interleaved(ways, session.rounds, budget=session.seconds)
         base = times["`cpu`"].wall
         for name, samples in times.items():
-            found, over = summary(samples.wall), ratio(samples.wall, base)
+            found, over = summarize(samples.wall), summarize_ratios(samples.wall, base)
             micro = [f"{v / CALLS * 1e6:.0f}" for v in (found.median, found.low, found.high)]
             rows.append(
                 [str(hidden), name, f"{micro[0]} ({micro[1]}–{micro[2]})", f"{over.median:.2f}"]
             )
             if over.median < 1:
-                session.losses.append(f"a step of H={hidden}, to {name} ({over.median:.2f})")
-    table.add(["H", "", "a step, µs", "ratio to `cpu`"], rows)
+                session.slower_rows.append(f"a step of H={hidden}, to {name} ({over.median:.2f})")
+    table.add_table(["H", "", "a step, µs", "ratio to `cpu`"], rows)
     return table
 
 

@@ -8,19 +8,21 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Table:
+class Section:
     """What a section of the page holds: tables, and lines below them."""
 
     blocks: list[str] = field(default_factory=list)
 
-    def add(self, head: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
+    def add_table(
+        self, head: Sequence[str], rows: Sequence[Sequence[str]], title: str = ""
+    ) -> None:
         """A table, with a line above it."""
         if title:
-            self.say(title)
-        lines = [_line(head), _line(["---"] * len(head)), *map(_line, rows)]
+            self.add_paragraph(title)
+        lines = [_table_row(head), _table_row(["---"] * len(head)), *map(_table_row, rows)]
         self.blocks.append("\n".join(lines))
 
-    def say(self, *sentences: str) -> None:
+    def add_paragraph(self, *sentences: str) -> None:
         """A paragraph."""
         self.blocks.append(" ".join(sentences))
 
@@ -29,11 +31,11 @@ class Table:
         return "\n\n".join(self.blocks)
 
 
-def _line(cells: Sequence[str]) -> str:
+def _table_row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def filled(page: str, sections: Mapping[str, str]) -> str:
+def fill_sections(page: str, sections: Mapping[str, str]) -> str:
     """A page with new text between its markers `<!-- begin NAME -->` and `<!-- end NAME -->`.
 
     Raises:
@@ -48,6 +50,6 @@ def filled(page: str, sections: Mapping[str, str]) -> str:
     return page
 
 
-def names_in(page: str) -> list[str]:
+def section_names(page: str) -> list[str]:
     """The names of the sections that a page has markers for, in order."""
     return re.findall(r"<!-- begin (\S+) -->", page)

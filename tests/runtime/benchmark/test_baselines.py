@@ -15,17 +15,26 @@ from rnnc.compiler.errors import Unsupported
 from rnnc.operators.sources.zoo import zoo_names
 from rnnc.runtime.benchmark import correctness
 from rnnc.runtime.benchmark.baselines import gemm_floor
-from rnnc.runtime.benchmark.baselines.cell import cell_of
-from rnnc.runtime.benchmark.baselines.compiled_cell import looped_cell, plain_cell
-from rnnc.runtime.benchmark.baselines.gemm_floor import flops, needed
+from rnnc.runtime.benchmark.baselines.cell import extract_cell
+from rnnc.runtime.benchmark.baselines.compiled_cell import cell_candidate, eager_cell
+from rnnc.runtime.benchmark.baselines.gemm_floor import required_gemms, total_flops
 from rnnc.runtime.benchmark.baselines.jax_scan import jax_scan
-from rnnc.runtime.benchmark.baselines.peak_flops import Kernel
-from rnnc.runtime.benchmark.baselines.registry import CONTENDERS
-from rnnc.runtime.benchmark.baselines.torch_layers import layers_of, torch_layers
-from rnnc.runtime.benchmark.correctness import TOLERANCE, difference, disagreement, right_answer
-from rnnc.runtime.benchmark.workload.candidate import Answer, Contender, Unavailable
-from rnnc.runtime.benchmark.workload.candidate_names import FLOORS, NAMES, OWN
-from rnnc.runtime.benchmark.workload.workload import Case, case
+from rnnc.runtime.benchmark.baselines.peak_flops import MicroKernel
+from rnnc.runtime.benchmark.baselines.registry import CANDIDATES
+from rnnc.runtime.benchmark.baselines.torch_layers import match_torch_layers, torch_layers
+from rnnc.runtime.benchmark.correctness import (
+    TOLERANCE,
+    compute_reference,
+    describe_mismatch,
+    relative_error,
+)
+from rnnc.runtime.benchmark.workload.candidate import Candidate, StepResult, Unavailable
+from rnnc.runtime.benchmark.workload.candidate_names import (
+    BACKEND_NAMES,
+    CANDIDATE_NAMES,
+    FLOOR_NAMES,
+)
+from rnnc.runtime.benchmark.workload.workload import Workload, make_workload
 
 HAS_JAX = importlib.util.find_spec("jax") is not None
 BARE = "input x: real[7]\nstate h: real[5]\noutput y: real[5]\nh' = x ⊕ h\ny = h'\n"
@@ -40,11 +49,11 @@ NO_CELL = {
 }
 
 
-def made(spec: str, steps: int = 4, rows: int = 3, **sizes: Any) -> Case:
-    return case(rnnc.compile(spec, backend="reference", **sizes).program, steps, rows)
+def made(spec: str, steps: int = 4, rows: int = 3, **sizes: Any) -> Workload:
+    return make_workload(rnnc.compile(spec, backend="reference", **sizes).program, steps, rows)
 
 
-def zoo(name: str, **sizes: int) -> Case:
+def zoo(name: str, **sizes: int) -> Workload:
     try:
         return made(f"zoo:{name}", hidden=8, **sizes)
     except rnnc.RnnError:
@@ -52,19 +61,19 @@ def zoo(name: str, **sizes: int) -> Case:
 
 
 def test_names_and_makers_belong_together() -> None:
-    assert tuple(CONTENDERS) == NAMES
+    assert tuple(CANDIDATES) == CANDIDATE_NAMES
 
 
 @pytest.mark.parametrize("name", sorted(set(zoo_names()) - set(NO_CELL)))
 def test_a_plain_cell_is_the_model(name: str) -> None:
     its = zoo(name)
-    assert disagreement(plain_cell(its), right_answer(its)) == ""
+    assert describe_mismatch(eager_cell(its), compute_reference(its)) == ""
 
 
 @pytest.mark.parametrize("name", NO_CELL)
 def test_what_has_no_cell_says_why(name: str) -> None:
     with pytest.raises(Unavailable, match=NO_CELL[name]):
-        plain_cell(zoo(name))
+        eager_cell(zoo(name))
 
 
 SPECS = {
@@ -85,15 +94,15 @@ SPECS = {
 @pytest.mark.parametrize("text", SPECS.values(), ids=SPECS)
 def test_cells_of_all_kinds_of_reads(text: str) -> None:
     its = made(text, steps=6)
-    assert disagreement(plain_cell(its), right_answer(its)) == ""
+    assert describe_mismatch(eager_cell(its), compute_reference(its)) == ""
 
 
 def test_the_cell_compiled_by_torch_is_the_model() -> None:
     its = zoo("gru")
-    cell = cell_of(its.graph)
+    cell = extract_cell(its.graph)
     # Inductor itself takes ten seconds and more; what it is given is what counts here.
     step = torch.compile(cell.step, backend="eager", dynamic=False)
-    assert disagreement(looped_cell(its, cell, step, "", ""), right_answer(its)) == ""
+    assert describe_mismatch(cell_candidate(its, cell, step, "", ""), compute_reference(its)) == ""
 
 
 LAYERS = [
@@ -109,13 +118,13 @@ LAYERS = [
 @pytest.mark.parametrize(("name", "sizes"), LAYERS, ids=str)
 def test_torch_layers_are_the_model(name: str, sizes: dict[str, int]) -> None:
     its = zoo(name, **sizes)
-    assert disagreement(torch_layers(its), right_answer(its)) == ""
+    assert describe_mismatch(torch_layers(its), compute_reference(its)) == ""
 
 
 def test_torch_layers_without_an_output_layer() -> None:
     its = made(BARE)
-    assert layers_of(its).matrix == ""
-    assert disagreement(torch_layers(its), right_answer(its)) == ""
+    assert match_torch_layers(its).output_weight == ""
+    assert describe_mismatch(torch_layers(its), compute_reference(its)) == ""
 
 
 @pytest.mark.parametrize(
@@ -129,7 +138,7 @@ def test_torch_layers_without_an_output_layer() -> None:
         (lambda: made(BARE.replace("y = h'", "y = tanh(h')")), "neither a layer's state"),
     ],
 )
-def test_what_torch_has_no_layer_for_says_why(its: Callable[[], Case], why: str) -> None:
+def test_what_torch_has_no_layer_for_says_why(its: Callable[[], Workload], why: str) -> None:
     with pytest.raises(Unavailable, match=why):
         torch_layers(its())
 
@@ -138,7 +147,7 @@ def test_what_torch_has_no_layer_for_says_why(its: Callable[[], Case], why: str)
 @pytest.mark.parametrize(("name", "sizes"), LAYERS, ids=str)
 def test_the_scan_of_jax_is_the_model(name: str, sizes: dict[str, int]) -> None:
     its = zoo(name, **sizes)
-    assert disagreement(jax_scan(its), right_answer(its)) == ""
+    assert describe_mismatch(jax_scan(its), compute_reference(its)) == ""
 
 
 def test_without_jax_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,20 +158,20 @@ def test_without_jax_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -
 
 def test_every_backend_computes_the_model() -> None:
     its = zoo("lstm")
-    right = right_answer(its)
-    for name in OWN[1:]:  # the first runs on GPUs
-        assert disagreement(CONTENDERS[name](its), right) == ""
+    right = compute_reference(its)
+    for name in BACKEND_NAMES[1:]:  # the first runs on GPUs
+        assert describe_mismatch(CANDIDATES[name](its), right) == ""
 
 
 def test_masks_are_the_same_for_all_backends() -> None:
     its = made("zoo:lstm", hidden=8, layers=2, drop=0.5)
-    assert disagreement(CONTENDERS["aten"](its), right_answer(its)) == ""
+    assert describe_mismatch(CANDIDATES["aten"](its), compute_reference(its)) == ""
 
 
-def wrong(change: Callable[[Answer], Answer]) -> str:
+def wrong(change: Callable[[StepResult], StepResult]) -> str:
     its = zoo("rnn")
-    right = right_answer(its)
-    return disagreement(Contender("", "", int, int, lambda: change(right.answer)), right)
+    right = compute_reference(its)
+    return describe_mismatch(Candidate("", "", int, int, lambda: change(right.result)), right)
 
 
 def test_a_wrong_output_is_found() -> None:
@@ -171,14 +180,14 @@ def test_a_wrong_output_is_found() -> None:
 
 
 def test_a_wrong_gradient_is_found() -> None:
-    def change(right: Answer) -> Answer:
+    def change(right: StepResult) -> StepResult:
         return replace(right, gradients=right.gradients | {"plus.W": -right.gradients["plus.W"]})
 
     assert "the gradient of plus.W is off" in wrong(change)
 
 
 def test_a_missing_gradient_is_found() -> None:
-    def change(right: Answer) -> Answer:
+    def change(right: StepResult) -> StepResult:
         return replace(right, gradients={n: g for n, g in right.gradients.items() if n != "plus.b"})
 
     assert wrong(change) == "it does not compute the gradient of plus.b"
@@ -191,33 +200,33 @@ def test_a_missing_output_and_one_of_another_shape_are_found() -> None:
 
 def test_rounding_is_excused_where_the_reference_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     its = zoo("rnn")
-    assert right_answer(its).allowed == TOLERANCE
-    assert right_answer(its).answer.outputs[0].dtype == torch.float64
-    monkeypatch.setattr(correctness, "difference", lambda found, wanted: 1e-3)
-    assert right_answer(its).allowed == pytest.approx(4e-3)
-    monkeypatch.setattr(correctness, "difference", lambda found, wanted: 1.0)
-    assert right_answer(its).allowed == 1e-2
+    assert compute_reference(its).tolerance == TOLERANCE
+    assert compute_reference(its).result.outputs[0].dtype == torch.float64
+    monkeypatch.setattr(correctness, "relative_error", lambda found, wanted: 1e-3)
+    assert compute_reference(its).tolerance == pytest.approx(4e-3)
+    monkeypatch.setattr(correctness, "relative_error", lambda found, wanted: 1.0)
+    assert compute_reference(its).tolerance == 1e-2
 
 
 def test_a_drawn_initial_state_is_the_same_for_all() -> None:
     its = made("input x: real[3]\nstate h: real[4] = uniform(0, 1)\nh' = x ⊕ h\nx' = ▷ h'\n")
-    assert disagreement(CONTENDERS["aten"](its), right_answer(its)) == ""
+    assert describe_mismatch(CANDIDATES["aten"](its), compute_reference(its)) == ""
 
 
 def test_what_is_no_number_is_infinitely_wrong() -> None:
     a = torch.tensor([1.0, float("nan")])
-    assert difference(a, torch.ones(2)) == float("inf")
-    assert difference(a, a) == 0
-    assert difference(torch.empty(0), torch.empty(0)) == 0
+    assert relative_error(a, torch.ones(2)) == float("inf")
+    assert relative_error(a, a) == 0
+    assert relative_error(torch.empty(0), torch.empty(0)) == 0
 
 
 def test_a_rival_with_other_weights_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     its = zoo("lstm")
-    right = right_answer(its)
+    right = compute_reference(its)
     with torch.no_grad():
         next(its.model.parameters()).mul_(1 + 100 * TOLERANCE).add_(0.01)
-    for maker in (torch_layers, plain_cell, CONTENDERS["aten"]):
-        assert disagreement(maker(its), right) != ""
+    for maker in (torch_layers, eager_cell, CANDIDATES["aten"]):
+        assert describe_mismatch(maker(its), right) != ""
 
 
 def test_the_products_of_an_lstm_are_those_that_it_needs() -> None:
@@ -226,31 +235,31 @@ def test_the_products_of_an_lstm_are_those_that_it_needs() -> None:
     forward = 2 * T * B * (n * 4 * H + H * 4 * H + H * m)
     # Backward, each product comes twice, but for the one that would give the input's gradient.
     backward = 2 * forward - 2 * T * B * n * 4 * H
-    assert flops(needed(its, training=False)) == forward
-    assert flops(needed(its, training=True)) == forward + backward
-    in_loop = [p for ps in needed(its, training=True) for p in ps if p.count == T]
+    assert total_flops(required_gemms(its, training=False)) == forward
+    assert total_flops(required_gemms(its, training=True)) == forward + backward
+    in_loop = [p for ps in required_gemms(its, training=True) for p in ps if p.count == T]
     assert {(p.m, p.k, p.n) for p in in_loop} == {(B, H, 4 * H), (B, 4 * H, H)}
 
 
 def test_floors_run_and_answer_nothing() -> None:
     its = zoo("dts_rnn")
-    for name in FLOORS:
-        floor = CONTENDERS[name](its)
+    for name in FLOOR_NAMES:
+        floor = CANDIDATES[name](its)
         floor.forward()
         floor.step()
-        assert floor.answer is None
+        assert floor.compute_result is None
 
 
 def test_a_floor_without_a_plan_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: Any) -> Any:
         raise Unsupported("there is no such operation")
 
-    monkeypatch.setattr(gemm_floor, "plan_for", refuse)
+    monkeypatch.setattr(gemm_floor, "build_plan", refuse)
     with pytest.raises(Unavailable, match="it has no plan: there is no such operation"):
-        CONTENDERS["products"](zoo("rnn"))
+        CANDIDATES["products"](zoo("rnn"))
 
 
 def test_the_micro_kernel_runs_the_flops_that_it_is_asked_for() -> None:
-    kernel = Kernel()
-    assert kernel.flops_a_tile % (2 * 256) == 0
+    kernel = MicroKernel()
+    assert kernel.flops_per_tile % (2 * 256) == 0
     assert 0.5 < kernel.gigaflops(1, seconds=0.01) < 1e4

@@ -6,19 +6,23 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.runtime.benchmark.baselines.cell import cell_of
-from rnnc.runtime.benchmark.baselines.compiled_cell import _recorded
-from rnnc.runtime.benchmark.measurement.device_timing import demand_device, finished, grown_on_gpu
+from rnnc.runtime.benchmark.baselines.cell import extract_cell
+from rnnc.runtime.benchmark.baselines.compiled_cell import _cuda_graph_step
+from rnnc.runtime.benchmark.measurement.device_timing import (
+    gpu_memory_growth,
+    require_device,
+    synchronize_after,
+)
 from rnnc.runtime.benchmark.workload.candidate import Unavailable
-from rnnc.runtime.benchmark.workload.workload import case, resized
+from rnnc.runtime.benchmark.workload.workload import make_workload, resize_workload
 
 
 def test_work_on_a_gpu_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: order.append("waited"))
-    assert finished(lambda: order.append("ran"), "cuda")() is None
+    assert synchronize_after(lambda: order.append("ran"), "cuda")() is None
     assert order == ["ran", "waited"]
-    finished(lambda: order.append("ran"), "cpu")()
+    synchronize_after(lambda: order.append("ran"), "cpu")()
     assert order == ["ran", "waited", "ran"]
 
 
@@ -32,25 +36,25 @@ def test_memory_is_what_the_allocator_holds_over_before(monkeypatch: pytest.Monk
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: held.update(peak=0))
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: held["now"])
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: held["peak"])
-    assert grown_on_gpu(step) == 40
+    assert gpu_memory_growth(step) == 40
 
 
 def test_a_driver_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> torch.Tensor:
         raise RuntimeError("CUDA driver initialization failed\nmore")
 
-    demand_device("cpu")
+    require_device("cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch, "zeros", broken)
     with pytest.raises(Unavailable, match=r"^the GPU does not answer: .* failed$"):
-        demand_device("cuda")
+        require_device("cuda")
 
 
 def test_a_case_keeps_its_device_and_type_when_resized() -> None:
     program = rnnc.compile("zoo:lstm", hidden=4, backend="reference").program
-    its = case(program, 3, 2, device="meta", dtype=torch.bfloat16)
-    for found in (its, resized(its, 4, 3)):
-        tensors = [*found.inputs.values(), *found.given, *found.model.parameters()]
+    its = make_workload(program, 3, 2, device="meta", dtype=torch.bfloat16)
+    for found in (its, resize_workload(its, 4, 3)):
+        tensors = [*found.inputs.values(), *found.output_gradients, *found.model.parameters()]
         assert {t.device.type for t in tensors} == {"meta"}
         assert {t.dtype for t in tensors} == {torch.bfloat16}
 
@@ -62,4 +66,4 @@ def test_a_compiled_cell_that_fails_takes_no_part(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch, "compile", lambda step, **said: failing)
     graph = rnnc.compile("zoo:rnn", hidden=4, backend="reference").graph
     with pytest.raises(Unavailable, match=r"torch.compile fails: RuntimeError: accessing .*$"):
-        _recorded(cell_of(graph))()
+        _cuda_graph_step(extract_cell(graph))()

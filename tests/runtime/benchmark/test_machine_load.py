@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from rnnc.runtime.benchmark.measurement.machine_load import Watch, processor_name, this_machine
+from rnnc.runtime.benchmark.measurement.machine_load import (
+    LoadMonitor,
+    describe_machine,
+    processor_name,
+)
 
 
 def stat(path: Path, busy: int, idle: int) -> None:
@@ -17,34 +21,34 @@ def stat(path: Path, busy: int, idle: int) -> None:
 def test_work_of_others_is_counted_in_processors(tmp_path: Path) -> None:
     path = tmp_path / "stat"
     stat(path, 1000, 5000)
-    watch = Watch(path)
+    watch = LoadMonitor(path)
     with watch:
         time.sleep(0.2)
         stat(path, 1000 + 100, 5000)  # a second of work, of 100 ticks
-    assert watch.others is not None
-    assert 2 < watch.others <= 5
+    assert watch.other_load is not None
+    assert 2 < watch.other_load <= 5
 
 
 def test_own_work_is_not_that_of_others(tmp_path: Path) -> None:
     path = tmp_path / "stat"
     stat(path, 1000, 5000)
-    watch = Watch(path)
+    watch = LoadMonitor(path)
     with watch:
         end = time.process_time() + 0.2
         while time.process_time() < end:
             pass
         stat(path, 1000 + 20, 5000)
-    assert watch.others is not None
-    assert watch.others < 0.2
+    assert watch.other_load is not None
+    assert watch.other_load < 0.2
 
 
 @pytest.mark.parametrize("text", ["", "nonsense\n", "cpu a b c d e f g h\n"])
 def test_a_system_that_does_not_tell_says_nothing(tmp_path: Path, text: str) -> None:
     path = tmp_path / "stat"
     path.write_text(text, encoding="ascii")
-    with Watch(path) as watch:
+    with LoadMonitor(path) as watch:
         time.sleep(0.11)
-    assert watch.others is None
+    assert watch.other_load is None
 
 
 def test_the_kind_of_processor(tmp_path: Path) -> None:
@@ -55,6 +59,6 @@ def test_the_kind_of_processor(tmp_path: Path) -> None:
 
 
 def test_what_stands_beside_figures() -> None:
-    machine = this_machine()
+    machine = describe_machine()
     for part in (machine.date, machine.processor, machine.torch, f"{machine.threads} thread"):
         assert part in str(machine)

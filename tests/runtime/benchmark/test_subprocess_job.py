@@ -12,15 +12,15 @@ import pytest
 
 import rnnc
 from rnnc.runtime.benchmark.measurement import subprocess_job, subprocess_worker
-from rnnc.runtime.benchmark.measurement.subprocess_worker import grown
+from rnnc.runtime.benchmark.measurement.subprocess_worker import process_memory_growth
 from rnnc.runtime.benchmark.workload.candidate import Unavailable
-from rnnc.runtime.benchmark.workload.workload import Case, case
+from rnnc.runtime.benchmark.workload.workload import Workload, make_workload
 
 SPEC = "input x: real[3]\nstate h: real[64]\nh' = x ⊕ h\nx' = ▷ h'\n"
 
 
-def made(steps: int, rows: int) -> Case:
-    return case(rnnc.compile(SPEC, backend="reference").program, steps, rows)
+def made(steps: int, rows: int) -> Workload:
+    return make_workload(rnnc.compile(SPEC, backend="reference").program, steps, rows)
 
 
 GROWN = """
@@ -54,19 +54,21 @@ def test_a_system_that_does_not_measure_it_is_told(monkeypatch: pytest.MonkeyPat
     def missing(field: str) -> int:
         raise OSError(f"there is no {field}")
 
-    monkeypatch.setattr(subprocess_worker, "status", missing)
+    monkeypatch.setattr(subprocess_worker, "read_process_status", missing)
     with pytest.raises(Unavailable, match="this system does not measure it: there is no VmRSS"):
-        grown(lambda: None)
+        process_memory_growth(lambda: None)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux measures it")
 def test_a_step_takes_at_least_what_its_states_take() -> None:
     steps, rows = 200, 64
-    assert subprocess_job.step_memory(made(steps, rows), "reference") > steps * rows * 64 * 4
+    assert (
+        subprocess_job.measure_step_memory(made(steps, rows), "reference") > steps * rows * 64 * 4
+    )
 
 
 def test_a_second_process_finds_what_the_first_has_built() -> None:
-    cold, warm = subprocess_job.first_calls(made(4, 2), "cpu")
+    cold, warm = subprocess_job.measure_first_calls(made(4, 2), "cpu")
     assert cold.libraries >= 1
     assert warm.libraries == 0
     assert cold.seconds > warm.seconds
@@ -77,7 +79,7 @@ def test_a_second_process_finds_what_the_first_has_built() -> None:
 def test_a_process_that_fails_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(Unavailable, match="did not answer"):
-        subprocess_job.step_memory(made(2, 2), "aten")
+        subprocess_job.measure_step_memory(made(2, 2), "aten")
 
 
 def test_what_cannot_run_there_says_why(
@@ -85,7 +87,7 @@ def test_what_cannot_run_there_says_why(
 ) -> None:
     program = rnnc.compile("zoo:dts_rnn", hidden=4, backend="reference").program
     asked = subprocess_job.Job(
-        "memory", subprocess_job.StoredProgram.of(program), "torch.nn", 2, 2, 1
+        "memory", subprocess_job.StoredProgram.from_program(program), "torch.nn", 2, 2, 1
     )
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(msgspec.json.encode(asked))))
     subprocess_worker.main()
@@ -96,4 +98,4 @@ def test_the_reason_of_the_other_process_is_told(monkeypatch: pytest.MonkeyPatch
     answer = subprocess.CompletedProcess("", 0, stdout=b'noise\n{"unavailable": "no memory"}\n')
     monkeypatch.setattr(subprocess, "run", lambda *arguments, **options: answer)
     with pytest.raises(Unavailable, match=r"^no memory$"):
-        subprocess_job.step_memory(made(2, 2), "aten")
+        subprocess_job.measure_step_memory(made(2, 2), "aten")

@@ -11,11 +11,11 @@ import torch
 from click.testing import CliRunner, Result
 
 from rnnc.runtime.benchmark import comparison
-from rnnc.runtime.benchmark.baselines.registry import CONTENDERS
+from rnnc.runtime.benchmark.baselines.registry import CANDIDATES
 from rnnc.runtime.benchmark.measurement import subprocess_job
 from rnnc.runtime.benchmark.measurement.subprocess_job import FirstCalls
-from rnnc.runtime.benchmark.workload.candidate import Contender, Unavailable
-from rnnc.runtime.benchmark.workload.candidate_names import DEVICES, NAMES
+from rnnc.runtime.benchmark.workload.candidate import Candidate, Unavailable
+from rnnc.runtime.benchmark.workload.candidate_names import CANDIDATE_NAMES, CANDIDATES_BY_DEVICE
 from rnnc.runtime.cli import main
 
 SPEC = "model m:\n    input x: real[3]\n    state h: real[4]\n    h' = x ⊕ h\n    x' = ▷ h'\n"
@@ -82,10 +82,10 @@ def test_what_cannot_take_part_is_named(spec: str) -> None:
 
 
 def test_a_loss_is_not_hidden(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing(case: Any) -> Contender:
-        return Contender("jax", "a faster one", lambda: None, lambda: None, None)
+    def nothing(case: Any) -> Candidate:
+        return Candidate("jax", "a faster one", lambda: None, lambda: None, None)
 
-    monkeypatch.setitem(CONTENDERS, "jax", nothing)
+    monkeypatch.setitem(CANDIDATES, "jax", nothing)
     result = bench(spec, *SMALL, "--against=aten", "--against=jax")
     assert "aten loses: training step, to jax (" in result.stdout
     document = json.loads(bench(spec, *SMALL, "--against=aten", "--against=jax", "--json").stdout)
@@ -96,7 +96,7 @@ def test_a_loss_is_not_hidden(spec: str, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_rival_that_computes_something_else_is_not_timed(
     spec: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comparison, "disagreement", lambda contender, right: "all is off")
+    monkeypatch.setattr(comparison, "describe_mismatch", lambda contender, right: "all is off")
     result = bench(spec, *SMALL, "--against=aten")
     assert result.exit_code == 1
     assert "RNN520" in result.stderr
@@ -104,8 +104,8 @@ def test_a_rival_that_computes_something_else_is_not_timed(
 
 
 def test_a_busy_machine_is_owned_up_to(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparison, "BUSY", -1.0)
-    monkeypatch.setattr(comparison, "WIDE", -1.0)
+    monkeypatch.setattr(comparison, "BUSY_PROCESSORS", -1.0)
+    monkeypatch.setattr(comparison, "WIDE_SPREAD", -1.0)
     result = bench(spec, *SMALL, "--against=aten", "--repeat=60")
     assert "the spread is large" in result.stdout
     if Path("/proc/stat").exists():
@@ -114,8 +114,8 @@ def test_a_busy_machine_is_owned_up_to(spec: str, monkeypatch: pytest.MonkeyPatc
 
 def test_memory_and_first_calls_are_told(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = FirstCalls(1.25, 1, (0.0, 0)), FirstCalls(0.5, 0, (0.001, 0))
-    monkeypatch.setattr(subprocess_job, "first_calls", lambda case, name: calls)
-    monkeypatch.setattr(subprocess_job, "step_memory", lambda case, name: 3 * 2**20)
+    monkeypatch.setattr(subprocess_job, "measure_first_calls", lambda case, name: calls)
+    monkeypatch.setattr(subprocess_job, "measure_step_memory", lambda case, name: 3 * 2**20)
     options = [spec, *SMALL[:-1], "--against=aten"]
     document = json.loads(bench(*options, "--json").stdout)
     assert document["compile"]["cold"] == {"seconds": 1.25, "libraries": 1, "other": [0.0, 0]}
@@ -130,8 +130,8 @@ def test_what_cannot_be_measured_is_named(spec: str, monkeypatch: pytest.MonkeyP
     def cannot(case: Any, name: str) -> Any:
         raise Unavailable("no such system")
 
-    monkeypatch.setattr(subprocess_job, "first_calls", cannot)
-    monkeypatch.setattr(subprocess_job, "step_memory", cannot)
+    monkeypatch.setattr(subprocess_job, "measure_first_calls", cannot)
+    monkeypatch.setattr(subprocess_job, "measure_step_memory", cannot)
     result = bench(spec, *SMALL[:-1], "--against=aten")
     assert result.exit_code == 0, result.output
     assert "not measured: memory of aten: no such system" in result.stdout
@@ -189,6 +189,8 @@ def test_the_gpus_backend_takes_no_part_on_the_cpu(spec: str) -> None:
 
 
 def test_each_device_has_its_own_contenders() -> None:
-    assert "cuda" not in DEVICES["cpu"]
-    assert not {"cpu", "peak", "products", "jax"} & set(DEVICES["cuda"])
-    assert set(DEVICES["cpu"]) | set(DEVICES["cuda"]) == set(NAMES)
+    assert "cuda" not in CANDIDATES_BY_DEVICE["cpu"]
+    assert not {"cpu", "peak", "products", "jax"} & set(CANDIDATES_BY_DEVICE["cuda"])
+    assert set(CANDIDATES_BY_DEVICE["cpu"]) | set(CANDIDATES_BY_DEVICE["cuda"]) == set(
+        CANDIDATE_NAMES
+    )

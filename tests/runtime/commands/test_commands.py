@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rnnc.compiler.backends.registry import BACKENDS
 from rnnc.operators.sources.zoo import zoo_names
 from rnnc.runtime.cli import main
-from rnnc.runtime.print_diagnostics import MOST
+from rnnc.runtime.print_diagnostics import MAX_DIAGNOSTICS
 
 RUNNER = CliRunner()
 
@@ -261,7 +261,7 @@ def test_nonsense_is_status_1_and_no_traceback(name: str, command: str, tmp_path
     assert "error[RNN" in result.stderr
     assert "error[RNN9" not in result.stderr
     assert "Traceback" not in result.stderr
-    assert result.stderr.count("error[") <= MOST
+    assert result.stderr.count("error[") <= MAX_DIAGNOSTICS
 
 
 @given(st.text(max_size=120))

@@ -17,11 +17,11 @@ import pytest
 from click.testing import CliRunner
 
 from rnnc.runtime.cli import main
-from support.processes.blocked_imports import without
+from support.processes.blocked_imports import run_without
 from support.processes.commands import ROOT
 from support.training.piano_rolls import small_data
 from support.training.real_data import real_data
-from support.training.small_runs import ADDING, CHORALES, same_tensors
+from support.training.small_runs import ADDING, CHORALES, have_equal_tensors
 
 FEW = ["--task-set", "length=4", "--task-set", "train=60", "--task-set", "valid=20"]
 FEW += ["--task-set", "test=20"]
@@ -129,7 +129,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_changes_no_bit(place):
     call("train", "--resume", "cut", "--epochs", str(done + 2))
     call(*train, "--epochs", str(done + 2), "--run", "whole")
     for name in ("last.safetensors", "best.safetensors"):
-        assert same_tensors(place / "cut" / name, place / "whole" / name)
+        assert have_equal_tensors(place / "cut" / name, place / "whole" / name)
 
 
 def test_a_run_that_was_left_before_its_first_validation_has_no_score(place):
@@ -204,10 +204,10 @@ def test_tasks_are_listed_as_text_and_json(place):
 @pytest.mark.parametrize("arguments", [["tasks"], ["train", "--help"], ["eval", "--help"]])
 def test_listing_and_help_start_without_torch_and_numpy(arguments):
     program = f"from rnnc.runtime.cli import main; main({arguments!r})"
-    assert without({"torch", "numpy"}, program).returncode == 0
+    assert run_without({"torch", "numpy"}, program).returncode == 0
     # The oracle itself: what needs torch does not start so.
     program = "from rnnc.runtime.cli import main; main(['eval', '.'])"
-    assert b"out of reach" in without({"torch"}, program).stderr
+    assert b"out of reach" in run_without({"torch"}, program).stderr
 
 
 def test_the_two_line_network_learns_the_chorales(place):

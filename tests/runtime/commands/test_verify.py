@@ -15,8 +15,8 @@ from click.testing import CliRunner, Result
 
 from rnnc.compiler.backends.registry import BACKENDS
 from rnnc.runtime.cli import main
-from rnnc.runtime.commands.verify import NAMES
-from support.faults.faulty_backend import planted
+from rnnc.runtime.commands.verify import BACKEND_NAMES
+from support.faults.faulty_backend import faulty_backend
 from support.processes.commands import ROOT, rnnc
 
 SMALL = "input x: real[3]\nstate h: real[n]\nh' = x (+) h\nx' = |> h'\n"
@@ -88,7 +88,7 @@ def test_backends_can_be_chosen(spec: Path) -> None:
 
 
 def test_all_backends_can_be_named() -> None:
-    assert set(NAMES) == {"auto", *BACKENDS}
+    assert set(BACKEND_NAMES) == {"auto", *BACKENDS}
 
 
 def test_a_backend_that_is_named_must_be_here(spec: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_backend_that_is_named_must_be_here(spec: Path) -> None:
 def test_a_fault_is_shown_in_its_smallest_case_and_again(
     spec: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wrong = planted("output", lambda call: call.rows > 1, "aten")
+    wrong = faulty_backend("output", lambda call: call.batch_size > 1, "aten")
     monkeypatch.setitem(BACKENDS, "aten", wrong)
     found = run(spec, "--set", "n=2", "--model", "small", "--backend", "aten")
     assert found.exit_code == 1

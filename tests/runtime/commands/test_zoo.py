@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from rnnc.operators.sources.zoo import zoo_names, zoo_source
-from support.processes.blocked_imports import without
+from support.processes.blocked_imports import run_without
 from support.processes.commands import rnnc
 
 
@@ -45,5 +45,5 @@ def test_a_misspelt_name_is_a_diagnostic():
 
 def test_it_needs_neither_torch_nor_numpy():
     program = "from rnnc.runtime.cli import main\nimport sys\nsys.argv = ['rnnc', 'zoo']\nmain()"
-    result = without({"torch", "numpy"}, program)
+    result = run_without({"torch", "numpy"}, program)
     assert b"zoo:lstm" in result.stdout

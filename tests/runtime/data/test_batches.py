@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnc.runtime.data.batches import by_length, similar_lengths
+from rnnc.runtime.data.batches import shuffle_by_length, sort_by_length
 from rnnc.runtime.data.examples import NO_SYMBOL, Example, collate
 
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=60)
@@ -16,26 +16,26 @@ SEEDS = st.integers(0, 2**63 - 1)
 
 @given(lengths=LENGTHS, size=SIZES, seed=SEEDS, epoch=st.integers(0, 10**6))
 def test_every_sequence_comes_exactly_once_in_full_batches(lengths, size, seed, epoch):
-    batches = similar_lengths(lengths, size, seed=seed, epoch=epoch)
+    batches = shuffle_by_length(lengths, size, seed=seed, epoch=epoch)
     assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
     assert sorted(map(len, batches))[1:] == [size] * (len(batches) - 1)
-    assert batches == similar_lengths(lengths, size, seed=seed, epoch=epoch)
+    assert batches == shuffle_by_length(lengths, size, seed=seed, epoch=epoch)
 
 
 def test_epochs_and_seeds_differ():
     lengths = list(range(10, 200))
-    first = similar_lengths(lengths, 8, seed=1, epoch=0)
-    assert first != similar_lengths(lengths, 8, seed=1, epoch=1)
-    assert first != similar_lengths(lengths, 8, seed=2, epoch=0)
+    first = shuffle_by_length(lengths, 8, seed=1, epoch=0)
+    assert first != shuffle_by_length(lengths, 8, seed=1, epoch=1)
+    assert first != shuffle_by_length(lengths, 8, seed=2, epoch=0)
     # Not the order of the batches alone: who is with whom changes too.
     groups = {frozenset(batch) for batch in first}
-    assert groups != {frozenset(batch) for batch in similar_lengths(lengths, 8, seed=1, epoch=1)}
+    assert groups != {frozenset(batch) for batch in shuffle_by_length(lengths, 8, seed=1, epoch=1)}
 
 
 @given(lengths=LENGTHS, size=SIZES, seed=SEEDS)
 def test_a_batch_pads_little(lengths, size, seed):
     """Within a batch no length is blurred over another by more than the blur allows."""
-    for batch in similar_lengths(lengths, size, seed=seed, epoch=0):
+    for batch in shuffle_by_length(lengths, size, seed=seed, epoch=0):
         longest, shortest = max(lengths[i] for i in batch), min(lengths[i] for i in batch)
         between = [n for n in lengths if shortest * 1.2 < n < longest / 1.2]
         assert len(between) <= len(batch)
@@ -43,7 +43,7 @@ def test_a_batch_pads_little(lengths, size, seed):
 
 @given(lengths=LENGTHS, size=SIZES)
 def test_evaluation_goes_by_length(lengths, size):
-    batches = by_length(lengths, size)
+    batches = sort_by_length(lengths, size)
     assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
     assert [lengths[i] for batch in batches for i in batch] == sorted(lengths)
 

@@ -117,7 +117,7 @@ def test_objects_in_an_archive_are_never_loaded(tmp_path):
 
 def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
     path = write_rolls(tmp_path / "rolls.npz")
-    monkeypatch.setattr(piano_roll, "LARGEST", 1000)
+    monkeypatch.setattr(piano_roll, "MAX_UNPACKED_BYTES", 1000)
     with pytest.raises(RnnError, match="the limit is 1,000"):
         read_rolls(path, "train")
 

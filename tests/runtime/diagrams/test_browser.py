@@ -10,8 +10,8 @@ import pytest
 
 from rnnc.grammar.source import Source
 from rnnc.operators.sources.zoo import zoo_names, zoo_source
-from rnnc.runtime.diagrams.levels.diagram_view import View
-from rnnc.runtime.diagrams.render.html_page import page
+from rnnc.runtime.diagrams.levels.diagram_view import DiagramView
+from rnnc.runtime.diagrams.render.html_page import to_html_page
 from support.diagrams import graph_of, zoo_graph
 from support.processes.browser import Browser
 
@@ -37,9 +37,11 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     browser.close()
 
 
-def zoo_page(folder: Path, name: str, view: View | None = None) -> Path:
+def zoo_page(folder: Path, name: str, view: DiagramView | None = None) -> Path:
     path = folder / f"{name}.html"
-    path.write_text(page(zoo_graph(name), zoo_source(name), view or View()), encoding="utf-8")
+    path.write_text(
+        to_html_page(zoo_graph(name), zoo_source(name), view or DiagramView()), encoding="utf-8"
+    )
     return path
 
 
@@ -47,7 +49,9 @@ def zoo_page(folder: Path, name: str, view: View | None = None) -> Path:
 def shown(browser: Browser, tmp_path: Path) -> Browser:
     """A page on the spec above."""
     path = tmp_path / "model.html"
-    path.write_text(page(graph_of(SPEC), Source(SPEC, "model"), View()), encoding="utf-8")
+    path.write_text(
+        to_html_page(graph_of(SPEC), Source(SPEC, "model"), DiagramView()), encoding="utf-8"
+    )
     browser.open(path)
     return browser
 
@@ -219,7 +223,7 @@ def test_texts_fit_their_boxes_in_the_fonts_of_a_browser(
 
 @pytest.mark.parametrize("level", ["plan", "primitive"])
 def test_other_levels_open_too(browser: Browser, tmp_path: Path, level: str) -> None:
-    path = zoo_page(tmp_path, "dts_rnn", View(level))  # type: ignore[arg-type]
+    path = zoo_page(tmp_path, "dts_rnn", DiagramView(level))  # type: ignore[arg-type]
     browser.open(path)
     assert boxes(browser) > 6
     browser.hover("#stage .drawing .map")

@@ -12,10 +12,10 @@ from click.testing import CliRunner, Result
 
 from rnnc.operators.sources.zoo import zoo_names
 from rnnc.runtime.cli import main
-from rnnc.runtime.diagrams.layout.graphviz_layout import arranged
-from rnnc.runtime.diagrams.render.svg import svg
-from support.diagrams import drawn, zoo_graph
-from support.processes.blocked_imports import with_only, without
+from rnnc.runtime.diagrams.layout.graphviz_layout import run_graphviz
+from rnnc.runtime.diagrams.render.svg import to_svg
+from support.diagrams import draw_diagram, zoo_graph
+from support.processes.blocked_imports import run_with_only, run_without
 from support.processes.commands import rnnc as process
 
 RUNNER = CliRunner()
@@ -120,7 +120,7 @@ for ending in ("txt", "dot", "mmd", "svg", "pdf", "png", "html"):
     except SystemExit as end:
         assert end.code == (ending in ("svg", "pdf", "png", "html")), (ending, end.code)
 """
-    result = without(["pygraphviz"], program)
+    result = run_without(["pygraphviz"], program)
     assert result.returncode == 0, result.stderr.decode()
     assert result.stderr.count(b"RNN650") == 4
     assert result.stderr.count(b"pip install 'rnnc[draw]'") == 4
@@ -144,16 +144,16 @@ for call in calls:
 assert not {{"torch", "numpy"}} & set(sys.modules)
 """
     allowed = ["click", "lark", "pygraphviz"]
-    result = with_only(allowed, program)
+    result = run_with_only(allowed, program)
     assert result.returncode == 0, result.stderr.decode()
 
 
 @pytest.mark.parametrize("name", zoo_names())
 def test_a_model_of_the_zoo_is_drawn_in_half_a_second(name: str) -> None:
     graph = zoo_graph(name)
-    arranged.cache_clear()
+    run_graphviz.cache_clear()
     start = time.process_time()
-    svg(drawn(graph))
+    to_svg(draw_diagram(graph))
     assert time.process_time() - start < 0.5
 
 

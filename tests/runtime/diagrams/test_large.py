@@ -9,18 +9,18 @@ from click.testing import CliRunner
 
 from rnnc.grammar.diagnostics.errors import RnnError
 from rnnc.grammar.source import Source
-from rnnc.operators.analyze import analyse
+from rnnc.operators.analyze import analyze
 from rnnc.operators.graph.operator_graph import OperatorGraph
 from rnnc.operators.sources.zoo import zoo_source
 from rnnc.runtime.cli import main
 from rnnc.runtime.diagrams.formats import render
 from rnnc.runtime.diagrams.layout import graphviz_layout
-from rnnc.runtime.diagrams.levels.diagram_view import View, diagram_of
+from rnnc.runtime.diagrams.levels.diagram_view import DiagramView, build_diagram
 from rnnc.runtime.diagrams.model.depth_paths import MEASURES
 from rnnc.runtime.diagrams.model.diagram import LEVELS, Level
-from rnnc.runtime.diagrams.model.size_limits import MOST_BOXES, MOST_PASSING, extent_of
+from rnnc.runtime.diagrams.model.size_limits import MAX_BOXES, MAX_PASSING_LINES, measure_drawing
 from rnnc.runtime.diagrams.text import layered_layout
-from support.line_counts import superlinear, work_of
+from support.line_counts import count_lines, superlinear_functions
 
 DRAWN = ("text", "svg", "pdf", "png", "html")
 WRITTEN = ("dot", "mermaid")
@@ -28,13 +28,13 @@ WRITTEN = ("dot", "mermaid")
 
 def graph(name: str, layers: int) -> OperatorGraph:
     sizes = {"layers": layers, "hidden": 3}
-    return analyse(zoo_source(name), parameters=sizes).require()
+    return analyze(zoo_source(name), parameters=sizes).require_graph()
 
 
 def pictured(
     name: str, layers: int, form: str, level: Level, steps: int = 0, measure: str | None = None
 ) -> bytes:
-    view = View(level, steps, ("shapes", "params", "depth"), measure)
+    view = DiagramView(level, steps, ("shapes", "params", "depth"), measure)
     return render(graph(name, layers), zoo_source(name), form, view)
 
 
@@ -42,16 +42,16 @@ def pictured(
 @pytest.mark.parametrize("form", WRITTEN)
 @pytest.mark.parametrize("name", ["srnn", "dts_rnn", "dot_rnn", "birnn"])
 def test_what_is_written_grows_as_the_model_does(name: str, form: str, level: Level) -> None:
-    view = View(level, 0, ("shapes", "params", "depth"))
+    view = DiagramView(level, 0, ("shapes", "params", "depth"))
     models = [graph(name, layers) for layers in (2, 10, 20)]
     source = zoo_source(name)
     # The first one has what is made once in a process.
     _, small, large = (
-        work_of(lambda model=model: render(model, source, form, view))  # type: ignore[misc]
+        count_lines(lambda model=model: render(model, source, form, view))  # type: ignore[misc]
         for model in models
     )
     assert large.total() < 2.2 * small.total()
-    assert superlinear(small, large, times=2.6) == {}
+    assert superlinear_functions(small, large, factor=2.6) == {}
 
 
 def ring(states: int) -> OperatorGraph:
@@ -60,7 +60,7 @@ def ring(states: int) -> OperatorGraph:
     for n in range(1, states + 1):
         lines.append(f"h_{n}' = tanh(W_{n} h_{n % states + 1} + U_{n} x)")
     text = "\n".join(["input x: real[2]", *lines, "x' = ▷ h_1'"])
-    return analyse(Source(text, "ring.rnn")).require()
+    return analyze(Source(text, "ring.rnn")).require_graph()
 
 
 @pytest.mark.parametrize("measure", MEASURES)
@@ -69,12 +69,12 @@ def test_marked_paths_grow_as_the_model_does(
     made: Callable[[int], OperatorGraph], measure: str
 ) -> None:
     source = zoo_source("srnn")
-    view = View("operator", 0, (), measure)
+    view = DiagramView("operator", 0, (), measure)
     _, small, large = (
-        work_of(lambda model=model: render(model, source, "dot", view))  # type: ignore[misc]
+        count_lines(lambda model=model: render(model, source, "dot", view))  # type: ignore[misc]
         for model in [made(2), made(20), made(40)]
     )
-    assert superlinear(small, large, times=2.6) == {}
+    assert superlinear_functions(small, large, factor=2.6) == {}
 
 
 def test_work_that_grows_faster_would_be_seen() -> None:
@@ -83,8 +83,8 @@ def test_work_that_grows_faster_would_be_seen() -> None:
             for other in range(count):
                 assert one + other >= 0
 
-    small, large = (work_of(lambda n=n: each_with_each(n), "tests") for n in (20, 40))  # type: ignore[misc]
-    assert list(superlinear(small, large, times=2.6))
+    small, large = (count_lines(lambda n=n: each_with_each(n), "tests") for n in (20, 40))  # type: ignore[misc]
+    assert list(superlinear_functions(small, large, factor=2.6))
 
 
 @pytest.mark.parametrize("form", DRAWN)
@@ -92,18 +92,18 @@ def test_work_that_grows_faster_would_be_seen() -> None:
 def test_what_cannot_be_read_is_refused_before_it_is_laid_out(
     monkeypatch: pytest.MonkeyPatch, form: str, level: Level
 ) -> None:
-    monkeypatch.setattr(layered_layout, "arrange", lambda *_: pytest.fail("laid out"))
-    monkeypatch.setattr(graphviz_layout, "lay_out", lambda *_: pytest.fail("laid out"))
-    with pytest.raises(RnnError, match=f"RNN653.*the limit is {MOST_BOXES:,}"):
+    monkeypatch.setattr(layered_layout, "arrange_layers", lambda *_: pytest.fail("laid out"))
+    monkeypatch.setattr(graphviz_layout, "compute_layout", lambda *_: pytest.fail("laid out"))
+    with pytest.raises(RnnError, match=f"RNN653.*the limit is {MAX_BOXES:,}"):
         pictured("srnn", 510, form, level)
 
 
 @pytest.mark.parametrize("form", DRAWN)
 def test_long_lines_are_folded_with_their_operators(form: str) -> None:
     """A deep transition with shortcuts has few boxes, and lines that pass by all of them."""
-    whole = diagram_of(graph("dts_rnn", 60), View("operator"))
-    assert extent_of(whole).fits()
-    folded = diagram_of(graph("dts_rnn", 60), View("primitive"))
+    whole = build_diagram(graph("dts_rnn", 60), DiagramView("operator"))
+    assert measure_drawing(whole).fits()
+    folded = build_diagram(graph("dts_rnn", 60), DiagramView("primitive"))
     assert "folded to operators" in folded.captions[0]
     assert "and lines pass by a row 17,641 times" in folded.captions[0]
     assert pictured("dts_rnn", 60, form, "primitive")
@@ -116,9 +116,11 @@ def test_steps_count_too() -> None:
 
 
 def test_no_box_is_passed_in_a_chain() -> None:
-    assert extent_of(diagram_of(graph("srnn", 7), View("operator"))).passing == 0
-    dense = extent_of(diagram_of(graph("dts_rnn", 40), View("layer")))
-    assert MOST_PASSING / 2 < dense.passing < MOST_PASSING
+    assert (
+        measure_drawing(build_diagram(graph("srnn", 7), DiagramView("operator"))).passing_lines == 0
+    )
+    dense = measure_drawing(build_diagram(graph("dts_rnn", 40), DiagramView("layer")))
+    assert MAX_PASSING_LINES / 2 < dense.passing_lines < MAX_PASSING_LINES
 
 
 @pytest.mark.parametrize("ending", [".txt", ".svg", ".html", ".png", ".pdf"])

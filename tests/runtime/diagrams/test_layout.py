@@ -8,28 +8,28 @@ from dataclasses import replace
 import pytest
 
 from rnnc.operators.sources.zoo import zoo_names
-from rnnc.runtime.diagrams.layout.box_sizes import POINT, SMALL, width
-from rnnc.runtime.diagrams.layout.graphviz_layout import Frame, Layout, samples
-from rnnc.runtime.diagrams.layout.place_labels import overlap, place_labels
+from rnnc.runtime.diagrams.layout.box_sizes import LABEL_SIZE, NOTE_SIZE, label_width
+from rnnc.runtime.diagrams.layout.graphviz_layout import DiagramLayout, Rect, sample_points
+from rnnc.runtime.diagrams.layout.place_labels import place_labels, rects_overlap
 from rnnc.runtime.diagrams.model.diagram import Diagram
-from rnnc.runtime.diagrams.render.svg import coordinates
-from support.diagrams import drawn, zoo_graph
+from rnnc.runtime.diagrams.render.svg import choose_layout
+from support.diagrams import draw_diagram, zoo_graph
 
 DRAWN = ["dts_rnn", "dot_rnn", "srnn", "lstm"]
 
 
-def crossings(diagram: Diagram, layout: Layout) -> list[tuple[str, str, str]]:
+def crossings(diagram: Diagram, layout: DiagramLayout) -> list[tuple[str, str, str]]:
     """Every (source, target, box) whose curve has a point inside a box that it passes."""
     found = []
     for edge, route in zip(diagram.edges, layout.routes, strict=True):
-        points = list(samples(route, 1.0))
+        points = list(sample_points(route, 1.0))
         left, right = min(x for x, _ in points), max(x for x, _ in points)
         top, bottom = min(y for _, y in points), max(y for _, y in points)
-        area = Frame((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
+        area = Rect((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
         for key, frame in layout.boxes.items():
-            if key in {edge.source, edge.target} or not overlap(area, frame):
+            if key in {edge.source, edge.target} or not rects_overlap(area, frame):
                 continue
-            inner = Frame(frame.x, frame.y, frame.width - 1, frame.height - 1)
+            inner = Rect(frame.x, frame.y, frame.width - 1, frame.height - 1)
             if any(
                 inner.left < x < inner.right and inner.top < y < inner.bottom for x, y in points
             ):
@@ -43,11 +43,11 @@ def crossings(diagram: Diagram, layout: Layout) -> list[tuple[str, str, str]]:
 def test_no_curve_crosses_a_box_and_nothing_overlaps(name: str, level: str, steps: int) -> None:
     if level == "plan" and steps:
         level = "primitive"
-    diagram = drawn(zoo_graph(name), level, steps=steps)  # type: ignore[arg-type]
-    layout = coordinates(diagram)
+    diagram = draw_diagram(zoo_graph(name), level, steps=steps)  # type: ignore[arg-type]
+    layout = choose_layout(diagram)
     assert crossings(diagram, layout) == []
     frames = list(layout.boxes.values())
-    assert not any(overlap(a, b) for i, a in enumerate(frames) for b in frames[i + 1 :])
+    assert not any(rects_overlap(a, b) for i, a in enumerate(frames) for b in frames[i + 1 :])
     for frame in frames:
         assert frame.left >= -1
         assert frame.right <= layout.width + 1
@@ -58,15 +58,15 @@ def test_no_curve_crosses_a_box_and_nothing_overlaps(name: str, level: str, step
 @pytest.mark.parametrize("name", sorted({*zoo_names()} - {*DRAWN}))
 def test_no_curve_crosses_a_box_in_the_rest_of_the_zoo(name: str) -> None:
     for steps in (0, 2):
-        diagram = drawn(zoo_graph(name), "layer", steps=steps)
-        assert crossings(diagram, coordinates(diagram)) == []
+        diagram = draw_diagram(zoo_graph(name), "layer", steps=steps)
+        assert crossings(diagram, choose_layout(diagram)) == []
 
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_curves_end_at_their_boxes(name: str) -> None:
     for steps in (0, 3):
-        diagram = drawn(zoo_graph(name), "layer", steps=steps)
-        layout = coordinates(diagram)
+        diagram = draw_diagram(zoo_graph(name), "layer", steps=steps)
+        layout = choose_layout(diagram)
         for edge, route in zip(diagram.edges, layout.routes, strict=True):
             for key, (x, y) in ((edge.source, route.points[0]), (edge.target, route.tip)):
                 frame = layout.boxes[key]
@@ -77,22 +77,27 @@ def test_curves_end_at_their_boxes(name: str) -> None:
 @pytest.mark.parametrize("level", ["operator", "layer", "primitive", "plan"])
 @pytest.mark.parametrize("name", DRAWN)
 def test_labels_fit_their_boxes(name: str, level: str) -> None:
-    diagram = drawn(
+    diagram = draw_diagram(
         zoo_graph(name),
         level,  # type: ignore[arg-type]
         details=("shapes", "params"),
     )
-    layout = coordinates(diagram)
+    layout = choose_layout(diagram)
     for box in diagram.boxes:
         frame = layout.boxes[box.key]
-        lines = [width(box.label, POINT), *(width(note, SMALL) for note in box.notes)]
+        lines = [
+            label_width(box.label, LABEL_SIZE),
+            *(label_width(note, NOTE_SIZE) for note in box.notes),
+        ]
         assert max(lines) <= frame.width - 4, box
         assert 12 * len(lines) <= frame.height, box
     labels = place_labels(diagram, layout)
     texts = [*labels.clusters.values(), *labels.edges.values()]
-    assert not any(overlap(a, b) for i, a in enumerate(texts) for b in texts[i + 1 :])
-    assert not any(overlap(a, b) for a in labels.edges.values() for b in layout.boxes.values())
-    curves = [point for route in layout.routes for point in samples(route, 2.0)]
+    assert not any(rects_overlap(a, b) for i, a in enumerate(texts) for b in texts[i + 1 :])
+    assert not any(
+        rects_overlap(a, b) for a in labels.edges.values() for b in layout.boxes.values()
+    )
+    curves = [point for route in layout.routes for point in sample_points(route, 2.0)]
     for label in labels.edges.values():
         assert not [
             (x, y)
@@ -102,15 +107,15 @@ def test_labels_fit_their_boxes(name: str, level: str) -> None:
 
 
 def test_the_operators_stand_from_left_to_right() -> None:
-    diagram = drawn(zoo_graph("srnn"), "layer")
-    layout = coordinates(diagram)
+    diagram = draw_diagram(zoo_graph("srnn"), "layer")
+    layout = choose_layout(diagram)
     lefts = [layout.clusters[cluster.key].left for cluster in diagram.clusters]
     assert lefts == sorted(lefts)
 
 
 def test_steps_look_alike_and_stand_side_by_side() -> None:
-    diagram = drawn(zoo_graph("dts_rnn"), "layer", steps=3)
-    boxes = coordinates(diagram).boxes
+    diagram = draw_diagram(zoo_graph("dts_rnn"), "layer", steps=3)
+    boxes = choose_layout(diagram).boxes
     for key, frame in boxes.items():
         if not key.endswith("_at_0"):
             continue
@@ -121,10 +126,10 @@ def test_steps_look_alike_and_stand_side_by_side() -> None:
 
 
 def test_a_box_pushed_under_a_curve_is_noticed() -> None:
-    diagram = drawn(zoo_graph("dts_rnn"), "layer")
-    layout = coordinates(diagram)
+    diagram = draw_diagram(zoo_graph("dts_rnn"), "layer")
+    layout = choose_layout(diagram)
     long = max(range(len(diagram.edges)), key=lambda i: len(layout.routes[i].points))
-    x, y = list(samples(layout.routes[long]))[8]
+    x, y = list(sample_points(layout.routes[long]))[8]
     ends = {diagram.edges[long].source, diagram.edges[long].target}
     key = next(k for k in layout.boxes if k not in ends)
     moved = {**layout.boxes, key: replace(layout.boxes[key], x=x, y=y)}
@@ -132,5 +137,5 @@ def test_a_box_pushed_under_a_curve_is_noticed() -> None:
 
 
 def test_the_layout_is_the_same_each_time() -> None:
-    diagram = drawn(zoo_graph("lstm"), "layer")
-    assert coordinates(diagram) == coordinates(diagram)
+    diagram = draw_diagram(zoo_graph("lstm"), "layer")
+    assert choose_layout(diagram) == choose_layout(diagram)

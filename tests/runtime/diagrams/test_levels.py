@@ -10,11 +10,11 @@ from rnnc.operators.graph.operator_graph import OperatorGraph
 from rnnc.operators.sources.zoo import zoo_names
 from rnnc.runtime.diagrams.model.diagram import LEVELS, Diagram, Level
 from rnnc.runtime.diagrams.model.labels import to_text
-from rnnc.runtime.diagrams.model.size_limits import MOST_BOXES
-from rnnc.runtime.diagrams.render.dot import dot
-from rnnc.runtime.diagrams.render.mermaid import mermaid
-from rnnc.runtime.diagrams.text.drawing import text
-from support.diagrams import DELAYS, LAW, drawn, graph_of, zoo_graph
+from rnnc.runtime.diagrams.model.size_limits import MAX_BOXES
+from rnnc.runtime.diagrams.render.dot import to_dot
+from rnnc.runtime.diagrams.render.mermaid import to_mermaid
+from rnnc.runtime.diagrams.text.drawing import draw_text
+from support.diagrams import DELAYS, LAW, draw_diagram, graph_of, zoo_graph
 
 MODELS = [*zoo_names(), "law", "delays"]
 
@@ -56,13 +56,13 @@ def check(diagram: Diagram) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_draws_at_every_level_as_text_dot_and_mermaid(name: str, level: Level) -> None:
     graph = model(name)
-    diagram = drawn(graph, level, details=("shapes", "params", "depth"))
+    diagram = draw_diagram(graph, level, details=("shapes", "params", "depth"))
     check(diagram)
-    for render in (text, dot, mermaid):
+    for render in (draw_text, to_dot, to_mermaid):
         once = render(diagram)
-        assert once == render(drawn(graph, level, details=("shapes", "params", "depth")))
+        assert once == render(draw_diagram(graph, level, details=("shapes", "params", "depth")))
         assert once.count("\n") >= 5
-    assert text(diagram, ascii_only=True).isascii()
+    assert draw_text(diagram, ascii_only=True).isascii()
     for variable in (*graph.inputs, *graph.states, *graph.outputs):
         assert any(to_text(b.label).startswith(variable.name[0]) for b in diagram.boxes)
 
@@ -71,7 +71,7 @@ def test_every_model_draws_at_every_level_as_text_dot_and_mermaid(name: str, lev
 @pytest.mark.parametrize("name", MODELS)
 def test_one_box_holds_each_delayed_value(name: str, level: Level) -> None:
     graph = model(name)
-    diagram = drawn(graph, level)
+    diagram = draw_diagram(graph, level)
     stores = [b.key for b in diagram.boxes if b.role in {"past", "future"}]
     wanted = {(s, d) for s, t, d in graph.edges() if d}
     wanted |= {(o.value.node, o.value.delay) for o in graph.outputs if o.value.delay}
@@ -95,7 +95,7 @@ def test_the_primitive_level_is_the_operator_graph(name: str) -> None:
     for index, law in enumerate(graph.laws):
         for side in (law.left, law.right):
             wanted[f"n{side.node}", f"law{index}", side.delay] += 1
-    found = wiring(drawn(graph, "primitive"))
+    found = wiring(draw_diagram(graph, "primitive"))
     assert found == wanted
     planted = wanted.copy()
     planted.subtract([next(iter(planted))])
@@ -106,7 +106,7 @@ def test_the_primitive_level_is_the_operator_graph(name: str) -> None:
 @pytest.mark.parametrize("name", zoo_names())
 def test_folding_keeps_every_edge_between_its_boxes(name: str, level: Level) -> None:
     graph = model(name)
-    diagram = drawn(graph, level)
+    diagram = draw_diagram(graph, level)
     group = {n: b.key for b in diagram.boxes for n in b.members}
     wanted = {
         (group[s], group[t], d)
@@ -118,7 +118,7 @@ def test_folding_keeps_every_edge_between_its_boxes(name: str, level: Level) -> 
 
 
 def test_paper_figures_have_their_operators_as_boxes() -> None:
-    diagram = drawn(zoo_graph("srnn"), "operator")
+    diagram = draw_diagram(zoo_graph("srnn"), "operator")
     labels = [to_text(b.label) for b in diagram.boxes if b.role == "operator"]
     assert labels == ["⊕₁", "⊕₂", "▷"]
 
@@ -126,8 +126,8 @@ def test_paper_figures_have_their_operators_as_boxes() -> None:
 def test_laws_are_told_below_and_drawn_at_the_primitive_level() -> None:
     graph = graph_of(LAW)
     for level in LEVELS[:2]:
-        assert "weight 0.1" in drawn(graph, level).captions[0]
-    assert any(b.role == "law" for b in drawn(graph, "primitive").boxes)
+        assert "weight 0.1" in draw_diagram(graph, level).captions[0]
+    assert any(b.role == "law" for b in draw_diagram(graph, "primitive").boxes)
 
 
 def test_a_graph_too_large_to_read_is_folded_and_says_so() -> None:
@@ -143,7 +143,7 @@ def test_a_graph_too_large_to_read_is_folded_and_says_so() -> None:
             "    x' = ▷ z_{layers}",
         ]
     )
-    diagram = drawn(graph_of(source), "layer")
+    diagram = draw_diagram(graph_of(source), "layer")
     assert "folded to operators" in diagram.captions[0]
     assert len(diagram.boxes) < 4 * 400
-    assert len(drawn(graph_of(source), "primitive").boxes) > MOST_BOXES / 2
+    assert len(draw_diagram(graph_of(source), "primitive").boxes) > MAX_BOXES / 2

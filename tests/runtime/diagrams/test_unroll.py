@@ -10,7 +10,7 @@ from rnnc.operators.graph.operator_graph import OperatorGraph
 from rnnc.operators.sources.zoo import zoo_names
 from rnnc.runtime.diagrams.model.diagram import Diagram
 from rnnc.runtime.diagrams.model.labels import to_text
-from support.diagrams import DELAYS, drawn, graph_of, zoo_graph
+from support.diagrams import DELAYS, draw_diagram, graph_of, zoo_graph
 
 
 def between_steps(diagram: Diagram) -> Counter[tuple[str, int, str, int]]:
@@ -35,7 +35,7 @@ def between_steps(diagram: Diagram) -> Counter[tuple[str, int, str, int]]:
 @pytest.mark.parametrize("name", [*zoo_names(), "delays"])
 def test_every_copy_reads_what_the_rolled_one_reads(name: str, level: str) -> None:
     graph: OperatorGraph = graph_of(DELAYS) if name == "delays" else zoo_graph(name)
-    rolled = drawn(graph, level)  # type: ignore[arg-type]
+    rolled = draw_diagram(graph, level)  # type: ignore[arg-type]
     stores = {e.target: e for e in rolled.edges if e.delay}
     wanted: Counter[tuple[str, int, str, int]] = Counter()
     for step in range(3):
@@ -47,7 +47,7 @@ def test_every_copy_reads_what_the_rolled_one_reads(name: str, level: str) -> No
                 wanted[store.source, step - store.delay, edge.target, step] += 1
             else:
                 wanted[edge.source, step, edge.target, step] += 1
-    unrolled = drawn(graph, level, steps=3)  # type: ignore[arg-type]
+    unrolled = draw_diagram(graph, level, steps=3)  # type: ignore[arg-type]
     found = between_steps(unrolled)
     assert found == wanted
     found.subtract([next(iter(found))])
@@ -55,7 +55,7 @@ def test_every_copy_reads_what_the_rolled_one_reads(name: str, level: str) -> No
 
 
 def test_steps_are_named_as_in_the_paper() -> None:
-    diagram = drawn(zoo_graph("rnn"), "operator", steps=3)
+    diagram = draw_diagram(zoo_graph("rnn"), "operator", steps=3)
     labels = [to_text(b.label) for b in diagram.boxes if b.role in {"input", "output"}]
     assert labels[:2] == ["x[t-1]", "x[t]"]
     assert [label for label in labels if label == "x[t+1]"]
@@ -63,6 +63,6 @@ def test_steps_are_named_as_in_the_paper() -> None:
 
 
 def test_backward_states_come_from_the_right() -> None:
-    diagram = drawn(zoo_graph("bilstm"), "operator", steps=2)
+    diagram = draw_diagram(zoo_graph("bilstm"), "operator", steps=2)
     kinds = {edge.kind for edge in diagram.edges if edge.delay}
     assert kinds == {"past", "future"}

@@ -16,17 +16,17 @@ import pygraphviz
 import pytest
 
 from rnnc.operators.sources.zoo import zoo_names, zoo_source
-from rnnc.runtime.diagrams.formats import ENDINGS
-from rnnc.runtime.diagrams.levels.diagram_view import View, diagram_of
+from rnnc.runtime.diagrams.formats import FORMATS_BY_SUFFIX
+from rnnc.runtime.diagrams.levels.diagram_view import DiagramView, build_diagram
 from rnnc.runtime.diagrams.model.diagram import LEVELS, Diagram, Level
 from rnnc.runtime.diagrams.model.labels import to_text
-from rnnc.runtime.diagrams.render.dot import dot
-from rnnc.runtime.diagrams.render.html_page import page
-from rnnc.runtime.diagrams.render.mermaid import mermaid
-from rnnc.runtime.diagrams.render.pdf_png import print_picture
-from rnnc.runtime.diagrams.render.svg import svg
-from rnnc.runtime.diagrams.text.drawing import text
-from support.diagrams import parsed_edges, wanted_edges, zoo_graph
+from rnnc.runtime.diagrams.render.dot import to_dot
+from rnnc.runtime.diagrams.render.html_page import to_html_page
+from rnnc.runtime.diagrams.render.mermaid import to_mermaid
+from rnnc.runtime.diagrams.render.pdf_png import to_pdf_or_png
+from rnnc.runtime.diagrams.render.svg import to_svg
+from rnnc.runtime.diagrams.text.drawing import draw_text
+from support.diagrams import diagram_edges, parse_edges, zoo_graph
 
 SVG = "{http://www.w3.org/2000/svg}"
 COARSE = 24
@@ -35,31 +35,31 @@ COARSE = 24
 
 @cache
 def picture(name: str, level: Level) -> Diagram:
-    return diagram_of(zoo_graph(name), View(level, details=("shapes", "params", "depth")))
+    return build_diagram(zoo_graph(name), DiagramView(level, details=("shapes", "params", "depth")))
 
 
 def check_text(name: str, level: Level) -> None:
     diagram = picture(name, level)
-    said = text(diagram)
+    said = draw_text(diagram)
     first, *lines = said.splitlines()
     assert first == f"{name} · {diagram.level} level"
     assert not [line for line in lines if line != line.rstrip()]
     for box in diagram.boxes:
         assert to_text(box.label) in said
-    assert text(diagram, ascii_only=True).isascii()
+    assert draw_text(diagram, ascii_only=True).isascii()
 
 
 def check_dot(name: str, level: Level) -> None:
     diagram = picture(name, level)
-    source = dot(diagram)
-    assert parsed_edges(source) == wanted_edges(diagram)
+    source = to_dot(diagram)
+    assert parse_edges(source) == diagram_edges(diagram)
     drawing = pygraphviz.AGraph(string=source)
     assert {n: n.attr["role"] for n in drawing.nodes()} == {b.key: b.role for b in diagram.boxes}
 
 
 def check_mermaid(name: str, level: Level) -> None:
     diagram = picture(name, level)
-    lines = [line.strip() for line in mermaid(diagram).splitlines()]
+    lines = [line.strip() for line in to_mermaid(diagram).splitlines()]
     assert lines[0] == "flowchart LR"
     arrows = [re.fullmatch(r'(\w+) (-->|-\.->)(?:\|".*"\|)? (\w+)', line) for line in lines]
     found = [(a[1], a[3], a[2] == "-.->") for a in arrows if a]
@@ -77,7 +77,7 @@ def drawing_of(source: str) -> ElementTree.Element:
 
 def check_svg(name: str, level: Level) -> None:
     diagram = picture(name, level)
-    source = svg(diagram)
+    source = to_svg(diagram)
     groups = [(g, g.get("class", "").split()) for g in drawing_of(source).iter(f"{SVG}g")]
     boxes = [g for g, kinds in groups if "box" in kinds]
     assert [g.get("id") for g in boxes] == [box.key for box in diagram.boxes]
@@ -90,17 +90,17 @@ def check_svg(name: str, level: Level) -> None:
 
 def check_png(name: str, level: Level) -> None:
     diagram = picture(name, level)
-    data = print_picture(diagram, "png", dots=COARSE)
+    data = to_pdf_or_png(diagram, "png", dpi=COARSE)
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
     assert data.endswith(b"IEND\xaeB`\x82")
     wide, high = struct.unpack(">II", data[16:24])
-    box = ElementTree.fromstring(svg(diagram)).get("viewBox", "").split()
+    box = ElementTree.fromstring(to_svg(diagram)).get("viewBox", "").split()
     for found, wanted in ((wide, float(box[2])), (high, float(box[3]))):
         assert math.isclose(found, wanted * COARSE / 72, rel_tol=0.15, abs_tol=12)
 
 
 def check_pdf(name: str, level: Level) -> None:
-    data = print_picture(picture(name, level), "pdf")
+    data = to_pdf_or_png(picture(name, level), "pdf")
     assert data.startswith(b"%PDF-")
     assert data.rstrip().endswith(b"%%EOF")
     assert len(data) > 5000
@@ -108,7 +108,7 @@ def check_pdf(name: str, level: Level) -> None:
 
 def check_html(name: str, level: Level) -> None:
     graph, source = zoo_graph(name), zoo_source(name)
-    document = page(graph, source, View(level))
+    document = to_html_page(graph, source, DiagramView(level))
     assert len(document.encode("utf-8")) < 200_000
     packed = re.search(r'id="packed">([^<]*)<', document)
     assert packed
@@ -136,7 +136,7 @@ CHECKS = {
 
 
 def test_no_format_is_forgotten() -> None:
-    assert set(CHECKS) == set(ENDINGS.values())
+    assert set(CHECKS) == set(FORMATS_BY_SUFFIX.values())
 
 
 @pytest.mark.parametrize("form", CHECKS)

@@ -7,12 +7,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnc.runtime.tasks.adding import TASK, sequences
+from rnnc.runtime.tasks.adding import TASK, generate_split
 
 
 @given(length=st.integers(2, 40), count=st.integers(1, 20), seed=st.integers(0, 2**31 - 1))
 def test_two_marks_one_in_each_half_and_their_sum(length, count, seed):
-    examples = sequences(length, count, seed, "train")
+    examples = generate_split(length, count, seed, "train")
     assert len(examples) == count
     for example in examples:
         values, marks = example.inputs.unbind(-1)
@@ -26,7 +26,7 @@ def test_two_marks_one_in_each_half_and_their_sum(length, count, seed):
 
 def test_the_same_seed_gives_the_same_data_and_splits_are_independent():
     def values(seed: int, split: str) -> torch.Tensor:
-        return torch.stack([example.inputs for example in sequences(9, 6, seed, split)])
+        return torch.stack([example.inputs for example in generate_split(9, 6, seed, split)])
 
     assert torch.equal(values(1, "train"), values(1, "train"))
     seen = [values(seed, split) for seed in (1, 2) for split in ("train", "valid", "test")]
@@ -36,12 +36,12 @@ def test_the_same_seed_gives_the_same_data_and_splits_are_independent():
 
 
 def test_the_baseline_is_the_variance_of_the_sum():
-    options = TASK.choose({"train": 20000, "test": 20000})
+    options = TASK.resolve_options({"train": 20000, "test": 20000})
     assert TASK.open(options, None).baseline("test") == pytest.approx(1 / 6, rel=0.03)
 
 
 def test_options_are_checked():
-    assert TASK.choose({"length": 200})["length"] == 200
+    assert TASK.resolve_options({"length": 200})["length"] == 200
     for given_, words in [
         ({"lenght": 3}, "no option `lenght`; its options: length"),
         ({"length": 1}, "integer from 2 to 100,000 for the option `length` .* got 1"),
@@ -49,4 +49,4 @@ def test_options_are_checked():
         ({"train": 2**31}, "got 2147483648"),
     ]:
         with pytest.raises(ValueError, match=words):
-            TASK.choose(given_)
+            TASK.resolve_options(given_)

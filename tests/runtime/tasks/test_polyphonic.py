@@ -7,7 +7,7 @@ import pytest
 
 from rnnc.runtime.data.piano_roll import read_rolls
 from rnnc.runtime.tasks import find_task
-from rnnc.runtime.tasks.polyphonic import open_rolls
+from rnnc.runtime.tasks.polyphonic import open_piano_rolls
 from support.training.piano_rolls import small_rolls, write_rolls
 from support.training.real_data import real_data
 
@@ -23,7 +23,7 @@ COUNTS = {
 
 def test_the_frames_are_inputs_and_targets_and_the_first_one_counts(tmp_path):
     path = write_rolls(tmp_path / "rolls.npz")
-    examples = open_rolls(path).load("valid")
+    examples = open_piano_rolls(path).load_split("valid")
     for example, roll in zip(examples, read_rolls(path, "valid"), strict=True):
         assert np.array_equal(example.target.numpy(), roll)
         assert np.array_equal(example.inputs.numpy(), roll)
@@ -31,7 +31,7 @@ def test_the_frames_are_inputs_and_targets_and_the_first_one_counts(tmp_path):
 
 def test_the_baseline_is_one_bernoulli_a_key_with_add_one_smoothing(tmp_path):
     arrays = small_rolls(seed=5)
-    problem = open_rolls(write_rolls(tmp_path / "rolls.npz", arrays))
+    problem = open_piano_rolls(write_rolls(tmp_path / "rolls.npz", arrays))
     train = np.unpackbits(arrays["train_notes"], axis=1)
     total = 0.0
     frames = np.unpackbits(arrays["test_notes"], axis=1)
@@ -49,4 +49,4 @@ def test_the_baselines_of_the_real_sets_are_the_published_ones(name):
     problem = task.open({}, real_data(task.file))
     assert problem.baseline("test") == pytest.approx(BASELINES[name], abs=0.005)
     for split, count in zip(("train", "valid", "test"), COUNTS[name], strict=True):
-        assert len(problem.load(split)) == count
+        assert len(problem.load_split(split)) == count

@@ -8,7 +8,7 @@ import pytest
 
 from rnnc.runtime.metrics import find_metric
 from rnnc.runtime.tasks import all_tasks, find_task, task_names
-from rnnc.runtime.tasks.describe import describe
+from rnnc.runtime.tasks.describe import task_to_json
 from rnnc.runtime.training.settings.training_config import TrainingConfig
 
 
@@ -30,7 +30,7 @@ def test_an_unknown_task_gets_a_suggestion():
 def test_what_a_task_says_of_itself_holds(task):
     assert [find_metric(name).name for name in task.metrics] == list(task.metrics)
     assert set(task.settings) <= set(TrainingConfig.__struct_fields__)
-    document = json.loads(json.dumps(describe(task)))
+    document = json.loads(json.dumps(task_to_json(task)))
     assert document["name"] == task.name
     assert all(figure["certainty"] and figure["source"] for figure in document["published"])
 

@@ -19,12 +19,12 @@ from rnnc.grammar.diagnostics.errors import RnnError
 from rnnc.runtime.cli import main
 from rnnc.runtime.tasks import all_tasks
 from rnnc.runtime.training.interrupt import InterruptedTrainingError
-from rnnc.runtime.training.run_state.checkpoint import KEY
+from rnnc.runtime.training.run_state.checkpoint import METADATA_KEY
 from rnnc.runtime.training.run_state.progress import Progress
-from rnnc.runtime.training.session import resume
+from rnnc.runtime.training.session import resume_training
 from rnnc.runtime.training.settings.command_flags import FLAGS
 from rnnc.runtime.training.settings.training_config import TrainingConfig
-from support.training.small_runs import After, begin, run_through
+from support.training.small_runs import InterruptAfter, run_to_end, start_small_training
 
 NUMBERS = (0, -1, 10**9, 2**63 - 1, 2**63, 10**30, 1e-308, 5e-324, 1e30, 1e308, -1e308, 0.5)
 CONFIG = [
@@ -39,7 +39,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `data` and a `run` that was left in its second epoch."""
     folder = tmp_path_factory.mktemp("interrupted")
     with contextlib.suppress(InterruptedTrainingError):
-        run_through(begin(folder, interruption=After(6)))
+        run_to_end(start_small_training(folder, interruption=InterruptAfter(6)))
     return folder
 
 
@@ -50,14 +50,14 @@ def outcome(folder: Path, copy: Path, keys: list[str], value: Any) -> str:
         (copy / path.name).write_bytes(path.read_bytes())
     path = copy / "last.safetensors"
     with safe_open(path, "pt") as file:
-        header = json.loads(file.metadata()[KEY])
+        header = json.loads(file.metadata()[METADATA_KEY])
     inner = header
     for key in keys[:-1]:
         inner = inner[key]
     inner[keys[-1]] = value
-    save_file(load_file(path), path, {KEY: json.dumps(header)})
+    save_file(load_file(path), path, {METADATA_KEY: json.dumps(header)})
     try:
-        run_through(resume(copy, {}, data=folder / "data", interruption=After(4)))
+        run_to_end(resume_training(copy, {}, data=folder / "data", interruption=InterruptAfter(4)))
     except InterruptedTrainingError:
         return ""
     except RnnError as error:
@@ -69,7 +69,7 @@ def outcome(folder: Path, copy: Path, keys: list[str], value: Any) -> str:
 def test_the_run_is_in_the_middle_of_an_epoch(interrupted, tmp_path):
     assert outcome(interrupted, tmp_path / "run", ["version"], "0") == ""
     with safe_open(interrupted / "run" / "last.safetensors", "pt") as file:
-        progress = json.loads(file.metadata()[KEY])["progress"]
+        progress = json.loads(file.metadata()[METADATA_KEY])["progress"]
     assert progress["epoch"]
     assert progress["batch"]
 
@@ -123,8 +123,10 @@ def test_the_ends_of_each_range_work_and_what_is_beyond_is_refused(tmp_path, fie
             refused.append((number, str(error)))
             continue
         with contextlib.suppress(InterruptedTrainingError, RnnError):
-            run_through(
-                begin(tmp_path / str(number), interruption=After(3), **{field: value, **sgd})
+            run_to_end(
+                start_small_training(
+                    tmp_path / str(number), interruption=InterruptAfter(3), **{field: value, **sgd}
+                )
             )
     assert 0 < len(refused) < len(NUMBERS), flag
     for number, said in refused:

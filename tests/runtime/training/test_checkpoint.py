@@ -14,23 +14,23 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from rnnc.grammar.diagnostics.errors import RnnError
-from rnnc.runtime.training.interrupt import Interruption
+from rnnc.runtime.training.interrupt import InterruptHandler
 from rnnc.runtime.training.run_state.checkpoint import (
-    CHECKSUM,
-    KEY,
+    CHECKSUM_KEY,
+    METADATA_KEY,
     read_checkpoint,
     write_checkpoint,
 )
-from rnnc.runtime.training.run_state.run_folder import new_run, open_run
-from rnnc.runtime.training.session import resume, trained
-from support.training.small_runs import begin, run_through
+from rnnc.runtime.training.run_state.run_folder import create_run, open_run
+from rnnc.runtime.training.session import load_trained, resume_training
+from support.training.small_runs import run_to_end, start_small_training
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `data` and a finished `run`."""
     folder = tmp_path_factory.mktemp("finished")
-    run_through(begin(folder, epochs=1))
+    run_to_end(start_small_training(folder, epochs=1))
     return folder
 
 
@@ -52,9 +52,9 @@ def rewritten(path: Path, *, header: object = None, **tensors: torch.Tensor | No
 
     As versions of rnnc before the checksum wrote them.
     """
-    metadata = {KEY: metadata_of(path)[KEY]}
+    metadata = {METADATA_KEY: metadata_of(path)[METADATA_KEY]}
     if header is not None:
-        metadata[KEY] = header if isinstance(header, str) else json.dumps(header)
+        metadata[METADATA_KEY] = header if isinstance(header, str) else json.dumps(header)
     merged = {**load_file(path), **tensors}
     save_file({k: v for k, v in merged.items() if v is not None}, path, metadata)
 
@@ -67,11 +67,11 @@ def metadata_of(path: Path) -> dict[str, str]:
 
 
 def header_of(path: Path) -> dict[str, object]:
-    return json.loads(metadata_of(path)[KEY])
+    return json.loads(metadata_of(path)[METADATA_KEY])
 
 
 def test_a_checkpoint_is_all_that_is_needed(finished, copied):
-    model, task, _problem, header = trained(copied, finished / "data")
+    model, task, _problem, header = load_trained(copied, finished / "data")
     assert header.program.text == model.program.text
     assert task.name == "jsb"
     assert header.config.epochs == 1
@@ -102,7 +102,7 @@ def test_a_file_that_is_cut_or_scratched_gives_one_diagnostic_or_is_read(
     path.write_bytes(bytes(broken))
     codes = ["read"]
     try:
-        trained(path, finished / "data")
+        load_trained(path, finished / "data")
     except RnnError as error:
         codes = [diagnostic.code for diagnostic in error.diagnostics]
     assert codes
@@ -134,8 +134,8 @@ def test_any_flipped_bit_is_refused(finished, tmp_path):
 def test_a_checkpoint_from_before_the_checksum_is_read(finished, copied, capsys):
     before = load_file(copied)
     rewritten(copied)
-    assert CHECKSUM not in metadata_of(copied)
-    model, *_ = trained(copied, finished / "data")
+    assert CHECKSUM_KEY not in metadata_of(copied)
+    model, *_ = load_trained(copied, finished / "data")
     assert all(torch.equal(model.state_dict()[name], before[name]) for name in before)
     assert capsys.readouterr().err == ""
 
@@ -155,7 +155,7 @@ def test_weights_that_are_not_finite_are_told_of_once(finished, copied, capsys, 
     for tensor in spoiled.values():
         tensor.view(-1)[-1] = value
     rewritten(copied, **spoiled)
-    trained(copied, finished / "data")
+    load_trained(copied, finished / "data")
     err = capsys.readouterr().err
     assert err.count("RNN635") == 1
     assert "not finite: in `plus.W` and in 1 more" in err
@@ -237,7 +237,7 @@ def test_a_tampered_header_is_refused(finished, copied, path, value, words):
     inner[path[-1]] = value
     rewritten(copied, header=header)
     with pytest.raises(RnnError, match=f"(?s){words}"):
-        trained(copied, finished / "data")
+        load_trained(copied, finished / "data")
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_a_tampered_header_is_refused(finished, copied, path, value, words):
 def test_weights_that_do_not_fit_are_named(finished, copied, tensors, words):
     rewritten(copied, **tensors)
     with pytest.raises(RnnError, match=words) as caught:
-        trained(copied, finished / "data")
+        load_trained(copied, finished / "data")
     assert code(caught) == "RNN633"
 
 
@@ -277,7 +277,7 @@ def test_a_state_that_does_not_fit_is_named(finished, tmp_path, tensors, words):
         (run / name).write_bytes((finished / "run" / name).read_bytes())
     rewritten(run / "last.safetensors", **tensors)
     with pytest.raises(RnnError, match=words) as caught:
-        resume(run, {}, data=finished / "data", interruption=Interruption())
+        resume_training(run, {}, data=finished / "data", interruption=InterruptHandler())
     assert code(caught) == "RNN633"
 
 
@@ -285,30 +285,30 @@ def test_a_folder_that_holds_a_run_is_refused_and_left_as_it_is(finished):
     run = finished / "run"
     before = {path.name: path.read_bytes() for path in run.iterdir()}
     with pytest.raises(RnnError, match="already holds a run, and nothing is overwritten") as caught:
-        new_run(run, "small", "jsb")
+        create_run(run, "small", "jsb")
     assert code(caught) == "RNN634"
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
 
 
 def test_a_folder_with_other_files_may_take_a_run(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    assert new_run(tmp_path, "small", "jsb").folder == tmp_path
+    assert create_run(tmp_path, "small", "jsb").folder == tmp_path
     with pytest.raises(RnnError, match="already holds a run"):
-        new_run(tmp_path, "small", "jsb")
+        create_run(tmp_path, "small", "jsb")
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(RnnError, match="is a file, and a run needs a folder"):
-        new_run(tmp_path / "file", "small", "jsb")
+        create_run(tmp_path / "file", "small", "jsb")
 
 
 def test_runs_are_numbered(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = [new_run(None, "small", "jsb").folder.as_posix() for _ in range(3)]
+    names = [create_run(None, "small", "jsb").folder.as_posix() for _ in range(3)]
     assert names == ["runs/small-jsb-1", "runs/small-jsb-2", "runs/small-jsb-3"]
-    assert new_run(None, "../a b/ⅹ", "jsb").folder.parent.as_posix() == "runs"
+    assert create_run(None, "../a b/ⅹ", "jsb").folder.parent.as_posix() == "runs"
 
 
 @pytest.mark.parametrize("kind", ["nothing", "file", "folder"])

@@ -7,17 +7,17 @@ import io
 import pytest
 from rich.console import Console
 
-from rnnc.runtime.training.progress_bar import Display
+from rnnc.runtime.training.progress_bar import ProgressBar
 from rnnc.runtime.training.run_state.progress import Progress
 
 
 def shown(*, terminal: bool, width: int = 80) -> str:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=terminal, width=width, color_system=None)
-    with Display(300, console) as display:
-        display.batch(7, 3, 15, 11.123456)
-        display.validated(Progress(epoch=7, last=10.98765, best=10.5, best_epoch=6))
-        display.batch(8, 4, 15, 9.5)
+    with ProgressBar(300, console) as display:
+        display.show_batch(7, 3, 15, 11.123456)
+        display.show_validation(Progress(epoch=7, last=10.98765, best=10.5, best_epoch=6))
+        display.show_batch(8, 4, 15, 9.5)
     return screen.getvalue()
 
 

@@ -13,21 +13,21 @@ from rnnc.operators.graph.types import Type
 from rnnc.runtime.data.examples import Example, collate
 from rnnc.runtime.tasks.task import Problem
 from rnnc.runtime.training import evaluation
-from rnnc.runtime.training.evaluation import evaluate, scored_steps
-from support.training.small_runs import CHANCY, CHORALES, begin
+from rnnc.runtime.training.evaluation import count_scored_steps, evaluate
+from support.training.small_runs import CHORALES, RANDOM_CHORALES, start_small_training
 
 
 @pytest.mark.parametrize("rows", [1, 2, 64])
 def test_the_metric_is_the_sum_over_all_steps_by_their_number(tmp_path, monkeypatch, rows):
-    training = begin(tmp_path)
-    examples = training.problem.load("train")
+    training = start_small_training(tmp_path)
+    examples = training.problem.load_split("train")
     total, steps = 0.0, 0
     for example in examples:
         blank = torch.zeros(1, 88)
         y, _ = training.model(torch.cat([blank, example.inputs[:-1]]).unsqueeze(1))
         total += step_losses("binary", y, example.target.unsqueeze(1)).sum().item()
         steps += len(example)
-    monkeypatch.setattr(evaluation, "ROWS", rows)
+    monkeypatch.setattr(evaluation, "BATCH_SIZE", rows)
     values = evaluate(training.model, training.problem, examples, ["nll"])
     assert values["nll"] == pytest.approx(total / steps, rel=1e-6)
     means = [len(example) for example in examples]
@@ -52,20 +52,20 @@ def test_symbols_that_are_none_are_not_counted(answer):
     }[answer]
     model = rnnc.compile(text)
     batch = collate(examples, at_end=answer == "at end")
-    assert scored_steps(problem, batch) == (1 if answer == "at end" else 4)
+    assert count_scored_steps(problem, batch) == (1 if answer == "at end" else 4)
     values = evaluate(model, problem, examples, ["nll", "perplexity"])
     assert values == pytest.approx({"nll": math.log(3), "perplexity": 3.0})
 
 
 def test_a_metric_refuses_targets_that_it_is_not_for(tmp_path):
-    training = begin(tmp_path)
+    training = start_small_training(tmp_path)
     with pytest.raises(ValueError, match="squared_error: expected real targets, got binary"):
         evaluate(training.model, training.problem, training.valid_split, ["squared_error"])
 
 
 def test_evaluation_draws_the_same_and_disturbs_nothing(tmp_path):
-    training = begin(tmp_path, CHANCY)
-    examples = training.problem.load("valid")
+    training = start_small_training(tmp_path, RANDOM_CHORALES)
+    examples = training.problem.load_split("valid")
     training.model.train()
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -77,6 +77,6 @@ def test_evaluation_draws_the_same_and_disturbs_nothing(tmp_path):
 
 
 def test_evaluation_leaves_no_gradient(tmp_path):
-    training = begin(tmp_path, CHORALES)
-    evaluate(training.model, training.problem, training.problem.load("valid"), ["nll"])
+    training = start_small_training(tmp_path, CHORALES)
+    evaluate(training.model, training.problem, training.problem.load_split("valid"), ["nll"])
     assert all(weight.grad is None for weight in training.model.parameters())

@@ -10,12 +10,12 @@ from rnnc.grammar.source import Source
 from rnnc.operators.graph.types import Type
 from rnnc.runtime.tasks import find_task
 from rnnc.runtime.tasks.task import Problem
-from rnnc.runtime.training.session import start
+from rnnc.runtime.training.session import start_training
 from rnnc.runtime.training.settings.training_config import TrainingConfig
-from rnnc.runtime.training.size_binding import bound_program
-from rnnc.runtime.training.task_compatibility import check_fit
+from rnnc.runtime.training.size_binding import bind_program
+from rnnc.runtime.training.task_compatibility import check_compatibility
 from support.training.piano_rolls import small_data
-from support.training.small_runs import CHORALES, After
+from support.training.small_runs import CHORALES, InterruptAfter
 
 END = "output y: real at end\nh' = x ⊕ h\ny = ▷ h'\n"
 
@@ -71,16 +71,16 @@ END = "output y: real at end\nh' = x ⊕ h\ny = ▷ h'\n"
 def test_a_spec_that_does_not_fit_is_told_with_both_sides(task, spec, words, tmp_path):
     found = find_task(task)
     with pytest.raises(RnnError) as caught:
-        start(
+        start_training(
             Source(spec, "small.rnn"),
             found,
-            found.choose({}),
+            found.resolve_options({}),
             TrainingConfig(),
             model=None,
             parameters={},
             data=small_data(tmp_path),
             folder=tmp_path / "run",
-            interruption=After(),
+            interruption=InterruptAfter(),
         )
     (diagnostic,) = caught.value.diagnostics
     assert diagnostic.code == "RNN620"
@@ -92,9 +92,9 @@ def test_a_spec_that_does_not_fit_is_told_with_both_sides(task, spec, words, tmp
 def test_a_spec_that_fits_passes():
     task = find_task("jsb")
     keys = Type("binary", 88)
-    problem = Problem(keys, keys, "next input", load=lambda s: [], baseline=lambda s: 0.0)
-    program = bound_program(Source(CHORALES, "small.rnn"), None, {}, {})
-    check_fit(task, problem, compile_program(program).graph)
+    problem = Problem(keys, keys, "next input", load_split=lambda s: [], baseline=lambda s: 0.0)
+    program = bind_program(Source(CHORALES, "small.rnn"), None, {}, {})
+    check_compatibility(task, problem, compile_program(program).graph)
 
 
 OPEN = "model m(keys, hidden, deep = 2):\n" + "".join(
@@ -105,19 +105,19 @@ OPEN = "model m(keys, hidden, deep = 2):\n" + "".join(
 def test_the_data_bind_what_is_left_open_and_nothing_else():
     source = Source(OPEN, "m.rnn")
     offered = {"keys": 88, "deep": 7, "unknown": 3}
-    assert dict(bound_program(source, None, {"hidden": 4}, offered).parameters) == {
+    assert dict(bind_program(source, None, {"hidden": 4}, offered).parameters) == {
         "keys": 88,
         "hidden": 4,
     }
-    own = bound_program(source, None, {"hidden": 4, "keys": 12}, offered)
+    own = bind_program(source, None, {"hidden": 4, "keys": 12}, offered)
     assert dict(own.parameters) == {"keys": 12, "hidden": 4}
 
 
 def test_what_nobody_binds_is_asked_for():
     with pytest.raises(RnnError, match=r"RNN211.*`hidden` has no value"):
-        bound_program(Source(OPEN, "m.rnn"), None, {}, {"keys": 88})
+        bind_program(Source(OPEN, "m.rnn"), None, {}, {"keys": 88})
 
 
 def test_a_broken_spec_is_reported_before_anything_is_made(tmp_path):
     with pytest.raises(RnnError, match="RNN201"):
-        bound_program(Source(CHORALES.replace("x ⊕ h", "tanh(foo)"), "m.rnn"), None, {}, {})
+        bind_program(Source(CHORALES.replace("x ⊕ h", "tanh(foo)"), "m.rnn"), None, {}, {})

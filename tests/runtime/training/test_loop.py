@@ -19,17 +19,17 @@ from rnnc.runtime.data.examples import Example
 from rnnc.runtime.tasks.task import Problem, Task
 from rnnc.runtime.training.evaluation import evaluate
 from rnnc.runtime.training.interrupt import InterruptedTrainingError
-from rnnc.runtime.training.loop import Training
+from rnnc.runtime.training.loop import TrainingSession
 from rnnc.runtime.training.run_state.checkpoint import read_checkpoint
-from rnnc.runtime.training.session import resume, trained
+from rnnc.runtime.training.session import load_trained, resume_training
 from support.training.small_runs import (
     ADDING,
-    CHANCY,
     CHORALES,
-    After,
-    begin,
-    run_through,
-    same_tensors,
+    RANDOM_CHORALES,
+    InterruptAfter,
+    have_equal_tensors,
+    run_to_end,
+    start_small_training,
 )
 
 NOISY = {"weight_noise": 0.05, "decay": 4.0, "seed": 7}
@@ -41,12 +41,14 @@ def records(folder: Path) -> list[dict[str, object]]:
     return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
 
 
-def go_on(folder: Path, questions: int | None = None, **changes: int | None) -> Training:
-    return resume(folder / "run", changes, data=folder / "data", interruption=After(questions))
+def go_on(folder: Path, questions: int | None = None, **changes: int | None) -> TrainingSession:
+    return resume_training(
+        folder / "run", changes, data=folder / "data", interruption=InterruptAfter(questions)
+    )
 
 
 def test_training_lowers_the_loss_and_writes_a_line_an_epoch(tmp_path):
-    progress = run_through(begin(tmp_path, epochs=12))
+    progress = run_to_end(start_small_training(tmp_path, epochs=12))
     lines = records(tmp_path)
     assert [line["epoch"] for line in lines] == list(range(1, 13))
     assert [line["step"] for line in lines] == [3 * epoch for epoch in range(1, 13)]
@@ -57,7 +59,7 @@ def test_training_lowers_the_loss_and_writes_a_line_an_epoch(tmp_path):
 
 def test_an_answer_at_the_end_is_learned_too(tmp_path):
     few = {"length": 4, "train": 200, "valid": 50, "test": 50}
-    run_through(begin(tmp_path, ADDING, "adding", options=few, epochs=8))
+    run_to_end(start_small_training(tmp_path, ADDING, "adding", options=few, epochs=8))
     lines = records(tmp_path)
     assert lines[-1]["valid"]["squared_error"] < lines[0]["valid"]["squared_error"]
 
@@ -68,10 +70,12 @@ def test_what_is_not_scored_changes_no_score(tmp_path, spec, task):
     more = f"output look: real[6] unscored\n{spec}look = h' ⊙ h'\n"
     options = {"length": 4, "train": 20, "valid": 10, "test": 10} if task == "adding" else {}
     for name, text in (("plain", spec), ("more", more)):
-        run_through(begin(tmp_path / name, text, task, options=options))
+        run_to_end(start_small_training(tmp_path / name, text, task, options=options))
     assert records(tmp_path / "plain") == records(tmp_path / "more")
     if task == "jsb":
-        run_through(begin(tmp_path / "read", more + "loss sum(x') weight 0.5\n", task))
+        run_to_end(
+            start_small_training(tmp_path / "read", more + "loss sum(x') weight 0.5\n", task)
+        )
         first, last = (records(tmp_path / name)[0] for name in ("plain", "read"))
         assert first["valid"] == last["valid"]
         assert first["train"] != last["train"]
@@ -92,8 +96,8 @@ def test_symbols_are_predicted_and_scored_in_nats_or_bits(tmp_path):
         open=lambda options, folder: problem,
     )
     spec = CHORALES.replace("binary[88]", "symbol[3]")
-    training = begin(tmp_path, spec, found, epochs=60, learning_rate=0.1)
-    run_through(training)
+    training = start_small_training(tmp_path, spec, found, epochs=60, learning_rate=0.1)
+    run_to_end(training)
     last = records(tmp_path)[-1]["valid"]
     assert last["bits_per_character"] < 0.1
     assert last["bits_per_character"] == pytest.approx(last["nll"] / math.log(2))
@@ -104,22 +108,26 @@ def test_symbols_are_predicted_and_scored_in_nats_or_bits(tmp_path):
 def test_the_best_weights_are_those_of_the_best_epoch(tmp_path, optimizer):
     """A rate so high that the last epoch is not the best one."""
     rate = 0.3 if optimizer == "adam" else 3.0
-    progress = run_through(
-        begin(tmp_path, epochs=30, learning_rate=rate, patience=4, optimizer=optimizer)
+    progress = run_to_end(
+        start_small_training(
+            tmp_path, epochs=30, learning_rate=rate, patience=4, optimizer=optimizer
+        )
     )
     assert progress.epoch == progress.best_epoch + 4 < 30
-    model, task, problem, header = trained(tmp_path / "run", tmp_path / "data")
+    model, task, problem, header = load_trained(tmp_path / "run", tmp_path / "data")
     assert header.progress.best_epoch == progress.best_epoch
-    values = evaluate(model, problem, problem.load("valid"), task.metrics)
+    values = evaluate(model, problem, problem.load_split("valid"), task.metrics)
     assert values == records(tmp_path)[progress.best_epoch - 1]["valid"]
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_one_others(tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        run_through(begin(tmp_path / name, CHANCY, **{**NOISY, "seed": seed}))
+        run_to_end(
+            start_small_training(tmp_path / name, RANDOM_CHORALES, **{**NOISY, "seed": seed})
+        )
     last = {name: tmp_path / name / "run" / "last.safetensors" for name in "abc"}
-    assert same_tensors(last["a"], last["b"])
-    assert not same_tensors(last["a"], last["c"])
+    assert have_equal_tensors(last["a"], last["b"])
+    assert not have_equal_tensors(last["a"], last["c"])
 
 
 @pytest.fixture(scope="module", params=["adam", "sgd"])
@@ -133,7 +141,7 @@ def uninterrupted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
     with_optimizer = {**NOISY, "optimizer": request.param, "learning_rate": rate, "epochs": 6}
     if request.param == "sgd":
         with_optimizer |= {"momentum": 0.9}
-    run_through(begin(folder, CHANCY, **with_optimizer))
+    run_to_end(start_small_training(folder, RANDOM_CHORALES, **with_optimizer))
     assert len({record["learning_rate"] for record in records(folder)}) > 1
     return folder, with_optimizer
 
@@ -145,14 +153,18 @@ def test_an_interrupted_run_goes_on_bit_for_bit(uninterrupted, tmp_path_factory,
     whole, chosen = uninterrupted
     folder = tmp_path_factory.mktemp("parts")
     with pytest.raises(InterruptedTrainingError):
-        run_through(begin(folder, CHANCY, interruption=After(first), **chosen))
+        run_to_end(
+            start_small_training(
+                folder, RANDOM_CHORALES, interruption=InterruptAfter(first), **chosen
+            )
+        )
     if second < 23 - first:
         with pytest.raises(InterruptedTrainingError):
-            run_through(go_on(folder, second))
+            run_to_end(go_on(folder, second))
     torch.manual_seed(1234)
-    run_through(go_on(folder))
+    run_to_end(go_on(folder))
     for name in ("last.safetensors", "best.safetensors"):
-        assert same_tensors(folder / "run" / name, whole / "run" / name)
+        assert have_equal_tensors(folder / "run" / name, whole / "run" / name)
     assert records(folder) == records(whole)
 
 
@@ -160,7 +172,11 @@ def test_an_interrupted_run_goes_on_bit_for_bit(uninterrupted, tmp_path_factory,
 def test_what_a_resumed_run_forgets_would_be_seen(uninterrupted, tmp_path, monkeypatch, forgotten):
     whole, chosen = uninterrupted
     with pytest.raises(InterruptedTrainingError):
-        run_through(begin(tmp_path, CHANCY, interruption=After(5), **chosen))
+        run_to_end(
+            start_small_training(
+                tmp_path, RANDOM_CHORALES, interruption=InterruptAfter(5), **chosen
+            )
+        )
     training = go_on(tmp_path)
     if forgotten == "the generator":
         torch.manual_seed(1234)
@@ -171,49 +187,53 @@ def test_what_a_resumed_run_forgets_would_be_seen(uninterrupted, tmp_path, monke
         training = replace(
             training, header=msgspec.structs.replace(training.header, progress=place)
         )
-    run_through(training)
+    run_to_end(training)
     last = Path("run") / "last.safetensors"
-    assert not same_tensors(tmp_path / last, whole / last)
+    assert not have_equal_tensors(tmp_path / last, whole / last)
 
 
 def test_more_epochs_go_on_as_if_there_had_been_more_from_the_start(tmp_path):
     for name, epochs in (("short", 2), ("long", 4)):
-        run_through(begin(tmp_path / name, CHANCY, epochs=epochs, **NOISY))
-    run_through(go_on(tmp_path / "short", epochs=4))
+        run_to_end(start_small_training(tmp_path / name, RANDOM_CHORALES, epochs=epochs, **NOISY))
+    run_to_end(go_on(tmp_path / "short", epochs=4))
     assert records(tmp_path / "short") == records(tmp_path / "long")
     last = Path("run") / "last.safetensors"
-    assert same_tensors(tmp_path / "short" / last, tmp_path / "long" / last)
+    assert have_equal_tensors(tmp_path / "short" / last, tmp_path / "long" / last)
 
 
 def test_a_run_killed_between_two_writes_goes_on(tmp_path):
     """The best weights and the metrics of an epoch were written, its state was not."""
-    run_through(begin(tmp_path / "whole", CHANCY, **NOISY))
+    run_to_end(start_small_training(tmp_path / "whole", RANDOM_CHORALES, **NOISY))
     with pytest.raises(InterruptedTrainingError):
-        run_through(begin(tmp_path / "cut", CHANCY, interruption=After(5), **NOISY))
+        run_to_end(
+            start_small_training(
+                tmp_path / "cut", RANDOM_CHORALES, interruption=InterruptAfter(5), **NOISY
+            )
+        )
     with (tmp_path / "cut" / "run" / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 2, "half a li')
-    run_through(go_on(tmp_path / "cut"))
+    run_to_end(go_on(tmp_path / "cut"))
     assert records(tmp_path / "cut") == records(tmp_path / "whole")
 
 
 def test_training_never_touches_the_test_split(tmp_path):
     asked = []
 
-    def guarded(training: Training) -> Training:
-        load = training.problem.load
+    def guarded(training: TrainingSession) -> TrainingSession:
+        load = training.problem.load_split
 
         def watched(split):
             asked.append(split)
             assert split != "test", "training looked at the test split"
             return load(split)
 
-        return replace(training, problem=replace(training.problem, load=watched))
+        return replace(training, problem=replace(training.problem, load_split=watched))
 
-    training = guarded(begin(tmp_path))
-    run_through(training)
+    training = guarded(start_small_training(tmp_path))
+    run_to_end(training)
     assert "test" not in asked
     with pytest.raises(AssertionError, match="looked at the test split"):
-        training.problem.load("test")
+        training.problem.load_split("test")
 
 
 def test_training_works_where_the_test_split_is_broken(tmp_path, monkeypatch):
@@ -225,15 +245,15 @@ def test_training_works_where_the_test_split_is_broken(tmp_path, monkeypatch):
     arrays["test_notes"] = arrays["test_notes"][:-1]
     write_rolls(tmp_path / "broken" / "polyphonic" / "jsb_chorales.npz", arrays)
     monkeypatch.setattr(small, "small_data", lambda folder: tmp_path / "broken")
-    run_through(begin(tmp_path))
-    problem = trained(tmp_path / "run", tmp_path / "broken")[2]
+    run_to_end(start_small_training(tmp_path))
+    problem = load_trained(tmp_path / "run", tmp_path / "broken")[2]
     with pytest.raises(RnnError, match="`test_lengths` adds up to"):
-        problem.load("test")
+        problem.load_split("test")
 
 
 @pytest.mark.parametrize("where", ["loss", "gradient", "validation"])
 def test_what_is_not_finite_stops_training_and_keeps_the_best(tmp_path, monkeypatch, where):
-    training = begin(tmp_path, epochs=4, clip=None)
+    training = start_small_training(tmp_path, epochs=4, clip=None)
     step = training.optimizer.step
 
     def spoil(*arguments: object) -> None:
@@ -250,14 +270,14 @@ def test_what_is_not_finite_stops_training_and_keeps_the_best(tmp_path, monkeypa
     else:
         monkeypatch.setattr(training.optimizer, "step", spoil)
     with pytest.raises(RnnError) as caught:
-        run_through(training)
+        run_to_end(training)
     (diagnostic,) = caught.value.diagnostics
     assert diagnostic.code == "RNN640"
     said = {"loss": "loss became nan", "gradient": "gradient is", "validation": "metric became"}
     assert said[where] in diagnostic.message
     if where != "gradient":
         assert "of epoch 1, are kept" in diagnostic.hint
-        header, weights = read_checkpoint(training.run.best)
+        header, weights = read_checkpoint(training.run.best_checkpoint)
         assert header.progress.best_epoch == 1
         assert all(tensor.isfinite().all() for tensor in weights.values())
 
@@ -265,11 +285,13 @@ def test_what_is_not_finite_stops_training_and_keeps_the_best(tmp_path, monkeypa
 def test_clipping_and_switching_it_off(tmp_path):
     norms = {}
     for clip in (0.01, None):
-        training = begin(tmp_path / str(clip), optimizer="sgd", learning_rate=1.0, clip=clip)
+        training = start_small_training(
+            tmp_path / str(clip), optimizer="sgd", learning_rate=1.0, clip=clip
+        )
         before = [weight.detach().clone() for weight in training.model.parameters()]
-        training = replace(training, interruption=After(1))
+        training = replace(training, interrupt_handler=InterruptAfter(1))
         with pytest.raises(InterruptedTrainingError):
-            run_through(training)
+            run_to_end(training)
         moved = [
             (weight - old).detach().flatten()
             for weight, old in zip(training.model.parameters(), before, strict=True)
@@ -283,10 +305,10 @@ def test_frozen_weights_do_not_move(tmp_path):
     frozen = CHORALES.replace(
         "h' =", "operator x ⊕ h:\n    param W: frozen\n    tanh(W h + U x)\n\nh' ="
     )
-    training = begin(tmp_path, frozen)
+    training = start_small_training(tmp_path, frozen)
     names = [name for name, weight in training.model.named_parameters() if not weight.requires_grad]
     before = {name: tensor.clone() for name, tensor in training.model.state_dict().items()}
-    run_through(training)
+    run_to_end(training)
     after = training.model.state_dict()
     still = [name for name in before if torch.equal(before[name], after[name])]
     assert still == names == ["plus.W"]
@@ -295,4 +317,4 @@ def test_frozen_weights_do_not_move(tmp_path):
 def test_a_model_with_nothing_to_train_is_refused(tmp_path):
     bare = "input x: binary[88]\nstate h: real[88] = 0\nh' = 0.5 * h\nx' = h'\n"
     with pytest.raises(RnnError, match=r"RNN621.*no parameter"):
-        begin(tmp_path, bare)
+        start_small_training(tmp_path, bare)

@@ -15,13 +15,13 @@ from rnnc.runtime.atomic_write import write_atomically
 from rnnc.runtime.training.lr_schedule import learning_rate
 from rnnc.runtime.training.run_state.progress import (
     Progress,
-    after_batch,
-    after_epoch,
-    reason_to_stop,
+    advance_batch,
+    advance_epoch,
+    stop_reason,
 )
-from rnnc.runtime.training.settings.command_flags import configured, training_options
+from rnnc.runtime.training.settings.command_flags import build_config, training_options
 from rnnc.runtime.training.settings.training_config import TrainingConfig
-from rnnc.runtime.training.weight_noise import noisy_weights
+from rnnc.runtime.training.weight_noise import add_weight_noise
 
 
 def test_noise_is_on_trainable_matrices_alone_and_goes_away_bit_for_bit():
@@ -29,7 +29,7 @@ def test_noise_is_on_trainable_matrices_alone_and_goes_away_bit_for_bit():
     model = nn.Sequential(nn.Linear(300, 200), nn.Linear(200, 3))
     model[1].weight.requires_grad_(False)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    with noisy_weights(model, 0.075):
+    with add_weight_noise(model, 0.075):
         noise = model[0].weight - before["0.weight"]
         assert noise.std().item() == pytest.approx(0.075, rel=0.02)
         assert abs(noise.mean().item()) < 0.001
@@ -41,7 +41,7 @@ def test_noise_is_on_trainable_matrices_alone_and_goes_away_bit_for_bit():
 def test_the_gradient_is_that_of_the_noisy_weights():
     model = nn.Linear(1, 1, bias=False)
     torch.manual_seed(1)
-    with noisy_weights(model, 0.5):
+    with add_weight_noise(model, 0.5):
         moved = model.weight.detach().clone()
         model(torch.ones(1, 1)).square().sum().backward()
     assert torch.equal(model.weight.grad, 2 * moved)
@@ -51,7 +51,7 @@ def test_the_gradient_is_that_of_the_noisy_weights():
 def test_noise_goes_away_after_an_error_too():
     model = nn.Linear(3, 3)
     before = model.weight.detach().clone()
-    with pytest.raises(RuntimeError, match="inside"), noisy_weights(model, 1.0):
+    with pytest.raises(RuntimeError, match="inside"), add_weight_noise(model, 1.0):
         raise RuntimeError("inside")
     assert torch.equal(model.weight, before)
 
@@ -69,10 +69,10 @@ def test_training_stops_after_patience_epochs_without_a_better_one(values, patie
     config = TrainingConfig(epochs=1000, patience=patience)
     progress = Progress()
     for done, value in enumerate(values, 1):
-        if reason_to_stop(config, progress) is not None:
+        if stop_reason(config, progress) is not None:
             assert min(values[: done - 1]) == min(values[: done - 1 - patience])
             break
-        progress = after_epoch(after_batch(progress, 1.0, 2), value)
+        progress = advance_epoch(advance_batch(progress, 1.0, 2), value)
         seen = values[:done]
         assert progress.best == min(seen)
         assert progress.best_epoch == seen.index(min(seen)) + 1
@@ -85,16 +85,16 @@ def test_all_epochs_are_enough():
     def after(epoch: int, best_epoch: int) -> Progress:
         return Progress(epoch=epoch, best=1.0, best_epoch=best_epoch, last=1.0)
 
-    assert reason_to_stop(TrainingConfig(epochs=2), after(1, 1)) is None
-    assert reason_to_stop(TrainingConfig(epochs=2), after(2, 2))
+    assert stop_reason(TrainingConfig(epochs=2), after(1, 1)) is None
+    assert stop_reason(TrainingConfig(epochs=2), after(2, 2))
     never = TrainingConfig(epochs=99, patience=None)
-    assert reason_to_stop(never, after(98, 1)) is None
+    assert stop_reason(never, after(98, 1)) is None
 
 
 def test_the_epochs_loss_weighs_steps():
-    progress = after_batch(after_batch(Progress(), 1.0, 10), 4.0, 30)
+    progress = advance_batch(advance_batch(Progress(), 1.0, 10), 4.0, 30)
     assert progress.loss_sum / progress.loss_steps == pytest.approx(130 / 40)
-    assert after_epoch(progress, 1.0).loss_steps == 0
+    assert advance_epoch(progress, 1.0).loss_steps == 0
 
 
 def parsed(*arguments: str) -> TrainingConfig | str:
@@ -104,7 +104,7 @@ def parsed(*arguments: str) -> TrainingConfig | str:
     @click.command()
     @training_options
     def command(**given: object) -> None:
-        found.append(configured({"learning_rate": 0.5, "patience": None}, given))
+        found.append(build_config({"learning_rate": 0.5, "patience": None}, given))
 
     result = CliRunner().invoke(command, arguments)
     assert result.exit_code == (0 if found else 2), result.output

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from rnnc.operators.analyze import analyse
+from rnnc.operators.analyze import analyze
 from rnnc.operators.graph.operator_graph import OperatorGraph
 from rnnc.operators.sources.zoo import zoo_source
-from rnnc.runtime.training.thread_count import use_threads
+from rnnc.runtime.training.thread_count import limit_threads
 
 
 @pytest.fixture(autouse=True)
@@ -23,20 +23,20 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def network(hidden: int) -> OperatorGraph:
-    return analyse(zoo_source("rnn"), parameters={"hidden": hidden}).require()
+    return analyze(zoo_source("rnn"), parameters={"hidden": hidden}).require_graph()
 
 
 def test_a_small_model_takes_one_thread() -> None:
-    use_threads(network(200), 16)
+    limit_threads(network(200), 16)
     assert torch.get_num_threads() == 1
 
 
 def test_a_large_model_takes_them_all() -> None:
-    use_threads(network(1000), 16)
+    limit_threads(network(1000), 16)
     assert torch.get_num_threads() == 2
 
 
 def test_the_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    use_threads(network(200), 16)
+    limit_threads(network(200), 16)
     assert torch.get_num_threads() == 2

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 import rnnc
-from support.comparison.assertions import assert_close, total
-from support.faults.poisoned_memory import poisoned
+from support.comparison.assertions import assert_close, weighted_sum
+from support.faults.poisoned_memory import poison_memory
 
 from . import random_arguments
 
 
-@poisoned()
-def answers(
+@poison_memory()
+def compute_results(
     text: str, backend: str, *, seed: int, steps: int, rows: int, sizes: Any = None, **said: Any
 ) -> dict[str, Any]:
     """One training step in float64: values by what they are, gradients of all that is real.
@@ -28,9 +28,9 @@ def answers(
     training = said.pop("training", True)
     torch.manual_seed(seed)
     model = rnnc.compile(text, backend=backend, parameters=sizes or {}, **said).double()
-    random_arguments.randomise(model, seed).train(training)
+    random_arguments.randomize_parameters(model, seed).train(training)
     feed = random_arguments.feed(model, steps, rows, seed=seed, **flags)
-    sources = [(f"input {k}", v) for k, v in feed.x.items() if v.is_floating_point()]
+    sources = [(f"input {k}", v) for k, v in feed.inputs.items() if v.is_floating_point()]
     if feed.state is not None:
         sources += [
             (f"state {k}", v) for k, v in feed.state._asdict().items() if v.is_floating_point()
@@ -40,12 +40,14 @@ def answers(
     y, state = feed.call(model)
     laws = tuple(model._laws)
     losses: tuple[Tensor, ...] = ()
-    if training and model.graph.losses is not None:
+    if training and model.graph.loss_graph is not None:
         losses = (
-            model.loss(y, random_arguments.targets(model, y, seed=seed), lengths=feed.lengths),
+            model.loss(
+                y, random_arguments.random_targets(model, y, seed=seed), lengths=feed.lengths
+            ),
         )
     sources += [(k, p) for k, p in model.named_parameters() if p.requires_grad]
-    score = total((y if isinstance(y, tuple) else (y,), state, laws, losses), seed)
+    score = weighted_sum((y if isinstance(y, tuple) else (y,), state, laws, losses), seed)
     found: tuple[Tensor | None, ...] = (None,) * len(sources)
     if score.requires_grad:
         found = torch.autograd.grad(score, [t for _, t in sources], allow_unused=True)
@@ -64,5 +66,5 @@ def answers(
 def assert_agree(text: str, backend: str = "aten", *, tolerance: float = 1e-9, **said: Any) -> None:
     """A backend agrees with the reference, in values and gradients."""
     options = {k: said.pop(k) for k in ("memory", "without", "require") if k in said}
-    ours = answers(text, backend, **said, **options)
-    assert_close(ours, answers(text, "reference", **said), tolerance, backend)
+    ours = compute_results(text, backend, **said, **options)
+    assert_close(ours, compute_results(text, "reference", **said), tolerance, backend)

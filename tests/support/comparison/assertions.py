@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-def distance(a: Tensor, b: Tensor) -> float:
+def relative_error(a: Tensor, b: Tensor) -> float:
     """‖a − b‖∞ / max(1, ‖b‖∞), in float64; infinite where one of them is not a number."""
     if not b.numel():
         return 0.0
@@ -31,7 +31,7 @@ def assert_close(a: Any, b: Any, tolerance: float, what: str = "values") -> None
         if not b.is_floating_point():
             assert torch.equal(a, b), f"{what}: {a} is not {b}"
             return
-        far = distance(a, b)
+        far = relative_error(a, b)
         assert far <= tolerance, f"{what}: off by {far:.3g}, allowed {tolerance:g}"
     elif isinstance(b, Mapping):
         assert isinstance(a, Mapping), f"{what}: got {type(a).__name__}"
@@ -47,7 +47,7 @@ def assert_close(a: Any, b: Any, tolerance: float, what: str = "values") -> None
         assert a is b is None, f"{what}: {a!r} is not {b!r}"
 
 
-def grads(module: torch.nn.Module) -> dict[str, Tensor]:
+def parameter_gradients(module: torch.nn.Module) -> dict[str, Tensor]:
     """The gradients of a module's parameters by name, zero where nothing arrived."""
     return {
         name: torch.zeros_like(p) if p.grad is None else p.grad.clone()
@@ -56,14 +56,14 @@ def grads(module: torch.nn.Module) -> dict[str, Tensor]:
     }
 
 
-def total(values: Any, seed: int = 0) -> Tensor:
+def weighted_sum(values: Any, seed: int = 0) -> Tensor:
     """One number that depends on every entry of all tensors in a different way."""
     generator = torch.Generator().manual_seed(seed)
     parts = [v for v in (values if isinstance(values, tuple) else (values,)) if v is not None]
     flat: list[Tensor] = []
     for part in parts:
         if isinstance(part, tuple):
-            flat.append(total(part, seed + 1))
+            flat.append(weighted_sum(part, seed + 1))
         elif part.is_floating_point():
             weight = torch.randn(part.shape, generator=generator, dtype=torch.float64)
             flat.append((part * weight.to(part.dtype)).sum())

@@ -10,7 +10,7 @@ import rnnc
 from rnnc.compiler.backends.registry import BACKENDS
 
 
-def _here() -> tuple[str, ...]:
+def _available_backends() -> tuple[str, ...]:
     found: list[str] = []
     for name in BACKENDS:
         try:
@@ -24,5 +24,5 @@ def _here() -> tuple[str, ...]:
     return tuple(found)
 
 
-HERE: Final = _here()
+AVAILABLE_BACKENDS: Final = _available_backends()
 """In float32 on the CPU; those of a GPU have tests of their own."""

@@ -11,10 +11,10 @@ from torch import Tensor
 
 import rnnc
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
-from support.comparison.assertions import assert_close, total
-from support.comparison.oracle_check import assert_second_opinion, leaves_to_chance
-from support.faults.poisoned_memory import poisoned
-from support.generator.calls import Calling
+from support.comparison.assertions import assert_close, weighted_sum
+from support.comparison.oracle_check import assert_matches_oracle, is_random
+from support.faults.poisoned_memory import poison_memory
+from support.generator.calls import CallConfig
 from support.second_oracle import Unsupported
 
 from . import random_arguments
@@ -22,34 +22,34 @@ from . import random_arguments
 TOLERANCE = 1e-9
 
 
-def compiled(
-    text: str, backend: str, calling: Calling, sizes: Mapping[str, int], **options: Any
+def compile_case(
+    text: str, backend: str, call: CallConfig, sizes: Mapping[str, int], **options: Any
 ) -> CompiledRNN:
     """A model with parameters drawn anew, in float64."""
-    torch.manual_seed(calling.seed)
+    torch.manual_seed(call.seed)
     model = rnnc.compile(
-        text, backend=backend, parameters=sizes, batch_first=calling.batch_first, **options
+        text, backend=backend, parameters=sizes, batch_first=call.batch_first, **options
     )
-    return random_arguments.randomise(model.double(), calling.seed).train(calling.training)
+    return random_arguments.randomize_parameters(model.double(), call.seed).train(call.training)
 
 
-def fed(model: CompiledRNN, calling: Calling) -> random_arguments.Feed:
+def make_arguments(model: CompiledRNN, call: CallConfig) -> random_arguments.CallArguments:
     """What a call gives to a model, its state aside."""
-    steps, rows, seed = calling.steps, calling.rows, calling.seed
+    steps, rows, seed = call.steps, call.rows, call.seed
     dtype = next((p.dtype for p in model.parameters()), torch.float64)
-    x = random_arguments.inputs(model.graph, steps, rows, seed=seed, dtype=dtype)
-    x = {name: laid(value, calling.layout) for name, value in x.items()}
+    x = random_arguments.random_inputs(model.graph, steps, rows, seed=seed, dtype=dtype)
+    x = {name: apply_layout(value, call.layout) for name, value in x.items()}
     lengths, resets = None, None
-    if calling.lengths != "none":
+    if call.lengths != "none":
         lengths = torch.full((rows,), steps)
-        if calling.lengths == "ragged":
-            lengths = random_arguments.lengths(steps, rows, seed=seed)
-    if calling.resets != "none":
-        resets = random_arguments.resets(steps, rows, seed=seed) & (calling.resets == "some")
-    return random_arguments.Feed(x, None, lengths, resets)
+        if call.lengths == "ragged":
+            lengths = random_arguments.random_lengths(steps, rows, seed=seed)
+    if call.resets != "none":
+        resets = random_arguments.random_resets(steps, rows, seed=seed) & (call.resets == "some")
+    return random_arguments.CallArguments(x, None, lengths, resets)
 
 
-def laid(value: Tensor, layout: str) -> Tensor:
+def apply_layout(value: Tensor, layout: str) -> Tensor:
     """The same numbers, lying in memory in another way (`expanded`: those of the first row)."""
     match layout:
         case "transposed":
@@ -66,75 +66,75 @@ def laid(value: Tensor, layout: str) -> Tensor:
             return value
 
 
-def state_for(model: CompiledRNN, calling: Calling) -> Any:
+def make_state(model: CompiledRNN, call: CallConfig) -> Any:
     """What a call goes on from; None for a model that runs backward."""
-    if calling.state == "none" or model.runs_backward:
+    if call.state == "none" or model.runs_backward:
         return None
-    if calling.state == "initial":
-        torch.manual_seed(calling.seed + 3)
-        return model.initial_state(calling.rows)
-    if calling.state == "random":
-        return random_arguments.state(model, calling.rows, seed=calling.seed)
-    torch.manual_seed(calling.seed + 2)
-    earlier = replace(calling, seed=calling.seed + 17, steps=3, layout="plain", resets="none")
-    given = fed(model, earlier)
-    return turned(model, given, calling).call(model)[1]
+    if call.state == "initial":
+        torch.manual_seed(call.seed + 3)
+        return model.initial_state(call.rows)
+    if call.state == "random":
+        return random_arguments.random_state(model, call.rows, seed=call.seed)
+    torch.manual_seed(call.seed + 2)
+    earlier = replace(call, seed=call.seed + 17, steps=3, layout="plain", resets="none")
+    given = make_arguments(model, earlier)
+    return to_batch_first(model, given, call).call(model)[1]
 
 
-def turned(
-    model: CompiledRNN, feed: random_arguments.Feed, calling: Calling
-) -> random_arguments.Feed:
+def to_batch_first(
+    model: CompiledRNN, feed: random_arguments.CallArguments, call: CallConfig
+) -> random_arguments.CallArguments:
     """The same feed as `batch_first` wants it."""
-    if not calling.batch_first:
+    if not call.batch_first:
         return feed
     resets = None if feed.resets is None else feed.resets.transpose(0, 1)
-    x = {name: value.transpose(0, 1) for name, value in feed.x.items()}
-    return random_arguments.Feed(x, feed.state, feed.lengths, resets)
+    x = {name: value.transpose(0, 1) for name, value in feed.inputs.items()}
+    return random_arguments.CallArguments(x, feed.state, feed.lengths, resets)
 
 
-@poisoned()
-def answer(model: CompiledRNN, calling: Calling, *, whole: bool = False) -> dict[str, Any]:
+@poison_memory()
+def compute_result(model: CompiledRNN, call: CallConfig, *, whole: bool = False) -> dict[str, Any]:
     """All that a call gives: outputs, state, laws, losses, gradients of all that is real.
 
     whole: make a call in one, even where it says step by step.
     """
-    feed = fed(model, calling)
-    sources = {f"input {k}": v for k, v in feed.x.items() if v.is_floating_point()}
-    if calling.scored == "parameters":
+    feed = make_arguments(model, call)
+    sources = {f"input {k}": v for k, v in feed.inputs.items() if v.is_floating_point()}
+    if call.scored == "parameters":
         sources = {}
     for name, tensor in sources.items():
         sources[name] = tensor.detach().requires_grad_()
-        feed.x[name.removeprefix("input ")] = sources[name]
-    feed.state = state_for(model, calling)
+        feed.inputs[name.removeprefix("input ")] = sources[name]
+    feed.state = make_state(model, call)
     if feed.state is not None:
         fields = [
             v.detach().clone().requires_grad_()
-            if v.is_floating_point() and calling.state != "carried"
+            if v.is_floating_point() and call.state != "carried"
             else v
             for v in feed.state
         ]
         feed.state = type(feed.state)(*fields)
-        if calling.state != "carried":  # through which gradients reach the parameters
+        if call.state != "carried":  # through which gradients reach the parameters
             sources |= {
                 f"state {k}": v for k, v in feed.state._asdict().items() if v.is_floating_point()
             }
-    torch.manual_seed(calling.seed + 1)
-    if calling.scored == "none":
+    torch.manual_seed(call.seed + 1)
+    if call.scored == "none":
         with torch.no_grad():
-            _called(model, feed, calling, whole=whole)
-            torch.manual_seed(calling.seed + 1)
-            return _values(*_called(model, feed, calling, whole=whole))
-    y, state = _called(model, feed, calling, whole=whole)
-    laws = () if calling.stepwise else tuple(model._laws)
+            _run_model(model, feed, call, whole=whole)
+            torch.manual_seed(call.seed + 1)
+            return _collect_values(*_run_model(model, feed, call, whole=whole))
+    y, state = _run_model(model, feed, call, whole=whole)
+    laws = () if call.stepwise else tuple(model._laws)
     losses: tuple[Tensor, ...] = ()
-    if calling.training and model.graph.losses is not None:
-        aims = random_arguments.targets(model, y, seed=calling.seed)
+    if call.training and model.graph.loss_graph is not None:
+        aims = random_arguments.random_targets(model, y, seed=call.seed)
         losses = (model.loss(y, aims, lengths=feed.lengths),)
-    found = _values(y, state, laws, losses)
+    found = _collect_values(y, state, laws, losses)
     sources |= {k: p for k, p in model.named_parameters() if p.requires_grad}
     chosen: tuple[Any, ...] = (found["outputs"], found["state"], laws, losses)
-    chosen = {"outputs": chosen[:1], "state": chosen[1:2]}.get(calling.scored, chosen)
-    score = total(chosen, calling.seed)
+    chosen = {"outputs": chosen[:1], "state": chosen[1:2]}.get(call.scored, chosen)
+    score = weighted_sum(chosen, call.seed)
     gradients: tuple[Tensor | None, ...] = (None,) * len(sources)
     if score.requires_grad:
         gradients = torch.autograd.grad(score, list(sources.values()), allow_unused=True)
@@ -145,7 +145,7 @@ def answer(model: CompiledRNN, calling: Calling, *, whole: bool = False) -> dict
     return found
 
 
-def _values(y: Any, state: Any, laws: Any = (), losses: Any = ()) -> dict[str, Any]:
+def _collect_values(y: Any, state: Any, laws: Any = (), losses: Any = ()) -> dict[str, Any]:
     return {
         "outputs": tuple(y) if isinstance(y, tuple) else (y,),
         "state": None if state is None else tuple(state),
@@ -154,36 +154,36 @@ def _values(y: Any, state: Any, laws: Any = (), losses: Any = ()) -> dict[str, A
     }
 
 
-def _called(
-    model: CompiledRNN, feed: random_arguments.Feed, calling: Calling, *, whole: bool
+def _run_model(
+    model: CompiledRNN, feed: random_arguments.CallArguments, call: CallConfig, *, whole: bool
 ) -> tuple[Any, Any]:
     """A whole call, or one step after the other."""
-    if not can_step(model, calling):
-        return turned(model, feed, calling).call(model)  # type: ignore[no-any-return]
+    if not can_step(model, call):
+        return to_batch_first(model, feed, call).call(model)  # type: ignore[no-any-return]
     state, found = feed.state, []
     if state is None:
-        torch.manual_seed(calling.seed + 3)
-        state = model.initial_state(calling.rows)
+        torch.manual_seed(call.seed + 3)
+        state = model.initial_state(call.rows)
     if whole:
         feed.state = state
-        return turned(model, feed, calling).call(model)  # type: ignore[no-any-return]
-    for t in range(calling.steps):
-        y, state = model.step({name: value[t] for name, value in feed.x.items()}, state)
+        return to_batch_first(model, feed, call).call(model)  # type: ignore[no-any-return]
+    for t in range(call.steps):
+        y, state = model.step({name: value[t] for name, value in feed.inputs.items()}, state)
         found.append(y if isinstance(y, tuple) else (y,))
-    axis = 1 if calling.batch_first else 0
+    axis = 1 if call.batch_first else 0
     ys = tuple(torch.stack(parts, axis) for parts in zip(*found, strict=True))
     return (ys if len(ys) > 1 else ys[0]), state
 
 
-def can_step(model: CompiledRNN, calling: Calling) -> bool:
+def can_step(model: CompiledRNN, call: CallConfig) -> bool:
     """Whether a call is made step by step."""
     ends = any(output.at_end for output in model.graph.outputs)
-    return calling.stepwise and calling.steps > 0 and not (ends or model.runs_backward)
+    return call.stepwise and call.steps > 0 and not (ends or model.runs_backward)
 
 
-def assert_case(
+def assert_call_agrees(
     text: str,
-    calling: Calling,
+    call: CallConfig,
     backend: str,
     *,
     sizes: Mapping[str, int] | None = None,
@@ -196,27 +196,27 @@ def assert_case(
         AssertionError: where it does not; and whatever else went wrong.
     """
     if backend == "oracle":
-        calling = replace(calling, batch_first=False, layout="plain")
-        hold_to_oracle(compiled(text, "reference", calling, sizes or {}), calling)
+        call = replace(call, batch_first=False, layout="plain")
+        check_against_oracle(compile_case(text, "reference", call, sizes or {}), call)
         return
-    ours = answer(compiled(text, backend, calling, sizes or {}, **options), calling)
-    right = answer(compiled(text, "reference", calling, sizes or {}), calling, whole=True)
+    ours = compute_result(compile_case(text, backend, call, sizes or {}, **options), call)
+    right = compute_result(compile_case(text, "reference", call, sizes or {}), call, whole=True)
     assert_close(ours, right, tolerance, backend)
 
 
-def hold_to_oracle(model: CompiledRNN, calling: Calling) -> bool:
+def check_against_oracle(model: CompiledRNN, call: CallConfig) -> bool:
     """Whether the second oracle could say what a call gives, which is then held."""
-    if leaves_to_chance(model):
+    if is_random(model):
         model.eval()
-    feed = fed(model, calling)
-    drawn = any(state.initial.kind == "uniform" for state in model.graph.states)
-    chosen = replace(calling, state="initial") if drawn and calling.state == "none" else calling
+    feed = make_arguments(model, call)
+    drawn = any(state.initial_value.kind == "uniform" for state in model.graph.states)
+    chosen = replace(call, state="initial") if drawn and call.state == "none" else call
     with torch.no_grad():
-        feed.state = state_for(model, chosen)
+        feed.state = make_state(model, chosen)
     if feed.state is not None:
         feed.state = type(feed.state)(*(value.clone() for value in feed.state))
     try:
-        assert_second_opinion(model, feed, seed=calling.seed)
+        assert_matches_oracle(model, feed, seed=call.seed)
     except Unsupported as refused:
         if "drawn initial value" not in str(refused):
             raise

@@ -10,37 +10,37 @@ import torch
 from torch import Tensor
 
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
-from rnnc.operators.graph.carry import Carried, age_name, carried
-from support.comparison.random_arguments import Feed, targets
-from support.second_oracle import Answer, Row, Tangents, evaluate
+from rnnc.operators.graph.carry import CarryEntry, age_name, carry_entries
+from support.comparison.random_arguments import CallArguments, random_targets
+from support.second_oracle import RowArguments, RowResult, Tangents, evaluate
 
 
-def opinions(
+def evaluate_rows(
     model: CompiledRNN,
-    feed: Feed,
+    feed: CallArguments,
     directions: Mapping[str, Tensor] | None = None,
     goals: Mapping[str, Tensor] | None = None,
-) -> list[Answer]:
+) -> list[RowResult]:
     """The second oracle's answer for each row of a call.
 
     `directions` are by `parameter NAME`, `input NAME`, `state NAME`; `goals` by predicted input.
     """
     parameters = {k: v.detach().double().numpy() for k, v in model.state_dict().items()}
-    steps, rows = next(iter(feed.x.values())).shape[:2]
-    answers: list[Answer] = []
+    steps, rows = next(iter(feed.inputs.values())).shape[:2]
+    answers: list[RowResult] = []
     for b in range(rows):
         length = steps if feed.lengths is None else int(feed.lengths[b])
         resets = [feed.resets is not None and bool(feed.resets[t, b]) for t in range(length)]
-        inputs = {k: _steps(v[:length, b]) for k, v in feed.x.items()}
-        state, age = _state(model, feed.state, b)
+        inputs = {k: _split_steps(v[:length, b]) for k, v in feed.inputs.items()}
+        state, age = _row_state(model, feed.state, b)
         answers.append(
             evaluate(
                 model.program.text,
                 model.program.parameters,
                 parameters,
-                Row(inputs, resets, state, age),
+                RowArguments(inputs, resets, state, age),
                 tangents=None if directions is None else _tangents(directions, length, b),
-                targets={k: _steps(v[:length, b]) for k, v in (goals or {}).items()},
+                targets={k: _split_steps(v[:length, b]) for k, v in (goals or {}).items()},
                 model=model.program.model,
             )
         )
@@ -62,27 +62,27 @@ def _tangents(directions: Mapping[str, Tensor], length: int, b: int) -> Tangents
     return Tangents(parameters, inputs, state)
 
 
-def _steps(series: Tensor) -> list[Any]:
+def _split_steps(series: Tensor) -> list[Any]:
     if series.is_floating_point():
         return list(series.detach().double().numpy())
     return [int(v) for v in series]
 
 
-def _state(model: CompiledRNN, state: Any, b: int) -> tuple[dict[str, list[Any]] | None, int]:
+def _row_state(model: CompiledRNN, state: Any, b: int) -> tuple[dict[str, list[Any]] | None, int]:
     if state is None:
         return None, 0
     found: dict[str, list[Any]] = {}
-    for item, value in zip(carried(model.graph), state, strict=True):
+    for item, value in zip(carry_entries(model.graph), state, strict=True):
         line = value if item.steps > 1 else value[None]
-        found[item.name] = _steps(line[:, b])
+        found[item.name] = _split_steps(line[:, b])
     age = found.pop(age_name(model.graph), [0]) if model.graph.has_windows else [0]
     return found, int(age[0])
 
 
-class _Comparison:
+class _DerivativeCheck:
     """Adds up, over all that is compared, a random score of ours and what it should move by."""
 
-    def __init__(self, expected: Sequence[Answer], tolerance: float, seed: int) -> None:
+    def __init__(self, expected: Sequence[RowResult], tolerance: float, seed: int) -> None:
         self._expected, self._tolerance = expected, tolerance
         self._generator = torch.Generator().manual_seed(seed)
         self.score, self.slope = torch.zeros((), dtype=torch.float64), 0.0
@@ -90,30 +90,32 @@ class _Comparison:
     def draw(self, shape: Sequence[int]) -> Tensor:
         return torch.randn(tuple(shape), generator=self._generator, dtype=torch.float64)
 
-    def hold(self, what: str, ours: Tensor, theirs: Callable[[Answer], Any]) -> None:
+    def check_tensor(self, what: str, ours: Tensor, theirs: Callable[[RowResult], Any]) -> None:
         """One tensor, and the function that picks a row's part of it from an answer."""
         wanted, moved = (
-            _together([theirs(a) for a in answers], ours)
+            _stack_rows([theirs(a) for a in answers], ours)
             for answers in (self._expected, [a.tangents for a in self._expected if a.tangents])
         )
-        agree(ours, wanted, self._tolerance, what)
+        assert_equal(ours, wanted, self._tolerance, what)
         weight = self.draw(ours.shape)
         self.score = self.score + (weight * ours).sum()
         self.slope += float((weight * moved).sum())
 
-    def hold_mean(self, what: str, ours: Tensor, theirs: Callable[[Answer], float], n: int) -> None:
+    def check_mean(
+        self, what: str, ours: Tensor, theirs: Callable[[RowResult], float], n: int
+    ) -> None:
         """A number that is a mean over n steps of all rows, and a row's sum over its own."""
         wanted, moved = (
             sum(theirs(a) for a in answers) / max(n, 1)
             for answers in (self._expected, [a.tangents for a in self._expected if a.tangents])
         )
-        agree(ours, torch.tensor(wanted, dtype=torch.float64), self._tolerance, what)
+        assert_equal(ours, torch.tensor(wanted, dtype=torch.float64), self._tolerance, what)
         weight = float(self.draw(()))
         self.score, self.slope = self.score + weight * ours, self.slope + weight * moved
 
 
-def assert_second_opinion(
-    model: CompiledRNN, feed: Feed, *, seed: int = 0, tolerance: float = 1e-9
+def assert_matches_oracle(
+    model: CompiledRNN, feed: CallArguments, *, seed: int = 0, tolerance: float = 1e-9
 ) -> None:
     """A model gives what the second oracle says, and moves as it says.
 
@@ -122,11 +124,11 @@ def assert_second_opinion(
     named: dict[str, Tensor] = {
         f"parameter {k}": p for k, p in model.named_parameters() if p.requires_grad
     }
-    named |= {f"input {k}": v for k, v in feed.x.items() if v.is_floating_point()}
+    named |= {f"input {k}": v for k, v in feed.inputs.items() if v.is_floating_point()}
     if feed.state is not None:
         named |= {
             f"state {item.name}": value
-            for item, value in zip(carried(model.graph), feed.state, strict=True)
+            for item, value in zip(carry_entries(model.graph), feed.state, strict=True)
             if value.is_floating_point()
         }
     for value in named.values():
@@ -137,23 +139,23 @@ def assert_second_opinion(
     }
     y, state = feed.call(model)
     ys = y if isinstance(y, tuple) else (y,)
-    aims = targets(model, y, seed=seed)
+    aims = random_targets(model, y, seed=seed)
     predicted = {
-        output.predicts: aim
+        output.predicted_input: aim
         for output, aim in zip(
-            model.graph.scored, aims if isinstance(aims, tuple) else (aims,), strict=True
+            model.graph.scored_outputs, aims if isinstance(aims, tuple) else (aims,), strict=True
         )
-        if output.predicts is not None
+        if output.predicted_input is not None
     }
-    expected = opinions(model, feed, directions, predicted)
-    compared = _Comparison(expected, tolerance, seed)
+    expected = evaluate_rows(model, feed, directions, predicted)
+    compared = _DerivativeCheck(expected, tolerance, seed)
     for output, value in zip(model.graph.outputs, ys, strict=True):
-        compared.hold(f"output {output.name}", value, lambda a, n=output.name: a.outputs[n])  # type: ignore[misc]
-    for item, value in _states(model, state):
+        compared.check_tensor(f"output {output.name}", value, lambda a, n=output.name: a.outputs[n])  # type: ignore[misc]
+    for item, value in _named_states(model, state):
         if model.graph.has_windows and item.name == age_name(model.graph):
             assert value[0].tolist() == [a.age for a in expected], "age"
         elif value.is_floating_point():
-            compared.hold(
+            compared.check_tensor(
                 f"state {item.name}",
                 value,
                 lambda a, item=item: np.array(a.state[item.name][-item.steps :]),  # type: ignore[misc]
@@ -162,38 +164,40 @@ def assert_second_opinion(
             symbols = [a.state[item.name][-item.steps :] for a in expected]
             assert value.t().tolist() == symbols, f"state {item.name}"
     if model.training:
-        _hold_losses(model, feed, y, aims, compared)
-    _hold_slopes(compared, named, directions, tolerance)
+        _check_losses(model, feed, y, aims, compared)
+    _check_derivative(compared, named, directions, tolerance)
 
 
-def leaves_to_chance(model: CompiledRNN) -> bool:
+def is_random(model: CompiledRNN) -> bool:
     """Whether two calls in training may differ."""
     graph = model.graph
     dropped = any(parameter.weightdrop for parameter in graph.parameters)
-    lines = graph.losses is not None and bool(graph.losses.graph.random)
-    return dropped or lines or bool(graph.random)
+    lines = graph.loss_graph is not None and bool(graph.loss_graph.graph.random_nodes)
+    return dropped or lines or bool(graph.random_nodes)
 
 
-def _states(model: CompiledRNN, state: Any) -> Iterator[tuple[Carried, Tensor]]:
+def _named_states(model: CompiledRNN, state: Any) -> Iterator[tuple[CarryEntry, Tensor]]:
     """What is carried, (k, B, …)."""
-    items = () if model.runs_backward else carried(model.graph)
+    items = () if model.runs_backward else carry_entries(model.graph)
     for item, value in zip(items, state or (), strict=True):
         yield item, value if item.steps > 1 else value[None]
 
 
-def _hold_losses(model: CompiledRNN, feed: Feed, y: Any, aims: Any, compared: _Comparison) -> None:
-    assert not leaves_to_chance(model), "training a model with chance in it is not one function"
-    steps, rows = next(iter(feed.x.values())).shape[:2]
+def _check_losses(
+    model: CompiledRNN, feed: CallArguments, y: Any, aims: Any, compared: _DerivativeCheck
+) -> None:
+    assert not is_random(model), "training a model with chance in it is not one function"
+    steps, rows = next(iter(feed.inputs.values())).shape[:2]
     count = steps * rows if feed.lengths is None else int(feed.lengths.sum())
     for index, value in enumerate(model.laws().values()):
-        compared.hold_mean(f"law {index}", value, lambda a, i=index: sum(a.laws[i]), count)  # type: ignore[misc]
+        compared.check_mean(f"law {index}", value, lambda a, i=index: sum(a.laws[i]), count)  # type: ignore[misc]
     full = model.loss(y, aims, lengths=feed.lengths)
     base = model.eval().loss(y, aims, lengths=feed.lengths)
     model.train()
-    compared.hold_mean("laws and loss lines", full - base, _added, count)
+    compared.check_mean("laws and loss lines", full - base, _total_loss, count)
 
 
-def _added(answer: Answer) -> float:
+def _total_loss(answer: RowResult) -> float:
     terms = [w * sum(v) for w, v in zip(answer.law_weights, answer.laws, strict=True)]
     for weight, values in zip(answer.loss_weights, answer.losses, strict=True):
         assert values is not None
@@ -201,8 +205,8 @@ def _added(answer: Answer) -> float:
     return sum(terms)
 
 
-def _hold_slopes(
-    compared: _Comparison,
+def _check_derivative(
+    compared: _DerivativeCheck,
     named: Mapping[str, Tensor],
     directions: Mapping[str, Tensor],
     tolerance: float,
@@ -219,7 +223,7 @@ def _hold_slopes(
     )
 
 
-def agree(value: Tensor, wanted: Tensor, tolerance: float, what: str) -> None:
+def assert_equal(value: Tensor, wanted: Tensor, tolerance: float, what: str) -> None:
     """Two tensors are equal to a tolerance, infinities included."""
     assert value.shape == wanted.shape, f"{what}: {tuple(value.shape)}, not {tuple(wanted.shape)}"
     torch.testing.assert_close(
@@ -231,7 +235,7 @@ def agree(value: Tensor, wanted: Tensor, tolerance: float, what: str) -> None:
     )
 
 
-def _together(rows: Sequence[Any], like: Tensor) -> Tensor:
+def _stack_rows(rows: Sequence[Any], like: Tensor) -> Tensor:
     """What single rows give as one batch, (T, B, m), zero past their ends; (B, m) at the end."""
     made = np.zeros(tuple(like.shape))
     for b, row in enumerate(rows):

@@ -9,26 +9,26 @@ import torch
 from torch import Tensor
 
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
-from rnnc.operators.graph.carry import carried
+from rnnc.operators.graph.carry import carry_entries
 from rnnc.operators.graph.operator_graph import OperatorGraph
 from rnnc.operators.graph.types import Type
 
 
 @dataclass
-class Feed:
+class CallArguments:
     """The arguments of one call."""
 
-    x: dict[str, Tensor]
+    inputs: dict[str, Tensor]
     state: Any
     lengths: Tensor | None
     resets: Tensor | None
 
     def call(self, model: CompiledRNN) -> Any:
         """The model's answer: outputs and state."""
-        return model(self.x, self.state, lengths=self.lengths, resets=self.resets)
+        return model(self.inputs, self.state, lengths=self.lengths, resets=self.resets)
 
 
-def randomise(model: CompiledRNN, seed: int, scale: float = 0.5) -> CompiledRNN:
+def randomize_parameters(model: CompiledRNN, seed: int, scale: float = 0.5) -> CompiledRNN:
     """Draw every parameter anew, vectors, biases, initial states and frozen ones too.
 
     What a spec starts away from zero (a gain, an exponent) stays near its start, and no entry is
@@ -37,7 +37,7 @@ def randomise(model: CompiledRNN, seed: int, scale: float = 0.5) -> CompiledRNN:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in sorted(model.named_parameters()):
-            known = model.graph.by_parameter[name]
+            known = model.graph.parameters_by_name[name]
             noise = 2 * torch.rand(parameter.shape, generator=generator, dtype=torch.float64) - 1
             start = parameter.mean() if known.form == "vector" else 0.0
             spread = 1.0 if known.form == "vector" else 3**0.5
@@ -46,7 +46,7 @@ def randomise(model: CompiledRNN, seed: int, scale: float = 0.5) -> CompiledRNN:
     return model
 
 
-def vectors(type_: Type, shape: tuple[int, ...], dtype: torch.dtype, seed: int) -> Tensor:
+def random_values(type_: Type, shape: tuple[int, ...], dtype: torch.dtype, seed: int) -> Tensor:
     """Values of a type: Gaussian, zeros and ones, or symbols (no symbol, −1, among them)."""
     generator = torch.Generator().manual_seed(seed)
     if type_.kind == "symbol":
@@ -55,19 +55,19 @@ def vectors(type_: Type, shape: tuple[int, ...], dtype: torch.dtype, seed: int) 
     return (values > 0).to(dtype) if type_.kind == "binary" else values.to(dtype)
 
 
-def inputs(
+def random_inputs(
     graph: OperatorGraph, steps: int, rows: int, *, seed: int = 0, dtype: torch.dtype | None = None
 ) -> dict[str, Tensor]:
     """Random inputs by name, (T, B, n) or (T, B) of symbols; float64 unless said otherwise."""
     return {
-        variable.name: vectors(
+        variable.name: random_values(
             variable.type, (steps, rows), dtype or torch.float64, 1000 * seed + index
         )
         for index, variable in enumerate(graph.inputs)
     }
 
 
-def lengths(steps: int, rows: int, *, seed: int = 0) -> Tensor:
+def random_lengths(steps: int, rows: int, *, seed: int = 0) -> Tensor:
     """Ragged lengths: one row is empty and one full, where there are rows enough."""
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(min(1, steps), steps + 1, (rows,), generator=generator)
@@ -78,19 +78,19 @@ def lengths(steps: int, rows: int, *, seed: int = 0) -> Tensor:
     return drawn
 
 
-def resets(steps: int, rows: int, *, seed: int = 0) -> Tensor:
+def random_resets(steps: int, rows: int, *, seed: int = 0) -> Tensor:
     """Resets at about a third of the steps, the first one and those past a row's end among them."""
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(steps, rows, generator=generator) < 0.3
 
 
-def state(model: CompiledRNN, rows: int, *, seed: int = 0) -> Any:
+def random_state(model: CompiledRNN, rows: int, *, seed: int = 0) -> Any:
     """A random state to go on from."""
     zero = model.initial_state(rows)
     generator = torch.Generator().manual_seed(seed)
     parts: list[Tensor] = []
     sizes = {variable.name: variable.type.size for variable in model.graph.inputs}
-    for item, value in zip(carried(model.graph), zero, strict=True):
+    for item, value in zip(carry_entries(model.graph), zero, strict=True):
         if value.is_floating_point():
             drawn = torch.randn(value.shape, generator=generator, dtype=torch.float64)
             parts.append((0.5 * drawn).to(value.dtype))
@@ -110,18 +110,18 @@ def feed(
     ragged: bool = False,
     reset: bool = False,
     carry: bool = False,
-) -> Feed:
+) -> CallArguments:
     """A whole call; `carry` is ignored for a model that runs backward and so has no state."""
     dtype = next((p.dtype for p in model.parameters()), torch.float64)
-    return Feed(
-        inputs(model.graph, steps, rows, seed=seed, dtype=dtype),
-        state(model, rows, seed=seed) if carry and not model.runs_backward else None,
-        lengths(steps, rows, seed=seed) if ragged else None,
-        resets(steps, rows, seed=seed) if reset else None,
+    return CallArguments(
+        random_inputs(model.graph, steps, rows, seed=seed, dtype=dtype),
+        random_state(model, rows, seed=seed) if carry and not model.runs_backward else None,
+        random_lengths(steps, rows, seed=seed) if ragged else None,
+        random_resets(steps, rows, seed=seed) if reset else None,
     )
 
 
-def targets(model: CompiledRNN, y: Any, *, seed: int = 0) -> Any:
+def random_targets(model: CompiledRNN, y: Any, *, seed: int = 0) -> Any:
     """Random targets of the shape of a call's scored outputs, as `model.loss` takes them."""
     outputs = model.graph.outputs
     ys = y if len(outputs) > 1 else (y,)
@@ -129,7 +129,7 @@ def targets(model: CompiledRNN, y: Any, *, seed: int = 0) -> Any:
     for index, (output, value) in enumerate(zip(outputs, ys, strict=True)):
         if output.unscored:
             continue
-        drawn = vectors(
+        drawn = random_values(
             output.type, tuple(value.shape[:-1]), value.dtype, 1000 * seed + 500 + index
         )
         made.append(drawn.clamp(min=0) if output.type.kind == "symbol" else drawn)

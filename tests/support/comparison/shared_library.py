@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from rnnc.compiler.backends.cpu.codegen.emitter import prelude
-from rnnc.compiler.backends.cpu.specialize.compiled_program import Program
-from rnnc.compiler.backends.cpu.toolchain.build_library import build
+from rnnc.compiler.backends.cpu.specialize.compiled_program import CompiledProgram
+from rnnc.compiler.backends.cpu.toolchain.build_library import build_library
 from rnnc.grammar.diagnostics.errors import RnnError
 
 
-class _Collected(Exception):
+class _StopCollecting(Exception):
     pass
 
 
-def compiled_together(
+def compile_in_one_library(
     cases: Iterable[Callable[[], Any]], patch: pytest.MonkeyPatch
 ) -> list[Callable[[], Any]]:
     """The same cases, whose first program each comes out of one library, others alone.
@@ -26,38 +26,38 @@ def compiled_together(
     A case is run once up to the point where it would compile, and once more when it is called;
     what it raises before that point it raises then.
     """
-    found: dict[str, Program] = {}
+    found: dict[str, CompiledProgram] = {}
 
-    def collect(self: Program) -> None:
-        found.setdefault(self.text, self)
-        raise _Collected
+    def collect(self: CompiledProgram) -> None:
+        found.setdefault(self.model_source, self)
+        raise _StopCollecting
 
     kept = list(cases)
     with patch.context() as context:
-        context.setattr(Program, "load", collect)
+        context.setattr(CompiledProgram, "load", collect)
         for case in kept:
             with suppress(Exception):
                 case()
     groups: dict[tuple[str, bool], dict[str, str]] = {}
     for text, program in found.items():
-        group = groups.setdefault((program.level, program.double), {})
+        group = groups.setdefault((program.isa, program.double), {})
         group[text] = f"m{len(group)}"
     libraries: dict[tuple[str, bool], Any] = {}
     for (level, double), texts in groups.items():
         # A text that the compiler refuses is its own case's failure: then each is built alone.
         with suppress(RnnError):
-            libraries[level, double] = build(
+            libraries[level, double] = build_library(
                 prelude(level, double=double)  # type: ignore[arg-type]
                 + "".join(text.replace("m_model_", f"{name}_") for text, name in texts.items()),
                 level,  # type: ignore[arg-type]
             )
 
-    alone = Program.load
+    alone = CompiledProgram.load
 
-    def load(self: Program) -> None:
-        key = (self.level, self.double)
-        if key in libraries and self.text in groups[key]:
-            object.__setattr__(self.emitter, "name", groups[key][self.text])
+    def load(self: CompiledProgram) -> None:
+        key = (self.isa, self.double)
+        if key in libraries and self.model_source in groups[key]:
+            object.__setattr__(self.emitter, "name", groups[key][self.model_source])
             self.libraries.append(libraries[key])
         else:
             alone(self)
@@ -65,7 +65,7 @@ def compiled_together(
     def with_library(case: Callable[[], Any]) -> Callable[[], Any]:
         def call() -> Any:
             with patch.context() as context:
-                context.setattr(Program, "load", load)
+                context.setattr(CompiledProgram, "load", load)
                 return case()
 
         return call

@@ -9,21 +9,21 @@ import os
 from itertools import product
 from typing import Any
 
-from rnnc.compiler.backends.cuda.codegen.grid_barrier import PATIENCE
+from rnnc.compiler.backends.cuda.codegen.grid_barrier import MAX_POLLS
 
 
-def run_side_by_side(
+def run_concurrently(
     start: Any,
     levels: int,
     groups: int,
     size: tuple[int, int],
-    meetings: Any,
+    launches: Any,
     device: Any,
     *,
     at_once: bool = True,
 ) -> None:
-    """As `meetings.run_grid`, but for the processes; or one process after the other."""
-    counters = meetings.counters(groups, device)
+    """As `launches.run_grid`, but for the processes; or one process after the other."""
+    counters = launches.counters(groups, device)
     for tensor in (*start.tensors, counters):
         tensor.share_memory_()
     ended, children = [], []
@@ -32,26 +32,26 @@ def run_side_by_side(
         if child == 0:
             status = 1
             try:
-                _only(place, start.grid)
+                _restrict_to_program(place, start.grid)
                 kernel = start.start[1, 1]
-                given = (*size, 0, size[0], PATIENCE, counters)
+                given = (*size, 0, size[0], MAX_POLLS, counters)
                 kernel(*given, *start.tensors, **start.sizes, LEVEL=-1)
                 status = 0
             finally:
                 os._exit(status)
         children.append(child)
         if not at_once:
-            ended += [_status(children.pop())]
-    ended += [_status(child) for child in children]
+            ended += [_wait_for_exit(children.pop())]
+    ended += [_wait_for_exit(child) for child in children]
     assert not any(ended), ended
-    meetings.started(counters)
+    launches.started(counters)
 
 
-def _status(child: int) -> int:
+def _wait_for_exit(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def _only(place: tuple[int, ...], grid: tuple[int, ...]) -> None:
+def _restrict_to_program(place: tuple[int, ...], grid: tuple[int, ...]) -> None:
     """From now on the interpreter runs one program, which takes itself for one of many."""
     from triton.runtime.interpreter import InterpreterBuilder
 

@@ -7,70 +7,72 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from rnnc.compiler.backends.backend import Options, Saved
-from rnnc.compiler.backends.reference import Reference
-from rnnc.compiler.calls.flattening import Key
+from rnnc.compiler.backends.backend import Options, Residuals
+from rnnc.compiler.backends.reference import ReferenceBackend
+from rnnc.compiler.calls.flattening import TensorKey
 from rnnc.operators.graph.operator_graph import OperatorGraph
-from rnnc.operators.semantics.call import Call, Result
+from rnnc.operators.semantics.call import Call, CallResult
 
-When = Callable[[Call], bool]
+CallPredicate = Callable[[Call], bool]
 
 
-def always(call: Call) -> bool:
+def every_call(call: Call) -> bool:
     return True
 
 
-class Planted(Reference):
+class FaultyReference(ReferenceBackend):
     """The reference, but for what is planted in it.
 
-    when: in which calls it is wrong. what: `output`, `state`, `law`, `kept`, or `gradient KIND`,
+    is_faulty: in which calls it is wrong. what: `output`, `state`, `law`, `kept`, or `gradient KIND`,
     where a kind is that of a key; each is off by a hundredth of itself, and a bit.
     """
 
     def __init__(
-        self, graph: OperatorGraph, options: Options, what: str, when: When, name: str
+        self, graph: OperatorGraph, options: Options, what: str, when: CallPredicate, name: str
     ) -> None:
         super().__init__(graph, options)
-        self.what, self.when, self.name = what, when, name
+        self.faulty_part, self.is_faulty, self.name = what, when, name
 
-    def forward(self, call: Call, wanted: tuple[Key, ...]) -> tuple[Result, Saved]:
+    def forward(self, call: Call, wanted: tuple[TensorKey, ...]) -> tuple[CallResult, Residuals]:
         result, saved = super().forward(call, wanted)
-        if not self.when(call):
+        if not self.is_faulty(call):
             return result, saved
-        match self.what:
+        match self.faulty_part:
             case "output":
-                result = replace(result, outputs=tuple(map(_off, result.outputs)))
+                result = replace(result, outputs=tuple(map(_perturb, result.outputs)))
             case "state":
-                history = {name: _off(value) for name, value in result.history.items()}
-                result = replace(result, history=history)
+                history = {name: _perturb(value) for name, value in result.carry.items()}
+                result = replace(result, carry=history)
             case "law":
-                result = replace(result, laws=tuple(map(_off, result.laws)))
+                result = replace(result, laws=tuple(map(_perturb, result.laws)))
             case "kept":
-                result = replace(result, kept=tuple(map(_off, result.kept)))
+                result = replace(result, loss_inputs=tuple(map(_perturb, result.loss_inputs)))
         return result, saved
 
     def backward(
         self,
         call: Call,
-        wanted: tuple[Key, ...],
-        saved: Saved,
-        gradients: Mapping[Key, Tensor | None],
+        wanted: tuple[TensorKey, ...],
+        saved: Residuals,
+        gradients: Mapping[TensorKey, Tensor | None],
     ) -> Sequence[Tensor | None]:
         found = super().backward(call, wanted, saved, gradients)
-        if not self.when(call):
+        if not self.is_faulty(call):
             return found
         return [
-            _off(gradient) if gradient is not None and self.what == f"gradient {kind}" else gradient
+            _perturb(gradient)
+            if gradient is not None and self.faulty_part == f"gradient {kind}"
+            else gradient
             for (kind, _), gradient in zip(wanted, found, strict=True)
         ]
 
 
-def _off(value: Tensor) -> Tensor:
+def _perturb(value: Tensor) -> Tensor:
     return value * 1.01 + 0.001 if value.is_floating_point() else value
 
 
-def planted(
-    what: str, when: When = always, name: str = "planted"
-) -> Callable[[OperatorGraph, Options], Planted]:
+def faulty_backend(
+    part: str, when: CallPredicate = every_call, name: str = "planted"
+) -> Callable[[OperatorGraph, Options], FaultyReference]:
     """What stands in the table of backends for such a one."""
-    return lambda graph, options: Planted(graph, options, what, when, name)
+    return lambda graph, options: FaultyReference(graph, options, part, when, name)

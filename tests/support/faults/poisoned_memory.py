@@ -10,25 +10,25 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnc.compiler.backends.cpu.execution.replay import Again
-from rnnc.compiler.backends.cpu.specialize.compiled_program import Program
+from rnnc.compiler.backends.cpu.execution.replay import CpuReplay
+from rnnc.compiler.backends.cpu.specialize.compiled_program import CompiledProgram
 
 
 @contextmanager
-def poisoned() -> Iterator[None]:
+def poison_memory() -> Iterator[None]:
     """Scratch, what is saved, and results hold NaN when a pass begins.
 
     By torch's own switch for all memory that it gives, in any thread (whole numbers are the largest
     there are); and for what the `cpu` backend keeps from one call for the next one.
     """
-    spare, run = Program.spare, Again.run
+    spare, run = CompiledProgram.take_workspace, CpuReplay.run
 
-    def spare_of_nan(self: Program, size: int) -> Tensor | None:
+    def spare_of_nan(self: CompiledProgram, size: int) -> Tensor | None:
         found = spare(self, size)
         return None if found is None else found.fill_(nan)
 
-    def run_on_nan(self: Again, tensors: Sequence[Tensor]) -> None:
-        for frame in self._frames:
+    def run_on_nan(self: CpuReplay, tensors: Sequence[Tensor]) -> None:
+        for frame in self._workspaces:
             for block in frame.blocks:
                 block.fill_(nan)
         run(self, tensors)
@@ -36,8 +36,8 @@ def poisoned() -> Iterator[None]:
     before = torch.are_deterministic_algorithms_enabled()
     only_warn = torch.is_deterministic_algorithms_warn_only_enabled()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Program, "spare", spare_of_nan)
-        patch.setattr(Again, "run", run_on_nan)
+        patch.setattr(CompiledProgram, "take_workspace", spare_of_nan)
+        patch.setattr(CpuReplay, "run", run_on_nan)
         patch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
         torch.use_deterministic_algorithms(True, warn_only=True)
         try:

@@ -12,37 +12,37 @@ from typing import Any
 import pytest
 
 
-class LateStores:
+class WeakMemory:
     """Stores that wait for a barrier; some barriers can be left out, by their number."""
 
     def __init__(self) -> None:
-        self.waiting: list[tuple[Any, ...]] = []
-        self.barriers = 0
-        self.missing: frozenset[int] = frozenset()
+        self.pending_stores: list[tuple[Any, ...]] = []
+        self.barrier_count = 0
+        self.skipped_barriers: frozenset[int] = frozenset()
 
     def barrier(self) -> None:
         """Everything that was stored is seen from now on."""
-        self.barriers += 1
-        if self.barriers not in self.missing:
+        self.barrier_count += 1
+        if self.barrier_count not in self.skipped_barriers:
             self.flush()
 
     def flush(self) -> None:
         """As a barrier that cannot be left out."""
         from triton.runtime import interpreter
 
-        for stored in self.waiting:
+        for stored in self.pending_stores:
             interpreter._interpreter.store(*stored)
-        self.waiting.clear()
+        self.pending_stores.clear()
 
 
-def late_stores(monkeypatch: pytest.MonkeyPatch) -> LateStores:
+def delay_stores(monkeypatch: pytest.MonkeyPatch) -> WeakMemory:
     """Make stores late for as long as a test runs."""
     from triton.runtime import interpreter
 
-    late, launch = LateStores(), interpreter.GridExecutor.__call__
+    late, launch = WeakMemory(), interpreter.GridExecutor.__call__
 
     def store(builder: Any, pointers: Any, value: Any, mask: Any, *how: Any) -> None:
-        late.waiting.append((pointers.data, value.data.copy(), mask.data.copy()))
+        late.pending_stores.append((pointers.data, value.data.copy(), mask.data.copy()))
 
     def launched(kernel: Any, *tensors: Any, **said: Any) -> None:
         launch(kernel, *tensors, **said)

@@ -12,7 +12,7 @@ from rnnc.grammar.diagnostics.errors import RnnError
 from rnnc.grammar.diagnostics.render import render_json, render_text
 from rnnc.grammar.formatter import format_source
 from rnnc.operators.analyze import check
-from rnnc.operators.sources.spec_file import decode
+from rnnc.operators.sources.spec_file import decode_spec
 from support.fuzzing.token_mutations import SYMBOLS, WORDS, ZOO, mutate
 from support.generator import random_spec
 
@@ -74,26 +74,26 @@ class Hang(Exception):
     """A spec took longer than it may."""
 
 
-def spec(seed: int) -> bytes:
+def broken_spec(seed: int) -> bytes:
     """A text that may or may not be a spec: a third each from the grammar, lines and bytes."""
     chance = random.Random(seed)
     kind = seed % 3
     if kind == 0:
-        return _from_grammar(chance).encode()
+        return _spec_from_grammar(chance).encode()
     if kind == 1:
-        return _from_lines(chance).encode()
-    return _from_bytes(chance, seed)
+        return _spec_from_lines(chance).encode()
+    return _spec_from_bytes(chance, seed)
 
 
-def survive(data: bytes) -> None:
+def check_robustness(data: bytes) -> None:
     """Read, check, render and format a text; only a diagnostic or a result may come of it.
 
     Raises:
         Hang: when it takes the processor for more than five seconds; and whatever else goes wrong.
     """
-    with _limited():
+    with _time_limit():
         try:
-            source = decode(data, "fuzz.rnn", None)
+            source = decode_spec(data, "fuzz.rnn", None)
         except RnnError as error:
             _render(error)
             return
@@ -106,10 +106,10 @@ def survive(data: bytes) -> None:
         except RnnError as error:
             _render(error)
             return
-        again = decode(text.encode(), "fuzz.rnn", None)
+        again = decode_spec(text.encode(), "fuzz.rnn", None)
         assert format_source(again) == text
         plain = format_source(again, ascii_only=True)
-        assert format_source(decode(plain.encode(), "fuzz.rnn", None)) == text
+        assert format_source(decode_spec(plain.encode(), "fuzz.rnn", None)) == text
 
 
 def _render(error: RnnError) -> None:
@@ -119,7 +119,7 @@ def _render(error: RnnError) -> None:
 
 
 @contextmanager
-def _limited() -> Iterator[None]:
+def _time_limit() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         raise Hang
 
@@ -132,16 +132,18 @@ def _limited() -> Iterator[None]:
         signal(SIGPROF, before)
 
 
-def _from_grammar(chance: random.Random) -> str:
+def _spec_from_grammar(chance: random.Random) -> str:
     lines = ["input x: real[3]", "state h: real[3]", "h' = x ⊕ h", "x' = ▷ h'"]
     for _ in range(chance.randint(1, 6)):
-        lines.insert(chance.randint(0, len(lines)), _fill(chance.choice(STATEMENTS), chance, 0))
+        lines.insert(
+            chance.randint(0, len(lines)), _fill_template(chance.choice(STATEMENTS), chance, 0)
+        )
     if chance.random() < 0.2:
         del lines[chance.randrange(len(lines))]
     return "\n".join(lines)
 
 
-def _fill(template: str, chance: random.Random, depth: int) -> str:
+def _fill_template(template: str, chance: random.Random, depth: int) -> str:
     """A template with its gaps filled in, ever more simply the deeper it is."""
     parts = []
     index = 0
@@ -154,14 +156,14 @@ def _fill(template: str, chance: random.Random, depth: int) -> str:
                 "n": NAMES, "d": NUMBERS, "t": TYPES, "a": ANNOTATIONS,
             }[gap[1]]  # fmt: skip
             chosen = chance.choice(choices)
-            parts.append(chosen if choices is NAMES else _fill(chosen, chance, depth + 1))
+            parts.append(chosen if choices is NAMES else _fill_template(chosen, chance, depth + 1))
         else:
             parts.append(template[index])
             index += 1
     return "".join(parts)
 
 
-def _from_lines(chance: random.Random) -> str:
+def _spec_from_lines(chance: random.Random) -> str:
     """Lines of valid specs, mixed, with tokens put in and indentation changed."""
     one = random_spec(chance.randrange(10_000)).text.split("\n")
     other = chance.choice(ZOO).read_text(encoding="utf-8").split("\n")
@@ -185,7 +187,7 @@ def _from_lines(chance: random.Random) -> str:
     return "\n".join(lines)
 
 
-def _from_bytes(chance: random.Random, seed: int) -> bytes:
+def _spec_from_bytes(chance: random.Random, seed: int) -> bytes:
     if chance.random() < 0.2:
         return chance.randbytes(chance.randint(0, 300))
     data = bytearray(mutate(seed).text.encode())

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from rnnc.grammar.diagnostics.diagnostic import Diagnostic
 from rnnc.grammar.diagnostics.report import Report
-from rnnc.grammar.logical_lines import Line, lay_out
-from rnnc.grammar.parser import tokens_of
+from rnnc.grammar.logical_lines import LogicalLine, split_logical_lines
+from rnnc.grammar.parser import tokenize
 from rnnc.grammar.source import Source
 from rnnc.operators.analyze import check
 from rnnc.operators.graph.user_spans import LIBRARY
@@ -32,7 +32,7 @@ class Mutation:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class MutationResult:
     """How a mutated spec fared: how many diagnostics, and where the first one is."""
 
     mutation: Mutation
@@ -52,7 +52,11 @@ def mutate(seed: int) -> Mutation:
     chance = random.Random(seed)
     spec = valid_spec(seed)
     source = Source(spec.text)
-    tokens = [token for line in _all(lay_out(source, Report())) for token in tokens_of(line.span)]
+    tokens = [
+        token
+        for line in _flatten_lines(split_logical_lines(source, Report()))
+        for token in tokenize(line.span)
+    ]
     index = chance.randrange(len(tokens))
     token = tokens[index]
     start, end = token.start_pos or 0, token.end_pos or 0
@@ -81,7 +85,7 @@ def mutate(seed: int) -> Mutation:
     return Mutation(changed, source.position(start)[0], before, after, spec.sizes, source)
 
 
-def outcome(mutation: Mutation) -> Outcome:
+def check_mutation(mutation: Mutation) -> MutationResult:
     """Check a mutated spec; what was said of the spec before, and notes, are no complaints."""
     source = Source(mutation.text, "mutated.rnn")
     before = {(d.code, d.message) for d in check(mutation.original, parameters=mutation.sizes)}
@@ -91,18 +95,18 @@ def outcome(mutation: Mutation) -> Outcome:
         if d.severity != "note" and (d.code, d.message) not in before
     ]
     if not found:
-        return Outcome(mutation, 0, True)
+        return MutationResult(mutation, 0, True)
     places = [found[0].span, *(label.span for label in found[0].related)]
     lines = {p.source.position(p.start)[0] for p in places if p and p.source is source}
-    is_there = mutation.line in lines or _is_made_wrong(found[0], mutation)
-    return Outcome(mutation, len(found), is_there)
+    is_there = mutation.line in lines or _mentions_mutation(found[0], mutation)
+    return MutationResult(mutation, len(found), is_there)
 
 
-def _is_made_wrong(diagnostic: Diagnostic, mutation: Mutation) -> bool:
+def _mentions_mutation(diagnostic: Diagnostic, mutation: Mutation) -> bool:
     """Whether a message about another line names what the mutation took away or put in."""
     words = {w for w in (mutation.before.strip(), mutation.after.strip()) if w.isidentifier()}
     return any(f"`{word}" in diagnostic.message + diagnostic.hint for word in words)
 
 
-def _all(lines: list[Line]) -> list[Line]:
-    return [item for line in lines for item in (line, *_all(line.block))]
+def _flatten_lines(lines: list[LogicalLine]) -> list[LogicalLine]:
+    return [item for line in lines for item in (line, *_flatten_lines(line.block))]

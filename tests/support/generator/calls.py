@@ -11,7 +11,7 @@ LAYOUTS: tuple[Layout, ...] = ("plain", "transposed", "strided", "offset", "expa
 
 
 @dataclass(frozen=True)
-class Calling:
+class CallConfig:
     """How a model is called; `seed` draws the parameters, the inputs and all that is random.
 
     lengths: none given, all of them T, or ragged, one of them 0.
@@ -35,11 +35,11 @@ class Calling:
     scored: Literal["all", "outputs", "state", "parameters", "none"] = "all"
 
 
-def random_calling(seed: int, number: int = 0) -> Calling:
+def random_call(seed: int, number: int = 0) -> CallConfig:
     """The call with a number of a spec's seed; the first is long, cut up, and carries a state."""
     rng = random.Random(1000 * seed + number)
     steps = rng.choice([1, 2, 3, 4, 5, 6, 7, 8])
-    calling = Calling(
+    calling = CallConfig(
         seed=seed,
         steps=steps,
         rows=rng.choice([1, 2, 3, 3, 5]),
@@ -68,23 +68,23 @@ def random_calling(seed: int, number: int = 0) -> Calling:
             return calling
 
 
-def simpler(calling: Calling) -> list[Calling]:
+def simplify_call(call: CallConfig) -> list[CallConfig]:
     """Calls that have one thing less, the largest step first."""
-    found: list[Calling] = []
-    plain = Calling(seed=calling.seed)
+    found: list[CallConfig] = []
+    plain = CallConfig(seed=call.seed)
     for name in ("lengths", "resets", "state", "layout", "batch_first", "stepwise", "scored"):
         value = getattr(plain, name)
-        if getattr(calling, name) != value:
-            found.append(replace(calling, **{name: value}))
+        if getattr(call, name) != value:
+            found.append(replace(call, **{name: value}))
     # Step by step, and in one call, chance would be drawn in another order.
-    if not calling.training and not calling.stepwise:
-        found.append(replace(calling, training=True))
-    if calling.resets == "some":
-        found.append(replace(calling, resets="false"))
-    if calling.state == "carried":
-        found += [replace(calling, state="random"), replace(calling, state="initial")]
-    if calling.lengths == "ragged":
-        found.append(replace(calling, lengths="full"))
-    found += [replace(calling, rows=n) for n in (1, 2) if n < calling.rows]
-    found += [replace(calling, steps=n) for n in range(1, calling.steps)]
+    if not call.training and not call.stepwise:
+        found.append(replace(call, training=True))
+    if call.resets == "some":
+        found.append(replace(call, resets="false"))
+    if call.state == "carried":
+        found += [replace(call, state="random"), replace(call, state="initial")]
+    if call.lengths == "ragged":
+        found.append(replace(call, lengths="full"))
+    found += [replace(call, rows=n) for n in (1, 2) if n < call.rows]
+    found += [replace(call, steps=n) for n in range(1, call.steps)]
     return found

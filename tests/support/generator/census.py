@@ -15,7 +15,12 @@ from rnnc.grammar.diagnostics.report import Report
 from rnnc.grammar.parser import parse
 from rnnc.grammar.source import Source
 from rnnc.operators.elaborate.context.parameters import is_bias_name, is_matrix_name
-from rnnc.operators.semantics.primitives import ARITHMETIC, BY_NAME, FUNCTIONS, RESERVED_FUNCTIONS
+from rnnc.operators.semantics.primitives import (
+    ARITHMETIC_OPS,
+    PRIMITIVES,
+    PRIMITIVES_BY_NAME,
+    RESERVED_FUNCTIONS,
+)
 
 INPUTS: Final = ("real", "binary", "symbol")
 READS: Final = (
@@ -32,11 +37,11 @@ OTHERS: Final = ("vector", "bias", "diagonal", "number", "static", "window", "tu
 CALLS: Final = tuple(
     dict.fromkeys(
         "call random"
-        if f.random
+        if f.is_random
         else "call stopgrad"
         if f.name == "stopgrad"
-        else f"call {f.shape}"
-        for f in FUNCTIONS
+        else f"call {f.shape_rule}"
+        for f in PRIMITIVES
     )
 )
 RESULTS: Final = (
@@ -53,10 +58,10 @@ _TARGETS: Final = frozenset({"target", "target symbol"})
 
 
 def _inner_positions() -> Iterator[str]:
-    for function in FUNCTIONS:
+    for function in PRIMITIVES:
         yield from (f"{function.name} {label}" for label in function.operands)
     yield "split z"
-    for name, meaning in ARITHMETIC.items():
+    for name, meaning in ARITHMETIC_OPS.items():
         if "b" in meaning.split():
             yield from (f"{name} left", f"{name} right")
         else:
@@ -378,7 +383,7 @@ def _run(
         assert isinstance(first, syntax.Name)
         assert isinstance(arguments, syntax.Parentheses)
         given = [argument.value for argument in arguments.arguments]
-        function = BY_NAME.get(first.name)
+        function = PRIMITIVES_BY_NAME.get(first.name)
         if first.name == "split":
             yield "split z", given[0]
         elif function is None:
@@ -497,12 +502,12 @@ def _kind_of_run(items: tuple[syntax.Expression, ...], names: _Names) -> str:
         return kind
     first = items[0]
     assert isinstance(first, syntax.Name)
-    function = BY_NAME.get(first.name)
+    function = PRIMITIVES_BY_NAME.get(first.name)
     if function is None:
         return "tuple" if first.name == "split" else "named"
-    if function.random:
+    if function.is_random:
         return "call random"
-    return "call stopgrad" if first.name == "stopgrad" else f"call {function.shape}"
+    return "call stopgrad" if first.name == "stopgrad" else f"call {function.shape_rule}"
 
 
 def _read(name: str, step: int | None, names: _Names) -> str:

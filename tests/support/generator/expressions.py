@@ -6,9 +6,9 @@ import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rnnc.operators.semantics.primitives import BY_NAME
+from rnnc.operators.semantics.primitives import PRIMITIVES_BY_NAME
 from support.generator.positions import PLACES, POSITIVE, TAKE_ANY, TAKE_SYMBOLS
-from support.generator.scope import Scope, World
+from support.generator.scope import Scope, SpecState
 from support.generator.text import ITEM, PRODUCT, RUN, SUM, Text
 
 if TYPE_CHECKING:
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 def kind_of_position(position: str) -> str:
     """The kind of an expression that is written around an operand in a position."""
     name, _, rest = position.partition(" ")
-    if name in BY_NAME:
-        function = BY_NAME[name]
-        if function.random:
+    if name in PRIMITIVES_BY_NAME:
+        function = PRIMITIVES_BY_NAME[name]
+        if function.is_random:
             return "call random"
-        return "call stopgrad" if name == "stopgrad" else f"call {function.shape}"
+        return "call stopgrad" if name == "stopgrad" else f"call {function.shape_rule}"
     return {
         "add": "sum",
         "subtract": "sum",
@@ -47,7 +47,7 @@ for _position in PLACES:
     if _position != "split z":
         COMPUTED.setdefault(kind_of_position(_position), []).append(_position)
 
-CHANCE = ("dropout", "variational", "zoneout")
+RANDOM_FUNCTIONS = ("dropout", "variational", "zoneout")
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Writer:
     """Whether an operand of a given kind must stand in its position as it is."""
 
     @property
-    def world(self) -> World:
+    def world(self) -> SpecState:
         """What the spec shares."""
         return self.scope.world
 
@@ -73,7 +73,7 @@ class Writer:
         """A width of this spec."""
         return self.world.width()
 
-    def remember(self, *names: Text) -> None:
+    def add_names(self, *names: Text) -> None:
         """Names that can be read from now on."""
         self.scope.reads += names
 
@@ -85,21 +85,21 @@ class Writer:
 
     def kinds(self, depth: int) -> list[str]:
         """The kinds of operand that can be written here."""
-        found = list(dict.fromkeys(r.kind for r in self.scope.of_form("vector")))
+        found = list(dict.fromkeys(r.kind for r in self.scope.with_form("vector")))
         found += ["vector", "vector", "bias", "diagonal", "number"]
         if self.statics():
             found.append("static")
         if depth > 0:
             found += [kind for kind in COMPUTED if self._can(kind)]
             found += ["fixed"] * (not self.scope.fixed)
-            found += ["lookup"] * bool(self.scope.of_form("symbol"))
+            found += ["lookup"] * bool(self.scope.with_form("symbol"))
         return found
 
     def _can(self, kind: str) -> bool:
         if kind == "call random":
             return self.world.chance
         if kind in {"scores", "mix"}:
-            has = self.scope.series or self.scope.of_form("window")
+            has = self.scope.series or self.scope.with_form("window")
             return bool(has) and not self.scope.fixed and self.scope.place != "law"
         return not (self.scope.fixed and kind in {"infix", "prefix", "named"})
 
@@ -113,10 +113,10 @@ class Writer:
             return replace(self, exact=True)._operand(depth, kind, least)
         return self._operand(depth, self.rng.choice(self.kinds(depth)), least)
 
-    def offers(self, kind: str) -> bool:
+    def can_write(self, kind: str) -> bool:
         """Whether an operand of a kind can be written here."""
         known = {read.kind for read in self.scope.readable()}
-        timely = self.scope.series or self.scope.of_form("window")
+        timely = self.scope.series or self.scope.with_form("window")
         return (
             kind in known
             or kind in self.kinds(2)
@@ -142,7 +142,7 @@ class Writer:
                 return self._fixed(depth)
             case "lookup":
                 place = self.rng.choice(["matrix right", "transposed right"])
-                symbols = self.scope.of_form("symbol")
+                symbols = self.scope.with_form("symbol")
                 plain = [r for r in symbols if r.kind.endswith("symbol")]
                 return PLACES[place](self, self.rng.choice(plain or symbols))
             case "tuple":
@@ -172,7 +172,7 @@ class Writer:
             made = self.computed(self.rng.choice(COMPUTED[kind]), depth)
             if made.width >= least:
                 break
-            self.scope.forget(mark)
+            self.scope.roll_back(mark)
         return made
 
     def _number(self) -> Text:
@@ -182,7 +182,7 @@ class Writer:
 
     def _fixed(self, depth: int) -> Text:
         """A value made of parameters alone."""
-        writer = Writer(self.scope.only([], fixed=True), self.in_loss)
+        writer = Writer(self.scope.restricted_to([], fixed=True), self.in_loss)
         made = writer.operand(0, self.rng.choice(["vector", "vector", "diagonal", "bias"]))
         places = [p for kind in COMPUTED if writer._can(kind) for p in COMPUTED[kind]]
         places = [p for p in places if p not in POSITIVE]
@@ -196,8 +196,8 @@ class Writer:
             return PLACES[position](self, self.positive(self.width(), kind))
         if not kind and self.exact and position == "negate":
             kind = self.rng.choice([k for k in self.kinds(0) if k not in {"number", "static"}])
-        if not kind and not self.exact and position in TAKE_SYMBOLS and self.world.roll(0.3):
-            others = self.scope.of_form("symbol", *(["window"] if position in TAKE_ANY else []))
+        if not kind and not self.exact and position in TAKE_SYMBOLS and self.world.flip(0.3):
+            others = self.scope.with_form("symbol", *(["window"] if position in TAKE_ANY else []))
             if others:
                 return self._value(PLACES[position](self, self.rng.choice(others)))
         least = 2 if position in {"split z"} else 1
@@ -218,7 +218,7 @@ class Writer:
         def target(part: Text) -> str:
             if part.form == "tuple":
                 return f"({', '.join(map(target, part.parts))})"
-            name = self.world.fresh("p")
+            name = self.world.fresh_name("p")
             names.append(
                 Text(name, part.width, ITEM, part.form, part.rows, part.symbols, kind="part")
             )
@@ -226,7 +226,7 @@ class Writer:
 
         left = target(made)
         self.scope.lines.append(f"{left} = {made.text}")
-        self.remember(*names)
+        self.add_names(*names)
         return names
 
     def is_small(self, value: Text) -> bool:
@@ -237,20 +237,20 @@ class Writer:
 
     def vector(self, width: int, depth: int, *, known: bool | None = None) -> Text:
         """A value of a width; `known` when nothing around it says which."""
-        fitting = self.scope.of_form("vector", width=width)
-        if fitting and self.world.roll(0.35):
+        fitting = self.scope.with_form("vector", width=width)
+        if fitting and self.world.flip(0.35):
             return self.rng.choice(fitting)
-        if depth <= 0 and self.world.roll(0.3):
+        if depth <= 0 and self.world.flip(0.3):
             return self.affine(width, known=width == 1 if known is None else known)
         return self.fit(self.operand(depth), width, known=width == 1 if known is None else known)
 
     def affine(self, width: int, *, known: bool) -> Text:
         """`W h + U x + b`."""
-        leaves = self.scope.of_form("vector", "symbol")
+        leaves = self.scope.with_form("vector", "symbol")
         chosen = self.rng.sample(leaves, min(len(leaves), self.rng.randint(1, 2)))
         terms = [f"{self.scope.matrix(width, leaf.width, known=known)} {leaf.item}"
                  for leaf in chosen]  # fmt: skip
-        if not terms or self.world.roll(0.5):
+        if not terms or self.world.flip(0.5):
             terms.append(self.scope.bias(width, known=known))
         self.rng.shuffle(terms)
         return Text(" + ".join(terms), width, SUM if len(terms) > 1 else RUN)
@@ -259,7 +259,7 @@ class Writer:
         """A value brought to a width: as it is, times a vector, or by a matrix."""
         if value.form == "vector" and value.width == width:
             return value
-        if value.form == "vector" and value.width == 1 and self.world.roll(0.5):
+        if value.form == "vector" and value.width == 1 and self.world.flip(0.5):
             other = self.scope.squash(self.vector(width, 0, known=known))
             return Text(f"{value.at(PRODUCT)} * {other.text}", width, PRODUCT)
         matrix = self.scope.matrix(width, value.width, known=known)
@@ -267,10 +267,10 @@ class Writer:
 
     def scalar(self) -> Text:
         """A value of one entry, which goes with every vector."""
-        numbers = self.scope.of_form("vector", width=1)
-        if numbers and self.world.roll(0.4):
+        numbers = self.scope.with_form("vector", width=1)
+        if numbers and self.world.flip(0.4):
             return self.rng.choice(numbers)
-        if self.world.roll(0.3):
+        if self.world.flip(0.3):
             return self._number()
         return self.computed(self.rng.choice(COMPUTED["call scalar"]), 0)
 
@@ -282,23 +282,23 @@ class Writer:
 
     # what is not a vector
 
-    def part(self) -> Text:
+    def operator_argument(self) -> Text:
         """What a concatenation or an operator may be given besides: a vector or a symbol."""
-        symbols = self.scope.of_form("symbol")
-        if symbols and self.world.roll(0.25):
+        symbols = self.scope.with_form("symbol")
+        if symbols and self.world.flip(0.25):
             return self.rng.choice(symbols)
         return self.operand(0)
 
     def tuple_(self) -> Text:
         """Several values."""
-        known = self.scope.of_form("tuple")
-        if known and self.world.roll(0.3):
+        known = self.scope.with_form("tuple")
+        if known and self.world.flip(0.3):
             return self.rng.choice(known)
-        parts: list[Text] = [self.part() for _ in range(2)]
-        windows = self.scope.of_form("window")
-        if windows and self.world.roll(0.3):
+        parts: list[Text] = [self.operator_argument() for _ in range(2)]
+        windows = self.scope.with_form("window")
+        if windows and self.world.flip(0.3):
             parts[0] = self.rng.choice(windows)
-        if self.world.roll(0.2):
+        if self.world.flip(0.2):
             parts.append(Text(
                 f"({parts[0].text}, {parts[1].text})", 0, form="tuple", parts=tuple(parts)
             ))  # fmt: skip
@@ -306,7 +306,7 @@ class Writer:
 
     def tuple_of(self, parts: Sequence[Text]) -> Text:
         """A tuple of some values."""
-        end = "," if self.world.roll(0.05) else ""
+        end = "," if self.world.flip(0.05) else ""
         text = f"({', '.join(part.text for part in parts)}{end})"
         return Text(text, 0, form="tuple", parts=tuple(parts))
 

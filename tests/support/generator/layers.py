@@ -11,13 +11,13 @@ from support.generator.scope import Series
 from support.generator.text import INFIX, Text
 
 NAMES = ("h", "g", "c", "k", "m", "n", "r", "v", "u", "w")
-BEGINNINGS = (
+INITIAL_VALUES = (
     "", "", " = 0.1", " = -1.5", " = 2", " = learned", " = learned", " = uniform(0, 0.1)",
     " = uniform(-0.5, 0.5)",
 )  # fmt: skip
 DIRECTIONS = ("forward", "backward")
 AHEAD, BACK = 6, -6
-SHOWN = frozenset((*PLACES, "local", "tuple"))
+LOCAL_POSITIONS = frozenset((*PLACES, "local", "tuple"))
 """Positions that a local shows."""
 
 
@@ -29,42 +29,42 @@ class Layers:
         self.declarations: list[str] = []
         self.states: list[Series] = []
         self.unique: set[str] = set()
-        self.scope.add_series = self.one_more
+        self.scope.add_series = self.add_state
 
-    def group(self, direction: str, count: int, wanted: list[tuple[str, str]]) -> None:
+    def add_group(self, direction: str, count: int, owed: list[tuple[str, str]]) -> None:
         """Some states that run one way; each may read the past (the future) of all of them.
 
-        wanted: pairs of a position and a kind that the group may serve; it takes out what it has.
+        owed: pairs of a position and a kind that the group may serve; it takes out what it has.
         """
         made = [self.declare(direction) for _ in range(count)]
         waiting = list(made)
         while waiting:
-            self.show(wanted)
-            made += self._pay(direction, wanted)
-            if self.world.roll(0.2):
+            self.write_owed(owed)
+            made += self._add_owed_states(direction, owed)
+            if self.world.flip(0.2):
                 local(self.writer, 2)
             self._update(waiting)
-        made += self._pay(direction, wanted)
+        made += self._add_owed_states(direction, owed)
         if direction == "backward":
             for state in made:
                 self.scope.series[state.name] = replace(state, first=-4, last=AHEAD)
-        self.show(wanted)
+        self.write_owed(owed)
 
-    def _pay(self, direction: str, wanted: list[tuple[str, str]]) -> list[Series]:
+    def _add_owed_states(self, direction: str, wanted: list[tuple[str, str]]) -> list[Series]:
         """States of their own for the pairs whose position is a state's value."""
         own = "state" if direction == "forward" else "backward state"
         made: list[Series] = []
         for position, kind in list(wanted):
-            if position == own and self.writer.offers(kind):
+            if position == own and self.writer.can_write(kind):
                 wanted.remove((position, kind))
-                made.append(self._owed(direction, kind))
+                made.append(self._add_owed_state(direction, kind))
         return made
 
-    def show(self, wanted: list[tuple[str, str]]) -> None:
+    def write_owed(self, owed: list[tuple[str, str]]) -> None:
         """Write what can be written now of the pairs that stand inside of expressions."""
-        for position, kind in list(wanted):
-            if position in SHOWN and self.writer.offers(kind):
-                wanted.remove((position, kind))
+        for position, kind in list(owed):
+            if position in LOCAL_POSITIONS and self.writer.can_write(kind):
+                owed.remove((position, kind))
                 show(self.writer, position, kind)
 
     def declare(self, direction: str, width: int = 0) -> Series:
@@ -73,7 +73,7 @@ class Layers:
         if len(self.states) >= len(NAMES):
             name = f"{name}_{len(self.states)}"
         width = width or self.world.width()
-        start = self.world.rng.choice(BEGINNINGS)
+        start = self.world.rng.choice(INITIAL_VALUES)
         self.declarations.append(f"state {name}: {self.type(width)}{start}")
         span = (1, AHEAD) if direction == "backward" else (BACK, -1)
         state = Series(name, width, direction, *span)
@@ -84,17 +84,17 @@ class Layers:
     def type(self, width: int) -> str:
         """A type of reals."""
         size = self.world.size(width)
-        return "real" if size == "1" and self.world.roll(0.5) else f"real[{size}]"
+        return "real" if size == "1" and self.world.flip(0.5) else f"real[{size}]"
 
     def _left(self, state: Series) -> str:
-        return f"{state.name}[t]" if self.world.roll(0.2) else f"{state.name}'"
+        return f"{state.name}[t]" if self.world.flip(0.2) else f"{state.name}'"
 
-    def _old(self, state: Series) -> Text:
+    def _previous_value(self, state: Series) -> Text:
         """A state as its own update reads it."""
         kinds = [r for r in state.reads(self.world.rng) if r.kind != "state"]
         return self.world.rng.choice(kinds)
 
-    def done(self, *states: Series) -> None:
+    def mark_set(self, *states: Series) -> None:
         """From here on states can be read at their own step."""
         for state in states:
             known = replace(self.scope.series[state.name])
@@ -105,11 +105,13 @@ class Layers:
         """One equation for one state."""
         fitted = self.writer.fit(value, state.width, known=False) if not owed else value
         if state.role == "backward" and f"{state.name}[t+" not in fitted.text and not owed:
-            fitted = Text(f"{fitted.at(1)} + 0.5 * {self._old(state).text}", state.width, 1)
+            fitted = Text(
+                f"{fitted.at(1)} + 0.5 * {self._previous_value(state).text}", state.width, 1
+            )
         self.scope.lines.append(f"{self._left(state)} = {fitted.text}")
-        self.done(state)
+        self.mark_set(state)
 
-    def _owed(self, direction: str, kind: str) -> Series:
+    def _add_owed_state(self, direction: str, kind: str) -> Series:
         """A new state that is set to an operand of a kind; what runs backward to its own future."""
         if direction == "forward":
             value = self.writer.operand(2, kind)
@@ -122,13 +124,13 @@ class Layers:
             value = self._of_future(state, kind)
             if value.width == state.width:
                 break
-            self.scope.forget(mark)
+            self.scope.roll_back(mark)
         self.set_state(state, value, owed=True)
         return state
 
     def _of_future(self, state: Series, kind: str) -> Text:
         """An operand of a kind that is made of a state's own future."""
-        old = self._old(state)
+        old = self._previous_value(state)
         if kind in COMPUTED:
             own = Writer(replace(self.scope, reads=[], series={state.name: state}))
             own.scope.add_series = None
@@ -136,13 +138,13 @@ class Layers:
             return own.computed(self.world.rng.choice(places), 1, old.kind)
         if kind in {"next state", "far future"}:
             return next(r for r in state.reads(self.world.rng) if r.kind == kind)
-        name = self.world.fresh("z")
-        left = name if kind == "local" else f"({name}, {self.world.fresh('p')})"
+        name = self.world.fresh_name("z")
+        left = name if kind == "local" else f"({name}, {self.world.fresh_name('p')})"
         right = f"tanh({old.text})" if kind == "local" else f"(tanh({old.text}), 0.5)"
         self.scope.lines.append(f"{left} = {right}")
         return Text(name, state.width)
 
-    def one_more(self, width: int) -> None:
+    def add_state(self, width: int) -> None:
         """A state of a width, for what must look through one."""
         inputs = {n: s for n, s in self.scope.series.items() if s.role not in DIRECTIONS}
         writer = Writer(replace(self.scope, reads=[], series=inputs, add_series=None))
@@ -161,72 +163,74 @@ class Layers:
         state = waiting.pop(0)
         writer, world = self.writer, self.world
         value = writer.vector(state.width, 2)
-        if world.roll(0.6):
-            old = self._old(state)
+        if world.flip(0.6):
+            old = self._previous_value(state)
             own = Text(f"{self.scope.matrix(state.width, old.width, known=False)} {old.item}", 0, 4)
             value = Text(f"{value.at(1)} + {own.text}", state.width, 1)
         value = writer.scope.squash(value)
-        if world.roll(0.25):
-            value = Text(f"0.5 * {self._old(state).text} + 0.5 * {value.text}", state.width, 1)
+        if world.flip(0.25):
+            value = Text(
+                f"0.5 * {self._previous_value(state).text} + 0.5 * {value.text}", state.width, 1
+            )
         self.set_state(state, value)
 
     def _applied(self, waiting: list[Series]) -> None:
         """An operator of the spec's own, defined for this."""
         state = waiting.pop(0)
-        operands = (self.writer.part(), self._old(state))
+        operands = (self.writer.operator_argument(), self._previous_value(state))
         fixity = self.world.rng.choice(["infix", "infix", "named"])
         made = define(self.world, fixity, operands, result=(state.width,))
-        self.set_state(state, use(made.name, fixity, operands, state.width))
+        self.set_state(state, apply_operator(made.name, fixity, operands, state.width))
 
     def _defaulted(self, waiting: list[Series]) -> None:
         """`h' = x ⊕ h`, nobody having said what ⊕ is."""
         state = waiting.pop(0)
         symbol = "⊕"
-        if "⊕" in self.unique or self.world.roll(0.3):
+        if "⊕" in self.unique or self.world.flip(0.3):
             self.world.symbols += 1
             symbol = "⊕" + str(self.world.symbols).translate(DIGITS)
         self.unique.add(symbol)
         # The default's result is as wide as what it is set to, so that it cannot be fitted.
-        left = f"{self._left(state)} = {self.writer.part().at(1)} {symbol} {self._old(state).text}"
+        left = f"{self._left(state)} = {self.writer.operator_argument().at(1)} {symbol} {self._previous_value(state).text}"
         self.scope.lines.append(left)
-        self.done(state)
+        self.mark_set(state)
 
     def _linear(self, waiting: list[Series]) -> None:
         """A recurrence that is affine in its own state, entry by entry: what becomes a scan."""
         state = waiting.pop(0)
         writer, width = self.writer, state.width
-        old = self._old(state)
+        old = self._previous_value(state)
         fed = writer.vector(width, 1)
         match self.world.rng.randint(0, 3):
             case 0:
-                gate = self.world.fresh("f")
+                gate = self.world.fresh_name("f")
                 inner = writer.vector(width, 1, known=True)
                 self.scope.lines.append(f"{gate}: real[{width}] = σ({inner.text})")
                 self.scope.reads.append(Text(gate, width, kind="local"))
                 text = f"{gate} ⊙ {old.text} + (1 - {gate}) ⊙ tanh({fed.text})"
             case 1:
-                name = self.world.fresh("u")
+                name = self.world.fresh_name("u")
                 self.scope.declare(f"{name}: diagonal, uniform(-0.9, 0.9)")
                 text = f"{name} {old.text} + {fed.at(2)}"
             case 2:
                 text = f"0.75 * {old.text} + {fed.at(2)}"
             case _:
-                second = self._old(state)
+                second = self._previous_value(state)
                 text = f"0.5 * {old.text} - 0.25 * {second.text} + {fed.at(2)}"
         self.scope.lines.append(f"{self._left(state)} = {text}")
-        self.done(state)
+        self.mark_set(state)
 
     def _together(self, waiting: list[Series]) -> None:
         """Two states by one operator: `(h', c') = x ⊕ (h, c)`."""
         states = [waiting.pop(0), waiting.pop(0)]
-        old = self.writer.tuple_of([self._old(state) for state in states])
-        operands = (self.writer.part(), old)
+        old = self.writer.tuple_of([self._previous_value(state) for state in states])
+        operands = (self.writer.operator_argument(), old)
         fixity = self.world.rng.choice(["infix", "infix", "named"])
         widths = tuple(state.width for state in states)
         made = define(self.world, fixity, operands, result=widths)
         left = ", ".join(self._left(state) for state in states)
-        self.scope.lines.append(f"({left}) = {use(made.name, fixity, operands, 0).text}")
-        self.done(*states)
+        self.scope.lines.append(f"({left}) = {apply_operator(made.name, fixity, operands, 0).text}")
+        self.mark_set(*states)
 
     def _pair(self, waiting: list[Series]) -> None:
         """Two states, or a state and a local, set by a tuple that stands there."""
@@ -234,11 +238,11 @@ class Layers:
         values = [self.writer.vector(state.width, 1) for state in states]
         squashed = [self.writer.scope.squash(value).text for value in values]
         if states[0].role == "backward":
-            squashed = [f"{v} + 0.5 * {self._old(s).text}"
+            squashed = [f"{v} + 0.5 * {self._previous_value(s).text}"
                         for v, s in zip(squashed, states, strict=True)]  # fmt: skip
         left = [self._left(state) for state in states]
-        if self.world.roll(0.4):
-            name, more = self.world.fresh("p"), self.writer.operand(1)
+        if self.world.flip(0.4):
+            name, more = self.world.fresh_name("p"), self.writer.operand(1)
             left, squashed = (
                 [left[0], f"({left[1]}, {name})"],
                 [squashed[0], f"({squashed[1]}, {more.text})"],
@@ -247,10 +251,10 @@ class Layers:
             self.scope.reads.append(Text(name, more.width, kind="part"))
         else:
             self.scope.lines.append(f"({', '.join(left)}) = ({', '.join(squashed)})")
-        self.done(*states)
+        self.mark_set(*states)
 
 
-def use(name: str, fixity: str, operands: tuple[Text, ...], width: int) -> Text:
+def apply_operator(name: str, fixity: str, operands: tuple[Text, ...], width: int) -> Text:
     """The use of an operator."""
     if fixity == "named":
         return Text(f"{name}({', '.join(operand.text for operand in operands)})", width)

@@ -6,22 +6,22 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from support.generator.scope import Scope, World
+from support.generator.scope import Scope, SpecState
 from support.generator.text import ITEM, Text
 
 if TYPE_CHECKING:
     from support.generator.expressions import Writer
 
-MOST = 6
+MAX_OPERATORS = 6
 """Operators of one spec, where those that it has can serve."""
-DEEPEST = 2
+MAX_DEPTH = 2
 INFIX_SYMBOLS, PREFIX_SYMBOLS = "⊕⊗⊖⊞⊠", "▷◁△▽"
 """`⊛` is left to the loops of `recipes.py`, which number it."""
 DIGITS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 @dataclass(frozen=True)
-class Defined:
+class DefinedOperator:
     """An operator: how it is written, what it takes, and what it gives."""
 
     name: str
@@ -40,33 +40,33 @@ def operator(writer: Writer, fixity: str, operands: tuple[Text, ...]) -> tuple[s
         for d in world.operators
         if (d.fixity, d.shapes) == (fixity, shapes) and not (plain and d.result.form == "tuple")
     ]
-    full = len(world.operators) >= MOST and not writer.exact
-    if known and (world.roll(0.5) or full):
+    full = len(world.operators) >= MAX_OPERATORS and not writer.exact
+    if known and (world.flip(0.5) or full):
         chosen = world.rng.choice(known)
         return chosen.name, chosen.result
     defined = define(world, fixity, operands, plain=plain)
     return defined.name, defined.result
 
 
-def new_name(world: World, fixity: str) -> str:
+def new_name(world: SpecState, fixity: str) -> str:
     """A symbol with a subscript of its own, or the name of a function."""
     if fixity == "named":
-        return world.fresh("f")
+        return world.fresh_name("f")
     world.symbols += 1
     symbol = world.rng.choice(INFIX_SYMBOLS if fixity == "infix" else PREFIX_SYMBOLS)
     subscript = str(world.symbols)
-    return symbol + ("_" + subscript if world.roll(0.2) else subscript.translate(DIGITS))
+    return symbol + ("_" + subscript if world.flip(0.2) else subscript.translate(DIGITS))
 
 
 def define(
-    world: World,
+    world: SpecState,
     fixity: str,
     operands: tuple[Text, ...],
     *,
     plain: bool = False,
     result: tuple[int, ...] = (),
     wanted: tuple[str, str] | None = None,
-) -> Defined:
+) -> DefinedOperator:
     """Write a new operator into the file.
 
     plain: give one vector; result: the widths of what it gives; wanted: a position and a kind of
@@ -86,12 +86,12 @@ def define(
     else:
         head = f"{name}({', '.join(heads)})"
     lines = [*scope.declared, *scope.lines]
-    if not lines and world.roll(0.8):
+    if not lines and world.flip(0.8):
         world.top.append(f"operator {head} = {value.text}")
     else:
         world.top += [f"operator {head}:", *(f"    {line}" for line in lines), f"    {value.text}"]
     given = Text("", value.width, ITEM, value.form, parts=value.parts)
-    defined = Defined(name, fixity, tuple(operand.shape for operand in operands), given)
+    defined = DefinedOperator(name, fixity, tuple(operand.shape for operand in operands), given)
     world.operators.append(defined)
     return defined
 
@@ -100,12 +100,12 @@ def _head(scope: Scope, operand: Text) -> str:
     """An operand as a definition names it."""
     if operand.form == "tuple":
         return f"({', '.join(_head(scope, part) for part in operand.parts)})"
-    name = scope.world.fresh("q" if operand.form == "window" else "x")
+    name = scope.world.fresh_name("q" if operand.form == "window" else "x")
     kind = operand.form if operand.form == "window" else "operand"
     scope.reads.append(
         Text(name, operand.width, ITEM, operand.form, operand.rows, operand.symbols, kind=kind)
     )
-    if operand.form == "vector" and scope.world.roll(0.25):
+    if operand.form == "vector" and scope.world.flip(0.25):
         return f"{name}: real[{operand.width}]"
     return name
 
@@ -117,12 +117,12 @@ def _body(
     from support.generator.expressions import Writer
 
     world, writer = scope.world, Writer(scope)
-    depth = 2 if world.depth < DEEPEST else 0
+    depth = 2 if world.depth < MAX_DEPTH else 0
     if wanted is not None and wanted[0] != "result":
         show(writer, *wanted)
-    if world.roll(0.4) and depth:
+    if world.flip(0.4) and depth:
         local(writer, depth)
-    if not plain and not result and world.roll(0.2):
+    if not plain and not result and world.flip(0.2):
         result = (world.width(), world.width())
     if len(result) > 1:
         parts = [_result(writer, width, depth) for width in result]
@@ -150,30 +150,30 @@ def _with_operands(writer: Writer, value: Text) -> Text:
 def _result(writer: Writer, width: int, depth: int) -> Text:
     """A value, bounded mostly."""
     value = writer.vector(width, depth, known=True)
-    return writer.scope.squash(value) if writer.world.roll(0.7) else value
+    return writer.scope.squash(value) if writer.world.flip(0.7) else value
 
 
 def local(writer: Writer, depth: int) -> Text:
     """A new local: its name."""
     value = writer.operand(depth)
-    name = writer.world.fresh("z")
-    typed = f": real[{value.width}]" if writer.world.roll(0.4) else ""
+    name = writer.world.fresh_name("z")
+    typed = f": real[{value.width}]" if writer.world.flip(0.4) else ""
     writer.scope.lines.append(f"{name}{typed} = {value.text}")
     made = Text(name, value.width, kind="local")
-    writer.remember(made)
+    writer.add_names(made)
     return made
 
 
 def show(writer: Writer, position: str, kind: str) -> None:
     """Write a local that has an operand of a kind in a position, in this scope."""
     if position == "tuple":
-        parts = [writer.operand(2, kind), writer.part()]
+        parts = [writer.operand(2, kind), writer.operator_argument()]
         writer.rng.shuffle(parts)
         writer.take_apart(writer.tuple_of(parts))
         return
     value = writer.operand(2, kind) if position == "local" else writer.computed(position, 2, kind)
     if position == "split z" and value.text.isidentifier():
         return  # a name that the line of `split` has set
-    name = writer.world.fresh("z")
+    name = writer.world.fresh_name("z")
     writer.scope.lines.append(f"{name} = {value.text}")
-    writer.remember(replace(value, text=name, level=ITEM, kind="local"))
+    writer.add_names(replace(value, text=name, level=ITEM, kind="local"))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rnnc.operators.semantics.primitives import ARITHMETIC, FUNCTIONS, Primitive
+from rnnc.operators.semantics.primitives import ARITHMETIC_OPS, PRIMITIVES, Primitive
 from support.generator.text import INFIX, ITEM, PREFIX, PRODUCT, RUN, SUM, Text
 
 if TYPE_CHECKING:
@@ -49,20 +49,20 @@ def _call(function: Primitive, index: int, writer: Writer, operand: Text) -> Tex
         for at, label in enumerate(function.operands)
     ]
     value = Text(f"{name}({', '.join([*constants, *others])})", width)
-    return Text(value.text, 1) if function.shape == "scalar" else value
+    return Text(value.text, 1) if function.shape_rule == "scalar" else value
 
 
 def _other(function: Primitive, label: str, writer: Writer, width: int) -> str:
     """Another argument of a function."""
     if function.name == "dot":
         return writer.vector(width, 0).text
-    if label in {"g", "b", "ρ"} and writer.world.roll(0.6):
+    if label in {"g", "b", "ρ"} and writer.world.flip(0.6):
         start = "" if label == "b" else ", constant(1)"
         return writer.scope.vector_parameter(width, known=False, start=start)
-    if label in {"g", "b", "ρ", "old"} and writer.world.roll(0.15) and width > 1:
+    if label in {"g", "b", "ρ", "old"} and writer.world.flip(0.15) and width > 1:
         return writer.number()
     # A zone-out in a law is a sum of two products, which a number goes with.
-    return writer.vector(width, 0, known=True if function.random else None).text
+    return writer.vector(width, 0, known=True if function.is_random else None).text
 
 
 def _grouped(function: Primitive, index: int, writer: Writer, operand: Text) -> Text:
@@ -84,11 +84,11 @@ def _split(writer: Writer, operand: Text) -> Text:
         operand = Text(f"[{operand.text} ; {other.text}]", 2)
     first = writer.rng.randint(1, operand.width - 1)
     second = operand.width - first
-    p, q = writer.world.fresh("p"), writer.world.fresh("q")
+    p, q = writer.world.fresh_name("p"), writer.world.fresh_name("q")
     writer.scope.lines.append(f"({p}, {q}) = split({operand.text}, {first}, {second})")
     kept = Text(p, first, kind="part"), Text(q, second, kind="part")
-    writer.remember(*kept)
-    return kept[0] if writer.world.roll(0.5) else kept[1]
+    writer.add_names(*kept)
+    return kept[0] if writer.world.flip(0.5) else kept[1]
 
 
 def _beside(operation: str, right: bool, writer: Writer, operand: Text) -> Text:
@@ -96,10 +96,10 @@ def _beside(operation: str, right: bool, writer: Writer, operand: Text) -> Text:
     width = operand.width
     sign = {"add": "+", "subtract": "-", "divide": "/"}.get(operation, "")
     sign = sign or writer.rng.choice("⊙*")
-    if width > 1 and writer.world.roll(0.15):
+    if width > 1 and writer.world.flip(0.15):
         other = writer.scalar()
     else:
-        wide = width if width > 1 or writer.world.roll(0.7) else writer.width()
+        wide = width if width > 1 or writer.world.flip(0.7) else writer.width()
         other = writer.vector(wide, 0, known=width == 1)
     if operation == "multiply":
         other = writer.scope.squash(other)
@@ -123,12 +123,12 @@ def _product(transposed: bool, writer: Writer, operand: Text) -> Text:
     rows = writer.width()
     name = writer.scope.matrix(rows, operand.width, known=True)
     if transposed != name.endswith("ᵀ"):
-        name = writer.scope.world.fresh("W")
+        name = writer.scope.world.fresh_name("W")
         shape = (operand.width, rows) if transposed else (rows, operand.width)
         writer.scope.declare(f"{name}: real[{shape[0]}, {shape[1]}]")
         name += "ᵀ" * transposed
     text = Text(f"{name} {operand.item}", rows, RUN)
-    if not writer.exact and writer.world.roll(0.15):
+    if not writer.exact and writer.world.flip(0.15):
         outer = writer.width()
         text = Text(f"{writer.scope.matrix(outer, rows, known=True)} {text.text}", outer, RUN)
     return text
@@ -140,7 +140,10 @@ def _diagonal(writer: Writer, operand: Text) -> Text:
 
 def _concatenation(writer: Writer, operand: Text) -> Text:
     alone = writer.exact and writer.world.widths == (1,)
-    parts = [operand, *(writer.part() for _ in range(0 if alone else writer.rng.randint(0, 2)))]
+    parts = [
+        operand,
+        *(writer.operator_argument() for _ in range(0 if alone else writer.rng.randint(0, 2))),
+    ]
     writer.rng.shuffle(parts)
     text = f"[{' ; '.join(part.text for part in parts)}]"
     # Right of a name `[x]` would be a time.
@@ -174,7 +177,7 @@ def _mix(writer: Writer, operand: Text) -> Text:
 
 
 def _infix(right: bool, writer: Writer, operand: Text) -> Text:
-    other = writer.part() if writer.world.roll(0.8) else writer.tuple_()
+    other = writer.operator_argument() if writer.world.flip(0.8) else writer.tuple_()
     pair = (other, operand) if right else (operand, other)
     symbol, result = writer.operator("infix", pair)
     left, second = (part.at(SUM) for part in pair)
@@ -188,7 +191,7 @@ def _prefix(writer: Writer, operand: Text) -> Text:
 
 
 def _named(writer: Writer, operand: Text) -> Text:
-    others = [writer.part() for _ in range(writer.rng.randint(0, 2))]
+    others = [writer.operator_argument() for _ in range(writer.rng.randint(0, 2))]
     operands = (*others, operand)
     name, result = writer.operator("named", operands)
     return replace_text(result, f"{name}({', '.join(part.text for part in operands)})", ITEM)
@@ -201,7 +204,7 @@ def replace_text(result: Text, text: str, level: int) -> Text:
 
 def _functions() -> dict[str, Place]:
     found: dict[str, Place] = {}
-    for function in FUNCTIONS:
+    for function in PRIMITIVES:
         for index, label in enumerate(function.operands):
             found[f"{function.name} {label}"] = partial(_call, function, index)
     return found
@@ -210,7 +213,7 @@ def _functions() -> dict[str, Place]:
 def _arithmetic() -> dict[str, Place]:
     """Both sides of each sign; a sign with one operand has its own line below."""
     found: dict[str, Place] = {}
-    for name, meaning in ARITHMETIC.items():
+    for name, meaning in ARITHMETIC_OPS.items():
         if "b" in meaning.split():
             found[f"{name} left"] = partial(_beside, name, False)
             found[f"{name} right"] = partial(_beside, name, True)

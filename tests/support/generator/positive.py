@@ -77,18 +77,18 @@ def _concatenation(writer: Writer, width: int) -> Text:
 
 
 def _local(writer: Writer, width: int) -> Text:
-    value, name = _any(writer, width), writer.world.fresh("z")
+    value, name = _any(writer, width), writer.world.fresh_name("z")
     writer.scope.lines.append(f"{name} = {value.text}")
-    writer.remember(Text(name, width, kind="local"))
+    writer.add_names(Text(name, width, kind="local"))
     return Text(name, width)
 
 
 def _part(writer: Writer, width: int) -> Text:
     inner = _dense(writer, width + 1)
-    p, q = writer.world.fresh("p"), writer.world.fresh("q")
+    p, q = writer.world.fresh_name("p"), writer.world.fresh_name("q")
     writer.scope.lines.append(f"({p}, {q}) = split(softmax({inner.text}), {width}, 1)")
     kept = Text(p, width, kind="part"), Text(q, 1, kind="part")
-    writer.remember(*kept)
+    writer.add_names(*kept)
     return kept[0]
 
 

@@ -11,8 +11,8 @@ from lark import Lark
 
 import rnnc.grammar
 from rnnc.grammar.diagnostics.report import Report
-from rnnc.grammar.logical_lines import Line, lay_out
-from rnnc.grammar.parser import tokens_of
+from rnnc.grammar.logical_lines import LogicalLine, split_logical_lines
+from rnnc.grammar.parser import tokenize
 from rnnc.grammar.source import Source, Span
 from rnnc.grammar.symbols import SPELLINGS
 
@@ -59,7 +59,7 @@ def productions(texts: Iterable[str]) -> frozenset[str]:
         engine.callbacks.update({r: noting(r, c) for r, c in kept.items() if hasattr(r, "origin")})
         for text in texts:
             source = Source(text)
-            for line in _all(lay_out(source, Report())):
+            for line in _all(split_logical_lines(source, Report())):
                 found |= _tokens(line.span)
                 parser.parse(line.span.text)
     finally:
@@ -69,7 +69,7 @@ def productions(texts: Iterable[str]) -> frozenset[str]:
 
 def _tokens(line: Span) -> set[str]:
     found: set[str] = set()
-    for token in tokens_of(line):
+    for token in tokenize(line):
         # The word behind a type comes as a name does, being one everywhere else.
         found.add("UNSCORED" if token == "unscored" else token.type)
         spelt = [s for p in SPELLINGS for s in (p.unicode, p.ascii) if token.startswith(s)]
@@ -77,5 +77,5 @@ def _tokens(line: Span) -> set[str]:
     return found
 
 
-def _all(lines: list[Line]) -> list[Line]:
+def _all(lines: list[LogicalLine]) -> list[LogicalLine]:
     return [item for line in lines for item in (line, *_all(line.block))]

@@ -59,7 +59,7 @@ def template(layers: Layers) -> None:
         world.top += [line.format(**said) for line in DEEP]
     chosen = world.rng.sample(OTHERS, world.rng.randint(0, 2))
     chosen = list({option.split()[0]: option for option in chosen}.values())
-    if world.roll(0.6):
+    if world.flip(0.6):
         chosen.append(world.rng.choice(OPTIONS))
     names = [symbol(layers) for _ in range(world.rng.choice([1, 2, 3]))]
     world.top.append(f"operator {', '.join(names)} = deep({', '.join(chosen)})")
@@ -67,7 +67,7 @@ def template(layers: Layers) -> None:
         state = layers.declare("forward")
         operand = real_operand(layers)
         layers.scope.lines.append(f"{state.name}' = {operand.at(1)} {name} {state.name}")
-        layers.done(state)
+        layers.mark_set(state)
 
 
 def library(layers: Layers) -> None:
@@ -84,7 +84,7 @@ def library(layers: Layers) -> None:
         world.top.append(f"operator {name} = {cell}{options}")
         # At a width of one the library's own gates may be as wide as anything.
         states = [layers.declare("forward", max(2, world.width()))]
-        operand = layers.writer.part()
+        operand = layers.writer.operator_argument()
         if cell == "lstm":
             states.append(layers.declare("forward", states[0].width))
             h, c = (state.name for state in states)
@@ -92,7 +92,7 @@ def library(layers: Layers) -> None:
         else:
             line = f"{states[0].name}' = {operand.at(1)} {name} {states[0].name}"
         layers.scope.lines.append(line)
-        layers.done(*states)
+        layers.mark_set(*states)
 
 
 def stack(layers: Layers) -> None:
@@ -109,16 +109,16 @@ def stack(layers: Layers) -> None:
     operand = real_operand(layers)
     world.top.append("operator fold(x, h) = tanh(W h + U x + b)")
     layers.declarations += [f"for l in 1..{bound}:", f"    state j_l: real[{width}]"]
-    if world.roll(0.5):
+    if world.flip(0.5):
         layers.declarations += [f"for l in 1..{bound}:", "    operator ⊛_l = fold"]
         apply = world.rng.choice(["w_{l-1} ⊛_l j_l", "w_{l-1} ⊛_{l} j_l"])
     else:
         apply = world.rng.choice(["w_{l-1} ⊕_{l+100} j_l", "w_{l-1} ⊕_{100}_{l} j_l"])
     top = "w_l = j_l'"
-    if world.roll(0.3):
+    if world.flip(0.3):
         top = f"w_l: real[{width}] = ▷_{{l+40}} j_l' + j_l'"
     lines = [f"w_0 = {operand.text}", f"for l in 1..{bound}:", f"    j_l' = {apply}"]
-    if world.roll(0.5):
+    if world.flip(0.5):
         lines += [
             f"    if l == {bound}:",
             "        w_l = j_l' * 0.5",
@@ -139,7 +139,7 @@ def attention(layers: Layers) -> None:
     """A state that looks through its own past."""
     state = layers.declare("forward")
     world, writer, width = layers.world, layers.writer, state.width
-    rows, window = world.rng.randint(1, 4), world.fresh("M")
+    rows, window = world.rng.randint(1, 4), world.fresh_name("M")
     layers.scope.lines.append(f"{window} = {state.name}[t-{rows}..t-1]")
     query = writer.vector(width, 1)
     fed = writer.vector(width, 1)
@@ -159,10 +159,10 @@ def pointer(layers: Layers) -> None:
     window = scope.window(n, 0, symbols=True)
     assert window is not None
     query = writer.vector(n, 1, known=True)
-    name = world.fresh("z")
+    name = world.fresh_name("z")
     match world.rng.randint(0, 3):
         case 0:
-            share, rest = world.fresh("p"), world.fresh("q")
+            share, rest = world.fresh_name("p"), world.fresh_name("q")
             scores = f"[{window.text} ({query.text}) ; {writer.scalar().text}]"
             scope.lines.append(f"({share}, {rest}) = split(softmax({scores}), {window.rows}, 1)")
             gate = f"{rest} * softmax({writer.vector(n, 0, known=True).text})"
@@ -184,7 +184,7 @@ def pointer(layers: Layers) -> None:
 def choice(layers: Layers) -> None:
     """A local that is chosen when the spec is read."""
     world, writer, width = layers.world, layers.writer, layers.world.width()
-    name = world.fresh("z")
+    name = world.fresh_name("z")
     numbers = ("2 > 1", "3 % 2 == 0", "2 * 3 // 4 < 1", "5 <= 2**2", "not 1 != 1", "not not 7 >= 7")
     chosen = [writer.vector(width, 1, known=True).text for _ in range(2)]
     lines = [f"if {condition(layers, numbers)}:", f"    {name} = {chosen[0]}"]
@@ -199,7 +199,7 @@ def chain(layers: Layers) -> None:
     operands = [writer.vector(width, 1, known=True) for _ in range(3)]
     made = define(world, "infix", (operands[0], operands[1]), result=(width,))
     text = f" {made.name} ".join(operand.at(1) for operand in operands)
-    half, name = world.fresh("f"), world.fresh("z")
+    half, name = world.fresh_name("f"), world.fresh_name("z")
     world.symbols += 2
     pair = [f"△{str(world.symbols - i).translate(DIGITS)}" for i in range(2)]
     world.top.append(f"operator {half}(x) = 0.5 * x * 1 ⊙ tanh(x,)")
@@ -216,9 +216,9 @@ def declared_together(layers: Layers) -> None:
     start = world.rng.choice(["", " = learned", " = -0.5"])
     names = ", ".join(state.name for state in states)
     layers.declarations.append(f"state {names}: real[{width}]{start}")
-    first, second, third = world.fresh("a"), world.fresh("a"), world.fresh("a")
+    first, second, third = world.fresh_name("a"), world.fresh_name("a"), world.fresh_name("a")
     said = world.rng.choice(["", ", uniform(0.5, 1.5)"])
-    more = f", {third}" if world.roll(0.5) else ""
+    more = f", {third}" if world.flip(0.5) else ""
     layers.scope.declare(f"{first}, {second}{more}: real[{width}]{said}")
     vectors = [Text(n, width, kind="vector") for n in (first, second, *([third] if more else []))]
     layers.scope.reads += vectors

@@ -24,14 +24,14 @@ def predictions(
     chosen = list(inputs[: world.rng.choice([1, 1, 2])])
     if any(kind.startswith("target") for _, kind in wanted):
         chosen = list(inputs)
-    for pair in [w for w in wanted if w[0] == "prediction" and writer.offers(w[1])]:
+    for pair in [w for w in wanted if w[0] == "prediction" and writer.can_write(w[1])]:
         wanted.remove(pair)
         value = writer.operand(2, pair[1])
-        name = world.fresh("x")
+        name = world.fresh_name("x")
         layers.declarations.append(f"input {name}: {layers.type(value.width)}")
         layers.scope.lines.append(f"{name}' = {value.text}")
     for number, series in enumerate(chosen):
-        left = f"{series.name}[t+1]" if world.roll(0.2) else f"{series.name}'"
+        left = f"{series.name}[t+1]" if world.flip(0.2) else f"{series.name}'"
         value = writer.vector(series.width, 2)
         match world.rng.randint(0, 4):
             case 0 if "▷" not in layers.unique:
@@ -52,7 +52,7 @@ def predictions(
 def _tied(layers: Layers, writer: Writer, series: Series, number: int) -> Text:
     """A softmax that is tied to the embedding of what is predicted."""
     world, h = layers.world, writer.operand(0)
-    table, name = world.fresh("E"), f"▷_{900 + number}"
+    table, name = world.fresh_name("E"), f"▷_{900 + number}"
     layers.scope.declare(f"{table}: real[{h.width}, {series.width}]")
     layers.declarations.append(f"operator {name} h = {table}ᵀ h + b")
     return Text(f"{name} ({table} {series.name} + {h.at(2)})", series.width, 3)
@@ -61,7 +61,7 @@ def _tied(layers: Layers, writer: Writer, series: Series, number: int) -> Text:
 def outputs(layers: Layers, predicted: bool, wanted: list[tuple[str, str]]) -> None:
     """Declared outputs; the last one reads all that nothing else reads."""
     world, writer = layers.world, layers.writer
-    asked = [w for w in wanted if w[0] in {"output", "output at end"} and writer.offers(w[1])]
+    asked = [w for w in wanted if w[0] in {"output", "output at end"} and writer.can_write(w[1])]
     least = 0 if predicted else 1
     count = max(len(asked), world.rng.choice([least, 1, 1, 2]))
     for number in range(count):
@@ -74,18 +74,18 @@ def outputs(layers: Layers, predicted: bool, wanted: list[tuple[str, str]]) -> N
                 value = replace(value, width=world.width())  # a constant fills an output
             end = position == "output at end"
         else:
-            end = world.roll(0.35)
+            end = world.flip(0.35)
             value = writer.fit(writer.operand(2), world.width(), known=False)
         _output(layers, name, value, at_end=end)
     waste = _unread(layers)
     if waste or not (count or predicted):
         width = world.width()
         terms = [writer.fit(read, width, known=True).at(2) for read in waste or [writer.operand(0)]]
-        if world.roll(0.2):
+        if world.flip(0.2):
             when = world.rng.choice(["", " at end"])
             layers.declarations.append(f"output one, two: real[{width}]{when}")
             layers.scope.lines.append(f"(one, two) = ({terms[0]}, {terms[-1]})")
-        _output(layers, "rest", Text(" + ".join(terms), width, 1), at_end=world.roll(0.2))
+        _output(layers, "rest", Text(" + ".join(terms), width, 1), at_end=world.flip(0.2))
 
 
 def _output(layers: Layers, name: str, value: Text, *, at_end: bool) -> None:
@@ -112,7 +112,9 @@ def _unread(layers: Layers) -> list[Text]:
 def laws(layers: Layers, wanted: list[tuple[str, str]]) -> None:
     """Soft equations over anything but windows written there."""
     world, scope = layers.world, layers.scope
-    asked = [w for w in wanted if w[0] in {"law left", "law right"} and layers.writer.offers(w[1])]
+    asked = [
+        w for w in wanted if w[0] in {"law left", "law right"} and layers.writer.can_write(w[1])
+    ]
     for _ in range(max(len(asked), world.rng.choice([0, 0, 1]))):
         timeless = [read for read in scope.reads if read.form != "window"]
         writer = Writer(replace(scope, place="law", reads=timeless))
@@ -135,7 +137,7 @@ def losses(layers: Layers, predicted: Sequence[Series], wanted: list[tuple[str, 
     world, scope = layers.world, layers.scope
     targets = [
         Text(
-            f"{s.name}'" if world.roll(0.8) else f"{s.name}[t+1]", s.width,
+            f"{s.name}'" if world.flip(0.8) else f"{s.name}[t+1]", s.width,
             form="symbol" if s.is_symbol else "vector",
             kind="target symbol" if s.is_symbol else "target",
         )
@@ -145,7 +147,7 @@ def losses(layers: Layers, predicted: Sequence[Series], wanted: list[tuple[str, 
         positive(layers.writer, 1, kind)  # a line of the model's own, for a loss to read
     asked = [w for w in wanted if w[0] == "loss" or w[1].startswith("target")]
     known = {target.kind for target in targets}
-    asked = [w for w in asked if w[1] in known or Writer(scope, in_loss=True).offers(w[1])]
+    asked = [w for w in asked if w[1] in known or Writer(scope, in_loss=True).can_write(w[1])]
     for number in range(max(len(asked), world.rng.choice([0, 0, 1]))):
         inner = replace(scope, reads=[*scope.reads, *targets], place="loss", lines=[])
         writer = Writer(inner, in_loss=True)
@@ -175,7 +177,7 @@ def _number(writer: Writer, kind: str) -> Text:
         value = writer.operand(2, kind)
         if value.width == 1:
             break
-        writer.scope.forget(mark)
+        writer.scope.roll_back(mark)
     return value
 
 

@@ -10,11 +10,11 @@ from typing import Any
 from support.generator.text import Text
 
 DELAYS = (2, 2, 3, 5)
-SQUASHING = ("tanh", "σ", "softsign", "sin", "cos", "softmax")
+BOUNDED_FUNCTIONS = ("tanh", "σ", "softsign", "sin", "cos", "softmax")
 
 
 @dataclass
-class World:
+class SpecState:
     """What the whole spec shares: chance, new names, definitions and the model's parameters."""
 
     rng: random.Random
@@ -29,11 +29,11 @@ class World:
     count: int = 0
     depth: int = 0
 
-    def roll(self, p: float) -> bool:
+    def flip(self, p: float) -> bool:
         """True with probability p."""
         return self.rng.random() < p
 
-    def fresh(self, letter: str) -> str:
+    def fresh_name(self, letter: str) -> str:
         """A new name."""
         self.count += 1
         return f"{letter}{self.count}"
@@ -44,7 +44,7 @@ class World:
 
     def size(self, width: int) -> str:
         """A width as the spec writes it: a number, or an expression over a model's parameter."""
-        if not self.headed or self.roll(0.5):
+        if not self.headed or self.flip(0.5):
             return str(width)
         name = f"size{len(self.statics) + 1}"
         match self.rng.randint(0, 5):
@@ -127,7 +127,7 @@ class Scope:
     order in which they are written.
     """
 
-    world: World
+    world: SpecState
     lines: list[str]
     reads: list[Text] = field(default_factory=list)
     series: dict[str, Series] = field(default_factory=dict)
@@ -143,7 +143,7 @@ class Scope:
         """The source of chance."""
         return self.world.rng
 
-    def only(self, reads: list[Text], *, fixed: bool = False) -> Scope:
+    def restricted_to(self, reads: list[Text], *, fixed: bool = False) -> Scope:
         """The same place where less, or more, can be read."""
         return replace(self, reads=reads, series={}, fixed=fixed)
 
@@ -152,7 +152,7 @@ class Scope:
         found = [read for series in self.series.values() for read in series.reads(self.rng)]
         return found + self.reads
 
-    def of_form(self, *forms: str, width: int = 0) -> list[Text]:
+    def with_form(self, *forms: str, width: int = 0) -> list[Text]:
         """The names that stand for values of some forms, of one width where that is given."""
         return [r for r in self.readable() if r.form in forms and width in (0, r.width)]
 
@@ -164,7 +164,7 @@ class Scope:
             if w.form == "window" and width in (0, w.width) and rows in (0, w.rows)
             and symbols in (None, w.symbols)
         ]  # fmt: skip
-        if known and (self.place == "body" or self.world.roll(0.5)):
+        if known and (self.place == "body" or self.world.flip(0.5)):
             return self.rng.choice(known)
         fitting = [
             s
@@ -181,7 +181,7 @@ class Scope:
             # Only a window into the past may be as long as one likes.
             first = series.last + 1 - length if series.role != "backward" else series.first
         last = first + length - 1
-        name = self.world.fresh("M")
+        name = self.world.fresh_name("M")
         ends = [f"t{step:+d}" if step else "t" for step in (first, last)]
         self.lines.append(f"{name} = {series.name}[{ends[0]}..{ends[1]}]")
         made = Text(
@@ -197,18 +197,18 @@ class Scope:
     def matrix(self, rows: int, columns: int, *, known: bool) -> str:
         """A matrix from `columns` to `rows`; `known` when nothing around it says how high it is."""
         tied = [name for name, *shape in self.matrices if shape == [rows, columns]]
-        if tied and self.world.roll(0.2):
+        if tied and self.world.flip(0.2):
             return self.rng.choice(tied)
         turned = [name for name, *shape in self.matrices if shape == [columns, rows]]
-        if turned and self.world.roll(0.2):
+        if turned and self.world.flip(0.2):
             return self.rng.choice(turned) + "ᵀ"
-        name, flipped = self.world.fresh(self.rng.choice("WUVA")), self.world.roll(0.15)
+        name, flipped = self.world.fresh_name(self.rng.choice("WUVA")), self.world.flip(0.15)
         shape = (columns, rows) if flipped else (rows, columns)
         notes: list[str] = []
         if known:
             notes.append(f"real[{shape[0]}, {shape[1]}]")
             self.matrices.append((name, *shape))
-        if self.world.roll(0.35):
+        if self.world.flip(0.35):
             notes.append(self._annotation(*shape))
         if notes:
             self.declare(f"{name}: {', '.join(notes)}")
@@ -231,22 +231,22 @@ class Scope:
     def vector_parameter(self, width: int, *, known: bool, start: str = "") -> str:
         """A parameter that is a vector: declared as one, by its size, or a bias."""
         start = start or self.rng.choice(["", "", ", constant(1)", ", uniform(0.5, 1.5)"])
-        name = self.world.fresh(self.rng.choice(["a", "p", "α"]))
-        size = f"real[{width}]" if known or self.world.roll(0.3) else ""
-        said = ["vector"] if not size or self.world.roll(0.4) else []
+        name = self.world.fresh_name(self.rng.choice(["a", "p", "α"]))
+        size = f"real[{width}]" if known or self.world.flip(0.3) else ""
+        said = ["vector"] if not size or self.world.flip(0.4) else []
         self.declare(f"{name}: {', '.join(filter(None, [*said, size]))}{start}")
         return name
 
     def bias(self, width: int, *, known: bool) -> str:
         """A bias, which needs no declaration where its width shows."""
-        name = self.world.fresh("b")
+        name = self.world.fresh_name("b")
         if known:
             self.declare(f"{name}: real[{width}]")
         return name
 
     def diagonal(self, width: int) -> str:
         """A diagonal matrix."""
-        name = self.world.fresh("d")
+        name = self.world.fresh_name("d")
         self.declare(f"{name}: diagonal, real[{width}]")
         return name
 
@@ -258,11 +258,11 @@ class Scope:
         """How much has been written so far, for `forget`."""
         return tuple(len(items) for items in self._written())
 
-    def forget(self, mark: tuple[int, ...]) -> None:
+    def roll_back(self, mark: tuple[int, ...]) -> None:
         """Take back what was written since."""
         for items, length in zip(self._written(), mark, strict=True):
             del items[length:]
 
     def squash(self, value: Text) -> Text:
         """A bounded function of a value, entry by entry or of the whole."""
-        return Text(f"{self.rng.choice(SQUASHING)}({value.text})", value.width)
+        return Text(f"{self.rng.choice(BOUNDED_FUNCTIONS)}({value.text})", value.width)

@@ -17,10 +17,10 @@ from support.generator.layers import Layers
 from support.generator.operators import define
 from support.generator.recipes import RECIPES
 from support.generator.results import laws, losses, outputs, predictions
-from support.generator.scope import Scope, Series, World
+from support.generator.scope import Scope, Series, SpecState
 from support.generator.spec import Spec
 
-OWED = 6
+OWED_PER_SPEC = 6
 """Pairs of a position and a kind that one spec owes."""
 
 _ORDER = list(PAIRS)
@@ -29,23 +29,23 @@ random.Random(11).shuffle(_ORDER)
 _ORDER.sort(key=lambda pair: pair[0] == "loss")
 
 
-def owed(seed: int) -> list[tuple[str, str]]:
+def owed_pairs(seed: int) -> list[tuple[str, str]]:
     """What the spec of a seed must hold."""
-    return [_ORDER[(OWED * seed + index) % len(_ORDER)] for index in range(OWED)]
+    return [_ORDER[(OWED_PER_SPEC * seed + index) % len(_ORDER)] for index in range(OWED_PER_SPEC)]
 
 
 @lru_cache(maxsize=4096)
 def random_spec(seed: int) -> Spec:
     """The spec of a seed."""
     rng = random.Random(seed)
-    wanted = owed(seed)
+    wanted = owed_pairs(seed)
     positions, kinds = {p for p, _ in wanted}, {k for _, k in wanted}
     widths = tuple(rng.choice([(2, 3), (1, 3), (2,), (3, 4), (2, 4), (1,), (3,), (2, 5)]))
     if "loss" in positions:
         widths = (1,)
     elif "split z" in positions and 1 in widths:
         widths = (2, 4)
-    world = World(
+    world = SpecState(
         rng,
         chance=rng.random() < 0.5 or "call random" in kinds
         or bool(positions & {"dropout z", "variational z", "zoneout new", "zoneout old"}),
@@ -60,15 +60,15 @@ def random_spec(seed: int) -> Spec:
     groups = _groups(rng, positions, kinds)
     clean = replace(scope, reads=list(scope.reads), series=dict(scope.series))
     for number, direction in enumerate(groups):
-        if direction == "forward" and world.roll(0.3):
+        if direction == "forward" and world.flip(0.3):
             rng.choice(RECIPES)(layers)
-        layers.group(direction, rng.choice([1, 1, 1, 2, 2, 3]), wanted)
+        layers.add_group(direction, rng.choice([1, 1, 1, 2, 2, 3]), wanted)
         if number == 0 and direction == "forward":
             clean = replace(scope, reads=list(scope.reads), series=dict(scope.series))
-    layers.show(wanted)
+    layers.write_owed(wanted)
     asked = "prediction" in positions or any(kind.startswith("target") for kind in kinds)
     predicted: list[Series] = []
-    if asked or (groups[0] == "forward" and world.roll(0.5)):
+    if asked or (groups[0] == "forward" and world.flip(0.5)):
         clean.lines, clean.declared = scope.lines, scope.declared
         predicted = predictions(layers, inputs, clean, wanted)
     laws(layers, wanted)
@@ -76,7 +76,7 @@ def random_spec(seed: int) -> Spec:
     outputs(layers, bool(predicted), wanted)
     if predicted and seed % 4 == 2:
         _unscore(layers, first=seed % 8 == 2)
-    return _written(seed, layers)
+    return _assemble_spec(seed, layers)
 
 
 def _unscore(layers: Layers, *, first: bool) -> None:
@@ -120,14 +120,14 @@ def _inputs(layers: Layers, kinds: set[str], narrow: bool) -> list[Series]:
         types.insert(0, "symbol")
     if "target" in kinds:
         types.insert(0, "real")
-    while len(types) < 1 or (len(types) < 3 and world.roll(0.35)):
+    while len(types) < 1 or (len(types) < 3 and world.flip(0.35)):
         types.append(world.rng.choice(["real", "real", "binary", "symbol"]))
     made: list[Series] = []
     for name, type_ in zip("xse", types, strict=False):
         width = world.width()
         if type_ == "symbol" and not narrow:
             width = max(2, width)
-        if made and made[-1].role == type_ == "real" and world.roll(0.2):
+        if made and made[-1].role == type_ == "real" and world.flip(0.2):
             # Two names on one line.
             head, _, text = layers.declarations.pop().partition(": ")
             layers.declarations.append(f"{head}, {name}: {text}")
@@ -155,7 +155,7 @@ def _in_bodies(layers: Layers, wanted: list[tuple[str, str]]) -> None:
             width = operands[0].width
             of = (0, width) if pair[0] == "window transposed right" else (width, 0)
             if pair[0] == "window right" and not any(s.width == width for s in series):
-                layers.one_more(width)
+                layers.add_state(width)
             window = writer.scope.window(*of, symbols=None) or writer.scope.window(
                 0, 0, symbols=None
             )
@@ -163,23 +163,23 @@ def _in_bodies(layers: Layers, wanted: list[tuple[str, str]]) -> None:
             operands.append(window)
         given = tuple(operands)
         made = define(writer.world, "named", given, plain=pair[1] != "tuple", wanted=pair)
-        name = writer.world.fresh("z")
+        name = writer.world.fresh_name("z")
         text = f"{made.name}({', '.join(operand.text for operand in given)})"
         if made.result.form == "vector":
             writer.scope.lines.append(f"{name} = {text}")
-            writer.remember(replace(made.result, text=name, kind="local"))
+            writer.add_names(replace(made.result, text=name, kind="local"))
         else:
             writer.take_apart(replace(made.result, text=text))
 
 
-def _written(seed: int, layers: Layers) -> Spec:
+def _assemble_spec(seed: int, layers: Layers) -> Spec:
     """The file: definitions, and the model, its equations in any order."""
     world, lines = layers.world, list(layers.scope.lines)
-    if world.roll(0.3):
+    if world.flip(0.3):
         world.rng.shuffle(lines)
     params = [*layers.scope.declared]
     body = "\n".join([*layers.declarations, *params, *lines]).split("\n")
-    if world.roll(0.2):
+    if world.flip(0.2):
         body.insert(world.rng.randrange(len(layers.declarations)) if layers.declarations else 0,
                     "# what follows is drawn at random")  # fmt: skip
     if not world.headed:

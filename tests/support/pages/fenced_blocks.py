@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Block:
+class FencedBlock:
     """A block, the first word behind its fence, and what else stands there."""
 
     language: str
@@ -17,8 +17,8 @@ class Block:
     line: int
 
 
-def blocks(page: Path) -> list[Block]:
+def fenced_blocks(page: Path) -> list[FencedBlock]:
     """All fenced blocks of a page."""
     text = page.read_text(encoding="utf-8")
     found = re.finditer(r"^```(\w+) ?([^\n]*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    return [Block(m[1], m[2], m[3], text.count("\n", 0, m.start()) + 1) for m in found]
+    return [FencedBlock(m[1], m[2], m[3], text.count("\n", 0, m.start()) + 1) for m in found]

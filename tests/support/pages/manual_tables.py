@@ -5,40 +5,40 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from rnnc.operators.elaborate.context.parameters import MEANINGS
-from rnnc.operators.semantics.primitives import FUNCTIONS
+from rnnc.operators.elaborate.context.parameters import ANNOTATION_MEANINGS
+from rnnc.operators.semantics.primitives import PRIMITIVES
 
 MANUAL = Path(__file__).resolve().parents[3] / "docs" / "language.md"
 
 
-def functions() -> str:
+def function_table() -> str:
     """One row a function of the language: how it is called, what it means, where it is from."""
     rows = ["| function | meaning | source |", "| --- | --- | --- |"]
-    for function in FUNCTIONS:
+    for function in PRIMITIVES:
         calls = [function.signature]
         calls += [function.signature.replace(function.name, a, 1) for a in function.aliases]
         meaning = function.meaning.replace("|", "\\|")
         called = ", ".join(f"`{call}`" for call in calls)
-        rows.append(f"| {called} | {meaning} | {function.source} |")
+        rows.append(f"| {called} | {meaning} | {function.citation} |")
     return "\n".join(rows)
 
 
 def annotations() -> str:
     """One row an annotation of a parameter."""
     rows = ["| annotation | meaning |", "| --- | --- |"]
-    for name, meaning in MEANINGS.items():
+    for name, meaning in ANNOTATION_MEANINGS.items():
         call, _, words = meaning.rpartition("`: ")
         rows.append(f"| {call}` | {words} |" if call else f"| `{name}` | {meaning} |")
     return "\n".join(rows)
 
 
-def with_tables(text: str) -> str:
+def fill_tables(text: str) -> str:
     """The manual with its tables made anew."""
-    for name, table in (("functions", functions()), ("annotations", annotations())):
+    for name, table in (("functions", function_table()), ("annotations", annotations())):
         pattern = rf"(<!-- table: {name} -->\n).*?(<!-- end -->)"
         text = re.sub(pattern, lambda m, t=table: f"{m[1]}{t}\n{m[2]}", text, flags=re.DOTALL)
     return text
 
 
 if __name__ == "__main__":
-    MANUAL.write_text(with_tables(MANUAL.read_text(encoding="utf-8")), encoding="utf-8")
+    MANUAL.write_text(fill_tables(MANUAL.read_text(encoding="utf-8")), encoding="utf-8")

@@ -24,25 +24,25 @@ sys.meta_path.insert(0, Blocker())
 """
 
 
-def without(modules: Iterable[str], program: str) -> subprocess.CompletedProcess[bytes]:
+def run_without(modules: Iterable[str], program: str) -> subprocess.CompletedProcess[bytes]:
     """Run a program to which some top-level modules are out of reach."""
     prelude = BLOCKER.format(condition=f"top in {set(modules)!r}")
     return run([sys.executable, "-c", prelude + program])
 
 
-def with_only(modules: Iterable[str], program: str) -> subprocess.CompletedProcess[bytes]:
+def run_with_only(modules: Iterable[str], program: str) -> subprocess.CompletedProcess[bytes]:
     """Run a program to which only the standard library, rnnc and some modules are in reach."""
     allowed = {"rnnc", *modules}
     condition = f"top not in {allowed!r} and top not in sys.stdlib_module_names"
     return run([sys.executable, "-c", BLOCKER.format(condition=condition) + program])
 
 
-def needs(*distributions: str) -> set[str]:
+def required_modules(*distributions: str) -> set[str]:
     """The top-level modules of distributions and of all that they require."""
     found: set[str] = set()
     wanted = list(distributions)
     while wanted:
-        name = normal(wanted.pop())
+        name = normalize_name(wanted.pop())
         if name in found:
             continue
         found.add(name)
@@ -58,10 +58,10 @@ def needs(*distributions: str) -> set[str]:
     return {
         module
         for module, owners in metadata.packages_distributions().items()
-        if any(normal(owner) in found for owner in owners)
+        if any(normalize_name(owner) in found for owner in owners)
     }
 
 
-def normal(name: str) -> str:
+def normalize_name(name: str) -> str:
     """A distribution's name as indexes compare it."""
     return re.sub(r"[-_.]+", "-", name).lower()

@@ -5,7 +5,7 @@ of its elaboration, its reference or its compiler. Derivatives are dual numbers,
 """
 
 from support.second_oracle.evaluation import evaluate
-from support.second_oracle.segments import Answer, Row, Tangents
+from support.second_oracle.segments import RowArguments, RowResult, Tangents
 from support.second_oracle.values import Unsupported
 
-__all__ = ["Answer", "Row", "Tangents", "Unsupported", "evaluate"]
+__all__ = ["RowArguments", "RowResult", "Tangents", "Unsupported", "evaluate"]

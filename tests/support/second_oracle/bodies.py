@@ -10,9 +10,9 @@ import numpy as np
 from rnnc.grammar import syntax
 from support.second_oracle.annotations import Annotation, annotations_in, unbound_form, word_of
 from support.second_oracle.constants import number, size_of
-from support.second_oracle.expressions import Expressions, fill
+from support.second_oracle.expressions import ExpressionEvaluator, fill
 from support.second_oracle.functions import FUNCTIONS
-from support.second_oracle.reading import Definition, Place, Static, expanded
+from support.second_oracle.reading import Definition, OperatorScope, Static, expand_statements
 from support.second_oracle.values import (
     Absent,
     Matrix,
@@ -20,9 +20,9 @@ from support.second_oracle.values import (
     Unsupported,
     Value,
     Vector,
+    as_vector,
     constant,
-    known,
-    partial,
+    require_present,
 )
 
 
@@ -32,7 +32,7 @@ class Parameters(Protocol):
     def parameter(self, name: str, said: Annotation | None, written: str) -> Vector | Matrix: ...
 
 
-class Body(Expressions):
+class Body(ExpressionEvaluator):
     """The body of one use of an operator: no time, no variables, own parameters."""
 
     def __init__(
@@ -54,7 +54,7 @@ class Body(Expressions):
             raise Unsupported(f"{len(operands)} operands of `{path}`")
         for operand, value in zip(operator.operands, operands, strict=True):
             self._bind(operand, value)
-        self._statements = statements_of(definition, self._sizes)
+        self._statements = instantiate_body(definition, self._sizes)
         self._said = annotations_in(self._statements)
         self._equations: dict[str, syntax.Equation] = {}
         for statement in self._statements:
@@ -99,9 +99,9 @@ class Body(Expressions):
 
     def name(self, name: str) -> Value:
         if name not in self._values and name in self._equations:
-            set_names(self._equations[name], self, self._values)
+            assign_locals(self._equations[name], self, self._values)
         if name in self._values:
-            return known(self._values[name])
+            return require_present(self._values[name])
         if name in self._sizes:
             return self._sizes[name]
         return self._parameter(name)
@@ -129,19 +129,19 @@ class Body(Expressions):
 
     def apply(self, name: str, operands: list[Value]) -> Value:
         path = f"{self._path}.{word_of(name)}"
-        return apply(self._parameters, self._place, name, path, operands, self._inside)
+        return apply_operator(self._parameters, self._place, name, path, operands, self._inside)
 
 
-def apply(
+def apply_operator(
     parameters: Parameters,
-    place: Place,
+    place: OperatorScope,
     name: str,
     path: str,
     operands: Sequence[Value],
     inside: tuple[syntax.Operator, ...] = (),
 ) -> Value:
     """The result of an operator that is named at a place; `path` names its parameters."""
-    return Body(parameters, place.meant(name), path, operands, inside).result()
+    return Body(parameters, place.resolve(name), path, operands, inside).result()
 
 
 def constant_of(value: Value) -> Value:
@@ -149,7 +149,9 @@ def constant_of(value: Value) -> Value:
     return constant(np.array([value])) if isinstance(value, int | float) else value
 
 
-def statements_of(definition: Definition, sizes: Mapping[str, int]) -> tuple[syntax.Statement, ...]:
+def instantiate_body(
+    definition: Definition, sizes: Mapping[str, int]
+) -> tuple[syntax.Statement, ...]:
     """The body of a definition with its loops run, for sizes that its operands' types bound."""
     names: dict[str, Static] = dict(definition.arguments)
     for parameter in definition.operator.parameters:
@@ -160,7 +162,7 @@ def statements_of(definition: Definition, sizes: Mapping[str, int]) -> tuple[syn
     names |= {name: size for name, size in sizes.items() if name not in names}
     key = tuple(sorted(names.items()))
     if key not in definition.bodies:
-        definition.bodies[key] = expanded(definition.operator.body, names)
+        definition.bodies[key] = expand_statements(definition.operator.body, names)
     return definition.bodies[key]
 
 
@@ -184,21 +186,23 @@ def names_of(target: syntax.Expression) -> list[str]:
             return []
 
 
-def set_names(equation: syntax.Equation, scope: Expressions, values: dict[str, Value]) -> None:
+def assign_locals(
+    equation: syntax.Equation, scope: ExpressionEvaluator, values: dict[str, Value]
+) -> None:
     """Evaluate an equation and give its locals their values."""
     value = scope.value(equation.value)
     if equation.type is not None:
-        value = annotated(value, size_of(equation.type), equation.target.span.text)
+        value = check_size(value, size_of(equation.type), equation.target.span.text)
     for target, part in parts_of(equation.target, value):
         if isinstance(target, syntax.Name):
             values[target.name] = part
 
 
-def annotated(value: Value, size: int, what: str) -> Vector:
+def check_size(value: Value, size: int, what: str) -> Vector:
     """A value with its size said, which changes nothing else: what is missing stays missing."""
     if isinstance(value, int | float):
         return fill(value, size, what)
-    vector = partial(value, what)
+    vector = as_vector(value, what)
     if vector.width != size:
         raise Unsupported(f"{vector.width} entries for the {size} of `{what}`")
     return vector

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rnnc.grammar import syntax
-from rnnc.grammar.constant_eval import evaluate
+from rnnc.grammar.constant_eval import evaluate_constant
 from support.second_oracle.values import Number, Unsupported
 
 
@@ -16,7 +16,7 @@ def number(expression: syntax.Expression, known: Mapping[str, Number | str]) -> 
         found = known.get(name.name)
         return None if isinstance(found, str) else found
 
-    return evaluate(expression, lookup)
+    return evaluate_constant(expression, lookup)
 
 
 def offset(time: syntax.Expression) -> int:

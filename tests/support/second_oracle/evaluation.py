@@ -12,17 +12,17 @@ import numpy as np
 
 from rnnc.grammar import syntax
 from support.second_oracle.constants import number, offset
-from support.second_oracle.models import Series, Step, Variable, inside
+from support.second_oracle.models import RowSeries, Step, Variable, walk_syntax
 from support.second_oracle.reading import Model, Static, read_model
-from support.second_oracle.segments import Answer, Row, Tangents
+from support.second_oracle.segments import RowArguments, RowResult, Tangents
 from support.second_oracle.values import (
     Array,
     Symbol,
     Unsupported,
     Vector,
+    as_full_vector,
     constant,
     subtract,
-    whole,
 )
 
 Values = list[Array] | list[int]
@@ -32,12 +32,12 @@ def evaluate(
     text: str,
     sizes: Mapping[str, Static],
     parameters: Mapping[str, Array],
-    row: Row,
+    row: RowArguments,
     *,
     tangents: Tangents | None = None,
     targets: Mapping[str, Values] | None = None,
     model: str | None = None,
-) -> Answer:
+) -> RowResult:
     """What a spec gives for one row, in evaluation.
 
     Args:
@@ -45,23 +45,23 @@ def evaluate(
         sizes: values of the model's parameters.
         parameters: by their names in a state_dict.
         row: inputs, resets and state.
-        tangents: a direction; `Answer.tangents` then holds the derivatives along it.
+        tangents: a direction; `RowResult.tangents` then holds the derivatives along it.
         targets: by the name of a predicted input, T values: what `x'` is in `loss` lines.
         model: which model, where the text has several.
 
     Raises:
         Unsupported: for what this oracle gives no meaning to.
     """
-    with _deep():
+    with _deep_recursion():
         read = read_model(text, sizes, model)
-        series = Series(read, parameters, row, tangents or Tangents())
-        found = _Found(series, read, targets or {})
-        answer = found.answer(0)
-        return answer if tangents is None else replace(answer, tangents=found.answer(1))
+        series = RowSeries(read, parameters, row, tangents or Tangents())
+        found = _RowEvaluation(series, read, targets or {})
+        answer = found.to_result(0)
+        return answer if tangents is None else replace(answer, tangents=found.to_result(1))
 
 
 @contextmanager
-def _deep() -> Iterator[None]:
+def _deep_recursion() -> Iterator[None]:
     # A value is computed when it is asked for, which may reach through all steps of a row.
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, 200_000))
@@ -71,8 +71,8 @@ def _deep() -> Iterator[None]:
         sys.setrecursionlimit(before)
 
 
-class _Found:
-    def __init__(self, series: Series, model: Model, targets: Mapping[str, Values]) -> None:
+class _RowEvaluation:
+    def __init__(self, series: RowSeries, model: Model, targets: Mapping[str, Values]) -> None:
         self._series, self._model, self._targets = series, model, targets
         self._steps = range(series.row.steps)
         # In order, so that a long past is not reached through at once.
@@ -113,14 +113,14 @@ class _Found:
     def _left(self, variable: Variable, back: int) -> Vector | Symbol:
         """The value that is `back` steps before what follows the call."""
         if not self._steps:
-            return self._series.before(variable, -back)
+            return self._series.before_call(variable, -back)
         return self._series.read(variable.name, self._steps[-1], 1 - back)
 
     def _law(self, law: syntax.Law) -> list[Vector]:
         values: list[Vector] = []
         for t in self._steps:
             step = Step(self._series, t, in_law=True)
-            left, right = (whole(step.value(side)) for side in (law.left, law.right))
+            left, right = (as_full_vector(step.value(side)) for side in (law.left, law.right))
             if left.width != right.width:
                 raise Unsupported(f"`{law.span.text}` of {left.width} and {right.width} entries")
             gap = subtract(left, right)
@@ -134,7 +134,7 @@ class _Found:
         values: list[Vector] = []
         for t in self._steps:
             goals = {name: self._target(name, value[t]) for name, value in self._targets.items()}
-            value = whole(Step(self._series, t, targets=goals).value(loss.value))
+            value = as_full_vector(Step(self._series, t, targets=goals).value(loss.value))
             if value.width != 1:
                 raise Unsupported(f"a loss of {value.width} entries")
             values.append(value)
@@ -146,7 +146,7 @@ class _Found:
             return Symbol(int(value), variable.size)
         return constant(np.asarray(value))
 
-    def answer(self, which: int) -> Answer:
+    def to_result(self, which: int) -> RowResult:
         """Values (0) or slopes (1)."""
 
         def chosen(value: Vector | Symbol) -> Any:
@@ -160,7 +160,7 @@ class _Found:
         def numbers(values: Iterable[Vector]) -> list[float]:
             return [float(chosen(value)[0]) for value in values]
 
-        return Answer(
+        return RowResult(
             {k: line(v) if isinstance(v, list) else chosen(v) for k, v in self._outputs.items()},
             {name: line(values) for name, values in self._state.items()},
             self._series.segments.age(),
@@ -175,10 +175,10 @@ def _weight(statement: syntax.Law | syntax.Loss) -> float:
     return 1.0 if statement.weight is None else float(number(statement.weight, {}))
 
 
-def _targets_in(expression: syntax.Expression, series: Series) -> set[str]:
+def _targets_in(expression: syntax.Expression, series: RowSeries) -> set[str]:
     """The predicted inputs whose next value an expression reads."""
     found: set[str] = set()
-    for node in inside(expression):
+    for node in walk_syntax(expression):
         match node:
             case syntax.Primed(syntax.Name(name)):
                 found.add(name)

@@ -7,9 +7,9 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from rnnc.grammar import syntax
-from rnnc.grammar.constant_eval import evaluate
+from rnnc.grammar.constant_eval import evaluate_constant
 from support.second_oracle.constants import offset
-from support.second_oracle.functions import CONSTANTS, FUNCTIONS, GAPS, OPERANDS, call
+from support.second_oracle.functions import CONSTANTS, FUNCTIONS, MASKED_FUNCTIONS, OPERANDS, call
 from support.second_oracle.products import product
 from support.second_oracle.values import (
     Absent,
@@ -21,21 +21,21 @@ from support.second_oracle.values import (
     Vector,
     Window,
     add,
+    as_full_vector,
+    as_vector,
+    concatenate,
     constant,
-    cut,
     divide,
     elementwise,
-    joined,
     multiply,
-    partial,
+    slice_entries,
     subtract,
-    whole,
 )
 
 _ARITHMETIC = {"+": add, "-": subtract, "*": multiply, "/": divide}
 
 
-class Expressions(ABC):
+class ExpressionEvaluator(ABC):
     """Evaluates syntax; a model's equations and an operator's body name things differently."""
 
     @abstractmethod
@@ -70,7 +70,7 @@ class Expressions(ABC):
             case syntax.Parentheses(arguments):
                 return self._parentheses(arguments)
             case syntax.Concatenation(parts):
-                return joined([self._part(part) for part in parts])
+                return concatenate([self._part(part) for part in parts])
             case syntax.Run(items):
                 return self._run(items, expression.span.text)
             case syntax.Prefix(symbols, operand):
@@ -84,7 +84,7 @@ class Expressions(ABC):
                     result = self.apply(symbols[0].name, [values.pop(), result])
                 return result
             case syntax.Power():
-                return evaluate(expression)
+                return evaluate_constant(expression)
             case _:
                 return self._named(expression)
 
@@ -124,7 +124,7 @@ class Expressions(ABC):
             if value.symbol >= 0:
                 hot[value.symbol] = 1
             return constant(hot)
-        return partial(value, part.span.text)
+        return as_vector(value, part.span.text)
 
     def _run(self, items: tuple[syntax.Expression, ...], text: str) -> Value:
         values: list[Value] = []
@@ -161,17 +161,17 @@ class Expressions(ABC):
         count = CONSTANTS.get(name, 0)
         if len(given) != count + OPERANDS.get(name, 1):
             raise Unsupported(f"`{name}` of {len(given)} arguments")
-        numbers = [evaluate(number) for number in given[:count]]
-        settle = partial if name in GAPS else whole
+        numbers = [evaluate_constant(number) for number in given[:count]]
+        settle = as_vector if name in MASKED_FUNCTIONS else as_full_vector
         return call(name, numbers, [settle(self.value(e), e.span.text) for e in given[count:]])
 
     def _split(self, given: list[syntax.Expression]) -> Value:
-        vector = partial(self.value(given[0]), given[0].span.text)
+        vector = as_vector(self.value(given[0]), given[0].span.text)
         parts: list[Value] = []
         start = 0
         for size in given[1:]:
-            stop = start + int(evaluate(size))
-            parts.append(cut(vector, start, stop))
+            stop = start + int(evaluate_constant(size))
+            parts.append(slice_entries(vector, start, stop))
             start = stop
         if start != vector.width or len(parts) < 2:
             raise Unsupported(f"split of {vector.width} entries into {start}")
@@ -187,7 +187,7 @@ class Expressions(ABC):
             elif isinstance(value, int | float):
                 value = -value
             else:
-                vector = partial(value, operand.span.text)
+                vector = as_vector(value, operand.span.text)
                 value = elementwise(vector, lambda z: (-z, -np.ones_like(z)))
         return value
 
@@ -198,9 +198,9 @@ class Expressions(ABC):
         for sign, operand in rest:
             right = self.value(operand)
             if isinstance(result, int | float) and isinstance(right, int | float):
-                result = _folded(sign, result, right)
+                result = _fold_constants(sign, result, right)
             elif sign in _ARITHMETIC:
-                a, b = partial(result, text), partial(right, operand.span.text)
+                a, b = as_vector(result, text), as_vector(right, operand.span.text)
                 result = _ARITHMETIC[sign](a, b, f"{text} {sign} {operand.span.text}")
             else:
                 raise Unsupported(f"`{sign}` between vectors")
@@ -218,7 +218,7 @@ def _transposed(value: Value, name: str) -> Value:
             raise Unsupported(f"the transpose of `{name}`")
 
 
-def _folded(sign: str, a: Number, b: Number) -> Number:
+def _fold_constants(sign: str, a: Number, b: Number) -> Number:
     match sign:
         case "+":
             return a + b
@@ -238,7 +238,7 @@ def fill(value: Value, size: int, what: str) -> Vector:
     """A value as the vector of a variable; a number stands for as many of them."""
     if isinstance(value, int | float):
         return constant(np.full(size, float(value)))
-    vector = whole(value, what)
+    vector = as_full_vector(value, what)
     if vector.width != size:
         raise Unsupported(f"{vector.width} entries for the {size} of `{what}`")
     return vector

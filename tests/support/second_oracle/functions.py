@@ -12,14 +12,14 @@ from support.second_oracle.values import (
     Unsupported,
     Vector,
     add,
-    both,
+    all_masks,
     constant,
     divide,
     elementwise,
     multiply,
-    settled,
     subtract,
     total,
+    zero_missing,
 )
 
 Rule = Callable[[Array], tuple[Array, Array]]
@@ -67,23 +67,29 @@ ELEMENTWISE: dict[str, Rule] = {
 }
 """Value and derivative. At a kink (relu, leaky_relu, elu, abs at 0) the manual says which."""
 
-GAPS = frozenset(ELEMENTWISE) | {"softmax", "dropout", "variational", "zoneout", "stopgrad"}
+MASKED_FUNCTIONS = frozenset(ELEMENTWISE) | {
+    "softmax",
+    "dropout",
+    "variational",
+    "zoneout",
+    "stopgrad",
+}
 """Functions that know of missing entries; to all others they count 0."""
 
 
 def softmax(z: Vector) -> Vector:
     """eᶻ / Σ eᶻ over the entries that are there; 0 for the others, and for all if none is."""
-    there = np.ones(z.width, dtype=bool) if z.there is None else z.there
+    there = np.ones(z.width, dtype=bool) if z.present is None else z.present
     if not there.any():
-        return Vector(np.zeros(z.width), np.zeros(z.width), pointed=z.there)
+        return Vector(np.zeros(z.width), np.zeros(z.width), pointed=z.present)
     value = np.where(there, np.exp(np.where(there, z.value - z.value[there].max(), 0)), 0)
     value = value / value.sum()
-    return Vector(value, value * (z.slope - (value * z.slope).sum()), pointed=z.there)
+    return Vector(value, value * (z.slope - (value * z.slope).sum()), pointed=z.present)
 
 
 def logarithm(z: Vector) -> Vector:
     """The natural logarithm, missing where there was nothing to point at."""
-    there = both([z.there, z.pointed], z.width)
+    there = all_masks([z.present, z.pointed], z.width)
     return elementwise(Vector(z.value, z.slope, there), ELEMENTWISE["log"])
 
 
@@ -122,19 +128,19 @@ def _mean(z: Vector) -> Vector:
     return divide(total(z), constant(np.array([float(z.width)])))
 
 
-def _scaled(z: Vector) -> Vector:
+def _divide_by_rms(z: Vector) -> Vector:
     square = add(_mean(multiply(z, z)), constant(np.array([1e-5])))
     return divide(z, elementwise(square, ELEMENTWISE["sqrt"]))
 
 
 def layernorm(z: Vector, g: Vector, b: Vector) -> Vector:
     """g ⊙ (z − mean z) / √(var z + 1e-5) + b, the variance being the mean of the squares."""
-    return add(multiply(g, _scaled(subtract(z, _mean(z)))), b)
+    return add(multiply(g, _divide_by_rms(subtract(z, _mean(z)))), b)
 
 
 def rmsnorm(z: Vector, g: Vector) -> Vector:
     """g ⊙ z / √(mean z² + 1e-5)."""
-    return multiply(g, _scaled(z))
+    return multiply(g, _divide_by_rms(z))
 
 
 def zoneout(p: float, new: Vector, old: Vector) -> Vector:
@@ -169,7 +175,7 @@ _OF_VECTORS: dict[str, Callable[..., Vector]] = {
     "rmsnorm": rmsnorm,
     "sum": total,
     "dot": dot,
-    "stopgrad": lambda z: settled(z.value, np.zeros_like(z.slope), z.there),
+    "stopgrad": lambda z: zero_missing(z.value, np.zeros_like(z.slope), z.there),
 }
 _OF_NUMBERS: dict[str, Callable[..., Vector]] = {
     "maxout": lambda k, z: maxout(_group(k, z), z),

@@ -9,11 +9,11 @@ import numpy as np
 
 from rnnc.grammar import syntax
 from support.second_oracle.annotations import Annotation, unbound_form, word_of
-from support.second_oracle.bodies import annotated, apply, parts_of
+from support.second_oracle.bodies import apply_operator, check_size, parts_of
 from support.second_oracle.constants import number, offset, size_of
-from support.second_oracle.expressions import Expressions, fill
+from support.second_oracle.expressions import ExpressionEvaluator, fill
 from support.second_oracle.reading import Model
-from support.second_oracle.segments import Row, Segments, Tangents
+from support.second_oracle.segments import RowArguments, Segments, Tangents
 from support.second_oracle.values import (
     Absent,
     Array,
@@ -24,7 +24,7 @@ from support.second_oracle.values import (
     Vector,
     Window,
     constant,
-    known,
+    require_present,
     without_slope,
 )
 
@@ -41,11 +41,11 @@ class Variable:
     at_end: bool
 
 
-class Series:
+class RowSeries:
     """All that one row of a call computes, each value once, when it is first asked for."""
 
     def __init__(
-        self, model: Model, parameters: Mapping[str, Array], row: Row, tangents: Tangents
+        self, model: Model, parameters: Mapping[str, Array], row: RowArguments, tangents: Tangents
     ) -> None:
         self.place, self.row, self.segments = model.place, row, Segments(row)
         self._parameters, self._tangents = parameters, tangents
@@ -99,7 +99,7 @@ class Series:
         for statement in model.statements:
             if isinstance(statement, syntax.Operator | syntax.Declaration | syntax.Parameter):
                 continue
-            for node in inside(statement):
+            for node in walk_syntax(statement):
                 times: list[int] = []
                 match node:
                     case syntax.Timed(syntax.Name(name), time):
@@ -137,7 +137,7 @@ class Series:
             try:
                 value = Step(self, t).value(equation.value)
                 if equation.type is not None:
-                    value = annotated(value, size_of(equation.type), equation.target.span.text)
+                    value = check_size(value, size_of(equation.type), equation.target.span.text)
                 parts = parts_of(equation.target, value)
             except Absent as absent:
                 parts = [(target, absent) for target in targets_of(equation.target)]
@@ -152,35 +152,37 @@ class Series:
         if name not in self._setters:
             raise Unsupported(f"`{name}`, which nothing sets")
         variable = self.variables[name]
-        return fill(known(self.equation(self._setters[name], t)[name]), variable.size, name)
+        return fill(
+            require_present(self.equation(self._setters[name], t)[name]), variable.size, name
+        )
 
-    def now(self, variable: Variable, t: int) -> Vector | Symbol:
+    def at_step(self, variable: Variable, t: int) -> Vector | Symbol:
         """An input or a state at a step of this call."""
         if variable.role == "state":
             return self.set_value(variable.name, t)
         given = self.row.inputs[variable.name][t]
         slopes = self._tangents.inputs.get(variable.name)
-        return _given(variable, given, None if slopes is None else slopes[t])
+        return _input_value(variable, given, None if slopes is None else slopes[t])
 
     def read(self, name: str, t: int, offset: int) -> Vector | Symbol:
         """A variable as the reader at step t sees it, `offset` steps later."""
         variable, source = self.variables[name], t + offset
-        if not self.segments.holds(t, source):
-            return self.outside(variable)
-        return self.now(variable, source) if source >= 0 else self.before(variable, source)
+        if not self.segments.contains(t, source):
+            return self.outside_segment(variable)
+        return self.at_step(variable, source) if source >= 0 else self.before_call(variable, source)
 
-    def before(self, variable: Variable, source: int) -> Vector | Symbol:
+    def before_call(self, variable: Variable, source: int) -> Vector | Symbol:
         """A variable at a step before this call (−1 is the last one)."""
         state = self.row.state
         if state is None or self.looks_ahead:
-            return self.outside(variable)
+            return self.outside_segment(variable)
         if variable.name not in state or len(state[variable.name]) < -source:
             raise Absent(f"`{variable.name}` {-source} steps before the call: not carried")
         slopes = self._tangents.state.get(variable.name)
         values = state[variable.name]
-        return _given(variable, values[source], None if slopes is None else slopes[source])
+        return _input_value(variable, values[source], None if slopes is None else slopes[source])
 
-    def outside(self, variable: Variable) -> Vector | Symbol:
+    def outside_segment(self, variable: Variable) -> Vector | Symbol:
         """A variable outside of the reader's segment."""
         if variable.role == "input":
             if variable.kind == "symbol":
@@ -203,21 +205,21 @@ class Series:
         variable = self.variables[name]
         rows: list[Vector | Symbol | None] = []
         for source in range(t + first, t + last + 1):
-            if not self.segments.is_row(t, source):
+            if not self.segments.has_row(t, source):
                 rows.append(None)
             elif source >= 0:
-                rows.append(self.now(variable, source))
+                rows.append(self.at_step(variable, source))
             else:
-                rows.append(self.before(variable, source))
+                rows.append(self.before_call(variable, source))
         return Window(tuple(rows), variable.size, variable.kind == "symbol")
 
 
-class Step(Expressions):
+class Step(ExpressionEvaluator):
     """A model's expressions at one step; `targets` are what predicted inputs should have been."""
 
     def __init__(
         self,
-        series: Series,
+        series: RowSeries,
         t: int,
         *,
         in_law: bool = False,
@@ -232,7 +234,7 @@ class Step(Expressions):
     def name(self, name: str) -> Value:
         series = self._series
         if name in series.locals:
-            return self._met(known(series.equation(series.locals[name], self._t)[name]))
+            return self._met(require_present(series.equation(series.locals[name], self._t)[name]))
         if name in series.variables:
             role = series.variables[name].role
             return self.variable(name, 0 if role == "input" else -1, prime=False)
@@ -269,10 +271,10 @@ class Step(Expressions):
         return self._series.place.find(name) is not None
 
     def apply(self, name: str, operands: list[Value]) -> Value:
-        return apply(self._series, self._series.place, name, word_of(name), operands)
+        return apply_operator(self._series, self._series.place, name, word_of(name), operands)
 
 
-def _given(variable: Variable, value: Array | int, slope: Array | None) -> Vector | Symbol:
+def _input_value(variable: Variable, value: Array | int, slope: Array | None) -> Vector | Symbol:
     if variable.kind == "symbol":
         return Symbol(int(value), variable.size)
     array = np.asarray(value, dtype=np.float64)
@@ -299,7 +301,7 @@ def targets_of(target: syntax.Expression) -> Iterator[syntax.Expression]:
         yield target
 
 
-def inside(node: object) -> Iterator[object]:
+def walk_syntax(node: object) -> Iterator[object]:
     """A piece of syntax and all its parts."""
     waiting = [node]
     while waiting:

@@ -12,10 +12,10 @@ from support.second_oracle.values import (
     Value,
     Vector,
     Window,
+    as_full_vector,
+    as_vector,
     constant,
     multiply,
-    partial,
-    whole,
 )
 
 
@@ -23,7 +23,7 @@ def product(left: Value, right: Value, what: str) -> Value:
     """`W h`, `E x` of a symbol, `u h` of a diagonal, `M q` or `Mᵀ a` of a window."""
     match left:
         case Matrix(value, slope, "diagonal"):
-            vector = whole(right, what)
+            vector = as_full_vector(right, what)
             if vector.width != len(value):
                 raise Unsupported(f"a diagonal of {len(value)} for {vector.width}: `{what}`")
             return multiply(Vector(value, slope), vector)
@@ -57,7 +57,7 @@ def _matrix(left: Matrix, right: Value, what: str) -> Vector:
         if right.symbol < 0:
             return constant(np.zeros(len(value)))
         return Vector(value[:, right.symbol], slope[:, right.symbol])
-    vector = whole(right, what)
+    vector = as_full_vector(right, what)
     if value.shape[1] != vector.width:
         raise Unsupported(f"{value.shape[1]} columns for {vector.width} entries: `{what}`")
     return Vector(value @ vector.value, slope @ vector.value + value @ vector.slope)
@@ -80,7 +80,7 @@ def _scores(window: Window, right: Value, what: str) -> Vector:
             raise Unsupported(f"a window of vectors before a symbol: `{what}`")
         query = _row(right, right.size)
     else:
-        query = whole(right, what)
+        query = as_full_vector(right, what)
     if query.width != window.size:
         raise Unsupported(f"rows of {window.size} before {query.width} entries: `{what}`")
     value, slope = np.zeros((2, len(window.rows)))
@@ -94,7 +94,7 @@ def _scores(window: Window, right: Value, what: str) -> Vector:
 
 def _mixture(window: Window, right: Value, what: str) -> Vector:
     """`Mᵀ a`: the rows that are there, summed with the weights a."""
-    weights = partial(whole(right, what))
+    weights = as_vector(as_full_vector(right, what))
     if weights.width != len(window.rows):
         raise Unsupported(f"{len(window.rows)} rows for {weights.width} weights: `{what}`")
     value, slope = np.zeros((2, window.size))

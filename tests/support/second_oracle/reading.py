@@ -31,7 +31,7 @@ class Definition:
     """An operator, the place where its body is written, and the arguments of its instance."""
 
     operator: syntax.Operator
-    home: Place
+    home: OperatorScope
     arguments: Mapping[str, Static] = field(default_factory=dict)
     bodies: dict[tuple[tuple[str, Static], ...], tuple[syntax.Statement, ...]] = field(
         default_factory=dict
@@ -40,10 +40,10 @@ class Definition:
 
 
 @dataclass(eq=False)
-class Place:
+class OperatorScope:
     """A file, or a model in a file: the operators written there, and a model's `param` lines."""
 
-    around: Place | None
+    parent: OperatorScope | None
     operators: dict[str, Definition | syntax.Instance] = field(default_factory=dict)
     shared: Mapping[str, Annotation] = field(default_factory=dict)
 
@@ -51,7 +51,7 @@ class Place:
         """What a name stands for where it is used; None if nothing defines it."""
         found = self.operators.get(name)
         if found is None:
-            return self.around.find(name) if self.around else None
+            return self.parent.find(name) if self.parent else None
         if isinstance(found, syntax.Instance):
             self.operators[name] = found = self._instance(found)
         return found
@@ -67,14 +67,14 @@ class Place:
             given[argument.keyword.name] = static(argument.value)
         return Definition(definition.operator, definition.home, {**definition.arguments, **given})
 
-    def meant(self, name: str) -> Definition:
+    def resolve(self, name: str) -> Definition:
         """The same, defaults included."""
-        found = self.find(name) or _defaults().find(name[0])
+        found = self.find(name) or _default_operators().find(name[0])
         if found is None:
             raise Unsupported(f"the undefined operator `{name}`")
         return found
 
-    def write(self, statements: Iterable[syntax.Statement]) -> None:
+    def define(self, statements: Iterable[syntax.Statement]) -> None:
         """Take the operators among some statements."""
         for statement in statements:
             if isinstance(statement, syntax.Operator):
@@ -89,7 +89,7 @@ class Model:
     """One model, its loops run and its parameters put in."""
 
     statements: tuple[syntax.Statement, ...]
-    place: Place
+    place: OperatorScope
 
 
 def static(expression: syntax.Expression) -> Static:
@@ -99,13 +99,13 @@ def static(expression: syntax.Expression) -> Static:
     return number(expression, {})
 
 
-def expanded(
+def expand_statements(
     statements: Iterable[syntax.Statement], names: Mapping[str, Static]
 ) -> tuple[syntax.Statement, ...]:
     """Statements with their `for` and `if` gone; a mistake is an exception."""
     report = Report()
     found = expand(statements, names, report)
-    _demand_sound(report)
+    _require_valid(report)
     return found
 
 
@@ -116,12 +116,12 @@ def read_model(text: str, sizes: Mapping[str, Static], model: str | None = None)
 
 @lru_cache(maxsize=64)
 def _read(text: str, bound: tuple[tuple[str, Static], ...], model: str | None) -> Model:
-    file, sizes = _parsed(text), dict(bound)
+    file, sizes = _parse_text(text), dict(bound)
     models = [m for m in file.models if model is None or m.name == model]
     if len(models) != 1:
         raise ValueError(f"expected one model, got {[m.name for m in file.models]}")
     (chosen,) = models
-    place = _place_of(file)
+    place = _file_scope(file)
     values: dict[str, Static] = {}
     for parameter in chosen.parameters:
         name = parameter.name.name
@@ -131,43 +131,43 @@ def _read(text: str, bound: tuple[tuple[str, Static], ...], model: str | None) -
             raise ValueError(f"expected a value of `{name}`, got none")
         else:
             values[name] = number(parameter.default, values)
-    statements = expanded(chosen.body, values)
-    inner = Place(place, shared=annotations_in(statements))
-    inner.write(statements)
+    statements = expand_statements(chosen.body, values)
+    inner = OperatorScope(place, shared=annotations_in(statements))
+    inner.define(statements)
     return Model(statements, inner)
 
 
 @lru_cache(maxsize=64)
-def _parsed(text: str) -> syntax.File:
+def _parse_text(text: str) -> syntax.File:
     report = Report()
     file = parse(Source(text), report)
-    _demand_sound(report)
+    _require_valid(report)
     return file
 
 
 @cache
-def _defaults() -> Place:
-    place = Place(None)
-    place.write(_parsed(DEFAULTS).operators)
+def _default_operators() -> OperatorScope:
+    place = OperatorScope(None)
+    place.define(_parse_text(DEFAULTS).operators)
     return place
 
 
-def _place_of(file: syntax.File) -> Place:
-    place = Place(None)
+def _file_scope(file: syntax.File) -> OperatorScope:
+    place = OperatorScope(None)
     for use in file.uses:
         path = LIBRARY / f"{use.module.name}.rnn"
         if not path.is_file():
             raise Unsupported(f"`use` of `{use.module.name}`, which is not in the library")
-        theirs = _place_of(_parsed(path.read_text(encoding="utf-8")))
+        theirs = _file_scope(_parse_text(path.read_text(encoding="utf-8")))
         for name in use.names:
             found = theirs.find(name.name)
             if found is None:
                 raise Unsupported(f"`{use.module.name}` has no `{name.name}`")
             place.operators[name.name] = found
-    place.write(expanded(file.operators, {}))
+    place.define(expand_statements(file.operators, {}))
     return place
 
 
-def _demand_sound(report: Report) -> None:
-    if report.failed:
+def _require_valid(report: Report) -> None:
+    if report.has_errors:
         raise Unsupported("; ".join(d.message for d in report if d.severity == "error"))

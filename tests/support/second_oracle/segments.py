@@ -9,7 +9,7 @@ from support.second_oracle.values import Array
 
 
 @dataclass(frozen=True)
-class Row:
+class RowArguments:
     """One row of a call.
 
     inputs: by name, a list of T vectors, or of T symbols (−1: none).
@@ -40,7 +40,7 @@ class Tangents:
 
 
 @dataclass(frozen=True)
-class Answer:
+class RowResult:
     """What one row of a call gives; `tangents` holds the derivatives along the direction.
 
     outputs: by name (`x'` for a predicted input), T vectors, or one for an output at the end.
@@ -58,13 +58,13 @@ class Answer:
     losses: list[list[float] | None]
     law_weights: list[float]
     loss_weights: list[float]
-    tangents: Answer | None = None
+    tangents: RowResult | None = None
 
 
 class Segments:
     """Where the segment of each step begins and ends."""
 
-    def __init__(self, row: Row) -> None:
+    def __init__(self, row: RowArguments) -> None:
         self._resets, self.steps, self._age = row.resets, row.steps, row.age
 
     def start(self, t: int) -> int | None:
@@ -75,14 +75,14 @@ class Segments:
         """The first step behind t's segment."""
         return next((s for s in range(t + 1, self.steps) if self._resets[s]), self.steps)
 
-    def holds(self, t: int, source: int) -> bool:
+    def contains(self, t: int, source: int) -> bool:
         """Whether a step, perhaps one before this call, is in t's segment as far as is known."""
         start = self.start(t)
         return source < self.end(t) and (start is None or source >= start)
 
-    def is_row(self, t: int, source: int) -> bool:
+    def has_row(self, t: int, source: int) -> bool:
         """Whether a step was really there in t's segment, so that a window has a row of it."""
-        return self.holds(t, source) and source >= -self._age
+        return self.contains(t, source) and source >= -self._age
 
     def age(self) -> int:
         """How many steps the segment has had after the last one."""

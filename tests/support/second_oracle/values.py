@@ -30,7 +30,7 @@ class Absent(Unsupported):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Vector:
-    """(n,) of values and (n,) of slopes; `there` is False where an entry is missing.
+    """(n,) of values and (n,) of slopes; `present` is False where an entry is missing.
 
     A missing entry is 0, and so is its slope. `pointed` is False where an entry is 0 because
     softmax found none there; its logarithm is missing again.
@@ -38,7 +38,7 @@ class Vector:
 
     value: Array
     slope: Array
-    there: Mask | None = None
+    present: Mask | None = None
     pointed: Mask | None = None
 
     @property
@@ -86,14 +86,14 @@ def constant(value: Array) -> Vector:
     return Vector(value, np.zeros_like(value))
 
 
-def settled(value: Array, slope: Array, there: Mask | None) -> Vector:
+def zero_missing(value: Array, slope: Array, there: Mask | None) -> Vector:
     """A vector whose missing entries are put to 0."""
     if there is None:
         return Vector(value, slope)
     return Vector(np.where(there, value, 0.0), np.where(there, slope, 0.0), there)
 
 
-def known(value: Value) -> Value:
+def require_present(value: Value) -> Value:
     """A value that is there.
 
     Raises:
@@ -104,7 +104,7 @@ def known(value: Value) -> Value:
     return value
 
 
-def partial(value: Value, what: str = "this") -> Vector:
+def as_vector(value: Value, what: str = "this") -> Vector:
     """A value as a vector, entries of which may be missing."""
     match value:
         case Vector():
@@ -117,9 +117,9 @@ def partial(value: Value, what: str = "this") -> Vector:
             raise Unsupported(f"{type(value).__name__} where a vector belongs: `{what}`")
 
 
-def whole(value: Value, what: str = "this") -> Vector:
+def as_full_vector(value: Value, what: str = "this") -> Vector:
     """A value as a vector whose missing entries count 0."""
-    vector = partial(value, what)
+    vector = as_vector(value, what)
     return Vector(vector.value, vector.slope)
 
 
@@ -146,10 +146,10 @@ def elementwise(z: Vector, function: Callable[[Array], tuple[Array, Array]]) -> 
     """A function of each entry, which gives values and derivatives."""
     with np.errstate(all="ignore"):
         value, derivative = function(z.value)
-    return settled(value, times(derivative, z.slope), z.there)
+    return zero_missing(value, times(derivative, z.slope), z.present)
 
 
-def combined(
+def elementwise_binary(
     a: Vector,
     b: Vector,
     function: Callable[[Array, Array], tuple[Array, Array, Array]],
@@ -166,10 +166,10 @@ def combined(
     with np.errstate(all="ignore"):
         value, by_a, by_b = function(x, y)
     slope = times(by_a, dx) + times(by_b, dy)
-    return settled(value, slope, both([a.there, b.there], width))
+    return zero_missing(value, slope, all_masks([a.present, b.present], width))
 
 
-def both(masks: Sequence[Mask | None], width: int) -> Mask | None:
+def all_masks(masks: Sequence[Mask | None], width: int) -> Mask | None:
     """Where all of some masks are True; None is True everywhere."""
     known = [np.broadcast_to(mask, width) for mask in masks if mask is not None]
     return np.logical_and.reduce(known) if known else None
@@ -177,26 +177,26 @@ def both(masks: Sequence[Mask | None], width: int) -> Mask | None:
 
 def add(a: Vector, b: Vector, what: str = "+") -> Vector:
     """a + b."""
-    return combined(a, b, lambda x, y: (x + y, np.ones_like(x), np.ones_like(y)), what)
+    return elementwise_binary(a, b, lambda x, y: (x + y, np.ones_like(x), np.ones_like(y)), what)
 
 
 def subtract(a: Vector, b: Vector, what: str = "-") -> Vector:
     """a − b."""
-    return combined(a, b, lambda x, y: (x - y, np.ones_like(x), -np.ones_like(y)), what)
+    return elementwise_binary(a, b, lambda x, y: (x - y, np.ones_like(x), -np.ones_like(y)), what)
 
 
 def multiply(a: Vector, b: Vector, what: str = "⊙") -> Vector:
     """a ⊙ b."""
-    return _pointed(a, b, combined(a, b, lambda x, y: (x * y, y, x), what))
+    return _pointed(a, b, elementwise_binary(a, b, lambda x, y: (x * y, y, x), what))
 
 
 def divide(a: Vector, b: Vector, what: str = "/") -> Vector:
     """a / b."""
-    return _pointed(a, b, combined(a, b, lambda x, y: (x / y, 1 / y, -x / (y * y)), what))
+    return _pointed(a, b, elementwise_binary(a, b, lambda x, y: (x / y, 1 / y, -x / (y * y)), what))
 
 
 def _pointed(a: Vector, b: Vector, result: Vector) -> Vector:
-    return replace(result, pointed=both([a.pointed, b.pointed], result.width))
+    return replace(result, pointed=all_masks([a.pointed, b.pointed], result.width))
 
 
 def total(z: Vector) -> Vector:
@@ -204,12 +204,12 @@ def total(z: Vector) -> Vector:
     return Vector(z.value.sum(keepdims=True), z.slope.sum(keepdims=True))
 
 
-def joined(parts: list[Vector]) -> Vector:
+def concatenate(parts: list[Vector]) -> Vector:
     """One vector behind the other; what is missing stays so."""
     there = None
-    if any(part.there is not None for part in parts):
+    if any(part.present is not None for part in parts):
         there = np.concatenate(
-            [np.ones(p.width, dtype=bool) if p.there is None else p.there for p in parts]
+            [np.ones(p.width, dtype=bool) if p.present is None else p.present for p in parts]
         )
     return Vector(
         np.concatenate([part.value for part in parts]),
@@ -218,8 +218,8 @@ def joined(parts: list[Vector]) -> Vector:
     )
 
 
-def cut(z: Vector, start: int, stop: int) -> Vector:
+def slice_entries(z: Vector, start: int, stop: int) -> Vector:
     """Entries from `start` to before `stop`."""
-    there = None if z.there is None else z.there[start:stop]
+    there = None if z.present is None else z.present[start:stop]
     pointed = None if z.pointed is None else z.pointed[start:stop]
     return Vector(z.value[start:stop], z.slope[start:stop], there, pointed)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-BEGINNINGS: Final = ("", " = 1.5", " = learned", " = uniform(-0.5, 0.5)")
+INITIAL_VALUES: Final = ("", " = 1.5", " = learned", " = uniform(-0.5, 0.5)")
 
 
 def _spec(*equations: str, begins: str = " = learned", update: str = "0.5 * k[t+1] + x") -> str:
@@ -15,9 +15,9 @@ def _spec(*equations: str, begins: str = " = learned", update: str = "0.5 * k[t+
     return "\n".join([*lines, "output y: real[2]", ""])
 
 
-BACKWARD_PASTS: Final[dict[str, str]] = {
-    **{f"output{begins}": _spec("y = k[t-3]", begins=begins) for begins in BEGINNINGS},
-    **{f"sum{begins}": _spec("y = k[t-1] + x", begins=begins) for begins in BEGINNINGS},
+BACKWARD_STATE_HISTORY: Final[dict[str, str]] = {
+    **{f"output{begins}": _spec("y = k[t-3]", begins=begins) for begins in INITIAL_VALUES},
+    **{f"sum{begins}": _spec("y = k[t-1] + x", begins=begins) for begins in INITIAL_VALUES},
     "alone": _spec("y = tanh(k[t-1])"),
     "product": _spec("y = A k[t-2] + k[t-3] ⊙ k[t+2] + k'"),
     "loop": _spec("y = k[t-1] ⊙ k[t-2]", update="tanh(W k[t+1] + x)"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-INDEPENDENT = {
+INDEPENDENT_COLUMNS = {
     "blocks of an LSTM": """
 operator cell(x, (h, c)):
     param Ui, Uf, Ug, Uo: blocks(4)

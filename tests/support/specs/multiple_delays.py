@@ -13,7 +13,7 @@ def _spec(*equations: str, states: str = "h, g") -> str:
     return "\n".join([*lines, *equations, ""])
 
 
-SEVERAL_DELAYS: Final[dict[str, str]] = {
+MULTIPLE_DELAYS: Final[dict[str, str]] = {
     "one matrix, backward": _spec(
         "h[t] = tanh(W g[t+1])", "g[t] = tanh(V h[t+1] + V h' + U x)", "y = A h'"
     ),

@@ -15,22 +15,22 @@ def _spec(h: str, y: str, parameters: tuple[str, ...], before: str) -> str:
     return "\n".join([*lines, *own, before, f"h' = tanh(W h + U x{h})", f"y = h'{y}", ""])
 
 
-def _next(value: str, *parameters: str, before: str = "") -> str:
+def _added_to_state(value: str, *parameters: str, before: str = "") -> str:
     """A network whose next state a value is added to."""
     return _spec(f" + {value}", "", parameters, before)
 
 
-def _shown(value: str, *parameters: str, before: str = "") -> str:
+def _added_to_output(value: str, *parameters: str, before: str = "") -> str:
     """A network whose output a value is added to."""
     return _spec("", f" + {value}", parameters, before)
 
 
-def _shown_alone(value: str, *parameters: str) -> str:
+def _output_and_state(value: str, *parameters: str) -> str:
     """A network whose next state has a value in it that is also an output, as it is."""
-    return _next(value, *parameters, before=f"output z: real[3]\nz = {value}")
+    return _added_to_state(value, *parameters, before=f"output z: real[3]\nz = {value}")
 
 
-def _tied(type_: str) -> str:
+def _tied_embedding(type_: str) -> str:
     lines = (f"input x: {type_}", "state h: real[3]", "output y: real[5]")
     own = ("param E: real[3, 5]", "param s: vector, real[3]")
     return "\n".join([*lines, *own, "h' = tanh(W h + E x)", "y = Eᵀ h' + Eᵀ s", ""])
@@ -40,32 +40,38 @@ _A, _V = "a: vector, real[3]", "V: real[3, 3]"
 _M = "M = h[t-3..t-1]"
 
 PARAMETER_VALUES: Final[dict[str, str]] = {
-    "product": _next("V a", _A, _V),
-    "product of a function": _next("V tanh(a)", _A, _V),
-    "product of a product": _next("Z tanh(V a)", _A, _V, "Z: real[3, 3]"),
-    "factor of an input": _next("(V a) ⊙ x", _A, _V),
-    "gate": _next("σ(V a) ⊙ h", _A, _V),
-    "output": _shown("V a", _A, _V),
-    "output as it is": _shown_alone("a", _A),
-    "computed output as it is": _shown_alone("V a", _A, _V),
-    "output without gradient": _shown_alone("stopgrad(a)", _A),
-    "in a law": _next("V a", _A, _V, before="law V a ≈ a weight 0.3\nlaw a ≈ h weight 2"),
-    "in a loss": _next("V a", _A, _V, before="loss dot(V a, a) weight 0.3\nloss dot(a, h')"),
-    "dropped": _next("V dropout(0.4, a)", _A, _V),
-    "one matrix of a state and a bias": _next("W c", "c: vector, real[3]"),
-    "one vector once and at each step": _next("Z c + Z (c ⊙ x)", "c: vector", "Z: real[3, 3]"),
-    "blocks": _next("P (D c)", "c: vector, real[4]", "D: blocks(2), real[4, 4]", "P: real[3, 4]"),
-    "diagonal": _next("d (V a)", _A, _V, "d: diagonal"),
-    "normed": _next("rmsnorm(V a, g) + softmax(V a)", _A, _V, "g: vector"),
-    "tied": _tied("real[5]"),
-    "tied to a table": _tied("symbol[5]"),
-    "learned query": _shown("Mᵀ softmax(M q)", "q: vector", before=_M),
-    "learned query in a loop": _next("Mᵀ softmax(M q)", "q: vector", before=_M),
-    "computed query": _shown("Mᵀ softmax(M tanh(V a))", _A, _V, before=_M),
-    "computed query in a loop": _next("Mᵀ softmax(M tanh(V a))", _A, _V, before=_M),
-    "learned weights": _shown("Mᵀ q", "q: vector", before=_M),
-    "learned weights in a loop": _next("Mᵀ q", "q: vector", before=_M),
-    "computed weights": _shown("Mᵀ softmax(V a)", _A, _V, before=_M),
-    "computed weights in a loop": _next("Mᵀ softmax(V a)", _A, _V, before=_M),
+    "product": _added_to_state("V a", _A, _V),
+    "product of a function": _added_to_state("V tanh(a)", _A, _V),
+    "product of a product": _added_to_state("Z tanh(V a)", _A, _V, "Z: real[3, 3]"),
+    "factor of an input": _added_to_state("(V a) ⊙ x", _A, _V),
+    "gate": _added_to_state("σ(V a) ⊙ h", _A, _V),
+    "output": _added_to_output("V a", _A, _V),
+    "output as it is": _output_and_state("a", _A),
+    "computed output as it is": _output_and_state("V a", _A, _V),
+    "output without gradient": _output_and_state("stopgrad(a)", _A),
+    "in a law": _added_to_state("V a", _A, _V, before="law V a ≈ a weight 0.3\nlaw a ≈ h weight 2"),
+    "in a loss": _added_to_state(
+        "V a", _A, _V, before="loss dot(V a, a) weight 0.3\nloss dot(a, h')"
+    ),
+    "dropped": _added_to_state("V dropout(0.4, a)", _A, _V),
+    "one matrix of a state and a bias": _added_to_state("W c", "c: vector, real[3]"),
+    "one vector once and at each step": _added_to_state(
+        "Z c + Z (c ⊙ x)", "c: vector", "Z: real[3, 3]"
+    ),
+    "blocks": _added_to_state(
+        "P (D c)", "c: vector, real[4]", "D: blocks(2), real[4, 4]", "P: real[3, 4]"
+    ),
+    "diagonal": _added_to_state("d (V a)", _A, _V, "d: diagonal"),
+    "normed": _added_to_state("rmsnorm(V a, g) + softmax(V a)", _A, _V, "g: vector"),
+    "tied": _tied_embedding("real[5]"),
+    "tied to a table": _tied_embedding("symbol[5]"),
+    "learned query": _added_to_output("Mᵀ softmax(M q)", "q: vector", before=_M),
+    "learned query in a loop": _added_to_state("Mᵀ softmax(M q)", "q: vector", before=_M),
+    "computed query": _added_to_output("Mᵀ softmax(M tanh(V a))", _A, _V, before=_M),
+    "computed query in a loop": _added_to_state("Mᵀ softmax(M tanh(V a))", _A, _V, before=_M),
+    "learned weights": _added_to_output("Mᵀ q", "q: vector", before=_M),
+    "learned weights in a loop": _added_to_state("Mᵀ q", "q: vector", before=_M),
+    "computed weights": _added_to_output("Mᵀ softmax(V a)", _A, _V, before=_M),
+    "computed weights in a loop": _added_to_state("Mᵀ softmax(V a)", _A, _V, before=_M),
 }
 """By what the parameter is; all matrices and vectors are learned, and begin as random numbers."""

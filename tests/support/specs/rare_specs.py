@@ -7,4 +7,4 @@ from support.specs.rare_names import RARE_NAMES
 from support.specs.rare_times import RARE_TIMES
 from support.specs.rare_windows import RARE_WINDOWS
 
-RARE = {**RARE_LOOPS, **RARE_NAMES, **RARE_TIMES, **RARE_WINDOWS}
+RARE_SPECS = {**RARE_LOOPS, **RARE_NAMES, **RARE_TIMES, **RARE_WINDOWS}

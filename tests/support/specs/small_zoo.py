@@ -6,7 +6,7 @@ import re
 
 from rnnc.operators.sources.zoo import ZOO
 
-SIZES = {
+SMALL_SIZES = {
     "hidden": 6,
     "notes": 3,
     "embed": 5,
@@ -30,6 +30,6 @@ def small_sizes(name: str, **said: int) -> dict[str, int]:
     found = dict(re.findall(r"(\w+) = ([^,\s)]+)", head))
     return {
         size: said.get(size, value)
-        for size, value in SIZES.items()
+        for size, value in SMALL_SIZES.items()
         if size in found and found[size] != "0"
     }

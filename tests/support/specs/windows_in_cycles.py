@@ -9,7 +9,7 @@ def has_window_in_a_cycle(graph: OperatorGraph) -> bool:
     """Whether a state looks through its own past, or future."""
     return any(
         node.operation == "window" and any(
-            node.number in c and node.operands[0].node in c for c in graph.components
+            node.id in c and node.operands[0].node in c for c in graph.components
         )
         for node in graph.nodes
     )  # fmt: skip

@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from rnnc.grammar.source import Source
 from rnnc.runtime.tasks import find_task
 from rnnc.runtime.tasks.task import Task
-from rnnc.runtime.training.interrupt import Interruption
-from rnnc.runtime.training.loop import Training, train
-from rnnc.runtime.training.progress_bar import Display
+from rnnc.runtime.training.interrupt import InterruptHandler
+from rnnc.runtime.training.loop import TrainingSession, train
+from rnnc.runtime.training.progress_bar import ProgressBar
 from rnnc.runtime.training.run_state.progress import Progress
-from rnnc.runtime.training.session import start
+from rnnc.runtime.training.session import start_training
 from rnnc.runtime.training.settings.training_config import TrainingConfig
 from support.training.piano_rolls import small_data
 
@@ -29,7 +29,7 @@ h' = x ⊕ h
 x' = ▷ h'
 """
 # All that draws random numbers in training, and a state that draws some in evaluation too.
-CHANCY = """
+RANDOM_CHORALES = """
 input x: binary[88]
 state h: real[6] = uniform(0, 0.1)
 
@@ -46,7 +46,7 @@ y = ▷ h'
 """
 
 
-class After(Interruption):
+class InterruptAfter(InterruptHandler):
     """An interrupt that comes when it has been asked for so many times."""
 
     def __init__(self, questions: int | None = None) -> None:
@@ -60,37 +60,37 @@ class After(Interruption):
         return self.left < 0
 
 
-def begin(
+def start_small_training(
     folder: Path,
     spec: str = CHORALES,
     task: str | Task = "jsb",
     *,
     options: Mapping[str, int] | None = None,
-    interruption: Interruption | None = None,
+    interruption: InterruptHandler | None = None,
     **settings: Any,
-) -> Training:
+) -> TrainingSession:
     """A training in `folder/run`; JSB Chorales are the small ones of `small_data`."""
     found = task if isinstance(task, Task) else find_task(task)
-    return start(
+    return start_training(
         Source(spec, "small.rnn"),
         found,
-        found.choose(options or {}),
+        found.resolve_options(options or {}),
         TrainingConfig(**{"epochs": 3, "batch_size": 5, "learning_rate": 0.01, **settings}),
         model=None,
         parameters={},
         data=small_data(folder / "data"),
         folder=folder / "run",
-        interruption=interruption or After(),
+        interruption=interruption or InterruptAfter(),
     )
 
 
-def run_through(training: Training) -> Progress:
+def run_to_end(training: TrainingSession) -> Progress:
     """Train to the end, with nothing on the screen."""
-    with Display(training.config.epochs, Console(quiet=True)) as display:
+    with ProgressBar(training.config.epochs, Console(quiet=True)) as display:
         return train(training, display)
 
 
-def same_tensors(left: Path, right: Path) -> bool:
+def have_equal_tensors(left: Path, right: Path) -> bool:
     """Whether two checkpoints hold the same tensors, bit for bit."""
     a, b = load_file(left), load_file(right)
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)

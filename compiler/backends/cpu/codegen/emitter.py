@@ -7,119 +7,131 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from rnnc.compiler.backends.cpu.schedule.frame_layout import Layout
-from rnnc.compiler.backends.cpu.schedule.gemm_candidates import Landing, wide_stages
-from rnnc.compiler.backends.cpu.schedule.kernel_partition import Unit
-from rnnc.compiler.backends.cpu.toolchain.c_compiler import VECTOR_BYTES, Level
-from rnnc.compiler.ir.ops import WINDOWS
+from rnnc.compiler.backends.cpu.schedule.frame_layout import FrameLayout
+from rnnc.compiler.backends.cpu.schedule.gemm_candidates import (
+    GemmDestination,
+    find_library_candidates,
+)
+from rnnc.compiler.backends.cpu.schedule.kernel_partition import CpuKernelGroup
+from rnnc.compiler.backends.cpu.toolchain.c_compiler import VECTOR_BYTES, CpuIsa
+from rnnc.compiler.ir.ops import WINDOW_OPS
 
-from .kernel_body import COLUMN_BLOCK, ROW_CHUNK, Body
-from .register_blocking import Products
-from .window_kernel import window_stage
+from .kernel_body import COLUMN_BLOCK, ROW_CHUNK, KernelBody
+from .register_blocking import RegisterBlocking
+from .window_kernel import emit_window_kernel
 
-_PARTS: Final = (
+_HEADERS: Final = (
     *("vec.h", "vec_math.h", "gemm_microkernel.h", "gemm_few_rows.h", "group_reduce.h"),
     *("sliding_window.h", "kernel_frame.h", "weight_grad_gemm.h", "job_runner.h"),
 )
-_AT_HAND: Final = 1 << 17
+_CACHE_BLOCK_NUMBERS: Final = 1 << 17
 """Numbers that may lie between one pass over some rows and the next one, to be found near."""
 
 
-def tile_vectors(level: Level) -> int:
+def tile_vectors(isa: CpuIsa) -> int:
     """How many vectors of columns a tile of products has (`products.h`)."""
-    return 4 if level == "avx512" else 2
+    return 4 if isa == "avx512" else 2
 
 
-def prelude(level: Level, *, double: bool) -> str:
+def prelude(isa: CpuIsa, *, double: bool) -> str:
     """The part of every file that no model changes."""
     real, integer = ("double", "int64_t") if double else ("float", "int32_t")
     head = (
         f"#define REAL {real}\n#define INTEGER {integer}\n#define IS_DOUBLE {int(double)}\n"
-        f"#define VECTOR_BYTES {VECTOR_BYTES[level]}\n"
+        f"#define VECTOR_BYTES {VECTOR_BYTES[isa]}\n"
     )
     folder = Path(__file__).parent.parent / "csrc"
-    return head + "\n".join((folder / part).read_text(encoding="utf-8") for part in _PARTS)
+    return head + "\n".join((folder / part).read_text(encoding="utf-8") for part in _HEADERS)
 
 
 @dataclass(frozen=True)
-class Emitter:
+class CEmitter:
     """Writes the C functions of a model; `name` keeps several models in one file apart."""
 
-    layout: Layout
-    vectors: int
+    layout: FrameLayout
+    tile_vectors: int
     name: str = "m_model"
 
-    def text(self) -> str:
+    def emit(self) -> str:
         """All functions of the model."""
-        units = (unit for unit in self.layout.units if not unit.outside)
-        return "".join("\n".join(self._unit(unit)) + "\n" for unit in units)
+        units = (unit for unit in self.layout.kernel_groups if not unit.runs_in_aten)
+        return "".join("\n".join(self._group_lines(unit)) + "\n" for unit in units)
 
-    def function(self, unit: Unit) -> str:
+    def function_name(self, unit: CpuKernelGroup) -> str:
         """The name of a unit's function."""
-        return f"{self.name}_unit_{unit.number}"
+        return f"{self.name}_unit_{unit.index}"
 
-    def products(self, unit: Unit) -> list[Products]:
+    def register_blockings(self, unit: CpuKernelGroup) -> list[RegisterBlocking]:
         """The products of each stage of a unit."""
-        return [Products(self.layout, stage, self.vectors) for stage in unit.stages]
+        return [RegisterBlocking(self.layout, stage, self.tile_vectors) for stage in unit.kernels]
 
-    def panel_size(self, unit: Unit) -> int:
+    def packed_size(self, unit: CpuKernelGroup) -> int:
         """How many numbers the packed matrices of a unit take."""
-        return sum(p.blocks * p.block_size for p in self.products(unit) if p.stage.sums)
+        return sum(
+            p.block_count * p.packed_block_size
+            for p in self.register_blockings(unit)
+            if p.kernel.matmul_sums
+        )
 
-    def _unit(self, unit: Unit) -> Iterator[str]:
+    def _group_lines(self, unit: CpuKernelGroup) -> Iterator[str]:
         offset = 0
-        plans = self.products(unit)
-        landings = {wide.stage: wide.landings for wide in wide_stages(self.layout, unit)}
+        plans = self.register_blockings(unit)
+        landings = {
+            wide.kernel_index: wide.destinations
+            for wide in find_library_candidates(self.layout, unit)
+        }
         for index, plan in enumerate(plans):
-            yield from self._stage(unit, index, plan, offset, landings.get(index, ()))
-            if plan.stage.sums:
-                offset += plan.blocks * plan.block_size
-        yield f"void {self.function(unit)}(const Frame *f, long along) {{"
+            yield from self._kernel_lines(unit, index, plan, offset, landings.get(index, ()))
+            if plan.kernel.matmul_sums:
+                offset += plan.block_count * plan.packed_block_size
+        yield f"void {self.function_name(unit)}(const Frame *f, long along) {{"
         yield "    Gate gate = {0, 0};"
         yield "    PARALLEL {"
         yield "    const long thread = THREAD, threads = THREADS;"
-        if any(plan.stage.sums for plan in plans):
+        if any(plan.kernel.matmul_sums for plan in plans):
             yield "    if (f->panels) {"
             offset = 0
             for index, plan in enumerate(plans):
-                if plan.stage.sums:
+                if plan.kernel.matmul_sums:
                     if not unit.direction:
                         done = f"f->done && f->first == {index}"
                         yield f"    if (f->first <= {index} && {index} < f->last && !({done}))"
-                    yield from self._packing(plan, offset)
-                    offset += plan.blocks * plan.block_size
+                    yield from self._packing_lines(plan, offset)
+                    offset += plan.block_count * plan.packed_block_size
             yield "    BARRIER"
             yield "    }"
-        yield from (self._loop(unit, plans) if unit.direction else self._batch(unit, plans))
+        yield from (
+            self._loop_lines(unit, plans) if unit.direction else self._batched_lines(unit, plans)
+        )
         yield "    }"
         yield "}"
 
-    def _packing(self, plan: Products, offset: int) -> Iterator[str]:
+    def _packing_lines(self, plan: RegisterBlocking, offset: int) -> Iterator[str]:
         lanes = self.layout.lanes
-        yield f"    for (long j = thread; j < {plan.blocks}; j += threads) {{"
-        yield f"        real *panel = f->panels + {offset} + j * {plan.block_size};"
-        for run in plan.runs:
+        yield f"    for (long j = thread; j < {plan.block_count}; j += threads) {{"
+        yield f"        real *panel = f->panels + {offset} + j * {plan.packed_block_size};"
+        for run in plan.microkernel_calls:
             count = len(run.columns)
             for place, (term, v) in enumerate(run.columns):
                 yield (
-                    f"        pack(f->at[{term.weight}], {plan.stage.width}, {run.depth}, "
-                    f"{int(term.transposed)}, (j * {plan.across} + {v}) * LANES, "
+                    f"        pack(f->at[{term.weight}], {plan.kernel.width}, {run.depth}, "
+                    f"{int(term.transposed)}, (j * {plan.vectors_per_block} + {v}) * LANES, "
                     f"panel + {place * lanes}, {count * lanes});"
                 )
             yield f"        panel += {run.depth * count * lanes};"
         yield "    }"
 
-    def _batch(self, unit: Unit, plans: list[Products]) -> Iterator[str]:
+    def _batched_lines(self, unit: CpuKernelGroup, plans: list[RegisterBlocking]) -> Iterator[str]:
         # As many chunks for each thread, of even size.
         yield f"    const long most = {ROW_CHUNK} * threads;"
         yield "    const long each = (f->total + most - 1) / most;"
         yield "    const long chunks = each * threads;"
         yield "    for (long c = each * thread; c < each * (thread + 1); c++) {"
         yield "        const long i0 = f->total * c / chunks, i1 = f->total * (c + 1) / chunks;"
-        wide = {found.stage for found in wide_stages(self.layout, unit)}
-        for some in _passes(plans):
-            numbers = sum(p.stage.width * len(p.stage.values) for _, p in some)
-            few = max(1, _AT_HAND // numbers)
+        wide = {found.kernel_index for found in find_library_candidates(self.layout, unit)}
+        for some in _cache_blocks(plans):
+            numbers = sum(p.kernel.width * len(p.kernel.values) for _, p in some)
+            few = max(1, _CACHE_BLOCK_NUMBERS // numbers)
             split = len(some) > 1 and few < ROW_CHUNK
             if split:
                 # Few rows through all of these stages: what one leaves is near for the next.
@@ -127,14 +139,14 @@ class Emitter:
                 yield f"        const long n1 = n0 + {few} < i1 ? n0 + {few} : i1;"
             rows = "n0, n1" if split else "i0, i1"
             for index, plan in some:
-                blocks = str(self._blocks(plan))
-                call = self._call(unit, index, rows, "0", blocks)
+                blocks = str(self._column_blocks(plan))
+                call = self._kernel_call(unit, index, rows, "0", blocks)
                 if index in wide:
                     # Products that are done are read row by row.
                     yield f"        if (f->done && f->first == {index})"
                     yield "            for (long n = i0; n < i1; n += TILE_ROWS) {"
                     yield "            const long end = n + TILE_ROWS < i1 ? n + TILE_ROWS : i1;"
-                    yield f"            {self._call(unit, index, 'n, end', '0', blocks)}"
+                    yield f"            {self._kernel_call(unit, index, 'n, end', '0', blocks)}"
                     yield "            }"
                 here = f"if (f->first <= {index} && {index} < f->last)"
                 yield f"        {'else ' if index in wide else ''}{here} {call}"
@@ -142,7 +154,7 @@ class Emitter:
                 yield "        }"
         yield "    }"
 
-    def _loop(self, unit: Unit, plans: list[Products]) -> Iterator[str]:
+    def _loop_lines(self, unit: CpuKernelGroup, plans: list[RegisterBlocking]) -> Iterator[str]:
         yield "    const Share s = share_of(f, along, thread, threads);"
         steps = (
             "for (long t = 0; t < f->steps; t++)"
@@ -154,64 +166,66 @@ class Emitter:
         yield "        const long i0 = f->offset[t] + (s.first < lives ? s.first : lives);"
         yield "        const long i1 = f->offset[t] + (s.last < lives ? s.last : lives);"
         for index, plan in enumerate(plans):
-            if plan.stage.after:
+            if plan.kernel.needs_barrier:
                 yield "        if (along > 1) { BARRIER }"
-            if plan.stage.whole:
+            if plan.kernel.rowwise:
                 rows = "i0 + (i1 - i0) * s.column / along, i0 + (i1 - i0) * (s.column + 1) / along"
-                yield f"        {self._call(unit, index, rows, '0', '1')}"
+                yield f"        {self._kernel_call(unit, index, rows, '0', '1')}"
             else:
-                blocks = self._blocks(plan)
+                blocks = self._column_blocks(plan)
                 first, last = (
                     f"{blocks} * {where} / along" for where in ("s.column", "(s.column + 1)")
                 )
-                yield f"        {self._call(unit, index, 'i0, i1', first, last)}"
+                yield f"        {self._kernel_call(unit, index, 'i0, i1', first, last)}"
         yield "        if (along > 1) { BARRIER }"
         yield "    }"
 
-    def _call(self, unit: Unit, index: int, rows: str, first: str, last: str) -> str:
-        return f"{self.function(unit)}_{index}(f, {rows}, {first}, {last});"
+    def _kernel_call(
+        self, unit: CpuKernelGroup, index: int, rows: str, first: str, last: str
+    ) -> str:
+        return f"{self.function_name(unit)}_{index}(f, {rows}, {first}, {last});"
 
-    def _blocks(self, plan: Products) -> int:
-        if plan.stage.whole:
+    def _column_blocks(self, plan: RegisterBlocking) -> int:
+        if plan.kernel.rowwise:
             return 1
-        if plan.stage.sums:
-            return plan.blocks
-        return -(-plan.stage.width // (COLUMN_BLOCK * self.layout.lanes))
+        if plan.kernel.matmul_sums:
+            return plan.block_count
+        return -(-plan.kernel.width // (COLUMN_BLOCK * self.layout.lanes))
 
-    def _stage(
+    def _kernel_lines(
         self,
-        unit: Unit,
+        unit: CpuKernelGroup,
         index: int,
-        plan: Products,
+        plan: RegisterBlocking,
         offset: int,
-        landings: tuple[Landing, ...],
+        landings: tuple[GemmDestination, ...],
     ) -> Iterator[str]:
         yield (
-            f"static void {self.function(unit)}_{index}"
+            f"static void {self.function_name(unit)}_{index}"
             "(const Frame *f, long i0, long i1, long j0, long j1) {"
         )
-        body = Body(self.layout, plan)
-        if self.layout.flow.values[plan.stage.values[0]].operation in WINDOWS:
-            yield from window_stage(body)
+        body = KernelBody(self.layout, plan)
+        if self.layout.flow.values[plan.kernel.values[0]].operation in WINDOW_OPS:
+            yield from emit_window_kernel(body)
             yield "}"
             return
-        yield from body.pointers()
-        if plan.stage.whole:
-            yield from body.whole()
-        elif plan.stage.sums:
+        yield from body.declare_pointers()
+        if plan.kernel.rowwise:
+            yield from body.emit_rowwise()
+        elif plan.kernel.matmul_sums:
             if landings:
                 yield f"    const int done = f->done && f->first == {index};"
-            yield from body.with_products(offset, landings, batched=not unit.direction)
+            yield from body.emit_gemm(offset, landings, batched=not unit.direction)
         else:
-            yield from body.elementwise()
+            yield from body.emit_elementwise()
         yield "}"
 
 
-def _passes(plans: list[Products]) -> list[list[tuple[int, Products]]]:
+def _cache_blocks(plans: list[RegisterBlocking]) -> list[list[tuple[int, RegisterBlocking]]]:
     """Stages in groups: those with products alone, others with their neighbours."""
-    found: list[list[tuple[int, Products]]] = []
+    found: list[list[tuple[int, RegisterBlocking]]] = []
     for index, plan in enumerate(plans):
-        if not found or plan.stage.sums or found[-1][-1][1].stage.sums:
+        if not found or plan.kernel.matmul_sums or found[-1][-1][1].kernel.matmul_sums:
             found.append([])
         found[-1].append((index, plan))
     return found

@@ -8,30 +8,30 @@ import torch
 from torch import Tensor
 
 from rnnc.compiler.backends.aten.op_table import (
-    ELEMENTWISE,
+    ELEMENTWISE_FUNCTIONS,
     group_max,
     group_sum,
     indexed_sum,
+    matmul,
     outer_sum,
     pad,
-    product,
     spread,
 )
 from rnnc.compiler.ir.dataflow import Value
 
 
-def evaluate(value: Value, operands: Sequence[Tensor]) -> Tensor:
+def evaluate_op(value: Value, operands: Sequence[Tensor]) -> Tensor:
     """One operation whose operands have the same leading axes (or none)."""
-    if value.operation in ELEMENTWISE:
+    if value.operation in ELEMENTWISE_FUNCTIONS:
         lead = max((operand.shape[:-1] for operand in operands), key=len)
         width = max(operand.shape[-1] for operand in operands)
         out = operands[-1].new_empty(*lead, width)
-        ELEMENTWISE[value.operation](*operands, out=out)
+        ELEMENTWISE_FUNCTIONS[value.operation](*operands, out=out)
         return out
     if value.operation in {"state", "stopgrad"}:
         return operands[0]
     if value.operation == "matmul":
-        return product(operands[0], operands[1], bool(value.attributes[0]))
+        return matmul(operands[0], operands[1], bool(value.attributes[0]))
     return _structural(value, operands, [int(a) for a in value.attributes])
 
 
@@ -56,7 +56,7 @@ def _structural(value: Value, operands: Sequence[Tensor], numbers: list[int]) ->
     return spread(operands[0], numbers[0])
 
 
-def summed(value: Value, operands: Sequence[Tensor]) -> Tensor:
+def sum_over_rows(value: Value, operands: Sequence[Tensor]) -> Tensor:
     """A sum over rows: operands are (N, …), symbols (N,) with n, not −1, for none.
 
     Factors that are computed once a call are (…): their product has no rows, and counts once.

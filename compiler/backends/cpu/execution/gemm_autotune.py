@@ -17,66 +17,71 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from rnnc.compiler.backends.cache_dir import UnusableCache, cache_folder, own_file
+from rnnc.compiler.backends.cache_dir import UnusableCache, cache_folder, read_owned_file
 from rnnc.compiler.backends.cpu.toolchain.c_compiler import processor
-from rnnc.compiler.backends.cpu.toolchain.kernel_cache import workplace
+from rnnc.compiler.backends.cpu.toolchain.kernel_cache import build_folder
 from rnnc.grammar.diagnostics.errors import fail
 from rnnc.grammar.version import __version__
 
-Way = Literal["own", "torch"]
+GemmImplementation = Literal["own", "torch"]
 
-VARIABLE: Final = "RNNC_PRODUCTS"
+ENVIRONMENT_VARIABLE: Final = "RNNC_PRODUCTS"
 """The environment variable that settles the choice: `own`, `torch`, or `measured`."""
 
-KERNELS: Final = 2
+KERNEL_COST_VERSION: Final = 2
 """Counts up with each change of what products cost."""
 
 _ROUNDS: Final = 7
-_ENOUGH: Final = 0.6
+_MAX_SECONDS: Final = 0.6
 """Seconds after which no further round is measured."""
 
-_WORTH_IT: Final = 0.95
+_MAX_LIBRARY_RATIO: Final = 0.95
 """What torch must take of our own time to be chosen: it passes over its results once more."""
 
-_MOST: Final = 1 << 20
+_MAX_FILE_BYTES: Final = 1 << 20
 """Bytes of a file of choices that is ours."""
 
 
 @dataclass
-class Choices:
+class GemmAutotuner:
     """What has been measured, in this process and before.
 
     clock: seconds, as `time.perf_counter` has them.
     """
 
     clock: Callable[[], float] = time.perf_counter
-    known: dict[str, Way] = field(default_factory=dict)
-    _read: bool = False
+    choices: dict[str, GemmImplementation] = field(default_factory=dict)
+    _is_loaded: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def way(self, key: str) -> Way | None:
+    def lookup(self, key: str) -> GemmImplementation | None:
         """How products of this size are taken; None before that is measured.
 
         Raises:
             RnnError: RNN501, when the environment says what is not known.
         """
-        said = os.environ.get(VARIABLE, "")
+        said = os.environ.get(ENVIRONMENT_VARIABLE, "")
         if said == "own":
             return "own"
         if said == "torch":
             return "torch"
         if said not in {"", "measured"}:
-            fail("RNN501", f"{VARIABLE}={said}, but it is one of own, torch, measured")
-        if not self._read:
+            fail("RNN501", f"{ENVIRONMENT_VARIABLE}={said}, but it is one of own, torch, measured")
+        if not self._is_loaded:
             with self._lock:
-                self.known = {**_stored(), **self.known}
-                self._read = True
-        return self.known.get(key)
+                self.choices = {**_load_choices(), **self.choices}
+                self._is_loaded = True
+        return self.choices.get(key)
 
-    def settle(self, key: str, own: Callable[[], None], theirs: Callable[[], None]) -> Way:
+    def benchmark(
+        self, key: str, generated: Callable[[], None], library: Callable[[], None]
+    ) -> GemmImplementation:
         """Measure both ways, of which each computes the same; the faster one has the last word."""
-        ways: tuple[tuple[Way, Callable[[], None]], ...] = (("own", own), ("torch", theirs))
-        least: dict[Way, float] = {}
+        ways: tuple[tuple[GemmImplementation, Callable[[], None]], ...] = (
+            ("own", generated),
+            ("torch", library),
+        )
+        least: dict[GemmImplementation, float] = {}
         begin = self.clock()
         for number in range(1 + _ROUNDS):
             for name, run in ways:
@@ -86,50 +91,52 @@ class Choices:
                 # The first round finds caches cold, and what is made but once.
                 if number:
                     least[name] = min(taken, least.get(name, taken))
-            if number and self.clock() - begin > _ENOUGH:
+            if number and self.clock() - begin > _MAX_SECONDS:
                 break
-        found: Way = "torch" if least["torch"] < _WORTH_IT * least["own"] else "own"
+        found: GemmImplementation = (
+            "torch" if least["torch"] < _MAX_LIBRARY_RATIO * least["own"] else "own"
+        )
         with self._lock:
             # Of two threads that have measured at the same time the first one is right.
-            found = self.known.setdefault(key, found)
-            _store(self.known)
+            found = self.choices.setdefault(key, found)
+            _save_choices(self.choices)
         dict(ways)[found]()
         return found
 
 
-CHOICES: Final = Choices()
+GEMM_AUTOTUNER: Final = GemmAutotuner()
 """Those of this process."""
 
 
-def _file() -> Path:
+def _choices_file() -> Path:
     import torch
 
-    parts = [__version__, KERNELS, processor(), torch.__version__]
+    parts = [__version__, KERNEL_COST_VERSION, processor(), torch.__version__]
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     return cache_folder() / f"products-{digest[:32]}.json"
 
 
-def _stored() -> dict[str, Way]:
+def _load_choices() -> dict[str, GemmImplementation]:
     try:
-        content = own_file(_file(), _MOST)
+        content = read_owned_file(_choices_file(), _MAX_FILE_BYTES)
         if content is None:
             return {}
         document = json.loads(content)
         choices, mark = document["choices"], document["mark"]
     except (UnusableCache, ValueError, KeyError, TypeError):
         return {}
-    if mark != _mark(choices) or not isinstance(choices, dict):
+    if mark != _checksum(choices) or not isinstance(choices, dict):
         return {}
     return {key: way for key, way in choices.items() if way in {"own", "torch"}}
 
 
-def _store(known: dict[str, Way]) -> None:
+def _save_choices(known: dict[str, GemmImplementation]) -> None:
     """Write the choices, those of other processes too; a cache that cannot be written is none."""
     try:
-        path = _file()
-        choices = {**known, **_stored()}
-        text = json.dumps({"choices": choices, "mark": _mark(choices)}, indent=1)
-        with workplace(path.parent) as place:
+        path = _choices_file()
+        choices = {**known, **_load_choices()}
+        text = json.dumps({"choices": choices, "mark": _checksum(choices)}, indent=1)
+        with build_folder(path.parent) as place:
             fresh = Path(place) / path.name
             fresh.write_text(text, encoding="utf-8")
             fresh.replace(path)
@@ -137,5 +144,5 @@ def _store(known: dict[str, Way]) -> None:
         return
 
 
-def _mark(choices: object) -> str:
+def _checksum(choices: object) -> str:
     return hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()

@@ -11,13 +11,13 @@ from typing import Final
 from torch import Tensor
 
 _MADV_HUGEPAGE: Final = 14
-_LARGE_PAGE: Final = 1 << 21
-LARGE: Final = 1 << 20
+_HUGE_PAGE_BYTES: Final = 1 << 21
+MIN_HUGE_PAGE_NUMBERS: Final = 1 << 20
 """Numbers that are worth asking for."""
 
 
 @cache
-def _advise() -> Callable[[ctypes.c_void_p, ctypes.c_size_t, int], int] | None:
+def _load_madvise() -> Callable[[ctypes.c_void_p, ctypes.c_size_t, int], int] | None:
     """What asks Linux for large pages; None elsewhere."""
     if not sys.platform.startswith("linux"):
         return None
@@ -26,11 +26,11 @@ def _advise() -> Callable[[ctypes.c_void_p, ctypes.c_size_t, int], int] | None:
     return advise
 
 
-def in_large_pages(tensor: Tensor) -> None:
+def advise_huge_pages(tensor: Tensor) -> None:
     """Ask for large pages under fresh memory: small ones cost as much as filling them does."""
-    advise, size = _advise(), tensor.numel() * tensor.element_size()
+    advise, size = _load_madvise(), tensor.numel() * tensor.element_size()
     if advise is not None:
-        first = -(-tensor.data_ptr() // _LARGE_PAGE) * _LARGE_PAGE
-        end = (tensor.data_ptr() + size) // _LARGE_PAGE * _LARGE_PAGE
+        first = -(-tensor.data_ptr() // _HUGE_PAGE_BYTES) * _HUGE_PAGE_BYTES
+        end = (tensor.data_ptr() + size) // _HUGE_PAGE_BYTES * _HUGE_PAGE_BYTES
         # It is advice: what comes of it does not matter.
         advise(ctypes.c_void_p(first), ctypes.c_size_t(max(0, end - first)), _MADV_HUGEPAGE)

@@ -9,162 +9,182 @@ import ctypes
 import math
 from dataclasses import dataclass, field
 
-from rnnc.compiler.backends.cpu.schedule.gemm_candidates import Either
-from rnnc.compiler.backends.cpu.specialize.shape_specialization import Geometry, Place
-from rnnc.compiler.calls.flattening import Key
-from rnnc.compiler.ir.dataflow import Read, Value
+from rnnc.compiler.backends.cpu.schedule.gemm_candidates import GemmAlternative
+from rnnc.compiler.backends.cpu.specialize.shape_specialization import (
+    CpuBufferRegion,
+    ShapeSpecialization,
+)
+from rnnc.compiler.calls.flattening import TensorKey
+from rnnc.compiler.ir.dataflow import Operand, Value
 from rnnc.operators.semantics.call import Call
 
-BLOCKS = 2
+BLOCK_COUNT = 2
 """Bases in front of those of tensors: the blocks of memory."""
 
 
-class _Otherwise(Exception):
+class _NotReplayable(Exception):
     """Something of a pass needs more than addresses."""
 
 
 @dataclass(frozen=True)
-class Tape:
+class LaunchPlan:
     """The table, and how many tensors it takes addresses of, the results among them.
 
-    shapes: of the results: all outputs, then what is carried on.
+    result_shapes: of the results: all outputs, then what is carried on.
     jobs: what the table points to.
     """
 
-    tensors: int
-    shapes: tuple[tuple[int, ...], ...]
+    tensor_count: int
+    result_shapes: tuple[tuple[int, ...], ...]
     table: ctypes.Array[ctypes.c_int64]
     jobs: ctypes.Array[ctypes.c_int64]
-    geometry: Geometry
+    specialization: ShapeSpecialization
 
 
-def tape_of(geometry: Geometry, call: Call) -> Tape | None:
+def build_launch_plan(specialization: ShapeSpecialization, call: Call) -> LaunchPlan | None:
     """The tape of a forward pass outside of training; None where addresses are not all.
 
     It takes the addresses of all parameters, inputs and histories in the order of this call.
     """
-    kinds = {"parameter": call.parameters, "input": call.inputs, "history": call.history}
+    kinds = {"parameter": call.parameters, "input": call.inputs, "history": call.carry}
     keys = [(kind, name) for kind, named in kinds.items() for name in named]
-    bases = {key: BLOCKS + at for at, key in enumerate(keys)}
+    bases = {key: BLOCK_COUNT + at for at, key in enumerate(keys)}
     try:
-        return _Writer(geometry, bases, {k: len(v) for k, v in call.history.items()}).tape()
-    except _Otherwise:
+        return _LaunchPlanBuilder(
+            specialization, bases, {k: len(v) for k, v in call.carry.items()}
+        ).build()
+    except _NotReplayable:
         return None
 
 
 @dataclass
-class _Writer:
-    geometry: Geometry
-    bases: dict[Key, int]
-    carried: dict[str, int]
-    points: list[int] = field(default_factory=list)
-    before: list[int] = field(default_factory=list)
-    behind: list[int] = field(default_factory=list)
+class _LaunchPlanBuilder:
+    specialization: ShapeSpecialization
+    bases: dict[TensorKey, int]
+    carry_steps: dict[str, int]
+    pointers: list[int] = field(default_factory=list)
+    input_copies: list[int] = field(default_factory=list)
+    result_copies: list[int] = field(default_factory=list)
     shapes: list[tuple[int, ...]] = field(default_factory=list)
-    free: set[int] = field(default_factory=set)
+    direct_results: set[int] = field(default_factory=set)
     """Values that are computed in results, and have none yet."""
 
-    def tape(self) -> Tape:
-        geometry = self.geometry
-        if any(segment.outside for segment in geometry.segments) or not geometry.rows.is_plain:
-            raise _Otherwise
-        for segment in geometry.segments:
-            if segment.looked_up or segment.windows or segment.sums:
-                raise _Otherwise
+    def build(self) -> LaunchPlan:
+        geometry = self.specialization
+        if (
+            any(segment.aten_values for segment in geometry.launches)
+            or not geometry.sequence.is_uniform
+        ):
+            raise _NotReplayable
+        for segment in geometry.launches:
+            if segment.lookups or segment.window_keys or segment.row_sums:
+                raise _NotReplayable
             for number in segment.sources:
-                self._source(self._value(number))
+                self._bind_source(self._value(number))
             for number in segment.states:
-                self._state(self._value(number))
-        self._results()
+                self._bind_state(self._value(number))
+        self._bind_results()
         numbers: list[int] = []
-        for index, segment in enumerate(geometry.segments):
-            if segment.compiled:
+        for index, segment in enumerate(geometry.launches):
+            if segment.jobs:
                 numbers += self._jobs(index)
         jobs = (ctypes.c_int64 * len(numbers))(*numbers)
-        table = [ctypes.addressof(jobs), len(numbers), geometry.layout.slots]
-        table += [len(self.points) // 2, len(self.before) // 10, len(self.behind) // 10]
-        table += [*geometry.numbers, *self.points, *self.before, *self.behind]
+        table = [ctypes.addressof(jobs), len(numbers), geometry.layout.slot_count]
+        table += [
+            len(self.pointers) // 2,
+            len(self.input_copies) // 10,
+            len(self.result_copies) // 10,
+        ]
+        table += [*geometry.call_header, *self.pointers, *self.input_copies, *self.result_copies]
         written = (ctypes.c_int64 * len(table))(*table)
         count = len(self.bases) + len(self.shapes)
-        return Tape(count, tuple(self.shapes), written, jobs, geometry)
+        return LaunchPlan(count, tuple(self.shapes), written, jobs, geometry)
 
     def _jobs(self, index: int) -> list[int]:
-        atoms = self.geometry.work_of[index]
-        if any(isinstance(atom, Either) for atom in atoms):
-            raise _Otherwise
-        tables = self.geometry.steps(atoms)
+        atoms = self.specialization.work_items[index]
+        if any(isinstance(atom, GemmAlternative) for atom in atoms):
+            raise _NotReplayable
+        tables = self.specialization.assemble_steps(atoms)
         return [n for table in tables if isinstance(table, ctypes.Array) for n in table]
 
     def _value(self, number: int) -> Value:
-        return self.geometry.layout.flow.values[number]
+        return self.specialization.layout.flow.values[number]
 
-    def _at(self, place: Place, row: int) -> tuple[int, int]:
-        return place.block, (place.first + row * place.stride) * self.geometry.item
+    def _region_address(self, place: CpuBufferRegion, row: int) -> tuple[int, int]:
+        return place.block, (place.first_offset + row * place.stride) * self.specialization.itemsize
 
-    def _take(self, number: int, base: int, row: int, count: int) -> None:
+    def _copy_in(self, number: int, base: int, row: int, count: int) -> None:
         """Copy rows of a tensor, which lie side by side, to the place of a value."""
-        place, item = self.geometry.places[number], self.geometry.item
+        place, item = self.specialization.regions[number], self.specialization.itemsize
         width = self._value(number).shape[0] * item
-        self.before += (*self._at(place, row), base, 0, 1, 0, count, width)
-        self.before += (width, place.stride * item)
+        self.input_copies += (*self._region_address(place, row), base, 0, 1, 0, count, width)
+        self.input_copies += (width, place.stride * item)
 
-    def _source(self, value: Value) -> None:
-        number, rows = value.number, self.geometry.rows
+    def _bind_source(self, value: Value) -> None:
+        number, rows = value.id, self.specialization.sequence
         if value.shape == () or value.operation not in {"parameter", "input"}:
-            raise _Otherwise
+            raise _NotReplayable
         base = self.bases[value.operation, str(value.attributes[0])]
         if value.operation == "parameter" and len(value.shape) == 1:
-            self._take(number, base, 0, 1)
+            self._copy_in(number, base, 0, 1)
         elif value.operation == "parameter" and len(value.shape) == 3:
-            raise _Otherwise
-        elif number in self.geometry.places:
-            self._take(number, base, 0, rows.total)
-            if number in self.geometry.layout.delayed:
-                self._history(value)
+            raise _NotReplayable
+        elif number in self.specialization.regions:
+            self._copy_in(number, base, 0, rows.row_count)
+            if number in self.specialization.layout.delayed_values:
+                self._bind_carry(value)
         else:
-            self.points += (number, base)
+            self.pointers += (number, base)
 
-    def _history(self, value: Value) -> None:
+    def _bind_carry(self, value: Value) -> None:
         name = str(value.attributes[0])
-        steps = self.carried.get(name, 0)
+        steps = self.carry_steps.get(name, 0)
         if steps:
-            count = steps * self.geometry.rows.rows
-            self._take(value.number, self.bases["history", name], -count, count)
+            count = steps * self.specialization.sequence.batch_size
+            self._copy_in(value.id, self.bases["history", name], -count, count)
 
-    def _state(self, value: Value) -> None:
+    def _bind_state(self, value: Value) -> None:
         # What lies outside of a segment is read by states alone that have no history.
-        if str(value.attributes[0]) not in self.carried:
-            raise _Otherwise
-        self._history(value)
+        if str(value.attributes[0]) not in self.carry_steps:
+            raise _NotReplayable
+        self._bind_carry(value)
 
-    def _results(self) -> None:
-        geometry, program = self.geometry, self.geometry.program
-        flow, rows = geometry.layout.flow, geometry.rows
-        self.free.update(geometry.handed)
+    def _bind_results(self) -> None:
+        geometry, program = self.specialization, self.specialization.program
+        flow, rows = geometry.layout.flow, geometry.sequence
+        self.direct_results.update(geometry.direct_results)
         for output, read in zip(flow.graph.outputs, flow.outputs, strict=True):
-            last = (rows.steps - 1) * rows.rows if output.at_end else 0
-            self._give(read, last, () if output.at_end else (rows.steps,))
-        for name, steps in self.carried.items():
-            number = program.carried.get(name)
+            last = (rows.steps - 1) * rows.batch_size if output.at_end else 0
+            self._copy_out(read, last, () if output.at_end else (rows.steps,))
+        for name, steps in self.carry_steps.items():
+            number = program.carry_values.get(name)
             if number is None:
-                raise _Otherwise
-            self._give(Read(number), rows.total - steps * rows.rows, (steps,))
-        if self.free:
-            raise _Otherwise
+                raise _NotReplayable
+            self._copy_out(Operand(number), rows.row_count - steps * rows.batch_size, (steps,))
+        if self.direct_results:
+            raise _NotReplayable
 
-    def _give(self, read: Read, row: int, lead: tuple[int, ...]) -> None:
+    def _copy_out(self, read: Operand, row: int, lead: tuple[int, ...]) -> None:
         """Copy rows of a value to a result, or have them computed there."""
-        place = self.geometry.places.get(read.value)
-        shape = (*lead, self.geometry.rows.rows, self._value(read.value).shape[0])
-        base = BLOCKS + len(self.bases) + len(self.shapes)
+        place = self.specialization.regions.get(read.value)
+        shape = (*lead, self.specialization.sequence.batch_size, self._value(read.value).shape[0])
+        base = BLOCK_COUNT + len(self.bases) + len(self.shapes)
         self.shapes.append(shape)
-        if read.value in self.free and lead and not read.delay:
-            self.points += (read.value, base)
-            self.free.remove(read.value)
+        if read.value in self.direct_results and lead and not read.delay:
+            self.pointers += (read.value, base)
+            self.direct_results.remove(read.value)
             return
         if place is None or read.delay or self._value(read.value).rate != "step":
-            raise _Otherwise
-        item = self.geometry.item
+            raise _NotReplayable
+        item = self.specialization.itemsize
         count, width = math.prod(shape[:-1]), shape[-1] * item
-        self.behind += (base, 0, *self._at(place, row), 1, 0, count, place.stride * item)
-        self.behind += (width, width)
+        self.result_copies += (
+            base,
+            0,
+            *self._region_address(place, row),
+            1,
+            0,
+            count,
+            place.stride * item,
+        )
+        self.result_copies += (width, width)

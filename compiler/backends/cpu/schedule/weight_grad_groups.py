@@ -6,52 +6,54 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from rnnc.compiler.ir.dataflow import Read, Value
+from rnnc.compiler.ir.dataflow import Operand, Value
 
-from .kernel_partition import Unit
+from .kernel_partition import CpuKernelGroup
 
-_MOST: Final = 16
+_MAX_OPERANDS: Final = 16
 """Operands on either side (`calls.h`)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class WeightGradGroup:
     """Every left operand with every right one; `sums` in the order of the left ones."""
 
-    left: tuple[Read, ...]
-    right: tuple[Read, ...]
+    left: tuple[Operand, ...]
+    right: tuple[Operand, ...]
     sums: tuple[Value, ...]
 
 
-def together(jobs: Sequence[Unit | Value]) -> Iterator[Unit | Value | Group]:
+def group_weight_grads(
+    jobs: Sequence[CpuKernelGroup | Value],
+) -> Iterator[CpuKernelGroup | Value | WeightGradGroup]:
     """The jobs of a segment, sums of outer products that follow each other in groups."""
     waiting: list[Value] = []
     for job in jobs:
         if isinstance(job, Value) and job.operation == "outer_sum":
             waiting.append(job)
             continue
-        if isinstance(job, Unit):
+        if isinstance(job, CpuKernelGroup):
             # A unit may take the place of what the sums before it read.
-            yield from _groups(waiting)
+            yield from _make_groups(waiting)
             waiting = []
         yield job
-    yield from _groups(waiting)
+    yield from _make_groups(waiting)
 
 
-def _groups(values: Sequence[Value]) -> Iterator[Group]:
+def _make_groups(values: Sequence[Value]) -> Iterator[WeightGradGroup]:
     """Right operands that meet the same left ones are together."""
-    met: dict[Read, dict[Read, Value]] = {}
+    met: dict[Operand, dict[Operand, Value]] = {}
     for value in values:
         left, right = value.operands
-        if left in met.setdefault(right, {}) or len(met[right]) == _MOST:
-            yield Group((left,), (right,), (value,))
+        if left in met.setdefault(right, {}) or len(met[right]) == _MAX_OPERANDS:
+            yield WeightGradGroup((left,), (right,), (value,))
         else:
             met[right][left] = value
-    same: dict[tuple[Read, ...], list[Read]] = {}
+    same: dict[tuple[Operand, ...], list[Operand]] = {}
     for right, found in met.items():
         same.setdefault(tuple(sorted(found, key=lambda r: (r.value, r.delay))), []).append(right)
     for lefts, rights in same.items():
-        for start in range(0, len(rights), _MOST):
-            part = tuple(rights[start : start + _MOST])
+        for start in range(0, len(rights), _MAX_OPERANDS):
+            part = tuple(rights[start : start + _MAX_OPERANDS])
             sums = tuple(met[right][left] for left in lefts for right in part)
-            yield Group(lefts, part, sums)
+            yield WeightGradGroup(lefts, part, sums)

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-from rnnc.operators.graph.carry import carried
+from rnnc.operators.graph.carry import carry_entries
 from rnnc.operators.graph.operator_graph import OperatorGraph
 
-Key = tuple[str, str]
+GradientKey = tuple[str, str]
 
 
-def tells_modes_apart(graph: OperatorGraph) -> bool:
+def depends_on_mode(graph: OperatorGraph) -> bool:
     """Whether a call in training computes anything else than one out of it."""
-    return bool(graph.random or graph.laws or graph.kept)
+    return bool(graph.random_nodes or graph.laws or graph.loss_inputs)
 
 
-def rounded_up(graph: OperatorGraph, wanted: tuple[Key, ...]) -> tuple[Key, ...]:
+def widen_gradients(
+    graph: OperatorGraph, gradients: tuple[GradientKey, ...]
+) -> tuple[GradientKey, ...]:
     """Some gradients, and those of all inputs and states if one of these is among them."""
-    if not wanted:
+    if not gradients:
         return ()
-    keys = set(wanted)
+    keys = set(gradients)
     learned = {("history", s.name) for s in graph.states if ("initial", s.name) in keys}
-    keys |= learned & _given(graph)
-    if (keys & _given(graph)) - learned:
-        keys |= _given(graph)
-    return _in_order(graph, keys)
+    keys |= learned & _argument_keys(graph)
+    if (keys & _argument_keys(graph)) - learned:
+        keys |= _argument_keys(graph)
+    return _sort_keys(graph, keys)
 
 
-def _given(graph: OperatorGraph) -> set[Key]:
+def _argument_keys(graph: OperatorGraph) -> set[GradientKey]:
     keys = {("input", v.name) for v in graph.inputs if v.type.kind != "symbol"}
-    return keys | {("history", item.name) for item in carried(graph) if item.size}
+    return keys | {("history", item.name) for item in carry_entries(graph) if item.size}
 
 
-def _in_order(graph: OperatorGraph, keys: set[Key]) -> tuple[Key, ...]:
+def _sort_keys(graph: OperatorGraph, keys: set[GradientKey]) -> tuple[GradientKey, ...]:
     every = [("parameter", p.name) for p in graph.parameters]
     every += [("input", v.name) for v in graph.inputs]
-    every += [("history", item.name) for item in carried(graph)]
+    every += [("history", item.name) for item in carry_entries(graph)]
     every += [("initial", s.name) for s in graph.states]
     return tuple(key for key in every if key in keys)

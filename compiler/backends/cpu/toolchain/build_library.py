@@ -22,50 +22,52 @@ from rnnc.compiler.backends.cache_dir import UnusableCache, cache_folder
 from rnnc.grammar.diagnostics.errors import fail
 from rnnc.grammar.version import __version__
 
-from .c_compiler import FLAGS, LEVEL_FLAGS, Level, Toolchain, find_toolchain
-from .kernel_cache import seal, sound_entry, workplace
+from .c_compiler import FLAGS, ISA_FLAGS, CpuIsa, Toolchain, find_toolchain
+from .kernel_cache import build_folder, is_valid_entry, publish_entry
 
 _TIMEOUT: Final = 120.0
 _loaded: dict[str, ctypes.CDLL] = {}
 _lock = threading.Lock()
-_told: set[str] = set()
-_hung: dict[str, str] = {}
+_reported: set[str] = set()
+_timed_out: dict[str, str] = {}
 """Compilers that have not finished, and what was said: nobody waits for one twice."""
 
 
-def build(
-    source: str, level: Level, *, needs: Collection[str] = (), timeout: float = _TIMEOUT
+def build_library(
+    source: str, isa: CpuIsa, *, required_functions: Collection[str] = (), timeout: float = _TIMEOUT
 ) -> ctypes.CDLL:
     """Compile a C text for vector instructions of this level, and load it.
 
-    needs: functions that the library must have.
+    required_functions: functions that the library must have.
 
     Raises:
         RnnError: RNN503, when there is no compiler, or it fails, hangs, or cannot write, or what
             it has written does not load or lacks a function.
     """
     toolchain = find_toolchain()
-    key = _key(source, level, toolchain)
+    key = _key(source, isa, toolchain)
     with _lock:
         library = _loaded.get(key)
         if library is None:
-            library = _loaded[key] = _from_cache(source, level, toolchain, key, needs, timeout)
+            library = _loaded[key] = _load_or_compile(
+                source, isa, toolchain, key, required_functions, timeout
+            )
     return library
 
 
-def flags_of(level: Level, toolchain: Toolchain) -> tuple[str, ...]:
+def compiler_flags(isa: CpuIsa, toolchain: Toolchain) -> tuple[str, ...]:
     """The compiler's flags."""
-    return (*FLAGS, *LEVEL_FLAGS[level], *(("-fopenmp",) if toolchain.openmp else ()))
+    return (*FLAGS, *ISA_FLAGS[isa], *(("-fopenmp",) if toolchain.openmp else ()))
 
 
-def _key(source: str, level: Level, toolchain: Toolchain) -> str:
-    parts = [__version__, source, flags_of(level, toolchain), astuple(toolchain)]
+def _key(source: str, level: CpuIsa, toolchain: Toolchain) -> str:
+    parts = [__version__, source, compiler_flags(level, toolchain), astuple(toolchain)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _from_cache(
+def _load_or_compile(
     source: str,
-    level: Level,
+    level: CpuIsa,
     toolchain: Toolchain,
     key: str,
     needs: Collection[str],
@@ -74,20 +76,20 @@ def _from_cache(
     try:
         folder = cache_folder()
         entry = folder / f"{key}.so"
-        if sound_entry(entry):
+        if is_valid_entry(entry):
             # What a compiler has once spoiled is whole, too: it is dropped, and made again.
             with contextlib.suppress(_UnusableLibrary):
                 return _load(entry, needs)
-        with workplace(folder) as place:
+        with build_folder(folder) as place:
             compiled = _compile(source, level, toolchain, Path(place), timeout)
             # Under a name of its own: the loader takes a name that it knows for the old library.
             library = _load(compiled, needs)
-            seal(compiled, entry)
+            publish_entry(compiled, entry)
             return library
     except (UnusableCache, OSError) as error:
-        _tell(f"rnnc: kernels are compiled anew in each process: {error}")
+        _report_once(f"rnnc: kernels are compiled anew in each process: {error}")
     except _UnusableLibrary as error:
-        _spoiled(toolchain, error)
+        _fail_unusable(toolchain, error)
     try:
         # Private to this process (mode 0700), and gone once the library is mapped.
         with tempfile.TemporaryDirectory(prefix="rnnc-") as place:
@@ -95,7 +97,7 @@ def _from_cache(
     except OSError as error:
         fail("RNN503", f"the compiled kernels cannot be written or loaded: {error}")
     except _UnusableLibrary as error:
-        _spoiled(toolchain, error)
+        _fail_unusable(toolchain, error)
 
 
 class _UnusableLibrary(Exception):
@@ -104,7 +106,7 @@ class _UnusableLibrary(Exception):
 
 def _load(path: Path, needs: Collection[str]) -> ctypes.CDLL:
     try:
-        if _is_cut_off(path.read_bytes()):
+        if _is_truncated(path.read_bytes()):
             raise OSError("it is cut off")
         library = ctypes.CDLL(str(path))
     except OSError as error:
@@ -115,7 +117,7 @@ def _load(path: Path, needs: Collection[str]) -> ctypes.CDLL:
     return library
 
 
-def _is_cut_off(content: bytes) -> bool:
+def _is_truncated(content: bytes) -> bool:
     """Whether a file ends before a segment of it does: to touch that would kill the process."""
     if content[:6] != b"\x7fELF\2\1":
         return False
@@ -130,7 +132,7 @@ def _is_cut_off(content: bytes) -> bool:
     return False
 
 
-def _spoiled(toolchain: Toolchain, error: _UnusableLibrary) -> NoReturn:
+def _fail_unusable(toolchain: Toolchain, error: _UnusableLibrary) -> NoReturn:
     fail(
         "RNN503",
         f"the C compiler {toolchain.compiler} has written a library {error}",
@@ -138,18 +140,20 @@ def _spoiled(toolchain: Toolchain, error: _UnusableLibrary) -> NoReturn:
     )
 
 
-def _tell(line: str) -> None:
-    if line not in _told:
-        _told.add(line)
+def _report_once(line: str) -> None:
+    if line not in _reported:
+        _reported.add(line)
         print(line, file=sys.stderr)
 
 
-def _compile(source: str, level: Level, toolchain: Toolchain, place: Path, timeout: float) -> Path:
+def _compile(source: str, level: CpuIsa, toolchain: Toolchain, place: Path, timeout: float) -> Path:
     text, compiled, library = place / "model.c", place / "model.o", place / "model.so"
-    if toolchain.compiler in _hung:
-        fail("RNN503", _hung[toolchain.compiler])
+    if toolchain.compiler in _timed_out:
+        fail("RNN503", _timed_out[toolchain.compiler])
     text.write_text(source, encoding="utf-8")
-    _run([toolchain.compiler, *flags_of(level, toolchain), "-c", text, "-o", compiled], timeout)
+    _run(
+        [toolchain.compiler, *compiler_flags(level, toolchain), "-c", text, "-o", compiled], timeout
+    )
     runtime = [toolchain.openmp] if toolchain.openmp else []
     _run([toolchain.compiler, "-shared", compiled, "-o", library, *runtime, "-lm"], timeout)
     return library
@@ -172,8 +176,8 @@ def _run(command: list[str | Path], timeout: float) -> None:
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             compiler = str(command[0])
-            _hung[compiler] = f"the C compiler {compiler} did not finish in {timeout:g} s"
-            fail("RNN503", _hung[compiler])
+            _timed_out[compiler] = f"the C compiler {compiler} did not finish in {timeout:g} s"
+            fail("RNN503", _timed_out[compiler])
         except BaseException:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)

@@ -14,9 +14,9 @@ from typing import Final, Literal
 
 from rnnc.grammar.diagnostics.errors import fail
 
-Level = Literal["avx512", "avx2", "plain"]
+CpuIsa = Literal["avx512", "avx2", "plain"]
 
-LEVEL_FLAGS: Final[dict[Level, tuple[str, ...]]] = {
+ISA_FLAGS: Final[dict[CpuIsa, tuple[str, ...]]] = {
     "avx512": (
         *("-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx2", "-mfma"),
         "-mprefer-vector-width=512",
@@ -24,7 +24,7 @@ LEVEL_FLAGS: Final[dict[Level, tuple[str, ...]]] = {
     "avx2": ("-mavx2", "-mfma"),
     "plain": (),
 }
-VECTOR_BYTES: Final[dict[Level, int]] = {"avx512": 64, "avx2": 32, "plain": 16}
+VECTOR_BYTES: Final[dict[CpuIsa, int]] = {"avx512": 64, "avx2": 32, "plain": 16}
 
 # No -ffast-math: linked with it, a library makes its whole process flush denormals and assume that
 # there is no NaN. Contraction to fused multiply-adds is all that is taken from it.
@@ -59,7 +59,7 @@ def find_toolchain() -> Toolchain:
     fail("RNN503", f"no C compiler: {what}", hint="install gcc or clang, or use backend aten")
 
 
-def machine_level() -> Level:
+def host_isa() -> CpuIsa:
     """The widest vector instructions that torch, too, uses on this processor."""
     import torch
 
@@ -78,14 +78,14 @@ def openmp_runtime() -> str | None:
     """
     import torch
 
-    loaded = _loaded_openmp()
+    loaded = _find_loaded_openmp()
     if loaded:
         return loaded[0]
     beside = sorted(Path(torch.__file__).with_name("lib").glob("libgomp*.so*"))
     return str(beside[0]) if beside else None
 
 
-def _loaded_openmp() -> list[str]:
+def _find_loaded_openmp() -> list[str]:
     try:
         lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -15,22 +15,22 @@ import time
 from pathlib import Path
 from typing import Final
 
-from rnnc.compiler.backends.cache_dir import own_file
+from rnnc.compiler.backends.cache_dir import read_owned_file
 
 _MARK: Final = b"rnnc-sha256:"
 _STALE: Final = 3600.0
 
 
-def sound_entry(path: Path) -> bool:
+def is_valid_entry(path: Path) -> bool:
     """Whether a finished, whole library lies there."""
-    content = own_file(path)
+    content = read_owned_file(path)
     if content is None:
         return False
     body, mark = content[: -len(_MARK) - 32], content[-len(_MARK) - 32 :]
     return mark == _MARK + hashlib.sha256(body).digest()
 
 
-def seal(library: Path, entry: Path) -> None:
+def publish_entry(library: Path, entry: Path) -> None:
     """Move a fresh library to its place, marked, in one step.
 
     Raises:
@@ -44,7 +44,7 @@ def seal(library: Path, entry: Path) -> None:
     library.replace(entry)
 
 
-def workplace(folder: Path) -> tempfile.TemporaryDirectory[str]:
+def build_folder(folder: Path) -> tempfile.TemporaryDirectory[str]:
     """A folder to build in, on the same disk as the entry; what crashes have left is cleared."""
     now = time.time()
     for left in folder.glob("build-*"):

@@ -9,29 +9,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rnnc.compiler.backends.cuda.codegen.stage_kernels import POINTERS as NUMBERS
-from rnnc.compiler.backends.cuda.codegen.stage_kernels import Kernel
-from rnnc.compiler.backends.cuda.codegen.triton_build import functions_of
-from rnnc.compiler.backends.cuda.schedule.device_limits import Chip
-from rnnc.compiler.backends.cuda.schedule.matmul_precision import Precision
+from rnnc.compiler.backends.cuda.codegen.stage_kernels import INT64_POINTERS as NUMBERS
+from rnnc.compiler.backends.cuda.codegen.stage_kernels import TritonKernel
+from rnnc.compiler.backends.cuda.codegen.triton_build import load_functions
+from rnnc.compiler.backends.cuda.schedule.device_limits import DeviceLimits
+from rnnc.compiler.backends.cuda.schedule.matmul_precision import MatmulPrecision
 
 from .tile_sizes import Tiling
 
-POINTERS = {"float32": "*fp32", "float16": "*fp16", "bfloat16": "*bf16"}
+TRITON_POINTER_TYPES = {"float32": "*fp32", "float16": "*fp16", "bfloat16": "*bf16"}
 
 
 @dataclass(frozen=True, slots=True)
-class Resources:
+class KernelResources:
     """Registers of a thread, bytes it spills, bytes of shared memory of a program."""
 
     registers: int
-    spilled: int
-    shared: int
+    spilled_bytes: int
+    shared_memory: int
 
 
-def resources_of(
-    kernel: Kernel, source: str, tiling: Tiling, chip: Chip, dtype: str, precision: Precision
-) -> Resources:
+def measure_resources(
+    kernel: TritonKernel,
+    source: str,
+    tiling: Tiling,
+    device: DeviceLimits,
+    dtype: str,
+    precision: MatmulPrecision,
+) -> KernelResources:
     """Compile a kernel of a file for a chip.
 
     dtype: the model's: `float32`, `float16` or `bfloat16`.
@@ -43,7 +48,7 @@ def resources_of(
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    function = functions_of(source)[kernel.name]
+    function = load_functions(source)[kernel.name]
     sizes: dict[str, Any] = {
         "BM": tiling.rows,
         "BN": tiling.columns,
@@ -53,7 +58,7 @@ def resources_of(
     sizes |= {"LEVEL": -1}
     constants: dict[str, Any] = {n: sizes[n] for n in function.arg_names if n in sizes}
     signature = {
-        name: "constexpr" if name in constants else _type(name, kernel, dtype)
+        name: "constexpr" if name in constants else _parameter_type(name, kernel, dtype)
         for name in function.arg_names
     }
     aligned = {
@@ -63,25 +68,25 @@ def resources_of(
     }
     compiled = triton.compile(
         ASTSource(fn=function, signature=signature, constexprs=constants, attrs=aligned),
-        target=GPUTarget("cuda", chip.capability, 32),
-        options=options_of(kernel, tiling),
+        target=GPUTarget("cuda", device.compute_capability, 32),
+        options=compile_options(kernel, tiling),
     )
-    registers, spilled = _assembled(compiled.asm["ptx"])
-    return Resources(registers, spilled, int(compiled.metadata.shared))
+    registers, spilled = _assemble(compiled.asm["ptx"])
+    return KernelResources(registers, spilled, int(compiled.metadata.shared))
 
 
-def options_of(kernel: Kernel, tiling: Tiling) -> dict[str, Any]:
+def compile_options(kernel: TritonKernel, tiling: Tiling) -> dict[str, Any]:
     """How a kernel is compiled and launched."""
     options: dict[str, Any] = {"num_warps": tiling.warps}
-    if kernel.shape is not None:
+    if kernel.layout is not None:
         # What a step reads the one before it has written: nothing can be loaded ahead.
         options["num_stages"] = 1
-    if kernel.drive == "grid":
+    if kernel.kind == "grid":
         options["launch_cooperative_grid"] = True
     return options
 
 
-def _type(name: str, kernel: Kernel, dtype: str) -> str:
+def _parameter_type(name: str, kernel: TritonKernel, dtype: str) -> str:
     """The type of a parameter, as Triton writes it."""
     if name in NUMBERS:
         return "*i64"
@@ -90,18 +95,18 @@ def _type(name: str, kernel: Kernel, dtype: str) -> str:
         return "i32"
     if argument.kind in {"linked", "within", "alive"}:
         return "*u8"
-    return "*fp32" if argument.wide else POINTERS[dtype]
+    return "*fp32" if argument.full_precision else TRITON_POINTER_TYPES[dtype]
 
 
-def _assembled(text: str) -> tuple[int, int]:
+def _assemble(ptx: str) -> tuple[int, int]:
     """(registers, spilled bytes) of a thread, by the assembler that Triton brings along."""
     import triton
 
-    target = re.search(r"\.target (\w+)", text)
+    target = re.search(r"\.target (\w+)", ptx)
     assert target is not None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "kernel.ptx")
-        path.write_text(text)
+        path.write_text(ptx)
         said = subprocess.run(  # noqa: S603 - Triton's own assembler
             [
                 triton.knobs.nvidia.ptxas.path,

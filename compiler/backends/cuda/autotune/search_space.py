@@ -7,74 +7,82 @@ from dataclasses import dataclass
 
 import torch
 
-from rnnc.compiler.backends.cuda.codegen.kernel_arguments import Case
-from rnnc.compiler.backends.cuda.codegen.kernel_file import program_of
-from rnnc.compiler.backends.cuda.codegen.stage_kernels import Kernel
-from rnnc.compiler.backends.cuda.cudnn.cudnn_layers import Library
-from rnnc.compiler.backends.cuda.schedule.loop_strategy import TIERS, Tier
-from rnnc.compiler.backends.cuda.schedule.persistent_layout import Setting
+from rnnc.compiler.backends.cuda.codegen.kernel_arguments import KernelVariant
+from rnnc.compiler.backends.cuda.codegen.kernel_file import generate_kernel_file
+from rnnc.compiler.backends.cuda.codegen.stage_kernels import TritonKernel
+from rnnc.compiler.backends.cuda.cudnn.cudnn_layers import CudnnLayers
+from rnnc.compiler.backends.cuda.schedule.loop_strategy import STRATEGIES, LoopStrategy
+from rnnc.compiler.backends.cuda.schedule.persistent_layout import DeviceContext
 from rnnc.compiler.schedule.plan import Phase, Plan
 from rnnc.operators.graph.operator_graph import OperatorGraph
 
-from .strategy_selection import choices_of
-from .tile_sizes import Tiling, tiling_of
-from .tuning_table import Table, kernel_key, loop_key
+from .strategy_selection import select_strategies
+from .tile_sizes import Tiling, default_tiling
+from .tuning_table import TuningTable, kernel_key, loop_key
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class TuningTask:
     """One thing to choose: tables, of one entry each, to try; what the rules say is not there."""
 
     key: str
-    tables: tuple[Table, ...]
+    candidates: tuple[TuningTable, ...]
 
 
-def tier_questions(plan: Plan, setting: Setting) -> Iterator[Question]:
+def strategy_tasks(plan: Plan, context: DeviceContext) -> Iterator[TuningTask]:
     """For each loop the tiers that the rules have not taken and that fit it."""
-    usual = choices_of(plan, setting)
+    usual = select_strategies(plan, context)
     asked: set[str] = set()
     for phase in plan.phases:
         if phase.kind != "loop":
             continue
-        key = loop_key(plan, phase, setting)
-        refused = {tier for tier, _ in usual[phase.number].refused}
-        others = [t for t in TIERS if t not in refused and t != usual[phase.number].tier]
-        fitting = tuple(Table(tiers={key: t}) for t in others if _fits(plan, phase, setting, t))
+        key = loop_key(plan, phase, context)
+        refused = {tier for tier, _ in usual[phase.id].rejected}
+        others = [t for t in STRATEGIES if t not in refused and t != usual[phase.id].strategy]
+        fitting = tuple(
+            TuningTable(tiers={key: t}) for t in others if _is_feasible(plan, phase, context, t)
+        )
         if fitting and key not in asked:
             asked.add(key)
-            yield Question(key, fitting)
+            yield TuningTask(key, fitting)
 
 
-def _fits(plan: Plan, phase: Phase, setting: Setting, tier: Tier) -> bool:
-    skipped = dict.fromkeys(TIERS[: TIERS.index(tier)], "another is asked about")
-    return choices_of(plan, setting, None, {phase.number: skipped})[phase.number].tier == tier
+def _is_feasible(plan: Plan, phase: Phase, context: DeviceContext, strategy: LoopStrategy) -> bool:
+    skipped = dict.fromkeys(STRATEGIES[: STRATEGIES.index(strategy)], "another is asked about")
+    return (
+        select_strategies(plan, context, None, {phase.id: skipped})[phase.id].strategy == strategy
+    )
 
 
-def library_question(graph: OperatorGraph, dtype: torch.dtype, rows: int) -> Iterator[Question]:
+def cudnn_tasks(graph: OperatorGraph, dtype: torch.dtype, batch_size: int) -> Iterator[TuningTask]:
     """Whether torch's library is faster, where the graph is layers that it has."""
-    library = Library(graph)
+    library = CudnnLayers(graph)
     if library.stack is not None:
-        key = library.key(dtype, rows)
-        yield Question(key, (Table(libraries={key: "cudnn"}),))
+        key = library.tuning_key(dtype, batch_size)
+        yield TuningTask(key, (TuningTable(libraries={key: "cudnn"}),))
 
 
-def tile_questions(plan: Plan, setting: Setting) -> Iterator[Question]:
+def tiling_tasks(plan: Plan, context: DeviceContext) -> Iterator[TuningTask]:
     """For each kernel whose tiles are free, tiles near those of the rules."""
-    program = program_of(plan, Case(), choices_of(plan, setting))
-    kernels = [k for groups in program.groups.values() for group in groups for k in group]
-    kernels += [kernel for loop in program.loops.values() for kernel in loop]
+    program = generate_kernel_file(plan, KernelVariant(), select_strategies(plan, context))
+    kernels = [k for groups in program.batched_kernels.values() for group in groups for k in group]
+    kernels += [kernel for loop in program.loop_kernels.values() for kernel in loop]
     asked: set[str] = set()
     for kernel in kernels:
-        key = kernel_key(kernel, setting.bytes)
-        if kernel.shape is None and key not in asked:
+        key = kernel_key(kernel, context.element_size)
+        if kernel.layout is None and key not in asked:
             asked.add(key)
-            near = tuple(dict.fromkeys(_near(kernel, tiling_of(kernel, setting.bytes))))
-            yield Question(key, tuple(Table({key: tiling}) for tiling in near))
+            near = tuple(
+                dict.fromkeys(
+                    _neighbor_tilings(kernel, default_tiling(kernel, context.element_size))
+                )
+            )
+            yield TuningTask(key, tuple(TuningTable({key: tiling}) for tiling in near))
 
 
-def _near(kernel: Kernel, usual: Tiling) -> Iterator[Tiling]:
-    rows, columns, depth, warps = usual.rows, usual.columns, usual.depth, usual.warps
-    if kernel.products:
+def _neighbor_tilings(kernel: TritonKernel, default: Tiling) -> Iterator[Tiling]:
+    rows, columns, depth, warps = default.rows, default.columns, default.depth, default.warps
+    if kernel.matmuls:
         yield Tiling(rows, columns, 2 * depth, warps)
         yield Tiling(16 if rows > 16 else 32, columns, depth, warps)
         yield Tiling(rows, 2 * columns, depth, warps)

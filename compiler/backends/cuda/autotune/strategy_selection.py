@@ -5,30 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from rnnc.compiler.backends.cuda.schedule.loop_strategy import Choice, Tier, choose
-from rnnc.compiler.backends.cuda.schedule.persistent_layout import Setting
+from rnnc.compiler.backends.cuda.schedule.loop_strategy import (
+    LoopStrategy,
+    StrategyChoice,
+    choose_strategy,
+)
+from rnnc.compiler.backends.cuda.schedule.persistent_layout import DeviceContext
 from rnnc.compiler.schedule.plan import Plan
 
-from .tuning_table import slower_tiers
+from .tuning_table import slower_strategies
 
 
-def choices_of(
+def select_strategies(
     plan: Plan,
-    setting: Setting,
-    forced: Tier | None = None,
-    unfit: Mapping[int, Mapping[Tier, str]] = MappingProxyType({}),
-) -> dict[int, Choice]:
+    context: DeviceContext,
+    forced: LoopStrategy | None = None,
+    rejected: Mapping[int, Mapping[LoopStrategy, str]] = MappingProxyType({}),
+) -> dict[int, StrategyChoice]:
     """For each loop of a plan its tier.
 
-    unfit: for some loops tiers that this machine has turned down, and why.
+    rejected: for some loops tiers that this machine has turned down, and why.
 
     Raises:
         RnnError: when the tier that is forced does not fit (RNN501).
     """
-    found: dict[int, Choice] = {}
+    found: dict[int, StrategyChoice] = {}
     for phase in plan.phases:
         if phase.kind == "loop":
-            slower = {} if forced else slower_tiers(plan, phase, setting)
-            without = {**slower, **unfit.get(phase.number, {})}
-            found[phase.number] = choose(plan, phase, setting, forced, without)
+            slower = {} if forced else slower_strategies(plan, phase, context)
+            without = {**slower, **rejected.get(phase.id, {})}
+            found[phase.id] = choose_strategy(plan, phase, context, forced, without)
     return found

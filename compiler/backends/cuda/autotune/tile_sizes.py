@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rnnc.compiler.backends.cuda.codegen.stage_kernels import Kernel
+from rnnc.compiler.backends.cuda.codegen.stage_kernels import TritonKernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,19 +21,19 @@ class Tiling:
         return -(-rows // self.rows), -(-width // self.columns)
 
 
-def tiling_of(kernel: Kernel, bytes_: int) -> Tiling:
+def default_tiling(kernel: TritonKernel, element_size: int) -> Tiling:
     """The tiles of a kernel whose numbers have so many bytes.
 
     They depend on neither T nor B, so that no call compiles a kernel anew. Narrow columns give a
     step's products more programs: a batch alone fills few multiprocessors.
     """
-    if kernel.shape is not None:
-        return Tiling(kernel.shape.rows, 1, 1, kernel.shape.warps)
-    if kernel.products:
+    if kernel.layout is not None:
+        return Tiling(kernel.layout.row_tile, 1, 1, kernel.layout.num_warps)
+    if kernel.matmuls:
         # Sixteen columns of each sum are the least that matrix instructions take.
-        rows = 16 if kernel.products > 4 else 32
-        return Tiling(rows, 16, 64 if bytes_ <= 2 else 32, 4)
-    if kernel.drive == "scan":
+        rows = 16 if kernel.matmuls > 4 else 32
+        return Tiling(rows, 16, 64 if element_size <= 2 else 32, 4)
+    if kernel.kind == "scan":
         return Tiling(64, 1 if kernel.width == 1 else 32, 1, 4)
     if kernel.width == 1:
         return Tiling(128, 1, 1, 4)

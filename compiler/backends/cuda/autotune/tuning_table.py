@@ -18,150 +18,157 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, get_args
 
-from rnnc.compiler.backends.cache_dir import UnusableCache, cache_folder, own_file, user_cache
-from rnnc.compiler.backends.cuda.codegen.stage_kernels import Kernel
-from rnnc.compiler.backends.cuda.schedule.device_limits import chip_of
-from rnnc.compiler.backends.cuda.schedule.kernel_partition import stages_of
-from rnnc.compiler.backends.cuda.schedule.loop_strategy import TIERS, Tier
-from rnnc.compiler.backends.cuda.schedule.matmul_operands import products_of
-from rnnc.compiler.backends.cuda.schedule.persistent_layout import Setting
-from rnnc.compiler.backends.warn_once import tell_once
+from rnnc.compiler.backends.cache_dir import (
+    UnusableCache,
+    cache_folder,
+    read_owned_file,
+    user_cache_folder,
+)
+from rnnc.compiler.backends.cuda.codegen.stage_kernels import TritonKernel
+from rnnc.compiler.backends.cuda.schedule.device_limits import query_device_limits
+from rnnc.compiler.backends.cuda.schedule.kernel_partition import partition_stages
+from rnnc.compiler.backends.cuda.schedule.loop_strategy import STRATEGIES, LoopStrategy
+from rnnc.compiler.backends.cuda.schedule.matmul_operands import stage_matmuls
+from rnnc.compiler.backends.cuda.schedule.persistent_layout import DeviceContext
+from rnnc.compiler.backends.warn_once import warn_once
 from rnnc.compiler.schedule.plan import Phase, Plan
 from rnnc.grammar.version import __version__
 
 from .tile_sizes import Tiling
 
-Value = TypeVar("Value")
+V = TypeVar("Value")
 
-FORMAT: Final = 1
+FORMAT_VERSION: Final = 1
 FOLDER: Final = "tuning"
-MOST: Final = 1 << 24
+MAX_FILE_BYTES: Final = 1 << 24
 """Bytes of a table that is ours."""
 
-SLOWER: Final = "slower here, as `rnnc bench --tune` has measured"
+SLOWER_REASON: Final = "slower here, as `rnnc bench --tune` has measured"
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TuningTable:
     """For kernels and loops of some sizes what is fastest.
 
-    tilings: by `kernel_key`. tiers: by `loop_key`. libraries: by `cudnn.Library.key`, what runs
+    tilings: by `kernel_key`. tiers: by `loop_key`. libraries: by `cudnn.Library.tuning_key`, what runs
         the whole model in the place of own kernels.
     """
 
     tilings: Mapping[str, Tiling] = field(default_factory=dict)
-    tiers: Mapping[str, Tier] = field(default_factory=dict)
+    tiers: Mapping[str, LoopStrategy] = field(default_factory=dict)
     libraries: Mapping[str, Literal["cudnn"]] = field(default_factory=dict)
 
-    def over(self, other: Table) -> Table:
+    def merge(self, other: TuningTable) -> TuningTable:
         """This table, and where it says nothing another one."""
-        return Table(
+        return TuningTable(
             {**other.tilings, **self.tilings},
             {**other.tiers, **self.tiers},
             {**other.libraries, **self.libraries},
         )
 
-    def without(self, keys: Collection[str]) -> Table:
+    def without(self, keys: Collection[str]) -> TuningTable:
         """This table less some entries."""
 
-        def rest(part: Mapping[str, Value]) -> dict[str, Value]:
+        def rest(part: Mapping[str, V]) -> dict[str, V]:
             return {key: value for key, value in part.items() if key not in keys}
 
-        return Table(rest(self.tilings), rest(self.tiers), rest(self.libraries))
+        return TuningTable(rest(self.tilings), rest(self.tiers), rest(self.libraries))
 
 
-def kernel_key(kernel: Kernel, bytes_: int) -> str:
+def kernel_key(kernel: TritonKernel, element_size: int) -> str:
     """What the best tiling of a kernel depends on."""
-    return f"{kernel.drive} width={kernel.width} products={kernel.products} bytes={bytes_}"
+    return f"{kernel.kind} width={kernel.width} products={kernel.matmuls} bytes={element_size}"
 
 
-def loop_key(plan: Plan, phase: Phase, setting: Setting) -> str:
+def loop_key(plan: Plan, phase: Phase, context: DeviceContext) -> str:
     """What the best tier of a loop depends on; rows of the batch to the next power of two."""
     sizes = [
-        f"{stage.width}:" + "+".join(str(p.depth) for p in products_of(plan, stage))
-        for stage in stages_of(plan, phase.values).stages
+        f"{stage.width}:" + "+".join(str(p.depth) for p in stage_matmuls(plan, stage))
+        for stage in partition_stages(plan, phase.values).stages
     ]
-    rows = 1 << max(0, setting.rows - 1).bit_length() if setting.rows else 0
-    about = f"bytes={setting.bytes} {setting.precision} rows={rows}"
+    rows = 1 << max(0, context.batch_size - 1).bit_length() if context.batch_size else 0
+    about = f"bytes={context.element_size} {context.precision} rows={rows}"
     return f"{'>' if phase.direction > 0 else '<'} {' '.join(sizes)} {about}"
 
 
-def tuned_tiling(kernel: Kernel, bytes_: int, device: int | None) -> Tiling | None:
+def tuned_tiling(kernel: TritonKernel, element_size: int, device: int | None) -> Tiling | None:
     """The tiling that a table has for a kernel without a shape of its own."""
-    if device is None or kernel.shape is not None:
+    if device is None or kernel.layout is not None:
         return None
-    tilings = table_of(chip_name(device)).tilings
-    return tilings.get(kernel_key(kernel, bytes_)) if tilings else None
+    tilings = load_table(device_name(device)).tilings
+    return tilings.get(kernel_key(kernel, element_size)) if tilings else None
 
 
-def slower_tiers(plan: Plan, phase: Phase, setting: Setting) -> dict[Tier, str]:
+def slower_strategies(plan: Plan, phase: Phase, context: DeviceContext) -> dict[LoopStrategy, str]:
     """The tiers that the rules put before the one in the table."""
-    tiers = table_of(setting.chip.name).tiers
-    best = tiers.get(loop_key(plan, phase, setting)) if tiers else None
-    return {} if best is None else dict.fromkeys(TIERS[: TIERS.index(best)], SLOWER)
+    tiers = load_table(context.device.name).tiers
+    best = tiers.get(loop_key(plan, phase, context)) if tiers else None
+    return (
+        {} if best is None else dict.fromkeys(STRATEGIES[: STRATEGIES.index(best)], SLOWER_REASON)
+    )
 
 
-def runs_by_library(key: Callable[[], str], device: int | None) -> bool:
+def is_cudnn_faster(key: Callable[[], str], device: int | None) -> bool:
     """Whether a model is faster by torch's library, as measured on the GPU of a number."""
-    libraries = {} if device is None else table_of(chip_name(device)).libraries
+    libraries = {} if device is None else load_table(device_name(device)).libraries
     return bool(libraries) and key() in libraries
 
 
-def chosen_libraries(chip: str, about: str) -> list[str]:
+def cudnn_batches(chip: str, prefix: str) -> list[str]:
     """For which rows a model of some sizes runs by a library on a chip."""
-    keys = sorted(table_of(chip).libraries)
-    return [key.removeprefix(about).strip() for key in keys if key.startswith(f"{about} ")]
+    keys = sorted(load_table(chip).libraries)
+    return [key.removeprefix(prefix).strip() for key in keys if key.startswith(f"{prefix} ")]
 
 
 @cache
-def chip_name(device: int) -> str:
+def device_name(device: int) -> str:
     """The name of the GPU of a number."""
-    return chip_of(device).name
+    return query_device_limits(device).name
 
 
-_known: dict[str, Table] = {}
+_tables: dict[str, TuningTable] = {}
 _lock = threading.Lock()
 
 
-def table_of(chip: str) -> Table:
+def load_table(device: str) -> TuningTable:
     """The table of a chip, read once a process."""
     with _lock:
-        if chip not in _known:
-            _known[chip] = _read(chip)
-        return _known[chip]
+        if device not in _tables:
+            _tables[device] = _read_table(device)
+        return _tables[device]
 
 
 @contextmanager
-def using(chip: str, table: Table) -> Iterator[None]:
+def use_table(device: str, table: TuningTable) -> Iterator[None]:
     """Go by this table meanwhile."""
-    before = table_of(chip)
-    _known[chip] = table
+    before = load_table(device)
+    _tables[device] = table
     try:
         yield
     finally:
-        _known[chip] = before
+        _tables[device] = before
 
 
-def keep(chip: str, table: Table, asked: Collection[str] = ()) -> Path:
+def save_table(device: str, table: TuningTable, replaced_keys: Collection[str] = ()) -> Path:
     """Add a table to what is kept for a chip, in one step; the file.
 
-    asked: keys of which older answers no longer count.
+    replaced_keys: keys of which older answers no longer count.
 
     Raises:
         OSError: when it cannot be written.
         UnusableCache: when its folder is not the user's own.
         ImportError: where the cache folder is not known.
     """
-    whole = table.over(_read(chip).without(asked))
+    whole = table.merge(_read_table(device).without(replaced_keys))
     body = {
-        "chip": chip,
+        "chip": device,
         "tilings": {key: asdict(tiling) for key, tiling in sorted(whole.tilings.items())},
         "tiers": dict(sorted(whole.tiers.items())),
         "libraries": dict(sorted(whole.libraries.items())),
     }
-    path = path_of(chip)
+    path = table_path(device)
     cache_folder(FOLDER)
-    about = {"format": FORMAT, "version": __version__, "check": _check(body)}
+    about = {"format": FORMAT_VERSION, "version": __version__, "check": _checksum(body)}
     descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -173,76 +180,78 @@ def keep(chip: str, table: Table, asked: Collection[str] = ()) -> Path:
         Path(name).unlink(missing_ok=True)
         raise
     with _lock:
-        _known[chip] = whole
+        _tables[device] = whole
     return path
 
 
-def path_of(chip: str) -> Path:
+def table_path(device: str) -> Path:
     """Where the table of a chip is kept.
 
     Raises:
         ImportError: where the cache folder is not known.
     """
-    name = "".join(c if c.isalnum() else "-" for c in chip.lower())
-    return user_cache() / FOLDER / f"{name}.json"
+    name = "".join(c if c.isalnum() else "-" for c in device.lower())
+    return user_cache_folder() / FOLDER / f"{name}.json"
 
 
-def _read(chip: str) -> Table:
+def _read_table(device: str) -> TuningTable:
     """What is kept for a chip; nothing, and one line, where that is of no use."""
     try:
-        path = path_of(chip)
+        path = table_path(device)
         if not os.path.lexists(path):
-            return Table()
+            return TuningTable()
         cache_folder(FOLDER)
-        content = own_file(path, MOST)
+        content = read_owned_file(path, MAX_FILE_BYTES)
         if content is None:
-            return _ignored(path, f"it is no file of your own of at most {MOST:,} bytes")
+            return _ignore_file(
+                path, f"it is no file of your own of at most {MAX_FILE_BYTES:,} bytes"
+            )
         found = json.loads(content)
     except ImportError:
-        return Table()
+        return TuningTable()
     except UnusableCache as error:
-        return _ignored(path, str(error))
+        return _ignore_file(path, str(error))
     except ValueError as error:
-        return _ignored(path, f"it cannot be read: {type(error).__name__}")
+        return _ignore_file(path, f"it cannot be read: {type(error).__name__}")
     try:
-        if (found["format"], found["version"]) != (FORMAT, __version__):
-            return _ignored(path, f"it is of version {found['version']}, this is {__version__}")
+        if (found["format"], found["version"]) != (FORMAT_VERSION, __version__):
+            return _ignore_file(path, f"it is of version {found['version']}, this is {__version__}")
         body = found["table"]
-        if found["check"] != _check(body) or body["chip"] != chip:
-            return _ignored(path, "it is torn")
-        tilings = {str(key): _tiling(said) for key, said in body["tilings"].items()}
-        tiers = {str(key): _tier(said) for key, said in body["tiers"].items()}
-        libraries = {str(key): _library(said) for key, said in body["libraries"].items()}
+        if found["check"] != _checksum(body) or body["chip"] != device:
+            return _ignore_file(path, "it is torn")
+        tilings = {str(key): _parse_tiling(said) for key, said in body["tilings"].items()}
+        tiers = {str(key): _parse_strategy(said) for key, said in body["tiers"].items()}
+        libraries = {str(key): _parse_library(said) for key, said in body["libraries"].items()}
     except (KeyError, TypeError, ValueError, AttributeError):
-        return _ignored(path, "it is no table of tunings")
-    return Table(tilings, tiers, libraries)
+        return _ignore_file(path, "it is no table of tunings")
+    return TuningTable(tilings, tiers, libraries)
 
 
-def _ignored(path: Path, why: str) -> Table:
+def _ignore_file(path: Path, reason: str) -> TuningTable:
     again = "`rnnc bench FILE --tune` writes it anew"
-    tell_once(f"rnnc: {path} is ignored: {why}; {again}")
-    return Table()
+    warn_once(f"rnnc: {path} is ignored: {reason}; {again}")
+    return TuningTable()
 
 
-def _check(body: Mapping[str, Any]) -> str:
+def _checksum(body: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def _tiling(said: Mapping[str, Any]) -> Tiling:
-    tiling = Tiling(**said)
+def _parse_tiling(fields: Mapping[str, Any]) -> Tiling:
+    tiling = Tiling(**fields)
     for number in (tiling.rows, tiling.columns, tiling.depth, tiling.warps):
         if not isinstance(number, int) or not 1 <= number <= 4096 or number & (number - 1):
             raise ValueError(f"expected a power of two, got {number!r}")
     return tiling
 
 
-def _library(said: str) -> Literal["cudnn"]:
-    if said != "cudnn":
-        raise ValueError(f"expected cudnn, got {said!r}")
+def _parse_library(name: str) -> Literal["cudnn"]:
+    if name != "cudnn":
+        raise ValueError(f"expected cudnn, got {name!r}")
     return "cudnn"
 
 
-def _tier(said: str) -> Tier:
-    if said not in get_args(Tier):
-        raise ValueError(f"expected a tier, got {said!r}")
-    return said  # type: ignore[return-value]
+def _parse_strategy(name: str) -> LoopStrategy:
+    if name not in get_args(LoopStrategy):
+        raise ValueError(f"expected a tier, got {name!r}")
+    return name  # type: ignore[return-value]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-_FUNCTIONS: Final = '''
+_DEVICE_FUNCTIONS: Final = '''
 @triton.jit
 def real(number: tl.constexpr):
     return tl.full((1, 1), number, REAL)
@@ -105,7 +105,7 @@ _UNARY: Final = {
     "softplus_slope": "tl.where({0} > 20, 1.0, sigmoid({0}))",
     "one_minus": "1.0 - {0}",
 }
-_OTHER: Final = {
+_MULTI_OPERAND: Final = {
     "subtract": "{0} - {1}",
     "divide": "{0} / {1}",
     "power": "power({0}, {1})",
@@ -114,24 +114,24 @@ _OTHER: Final = {
     "equal": "tl.where({0} == {1}, 1.0, 0.0)",
     "select": "tl.where({0} != 0, {1}, {2})",
 }
-FORMS: Final = {**_UNARY, **_OTHER}
+EXPRESSIONS: Final = {**_UNARY, **_MULTI_OPERAND}
 """For each operation its expression; sums and products of any number of terms are apart."""
 
 
-def functions_in(source: str) -> list[str]:
+def collect_functions(source: str) -> list[str]:
     """The functions above that a source calls, those first that others call."""
     found: list[str] = []
-    for text in reversed(_FUNCTIONS.strip("\n").split("\n\n\n")):
+    for text in reversed(_DEVICE_FUNCTIONS.strip("\n").split("\n\n\n")):
         name = text.split("def ")[1].split("(")[0]
         if any(re.search(rf"\b{name}\b", user) for user in (source, *found)):
             found.append(text)
     return found[::-1]
 
 
-def expression(operation: str, operands: Sequence[str]) -> str:
+def format_expression(operation: str, operands: Sequence[str]) -> str:
     """An operation on names of tiles, as Triton source."""
     if operation == "add":
         return " + ".join(operands)
     if operation == "multiply":
         return " * ".join(operands)
-    return FORMS[operation].format(*operands)
+    return EXPRESSIONS[operation].format(*operands)

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from typing import Final
 
-PATIENCE: Final = 1 << 22
+MAX_POLLS: Final = 1 << 22
 """How often a program asks before it gives up: some seconds, for a question takes about 1 µs."""
 
-APART: Final = 16
+COUNTER_STRIDE: Final = 16
 """Numbers of 64 bits from one counter to the next: no two are in one line of the cache."""
 
-SOURCE: Final = '''
+BARRIER_SOURCE: Final = '''
 @triton.jit
 def meet(counter, met, patience):
     """Waits for all programs of a group; the patience that is left, 0 where one never came."""

@@ -5,58 +5,72 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rnnc.compiler.backends.cuda.schedule.loop_strategy import Choice
+from rnnc.compiler.backends.cuda.schedule.loop_strategy import StrategyChoice
 from rnnc.compiler.schedule.plan import Phase, Plan
 
-from .kernel_arguments import Case
-from .persistent_kernels import chip_kernel, grid_kernel
-from .stage_kernels import Kernel, file_of, row_kernels, scan_kernel, step_kernels
+from .kernel_arguments import KernelVariant
+from .persistent_kernels import generate_block_persistent_kernel, generate_grid_persistent_kernel
+from .stage_kernels import (
+    TritonKernel,
+    format_kernel_file,
+    generate_row_kernels,
+    generate_scan_kernel,
+    generate_step_kernels,
+)
 
 
 @dataclass(frozen=True)
-class Program:
+class KernelFile:
     """The kernels of a plan for one case.
 
-    groups: for each batched phase, those of each of its groups.
-    loops: for each scan its kernel; for each loop that of all steps, or those of a step, in order.
-    tiers: for each loop its tier.
+    batched_kernels: for each batched phase, those of each of its groups.
+    loop_kernels: for each scan its kernel; for each loop that of all steps, or those of a step, in order.
+    strategies: for each loop its tier.
     """
 
     source: str
-    groups: dict[int, tuple[tuple[Kernel, ...], ...]]
-    loops: dict[int, tuple[Kernel, ...]]
-    tiers: Mapping[int, Choice]
+    batched_kernels: dict[int, tuple[tuple[TritonKernel, ...], ...]]
+    loop_kernels: dict[int, tuple[TritonKernel, ...]]
+    strategies: Mapping[int, StrategyChoice]
 
 
-def program_of(plan: Plan, case: Case, tiers: Mapping[int, Choice]) -> Program:
+def generate_kernel_file(
+    plan: Plan, variant: KernelVariant, strategies: Mapping[int, StrategyChoice]
+) -> KernelFile:
     """The kernels of a plan.
 
     Raises:
         Unsupported: when a phase holds what no kernel is written for.
     """
-    groups: dict[int, tuple[tuple[Kernel, ...], ...]] = {}
-    loops: dict[int, tuple[Kernel, ...]] = {}
+    groups: dict[int, tuple[tuple[TritonKernel, ...], ...]] = {}
+    loops: dict[int, tuple[TritonKernel, ...]] = {}
     for phase in plan.phases:
         if phase.kind == "batched":
-            groups[phase.number] = tuple(
-                row_kernels(plan, phase, group, case) for group in phase.groups
+            groups[phase.id] = tuple(
+                generate_row_kernels(plan, phase, group, variant) for group in phase.groups
             )
         elif phase.kind == "scan":
-            loops[phase.number] = (scan_kernel(plan, phase, case),)
+            loops[phase.id] = (generate_scan_kernel(plan, phase, variant),)
         elif phase.kind == "loop":
-            loops[phase.number] = loop_kernels(plan, phase, case, tiers[phase.number])
+            loops[phase.id] = generate_loop_kernels(plan, phase, variant, strategies[phase.id])
     kernels = [k for parts in groups.values() for part in parts for k in part]
     kernels += [k for part in loops.values() for k in part]
-    return Program(file_of(kernels, case), groups, loops, tiers)
+    return KernelFile(format_kernel_file(kernels, variant), groups, loops, strategies)
 
 
-def loop_kernels(plan: Plan, phase: Phase, case: Case, found: Choice) -> tuple[Kernel, ...]:
+def generate_loop_kernels(
+    plan: Plan, phase: Phase, variant: KernelVariant, choice: StrategyChoice
+) -> tuple[TritonKernel, ...]:
     """The kernels of a loop in its tier.
 
     Raises:
         Unsupported: when it holds what no kernel is written for.
     """
-    if found.shape is None:
-        return step_kernels(plan, phase, case)
-    kernel = chip_kernel if found.tier == "chip" else grid_kernel
-    return (kernel(plan, phase, case, found.shape),)
+    if choice.layout is None:
+        return generate_step_kernels(plan, phase, variant)
+    kernel = (
+        generate_block_persistent_kernel
+        if choice.strategy == "chip"
+        else generate_grid_persistent_kernel
+    )
+    return (kernel(plan, phase, variant, choice.layout),)

@@ -5,101 +5,112 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from rnnc.compiler.backends.cuda.schedule.block_parallelism import independent_stages
-from rnnc.compiler.backends.cuda.schedule.kernel_partition import stages_of
-from rnnc.compiler.backends.cuda.schedule.persistent_layout import Shape
+from rnnc.compiler.backends.cuda.schedule.block_parallelism import partition_independent_stages
+from rnnc.compiler.backends.cuda.schedule.kernel_partition import partition_stages
+from rnnc.compiler.backends.cuda.schedule.persistent_layout import PersistentLayout
 from rnnc.compiler.schedule.plan import Phase, Plan
 
-from .grid_barrier import APART
-from .kernel_arguments import Case
-from .persistent_tile import KeptTile
-from .stage_kernels import Kernel, function_text
+from .grid_barrier import COUNTER_STRIDE
+from .kernel_arguments import KernelVariant
+from .persistent_tile import PersistentTile
+from .stage_kernels import TritonKernel, format_function
 
-_THERE: Final = "rows = b < B"
+_ROW_MASK: Final = "rows = b < B"
 
 
-def chip_kernel(plan: Plan, phase: Phase, case: Case, shape: Shape) -> Kernel:
+def generate_block_persistent_kernel(
+    plan: Plan, phase: Phase, variant: KernelVariant, layout: PersistentLayout
+) -> TritonKernel:
     """All steps of some rows, and of all columns or of some that are independent.
 
     Nothing is handed from program to program. What one thread has written another one may read
     after a barrier, which is between stages that need one another and between any two steps.
     """
-    stages, _ = independent_stages(plan, phase.values)
-    tile = KeptTile(stages, case, holds=True, shape=shape)
-    lines = list(_chip_lines(tile, phase))
-    arguments = tuple(tile.arguments.all())
-    name = f"phase_{phase.number}_chip"
-    source = function_text(name, "chip", arguments, lines)
-    return Kernel(name, source, "chip", arguments, 0, 0, shape)
+    stages, _ = partition_independent_stages(plan, phase.values)
+    tile = PersistentTile(stages, variant, freeze_ended_rows=True, layout=layout)
+    lines = list(_emit_block_persistent(tile, phase))
+    arguments = tuple(tile.arguments.as_tuple())
+    name = f"phase_{phase.id}_chip"
+    source = format_function(name, "chip", arguments, lines)
+    return TritonKernel(name, source, "chip", arguments, 0, 0, layout)
 
 
-def _chip_lines(tile: KeptTile, phase: Phase) -> Iterator[str]:
-    if tile.shape.slices > 1:
+def _emit_block_persistent(tile: PersistentTile, phase: Phase) -> Iterator[str]:
+    if tile.layout.slices > 1:
         yield "part = tl.program_id(1)"
     yield "b = tl.program_id(0).to(tl.int64) * BM + tl.arange(0, BM)"
-    yield _THERE
+    yield _ROW_MASK
     yield "# the weights, which stay on chip"
-    yield from tile.weights()
+    yield from tile.emit_weight_loads()
     yield "for done in range(0, steps):"
-    yield f"    row = {_moment(phase)} * B + b"
-    for level in levels_of(tile):
+    yield f"    row = {_step_expression(phase)} * B + b"
+    for level in stage_levels(tile):
         for index in level:
             yield f"    # stage {index}"
-            for line in tile.stage(index):
+            for line in tile.emit_stage(index):
                 yield f"    {line}"
         yield "    tl.debug_barrier()"
 
 
-def grid_kernel(plan: Plan, phase: Phase, case: Case, shape: Shape) -> Kernel:
+def generate_grid_persistent_kernel(
+    plan: Plan, phase: Phase, variant: KernelVariant, layout: PersistentLayout
+) -> TritonKernel:
     """All steps of some rows, whose columns all programs share; axis 1 is that of the rows.
 
     After each level all programs that share rows meet. `LEVEL` is -1; any other number leaves one
     level alone, without meeting: so an interpreter that runs one program after the other drives it.
     """
-    stages = stages_of(plan, phase.values)
+    stages = partition_stages(plan, phase.values)
     written = frozenset(store.buffer for stage in stages.stages for store in stage.stores)
-    tile = KeptTile(stages, case, holds=True, shape=shape, shared=written, start="none")
-    lines = list(_grid_lines(tile, phase))
-    arguments = tuple(tile.arguments.all())
-    name = f"phase_{phase.number}_grid"
-    source = function_text(name, "grid", arguments, lines)
-    return Kernel(name, source, "grid", arguments, 0, len(list(levels_of(tile))), shape)
+    tile = PersistentTile(
+        stages,
+        variant,
+        freeze_ended_rows=True,
+        layout=layout,
+        shared_buffers=written,
+        initial_sum="none",
+    )
+    lines = list(_emit_grid_persistent(tile, phase))
+    arguments = tuple(tile.arguments.as_tuple())
+    name = f"phase_{phase.id}_grid"
+    source = format_function(name, "grid", arguments, lines)
+    return TritonKernel(name, source, "grid", arguments, 0, len(list(stage_levels(tile))), layout)
 
 
-def _grid_lines(tile: KeptTile, phase: Phase) -> Iterator[str]:
+def _emit_grid_persistent(tile: PersistentTile, phase: Phase) -> Iterator[str]:
     yield "part, group = tl.program_id(0), tl.program_id(1)"
     yield "# the weights, which stay on chip"
-    yield from tile.weights()
+    yield from tile.emit_weight_loads()
     yield "met = 0"
     yield "none = 0.0"
     yield "for done in range(first, last):"
-    yield f"    t = {_moment(phase)}"
-    for number, level in enumerate(levels_of(tile)):
+    yield f"    t = {_step_expression(phase)}"
+    for number, level in enumerate(stage_levels(tile)):
         yield f"    if LEVEL < 0 or LEVEL == {number}:"
         yield "        for begin in range(group * BM, B, tl.num_programs(1) * BM):"
         yield "            b = tl.cast(begin, tl.int64) + tl.arange(0, BM)"
-        yield f"            {_THERE}"
+        yield f"            {_ROW_MASK}"
         yield "            row = t * B + b"
         for index in level:
             yield f"            # stage {index}"
-            for line in tile.stage(index):
+            for line in tile.emit_stage(index):
                 yield f"            {line}"
         yield "    if LEVEL < 0:"
         yield "        met += 1"
-        yield f"        patience = meet(counters + group * {APART}, met, patience)"
+        yield f"        patience = meet(counters + group * {COUNTER_STRIDE}, met, patience)"
         yield '        none = tl.where(patience > 0, 0.0, float("nan"))'
     yield "if patience == 0:"
-    yield f"    tl.store(counters + tl.num_programs(1) * {APART}, 1)"
+    yield f"    tl.store(counters + tl.num_programs(1) * {COUNTER_STRIDE}, 1)"
 
 
-def levels_of(tile: KeptTile) -> Iterator[list[int]]:
+def stage_levels(tile: PersistentTile) -> Iterator[list[int]]:
     """The numbers of stages that need nothing of each other, level by level."""
-    stages = tile.stages.stages
+    stages = tile.partition.stages
     for level in dict.fromkeys(stage.level for stage in stages):
         yield [index for index, stage in enumerate(stages) if stage.level == level]
 
 
-def _moment(phase: Phase) -> str:
+def _step_expression(phase: Phase) -> str:
     """The step of a turn of the loop, in 64 bits."""
     done = "done" if phase.direction > 0 else "steps - 1 - done"
     return f"tl.cast({done}, tl.int64)"

@@ -10,23 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
-from rnnc.compiler.backends.cuda.schedule.kernel_partition import Store
-from rnnc.compiler.backends.cuda.schedule.slice_decomposition import Piece
+from rnnc.compiler.backends.cuda.schedule.kernel_partition import SliceStore
+from rnnc.compiler.backends.cuda.schedule.slice_decomposition import ValueSlice
 from rnnc.compiler.errors import Unsupported
-from rnnc.compiler.ir.dataflow import BOUNDED, Read
+from rnnc.compiler.ir.dataflow import BOUNDARY_VALUE_OPS, Operand
 from rnnc.compiler.schedule.plan import Phase
 
-from .tile_body import Tile
+from .tile_body import TileEmitter
 
 
-def scan_lines(tile: Tile, phase: Phase) -> Iterator[str]:
+def emit_scan(tile: TileEmitter, phase: Phase) -> Iterator[str]:
     """The body of the kernel of a phase whose cycle is one `linear` value.
 
     Raises:
         Unsupported: when what moved into the scan is of several widths.
     """
-    values = tile.plan.flow.values
-    pieces = list(chain.from_iterable(stage.pieces for stage in tile.stages.stages))
+    values = tile.plan.dataflow.values
+    pieces = list(chain.from_iterable(stage.slices for stage in tile.partition.stages))
     width = max(piece.width for piece in pieces)
     if any(piece.width not in {1, width} for piece in pieces):
         raise Unsupported("a scan of several widths")
@@ -42,47 +42,55 @@ def scan_lines(tile: Tile, phase: Phase) -> Iterator[str]:
     yield f"inside = u < {width}"
     yield "last = tl.arange(0, BM) == BM - 1"
     for piece in turning:
-        yield from _entering(tile, piece, width, back)
+        yield from _emit_initial_value(tile, piece, width, back)
     yield "for first in range(0, steps, BM):"
     yield "    done = first + tl.arange(0, BM).to(tl.int64)"
     yield "    rows = done < steps"
     yield f"    row = {'(steps - 1 - done)' if back else 'done'} * B + b"
     yield "    at = rows[:, None] & inside[None, :]"
     before = [p for p in pieces if p.value not in later]
-    tile.forget()
-    for line in tile.computed(before, own):
+    tile.forget_loads()
+    for line in tile.emit_elementwise(before, own):
         yield f"    {line}"
     for piece in turning:
-        for line in _solved(tile, piece, own):
+        for line in _emit_block_solution(tile, piece, own):
             yield f"    {line}"
     for piece in pieces:
         if piece.value in later and piece not in turning:
             read = values[piece.value].operands[0]
-            yield f"    {tile.name(piece)} = {tile.source(piece, read, own)}"
-    stores: list[Store] = [s for stage in tile.stages.stages for s in stage.stores]
+            yield f"    {tile.local_name(piece)} = {tile.operand_expression(piece, read, own)}"
+    stores: list[SliceStore] = [s for stage in tile.partition.stages for s in stage.stores]
     for store in stores:
-        for line in tile.stored(store, own):
+        for line in tile.emit_store(store, own):
             yield f"    {line}"
 
 
-def _entering(tile: Tile, piece: Piece, width: int, back: bool) -> Iterator[str]:
+def _emit_initial_value(
+    tile: TileEmitter, output: ValueSlice, width: int, reverse: bool
+) -> Iterator[str]:
     """What the first step finds before it: in the margin of the value's own series."""
-    turn = tile.plan.flow.values[piece.value].operands[2]
-    yield f"row = {'tl.cast(steps - 1, tl.int64) * B + b' if back else 'b'}"
+    turn = tile.plan.dataflow.values[output.value].operands[2]
+    yield f"row = {'tl.cast(steps - 1, tl.int64) * B + b' if reverse else 'b'}"
     yield "rows = (tl.arange(0, BM) == 0) & (steps > 0)"
     yield "at = rows[:, None] & inside[None, :]"
-    found = tile.load(turn, piece.start, piece.stop, cut=False)
-    yield f"into_{tile.name(piece)} = tl.sum({found}, 0)[None, :]"
+    found = tile.load_expression(turn, output.start, output.stop, masked=False)
+    yield f"into_{tile.local_name(output)} = tl.sum({found}, 0)[None, :]"
 
 
-def _solved(tile: Tile, piece: Piece, own: frozenset[Piece]) -> Iterator[str]:
-    value, name = tile.plan.flow.values[piece.value], tile.name(piece)
+def _emit_block_solution(
+    tile: TileEmitter, output: ValueSlice, local_slices: frozenset[ValueSlice]
+) -> Iterator[str]:
+    value, name = tile.plan.dataflow.values[output.value], tile.local_name(output)
     slope, offset, turn = value.operands
-    extent = "1" if piece.width == 1 else "BN"
+    extent = "1" if output.width == 1 else "BN"
     whole = f"tl.zeros((BM, {extent}), REAL)"
-    yield from tile.loaded(f"a = {tile.source(piece, slope, own)} + {whole}")
-    yield from tile.loaded(f"c = {tile.source(piece, offset, own)} + {whole}")
-    yield from _cut(tile, piece, turn)
+    yield from tile.emit_after_loads(
+        f"a = {tile.operand_expression(output, slope, local_slices)} + {whole}"
+    )
+    yield from tile.emit_after_loads(
+        f"c = {tile.operand_expression(output, offset, local_slices)} + {whole}"
+    )
+    yield from _emit_segment_masks(tile, output, turn)
     yield "a = tl.where(rows[:, None], a, 1.0)"
     yield "c = tl.where(rows[:, None], c, 0.0)"
     yield "gain, found = tl.associative_scan((a, c), 0, compose)"
@@ -90,17 +98,19 @@ def _solved(tile: Tile, piece: Piece, own: frozenset[Piece]) -> Iterator[str]:
     yield f"into_{name} = tl.sum(tl.where(last[:, None], {name}, 0.0), 0)[None, :]"
 
 
-def _cut(tile: Tile, piece: Piece, turn: Read) -> Iterator[str]:
+def _emit_segment_masks(tile: TileEmitter, output: ValueSlice, carry: Operand) -> Iterator[str]:
     """Begin anew with each segment; hold still where a row has ended, or is yet to begin."""
-    source = tile.plan.flow.values[turn.value]
+    source = tile.plan.dataflow.values[carry.value]
     state = source.operation == "state"
-    if tile.case.cuts(turn.delay, bounded=source.operation in BOUNDED):
-        yield f"linked = {tile.linked(turn.delay)}"
+    if tile.variant.may_cross_segment(
+        carry.delay, has_boundary_value=source.operation in BOUNDARY_VALUE_OPS
+    ):
+        yield f"linked = {tile.same_segment_mask(carry.delay)}"
         if state:
-            outside = tile.outside(source, piece.start, piece.width, "u")
+            outside = tile.initial_expression(source, output.start, output.width, "u")
             yield f"c = tl.where(linked, c, c + a * {outside})"
         yield "a = tl.where(linked, a, 0.0)"
-    if tile.case.lengths:
-        yield f"living = {tile.alive()}"
-        yield f"a = tl.where(living, a, {1.0 if state and turn.delay > 0 else 0.0})"
+    if tile.variant.lengths:
+        yield f"living = {tile.valid_mask()}"
+        yield f"a = tl.where(living, a, {1.0 if state and carry.delay > 0 else 0.0})"
         yield "c = tl.where(living, c, 0.0)"

@@ -6,18 +6,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from rnnc.compiler.backends.cuda.schedule.kernel_partition import Stage, stages_of
-from rnnc.compiler.backends.cuda.schedule.persistent_layout import Shape
-from rnnc.compiler.schedule.plan import Group, Phase, Plan
+from rnnc.compiler.backends.cuda.schedule.kernel_partition import KernelStage, partition_stages
+from rnnc.compiler.backends.cuda.schedule.persistent_layout import PersistentLayout
+from rnnc.compiler.schedule.plan import FusionGroup, Phase, Plan
 
-from .expressions import functions_in
-from .grid_barrier import SOURCE
-from .kernel_arguments import Argument, Case
-from .scan_kernel import scan_lines
-from .tile_body import Tile, header
+from .expressions import collect_functions
+from .grid_barrier import BARRIER_SOURCE
+from .kernel_arguments import KernelArgument, KernelVariant
+from .scan_kernel import emit_scan
+from .tile_body import TileEmitter, file_header
 
-Drive = Literal["step", "rows", "scan", "chip", "grid"]
-_GIVEN: Final[dict[Drive, tuple[str, ...]]] = {
+KernelKind = Literal["step", "rows", "scan", "chip", "grid"]
+_LEADING_PARAMETERS: Final[dict[KernelKind, tuple[str, ...]]] = {
     "step": ("clock", "ahead", "B"),
     "rows": ("steps", "B"),
     "scan": ("steps", "B"),
@@ -26,33 +26,33 @@ _GIVEN: Final[dict[Drive, tuple[str, ...]]] = {
 }
 """The first parameters: whole numbers, the clock of a loop, the counters of a barrier."""
 
-_SIZES: Final[dict[Drive, tuple[str, ...]]] = {
+_CONSTEXPR_PARAMETERS: Final[dict[KernelKind, tuple[str, ...]]] = {
     "chip": ("PRECISION", "BM"),
     "grid": ("PRECISION", "BM", "LEVEL"),
 }
 """What is known when a kernel is compiled, where the text does not say more."""
 
-POINTERS: Final = ("clock", "counters")
+INT64_POINTERS: Final = ("clock", "counters")
 """Those of them that are tensors of 64 bits."""
 
-_STEP: Final = (
+_BATCH_ROWS: Final = (
     "b = tl.program_id(0).to(tl.int64) * BM + tl.arange(0, BM)",
     "rows = (b < B) & there",
     "row = t * B + b",
 )
-_FORWARD: Final = (
+_FORWARD_STEP: Final = (
     "# clock: how many steps are done, and how many there are",
     "t = tl.load(clock) + ahead",
     "there = t < tl.load(clock + 1)",
-    *_STEP,
+    *_BATCH_ROWS,
 )
-_BACKWARD: Final = (
+_BACKWARD_STEP: Final = (
     "# clock: how many steps are done, and how many there are",
     "t = tl.load(clock + 1) - 1 - tl.load(clock) - ahead",
     "there = t >= 0",
-    *_STEP,
+    *_BATCH_ROWS,
 )
-_ROWS: Final = (
+_ALL_ROWS: Final = (
     "row = tl.program_id(0).to(tl.int64) * BM + tl.arange(0, BM)",
     "rows = row < tl.cast(steps, tl.int64) * B",
     "b = row % B",
@@ -60,44 +60,53 @@ _ROWS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Kernel:
+class TritonKernel:
     """One generated function.
 
-    drive: what one launch computes: a `step` of all rows of the batch, all `rows` of all steps at
+    kind: what one launch computes: a `step` of all rows of the batch, all `rows` of all steps at
         once, a `scan` over all steps, or a loop over them (`chip`, `grid`).
     width: of its stage, which a launch cuts into tiles.
-    products: how many sums of products a tile keeps in registers; how many levels of stages a
+    matmuls: how many sums of products a tile keeps in registers; how many levels of stages a
         `grid` has.
-    shape: of a loop that keeps its weights, which the source is written for.
+    layout: of a loop that keeps its weights, which the source is written for.
     """
 
     name: str
     source: str
-    drive: Drive
-    arguments: tuple[Argument, ...]
+    kind: KernelKind
+    arguments: tuple[KernelArgument, ...]
     width: int
-    products: int
-    shape: Shape | None = None
+    matmuls: int
+    layout: PersistentLayout | None = None
 
 
-def file_of(kernels: Iterable[Kernel], case: Case) -> str:
+def format_kernel_file(kernels: Iterable[TritonKernel], variant: KernelVariant) -> str:
     """The source of a file of kernels."""
     kernels = tuple(kernels)
     sources = [kernel.source for kernel in kernels]
-    meeting = [SOURCE.strip("\n")] if any(kernel.drive == "grid" for kernel in kernels) else []
-    parts = ["\n".join(header(case)), *meeting, *functions_in("\n".join(sources)), *sources]
+    meeting = (
+        [BARRIER_SOURCE.strip("\n")] if any(kernel.kind == "grid" for kernel in kernels) else []
+    )
+    parts = [
+        "\n".join(file_header(variant)),
+        *meeting,
+        *collect_functions("\n".join(sources)),
+        *sources,
+    ]
     return "\n\n\n".join(parts) + "\n"
 
 
-def step_kernels(plan: Plan, phase: Phase, case: Case) -> tuple[Kernel, ...]:
+def generate_step_kernels(
+    plan: Plan, phase: Phase, variant: KernelVariant
+) -> tuple[TritonKernel, ...]:
     """One kernel for each stage of a loop, to be launched in this order at every step."""
-    stages = stages_of(plan, phase.values)
-    before = _FORWARD if phase.direction > 0 else _BACKWARD
+    stages = partition_stages(plan, phase.values)
+    before = _FORWARD_STEP if phase.direction > 0 else _BACKWARD_STEP
     return tuple(
-        _kernel(
-            f"phase_{phase.number}_stage_{index}",
+        _generate_kernel(
+            f"phase_{phase.id}_stage_{index}",
             stage,
-            Tile(stages, case, holds=True),
+            TileEmitter(stages, variant, freeze_ended_rows=True),
             before,
             "step",
         )
@@ -105,69 +114,75 @@ def step_kernels(plan: Plan, phase: Phase, case: Case) -> tuple[Kernel, ...]:
     )
 
 
-def row_kernels(plan: Plan, phase: Phase, group: Group, case: Case) -> tuple[Kernel, ...]:
+def generate_row_kernels(
+    plan: Plan, phase: Phase, group: FusionGroup, variant: KernelVariant
+) -> tuple[TritonKernel, ...]:
     """The kernels of a group's elementwise values, for all steps and rows at once."""
-    stages = stages_of(plan, [n for n in group.fused if is_generated(plan, n)])
+    stages = partition_stages(plan, [n for n in group.epilogue if has_generated_kernel(plan, n)])
     at = phase.groups.index(group)
     return tuple(
-        _kernel(
-            f"phase_{phase.number}_group_{at}_stage_{index}",
+        _generate_kernel(
+            f"phase_{phase.id}_group_{at}_stage_{index}",
             stage,
-            Tile(stages, case, holds=False),
-            _ROWS,
+            TileEmitter(stages, variant, freeze_ended_rows=False),
+            _ALL_ROWS,
             "rows",
         )
         for index, stage in enumerate(stages.stages)
     )
 
 
-def scan_kernel(plan: Plan, phase: Phase, case: Case) -> Kernel:
+def generate_scan_kernel(plan: Plan, phase: Phase, variant: KernelVariant) -> TritonKernel:
     """The kernel of an affine recurrence: one row and some columns for all steps.
 
     Steps are taken in blocks, each solved by a parallel scan (Blelloch 1990), and what goes in is
     carried from block to block.
     """
-    stages = stages_of(plan, phase.values)
-    tile = Tile(stages, case, holds=False)
-    lines = list(scan_lines(tile, phase))
-    arguments = tuple(tile.arguments.all())
-    name, width = f"phase_{phase.number}_scan", max(stage.width for stage in stages.stages)
-    return Kernel(name, function_text(name, "scan", arguments, lines), "scan", arguments, width, 0)
+    stages = partition_stages(plan, phase.values)
+    tile = TileEmitter(stages, variant, freeze_ended_rows=False)
+    lines = list(emit_scan(tile, phase))
+    arguments = tuple(tile.arguments.as_tuple())
+    name, width = f"phase_{phase.id}_scan", max(stage.width for stage in stages.stages)
+    return TritonKernel(
+        name, format_function(name, "scan", arguments, lines), "scan", arguments, width, 0
+    )
 
 
-def is_generated(plan: Plan, number: int) -> bool:
+def has_generated_kernel(plan: Plan, value_id: int) -> bool:
     """Whether a value that a batched phase fuses is computed by a generated kernel."""
-    value = plan.flow.values[number]
+    value = plan.dataflow.values[value_id]
     return value.rate == "step" and value.operation != "onehot"
 
 
-def _kernel(name: str, stage: Stage, tile: Tile, before: tuple[str, ...], drive: Drive) -> Kernel:
-    lines = list(before)
-    lines += tile.columns(stage.width, "tl.program_id(1) * BN")
-    lines += tile.body(stage)
-    arguments = tuple(tile.arguments.all())
-    values = tile.plan.flow.values
-    products = sum(values[piece.value].operation == "matmul" for piece in stage.pieces)
-    source = function_text(name, drive, arguments, lines)
-    return Kernel(name, source, drive, arguments, stage.width, products)
+def _generate_kernel(
+    name: str, stage: KernelStage, tile: TileEmitter, index_lines: tuple[str, ...], kind: KernelKind
+) -> TritonKernel:
+    lines = list(index_lines)
+    lines += tile.emit_columns(stage.width, "tl.program_id(1) * BN")
+    lines += tile.emit_body(stage)
+    arguments = tuple(tile.arguments.as_tuple())
+    values = tile.plan.dataflow.values
+    products = sum(values[piece.value].operation == "matmul" for piece in stage.slices)
+    source = format_function(name, kind, arguments, lines)
+    return TritonKernel(name, source, kind, arguments, stage.width, products)
 
 
-def function_text(
-    name: str, drive: Drive, arguments: Iterable[Argument], lines: Iterable[str]
+def format_function(
+    name: str, kind: KernelKind, arguments: Iterable[KernelArgument], lines: Iterable[str]
 ) -> str:
     """The text of a kernel: parameters, tensors and sizes of a tile, and its body."""
-    given = _GIVEN[drive]
-    whole = ", ".join(f'"{g}"' for g in given if g not in POINTERS)
+    given = _LEADING_PARAMETERS[kind]
+    whole = ", ".join(f'"{g}"' for g in given if g not in INT64_POINTERS)
     tensors = "".join(f"{argument.name}, " for argument in arguments)
-    signature = [f"{', '.join(given)},", *_wrapped(tensors.rstrip())]
-    sizes = _SIZES.get(drive, ("PRECISION", "BM", "BN", "BK"))
+    signature = [f"{', '.join(given)},", *_wrap(tensors.rstrip())]
+    sizes = _CONSTEXPR_PARAMETERS.get(kind, ("PRECISION", "BM", "BN", "BK"))
     signature += [f"{size}: tl.constexpr," for size in sizes]
     body = [f"    {line}" for line in lines]
     head = [f"@triton.jit(do_not_specialize=[{whole}])", f"def {name}("]
     return "\n".join([*head, *(f"    {line}" for line in signature), "):", *body])
 
 
-def _wrapped(text: str) -> Iterator[str]:
+def _wrap(text: str) -> Iterator[str]:
     line = ""
     for word in text.split():
         if len(line) + len(word) > 88:

@@ -12,42 +12,51 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rnnc.compiler.backends.cuda.schedule.kernel_partition import Stage, Stages, Store
-from rnnc.compiler.backends.cuda.schedule.matmul_operands import Product, products_of
-from rnnc.compiler.backends.cuda.schedule.slice_decomposition import Load, Piece, Source, Zero
+from rnnc.compiler.backends.cuda.schedule.kernel_partition import (
+    KernelStage,
+    SliceStore,
+    StagePartition,
+)
+from rnnc.compiler.backends.cuda.schedule.matmul_operands import MatmulSlice, stage_matmuls
+from rnnc.compiler.backends.cuda.schedule.slice_decomposition import (
+    MemorySlice,
+    SliceSource,
+    ValueSlice,
+    ZeroPadding,
+)
 from rnnc.compiler.errors import Unsupported
-from rnnc.compiler.ir.dataflow import BOUNDED, Read, Value
-from rnnc.compiler.ir.ops import ELEMENTWISE, GROUPS
+from rnnc.compiler.ir.dataflow import BOUNDARY_VALUE_OPS, Operand, Value
+from rnnc.compiler.ir.ops import ELEMENTWISE_OPS, GROUP_OPS
 from rnnc.compiler.schedule.plan import Buffer, Plan
 
-from .expressions import expression
-from .kernel_arguments import Argument, Arguments, Case, is_wide
+from .expressions import format_expression
+from .kernel_arguments import KernelArgument, KernelArguments, KernelVariant, is_full_precision
 
 
 @dataclass
-class Tile:
+class TileEmitter:
     """Writes the stages of one phase.
 
-    holds: whether a state keeps its value where a row has ended, as it must in a loop.
+    freeze_ended_rows: whether a state keeps its value where a row has ended, as it must in a loop.
     extent: how many columns a tile has, as Triton source.
-    shared: the buffers that other programs write while this one runs.
+    shared_buffers: the buffers that other programs write while this one runs.
     """
 
-    stages: Stages
-    case: Case
-    holds: bool
+    partition: StagePartition
+    variant: KernelVariant
+    freeze_ended_rows: bool
     extent: str = "BN"
-    shared: frozenset[int] = frozenset()
-    arguments: Arguments = field(default_factory=Arguments)
-    _named: dict[str, str] = field(default_factory=dict)
-    _waiting: list[str] = field(default_factory=list)
+    shared_buffers: frozenset[int] = frozenset()
+    arguments: KernelArguments = field(default_factory=KernelArguments)
+    _loaded_names: dict[str, str] = field(default_factory=dict)
+    _pending_loads: list[str] = field(default_factory=list)
 
     @property
     def plan(self) -> Plan:
         """The plan."""
-        return self.stages.plan
+        return self.partition.plan
 
-    def columns(self, width: int, first: str) -> Iterator[str]:
+    def emit_columns(self, width: int, first: str) -> Iterator[str]:
         """Sets `u` and `at` for a stage; `first` is the tile's first column."""
         if width == 1:
             yield "at = rows[:, None]"
@@ -56,209 +65,229 @@ class Tile:
         yield f"inside = u < {width}"
         yield "at = rows[:, None] & inside[None, :]"
 
-    def body(self, stage: Stage) -> Iterator[str]:
+    def emit_body(self, stage: KernelStage) -> Iterator[str]:
         """Everything between the columns of a stage and its end."""
-        own = frozenset(stage.pieces)
-        self.forget()
-        yield from self.products(stage)
-        yield from self.computed(stage.pieces, own)
+        own = frozenset(stage.slices)
+        self.forget_loads()
+        yield from self.emit_matmuls(stage)
+        yield from self.emit_elementwise(stage.slices, own)
         for store in stage.stores:
-            yield from self.stored(store, own)
+            yield from self.emit_store(store, own)
 
-    def forget(self) -> None:
+    def forget_loads(self) -> None:
         """Nothing that was loaded so far is at hand any more."""
-        self._named.clear()
+        self._loaded_names.clear()
 
-    def computed(self, pieces: Iterable[Piece], own: frozenset[Piece]) -> Iterator[str]:
+    def emit_elementwise(
+        self, slices: Iterable[ValueSlice], local_slices: frozenset[ValueSlice]
+    ) -> Iterator[str]:
         """All pieces but products, from each other and from memory."""
-        for piece in pieces:
-            value = self.plan.flow.values[piece.value]
+        for piece in slices:
+            value = self.plan.dataflow.values[piece.value]
             if value.operation == "matmul":
                 continue
-            if value.operation in GROUPS:
-                yield from self._group(value, piece)
+            if value.operation in GROUP_OPS:
+                yield from self._emit_group(value, piece)
             elif value.operation == "state":
-                yield from self.loaded(self._state(value, piece, own))
-            elif value.operation not in ELEMENTWISE:
+                yield from self.emit_after_loads(self._state_update(value, piece, local_slices))
+            elif value.operation not in ELEMENTWISE_OPS:
                 raise Unsupported(f"it has no kernel for `{value.operation}` in a loop")
             else:
-                operands = [self.source(piece, read, own) for read in value.operands]
+                operands = [
+                    self.operand_expression(piece, read, local_slices) for read in value.operands
+                ]
                 if value.operation == "select" or all(o[:1] not in "vr" for o in operands):
                     operands = [o if o[:1] in "vr" else f"real({o})" for o in operands]
-                line = f"{self.name(piece)} = {expression(value.operation, operands)}"
-                yield from self.loaded(line)
+                line = f"{self.local_name(piece)} = {format_expression(value.operation, operands)}"
+                yield from self.emit_after_loads(line)
 
-    def loaded(self, line: str) -> Iterator[str]:
+    def emit_after_loads(self, line: str) -> Iterator[str]:
         """A line, after the loads that it waits for."""
-        yield from self._waiting
-        self._waiting.clear()
+        yield from self._pending_loads
+        self._pending_loads.clear()
         yield line
 
-    def name(self, piece: Piece) -> str:
+    def local_name(self, output: ValueSlice) -> str:
         """The local name of a piece."""
-        whole = piece.stop - piece.start == self.plan.flow.values[piece.value].shape[0]
-        return f"v{piece.value}" if whole else f"v{piece.value}_{piece.start}"
+        whole = output.stop - output.start == self.plan.dataflow.values[output.value].shape[0]
+        return f"v{output.value}" if whole else f"v{output.value}_{output.start}"
 
-    def source(self, piece: Piece, read: Read, own: frozenset[Piece]) -> str:
+    def operand_expression(
+        self, output: ValueSlice, operand: Operand, local_slices: frozenset[ValueSlice]
+    ) -> str:
         """An operand's entries: a local name, or what loads them."""
-        return self._text(self.stages.operand(piece, read), own)
+        return self._source_expression(
+            self.partition.resolve_operand(output, operand), local_slices
+        )
 
-    def _text(self, source: Source, own: frozenset[Piece]) -> str:
-        if isinstance(source, Zero):
+    def _source_expression(self, source: SliceSource, local_slices: frozenset[ValueSlice]) -> str:
+        if isinstance(source, ZeroPadding):
             return "0.0"
-        if isinstance(source, Load):
-            return self.at_hand(source.read, source.start, source.stop)
-        if source in own:
-            return self.name(source)
-        return self.at_hand(Read(source.value), source.start, source.stop)
+        if isinstance(source, MemorySlice):
+            return self.reuse_load(source.operand, source.start, source.stop)
+        if source in local_slices:
+            return self.local_name(source)
+        return self.reuse_load(Operand(source.value), source.start, source.stop)
 
-    def at_hand(self, read: Read, start: int, stop: int, *, cut: bool = True) -> str:
+    def reuse_load(self, operand: Operand, start: int, stop: int, *, masked: bool = True) -> str:
         """The local name of loaded entries; their load goes before the line that is being made."""
-        text = self.load(read, start, stop, cut=cut)
-        if self.plan.flow.values[read.value].operation == "constant":
+        text = self.load_expression(operand, start, stop, masked=masked)
+        if self.plan.dataflow.values[operand.value].operation == "constant":
             return text
-        if text not in self._named:
-            name = f"r{read.value}" + (f"_{start}" if start else "")
-            name += f"_{moment(read.delay)}" if read.delay else ""
-            name += "" if cut else "_held"
-            self._named[text] = name
-            self._waiting.append(f"{name} = {text}")
-        return self._named[text]
+        if text not in self._loaded_names:
+            name = f"r{operand.value}" + (f"_{start}" if start else "")
+            name += f"_{delay_suffix(operand.delay)}" if operand.delay else ""
+            name += "" if masked else "_held"
+            self._loaded_names[text] = name
+            self._pending_loads.append(f"{name} = {text}")
+        return self._loaded_names[text]
 
-    def products(self, stage: Stage) -> Iterator[str]:
+    def emit_matmuls(self, stage: KernelStage) -> Iterator[str]:
         """The products of a stage; those of one vector share a loop over its entries."""
-        shared: dict[tuple[Read, int, int], list[Product]] = {}
-        for product in products_of(self.plan, stage):
-            key = (product.vector, product.first, product.depth)
+        shared: dict[tuple[Operand, int, int], list[MatmulSlice]] = {}
+        for product in stage_matmuls(self.plan, stage):
+            key = (product.vector, product.vector_start, product.depth)
             shared.setdefault(key, []).append(product)
         for (vector, first, depth), products in shared.items():
             for product in products:
-                yield f"{self.name(product.piece)} = tl.zeros((BM, {self.extent}), REAL)"
+                yield f"{self.local_name(product.output)} = tl.zeros((BM, {self.extent}), REAL)"
             yield f"for k0 in range(0, {depth}, BK):"
             yield "    k = k0 + tl.arange(0, BK)"
             yield f"    deep = k < {depth}"
-            yield f"    x = {self.vector(vector, first, depth)}"
+            yield f"    x = {self.vector_expression(vector, first, depth)}"
             for product in products:
-                name = self.name(product.piece)
-                yield f"    w = {self.weight(product, stage.width)}"
+                name = self.local_name(product.output)
+                yield f"    w = {self.weight_expression(product, stage.width)}"
                 yield f"    {name} = product(x, w, {name}, PRECISION)"
             if stage.width == 1:
                 for product in products:
-                    name = self.name(product.piece)
+                    name = self.local_name(product.output)
                     yield f"{name} = tl.sum({name}, 1)[:, None]"
 
-    def vector(self, read: Read, first: int, depth: int, columns: str = "k") -> str:
+    def vector_expression(
+        self, operand: Operand, first: int, depth: int, columns: str = "k"
+    ) -> str:
         """What loads the entries `k` of a product's vector, those that are `deep` enough."""
         mask = "rows[:, None] & deep[None, :]"
-        return self.load(read, first, first + depth, columns=columns, mask=mask)
+        return self.load_expression(operand, first, first + depth, columns=columns, mask=mask)
 
-    def weight(self, product: Product, width: int) -> str:
+    def weight_expression(self, matmul: MatmulSlice, width: int) -> str:
         """What loads the part of a matrix that a tile needs: entries `k`, and columns `u`."""
-        base = self.arguments.add(Argument(f"w{product.matrix}", "whole", product.matrix))
+        base = self.arguments.add(KernelArgument(f"w{matmul.matrix}", "whole", matmul.matrix))
         first = f"tl.arange(0, {self.extent})"
         column, inside = ("u", "inside") if width > 1 else (first, f"({first} < 1)")
-        address = product.address(base, column)
+        address = matmul.weight_address(base, column)
         return f"tl.load({address}, mask=deep[:, None] & {inside}[None, :], other=0.0)"
 
-    def _group(self, value: Value, piece: Piece) -> Iterator[str]:
+    def _emit_group(self, value: Value, output: ValueSlice) -> Iterator[str]:
         """Sums and maxima over neighbours, and their opposite, from memory."""
         read, k = value.operands[0], int(value.attributes[0])
-        name = self.name(piece)
-        u = "0" if piece.width == 1 and piece.start == 0 else f"(u + {piece.start})"
-        if piece.width == 1:
-            u = str(piece.start)
+        name = self.local_name(output)
+        u = "0" if output.width == 1 and output.start == 0 else f"(u + {output.start})"
+        if output.width == 1:
+            u = str(output.start)
         if value.operation == "spread":
-            width = self.plan.flow.values[read.value].shape[0]
-            if piece.width == 1:
-                yield f"{name} = {self.load(read, piece.start // k, piece.start // k + 1)}"
+            width = self.plan.dataflow.values[read.value].shape[0]
+            if output.width == 1:
+                yield f"{name} = {self.load_expression(read, output.start // k, output.start // k + 1)}"
             else:
                 columns = f"({u} // {k})"
-                yield f"{name} = {self.load(read, 0, width, columns=columns, mask='at')}"
+                yield f"{name} = {self.load_expression(read, 0, width, columns=columns, mask='at')}"
             return
         most = value.operation == "group_max"
         start = 'float("-inf")' if most else "0.0"
-        extent = "1" if piece.width == 1 else self.extent
+        extent = "1" if output.width == 1 else self.extent
         yield f"{name} = tl.full((BM, {extent}), {start}, REAL)"
         yield f"for j in range(0, {k}):"
-        if piece.width == 1:
-            found = self.load(read, 0, 1, scalar=f"({u} * {k} + j)")
+        if output.width == 1:
+            found = self.load_expression(read, 0, 1, scalar=f"({u} * {k} + j)")
         else:
-            found = self.load(read, 0, 0, columns=f"({u} * {k} + j)", mask="at")
+            found = self.load_expression(read, 0, 0, columns=f"({u} * {k} + j)", mask="at")
         yield f"    entry = {found}"
         chosen = f"tl.where(entry > {name}, entry, {name})" if most else f"{name} + entry"
         yield f"    {name} = {chosen}"
 
-    def _state(self, value: Value, piece: Piece, own: frozenset[Piece]) -> str:
+    def _state_update(
+        self, value: Value, output: ValueSlice, local_slices: frozenset[ValueSlice]
+    ) -> str:
         """The value that comes out of a step; where a row has ended, the one that went in."""
-        name = self.name(piece)
-        new = self.source(piece, value.operands[0], own)
-        if not (self.case.lengths and self.holds):
+        name = self.local_name(output)
+        new = self.operand_expression(output, value.operands[0], local_slices)
+        if not (self.variant.lengths and self.freeze_ended_rows):
             return f"{name} = {new}"
-        held = self.outside(value, piece.start, piece.width, "u")
-        if not self.runs_backward(value):
-            held = self.at_hand(Read(value.number, 1), piece.start, piece.stop, cut=False)
-        return f"{name} = tl.where({self.alive()}, {new}, {held})"
+        held = self.initial_expression(value, output.start, output.width, "u")
+        if not self.is_backward_state(value):
+            held = self.reuse_load(Operand(value.id, 1), output.start, output.stop, masked=False)
+        return f"{name} = tl.where({self.valid_mask()}, {new}, {held})"
 
-    def runs_backward(self, value: Value) -> bool:
+    def is_backward_state(self, value: Value) -> bool:
         """Whether a state runs backward in time, so that it has no history."""
-        graph = self.plan.flow.graph
+        graph = self.plan.dataflow.graph
         name = str(value.attributes[0])
-        return any(s.name == name and s.node in graph.backward for s in graph.states)
+        return any(s.name == name and s.node in graph.backward_nodes for s in graph.states)
 
-    def load(
+    def load_expression(
         self,
-        read: Read,
+        operand: Operand,
         start: int,
         stop: int,
         *,
         columns: str = "u",
         scalar: str = "",
         mask: str = "",
-        cut: bool = True,
+        masked: bool = True,
     ) -> str:
         """Entries of a value in memory, as the tile sees them; as the call's own type for `k`."""
-        value = self.plan.flow.values[read.value]
+        value = self.plan.dataflow.values[operand.value]
         if value.operation == "constant":
             return _literal(float(value.attributes[0]))
         width = 1 if scalar else stop - start if columns == "u" else 0
         if value.rate == "call":
-            base = self.arguments.add(Argument(f"c{value.number}", "whole", value.number))
+            base = self.arguments.add(KernelArgument(f"c{value.id}", "whole", value.id))
             if width == 1:
-                return f"tl.load({base}{_plus(start)}).to(REAL)"
-            address = f"{base}{_plus(start)} + ({columns})[None, :]"
+                return f"tl.load({base}{_offset_suffix(start)}).to(REAL)"
+            address = f"{base}{_offset_suffix(start)} + ({columns})[None, :]"
             return f"tl.load({address}, mask=inside[None, :], other=0.0).to(REAL)"
-        base, where, size = self._rows(read, value)
+        base, where, size = self._row_location(operand, value)
         if scalar:
             address = f"{base} + ({where} * {size} + {scalar})[:, None]"
         elif width == 1:
-            address = f"{base} + ({where} * {size}{_plus(start)})[:, None]"
+            address = f"{base} + ({where} * {size}{_offset_suffix(start)})[:, None]"
         else:
-            address = f"{base} + ({where} * {size}{_plus(start)})[:, None] + {columns}[None, :]"
+            address = (
+                f"{base} + ({where} * {size}{_offset_suffix(start)})[:, None] + {columns}[None, :]"
+            )
         inside = mask or ("rows[:, None]" if width == 1 else "at")
-        found = f"tl.load({address}, mask={inside}, other=0.0{self._from(read)}).to(REAL)"
-        bounded = value.operation in BOUNDED
-        past = read.value not in self.plan.flow.pastless
-        if not cut or not self.case.cuts(read.delay, bounded=bounded, past=past):
+        found = (
+            f"tl.load({address}, mask={inside}, other=0.0{self._cache_modifier(operand)}).to(REAL)"
+        )
+        bounded = value.operation in BOUNDARY_VALUE_OPS
+        past = operand.value not in self.plan.dataflow.states_without_carry
+        if not masked or not self.variant.may_cross_segment(
+            operand.delay, has_boundary_value=bounded, has_carry=past
+        ):
             return found
         other = "0.0"
         if value.operation == "state":
-            other = self.outside(
+            other = self.initial_expression(
                 value, start, 1 if scalar else width, columns, scalar, mask or "at"
             )
-        return f"tl.where({self.linked(read.delay, past=past)}, {found}, {other})"
+        return (
+            f"tl.where({self.same_segment_mask(operand.delay, has_carry=past)}, {found}, {other})"
+        )
 
-    def alive(self) -> str:
+    def valid_mask(self) -> str:
         """Whether a row still has this step, a column."""
-        name = self.arguments.add(Argument("alive", "alive"))
+        name = self.arguments.add(KernelArgument("alive", "alive"))
         return f"(tl.load({name} + row, mask=rows, other=0) != 0)[:, None]"
 
-    def linked(self, delay: int, *, past: bool = True) -> str:
+    def same_segment_mask(self, delay: int, *, has_carry: bool = True) -> str:
         """Whether the step `delay` ago belongs to the segment of this one, a column."""
-        kind: Literal["linked", "within"] = "linked" if past or delay < 0 else "within"
-        name = self.arguments.add(Argument(f"{kind}_{moment(delay)}", kind, delay))
+        kind: Literal["linked", "within"] = "linked" if has_carry or delay < 0 else "within"
+        name = self.arguments.add(KernelArgument(f"{kind}_{delay_suffix(delay)}", kind, delay))
         return f"(tl.load({name} + row, mask=rows, other=0) != 0)[:, None]"
 
-    def outside(
+    def initial_expression(
         self,
         value: Value,
         start: int,
@@ -269,70 +298,78 @@ class Tile:
     ) -> str:
         """What a state is before the segment of a step."""
         name = str(value.attributes[0])
-        number = value.number
-        base = self.arguments.add(Argument(f"initial_{number}", "initial", name))
-        state = next(s for s in self.plan.flow.graph.states if s.name == name)
-        drawn = state.initial.kind == "uniform" and self.case.resets
+        number = value.id
+        base = self.arguments.add(KernelArgument(f"initial_{number}", "initial", name))
+        state = next(s for s in self.plan.dataflow.graph.states if s.name == name)
+        drawn = state.initial_value.kind == "uniform" and self.variant.resets
         at = f"{'row' if drawn else 'b'} * {value.shape[0]}"
         if scalar or width == 1:
-            at = f"({at} + {scalar})[:, None]" if scalar else f"({at}{_plus(start)})[:, None]"
+            at = (
+                f"({at} + {scalar})[:, None]"
+                if scalar
+                else f"({at}{_offset_suffix(start)})[:, None]"
+            )
             return f"tl.load({base} + {at}, mask=rows[:, None], other=0.0).to(REAL)"
-        at = f"({at}{_plus(start)})[:, None] + {columns}[None, :]"
+        at = f"({at}{_offset_suffix(start)})[:, None] + {columns}[None, :]"
         return f"tl.load({base} + {at}, mask={mask}, other=0.0).to(REAL)"
 
-    def _rows(self, read: Read, value: Value) -> tuple[str, str, int]:
+    def _row_location(self, operand: Operand, value: Value) -> tuple[str, str, int]:
         """(argument, each row's number in it, entries a row) of a value of rows."""
-        place = self.plan.places[read.value]
+        place = self.plan.regions[operand.value]
         if value.rate == "row":
-            base = self.arguments.add(Argument(f"a{value.number}", "whole", value.number))
+            base = self.arguments.add(KernelArgument(f"a{value.id}", "whole", value.id))
             return base, "b", value.shape[0]
         if place is not None:
             buffer = self.plan.buffers[place.buffer]
-            base = f"b{place.buffer}{_plus(place.start)}"
+            base = f"b{place.buffer}{_offset_suffix(place.offset)}"
             if buffer.extent == "step":
-                self._buffer(buffer)
+                self._buffer_argument(buffer)
                 return base, "b", buffer.width
-            if 0 <= buffer.before - read.delay <= buffer.before + buffer.after:
-                self._buffer(buffer)
-                return base, _shifted(buffer.before - read.delay), buffer.width
-        mark = f"_{moment(read.delay)}" if read.delay else ""
-        name = self.arguments.add(Argument(f"x{value.number}{mark}", "series", read))
+            if 0 <= buffer.steps_before - operand.delay <= buffer.steps_before + buffer.steps_after:
+                self._buffer_argument(buffer)
+                return base, _shifted_row(buffer.steps_before - operand.delay), buffer.width
+        mark = f"_{delay_suffix(operand.delay)}" if operand.delay else ""
+        name = self.arguments.add(KernelArgument(f"x{value.id}{mark}", "series", operand))
         return name, "row", value.shape[0]
 
-    def _from(self, read: Read) -> str:
+    def _cache_modifier(self, operand: Operand) -> str:
         """How what other programs have written is loaded: from where all of them see it."""
-        place = self.plan.places[read.value]
-        there = place is not None and place.buffer in self.shared
+        place = self.plan.regions[operand.value]
+        there = place is not None and place.buffer in self.shared_buffers
         return ', cache_modifier=".cg"' if there else ""
 
-    def _buffer(self, buffer: Buffer) -> str:
-        number = buffer.number
-        return self.arguments.add(Argument(f"b{number}", "buffer", number, is_wide(buffer)))
+    def _buffer_argument(self, buffer: Buffer) -> str:
+        number = buffer.id
+        return self.arguments.add(
+            KernelArgument(f"b{number}", "buffer", number, is_full_precision(buffer))
+        )
 
-    def stored(self, store: Store, own: frozenset[Piece]) -> Iterator[str]:
+    def emit_store(self, store: SliceStore, local_slices: frozenset[ValueSlice]) -> Iterator[str]:
         """Put some entries into memory."""
         buffer = self.plan.buffers[store.buffer]
-        base = self._buffer(buffer)
-        where = "b" if buffer.extent == "step" else _shifted(buffer.before)
-        address = f"{base} + ({where} * {buffer.width}{_plus(store.start)})[:, None]"
+        base = self._buffer_argument(buffer)
+        where = "b" if buffer.extent == "step" else _shifted_row(buffer.steps_before)
+        address = f"{base} + ({where} * {buffer.width}{_offset_suffix(store.offset)})[:, None]"
         if store.width != 1:
             address += " + u[None, :]"
-        yield from self.loaded(f"tl.store({address}, {self._text(store.source, own)}, mask=at)")
+        yield from self.emit_after_loads(
+            f"tl.store({address}, {self._source_expression(store.source, local_slices)}, mask=at)"
+        )
 
 
-def moment(delay: int) -> str:
+def delay_suffix(delay: int) -> str:
     """A delay in a name."""
     return f"{abs(delay)}_{'ahead' if delay < 0 else 'ago'}"
 
 
-def header(case: Case) -> Sequence[str]:
+def file_header(variant: KernelVariant) -> Sequence[str]:
     """What every file of kernels begins with, before the functions of `expressions`."""
     return (
         "import triton",
         "import triton.language as tl",
         "",
-        f"REAL = tl.constexpr(tl.{case.real})",
-        f"TINY = tl.constexpr({case.tiny!r})",
+        f"REAL = tl.constexpr(tl.{variant.compute_dtype})",
+        f"TINY = tl.constexpr({variant.tiny!r})",
     )
 
 
@@ -344,11 +381,11 @@ def _literal(number: float) -> str:
     return f'float("{"inf" if number > 0 else "-inf"}")'
 
 
-def _plus(number: int) -> str:
-    return f" + {number}" if number else ""
+def _offset_suffix(offset: int) -> str:
+    return f" + {offset}" if offset else ""
 
 
-def _shifted(steps: int) -> str:
+def _shifted_row(steps: int) -> str:
     """Rows of a series, some steps further on."""
     if not steps:
         return "row"

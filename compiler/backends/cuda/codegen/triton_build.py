@@ -7,11 +7,11 @@ import linecache
 import threading
 from typing import Any
 
-_built: dict[str, dict[str, Any]] = {}
+_functions_by_source: dict[str, dict[str, Any]] = {}
 _lock = threading.Lock()
 
 
-def why_no_triton() -> str:
+def triton_unavailable_reason() -> str:
     """Why there is no Triton here; empty where there is."""
     try:
         import triton
@@ -31,18 +31,18 @@ def is_interpreted() -> bool:
     return bool(triton.knobs.runtime.interpret)
 
 
-def functions_of(source: str) -> dict[str, Any]:
+def load_functions(source: str) -> dict[str, Any]:
     """The functions of a file of kernels, by name.
 
     Triton reads a function's source through `linecache`, which is told it here: nothing is written
     to disk but what Triton keeps in its own cache.
     """
     with _lock:
-        found = _built.get(source)
+        found = _functions_by_source.get(source)
         if found is None:
             name = f"<rnnc {hashlib.sha256(source.encode()).hexdigest()[:16]}>"
             linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
             found = {"__name__": "rnnc.kernels"}
             exec(compile(source, name, "exec"), found)  # noqa: S102 - the compiler's own output
-            _built[source] = found
+            _functions_by_source[source] = found
         return found

@@ -12,33 +12,33 @@ from typing import Literal
 
 from rnnc.operators.graph.operator_graph import Node, Operand, OperatorGraph
 
-Kind = Literal["LSTM", "GRU", "RNN_TANH", "RNN_RELU"]
+TorchLayerKind = Literal["LSTM", "GRU", "RNN_TANH", "RNN_RELU"]
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
-    """W x + U h + biases: names of parameters; `inner` are biases within a GRU's reset."""
+class LayerGate:
+    """W x + U h + biases: names of parameters; `recurrent_biases` are biases within a GRU's reset."""
 
-    of_input: str
-    of_state: str
+    input_weight: str
+    recurrent_weight: str
     biases: tuple[str, ...]
-    inner: tuple[str, ...] = ()
+    recurrent_biases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class TorchLayer:
     """One layer; gates in torch's order.
 
-    source: the node whose series goes in: an input, or a state at the same step.
+    input_node: the node whose series goes in: an input, or a state at the same step.
     states: the names of h, and for an LSTM of c.
     """
 
-    kind: Kind
-    source: int
+    kind: TorchLayerKind
+    input_node: int
     states: tuple[str, ...]
-    gates: tuple[Gate, ...]
-    width: int
-    size: int
+    gates: tuple[LayerGate, ...]
+    input_size: int
+    hidden_size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,42 +46,42 @@ class Readout:
     """An output: a state of a layer, or a matrix times it and biases; no matrix: an empty name."""
 
     state: int
-    matrix: str
+    weight: str
     biases: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Stack:
+class LayerStack:
     """A whole graph as layers, each after those that it reads, and what comes out of them."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[TorchLayer, ...]
     readouts: tuple[Readout, ...]
 
 
-def stack_of(graph: OperatorGraph) -> Stack | str:
+def match_layer_stack(graph: OperatorGraph) -> LayerStack | str:
     """A graph as layers of torch.nn; the reason where it is not."""
-    if graph.laws or graph.kept:
+    if graph.laws or graph.loss_inputs:
         return "it has laws or loss terms"
-    if graph.backward:
+    if graph.backward_nodes:
         return "a state runs backward"
-    if any(state.delay != 1 for state in graph.states) or any(v.history for v in graph.inputs):
+    if any(state.delay != 1 for state in graph.states) or any(v.max_delay for v in graph.inputs):
         return "it looks back further than one step"
-    found = _Found(graph)
-    layers: list[Layer] = []
+    found = _LayerMatcher(graph)
+    layers: list[TorchLayer] = []
     taken: set[str] = set()
     for state in graph.states:
-        layer = found.layer(state.node)
+        layer = found.match_layer(state.node)
         if layer is not None:
             layers.append(layer)
             taken |= set(layer.states)
     if {state.name for state in graph.states} != taken or not layers:
         return "a state is no layer of torch.nn"
     ready = {variable.node for variable in graph.inputs if variable.type.kind != "symbol"}
-    ordered: list[Layer] = []
+    ordered: list[TorchLayer] = []
     waiting = layers
     nodes = {state.name: state.node for state in graph.states}
     while waiting:
-        able = [layer for layer in waiting if layer.source in ready]
+        able = [layer for layer in waiting if layer.input_node in ready]
         if not able:
             return "a layer reads neither an input nor another layer"
         ordered += able
@@ -90,70 +90,79 @@ def stack_of(graph: OperatorGraph) -> Stack | str:
     tops = {nodes[layer.states[0]] for layer in ordered}
     readouts: list[Readout] = []
     for output in graph.outputs:
-        readout = found.readout(output.value, tops)
+        readout = found.match_readout(output.value, tops)
         if readout is None:
             return "an output is neither a layer's state nor one matrix times it"
         readouts.append(readout)
-    return Stack(tuple(ordered), tuple(readouts))
+    return LayerStack(tuple(ordered), tuple(readouts))
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _GateMatch:
     """A gate while it is looked at; empty names for what it lacks."""
 
-    of_input: str
-    source: int
-    of_state: str
+    input_weight: str
+    input_node: int
+    recurrent_weight: str
     biases: tuple[str, ...]
-    inner: tuple[str, ...]
+    recurrent_biases: tuple[str, ...]
 
 
-class _Found:
+class _LayerMatcher:
     """Looks at the nodes of one graph."""
 
     def __init__(self, graph: OperatorGraph) -> None:
         self.nodes = graph.nodes
         self.states = {state.node: state.name for state in graph.states}
 
-    def layer(self, state: int) -> Layer | None:
+    def match_layer(self, state: int) -> TorchLayer | None:
         """The layer whose h is this state."""
         (after,) = self.nodes[state].operands
         if after.delay or self.nodes[after.node].size != self.nodes[state].size:
             return None
-        return self._rnn(state, after) or self._lstm(state, after) or self._gru(state, after)
+        return (
+            self._match_rnn(state, after)
+            or self._match_lstm(state, after)
+            or self._match_gru(state, after)
+        )
 
-    def readout(self, operand: Operand, tops: set[int]) -> Readout | None:
+    def match_readout(self, operand: Operand, layer_outputs: set[int]) -> Readout | None:
         """An output of these states."""
         if operand.delay:
             return None
-        if operand.node in tops:
+        if operand.node in layer_outputs:
             return Readout(operand.node, "", ())
         biases: list[str] = []
         products: list[tuple[str, Operand]] = []
-        for term in self._terms(operand):
-            product, bias = self._product(term), self._parameter(term)
+        for term in self._sum_terms(operand):
+            product, bias = self._match_matmul(term), self._parameter_name(term)
             if bias:
                 biases.append(bias)
             elif product is not None:
                 products.append(product)
             else:
                 return None
-        if len(products) != 1 or products[0][1].delay or products[0][1].node not in tops:
+        if len(products) != 1 or products[0][1].delay or products[0][1].node not in layer_outputs:
             return None
         return Readout(products[0][1].node, products[0][0], tuple(biases))
 
-    def _rnn(self, h: int, after: Operand) -> Layer | None:
+    def _match_rnn(self, h: int, update: Operand) -> TorchLayer | None:
         """H' = tanh(W x + U h + b), or relu."""
-        kinds: dict[str, Kind] = {"tanh": "RNN_TANH", "relu": "RNN_RELU"}
-        node = self.nodes[after.node]
+        kinds: dict[str, TorchLayerKind] = {"tanh": "RNN_TANH", "relu": "RNN_RELU"}
+        node = self.nodes[update.node]
         if node.operation not in kinds or node.attributes:
             return None
-        return self._made(kinds[node.operation], (h,), [self._gate(node.operands[0], h)])
+        return self._build_layer(
+            kinds[node.operation], (h,), [self._match_gate(node.operands[0], h)]
+        )
 
-    def _lstm(self, h: int, after: Operand) -> Layer | None:
+    def _match_lstm(self, h: int, update: Operand) -> TorchLayer | None:
         """C' = f ⊙ c + i ⊙ g, h' = o ⊙ tanh(c')."""
-        for out, squashed in self._products(after):
-            o, inner = self._inside(out, "sigmoid"), self._inside(squashed, "tanh")
+        for out, squashed in self._factor_pairs(update):
+            o, inner = (
+                self._function_argument(out, "sigmoid"),
+                self._function_argument(squashed, "tanh"),
+            )
             if o is None or inner is None or inner.delay:
                 continue
             cells = [s for s in self.states if self.nodes[s].operands == (inner,) and s != h]
@@ -162,74 +171,93 @@ class _Found:
                 cells = [inner.node]
                 inner = self.nodes[inner.node].operands[0]
             for c in cells:
-                found = self._cell(h, c, inner)
+                found = self._match_cell(h, c, inner)
                 if found is not None:
                     i, f, g = found
-                    gates = [self._gate(part, h) for part in (i, f, g, o)]
-                    return self._made("LSTM", (h, c), gates)
+                    gates = [self._match_gate(part, h) for part in (i, f, g, o)]
+                    return self._build_layer("LSTM", (h, c), gates)
         return None
 
-    def _cell(self, h: int, c: int, after: Operand) -> tuple[Operand, Operand, Operand] | None:
-        terms = self._terms(after)
+    def _match_cell(
+        self, h: int, c: int, update: Operand
+    ) -> tuple[Operand, Operand, Operand] | None:
+        terms = self._sum_terms(update)
         if len(terms) != 2:
             return None
         for kept, new in (terms, terms[::-1]):
-            for first, second in self._products(kept):
-                f = self._inside(first, "sigmoid")
+            for first, second in self._factor_pairs(kept):
+                f = self._function_argument(first, "sigmoid")
                 if f is None or second != Operand(c, 1):
                     continue
-                for left, right in self._products(new):
-                    i, g = self._inside(left, "sigmoid"), self._inside(right, "tanh")
+                for left, right in self._factor_pairs(new):
+                    i, g = (
+                        self._function_argument(left, "sigmoid"),
+                        self._function_argument(right, "tanh"),
+                    )
                     if i is not None and g is not None:
                         return i, f, g
         return None
 
-    def _gru(self, h: int, after: Operand) -> Layer | None:
+    def _match_gru(self, h: int, update: Operand) -> TorchLayer | None:
         """H' = (1 - z) ⊙ n + z ⊙ h, n = tanh(W x + b + r ⊙ (U h + b'))."""
-        terms = self._terms(after)
+        terms = self._sum_terms(update)
         if len(terms) != 2:
             return None
         for new, kept in (terms, terms[::-1]):
-            for gate, before in self._products(kept):
-                z = self._inside(gate, "sigmoid")
+            for gate, before in self._factor_pairs(kept):
+                z = self._function_argument(gate, "sigmoid")
                 if z is None or before != Operand(h, 1):
                     continue
-                for rest, squashed in self._products(new):
-                    n = self._inside(squashed, "tanh")
-                    if n is None or not self._is_rest(rest, gate):
+                for rest, squashed in self._factor_pairs(new):
+                    n = self._function_argument(squashed, "tanh")
+                    if n is None or not self._is_complement(rest, gate):
                         continue
-                    r, candidate = self._candidate(n, h)
+                    r, candidate = self._match_candidate(n, h)
                     if r is not None and candidate is not None:
-                        gates = [self._gate(r, h), self._gate(z, h), candidate]
-                        return self._made("GRU", (h,), gates)
+                        gates = [self._match_gate(r, h), self._match_gate(z, h), candidate]
+                        return self._build_layer("GRU", (h,), gates)
         return None
 
-    def _candidate(self, operand: Operand, h: int) -> tuple[Operand | None, _Part | None]:
+    def _match_candidate(
+        self, operand: Operand, h: int
+    ) -> tuple[Operand | None, _GateMatch | None]:
         """The reset gate's argument, and W x + b + r ⊙ (U h + b')."""
-        terms = self._terms(operand)
+        terms = self._sum_terms(operand)
         for index, term in enumerate(terms):
-            outer = self._part(terms[:index] + terms[index + 1 :], h)
-            for gate, inside in self._products(term):
-                r, inner = self._inside(gate, "sigmoid"), self._part(self._terms(inside), h)
+            outer = self._match_affine(terms[:index] + terms[index + 1 :], h)
+            for gate, inside in self._factor_pairs(term):
+                r, inner = (
+                    self._function_argument(gate, "sigmoid"),
+                    self._match_affine(self._sum_terms(inside), h),
+                )
                 if r is None or outer is None or inner is None:
                     continue
-                if outer.of_state or not outer.of_input or inner.of_input or not inner.of_state:
+                if (
+                    outer.recurrent_weight
+                    or not outer.input_weight
+                    or inner.input_weight
+                    or not inner.recurrent_weight
+                ):
                     continue
-                return r, _Part(
-                    outer.of_input, outer.source, inner.of_state, outer.biases, inner.biases
+                return r, _GateMatch(
+                    outer.input_weight,
+                    outer.input_node,
+                    inner.recurrent_weight,
+                    outer.biases,
+                    inner.biases,
                 )
         return None, None
 
-    def _gate(self, operand: Operand, h: int) -> _Part | None:
+    def _match_gate(self, operand: Operand, h: int) -> _GateMatch | None:
         """W x + U h + biases."""
-        found = self._part(self._terms(operand), h)
-        return found if found and found.of_input and found.of_state else None
+        found = self._match_affine(self._sum_terms(operand), h)
+        return found if found and found.input_weight and found.recurrent_weight else None
 
-    def _part(self, terms: list[Operand], h: int) -> _Part | None:
+    def _match_affine(self, terms: list[Operand], h: int) -> _GateMatch | None:
         """A sum of at most one W x, at most one U h, and biases."""
         of_input, source, of_state, biases = "", -1, "", list[str]()
         for term in terms:
-            bias, product = self._parameter(term), self._product(term)
+            bias, product = self._parameter_name(term), self._match_matmul(term)
             if bias:
                 biases.append(bias)
             elif product is None:
@@ -240,21 +268,26 @@ class _Found:
                 of_input, source = product[0], product[1].node
             else:
                 return None
-        return _Part(of_input, source, of_state, tuple(biases), ())
+        return _GateMatch(of_input, source, of_state, tuple(biases), ())
 
-    def _made(self, kind: Kind, states: tuple[int, ...], parts: list[_Part | None]) -> Layer | None:
+    def _build_layer(
+        self, kind: TorchLayerKind, states: tuple[int, ...], gate_matches: list[_GateMatch | None]
+    ) -> TorchLayer | None:
         """The layer, if all gates read one source and are whole."""
-        found = [part for part in parts if part is not None]
-        if len(found) != len(parts) or len({part.source for part in found}) != 1:
+        found = [part for part in gate_matches if part is not None]
+        if len(found) != len(gate_matches) or len({part.input_node for part in found}) != 1:
             return None
-        source, size = found[0].source, self.nodes[states[0]].size
+        source, size = found[0].input_node, self.nodes[states[0]].size
         if any(self.nodes[state].size != size for state in states):
             return None
-        gates = tuple(Gate(p.of_input, p.of_state, p.biases, p.inner) for p in found)
+        gates = tuple(
+            LayerGate(p.input_weight, p.recurrent_weight, p.biases, p.recurrent_biases)
+            for p in found
+        )
         names = tuple(self.states[state] for state in states)
-        return Layer(kind, source, names, gates, self.nodes[source].size, size)
+        return TorchLayer(kind, source, names, gates, self.nodes[source].size, size)
 
-    def _is_rest(self, operand: Operand, gate: Operand) -> bool:
+    def _is_complement(self, operand: Operand, gate: Operand) -> bool:
         """Whether it is one less a gate."""
         node = self.nodes[operand.node]
         if operand.delay or node.operation != "subtract":
@@ -264,14 +297,14 @@ class _Found:
         is_one = first.operation == "constant" and first.attributes == (1.0,)
         return is_one and other == gate
 
-    def _terms(self, operand: Operand) -> list[Operand]:
+    def _sum_terms(self, operand: Operand) -> list[Operand]:
         """What a sum adds up, whichever way it is nested."""
         node = self.nodes[operand.node]
         if operand.delay or node.operation != "add":
             return [operand]
-        return [term for part in node.operands for term in self._terms(part)]
+        return [term for part in node.operands for term in self._sum_terms(part)]
 
-    def _products(self, operand: Operand) -> Iterator[tuple[Operand, Operand]]:
+    def _factor_pairs(self, operand: Operand) -> Iterator[tuple[Operand, Operand]]:
         """The factors of an elementwise product, both ways round."""
         node = self.nodes[operand.node]
         if not operand.delay and node.operation == "multiply":
@@ -280,21 +313,21 @@ class _Found:
                 yield first, second
                 yield second, first
 
-    def _inside(self, operand: Operand, function: str) -> Operand | None:
+    def _function_argument(self, operand: Operand, function: str) -> Operand | None:
         """What a function is applied to."""
         node = self.nodes[operand.node]
         fits = not operand.delay and node.operation == function and not node.attributes
         return node.operands[0] if fits else None
 
-    def _product(self, operand: Operand) -> tuple[str, Operand] | None:
+    def _match_matmul(self, operand: Operand) -> tuple[str, Operand] | None:
         """The name of a matrix, and the vector that it is multiplied with."""
         node = self.nodes[operand.node]
         if operand.delay or node.operation != "matmul" or node.attributes != (False,):
             return None
         matrix, vector = node.operands
-        name = self._parameter(matrix)
+        name = self._parameter_name(matrix)
         return (name, vector) if name else None
 
-    def _parameter(self, operand: Operand) -> str:
+    def _parameter_name(self, operand: Operand) -> str:
         node: Node = self.nodes[operand.node]
         return str(node.attributes[0]) if node.operation == "parameter" else ""

@@ -10,13 +10,13 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from rnnc.compiler.backends.cuda.codegen.grid_barrier import APART, PATIENCE
+from rnnc.compiler.backends.cuda.codegen.grid_barrier import COUNTER_STRIDE, MAX_POLLS
 from rnnc.grammar.diagnostics.errors import fail
 
-_PENDING: Final = 64
+_MAX_PENDING: Final = 64
 
 
-class Meetings:
+class CooperativeLaunches:
     """Counters of launches, and whether the programs of each have met.
 
     A GPU works behind the processor's back, so that a meeting that failed is told by a later call,
@@ -27,17 +27,17 @@ class Meetings:
         self._pending: deque[tuple[Tensor, Any]] = deque()
         self._lock = threading.Lock()
 
-    def counters(self, groups: int, device: torch.device) -> Tensor:
+    def allocate_counters(self, groups: int, device: torch.device) -> Tensor:
         """One counter for each group of programs, and after those whether any waited in vain."""
-        return torch.zeros((groups + 1) * APART, dtype=torch.int64, device=device)
+        return torch.zeros((groups + 1) * COUNTER_STRIDE, dtype=torch.int64, device=device)
 
-    def started(self, counters: Tensor) -> None:
+    def track(self, counters: Tensor) -> None:
         """A launch with these counters is under way.
 
         Raises:
             RnnError: when this or an earlier one is known to have failed (RNN505).
         """
-        said = counters[-APART:][:1]
+        said = counters[-COUNTER_STRIDE:][:1]
         done = None
         if counters.device.type == "cuda":
             said = torch.empty(1, dtype=torch.int64, pin_memory=True).copy_(said, non_blocking=True)
@@ -59,7 +59,7 @@ class Meetings:
                 if done is not None and torch.cuda.is_current_stream_capturing():
                     return
                 if done is not None and not done.query():
-                    if len(self._pending) <= _PENDING:
+                    if len(self._pending) <= _MAX_PENDING:
                         return
                     done.synchronize()
                 self._pending.popleft()
@@ -73,24 +73,24 @@ class Meetings:
                     )
 
 
-def run_grid(
-    start: Callable[..., None],
+def run_cooperative(
+    launch: Callable[..., None],
     levels: int,
     groups: int,
-    size: tuple[int, int],
-    meetings: Meetings,
+    sizes: tuple[int, int],
+    launches: CooperativeLaunches,
     device: torch.device,
 ) -> None:
     """All steps of a loop in one launch; where programs are interpreted, level by level.
 
-    size: (T, B).
+    sizes: (T, B).
     """
-    steps, rows = size
-    counters = meetings.counters(groups, device)
+    steps, rows = sizes
+    counters = launches.allocate_counters(groups, device)
     if device.type == "cuda":
-        start(steps, rows, 0, steps, PATIENCE, counters, LEVEL=-1)
+        launch(steps, rows, 0, steps, MAX_POLLS, counters, LEVEL=-1)
     else:
         for done in range(steps):
             for level in range(levels):
-                start(steps, rows, done, done + 1, PATIENCE, counters, LEVEL=level)
-    meetings.started(counters)
+                launch(steps, rows, done, done + 1, MAX_POLLS, counters, LEVEL=level)
+    launches.track(counters)

@@ -16,18 +16,18 @@ from typing import Any, Final, Protocol
 import torch
 from torch import Tensor
 
-from rnnc.compiler.backends.warn_once import tell_once
+from rnnc.compiler.backends.warn_once import warn_once
 
-from .error_classification import reason
+from .error_classification import summarize_error
 
-STRETCH: Final = 32
+CAPTURED_STEPS: Final = 32
 """Steps that are recorded at a time."""
 
-KEPT: Final = 16
+MAX_GRAPHS: Final = 16
 """Recordings that are kept: as many loops as a large model has in a training step."""
 
 
-class Start(Protocol):
+class LaunchableKernel(Protocol):
     """A kernel bound to its tensors."""
 
     @property
@@ -35,78 +35,84 @@ class Start(Protocol):
         """What it reads and writes."""
 
     @property
-    def key(self) -> tuple[Any, ...]:
+    def capture_key(self) -> tuple[Any, ...]:
         """All that a recording of it depends on."""
 
-    def __call__(self, *given: Any) -> None:
+    def __call__(self, *leading: Any) -> None:
         """Start it."""
 
 
-Record = Callable[[Callable[[], None], torch.device], Callable[[], None]]
+CaptureFunction = Callable[[Callable[[], None], torch.device], Callable[[], None]]
 """Makes of work something that does it again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class CapturedGraph:
     """A stretch of steps, and the clock that it reads."""
 
-    clock: Tensor
-    play: Callable[[], None]
+    step_counter: Tensor
+    replay: Callable[[], None]
 
 
-class Recordings:
+class CudaGraphCache:
     """The recordings of a model's loops.
 
-    unable: whether recording has failed; then every step is launched by itself.
+    capture_failed: whether recording has failed; then every step is launched by itself.
     """
 
     def __init__(self) -> None:
-        self.unable = False
-        self._kept: OrderedDict[tuple[Any, ...], Recording] = OrderedDict()
+        self.capture_failed = False
+        self._graphs: OrderedDict[tuple[Any, ...], CapturedGraph] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: tuple[Any, ...]) -> Recording | None:
+    def get(self, key: tuple[Any, ...]) -> CapturedGraph | None:
         """A recording on the same addresses, for the same rows and stream."""
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-            return self._kept.get(key)
+            if key in self._graphs:
+                self._graphs.move_to_end(key)
+            return self._graphs.get(key)
 
-    def put(self, key: tuple[Any, ...], recording: Recording) -> None:
+    def put(self, key: tuple[Any, ...], graph: CapturedGraph) -> None:
         """Keep a recording; the one that was not played for longest goes."""
         with self._lock:
-            self._kept[key] = recording
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
+            self._graphs[key] = graph
+            while len(self._graphs) > MAX_GRAPHS:
+                self._graphs.popitem(last=False)
 
     def clear(self) -> None:
         """Drop all of them; those that are being played live on until they are done."""
         with self._lock:
-            self._kept.clear()
+            self._graphs.clear()
 
 
-def run_steps(launches: Sequence[Start], steps: int, rows: int, recordings: Recordings) -> None:
+def run_steps(
+    launches: Sequence[LaunchableKernel], steps: int, rows: int, graphs: CudaGraphCache
+) -> None:
     """All steps of a loop, recorded where that is worth its while."""
     device = launches[0].tensors[0].device
     recorded = device.type == "cuda" and not torch.cuda.is_current_stream_capturing()
-    if recorded and steps >= 2 * STRETCH and not recordings.unable:
-        play_steps(launches, steps, rows, recordings, record)
+    if recorded and steps >= 2 * CAPTURED_STEPS and not graphs.capture_failed:
+        replay_steps(launches, steps, rows, graphs, capture_graph)
         return
-    clock = _clock(device, steps)
+    clock = _make_step_counter(device, steps)
     for step in range(steps):
         for launch in launches:
             launch(clock, step, rows)
 
 
-def play_steps(
-    launches: Sequence[Start], steps: int, rows: int, recordings: Recordings, record: Record
+def replay_steps(
+    launches: Sequence[LaunchableKernel],
+    steps: int,
+    rows: int,
+    graphs: CudaGraphCache,
+    capture: CaptureFunction,
 ) -> None:
     """All steps: the first one by itself, which loads the kernels, then stretch by stretch."""
     device = launches[0].tensors[0].device
     stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
-    key = (threading.get_ident(), stream, rows, *(launch.key for launch in launches))
-    recording = recordings.get(key)
-    clock = _clock(device, steps) if recording is None else recording.clock
+    key = (threading.get_ident(), stream, rows, *(launch.capture_key for launch in launches))
+    recording = graphs.get(key)
+    clock = _make_step_counter(device, steps) if recording is None else recording.step_counter
     clock[:1].fill_(0)
     clock[1:].fill_(steps)
     for launch in launches:
@@ -115,28 +121,28 @@ def play_steps(
     if recording is None:
 
         def stretch() -> None:
-            for ahead in range(STRETCH):
+            for ahead in range(CAPTURED_STEPS):
                 for launch in launches:
                     launch(clock, ahead, rows)
-            clock[:1].add_(STRETCH)
+            clock[:1].add_(CAPTURED_STEPS)
 
         try:
-            recording = Recording(clock, record(stretch, device))
+            recording = CapturedGraph(clock, capture(stretch, device))
         except RuntimeError as error:
-            recordings.unable = True
+            graphs.capture_failed = True
             said = "steps cannot be recorded in a CUDA graph and are launched one by one"
-            tell_once(f"rnnc: {said}, which is slower: {reason(error)}")
+            warn_once(f"rnnc: {said}, which is slower: {summarize_error(error)}")
             # Nothing that was being recorded has run.
             for ahead in range(steps - 1):
                 for launch in launches:
                     launch(clock, ahead, rows)
             return
-        recordings.put(key, recording)
-    for _ in range(-(-(steps - 1) // STRETCH)):
-        recording.play()
+        graphs.put(key, recording)
+    for _ in range(-(-(steps - 1) // CAPTURED_STEPS)):
+        recording.replay()
 
 
-def record(work: Callable[[], None], device: torch.device) -> Callable[[], None]:
+def capture_graph(work: Callable[[], None], device: torch.device) -> Callable[[], None]:
     """Work as a CUDA graph, not yet played."""
     graph = torch.cuda.CUDAGraph()
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -151,7 +157,7 @@ def record(work: Callable[[], None], device: torch.device) -> Callable[[], None]
     return graph.replay
 
 
-def _clock(device: torch.device, steps: int) -> Tensor:
+def _make_step_counter(device: torch.device, steps: int) -> Tensor:
     clock = torch.full((2,), steps, dtype=torch.int64, device=device)
     clock[:1].fill_(0)
     return clock

@@ -7,11 +7,11 @@ from typing import Final, Literal
 
 from rnnc.grammar.diagnostics.errors import RnnError
 
-Failure = Literal["memory", "kernel", "device", ""]
+FailureKind = Literal["memory", "kernel", "device", ""]
 """Of `memory` there was too little, a `kernel` cannot be built or launched, or the `device` or its
 driver has failed, and nothing runs on it in this process any more; empty: something else."""
 
-LOST: Final = (
+CONTEXT_LOST_MESSAGES: Final = (
     "device-side assert",
     "illegal memory access",
     "illegal instruction",
@@ -34,29 +34,29 @@ Source: CUDA Runtime API, cudaError: errors that "leave the process in an incons
 """
 
 
-def failure_of(error: BaseException) -> Failure:
+def classify_failure(error: BaseException) -> FailureKind:
     """Which kind of failure an exception of a call is."""
     import torch
 
     if isinstance(error, RnnError) or not isinstance(error, Exception):
         return ""
     words = str(error).lower()
-    if isinstance(error, torch.OutOfMemoryError) or _is_memory(error, words):
+    if isinstance(error, torch.OutOfMemoryError) or _is_out_of_memory(error, words):
         return "memory"
     ours = "cuda error" in words or "[cuda]" in words or "cuda driver" in words
     if isinstance(error, torch.AcceleratorError) or ours:
-        of_triton = "triton" in words and not any(part in words for part in LOST)
+        of_triton = "triton" in words and not any(part in words for part in CONTEXT_LOST_MESSAGES)
         return "kernel" if of_triton else "device"
-    return "kernel" if _is_from_triton(error) else ""
+    return "kernel" if _is_raised_in_triton(error) else ""
 
 
-def _is_memory(error: Exception, words: str) -> bool:
+def _is_out_of_memory(error: Exception, message: str) -> bool:
     if not isinstance(error, RuntimeError):
         return False
-    return "out of memory" in words or "_status_alloc_failed" in words
+    return "out of memory" in message or "_status_alloc_failed" in message
 
 
-def _is_from_triton(error: Exception) -> bool:
+def _is_raised_in_triton(error: Exception) -> bool:
     """Whether it was raised in Triton: its compiler, what builds its launchers, its cache."""
     if type(error).__module__.partition(".")[0] == "triton":
         return True
@@ -64,7 +64,7 @@ def _is_from_triton(error: Exception) -> bool:
     return any(f.f_globals.get("__name__", "").partition(".")[0] == "triton" for f, _ in frames)
 
 
-def reason(error: BaseException) -> str:
+def summarize_error(error: BaseException) -> str:
     """What an exception says, in one line; of a compiler's message, the last one tells most."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     name = type(error).__name__

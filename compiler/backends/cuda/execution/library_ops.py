@@ -5,44 +5,55 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rnnc.compiler.backends.aten.batched_phase import LATE, fresh, summed
+from rnnc.compiler.backends.aten.batched_phase import (
+    BOUNDARY_GRADIENTS,
+    evaluate,
+    reduce_over_steps,
+)
 from rnnc.compiler.backends.aten.op_table import onehot
-from rnnc.compiler.backends.aten.window_phase import window_for_all
-from rnnc.compiler.backends.cuda.codegen.stage_kernels import is_generated
+from rnnc.compiler.backends.aten.window_phase import compute_window
+from rnnc.compiler.backends.cuda.codegen.stage_kernels import has_generated_kernel
 from rnnc.compiler.ir.dataflow import Value
-from rnnc.compiler.ir.ops import SUMS, WINDOWS
-from rnnc.compiler.schedule.plan import Group
+from rnnc.compiler.ir.ops import REDUCTION_OPS, WINDOW_OPS
+from rnnc.compiler.schedule.plan import FusionGroup
 
 from .buffers import CudaMemory
 
 
-def run_library(group: Group, memory: CudaMemory) -> None:
+def run_library_ops(group: FusionGroup, memory: CudaMemory) -> None:
     """Compute those values of a batched group that no generated kernel computes."""
-    for number in (*group.wide, *(n for n in group.fused if not is_generated(memory.plan, n))):
+    for number in (
+        *group.roots,
+        *(n for n in group.epilogue if not has_generated_kernel(memory.plan, n)),
+    ):
         value = memory.values[number]
-        if value.operation in LATE:
-            memory.put(number, LATE[value.operation](value, memory))
+        if value.operation in BOUNDARY_GRADIENTS:
+            memory.bind(number, BOUNDARY_GRADIENTS[value.operation](value, memory))
         elif value.rate != "step":
-            memory.put(number, _once(value, memory))
-        elif value.operation in WINDOWS:
-            window_for_all(value, memory, memory.out(number))
+            memory.bind(number, _run_per_call(value, memory))
+        elif value.operation in WINDOW_OPS:
+            compute_window(value, memory, memory.output(number))
         else:
-            _series(value, memory)
+            _run_series(value, memory)
 
 
-def _operands(value: Value, memory: CudaMemory) -> list[Tensor]:
+def _read_operands(value: Value, memory: CudaMemory) -> list[Tensor]:
     """Operands in the model's type: what is carried in a wider one is rounded here."""
-    found = [memory.read(read) for read in value.operands]
+    found = [memory.load(read) for read in value.operands]
     return [o.to(memory.like.dtype) if o.is_floating_point() else o for o in found]
 
 
-def _once(value: Value, memory: CudaMemory) -> Tensor:
-    operands = _operands(value, memory)
-    return summed(value, operands, memory) if value.operation in SUMS else fresh(value, operands)
+def _run_per_call(value: Value, memory: CudaMemory) -> Tensor:
+    operands = _read_operands(value, memory)
+    return (
+        reduce_over_steps(value, operands, memory)
+        if value.operation in REDUCTION_OPS
+        else evaluate(value, operands)
+    )
 
 
-def _series(value: Value, memory: CudaMemory) -> None:
-    out, operands = memory.out(value.number), _operands(value, memory)
+def _run_series(value: Value, memory: CudaMemory) -> None:
+    out, operands = memory.output(value.id), _read_operands(value, memory)
     if value.operation == "matmul" and operands[0].dim() == 2 and out.dtype == operands[0].dtype:
         weight = operands[0] if value.attributes[0] else operands[0].t()
         rows = operands[1].expand(*out.shape[:2], operands[1].shape[-1])
@@ -50,4 +61,4 @@ def _series(value: Value, memory: CudaMemory) -> None:
     elif value.operation == "onehot":
         out.copy_(onehot(operands[0], value.shape[0]))
     else:
-        out.copy_(fresh(value, operands))
+        out.copy_(evaluate(value, operands))

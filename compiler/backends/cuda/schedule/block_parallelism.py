@@ -9,39 +9,45 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from rnnc.compiler.ir.ops import GROUPS
+from rnnc.compiler.ir.ops import GROUP_OPS
 from rnnc.compiler.schedule.plan import Plan
 
-from .kernel_partition import Stages, stages_of
-from .matmul_operands import products_of
+from .kernel_partition import StagePartition, partition_stages
+from .matmul_operands import stage_matmuls
 
-APART: Final = 64
+COLUMNS_PER_PART: Final = 64
 """Columns of a part where every column is independent."""
 
 
-def independent_stages(plan: Plan, numbers: Sequence[int]) -> tuple[Stages, int]:
+def partition_independent_stages(
+    plan: Plan, value_ids: Sequence[int]
+) -> tuple[StagePartition, int]:
     """The stages of a loop, and how many parts of it need nothing of each other."""
-    whole = stages_of(plan, numbers, whole=True)
-    parts = parts_of(whole)
-    return (whole, parts) if parts > 1 else (stages_of(plan, numbers), 1)
+    whole = partition_stages(plan, value_ids, keep_blocks=True)
+    parts = count_independent_parts(whole)
+    return (whole, parts) if parts > 1 else (partition_stages(plan, value_ids), 1)
 
 
-def parts_of(stages: Stages) -> int:
+def count_independent_parts(partition: StagePartition) -> int:
     """How many parts there are, each with the same share of every stage; 1 where they meet.
 
-    stages: with products whole.
+    partition: with products whole.
     """
-    values, widths = stages.plan.flow.values, {stage.width for stage in stages.stages}
-    if 1 in widths or any(values[n].operation in GROUPS for n in stages.pieces.inside):
+    values, widths = partition.plan.dataflow.values, {stage.width for stage in partition.stages}
+    if 1 in widths or any(
+        values[n].operation in GROUP_OPS for n in partition.decomposition.local_values
+    ):
         return 1
-    products = [p for stage in stages.stages for p in products_of(stages.plan, stage)]
+    products = [p for stage in partition.stages for p in stage_matmuls(partition.plan, stage)]
     if not products:
-        return -(-widths.pop() // APART) if len(widths) == 1 else 1
+        return -(-widths.pop() // COLUMNS_PER_PART) if len(widths) == 1 else 1
     counts = set()
     for product in products:
         vector = values[product.vector.value]
-        inside = vector.number in stages.pieces.inside
-        if not product.block or (inside and len(stages.pieces.of(vector.number)) > 1):
+        inside = vector.id in partition.decomposition.local_values
+        if not product.block_stride or (
+            inside and len(partition.decomposition.slices_of(vector.id)) > 1
+        ):
             return 1
         counts.add(vector.shape[0] // product.depth)
     count = counts.pop()

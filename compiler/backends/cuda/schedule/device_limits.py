@@ -7,41 +7,41 @@ from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
-class Chip:
+class DeviceLimits:
     """One kind of GPU.
 
-    capability: as in `sm_90`, 90.
+    compute_capability: as in `sm_90`, 90.
     multiprocessors: how many programs surely run at the same time, one on each.
-    shared: bytes of shared memory that one program may have.
+    shared_memory: bytes of shared memory that one program may have.
     registers: 32-bit registers of a multiprocessor; a thread has 255 at most.
     Source: CUDA C++ Programming Guide, compute capabilities, technical specifications.
     """
 
     name: str
-    capability: int
+    compute_capability: int
     multiprocessors: int
-    shared: int
+    shared_memory: int
     registers: int = 65536
 
-    def resident(self, registers: int, shared: int, threads: int) -> int:
+    def resident_programs(self, registers: int, shared_memory: int, threads: int) -> int:
         """How many programs of so many threads run on one multiprocessor at the same time.
 
         Registers are given to warps in portions of 256, shared memory with 1 KB for the system.
         """
         by_registers = self.registers // (-(-registers * 32 // 256) * 256 * threads // 32)
-        by_shared = (self.shared + 1024) // (shared + 1024)
+        by_shared = (self.shared_memory + 1024) // (shared_memory + 1024)
         return min(by_registers, by_shared, 2048 // threads)
 
 
-A100: Final = Chip("A100", 80, 108, 163 * 1024)
-H200: Final = Chip("H200", 90, 132, 227 * 1024)
-CHIPS: Final = (A100, H200)
+A100: Final = DeviceLimits("A100", 80, 108, 163 * 1024)
+H200: Final = DeviceLimits("H200", 90, 132, 227 * 1024)
+KNOWN_DEVICES: Final = (A100, H200)
 
-OLDEST: Final = 80
+MIN_COMPUTE_CAPABILITY: Final = 80
 """The first capability with matrix instructions for TF32 and bfloat16."""
 
 
-def why_not_this_chip(index: int) -> str:
+def unsupported_device_reason(index: int) -> str:
     """Why kernels do not run on the GPU of a number; empty where they do."""
     import torch
 
@@ -51,19 +51,19 @@ def why_not_this_chip(index: int) -> str:
         major, minor = torch.cuda.get_device_capability(index)
     except (RuntimeError, AssertionError) as error:
         return f"the GPU does not answer: {str(error).splitlines()[0]}"
-    if 10 * major + minor < OLDEST:
+    if 10 * major + minor < MIN_COMPUTE_CAPABILITY:
         name = torch.cuda.get_device_name(index)
         return f"{name} has compute capability {major}.{minor}; 8.0 is the oldest it runs on"
     return ""
 
 
-def chip_of(index: int) -> Chip:
+def query_device_limits(index: int) -> DeviceLimits:
     """The GPU of a number, as its driver describes it."""
     import torch
 
     found = torch.cuda.get_device_properties(index)
     shared = getattr(found, "shared_memory_per_block_optin", 0) or 48 * 1024
-    return Chip(
+    return DeviceLimits(
         found.name,
         10 * found.major + found.minor,
         found.multi_processor_count,

@@ -9,26 +9,32 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rnnc.compiler.ir.dataflow import Read, Value
-from rnnc.compiler.ir.ops import WIDE
+from rnnc.compiler.ir.dataflow import Operand, Value
+from rnnc.compiler.ir.ops import WHOLE_VECTOR_OPS
 from rnnc.compiler.schedule.plan import Plan
 
-from .slice_decomposition import ALIASES, Load, Piece, Pieces, Source
+from .slice_decomposition import (
+    MOVEMENT_OPS,
+    MemorySlice,
+    SliceDecomposition,
+    SliceSource,
+    ValueSlice,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
-    """Entries that go to memory: of `value`, from entry `start` of a buffer's rows on."""
+class SliceStore:
+    """Entries that go to memory: of `value`, from entry `offset` of a buffer's rows on."""
 
-    source: Source
+    source: SliceSource
     value: int
     buffer: int
-    start: int
+    offset: int
     width: int
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class KernelStage:
     """Pieces in an order in which they can be computed.
 
     level: how many stages must be finished before; those of one level need nothing of each other.
@@ -36,135 +42,145 @@ class Stage:
 
     level: int
     width: int
-    pieces: tuple[Piece, ...]
-    stores: tuple[Store, ...]
+    slices: tuple[ValueSlice, ...]
+    stores: tuple[SliceStore, ...]
 
 
 @dataclass(frozen=True)
-class Stages:
+class StagePartition:
     """The stages of some values of a plan, and the pieces they are made of."""
 
     plan: Plan
-    pieces: Pieces
-    stages: tuple[Stage, ...]
+    decomposition: SliceDecomposition
+    stages: tuple[KernelStage, ...]
 
-    def operand(self, piece: Piece, read: Read) -> Source:
+    def resolve_operand(self, output: ValueSlice, operand: Operand) -> SliceSource:
         """Where a piece of an entrywise value finds its entries of an operand."""
-        if self.plan.flow.values[read.value].shape == (1,):
-            return self.pieces.find(read, 0, 1)
-        return self.pieces.find(read, piece.start, piece.stop)
+        if self.plan.dataflow.values[operand.value].shape == (1,):
+            return self.decomposition.resolve(operand, 0, 1)
+        return self.decomposition.resolve(operand, output.start, output.stop)
 
 
-def stages_of(plan: Plan, numbers: Sequence[int], *, whole: bool = False) -> Stages:
+def partition_stages(
+    plan: Plan, value_ids: Sequence[int], *, keep_blocks: bool = False
+) -> StagePartition:
     """The stages that compute some values of one phase, given in an order that can be computed.
 
-    whole: as in `Pieces`.
+    keep_blocks: as in `SliceDecomposition`.
     """
-    pieces = Pieces(plan.flow, numbers, whole=whole)
-    levels = _levels(plan, pieces, numbers)
-    stored = _stored(plan, pieces, numbers, levels)
-    buckets: dict[tuple[int, int], list[Piece]] = {}
+    pieces = SliceDecomposition(plan.dataflow, value_ids, whole=keep_blocks)
+    levels = _dependency_levels(plan, pieces, value_ids)
+    stored = _memory_slices(plan, pieces, value_ids, levels)
+    buckets: dict[tuple[int, int], list[ValueSlice]] = {}
     for piece, level in levels.items():
         buckets.setdefault((level, piece.width), []).append(piece)
-    stores = _stores(plan, pieces, numbers, stored)
-    placed: dict[tuple[int, int], list[Store]] = {}
+    stores = _plan_stores(plan, pieces, value_ids, stored)
+    placed: dict[tuple[int, int], list[SliceStore]] = {}
     for store in stores:
         source = store.source
-        level = levels[source] if isinstance(source, Piece) else 0
+        level = levels[source] if isinstance(source, ValueSlice) else 0
         placed.setdefault((level, store.width), []).append(store)
     found = tuple(
-        Stage(*key, tuple(buckets.get(key, ())), tuple(placed.get(key, ())))
+        KernelStage(*key, tuple(buckets.get(key, ())), tuple(placed.get(key, ())))
         for key in sorted({*buckets, *placed})
     )
-    return Stages(plan, pieces, found)
+    return StagePartition(plan, pieces, found)
 
 
-def _levels(plan: Plan, pieces: Pieces, numbers: Sequence[int]) -> dict[Piece, int]:
+def _dependency_levels(
+    plan: Plan, decomposition: SliceDecomposition, value_ids: Sequence[int]
+) -> dict[ValueSlice, int]:
     """For each piece that is computed its level, in order; what is only copied has level 0."""
-    values = plan.flow.values
-    levels: dict[Piece, int] = {}
-    for number in numbers:
+    values = plan.dataflow.values
+    levels: dict[ValueSlice, int] = {}
+    for number in value_ids:
         value = values[number]
-        if value.operation in ALIASES:
+        if value.operation in MOVEMENT_OPS:
             continue
-        for piece in pieces.of(number):
+        for piece in decomposition.slices_of(number):
             level = 0
             for read in value.operands:
-                if read.value not in pieces.inside or read.delay:
+                if read.value not in decomposition.local_values or read.delay:
                     continue
-                for source, apart in _sources(pieces, value, piece, read):
-                    if isinstance(source, Piece):
+                for source, apart in _operand_sources(decomposition, value, piece, read):
+                    if isinstance(source, ValueSlice):
                         level = max(level, levels[source] + apart)
-                    elif value.operation in WIDE:
+                    elif value.operation in WHOLE_VECTOR_OPS:
                         level = max(level, 1)
             levels[piece] = level
     return levels
 
 
-def _sources(
-    pieces: Pieces, value: Value, piece: Piece, read: Read
-) -> Iterable[tuple[Source, bool]]:
+def _operand_sources(
+    decomposition: SliceDecomposition, value: Value, output: ValueSlice, operand: Operand
+) -> Iterable[tuple[SliceSource, bool]]:
     """The pieces that one needs of an operand, and whether they must be in memory by then."""
-    values = pieces.flow.values
-    if value.operation in WIDE:
-        for part in pieces.of(read.value):
-            yield pieces.find(read, part.start, part.stop), True
-    elif values[read.value].shape == (1,):
-        yield pieces.find(read, 0, 1), piece.width != 1
+    values = decomposition.flow.values
+    if value.operation in WHOLE_VECTOR_OPS:
+        for part in decomposition.slices_of(operand.value):
+            yield decomposition.resolve(operand, part.start, part.stop), True
+    elif values[operand.value].shape == (1,):
+        yield decomposition.resolve(operand, 0, 1), output.width != 1
     else:
-        yield pieces.find(read, piece.start, piece.stop), False
+        yield decomposition.resolve(operand, output.start, output.stop), False
 
 
-def _stored(
-    plan: Plan, pieces: Pieces, numbers: Sequence[int], levels: dict[Piece, int]
-) -> set[Piece]:
+def _memory_slices(
+    plan: Plan,
+    decomposition: SliceDecomposition,
+    value_ids: Sequence[int],
+    levels: dict[ValueSlice, int],
+) -> set[ValueSlice]:
     """The pieces, aliases too, that somebody reads from memory."""
-    flow = plan.flow
+    flow = plan.dataflow
     kept = {read.value for read in flow.results}
     whole = {
         number
-        for number in numbers
+        for number in value_ids
         if number in kept
-        or number in flow.gradients_of
+        or number in flow.gradients_by_value
         or flow.values[number].operation == "state"
-        or any(reader not in pieces.inside for reader in flow.readers[number])
+        or any(reader not in decomposition.local_values for reader in flow.users[number])
     }
-    found: set[Piece] = set()
-    for number in numbers:
+    found: set[ValueSlice] = set()
+    for number in value_ids:
         value = flow.values[number]
         for read in value.operands:
-            if read.value not in pieces.inside:
+            if read.value not in decomposition.local_values:
                 continue
-            if read.delay or value.operation in WIDE:
+            if read.delay or value.operation in WHOLE_VECTOR_OPS:
                 whole.add(read.value)
-            elif value.operation not in ALIASES:
-                for piece in pieces.of(number):
-                    for source, _ in _sources(pieces, value, piece, read):
-                        same = isinstance(source, Piece) and (
+            elif value.operation not in MOVEMENT_OPS:
+                for piece in decomposition.slices_of(number):
+                    for source, _ in _operand_sources(decomposition, value, piece, read):
+                        same = isinstance(source, ValueSlice) and (
                             levels[source] == levels[piece] and source.width == piece.width
                         )
-                        if isinstance(source, Piece) and not same:
+                        if isinstance(source, ValueSlice) and not same:
                             found.add(source)
-    return found | {piece for number in whole for piece in pieces.of(number)}
+    return found | {piece for number in whole for piece in decomposition.slices_of(number)}
 
 
-def _stores(
-    plan: Plan, pieces: Pieces, numbers: Sequence[int], stored: set[Piece]
-) -> tuple[Store, ...]:
+def _plan_stores(
+    plan: Plan,
+    decomposition: SliceDecomposition,
+    value_ids: Sequence[int],
+    memory_slices: set[ValueSlice],
+) -> tuple[SliceStore, ...]:
     """What goes where; where two values share their memory the later one, a state, wins."""
-    found: dict[tuple[int, int], Store] = {}
-    for number in numbers:
-        place = plan.places[number]
-        assert place is not None, plan.flow.values[number]
-        for piece in pieces.of(number):
-            if piece not in stored:
+    found: dict[tuple[int, int], SliceStore] = {}
+    for number in value_ids:
+        place = plan.regions[number]
+        assert place is not None, plan.dataflow.values[number]
+        for piece in decomposition.slices_of(number):
+            if piece not in memory_slices:
                 continue
-            source = pieces.find(Read(number), piece.start, piece.stop)
-            at = (place.buffer, place.start + piece.start)
-            if isinstance(source, Load) and not source.read.delay:
-                there = plan.places[source.read.value]
-                if there is not None and (there.buffer, there.start + source.start) == at:
+            source = decomposition.resolve(Operand(number), piece.start, piece.stop)
+            at = (place.buffer, place.offset + piece.start)
+            if isinstance(source, MemorySlice) and not source.operand.delay:
+                there = plan.regions[source.operand.value]
+                if there is not None and (there.buffer, there.offset + source.start) == at:
                     continue
             found.pop(at, None)
-            found[at] = Store(source, number, at[0], at[1], piece.width)
+            found[at] = SliceStore(source, number, at[0], at[1], piece.width)
     return tuple(found.values())

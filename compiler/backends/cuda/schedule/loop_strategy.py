@@ -18,57 +18,62 @@ from typing import Final, Literal
 from rnnc.compiler.schedule.plan import Phase, Plan
 from rnnc.grammar.diagnostics.errors import fail
 
-from .block_parallelism import independent_stages
-from .kernel_partition import stages_of
-from .persistent_layout import Setting, Shape, chip_shape, grid_shape
+from .block_parallelism import partition_independent_stages
+from .kernel_partition import partition_stages
+from .persistent_layout import (
+    DeviceContext,
+    PersistentLayout,
+    block_persistent_layout,
+    grid_persistent_layout,
+)
 
-Tier = Literal["chip", "grid", "graph"]
+LoopStrategy = Literal["chip", "grid", "graph"]
 
-TIERS: Final[tuple[Tier, ...]] = ("chip", "grid", "graph")
+STRATEGIES: Final[tuple[LoopStrategy, ...]] = ("chip", "grid", "graph")
 """The fastest first."""
 
-VARIABLE: Final = "RNNC_CUDA_TIER"
+STRATEGY_VARIABLE: Final = "RNNC_CUDA_TIER"
 """The environment variable that names the only tier to be taken."""
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class StrategyChoice:
     """The tier of a loop.
 
-    refused: the faster tiers, and in one sentence each why it is none of them.
-    shape: how the loop is laid out; None for `graph`.
+    rejected: the faster tiers, and in one sentence each why it is none of them.
+    layout: how the loop is laid out; None for `graph`.
     """
 
-    tier: Tier
-    refused: tuple[tuple[Tier, str], ...]
-    shape: Shape | None = None
+    strategy: LoopStrategy
+    rejected: tuple[tuple[LoopStrategy, str], ...]
+    layout: PersistentLayout | None = None
 
 
-def choose(
+def choose_strategy(
     plan: Plan,
     phase: Phase,
-    setting: Setting,
-    forced: Tier | None = None,
-    unfit: Mapping[Tier, str] = MappingProxyType({}),
-) -> Choice:
+    context: DeviceContext,
+    forced: LoopStrategy | None = None,
+    excluded: Mapping[LoopStrategy, str] = MappingProxyType({}),
+) -> StrategyChoice:
     """The fastest tier that fits a loop, or the one that is forced.
 
-    unfit: tiers that this machine has turned down, and why.
+    excluded: tiers that this machine has turned down, and why.
 
     Raises:
         RnnError: when the one that is forced does not fit (RNN501).
     """
-    refused: list[tuple[Tier, str]] = []
-    for tier in (forced,) if forced else TIERS:
-        found = unfit.get(tier) or _shape(tier, plan, phase, setting)
+    refused: list[tuple[LoopStrategy, str]] = []
+    for tier in (forced,) if forced else STRATEGIES:
+        found = excluded.get(tier) or _strategy_layout(tier, plan, phase, context)
         if not isinstance(found, str):
-            return Choice(tier, tuple(refused), found)
+            return StrategyChoice(tier, tuple(refused), found)
         refused.append((tier, found))
     (tier, why) = refused[-1]
-    fail("RNN501", f"{VARIABLE}={tier}, but that tier cannot run this model: {why}")
+    fail("RNN501", f"{STRATEGY_VARIABLE}={tier}, but that tier cannot run this model: {why}")
 
 
-def why_unfit(error: Exception) -> str:
+def launch_failure_reason(error: Exception) -> str:
     """What a machine says of a kernel that it cannot start; empty for any other mistake."""
     if type(error).__name__ == "OutOfResources":
         return f"the GPU does not start its kernel ({error})"
@@ -77,21 +82,23 @@ def why_unfit(error: Exception) -> str:
     return ""
 
 
-def forced_tier() -> Tier | None:
+def forced_strategy() -> LoopStrategy | None:
     """The tier that the environment names.
 
     Raises:
         RnnError: when there is none of that name (RNN501).
     """
-    said = os.environ.get(VARIABLE, "")
-    if said and said not in TIERS:
-        fail("RNN501", f"{VARIABLE}={said}, but the tiers are {', '.join(TIERS)}")
+    said = os.environ.get(STRATEGY_VARIABLE, "")
+    if said and said not in STRATEGIES:
+        fail("RNN501", f"{STRATEGY_VARIABLE}={said}, but the tiers are {', '.join(STRATEGIES)}")
     return said if said else None
 
 
-def _shape(tier: Tier, plan: Plan, phase: Phase, setting: Setting) -> Shape | str | None:
-    if tier == "graph":
+def _strategy_layout(
+    strategy: LoopStrategy, plan: Plan, phase: Phase, context: DeviceContext
+) -> PersistentLayout | str | None:
+    if strategy == "graph":
         return None
-    if tier == "chip":
-        return chip_shape(*independent_stages(plan, phase.values), setting)
-    return grid_shape(stages_of(plan, phase.values), setting)
+    if strategy == "chip":
+        return block_persistent_layout(*partition_independent_stages(plan, phase.values), context)
+    return grid_persistent_layout(partition_stages(plan, phase.values), context)

@@ -5,51 +5,53 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rnnc.compiler.ir.dataflow import Flow, Read
+from rnnc.compiler.ir.dataflow import Dataflow, Operand
 from rnnc.compiler.schedule.plan import Plan
 
-from .kernel_partition import Stage
-from .slice_decomposition import Piece
+from .kernel_partition import KernelStage
+from .slice_decomposition import ValueSlice
 
 
 @dataclass(frozen=True, slots=True)
-class Product:
-    """Entries `first` to `first + depth` of a vector, times a part of a matrix.
+class MatmulSlice:
+    """Entries `vector_start` to `vector_start + depth` of a vector, times a part of a matrix.
 
-    matrix: a value of a call, whose entry [k, u] lies at `start + k down + u along`.
-    block: how far apart blocks lie, where all of a block-diagonal matrix is one product; then
-        `first`, `depth` and `start` are those of the first block.
+    matrix: a value of a call, whose entry [k, u] lies at `matrix_offset + k depth_stride + u column_stride`.
+    block_stride: how far apart blocks lie, where all of a block-diagonal matrix is one product; then
+        `vector_start`, `depth` and `matrix_offset` are those of the first block.
     """
 
-    piece: Piece
-    vector: Read
-    first: int
+    output: ValueSlice
+    vector: Operand
+    vector_start: int
     depth: int
     matrix: int
-    start: int
-    down: int
-    along: int
-    block: int = 0
+    matrix_offset: int
+    depth_stride: int
+    column_stride: int
+    block_stride: int = 0
 
-    def address(self, base: str, column: str = "u") -> str:
+    def weight_address(self, base: str, column: str = "u") -> str:
         """Where entries [k, u] of the matrix lie, as Triton source."""
-        start = f"{self.start} + " if self.start else ""
-        down, along = (f" * {step}" if step != 1 else "" for step in (self.down, self.along))
+        start = f"{self.matrix_offset} + " if self.matrix_offset else ""
+        down, along = (
+            f" * {step}" if step != 1 else "" for step in (self.depth_stride, self.column_stride)
+        )
         return f"{base} + {start}(k{down})[:, None] + ({column}{along})[None, :]"
 
 
-def products_of(plan: Plan, stage: Stage) -> Sequence[Product]:
+def stage_matmuls(plan: Plan, stage: KernelStage) -> Sequence[MatmulSlice]:
     """The products of a stage, in its order."""
-    values = plan.flow.values
+    values = plan.dataflow.values
     return [
-        _product(plan.flow, piece)
-        for piece in stage.pieces
+        _matmul_slice(plan.dataflow, piece)
+        for piece in stage.slices
         if values[piece.value].operation == "matmul"
     ]
 
 
-def _product(flow: Flow, piece: Piece) -> Product:
-    value = flow.values[piece.value]
+def _matmul_slice(flow: Dataflow, output: ValueSlice) -> MatmulSlice:
+    value = flow.values[output.value]
     matrix = value.operands[0].value
     shape = flow.values[matrix].shape
     transposed = bool(value.attributes[0])
@@ -57,9 +59,9 @@ def _product(flow: Flow, piece: Piece) -> Product:
     depth, across = (rows, columns) if transposed else (columns, rows)
     down, along = (columns, 1) if transposed else (1, columns)
     vector = value.operands[1]
-    if piece.width > across:
-        return Product(piece, vector, 0, depth, matrix, 0, down, along, rows * columns)
-    block = piece.start // across if len(shape) == 3 else 0
-    first = piece.start - block * across
+    if output.width > across:
+        return MatmulSlice(output, vector, 0, depth, matrix, 0, down, along, rows * columns)
+    block = output.start // across if len(shape) == 3 else 0
+    first = output.start - block * across
     start = block * rows * columns + first * (1 if transposed else columns)
-    return Product(piece, vector, block * depth, depth, matrix, start, down, along)
+    return MatmulSlice(output, vector, block * depth, depth, matrix, start, down, along)

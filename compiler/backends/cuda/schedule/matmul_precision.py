@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from torch import dtype
 
-Precision = Literal["ieee", "tf32", "tf32x3"]
+MatmulPrecision = Literal["ieee", "tf32", "tf32x3"]
 
 
-def product_precision() -> Precision:
+def float32_matmul_precision() -> MatmulPrecision:
     """TF32 where torch allows it to recurrent networks, else three TF32 products for each one.
 
     Three products of split numbers are about as exact as float32 itself.
@@ -25,8 +25,8 @@ def product_precision() -> Precision:
     return "tf32" if allowed else "tf32x3"
 
 
-def precision_of(kind: dtype) -> Precision:
+def matmul_precision(kind: dtype) -> MatmulPrecision:
     """How products of numbers of a type are taken: only float32 leaves a choice."""
     import torch
 
-    return product_precision() if kind == torch.float32 else "ieee"
+    return float32_matmul_precision() if kind == torch.float32 else "ieee"

@@ -5,109 +5,117 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from .device_limits import Chip
-from .kernel_partition import Stages
-from .matmul_operands import products_of
-from .matmul_precision import Precision
-from .tile_extents import LEAST, MOST, padded
+from .device_limits import DeviceLimits
+from .kernel_partition import StagePartition
+from .matmul_operands import stage_matmuls
+from .matmul_precision import MatmulPrecision
+from .tile_extents import MAX_EXTENT, MIN_EXTENT, padded_size
 
-ROWS: Final = 16
+ROW_TILE: Final = 16
 """Rows of a tile: the least that matrix instructions take."""
 
-WIDEST: Final = 64
+MAX_SLICE_WIDTH: Final = 64
 """The most columns that one program of a grid has of each unit's sums."""
 
-TURNS: Final = 8
+MAX_ROW_TILES: Final = 8
 """The most tiles of rows that a program of a grid takes in each step, one after the other."""
 
-SUMS: Final = 16
+MAX_ACCUMULATORS: Final = 16
 """The most sums of products of one tile, which all are in registers at once."""
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class DeviceContext:
     """What is known of a call before anything is compiled.
 
-    bytes: of a number of the model's type.
-    rows: of the batch; 0 where it is not known.
-    recorded: whether the caller records the call in a CUDA graph.
+    element_size: of a number of the model's type.
+    batch_size: of the batch; 0 where it is not known.
+    is_capturing: whether the caller records the call in a CUDA graph.
     """
 
-    chip: Chip
-    bytes: int = 4
-    precision: Precision = "tf32"
-    rows: int = 0
-    recorded: bool = False
+    device: DeviceLimits
+    element_size: int = 4
+    precision: MatmulPrecision = "tf32"
+    batch_size: int = 0
+    is_capturing: bool = False
 
     @property
-    def copies(self) -> int:
+    def weight_copies(self) -> int:
         """How often a weight is kept: what is split for exactness, twice."""
-        return 2 if self.precision == "tf32x3" and self.bytes == 4 else 1
+        return 2 if self.precision == "tf32x3" and self.element_size == 4 else 1
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class PersistentLayout:
     """How a loop is laid out on a chip that keeps its weights.
 
-    rows: of a tile.
+    row_tile: of a tile.
     slices: programs that share the columns of one row.
-    columns: of a program's slice of every stage; 0 where each has an equal share.
-    blocks: whether those are the blocks of block-diagonal matrices.
-    warps: of a program.
-    shared: bytes of shared memory that a program takes, as estimated before it is compiled.
+    slice_width: of a program's slice of every stage; 0 where each has an equal share.
+    is_block_diagonal: whether those are the blocks of block-diagonal matrices.
+    num_warps: of a program.
+    shared_memory: bytes of shared memory that a program takes, as estimated before it is compiled.
     """
 
-    rows: int
+    row_tile: int
     slices: int
-    columns: int
-    blocks: bool
-    warps: int
-    shared: int
+    slice_width: int
+    is_block_diagonal: bool
+    num_warps: int
+    shared_memory: int
 
     @property
-    def least(self) -> int:
+    def min_extent(self) -> int:
         """The least extent of a tile's columns."""
-        return min(LEAST, self.columns) if self.columns else LEAST
+        return min(MIN_EXTENT, self.slice_width) if self.slice_width else MIN_EXTENT
 
-    def share(self, width: int) -> int:
+    def stage_slice_width(self, width: int) -> int:
         """How many columns of a stage one program has."""
-        return self.columns or -(-width // self.slices)
+        return self.slice_width or -(-width // self.slices)
 
-    def groups(self, rows: int, chip: Chip) -> int:
+    def row_groups(self, batch_size: int, device: DeviceLimits) -> int:
         """Into how many groups a grid cuts the rows of a batch, with all programs running."""
-        return max(1, min(-(-rows // self.rows), chip.multiprocessors // self.slices))
+        return max(1, min(-(-batch_size // self.row_tile), device.multiprocessors // self.slices))
 
 
-def chip_shape(stages: Stages, parts: int, setting: Setting) -> Shape | str:
+def block_persistent_layout(
+    partition: StagePartition, parts: int, context: DeviceContext
+) -> PersistentLayout | str:
     """All weights of a part on one multiprocessor; the reason where that cannot be.
 
     parts: as `blocks.independent_stages` counts them.
     """
-    if sums_of(stages) > SUMS:
-        return f"{sums_of(stages)} sums of products of one stage would not stay in registers"
-    widths = [-(-stage.width // parts) for stage in stages.stages]
-    limit = setting.chip.shared
+    if max_matmuls(partition) > MAX_ACCUMULATORS:
+        return f"{max_matmuls(partition)} sums of products of one stage would not stay in registers"
+    widths = [-(-stage.width // parts) for stage in partition.stages]
+    limit = context.device.shared_memory
     entries = 0
-    for stage, width in zip(stages.stages, widths, strict=True):
-        entries += padded(width) * sum(padded(p.depth) for p in products_of(stages.plan, stage))
-    needs = entries * setting.bytes * setting.copies + _scratch(setting, ROWS)
+    for stage, width in zip(partition.stages, widths, strict=True):
+        entries += padded_size(width) * sum(
+            padded_size(p.depth) for p in stage_matmuls(partition.plan, stage)
+        )
+    needs = entries * context.element_size * context.weight_copies + _scratch_bytes(
+        context, ROW_TILE
+    )
     if needs > limit:
         return (
-            f"its weights need {_kib(needs)} of shared memory, and a multiprocessor of "
-            f"{setting.chip.name} has {_kib(limit)}"
+            f"its weights need {_format_kib(needs)} of shared memory, and a multiprocessor of "
+            f"{context.device.name} has {_format_kib(limit)}"
         )
     warps = 8 if max(widths) > 32 else 4
-    return Shape(ROWS, parts, 0, parts > 1 and entries > 0, warps, needs)
+    return PersistentLayout(ROW_TILE, parts, 0, parts > 1 and entries > 0, warps, needs)
 
 
-def grid_shape(stages: Stages, setting: Setting) -> Shape | str:
+def grid_persistent_layout(
+    partition: StagePartition, context: DeviceContext
+) -> PersistentLayout | str:
     """A slice of the weights on each multiprocessor; the reason where that cannot be."""
-    chip = setting.chip
-    if sums_of(stages) > SUMS:
-        return f"{sums_of(stages)} sums of products of one stage would not stay in registers"
-    width = max(stage.width for stage in stages.stages)
+    chip = context.device
+    if max_matmuls(partition) > MAX_ACCUMULATORS:
+        return f"{max_matmuls(partition)} sums of products of one stage would not stay in registers"
+    width = max(stage.width for stage in partition.stages)
     columns = 8
-    while -(-width // columns) > chip.multiprocessors and columns < WIDEST:
+    while -(-width // columns) > chip.multiprocessors and columns < MAX_SLICE_WIDTH:
         columns *= 2
     slices = -(-width // columns)
     if slices > chip.multiprocessors:
@@ -116,36 +124,36 @@ def grid_shape(stages: Stages, setting: Setting) -> Shape | str:
             f"{chip.multiprocessors} multiprocessors"
         )
     entries = 0
-    for stage in stages.stages:
-        across = columns if stage.width > 1 else LEAST
-        entries += across * sum(padded(p.depth) for p in products_of(stages.plan, stage))
-    if setting.recorded:
+    for stage in partition.stages:
+        across = columns if stage.width > 1 else MIN_EXTENT
+        entries += across * sum(padded_size(p.depth) for p in stage_matmuls(partition.plan, stage))
+    if context.is_capturing:
         return (
             "a launch whose programs wait for each other is not recorded in a caller's CUDA graph"
         )
-    rows, warps = (ROWS, 8) if setting.copies > 1 else (2 * ROWS, 4)
-    needs = entries * setting.bytes * setting.copies + _scratch(setting, rows)
-    if needs > chip.shared:
+    rows, warps = (ROW_TILE, 8) if context.weight_copies > 1 else (2 * ROW_TILE, 4)
+    needs = entries * context.element_size * context.weight_copies + _scratch_bytes(context, rows)
+    if needs > chip.shared_memory:
         return (
-            f"a slice of its weights needs {_kib(needs)} of shared memory, and a multiprocessor "
-            f"of {chip.name} has {_kib(chip.shared)}"
+            f"a slice of its weights needs {_format_kib(needs)} of shared memory, and a multiprocessor "
+            f"of {chip.name} has {_format_kib(chip.shared_memory)}"
         )
-    shape = Shape(rows, slices, columns, False, warps, needs)
-    turns = -(-setting.rows // (rows * shape.groups(setting.rows, chip)))
-    if turns > TURNS:
+    shape = PersistentLayout(rows, slices, columns, False, warps, needs)
+    turns = -(-context.batch_size // (rows * shape.row_groups(context.batch_size, chip)))
+    if turns > MAX_ROW_TILES:
         return f"each program would take {turns} tiles of {rows} rows in every step, one by one"
     return shape
 
 
-def sums_of(stages: Stages) -> int:
+def max_matmuls(partition: StagePartition) -> int:
     """The most sums of products of one stage."""
-    return max(len(products_of(stages.plan, stage)) for stage in stages.stages)
+    return max(len(stage_matmuls(partition.plan, stage)) for stage in partition.stages)
 
 
-def _scratch(setting: Setting, rows: int) -> int:
+def _scratch_bytes(context: DeviceContext, row_tile: int) -> int:
     """What passes through shared memory on its way from one layout of registers to another."""
-    return rows * MOST * 4 * (1 if setting.bytes <= 2 else 2)
+    return row_tile * MAX_EXTENT * 4 * (1 if context.element_size <= 2 else 2)
 
 
-def _kib(count: int) -> str:
+def _format_kib(count: int) -> str:
     return f"{-(-count // 1024)} KB"

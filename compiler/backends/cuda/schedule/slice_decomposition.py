@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from rnnc.compiler.ir.dataflow import Flow, Read, Value
-from rnnc.compiler.ir.ops import ELEMENTWISE
+from rnnc.compiler.ir.dataflow import Dataflow, Operand, Value
+from rnnc.compiler.ir.ops import ELEMENTWISE_OPS
 
-ALIASES: Final = frozenset({"slice", "concatenate", "pad", "stopgrad"})
+MOVEMENT_OPS: Final = frozenset({"slice", "concatenate", "pad", "stopgrad"})
 """Operations whose pieces are pieces of their operands."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Piece:
+class ValueSlice:
     """Entries `start` to `stop` of a value that is computed here."""
 
     value: int
@@ -35,77 +35,77 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class MemorySlice:
     """Entries of a value that is in memory."""
 
-    read: Read
+    operand: Operand
     start: int
     stop: int
 
 
 @dataclass(frozen=True, slots=True)
-class Zero:
+class ZeroPadding:
     """Entries that a padding has put there."""
 
 
-Source = Piece | Load | Zero
+SliceSource = ValueSlice | MemorySlice | ZeroPadding
 
 
-class Pieces:
+class SliceDecomposition:
     """The pieces of some values of a flow that are computed together.
 
-    whole: whether a block-diagonal product stays in one piece, and is not cut into its blocks.
+    keep_blocks: whether a block-diagonal product stays in one piece, and is not cut into its blocks.
     """
 
-    def __init__(self, flow: Flow, numbers: Iterable[int], *, whole: bool = False) -> None:
-        self.flow, self.whole = flow, whole
-        self.inside = frozenset(numbers)
-        self._cuts = {n: {0, flow.values[n].shape[0]} for n in self.inside}
-        self._settle()
+    def __init__(self, flow: Dataflow, value_ids: Iterable[int], *, whole: bool = False) -> None:
+        self.flow, self.keep_blocks = flow, whole
+        self.local_values = frozenset(value_ids)
+        self._boundaries = {n: {0, flow.values[n].shape[0]} for n in self.local_values}
+        self._propagate_boundaries()
 
-    def of(self, number: int) -> tuple[Piece, ...]:
+    def slices_of(self, value_id: int) -> tuple[ValueSlice, ...]:
         """The pieces of a value."""
-        cuts = sorted(self._cuts[number])
-        return tuple(Piece(number, a, b) for a, b in pairwise(cuts))
+        cuts = sorted(self._boundaries[value_id])
+        return tuple(ValueSlice(value_id, a, b) for a, b in pairwise(cuts))
 
-    def find(self, read: Read, start: int, stop: int) -> Source:
+    def resolve(self, operand: Operand, start: int, stop: int) -> SliceSource:
         """Where some entries come from, which lie in one piece of what is read."""
-        if read.delay or read.value not in self.inside:
-            return Load(read, start, stop)
-        value = self.flow.values[read.value]
+        if operand.delay or operand.value not in self.local_values:
+            return MemorySlice(operand, start, stop)
+        value = self.flow.values[operand.value]
         match value.operation:
             case "slice":
                 first = int(value.attributes[0])
-                return self.find(value.operands[0], start + first, stop + first)
+                return self.resolve(value.operands[0], start + first, stop + first)
             case "stopgrad":
-                return self.find(value.operands[0], start, stop)
+                return self.resolve(value.operands[0], start, stop)
             case "pad":
                 first = int(value.attributes[0])
                 width = self.flow.values[value.operands[0].value].shape[0]
                 if first <= start and stop <= first + width:
-                    return self.find(value.operands[0], start - first, stop - first)
-                return Zero()
+                    return self.resolve(value.operands[0], start - first, stop - first)
+                return ZeroPadding()
             case "concatenate":
-                for part, first in self._parts(value):
+                for part, first in self._concatenated_operands(value):
                     width = self.flow.values[part.value].shape[0]
                     if first <= start and stop <= first + width:
-                        return self.find(part, start - first, stop - first)
-        return Piece(read.value, start, stop)
+                        return self.resolve(part, start - first, stop - first)
+        return ValueSlice(operand.value, start, stop)
 
-    def _parts(self, value: Value) -> Iterator[tuple[Read, int]]:
+    def _concatenated_operands(self, value: Value) -> Iterator[tuple[Operand, int]]:
         start = 0
         for read in value.operands:
             yield read, start
             start += self.flow.values[read.value].shape[0]
 
-    def _settle(self) -> None:
+    def _propagate_boundaries(self) -> None:
         """Carry cuts along until none is new."""
-        links = [link for number in sorted(self.inside) for link in self._links(number)]
+        links = [link for number in sorted(self.local_values) for link in self._index_links(number)]
         changed = True
         while changed:
             changed = False
             for number, other, shift in links:
-                mine, theirs = self._cuts[number], self._cuts[other]
+                mine, theirs = self._boundaries[number], self._boundaries[other]
                 width, wide = max(mine), max(theirs)
                 down = {cut + shift for cut in mine if 0 <= cut + shift <= wide} - theirs
                 up = {cut - shift for cut in theirs if 0 <= cut - shift <= width} - mine
@@ -113,31 +113,31 @@ class Pieces:
                 mine |= up
                 changed |= bool(down or up)
 
-    def _links(self, number: int) -> Iterator[tuple[int, int, int]]:
+    def _index_links(self, value_id: int) -> Iterator[tuple[int, int, int]]:
         """(value, operand, shift): entry j of the value is entry j + shift of the operand."""
-        value = self.flow.values[number]
+        value = self.flow.values[value_id]
         if value.operation == "matmul":
             weight = self.flow.values[value.operands[0].value].shape
-            if len(weight) == 3 and not self.whole:
+            if len(weight) == 3 and not self.keep_blocks:
                 block = weight[2] if value.attributes[0] else weight[1]
-                self._cuts[number] |= set(range(0, value.shape[0], block))
+                self._boundaries[value_id] |= set(range(0, value.shape[0], block))
         if value.operation == "concatenate":
-            for read, start in self._parts(value):
-                self._cuts[number].add(start)
-                if read.value in self.inside and not read.delay:
-                    yield number, read.value, -start
+            for read, start in self._concatenated_operands(value):
+                self._boundaries[value_id].add(start)
+                if read.value in self.local_values and not read.delay:
+                    yield value_id, read.value, -start
             return
         if value.operation == "pad":
             first = int(value.attributes[0])
             width = self.flow.values[value.operands[0].value].shape[0]
-            self._cuts[number] |= {first, first + width}
+            self._boundaries[value_id] |= {first, first + width}
         for read in value.operands:
-            if read.value not in self.inside:
+            if read.value not in self.local_values:
                 continue
             if value.operation in {"slice", "pad"}:
                 first = int(value.attributes[0])
-                yield number, read.value, first if value.operation == "slice" else -first
+                yield value_id, read.value, first if value.operation == "slice" else -first
             elif (
-                value.operation in ELEMENTWISE or value.operation in {"state", "stopgrad"}
+                value.operation in ELEMENTWISE_OPS or value.operation in {"state", "stopgrad"}
             ) and self.flow.values[read.value].shape == value.shape:
-                yield number, read.value, 0
+                yield value_id, read.value, 0

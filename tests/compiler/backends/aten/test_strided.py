@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rnnc.compiler.backends.aten.op_table import ELEMENTWISE
+from rnnc.compiler.backends.aten.op_table import ELEMENTWISE_FUNCTIONS
 
 
 def count(operation: str) -> int | None:
@@ -15,7 +15,7 @@ def count(operation: str) -> int | None:
         for mask in (False, True):
             first = [operands[0] > 1, *operands[1:]] if mask else operands
             try:
-                ELEMENTWISE[operation](*first, out=torch.empty(2, 3))
+                ELEMENTWISE_FUNCTIONS[operation](*first, out=torch.empty(2, 3))
             except (TypeError, RuntimeError, IndexError):
                 continue
             return -number if mask else number
@@ -23,7 +23,7 @@ def count(operation: str) -> int | None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("operation", sorted(ELEMENTWISE))
+@pytest.mark.parametrize("operation", sorted(ELEMENTWISE_FUNCTIONS))
 def test_a_strided_tensor_is_written(operation: str, dtype: torch.dtype) -> None:
     number = count(operation)
     assert number is not None
@@ -31,10 +31,10 @@ def test_a_strided_tensor_is_written(operation: str, dtype: torch.dtype) -> None
     if number < 0:
         operands[0] = operands[0] > 1
     plain = torch.full((2, 3), float("nan"), dtype=dtype)
-    ELEMENTWISE[operation](*operands, out=plain)
+    ELEMENTWISE_FUNCTIONS[operation](*operands, out=plain)
     wide = torch.full((2, 5), 7.0, dtype=dtype)
     wide[:, 1:4] = float("nan")
-    ELEMENTWISE[operation](*operands, out=wide[:, 1:4])
+    ELEMENTWISE_FUNCTIONS[operation](*operands, out=wide[:, 1:4])
     assert torch.equal(wide[:, 1:4], plain)
     assert wide[:, 0].eq(7).all()
     assert wide[:, 4].eq(7).all()
@@ -45,6 +45,6 @@ def test_what_torch_leaves_unwritten_is_seen(monkeypatch: pytest.MonkeyPatch) ->
     def forgetful(z: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
         return out.copy_(z) if out.is_contiguous() else out
 
-    monkeypatch.setitem(ELEMENTWISE, "tanh", forgetful)
+    monkeypatch.setitem(ELEMENTWISE_FUNCTIONS, "tanh", forgetful)
     with pytest.raises(AssertionError):
         test_a_strided_tensor_is_written("tanh", torch.float32)

@@ -15,12 +15,12 @@ import torch
 
 import rnnc
 from rnnc.compiler.backends.cpu.specialize import shape_specialization
-from rnnc.compiler.backends.cpu.specialize.compiled_program import Program
-from rnnc.compiler.backends.cpu.specialize.packed_sequence import Rows
+from rnnc.compiler.backends.cpu.specialize.compiled_program import CompiledProgram
+from rnnc.compiler.backends.cpu.specialize.packed_sequence import PackedSequence
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
 from support.comparison.agreement import assert_agree
-from support.comparison.assertions import assert_close, grads
-from support.faults.poisoned_memory import poisoned
+from support.comparison.assertions import assert_close, parameter_gradients
+from support.faults.poisoned_memory import poison_memory
 
 MODEL = """
 model m(H = 21):
@@ -39,7 +39,7 @@ CALL = {"steps": 6, "rows": 9, "seed": 1, "ragged": True, "reset": True}
 
 @pytest.fixture(autouse=True)
 def memory_without_numbers() -> Iterator[None]:
-    with poisoned():
+    with poison_memory():
         yield
 
 
@@ -81,16 +81,16 @@ def test_nothing_is_planted_here() -> None:
 def test_a_planted_fault_is_caught(
     right: str, wrong: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    source = Program.source
+    source = CompiledProgram.source
 
-    def planted(self: Program) -> str:
+    def planted(self: CompiledProgram) -> str:
         text = source(self)
         assert right in text
         return text.replace(right, wrong)
 
-    monkeypatch.setattr(Program, "source", planted)
+    monkeypatch.setattr(CompiledProgram, "source", planted)
     direct = request.node.callspec.id in {"place", "end"}
-    monkeypatch.setattr(shape_specialization, "ENOUGH_TO_PACK", 10**9 if direct else 0)
+    monkeypatch.setattr(shape_specialization, "MIN_ROWS_TO_PACK", 10**9 if direct else 0)
     if request.node.callspec.id == "nothing":
         assert_agree(MODEL, "cpu", **CALL)
         return
@@ -100,9 +100,9 @@ def test_a_planted_fault_is_caught(
 
 @pytest.mark.parametrize("barriers", [True, False])
 def test_a_missing_barrier_is_caught(barriers: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = Program.source
+    source = CompiledProgram.source
 
-    def slow(self: Program) -> str:
+    def slow(self: CompiledProgram) -> str:
         # One thread of a step is late, so that the other one must wait for it.
         text = source(self).replace(
             "const long lives =", "if (thread == 1) usleep(3000);\n        const long lives ="
@@ -111,10 +111,10 @@ def test_a_missing_barrier_is_caught(barriers: bool, monkeypatch: pytest.MonkeyP
             text = text.replace("if (along > 1) { BARRIER }", "")
         return "#include <unistd.h>\n" + text
 
-    monkeypatch.setattr(Program, "source", slow)
+    monkeypatch.setattr(CompiledProgram, "source", slow)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    monkeypatch.setattr(shape_specialization, "ENOUGH_FOR_TWO", 0)
-    monkeypatch.setattr(shape_specialization, "ENOUGH_TO_WAIT", 0)
+    monkeypatch.setattr(shape_specialization, "MIN_WORK_TO_THREAD", 0)
+    monkeypatch.setattr(shape_specialization, "MIN_WEIGHTS_TO_SPLIT_COLUMNS", 0)
     call = {"steps": 4, "rows": 1, "seed": 1, "sizes": {"H": 150}}
     if barriers:
         assert_agree(MODEL, "cpu", **call)
@@ -178,7 +178,7 @@ def test_copies_and_threads_share_nothing_that_changes() -> None:
         which.zero_grad()
         start.wait()
         which(x)[0].sum().backward()
-        return grads(which)
+        return parameter_gradients(which)
 
     with ThreadPoolExecutor(3) as pool:
         for steps in range(3, 40):  # each time rows that no thread has met before
@@ -191,14 +191,14 @@ def test_threads_that_make_a_table_of_rows_at_once_get_the_same() -> None:
     # Its address is in use while a thread runs: a table that a second one replaced would be gone.
     both = threading.Barrier(2)
 
-    class Slow(Rows):
+    class Slow(PackedSequence):
         def _index(self, delay: int, outside: str, past: bool) -> torch.Tensor:
             both.wait(10)
-            return super()._index(delay, outside, past)
+            return super()._compute_row_index(delay, outside, past)
 
     rows = Slow(3, 2)
     with ThreadPoolExecutor(2) as pool:
-        one, two = pool.map(rows.index, [(1, "bounded", True)] * 2)
+        one, two = pool.map(rows.row_index, [(1, "bounded", True)] * 2)
     assert one is two
 
 
@@ -210,7 +210,7 @@ def test_second_derivatives_are_those_of_the_reference() -> None:
         x = torch.randn(3, 2, 5, dtype=torch.float64).requires_grad_()
         (g,) = torch.autograd.grad(net(x)[0].sum(), x, create_graph=True)
         g.square().sum().backward()
-        found.append(grads(net))
+        found.append(parameter_gradients(net))
     assert_close(found[0], found[1], 1e-9)
 
 
@@ -228,14 +228,14 @@ def test_results_are_not_windows_on_what_is_saved() -> None:
     x = torch.randn(3, 2, 5)
     y, state = net(x)
     y.sum().backward()
-    expected = grads(net)
+    expected = parameter_gradients(net)
     net.zero_grad()
     y, state = net(x)
     with torch.no_grad():
         for tensor in (y, *state):
             tensor.detach().zero_()
     y.sum().backward()
-    assert_close(grads(net), expected, 0.0)
+    assert_close(parameter_gradients(net), expected, 0.0)
 
 
 def test_autocast_changes_nothing() -> None:
@@ -246,5 +246,5 @@ def test_autocast_changes_nothing() -> None:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
             y, _ = net(x)
         y.sum().backward()
-        found.append((y, grads(net)))
+        found.append((y, parameter_gradients(net)))
     assert_close(found[1], found[0], 0.0)

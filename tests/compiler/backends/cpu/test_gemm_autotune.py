@@ -13,9 +13,9 @@ import torch
 import rnnc
 from rnnc.compiler.backends import cache_dir
 from rnnc.compiler.backends.cpu.execution import executor, gemm_autotune
-from rnnc.compiler.backends.cpu.execution.gemm_autotune import VARIABLE, Choices
-from rnnc.compiler.backends.cpu.execution.library_gemm import take_products
-from rnnc.compiler.backends.cpu.schedule.gemm_candidates import Landing
+from rnnc.compiler.backends.cpu.execution.gemm_autotune import ENVIRONMENT_VARIABLE, GemmAutotuner
+from rnnc.compiler.backends.cpu.execution.library_gemm import run_library_gemm
+from rnnc.compiler.backends.cpu.schedule.gemm_candidates import GemmDestination
 from rnnc.compiler.backends.cpu.specialize import shape_specialization
 from rnnc.grammar.diagnostics.errors import RnnError
 from support.comparison.agreement import assert_agree
@@ -52,10 +52,10 @@ FLAGS = [{}, {"ragged": True, "reset": True}]
 @pytest.fixture(autouse=True)
 def every_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """However small a product is it has two ways; nothing is known, and nothing is kept."""
-    monkeypatch.setattr(shape_specialization, "ENOUGH_TO_CHOOSE", 0)
-    monkeypatch.setattr(gemm_autotune, "_file", lambda: tmp_path / "products.json")
-    monkeypatch.setattr(executor, "CHOICES", Choices())
-    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setattr(shape_specialization, "MIN_WORK_TO_AUTOTUNE", 0)
+    monkeypatch.setattr(gemm_autotune, "_choices_file", lambda: tmp_path / "products.json")
+    monkeypatch.setattr(executor, "GEMM_AUTOTUNER", GemmAutotuner())
+    monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
     return iter([None])
 
 
@@ -65,7 +65,7 @@ def every_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None
 def test_both_ways_agree_with_the_reference(
     name: str, way: str, flags: dict[str, bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(VARIABLE, way)
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, way)
     assert_agree(SPECS[name], "cpu", sizes=SIZES.get(name), **CALL, **flags)
 
 
@@ -74,37 +74,39 @@ def test_both_ways_agree_with_the_reference(
 def test_panels_do_not_matter_to_torchs_products(
     name: str, packs: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(VARIABLE, "torch")
-    monkeypatch.setattr(shape_specialization, "ENOUGH_TO_PACK", 0 if packs else 10**9)
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, "torch")
+    monkeypatch.setattr(shape_specialization, "MIN_ROWS_TO_PACK", 0 if packs else 10**9)
     assert_agree(SPECS[name], "cpu", **CALL)
 
 
 def test_torch_really_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken: list[Landing] = []
+    taken: list[GemmDestination] = []
 
-    def wrong(bindings: object, landing: Landing) -> None:
+    def wrong(bindings: object, landing: GemmDestination) -> None:
         taken.append(landing)
-        take_products(bindings, landing)  # type: ignore[arg-type]
+        run_library_gemm(bindings, landing)  # type: ignore[arg-type]
         bindings.get(landing.value).buffer.mul_(1.001)  # type: ignore[attr-defined]
 
-    monkeypatch.setattr(executor, "take_products", wrong)
-    monkeypatch.setenv(VARIABLE, "own")
+    monkeypatch.setattr(executor, "run_library_gemm", wrong)
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, "own")
     assert_agree(WORDS, "cpu", **CALL)
     assert not taken
-    monkeypatch.setenv(VARIABLE, "torch")
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, "torch")
     with pytest.raises(AssertionError, match="off by"):
         assert_agree(WORDS, "cpu", **CALL)
     assert taken
 
 
 def test_a_fault_in_torchs_sums_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "torch")
-    monkeypatch.setattr(executor, "take_sums", lambda bindings, group: None)
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, "torch")
+    monkeypatch.setattr(executor, "run_library_weight_grads", lambda bindings, group: None)
     with pytest.raises(AssertionError, match="off by"):
         assert_agree(DEEP, "cpu", **CALL)
 
 
-def clock(own: float, theirs: float) -> tuple[Choices, Callable[[], None], Callable[[], None]]:
+def clock(
+    own: float, theirs: float
+) -> tuple[GemmAutotuner, Callable[[], None], Callable[[], None]]:
     """Choices that see each way take so many seconds."""
     now = [0.0]
 
@@ -114,7 +116,7 @@ def clock(own: float, theirs: float) -> tuple[Choices, Callable[[], None], Calla
 
         return run
 
-    return Choices(clock=lambda: now[0]), ways(own), ways(theirs)
+    return GemmAutotuner(clock=lambda: now[0]), ways(own), ways(theirs)
 
 
 @pytest.mark.parametrize(
@@ -122,11 +124,11 @@ def clock(own: float, theirs: float) -> tuple[Choices, Callable[[], None], Calla
 )
 def test_the_faster_way_is_chosen_and_remembered(own: float, theirs: float, way: str) -> None:
     known, run_own, run_theirs = clock(own, theirs)
-    assert known.way("size") is None
-    assert known.settle("size", run_own, run_theirs) == way
-    assert known.way("size") == way
-    assert Choices().way("size") == way, "another process finds it on disk"
-    assert Choices().way("another size") is None
+    assert known.lookup("size") is None
+    assert known.benchmark("size", run_own, run_theirs) == way
+    assert known.lookup("size") == way
+    assert GemmAutotuner().lookup("size") == way, "another process finds it on disk"
+    assert GemmAutotuner().lookup("another size") is None
 
 
 def test_the_way_that_is_chosen_runs_last() -> None:
@@ -141,7 +143,7 @@ def test_the_way_that_is_chosen_runs_last() -> None:
         ran.append("torch")
         now[0] += 2
 
-    Choices(clock=lambda: now[0]).settle("size", own, theirs)
+    GemmAutotuner(clock=lambda: now[0]).benchmark("size", own, theirs)
     assert ran[-1] == "own"
     assert set(ran) == {"own", "torch"}
 
@@ -149,9 +151,9 @@ def test_the_way_that_is_chosen_runs_last() -> None:
 def test_what_was_chosen_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     known, run_own, run_theirs = clock(1, 2)
     other, other_own, other_theirs = clock(2, 1)
-    known.settle("size", run_own, run_theirs)
-    assert other.way("another size") is None
-    assert known.settle("size", other_own, other_theirs) == "own"
+    known.benchmark("size", run_own, run_theirs)
+    assert other.lookup("another size") is None
+    assert known.benchmark("size", other_own, other_theirs) == "own"
 
 
 @pytest.mark.parametrize(
@@ -159,29 +161,29 @@ def test_what_was_chosen_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     ["", "{", "[]", "null", '{"choices": {"size": "torch"}, "mark": "0"}', '{"choices": 3}'],
 )
 def test_torn_and_foreign_files_count_as_nothing(text: str) -> None:
-    gemm_autotune._file().write_text(text, encoding="utf-8")
+    gemm_autotune._choices_file().write_text(text, encoding="utf-8")
     known, run_own, run_theirs = clock(2, 1)
-    assert known.way("size") is None
-    known.settle("size", run_own, run_theirs)
-    assert Choices().way("size") == "torch"
+    assert known.lookup("size") is None
+    known.benchmark("size", run_own, run_theirs)
+    assert GemmAutotuner().lookup("size") == "torch"
 
 
 def test_a_pipe_in_the_place_of_the_file_is_replaced() -> None:
-    os.mkfifo(gemm_autotune._file())
+    os.mkfifo(gemm_autotune._choices_file())
     known, run_own, run_theirs = clock(2, 1)
-    assert known.way("size") is None
-    known.settle("size", run_own, run_theirs)
-    assert Choices().way("size") == "torch"
+    assert known.lookup("size") is None
+    known.benchmark("size", run_own, run_theirs)
+    assert GemmAutotuner().lookup("size") == "torch"
 
 
 def test_what_is_written_is_plain_text_and_others_choices_stay() -> None:
     first, *ways = clock(1, 2)
     second, *others = clock(2, 1)
-    assert first.way("a") is None
-    assert second.way("b") is None
-    first.settle("a", *ways)
-    second.settle("b", *others)
-    document = json.loads(gemm_autotune._file().read_text(encoding="utf-8"))
+    assert first.lookup("a") is None
+    assert second.lookup("b") is None
+    first.benchmark("a", *ways)
+    second.benchmark("b", *others)
+    document = json.loads(gemm_autotune._choices_file().read_text(encoding="utf-8"))
     assert document["choices"] == {"a": "own", "b": "torch"}
 
 
@@ -189,15 +191,15 @@ def test_a_cache_that_cannot_be_written_is_none(monkeypatch: pytest.MonkeyPatch)
     def unusable() -> Path:
         raise cache_dir.UnusableCache("no")
 
-    monkeypatch.setattr(gemm_autotune, "_file", unusable)
+    monkeypatch.setattr(gemm_autotune, "_choices_file", unusable)
     known, *ways = clock(2, 1)
-    assert known.way("size") is None
-    assert known.settle("size", *ways) == "torch"
-    assert known.way("size") == "torch"
+    assert known.lookup("size") is None
+    assert known.benchmark("size", *ways) == "torch"
+    assert known.lookup("size") == "torch"
 
 
 def test_an_unknown_way_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "mkl")
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, "mkl")
     model = rnnc.compile(WORDS, backend="cpu")
     with pytest.raises(RnnError, match="RNNC_PRODUCTS=mkl"):
         model(torch.zeros(2, 3, dtype=torch.long))

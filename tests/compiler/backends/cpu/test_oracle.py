@@ -10,10 +10,10 @@ import pytest
 
 from rnnc.compiler.backends.cpu import backend as backend_module
 from rnnc.compiler.backends.cpu.specialize import shape_specialization
-from rnnc.compiler.backends.cpu.toolchain.c_compiler import LEVEL_FLAGS, machine_level
+from rnnc.compiler.backends.cpu.toolchain.c_compiler import ISA_FLAGS, host_isa
 from rnnc.operators.sources.zoo import zoo_names
 from support.comparison.agreement import assert_agree
-from support.comparison.shared_library import compiled_together
+from support.comparison.shared_library import compile_in_one_library
 from support.generator import random_spec
 
 CALLS: dict[str, dict[str, Any]] = {
@@ -26,7 +26,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "many rows": {"steps": 2, "rows": 131, "carry": True},
 }
 LEVELS = ["plain", "avx2", "avx512"]
-WIDEST = LEVELS.index(machine_level())
+WIDEST = LEVELS.index(host_isa())
 
 
 def agree(text: str, sizes: dict[str, int], seed: int, call: str) -> None:
@@ -34,7 +34,7 @@ def agree(text: str, sizes: dict[str, int], seed: int, call: str) -> None:
 
 
 def check_all(cases: list[Callable[[], None]], patch: pytest.MonkeyPatch) -> None:
-    for case in compiled_together(cases, patch):
+    for case in compile_in_one_library(cases, patch):
         case()
 
 
@@ -83,15 +83,15 @@ model m(H = 37, K = 3):
 def test_every_level_agrees_in_both_dtypes(
     level: str, double: bool, packed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shape_specialization, "ENOUGH_TO_PACK", 0 if packed else 10**9)
-    monkeypatch.setattr(backend_module, "machine_level", lambda: level)
+    monkeypatch.setattr(shape_specialization, "MIN_ROWS_TO_PACK", 0 if packed else 10**9)
+    monkeypatch.setattr(backend_module, "host_isa", lambda: level)
     if not double:
         monkeypatch.setattr("torch.nn.Module.double", lambda self: self.float())
     for call in ("everything", "many rows"):
         arguments = CALLS[call] | {"carry": False}
         tolerance = 1e-9 if double else 1e-4
         assert_agree(TAILS, "cpu", seed=3, tolerance=tolerance, **arguments)
-    assert set(LEVEL_FLAGS) == set(LEVELS)
+    assert set(ISA_FLAGS) == set(LEVELS)
 
 
 @pytest.mark.parametrize("waiting", [True, False])
@@ -102,17 +102,19 @@ def test_any_number_of_threads_gives_the_same_bits(
 ) -> None:
     import torch
 
-    from support.comparison.agreement import answers
+    from support.comparison.agreement import compute_results
     from support.comparison.assertions import assert_close
 
-    one = answers(TAILS, "cpu", seed=2, steps=6, rows=rows, ragged=True)
+    one = compute_results(TAILS, "cpu", seed=2, steps=6, rows=rows, ragged=True)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     for name in ("ENOUGH_FOR_TWO", "ENOUGH_TO_ADD"):
         monkeypatch.setattr(shape_specialization, name, 0)
-    monkeypatch.setattr(shape_specialization, "ENOUGH_ROWS", 4)
-    monkeypatch.setattr(shape_specialization, "ENOUGH_TO_WAIT", 0 if waiting else 10**9)
-    many = answers(TAILS, "cpu", seed=2, steps=6, rows=rows, ragged=True)
-    again = answers(TAILS, "cpu", seed=2, steps=6, rows=rows, ragged=True)
+    monkeypatch.setattr(shape_specialization, "MIN_ROWS_PER_TEAM", 4)
+    monkeypatch.setattr(
+        shape_specialization, "MIN_WEIGHTS_TO_SPLIT_COLUMNS", 0 if waiting else 10**9
+    )
+    many = compute_results(TAILS, "cpu", seed=2, steps=6, rows=rows, ragged=True)
+    again = compute_results(TAILS, "cpu", seed=2, steps=6, rows=rows, ragged=True)
     assert_close(many, again, 0.0)
     assert_close(many, one, 0.0)
 
@@ -162,17 +164,17 @@ def test_gradients_come_of_some_results_alone() -> None:
     import torch
 
     import rnnc
-    from support.comparison.assertions import assert_close, grads
-    from support.comparison.random_arguments import randomise
+    from support.comparison.assertions import assert_close, parameter_gradients
+    from support.comparison.random_arguments import randomize_parameters
 
     nets = [rnnc.compile(PARTS, backend=name).double() for name in ("cpu", "reference")]
     x = torch.randn(6, 4, 5, dtype=torch.float64)
     for chosen in ((0,), (1,), (2,), (3,), (0, 3), (1, 2)):
         found = []
         for net in nets:
-            randomise(net, 1).zero_grad()
+            randomize_parameters(net, 1).zero_grad()
             y, state = net(x)
             results = (*y, *state)
             sum(results[at].square().sum() for at in chosen).backward()
-            found.append(grads(net))
+            found.append(parameter_gradients(net))
         assert_close(*found, 1e-9, str(chosen))

@@ -17,7 +17,7 @@ import torch
 from rnnc.compiler.backends import cache_dir
 from rnnc.compiler.backends.cpu.toolchain import build_library as build_module
 from rnnc.compiler.backends.cpu.toolchain import c_compiler, kernel_cache
-from rnnc.compiler.backends.cpu.toolchain.build_library import build
+from rnnc.compiler.backends.cpu.toolchain.build_library import build_library
 from rnnc.grammar.diagnostics.errors import RnnError
 
 SOURCE = "int answer(void) { return 42; }\n"
@@ -37,7 +37,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing is loaded yet, and the cache is empty."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(build_module, "_loaded", {})
-    monkeypatch.setattr(build_module, "_told", set())
+    monkeypatch.setattr(build_module, "_reported", set())
     return tmp_path / "cache" / "rnnc" / "kernels"
 
 
@@ -60,18 +60,18 @@ def entries(folder: Path) -> list[Path]:
 def test_a_library_is_built_once_and_then_comes_from_the_cache(
     fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert answer(build(SOURCE, "plain")) == 42
+    assert answer(build_library(SOURCE, "plain")) == 42
     assert stat.S_IMODE(fresh.stat().st_mode) == 0o700
     assert [path.suffix for path in entries(fresh)] == [".so"]
     monkeypatch.setattr(build_module, "_loaded", {})
     monkeypatch.setattr(build_module, "_compile", lambda *_: pytest.fail("compiled again"))
-    assert answer(build(SOURCE, "plain")) == 42
+    assert answer(build_library(SOURCE, "plain")) == 42
 
 
 def test_source_and_level_each_make_their_own_entry(fresh: Path) -> None:
-    build(SOURCE, "plain")
-    build(SOURCE + " ", "plain")
-    build(SOURCE, "avx2")
+    build_library(SOURCE, "plain")
+    build_library(SOURCE + " ", "plain")
+    build_library(SOURCE, "avx2")
     assert len(entries(fresh)) == 3
 
 
@@ -94,25 +94,25 @@ def test_compiler_and_processor_are_part_of_the_key() -> None:
 def test_a_torn_entry_is_built_again(
     fresh: Path, monkeypatch: pytest.MonkeyPatch, keep: int
 ) -> None:
-    build(SOURCE, "plain")
+    build_library(SOURCE, "plain")
     (entry,) = entries(fresh)
     whole = entry.read_bytes()
     torn = fresh / "torn"
     torn.write_bytes(whole[:keep])
     torn.replace(entry)
     monkeypatch.setattr(build_module, "_loaded", {})
-    assert answer(build(SOURCE, "plain")) == 42
-    assert kernel_cache.sound_entry(entry)
+    assert answer(build_library(SOURCE, "plain")) == 42
+    assert kernel_cache.is_valid_entry(entry)
 
 
 def test_a_changed_byte_is_seen(fresh: Path) -> None:
-    build(SOURCE, "plain")
+    build_library(SOURCE, "plain")
     (entry,) = entries(fresh)
     content = bytearray(entry.read_bytes())
     content[len(content) // 2] ^= 1
     changed = fresh / "changed"
     changed.write_bytes(content)
-    assert not kernel_cache.sound_entry(changed)
+    assert not kernel_cache.is_valid_entry(changed)
 
 
 def test_several_processes_may_build_the_same_thing(fresh: Path) -> None:
@@ -127,12 +127,12 @@ print(build({SOURCE!r}, "plain").answer())
 
 
 def test_what_a_crash_has_left_is_cleared(fresh: Path) -> None:
-    build(SOURCE, "plain")
+    build_library(SOURCE, "plain")
     old, new = fresh / "build-old", fresh / "build-new"
     old.mkdir()
     new.mkdir()
     os.utime(old, (0, 0))
-    build(SOURCE + "\n", "plain")
+    build_library(SOURCE + "\n", "plain")
     assert not old.exists()
     assert new.exists()
 
@@ -141,7 +141,7 @@ def test_a_folder_of_somebody_else_is_refused(
     fresh: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(os, "getuid", lambda: 12345)
-    assert answer(build(SOURCE, "plain")) == 42
+    assert answer(build_library(SOURCE, "plain")) == 42
     told = capfd.readouterr().err
     assert "belongs to another user" in told
     assert told.count("\n") == 1
@@ -153,7 +153,7 @@ def test_a_folder_that_is_open_to_others_is_refused(
 ) -> None:
     fresh.mkdir(parents=True)
     fresh.chmod(0o777)
-    assert answer(build(SOURCE, "plain")) == 42
+    assert answer(build_library(SOURCE, "plain")) == 42
     assert "open to other users" in capfd.readouterr().err
     assert entries(fresh) == []
 
@@ -163,7 +163,7 @@ def test_a_cache_that_cannot_be_made_is_done_without(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert answer(build(SOURCE, "plain")) == 42
+    assert answer(build_library(SOURCE, "plain")) == 42
     assert capfd.readouterr().err.startswith("rnnc: kernels are compiled anew")
 
 
@@ -173,8 +173,8 @@ def test_a_full_disk_at_the_cache_is_done_without(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(build_module, "seal", full)
-    assert answer(build(SOURCE, "plain")) == 42
+    monkeypatch.setattr(build_module, "publish_entry", full)
+    assert answer(build_library(SOURCE, "plain")) == 42
     assert "No space left" in capfd.readouterr().err
     assert entries(fresh) == []
 
@@ -184,23 +184,23 @@ def test_a_full_disk_everywhere_is_one_clear_error(
 ) -> None:
     compiler_that(tmp_path, monkeypatch, 'echo "model.o: No space left on device" >&2; exit 1')
     with pytest.raises(RnnError, match=r"RNN503.*cannot be written"):
-        build(SOURCE, "plain")
+        build_library(SOURCE, "plain")
 
 
 def test_no_compiler_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(RnnError, match="no C compiler"):
-        build(SOURCE, "plain")
+        build_library(SOURCE, "plain")
     monkeypatch.setenv("CC", "no-such-cc")
     with pytest.raises(RnnError, match="CC names `no-such-cc`"):
-        build(SOURCE, "plain")
+        build_library(SOURCE, "plain")
 
 
 def test_a_compiler_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler_that(tmp_path, monkeypatch, 'echo "x.c:1: error: no luck" >&2; exit 3')
     with pytest.raises(RnnError, match=r"failed \(3\): x.c:1: error: no luck"):
-        build(SOURCE, "plain")
+        build_library(SOURCE, "plain")
 
 
 def test_a_compiler_that_hangs_is_ended_with_its_children(
@@ -209,23 +209,23 @@ def test_a_compiler_that_hangs_is_ended_with_its_children(
     child = tmp_path / "child"
     compiler_that(tmp_path, monkeypatch, f"sleep 600 & echo $! > {child}; wait")
     with pytest.raises(RnnError, match="did not finish in 1 s"):
-        build(SOURCE, "plain", timeout=1)
+        build_library(SOURCE, "plain", timeout=1)
     state = Path(f"/proc/{child.read_text().strip()}/stat")
     assert not state.exists() or state.read_text().split()[2] == "Z"
 
 
 def test_one_openmp_runtime_and_its_threads() -> None:
-    library = build(OPENMP, "plain")
+    library = build_library(OPENMP, "plain")
     assert [library.threads(n) for n in (1, 2, 3)] == [1, 2, 3]
     torch.ones(2) + 1
-    assert len(c_compiler._loaded_openmp()) <= 1
+    assert len(c_compiler._find_loaded_openmp()) <= 1
 
 
 def test_without_openmp_kernels_still_build(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(c_compiler, "openmp_runtime", lambda: None)
     found = c_compiler.find_toolchain()
-    assert "-fopenmp" not in build_module.flags_of("plain", found)
-    assert answer(build(SOURCE, "plain")) == 42
+    assert "-fopenmp" not in build_module.compiler_flags("plain", found)
+    assert answer(build_library(SOURCE, "plain")) == 42
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_the_level_is_what_torch_uses(
     monkeypatch: pytest.MonkeyPatch, capability: str, level: str
 ) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    assert c_compiler.machine_level() == level
+    assert c_compiler.host_isa() == level
 
 
 def test_nothing_is_flushed_to_zero_afterwards() -> None:
@@ -266,8 +266,8 @@ def spoiled_entry(fresh: Path, content: Path) -> Path:
     """An entry that is whole by its mark, and rubbish all the same."""
     toolchain_ = c_compiler.find_toolchain()
     entry = cache_dir.cache_folder() / f"{build_module._key(SOURCE, 'plain', toolchain_)}.so"
-    kernel_cache.seal(content, entry)
-    assert kernel_cache.sound_entry(entry)
+    kernel_cache.publish_entry(content, entry)
+    assert kernel_cache.is_valid_entry(entry)
     assert entry.parent == fresh
     return entry
 
@@ -281,9 +281,9 @@ def test_an_entry_that_a_compiler_has_spoiled_is_made_anew(
     subprocess.run(["/bin/sh", "-c", script, "sh", "-o", str(content)], check=True)
     entry = spoiled_entry(fresh, content)
     before = entry.read_bytes()
-    assert answer(build(SOURCE, "plain", needs=["answer"])) == 42
+    assert answer(build_library(SOURCE, "plain", required_functions=["answer"])) == 42
     assert entry.read_bytes() != before
-    assert kernel_cache.sound_entry(entry)
+    assert kernel_cache.is_valid_entry(entry)
     # This process knows the entry's name for the rubbish that it has loaded before.
     copy = tmp_path / "copy.so"
     copy.write_bytes(entry.read_bytes())
@@ -297,7 +297,7 @@ def test_rubbish_is_not_kept_and_one_clear_error(
     compiler_that(tmp_path, monkeypatch, f"echo run >> {tmp_path}/runs\n{OUT}{RUBBISH[kind]}")
     words = r"RNN503.*has written a library (that does not load|without the function `answer`)"
     with pytest.raises(RnnError, match=words):
-        build(SOURCE, "plain", needs=["answer"])
+        build_library(SOURCE, "plain", required_functions=["answer"])
     assert entries(fresh) == []
     assert (tmp_path / "runs").read_text().count("run") == 2, "compiled and linked, once"
 
@@ -307,7 +307,7 @@ def test_a_compiler_that_writes_nothing_is_one_clear_error(
 ) -> None:
     compiler_that(tmp_path, monkeypatch, "exit 0")
     with pytest.raises(RnnError, match=r"RNN503.*has written a library that does not load"):
-        build(SOURCE, "plain")
+        build_library(SOURCE, "plain")
     assert entries(fresh) == []
 
 
@@ -315,7 +315,7 @@ def test_a_compiler_that_writes_nothing_is_one_clear_error(
 def test_an_entry_that_is_no_file_of_ours_is_replaced(
     fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    build(SOURCE, "plain")
+    build_library(SOURCE, "plain")
     (entry,) = entries(fresh)
     elsewhere = tmp_path / "elsewhere.so"
     entry.replace(elsewhere)
@@ -328,19 +328,19 @@ def test_an_entry_that_is_no_file_of_ours_is_replaced(
     else:
         entry.symlink_to(elsewhere)
     monkeypatch.setattr(build_module, "_loaded", {})
-    assert answer(build(SOURCE, "plain", needs=["answer"])) == 42
+    assert answer(build_library(SOURCE, "plain", required_functions=["answer"])) == 42
     assert stat.S_ISREG(entry.lstat().st_mode)
 
 
 def test_a_folder_in_an_entrys_place_is_told_of(
     fresh: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    build(SOURCE, "plain")
+    build_library(SOURCE, "plain")
     (entry,) = entries(fresh)
     entry.unlink()
     entry.mkdir()
     monkeypatch.setattr(build_module, "_loaded", {})
-    assert answer(build(SOURCE, "plain", needs=["answer"])) == 42
+    assert answer(build_library(SOURCE, "plain", required_functions=["answer"])) == 42
     assert capfd.readouterr().err.count("\n") == 1
 
 

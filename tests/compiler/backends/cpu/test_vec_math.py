@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from rnnc.compiler.backends.cpu.codegen.emitter import prelude
-from rnnc.compiler.backends.cpu.toolchain.build_library import build
-from rnnc.compiler.backends.cpu.toolchain.c_compiler import machine_level
+from rnnc.compiler.backends.cpu.toolchain.build_library import build_library
+from rnnc.compiler.backends.cpu.toolchain.c_compiler import host_isa
 
 LEVELS = ["plain", "avx2", "avx512"]
-LEVELS = LEVELS[: LEVELS.index(machine_level()) + 1]
+LEVELS = LEVELS[: LEVELS.index(host_isa()) + 1]
 Function = Callable[[np.ndarray], np.ndarray]
 
 # Units in the last place, against numpy in 80 bits.
@@ -67,7 +67,7 @@ GROUPS = "".join(
 @pytest.mark.parametrize("double", [False, True])
 @pytest.mark.parametrize("k", [1, 3, 16, 63, 64, 70, 197])
 def test_groups_of_entries(level: str, double: bool, k: int) -> None:
-    library = build(prelude(level, double=double) + GROUPS, level)  # type: ignore[arg-type]
+    library = build_library(prelude(level, double=double) + GROUPS, level)  # type: ignore[arg-type]
     dtype = np.float64 if double else np.float32
     z = np.random.default_rng(k).standard_normal((5, k)).astype(dtype)
     z[1, -1], z[2, k // 2], z[3] = 9, np.nan, -np.inf
@@ -89,7 +89,7 @@ def test_groups_of_entries(level: str, double: bool, k: int) -> None:
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_functions_are_right_to_a_few_units_in_the_last_place(level: str, dtype: type) -> None:
-    library = build(text(level, dtype is np.float64), level)  # type: ignore[arg-type]
+    library = build_library(text(level, dtype is np.float64), level)  # type: ignore[arg-type]
     x = points(dtype, np.random.default_rng(0))
     for name, (allowed, function) in ULP.items():
         y = np.ascontiguousarray(x.copy())
@@ -116,7 +116,7 @@ def test_a_wrong_coefficient_is_seen() -> None:
     right = text("plain", True)
     wrong = right.replace("p * z + 1.0 / 24.0;", "p * z + 1.0 / 24.0001;")
     assert wrong != right
-    library = build(wrong, "plain")
+    library = build_library(wrong, "plain")
     x = points(np.float64, np.random.default_rng(0))
     y = x.copy()
     library.t_exp(ctypes.c_void_p(y.ctypes.data), ctypes.c_long(len(y)))

@@ -13,27 +13,31 @@ from hypothesis import strategies as st
 
 import rnnc
 from rnnc.compiler.backends.cpu.specialize import weight_grad_blocking
-from rnnc.compiler.backends.cpu.specialize.compiled_program import WITHOUT, Program, compile_program
-from rnnc.compiler.backends.cpu.specialize.weight_grad_blocking import outer_room
-from rnnc.compiler.backends.cpu.toolchain.c_compiler import machine_level
-from rnnc.compiler.request import Request
+from rnnc.compiler.backends.cpu.specialize.compiled_program import (
+    DISABLED_PASSES,
+    CompiledProgram,
+    compile_program,
+)
+from rnnc.compiler.backends.cpu.specialize.weight_grad_blocking import packing_size
+from rnnc.compiler.backends.cpu.toolchain.c_compiler import host_isa
+from rnnc.compiler.request import PlanRequest
 
 LEVELS = ["plain", "avx2", "avx512"]
-LEVELS = LEVELS[: LEVELS.index(machine_level()) + 1]
+LEVELS = LEVELS[: LEVELS.index(host_isa()) + 1]
 SPEC = "model m:\n    input x: real[3]\n    output y: real[3]\n    y = W x\n"
 
 
 @pytest.fixture(scope="module", params=[(level, d) for level in LEVELS for d in (False, True)])
-def program(request: pytest.FixtureRequest) -> Program:
+def program(request: pytest.FixtureRequest) -> CompiledProgram:
     level, double = request.param
     graph = rnnc.compile(SPEC, backend="reference").graph
-    made = compile_program(graph, Request(without=WITHOUT), double=double, level=level)
+    made = compile_program(graph, PlanRequest(without=DISABLED_PASSES), double=double, isa=level)
     made.load()
     return made
 
 
 def outer_sum(
-    program: Program,
+    program: CompiledProgram,
     a: torch.Tensor,
     b: torch.Tensor,
     rows: torch.Tensor | None,
@@ -42,7 +46,7 @@ def outer_sum(
 ) -> torch.Tensor:
     m, n = a.shape[1], b.shape[1]
     found = torch.full((m, n), float("nan"), dtype=program.dtype)
-    room = outer_room([n], program.emitter.vectors * program.layout.lanes, depth)
+    room = packing_size([n], program.emitter.tile_vectors * program.layout.lanes, depth)
     work = torch.empty(threads * room, dtype=program.dtype)
     index = None if rows is None else rows.data_ptr()
     pointer, number = ctypes.c_void_p, ctypes.c_long
@@ -65,7 +69,7 @@ def outer_sum(
     seed=st.integers(0, 2**31),
 )
 def test_outer_sums(
-    program: Program, m: int, n: int, depth: int, threads: int, shuffled: bool, seed: int
+    program: CompiledProgram, m: int, n: int, depth: int, threads: int, shuffled: bool, seed: int
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
     a, b = (

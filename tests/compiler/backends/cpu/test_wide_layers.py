@@ -7,7 +7,7 @@ import torch
 
 import rnnc
 from rnnc.compiler.backends.cpu.specialize import shape_specialization
-from rnnc.compiler.backends.cpu.specialize.compiled_program import Program
+from rnnc.compiler.backends.cpu.specialize.compiled_program import CompiledProgram
 from support.comparison.agreement import assert_agree
 from support.comparison.assertions import assert_close
 
@@ -61,18 +61,18 @@ def test_float32_agrees_with_float64() -> None:
     ids=["slice", "panel", "sum", "group", "symbol", "last row"],
 )
 def test_a_planted_fault_is_caught(right: str, wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = Program.source
+    source = CompiledProgram.source
 
-    def planted(self: Program) -> str:
+    def planted(self: CompiledProgram) -> str:
         text = source(self)
         assert right in text
         return text.replace(right, wrong)
 
     # A pass over few rows at a time, which narrow models do not need.
-    monkeypatch.setattr("rnnc.compiler.backends.cpu.codegen.emitter._AT_HAND", 1 << 13)
-    monkeypatch.setattr(shape_specialization, "ENOUGH_TO_PACK", 0)
+    monkeypatch.setattr("rnnc.compiler.backends.cpu.codegen.emitter._CACHE_BLOCK_NUMBERS", 1 << 13)
+    monkeypatch.setattr(shape_specialization, "MIN_ROWS_TO_PACK", 0)
     assert_agree(WORDS, "cpu", **CALL)
-    monkeypatch.setattr(Program, "source", planted)
+    monkeypatch.setattr(CompiledProgram, "source", planted)
     with pytest.raises(AssertionError, match="off by"):
         assert_agree(WORDS, "cpu", **CALL)
 
@@ -81,7 +81,7 @@ def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     model = rnnc.compile(WORDS, backend="cpu")
     x = torch.randint(0, 416, (7, 29))
-    monkeypatch.setattr(shape_specialization, "ENOUGH_FOR_TWO", 0)
+    monkeypatch.setattr(shape_specialization, "MIN_WORK_TO_THREAD", 0)
     found = []
     for threads in (1, 3):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)

@@ -17,28 +17,28 @@ import pytest
 
 import rnnc
 from rnnc.compiler.backends.cuda.autotune import kernel_resources
-from rnnc.compiler.backends.cuda.autotune.kernel_resources import resources_of
-from rnnc.compiler.backends.cuda.autotune.strategy_report import account
-from rnnc.compiler.backends.cuda.autotune.strategy_selection import choices_of
-from rnnc.compiler.backends.cuda.autotune.tile_sizes import tiling_of
-from rnnc.compiler.backends.cuda.codegen.kernel_arguments import Case
-from rnnc.compiler.backends.cuda.codegen.kernel_file import Program, program_of
-from rnnc.compiler.backends.cuda.schedule.device_limits import A100, H200, Chip
-from rnnc.compiler.backends.cuda.schedule.loop_strategy import Tier
-from rnnc.compiler.backends.cuda.schedule.matmul_precision import Precision
-from rnnc.compiler.backends.cuda.schedule.persistent_layout import Setting
-from rnnc.compiler.plan_cache import Planner
+from rnnc.compiler.backends.cuda.autotune.kernel_resources import measure_resources
+from rnnc.compiler.backends.cuda.autotune.strategy_report import describe_strategy
+from rnnc.compiler.backends.cuda.autotune.strategy_selection import select_strategies
+from rnnc.compiler.backends.cuda.autotune.tile_sizes import default_tiling
+from rnnc.compiler.backends.cuda.codegen.kernel_arguments import KernelVariant
+from rnnc.compiler.backends.cuda.codegen.kernel_file import KernelFile, generate_kernel_file
+from rnnc.compiler.backends.cuda.schedule.device_limits import A100, H200, DeviceLimits
+from rnnc.compiler.backends.cuda.schedule.loop_strategy import LoopStrategy
+from rnnc.compiler.backends.cuda.schedule.matmul_precision import MatmulPrecision
+from rnnc.compiler.backends.cuda.schedule.persistent_layout import DeviceContext
+from rnnc.compiler.plan_cache import PlanCache
 from rnnc.compiler.request import training_request
 from rnnc.compiler.schedule.plan import Plan
 from rnnc.grammar.source import Source
-from rnnc.operators.analyze import analyse
+from rnnc.operators.analyze import analyze
 from rnnc.operators.sources.zoo import zoo_names, zoo_source
-from support.specs.independent_columns import INDEPENDENT
+from support.specs.independent_columns import INDEPENDENT_COLUMNS
 from support.specs.small_zoo import small_sizes
 
 pytestmark = pytest.mark.triton
 
-TYPES: dict[str, tuple[int, Precision]] = {
+TYPES: dict[str, tuple[int, MatmulPrecision]] = {
     "bfloat16": (2, "ieee"),
     "float16": (2, "ieee"),
     "float32": (4, "tf32"),
@@ -98,29 +98,29 @@ def cells() -> Iterator[Any]:
 
 
 def plan_of(name: str, hidden: int) -> Plan:
-    graph = analyse(zoo_source(name), parameters={"hidden": hidden}, assume=False).graph
+    graph = analyze(zoo_source(name), parameters={"hidden": hidden}, assume_missing=False).graph
     assert graph is not None
-    return Planner(graph, sink=True)(training_request(graph))
+    return PlanCache(graph, sink_elementwise=True)(training_request(graph))
 
 
-def program(name: str, hidden: int, case: Case) -> Program:
+def program(name: str, hidden: int, case: KernelVariant) -> KernelFile:
     """The kernels of the tier that runs every loop."""
     plan = plan_of(name, hidden)
-    return program_of(plan, case, choices_of(plan, Setting(H200), "graph"))
+    return generate_kernel_file(plan, case, select_strategies(plan, DeviceContext(H200), "graph"))
 
 
-def check(found: Program, type_: str, chip: Chip, spilled: int = 0) -> None:
+def check(found: KernelFile, type_: str, chip: DeviceLimits, spilled: int = 0) -> None:
     """No kernel of a loop or scan spills more than it may, or needs too much shared memory."""
     bytes_, precision = TYPES[type_]
-    for kernels in found.loops.values():
+    for kernels in found.loop_kernels.values():
         for kernel in kernels:
-            tiling = tiling_of(kernel, bytes_)
+            tiling = default_tiling(kernel, bytes_)
             dtype = type_.partition(",")[0]
-            taken = resources_of(kernel, found.source, tiling, chip, dtype, precision)
-            assert taken.spilled <= spilled, (kernel.name, taken)
-            assert taken.shared <= chip.shared, (kernel.name, taken)
-            estimate = chip.shared if kernel.shape is None else kernel.shape.shared
-            assert taken.shared <= estimate, (kernel.name, taken)
+            taken = measure_resources(kernel, found.source, tiling, chip, dtype, precision)
+            assert taken.spilled_bytes <= spilled, (kernel.name, taken)
+            assert taken.shared_memory <= chip.shared_memory, (kernel.name, taken)
+            estimate = chip.shared_memory if kernel.layout is None else kernel.layout.shared_memory
+            assert taken.shared_memory <= estimate, (kernel.name, taken)
 
 
 def test_nothing_is_interpreted() -> None:
@@ -129,62 +129,67 @@ def test_nothing_is_interpreted() -> None:
 
 @pytest.mark.parametrize(("tier", "name", "chip", "type_", "hidden", "spilled"), list(cells()))
 def test_a_tier_holds_or_is_refused(
-    tier: Tier, name: str, chip: str, type_: str, hidden: int, spilled: int | None
+    tier: LoopStrategy, name: str, chip: str, type_: str, hidden: int, spilled: int | None
 ) -> None:
-    device = next(c for c in (A100, H200) if chip == f"sm_{c.capability}")
-    plan, setting = plan_of(name, hidden), Setting(device, *TYPES[type_])
+    device = next(c for c in (A100, H200) if chip == f"sm_{c.compute_capability}")
+    plan, setting = plan_of(name, hidden), DeviceContext(device, *TYPES[type_])
     if spilled is not None:
-        found = program_of(plan, Case(), choices_of(plan, setting, tier))
+        found = generate_kernel_file(plan, KernelVariant(), select_strategies(plan, setting, tier))
         check(found, type_, device, spilled)
     else:
         with pytest.raises(rnnc.RnnError, match=f"RNNC_CUDA_TIER={tier}, but that tier cannot"):
-            choices_of(plan, setting, tier)
+            select_strategies(plan, setting, tier)
 
 
 @pytest.mark.parametrize("type_", TYPES)
 @pytest.mark.parametrize("hidden", SIZES)
 def test_a_step_of_an_lstm_holds_on_sm_90(hidden: int, type_: str) -> None:
-    check(program("lstm", hidden, Case()), type_, H200)
+    check(program("lstm", hidden, KernelVariant()), type_, H200)
 
 
 @pytest.mark.parametrize("type_", TYPES)
 @pytest.mark.parametrize("hidden", [64, 1024])
 def test_a_step_of_an_lstm_holds_on_sm_80(hidden: int, type_: str) -> None:
-    check(program("lstm", hidden, Case()), type_, A100)
+    check(program("lstm", hidden, KernelVariant()), type_, A100)
 
 
 @pytest.mark.parametrize("name", ["gru", "dts_rnn", "mingru", "rhn"])
 def test_other_cells_hold_with_resets_and_lengths(name: str) -> None:
-    check(program(name, 512, Case(resets=True, lengths=True)), "bfloat16", H200)
+    check(program(name, 512, KernelVariant(resets=True, lengths=True)), "bfloat16", H200)
 
 
 @pytest.mark.parametrize("name", zoo_names())
 @pytest.mark.parametrize("tier", ["chip", "grid"])
-def test_every_cell_of_the_zoo_compiles_in_every_tier(tier: Tier, name: str) -> None:
+def test_every_cell_of_the_zoo_compiles_in_every_tier(tier: LoopStrategy, name: str) -> None:
     """Small, with resets and lengths; what spills is not asked."""
-    graph = analyse(zoo_source(name), parameters=small_sizes(name, hidden=33)).graph
+    graph = analyze(zoo_source(name), parameters=small_sizes(name, hidden=33)).graph
     assert graph is not None
-    plan = Planner(graph, sink=True)(training_request(graph))
-    case = Case(resets=True, lengths=True)
-    check(program_of(plan, case, choices_of(plan, Setting(H200), tier)), "float32", H200, 10000)
+    plan = PlanCache(graph, sink_elementwise=True)(training_request(graph))
+    case = KernelVariant(resets=True, lengths=True)
+    check(
+        generate_kernel_file(plan, case, select_strategies(plan, DeviceContext(H200), tier)),
+        "float32",
+        H200,
+        10000,
+    )
 
 
 @pytest.mark.parametrize("type_", TYPES)
-@pytest.mark.parametrize("which", INDEPENDENT)
+@pytest.mark.parametrize("which", INDEPENDENT_COLUMNS)
 def test_blocks_of_a_wide_layer_hold_on_one_multiprocessor_each(which: str, type_: str) -> None:
-    graph = analyse(Source(INDEPENDENT[which]), parameters={"hidden": 256}).graph
+    graph = analyze(Source(INDEPENDENT_COLUMNS[which]), parameters={"hidden": 256}).graph
     assert graph is not None
-    plan = Planner(graph, sink=True)(training_request(graph))
-    tiers = choices_of(plan, Setting(H200, *TYPES[type_]))
-    assert all(found.tier == "chip" for found in tiers.values())
-    assert all(found.shape is not None and found.shape.slices == 4 for found in tiers.values())
-    check(program_of(plan, Case(), tiers), type_, H200)
+    plan = PlanCache(graph, sink_elementwise=True)(training_request(graph))
+    tiers = select_strategies(plan, DeviceContext(H200, *TYPES[type_]))
+    assert all(found.strategy == "chip" for found in tiers.values())
+    assert all(found.layout is not None and found.layout.slices == 4 for found in tiers.values())
+    check(generate_kernel_file(plan, KernelVariant(), tiers), type_, H200)
 
 
 def test_what_a_loop_takes_is_told_as_compiled() -> None:
     plan = plan_of("rnn", 64)
     phase = next(phase for phase in plan.phases if phase.kind == "loop")
-    said = account(plan, phase)
+    said = describe_strategy(plan, phase)
     taken = r"\d+ registers a thread and \d+ KB of shared memory a program, \d+ at a time on a"
     assert re.search(taken, said), said
 
@@ -196,9 +201,15 @@ def test_programs_of_a_grid_meet_as_the_memory_model_asks(monkeypatch: pytest.Mo
         texts.append(text)
         return 0, 0
 
-    monkeypatch.setattr(kernel_resources, "_assembled", assembled)
+    monkeypatch.setattr(kernel_resources, "_assemble", assembled)
     plan = plan_of("dts_rnn", 64)
-    check(program_of(plan, Case(), choices_of(plan, Setting(H200), "grid")), "float32", H200)
+    check(
+        generate_kernel_file(
+            plan, KernelVariant(), select_strategies(plan, DeviceContext(H200), "grid")
+        ),
+        "float32",
+        H200,
+    )
     for text in texts:
         arrivals, questions = (
             re.findall(rf"^.*{word}.*$", text, re.MULTILINE)
@@ -213,4 +224,8 @@ def test_programs_of_a_grid_meet_as_the_memory_model_asks(monkeypatch: pytest.Mo
 
 def test_what_does_not_fit_is_seen() -> None:
     with pytest.raises(AssertionError):
-        check(program("lstm", 256, Case()), "float32", Chip("a small one", 90, 1, 4096))
+        check(
+            program("lstm", 256, KernelVariant()),
+            "float32",
+            DeviceLimits("a small one", 90, 1, 4096),
+        )

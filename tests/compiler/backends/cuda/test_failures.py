@@ -17,18 +17,21 @@ from torch import Tensor
 
 import rnnc
 from rnnc.compiler.backends import warn_once
-from rnnc.compiler.backends.aten.buffers import Memory
+from rnnc.compiler.backends.aten.buffers import AtenMemory
 from rnnc.compiler.backends.aten.interpreter import AtenEngine
 from rnnc.compiler.backends.cuda import backend as module
-from rnnc.compiler.backends.cuda.backend import Cuda
+from rnnc.compiler.backends.cuda.backend import CudaBackend
 from rnnc.compiler.backends.cuda.execution.engine import CudaEngine
-from rnnc.compiler.backends.cuda.execution.error_classification import failure_of, reason
+from rnnc.compiler.backends.cuda.execution.error_classification import (
+    classify_failure,
+    summarize_error,
+)
 from rnnc.compiler.backends.registry import Backends
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
 from rnnc.compiler.schedule.plan import Phase
-from rnnc.compiler.torch_integration.custom_op import backends_of
+from rnnc.compiler.torch_integration.custom_op import backends_from_key
 from rnnc.runtime.cli import diagnose
-from support.comparison.assertions import assert_close, grads
+from support.comparison.assertions import assert_close, parameter_gradients
 
 MODEL = "input x: real[3]\nstate h: real[5]\nh' = x ⊕ h\noutput y: real[2]\ny = V h'\n"
 
@@ -41,9 +44,9 @@ class Faulty(AtenEngine):
     let_go_of: ClassVar[int] = 0
     simpler: ClassVar[bool] = False
 
-    def run_phases(self, phases: Iterable[Phase], memory: Memory) -> None:
+    def run_phases(self, phases: Iterable[Phase], memory: AtenMemory) -> None:
         passes = list(phases)
-        backward = bool(passes) and passes[0] in memory.plan.backward
+        backward = bool(passes) and passes[0] in memory.plan.backward_phases
         Faulty.ran.append(f"{memory.plan.request.memory} {'back' if backward else 'forth'}")
         fault = Faulty.faults.get(len(Faulty.ran) - 1)
         if fault is not None:
@@ -61,9 +64,9 @@ class Faulty(AtenEngine):
 @pytest.fixture(autouse=True)
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CudaEngine", Faulty)
-    monkeypatch.setattr(Cuda, "refuses", lambda self, like: "")
-    monkeypatch.setattr(Backends, "_tried", lambda self, like: self.made)
-    monkeypatch.setattr(warn_once, "_told", set())
+    monkeypatch.setattr(CudaBackend, "unsupported_reason", lambda self, like: "")
+    monkeypatch.setattr(Backends, "_device_candidates", lambda self, like: self.made)
+    monkeypatch.setattr(warn_once, "_warned", set())
     for name, value in (("faults", {}), ("ran", []), ("let_go_of", 0), ("simpler", False)):
         monkeypatch.setattr(Faulty, name, value)
 
@@ -96,7 +99,7 @@ def inputs(rows: int = 2) -> Tensor:
 def step(net: CompiledRNN, rows: int = 2) -> dict[str, Tensor]:
     net.zero_grad()
     net(inputs(rows))[0].square().sum().backward()
-    return grads(net)
+    return parameter_gradients(net)
 
 
 def told(capfd: pytest.CaptureFixture[str]) -> list[str]:
@@ -163,7 +166,7 @@ def test_a_second_backward_pass_computes_what_was_dropped() -> None:
     expected = right(x)[0].square().sum()
     expected.backward(retain_graph=True)
     expected.backward()
-    assert_close(grads(net), grads(right), 1e-5)
+    assert_close(parameter_gradients(net), parameter_gradients(right), 1e-5)
     assert Faulty.ran.count("save back") == 1
 
 
@@ -221,11 +224,14 @@ def test_an_engine_without_kept_weights_has_nothing_simpler(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     engine = CudaEngine()
-    programs: Any = engine._programs
+    programs: Any = engine._kernel_files
     programs["call"] = types.SimpleNamespace(tiers={0: types.SimpleNamespace(tier="graph")})
-    assert not engine.simplify("no room")
+    assert not engine.disable_persistent_kernels("no room")
     programs["other"] = types.SimpleNamespace(tiers={0: types.SimpleNamespace(tier="chip")})
-    assert [engine.simplify("no room"), engine.simplify("no room")] == [True, False]
+    assert [
+        engine.disable_persistent_kernels("no room"),
+        engine.disable_persistent_kernels("no room"),
+    ] == [True, False]
     assert told(capfd) == [
         "rnnc: on to tier graph, which is slower: Triton cannot build a kernel: no room"
     ]
@@ -249,7 +255,7 @@ def test_what_one_backend_saved_goes_back_to_it(capfd: pytest.CaptureFixture[str
         net(inputs())
     assert net.backend == "aten"
     score.backward()
-    assert_close(grads(net), right, 1e-5)
+    assert_close(parameter_gradients(net), right, 1e-5)
     assert Faulty.ran == ["save forth", "save forth", "save back"]
 
 
@@ -272,10 +278,10 @@ def test_other_errors_pass() -> None:
 def tracer() -> Iterator[None]:
     """Neither graphs nor backends of this test stay behind."""
     torch._dynamo.reset()
-    backends_of.cache_clear()
+    backends_from_key.cache_clear()
     yield
     torch._dynamo.reset()
-    backends_of.cache_clear()
+    backends_from_key.cache_clear()
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -290,7 +296,7 @@ def test_a_compiled_call_goes_on_too() -> None:
             Faulty.faults = {len(Faulty.ran) + ahead: fault}
         net.zero_grad()
         traced(inputs())[0].square().sum().backward()
-        assert_close(grads(net), right, 1e-5)
+        assert_close(parameter_gradients(net), right, 1e-5)
     assert Faulty.ran == [
         *("save forth", "save back"),
         *("save forth", "save back", "recompute forth", "recompute back"),
@@ -320,8 +326,8 @@ ERRORS: list[tuple[Callable[[], Exception], str]] = [
 @pytest.mark.parametrize(("make", "kind"), ERRORS)
 def test_failures_are_told_apart(make: Callable[[], Exception], kind: str) -> None:
     error = make()
-    assert failure_of(error) == kind
-    assert "\n" not in reason(error)
+    assert classify_failure(error) == kind
+    assert "\n" not in summarize_error(error)
 
 
 def test_tritons_own_errors_are_a_kernels() -> None:
@@ -334,7 +340,7 @@ def test_tritons_own_errors_are_a_kernels() -> None:
             kind.__module__ = "triton.runtime.errors"
             yield kind(text)
 
-    found = [(failure_of(error), reason(error)) for error in raised()]
+    found = [(classify_failure(error), summarize_error(error)) for error in raised()]
     assert found == [
         (
             "kernel",
@@ -360,10 +366,10 @@ def test_steps_that_cannot_be_recorded_are_launched(capfd: pytest.CaptureFixture
     def record(work: Callable[[], None], device: torch.device) -> Callable[[], None]:
         raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore")
 
-    launch, recordings = Count(), cuda_graphs.Recordings()
-    cuda_graphs.play_steps([launch], 100, 1, recordings, record)
+    launch, recordings = Count(), cuda_graphs.CudaGraphCache()
+    cuda_graphs.replay_steps([launch], 100, 1, recordings, record)
     assert launch.tensors[0].tolist() == [1] * 100
-    assert recordings.unable
+    assert recordings.capture_failed
     (line,) = told(capfd)
     assert re.fullmatch(
         r"rnnc: steps cannot be recorded .* which is slower: CUDA error: operation not .*", line

@@ -16,12 +16,12 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.backends.aten.buffers import Memory
-from rnnc.compiler.backends.cuda.schedule.loop_strategy import TIERS, VARIABLE
+from rnnc.compiler.backends.aten.buffers import AtenMemory
+from rnnc.compiler.backends.cuda.schedule.loop_strategy import STRATEGIES, STRATEGY_VARIABLE
 from rnnc.compiler.schedule.plan import Buffer
 from rnnc.operators.sources.zoo import zoo_names
 from support.comparison import random_arguments
-from support.comparison.assertions import assert_close, total
+from support.comparison.assertions import assert_close, weighted_sum
 from support.generator import random_spec
 from support.specs.small_zoo import small_sizes
 
@@ -48,19 +48,19 @@ def exact_products() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
-    make = Memory._make
+    make = AtenMemory._allocate
 
-    def filled(memory: Memory, buffer: Buffer) -> torch.Tensor:
+    def filled(memory: AtenMemory, buffer: Buffer) -> torch.Tensor:
         tensor = make(memory, buffer)
-        inside = tensor[buffer.before : len(tensor) - buffer.after]
+        inside = tensor[buffer.steps_before : len(tensor) - buffer.steps_after]
         (inside if buffer.extent == "series" else tensor).fill_(float("nan"))
         return tensor
 
-    monkeypatch.setattr(Memory, "_make", filled)
+    monkeypatch.setattr(AtenMemory, "_allocate", filled)
 
 
 def answers(
-    model: rnnc.CompiledRNN, feed: random_arguments.Feed, device: str, dtype: torch.dtype
+    model: rnnc.CompiledRNN, feed: random_arguments.CallArguments, device: str, dtype: torch.dtype
 ) -> dict[str, Any]:
     """Outputs, states and gradients of the parameters, as float64 on the CPU."""
 
@@ -70,8 +70,8 @@ def answers(
         return value.to(device, dtype)
 
     state = None if feed.state is None else type(feed.state)(*map(there, feed.state))
-    moved = random_arguments.Feed(
-        {name: there(value) for name, value in feed.x.items()},
+    moved = random_arguments.CallArguments(
+        {name: there(value) for name, value in feed.inputs.items()},
         state,
         there(feed.lengths),
         there(feed.resets),
@@ -79,7 +79,7 @@ def answers(
     y, last = moved.call(model)
     outputs = y if isinstance(y, tuple) else (y,)
     values = [*outputs, *(() if last is None else last)]
-    score = total(tuple(value.double().cpu() for value in values))
+    score = weighted_sum(tuple(value.double().cpu() for value in values))
     if score.requires_grad:
         score.backward()
     found = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
@@ -96,10 +96,10 @@ def agree(
     text: str, sizes: dict[str, int], dtype: torch.dtype, steps: int, rows: int, **said: bool
 ) -> None:
     ours = rnnc.compile(text, backend="reference", parameters=sizes)
-    random_arguments.randomise(ours, 1)
+    random_arguments.randomize_parameters(ours, 1)
     rounded = {name: p.detach().to(dtype) for name, p in ours.named_parameters()}
     feed = random_arguments.feed(ours, steps, rows, seed=1, **said)
-    feed = replace(feed, x={k: _rounded(v, dtype) for k, v in feed.x.items()})
+    feed = replace(feed, inputs={k: _rounded(v, dtype) for k, v in feed.inputs.items()})
     found = []
     for backend, device, kind in (("cuda", DEVICE, dtype), ("reference", "cpu", torch.float64)):
         model = rnnc.compile(text, backend=backend, parameters=sizes).to(device, kind).eval()
@@ -114,10 +114,10 @@ def _rounded(value: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return value.to(dtype).float() if value.is_floating_point() else value
 
 
-@pytest.fixture(params=TIERS)
+@pytest.fixture(params=STRATEGIES)
 def tier(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """A tier that is forced; what it cannot run is skipped, and said."""
-    monkeypatch.setenv(VARIABLE, request.param)
+    monkeypatch.setenv(STRATEGY_VARIABLE, request.param)
     return str(request.param)
 
 
@@ -125,7 +125,7 @@ def agree_or_refuse(*said: Any, **more: bool) -> None:
     try:
         agree(*said, **more)
     except rnnc.RnnError as error:
-        if f"{VARIABLE}=" not in str(error):
+        if f"{STRATEGY_VARIABLE}=" not in str(error):
             raise
         pytest.skip(str(error))
 
@@ -158,7 +158,7 @@ def test_more_steps_than_a_recording_has(tier: str, name: str, dtype: torch.dtyp
 def test_weights_on_many_multiprocessors_agree(
     monkeypatch: pytest.MonkeyPatch, name: str, rows: int
 ) -> None:
-    monkeypatch.setenv(VARIABLE, "grid")
+    monkeypatch.setenv(STRATEGY_VARIABLE, "grid")
     agree_or_refuse(f"zoo:{name}", small_sizes(name, hidden=512), torch.float32, 40, rows)
 
 

@@ -17,19 +17,19 @@ import torch
 import rnnc
 from rnnc.compiler.backends.cuda.autotune.tile_sizes import Tiling
 from rnnc.compiler.backends.cuda.codegen import expressions
-from rnnc.compiler.backends.cuda.codegen.stage_kernels import Kernel
+from rnnc.compiler.backends.cuda.codegen.stage_kernels import TritonKernel
 from rnnc.compiler.backends.cuda.execution import cuda_graphs, engine
-from rnnc.compiler.backends.cuda.schedule.loop_strategy import VARIABLE
+from rnnc.compiler.backends.cuda.schedule.loop_strategy import STRATEGY_VARIABLE
 from rnnc.grammar.source import Source
-from rnnc.operators.analyze import analyse
+from rnnc.operators.analyze import analyze
 from rnnc.operators.sources.zoo import zoo_names
 from support.comparison import random_arguments
 from support.comparison.agreement import assert_agree
 from support.comparison.assertions import assert_close
-from support.faults.poisoned_memory import poisoned
+from support.faults.poisoned_memory import poison_memory
 from support.generator import random_spec
-from support.specs.backward_state_history import BACKWARD_PASTS
-from support.specs.multiple_delays import SEVERAL_DELAYS
+from support.specs.backward_state_history import BACKWARD_STATE_HISTORY
+from support.specs.multiple_delays import MULTIPLE_DELAYS
 from support.specs.parameter_values import PARAMETER_VALUES
 from support.specs.small_zoo import small_sizes
 from support.specs.windows_in_cycles import has_window_in_a_cycle
@@ -57,21 +57,21 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
 
     Loops are in the tier that runs any of them.
     """
-    monkeypatch.setenv(VARIABLE, "graph")
+    monkeypatch.setenv(STRATEGY_VARIABLE, "graph")
 
-    def tiling_of(kernel: Kernel, bytes_: int) -> Tiling:
-        if kernel.products:
+    def tiling_of(kernel: TritonKernel, bytes_: int) -> Tiling:
+        if kernel.matmuls:
             return Tiling(2, 4, 4, 1)
-        if kernel.drive == "rows":
+        if kernel.kind == "rows":
             return Tiling(16, 1 if kernel.width == 1 else 4, 1, 1)
         return Tiling(4, 1 if kernel.width == 1 else 4, 1, 1)
 
-    monkeypatch.setattr(engine, "tiling_of", tiling_of)
+    monkeypatch.setattr(engine, "default_tiling", tiling_of)
 
 
 @pytest.fixture(autouse=True)
 def memory_without_numbers() -> Iterator[None]:
-    with poisoned():
+    with poison_memory():
         yield
 
 
@@ -88,7 +88,7 @@ def test_the_zoo_agrees_with_the_reference(name: str) -> None:
 @pytest.mark.parametrize("seed", range(24))
 def test_random_specs_agree_with_the_reference(seed: int) -> None:
     spec = random_spec(seed)
-    graph = analyse(Source(spec.text), parameters=spec.sizes).graph
+    graph = analyze(Source(spec.text), parameters=spec.sizes).graph
     assert graph is not None
     if has_window_in_a_cycle(graph):
         pytest.skip(
@@ -106,18 +106,18 @@ def test_parameters_as_values_count_once(name: str) -> None:
         assert_agree(PARAMETER_VALUES[name], "cuda", seed=1, **CALLS[call])
 
 
-@pytest.mark.parametrize("name", SEVERAL_DELAYS)
+@pytest.mark.parametrize("name", MULTIPLE_DELAYS)
 def test_one_product_at_several_delays_agrees(name: str) -> None:
     for call in ("one row, one step", "plain", "everything"):
-        assert_agree(SEVERAL_DELAYS[name], "cuda", seed=1, **CALLS[call])
+        assert_agree(MULTIPLE_DELAYS[name], "cuda", seed=1, **CALLS[call])
 
 
-@pytest.mark.parametrize("name", BACKWARD_PASTS)
+@pytest.mark.parametrize("name", BACKWARD_STATE_HISTORY)
 def test_the_past_of_what_runs_backward_agrees(name: str) -> None:
     for count in (1, 2, 5):
-        assert_agree(BACKWARD_PASTS[name], "cuda", seed=1, steps=count, rows=3)
+        assert_agree(BACKWARD_STATE_HISTORY[name], "cuda", seed=1, steps=count, rows=3)
     said = {"ragged": True, "reset": True}
-    assert_agree(BACKWARD_PASTS[name], "cuda", seed=2, steps=5, rows=3, **said)
+    assert_agree(BACKWARD_STATE_HISTORY[name], "cuda", seed=2, steps=5, rows=3, **said)
 
 
 @pytest.mark.parametrize("name", ["lstm", "dts_rnn", "mingru"])
@@ -130,13 +130,13 @@ def test_what_is_computed_again_agrees(name: str) -> None:
 @pytest.mark.parametrize("name", ["lstm", "gru", "dts_rnn", "sru"])
 def test_narrow_types_are_as_near_as_their_rounding(name: str, dtype: torch.dtype) -> None:
     ours = rnnc.compile(f"zoo:{name}", backend="cuda", parameters=small_sizes(name)).to(dtype)
-    random_arguments.randomise(ours, 3)
+    random_arguments.randomize_parameters(ours, 3)
     theirs = rnnc.compile(f"zoo:{name}", backend="reference", parameters=small_sizes(name)).double()
     theirs.load_state_dict({k: v.double() for k, v in ours.state_dict().items()})
     feed = random_arguments.feed(ours, 6, 3, seed=3, ragged=True)
     y, state = feed.call(ours)
-    exact = {k: v.double() for k, v in feed.x.items()}
-    expected, last = replace(feed, x=exact).call(theirs)
+    exact = {k: v.double() for k, v in feed.inputs.items()}
+    expected, last = replace(feed, inputs=exact).call(theirs)
     tolerance = {torch.float32: 2e-6, torch.float16: 4e-3}[dtype]
     assert y.dtype == dtype
     assert_close(y.double(), expected, tolerance)
@@ -174,12 +174,12 @@ def again(work: Callable[[], None], device: torch.device) -> Callable[[], None]:
 @pytest.mark.parametrize("count", [1, 2, 5, 7])
 def test_played_stretches_agree(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU, where a stretch is recorded: steps past the end do nothing."""
-    monkeypatch.setattr(cuda_graphs, "STRETCH", 3)
+    monkeypatch.setattr(cuda_graphs, "CAPTURED_STEPS", 3)
     played: list[int] = []
 
     def play(launches: Any, count: int, rows: int, recordings: Any) -> None:
         played.append(count)
-        cuda_graphs.play_steps(launches, count, rows, recordings, again)
+        cuda_graphs.replay_steps(launches, count, rows, recordings, again)
 
     monkeypatch.setattr(engine, "run_steps", play)
     said = {"steps": count, "rows": 3, "ragged": True, "reset": True, "carry": True}
@@ -204,15 +204,15 @@ def test_a_recording_is_played_again_on_the_same_memory() -> None:
         made.append(1)
         return work
 
-    launch, recordings = Count(), cuda_graphs.Recordings()
+    launch, recordings = Count(), cuda_graphs.CudaGraphCache()
     for count in (100, 40):
-        cuda_graphs.play_steps([launch], count, 1, recordings, recorded)
+        cuda_graphs.replay_steps([launch], count, 1, recordings, recorded)
     assert launch.tensors[0].tolist() == [2] * 40 + [1] * 60
     assert made == [1]
 
 
 def test_a_wrong_formula_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(expressions.FORMS, "one_minus", "1.0 + {0}")
+    monkeypatch.setitem(expressions.EXPRESSIONS, "one_minus", "1.0 + {0}")
     with pytest.raises(AssertionError, match="off by"):
         assert_agree("zoo:gru", "cuda", sizes=small_sizes("gru"), seed=1, **CALLS["plain"])
 

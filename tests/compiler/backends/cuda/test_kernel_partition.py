@@ -7,68 +7,72 @@ from dataclasses import replace
 
 import pytest
 
-from rnnc.compiler.backends.cuda.autotune.strategy_selection import choices_of
-from rnnc.compiler.backends.cuda.codegen.kernel_arguments import Case
-from rnnc.compiler.backends.cuda.codegen.kernel_file import program_of
+from rnnc.compiler.backends.cuda.autotune.strategy_selection import select_strategies
+from rnnc.compiler.backends.cuda.codegen.kernel_arguments import KernelVariant
+from rnnc.compiler.backends.cuda.codegen.kernel_file import generate_kernel_file
 from rnnc.compiler.backends.cuda.schedule.device_limits import H200
-from rnnc.compiler.backends.cuda.schedule.kernel_partition import Stages, stages_of
-from rnnc.compiler.backends.cuda.schedule.loop_strategy import TIERS, Tier
-from rnnc.compiler.backends.cuda.schedule.persistent_layout import Setting
-from rnnc.compiler.backends.cuda.schedule.slice_decomposition import ALIASES, Load, Piece
-from rnnc.compiler.ir.ops import WIDE
-from rnnc.compiler.plan_cache import Planner
+from rnnc.compiler.backends.cuda.schedule.kernel_partition import StagePartition, partition_stages
+from rnnc.compiler.backends.cuda.schedule.loop_strategy import STRATEGIES, LoopStrategy
+from rnnc.compiler.backends.cuda.schedule.persistent_layout import DeviceContext
+from rnnc.compiler.backends.cuda.schedule.slice_decomposition import (
+    MOVEMENT_OPS,
+    MemorySlice,
+    ValueSlice,
+)
+from rnnc.compiler.ir.ops import WHOLE_VECTOR_OPS
+from rnnc.compiler.plan_cache import PlanCache
 from rnnc.compiler.request import training_request
 from rnnc.compiler.schedule.plan import Plan
 from rnnc.grammar.source import Source
-from rnnc.operators.analyze import analyse
+from rnnc.operators.analyze import analyze
 from rnnc.operators.sources.zoo import zoo_source
 from support.generator import random_spec
 
 
 def plan_of(source: Source, **sizes: int) -> Plan:
-    graph = analyse(source, parameters=sizes, assume=False).graph
+    graph = analyze(source, parameters=sizes, assume_missing=False).graph
     assert graph is not None
-    return Planner(graph, sink=True)(training_request(graph, inputs=True, history=True))
+    return PlanCache(graph, sink_elementwise=True)(training_request(graph, inputs=True, carry=True))
 
 
-def loops(plan: Plan) -> list[Stages]:
-    return [stages_of(plan, phase.values) for phase in plan.phases if phase.kind == "loop"]
+def loops(plan: Plan) -> list[StagePartition]:
+    return [partition_stages(plan, phase.values) for phase in plan.phases if phase.kind == "loop"]
 
 
-def check(stages: Stages) -> None:
+def check(stages: StagePartition) -> None:
     """Each piece is computed once; what it reads was computed before, or is in memory by then."""
-    flow, pieces = stages.plan.flow, stages.pieces
-    at = {piece: index for index, s in enumerate(stages.stages) for piece in s.pieces}
-    assert len(at) == sum(len(s.pieces) for s in stages.stages)
+    flow, pieces = stages.plan.dataflow, stages.decomposition
+    at = {piece: index for index, s in enumerate(stages.stages) for piece in s.slices}
+    assert len(at) == sum(len(s.slices) for s in stages.stages)
     stored = {
-        (store.buffer, store.start): stage.level
+        (store.buffer, store.offset): stage.level
         for stage in stages.stages
         for store in stage.stores
     }
-    for number in pieces.inside:
+    for number in pieces.local_values:
         value = flow.values[number]
-        if value.operation in ALIASES:
+        if value.operation in MOVEMENT_OPS:
             continue
-        assert pieces.of(number)[0].start == 0
-        for piece in pieces.of(number):
+        assert pieces.slices_of(number)[0].start == 0
+        for piece in pieces.slices_of(number):
             stage = stages.stages[at[piece]]
             assert piece.width == stage.width
             for read in value.operands:
-                if read.value not in pieces.inside or read.delay:
+                if read.value not in pieces.local_values or read.delay:
                     continue
-                if value.operation in WIDE:
-                    place = stages.plan.places[read.value]
+                if value.operation in WHOLE_VECTOR_OPS:
+                    place = stages.plan.regions[read.value]
                     assert place is not None
-                    for part in pieces.of(read.value):
-                        source = pieces.find(read, part.start, part.stop)
-                        level = stored.get((place.buffer, place.start + part.start))
-                        assert level is not None or isinstance(source, Load), part
+                    for part in pieces.slices_of(read.value):
+                        source = pieces.resolve(read, part.start, part.stop)
+                        level = stored.get((place.buffer, place.offset + part.start))
+                        assert level is not None or isinstance(source, MemorySlice), part
                         assert level is None or level < stage.level
                     continue
-                source = stages.operand(piece, read)
-                if isinstance(source, Piece):
+                source = stages.resolve_operand(piece, read)
+                if isinstance(source, ValueSlice):
                     earlier = stages.stages[at[source]]
-                    same = stages.operand(piece, read) in stage.pieces
+                    same = stages.resolve_operand(piece, read) in stage.slices
                     assert same or earlier.level < stage.level
 
 
@@ -84,13 +88,17 @@ def test_the_check_sees_a_stage_too_early() -> None:
     first, second = forward.stages
     check(forward)
     with pytest.raises(AssertionError):
-        check(Stages(forward.plan, forward.pieces, (first, replace(second, level=0))))
+        check(
+            StagePartition(forward.plan, forward.decomposition, (first, replace(second, level=0)))
+        )
 
 
 def test_all_gates_of_an_lstm_are_one_stage() -> None:
     forward = loops(plan_of(zoo_source("lstm")))[0]
     (stage,) = forward.stages
-    products = [p for p in stage.pieces if forward.plan.flow.values[p.value].operation == "matmul"]
+    products = [
+        p for p in stage.slices if forward.plan.dataflow.values[p.value].operation == "matmul"
+    ]
     assert [(p.start, p.stop) for p in products] == [(0, 200), (200, 400), (400, 600), (600, 800)]
 
 
@@ -101,14 +109,14 @@ def test_a_copied_part_is_there_before_the_product_that_reads_it() -> None:
         check(stages)
 
 
-@pytest.mark.parametrize("case", [Case(), Case(resets=True, lengths=True)])
+@pytest.mark.parametrize("case", [KernelVariant(), KernelVariant(resets=True, lengths=True)])
 @pytest.mark.parametrize("name", ["lstm", "gru", "dts_rnn", "mingru", "cb_rnn", "rhn"])
-@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("tier", STRATEGIES)
 def test_sources_are_python_whose_numbers_are_not_added_atomically(
-    name: str, case: Case, tier: Tier
+    name: str, case: KernelVariant, tier: LoopStrategy
 ) -> None:
     plan = plan_of(zoo_source(name), hidden=32)
-    program = program_of(plan, case, choices_of(plan, Setting(H200), tier))
+    program = generate_kernel_file(plan, case, select_strategies(plan, DeviceContext(H200), tier))
     compile(program.source, name, "exec")
     assert program.source.count("atomic") == (
         2 if tier == "grid" and "meet(" in program.source else 0

@@ -13,10 +13,10 @@ import torch
 import rnnc
 from rnnc.compiler.backends.cuda import backend as module
 from rnnc.compiler.backends.cuda.autotune import tuning_table
-from rnnc.compiler.backends.cuda.autotune.tuning_table import Table, using
-from rnnc.compiler.backends.cuda.backend import BY_LIBRARY, Cuda
-from rnnc.compiler.backends.cuda.cudnn.cudnn_layers import Library
-from rnnc.compiler.backends.cuda.cudnn.layer_matching import Stack, stack_of
+from rnnc.compiler.backends.cuda.autotune.tuning_table import TuningTable, use_table
+from rnnc.compiler.backends.cuda.backend import CUDNN_NOTE, CudaBackend
+from rnnc.compiler.backends.cuda.cudnn.cudnn_layers import CudnnLayers
+from rnnc.compiler.backends.cuda.cudnn.layer_matching import LayerStack, match_layer_stack
 from rnnc.compiler.backends.cuda.schedule.device_limits import H200
 from rnnc.operators.graph.operator_graph import OperatorGraph
 from support.comparison.agreement import assert_agree
@@ -132,15 +132,15 @@ def graph_of(text: str) -> OperatorGraph:
 @pytest.mark.parametrize("name", IS)
 def test_layers_are_found(name: str) -> None:
     text, kinds = IS[name]
-    found = stack_of(graph_of(text))
-    assert isinstance(found, Stack), found
+    found = match_layer_stack(graph_of(text))
+    assert isinstance(found, LayerStack), found
     assert sorted(layer.kind for layer in found.layers) == sorted(kinds)
 
 
 @pytest.mark.parametrize("name", IS_NOT)
 def test_what_is_none_is_refused(name: str) -> None:
     text, words = IS_NOT[name]
-    found = stack_of(graph_of(text if "output" in text else text + STATE))
+    found = match_layer_stack(graph_of(text if "output" in text else text + STATE))
     assert isinstance(found, str), found
     assert words in found
 
@@ -149,15 +149,15 @@ def test_what_is_none_is_refused(name: str) -> None:
 def by_library(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """As if cuDNN was measured to be faster, on the CPU."""
     used: list[bool] = []
-    run = Library._run
+    run = CudnnLayers._run
 
-    def counted(self: Library, *said: Any, **flags: Any) -> Any:
+    def counted(self: CudnnLayers, *said: Any, **flags: Any) -> Any:
         used.append(True)
         return run(self, *said, **flags)
 
-    monkeypatch.setattr(Cuda, "refuses", lambda self, like: "")
-    monkeypatch.setattr(module, "runs_by_library", lambda key, device: True)
-    monkeypatch.setattr(Library, "_run", counted)
+    monkeypatch.setattr(CudaBackend, "unsupported_reason", lambda self, like: "")
+    monkeypatch.setattr(module, "is_cudnn_faster", lambda key, device: True)
+    monkeypatch.setattr(CudnnLayers, "_run", counted)
     return used
 
 
@@ -176,12 +176,12 @@ def test_a_wrong_order_of_gates_would_be_seen(
 ) -> None:
     from dataclasses import replace
 
-    def turned(graph: OperatorGraph) -> Stack | str:
-        found = stack_of(graph)
-        assert isinstance(found, Stack)
+    def turned(graph: OperatorGraph) -> LayerStack | str:
+        found = match_layer_stack(graph)
+        assert isinstance(found, LayerStack)
         return replace(found, layers=tuple(replace(a, gates=a.gates[::-1]) for a in found.layers))
 
-    monkeypatch.setattr("rnnc.compiler.backends.cuda.cudnn.cudnn_layers.stack_of", turned)
+    monkeypatch.setattr("rnnc.compiler.backends.cuda.cudnn.cudnn_layers.match_layer_stack", turned)
     with pytest.raises(AssertionError, match="off by"):
         assert_agree("zoo:lstm", "cuda", seed=1, steps=4, rows=2, sizes={"hidden": 6})
 
@@ -197,7 +197,7 @@ def call_of(text: str, steps: int = 4, **said: Any) -> Any:
         with pytest.raises(ZeroDivisionError):
             model(torch.randn(steps, 3, 3), **said)
     assert reference.name == "reference"
-    return Library(model.graph), seen[0]
+    return CudnnLayers(model.graph), seen[0]
 
 
 @pytest.mark.parametrize(
@@ -227,19 +227,19 @@ def test_calls_that_torchs_layers_do_not_have(text: str, said: dict[str, Any], r
 
 
 def test_it_is_never_taken_without_a_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuning_table, "chip_name", lambda index: H200.name)
+    monkeypatch.setattr(tuning_table, "device_name", lambda index: H200.name)
     library, call = call_of(HC + LSTM + OUT)
     key = library.key(torch.float32, call.rows)
     assert key == "LSTM:3:5 float32 rows=4"
-    with using(H200.name, Table()):
-        assert not tuning_table.runs_by_library(lambda: key, 0)
-    with using(H200.name, Table(libraries={key: "cudnn"})):
-        assert tuning_table.runs_by_library(lambda: key, 0)
-        assert not tuning_table.runs_by_library(lambda: key, None), "there is none on the CPU"
-        assert not tuning_table.runs_by_library(lambda: library.key(torch.float32, 5), 0)
+    with use_table(H200.name, TuningTable()):
+        assert not tuning_table.is_cudnn_faster(lambda: key, 0)
+    with use_table(H200.name, TuningTable(libraries={key: "cudnn"})):
+        assert tuning_table.is_cudnn_faster(lambda: key, 0)
+        assert not tuning_table.is_cudnn_faster(lambda: key, None), "there is none on the CPU"
+        assert not tuning_table.is_cudnn_faster(lambda: library.key(torch.float32, 5), 0)
         model = rnnc.compile(HC + LSTM + OUT, backend="reference")
-        said = Cuda(model.graph, module.Options()).explain
-        plan = Cuda(model.graph, module.Options()).plan()
+        said = CudaBackend(model.graph, module.Options()).explain
+        plan = CudaBackend(model.graph, module.Options()).plan()
         assert plan is not None
         texts = [said(phase) for phase in plan.phases if phase.kind == "loop"]
         assert all("by cuDNN, measured to be faster: rows=4" in text for text in texts)
@@ -248,30 +248,30 @@ def test_it_is_never_taken_without_a_measurement(monkeypatch: pytest.MonkeyPatch
 def test_a_library_that_fails_leaves_the_call_to_own_kernels(
     by_library: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(self: Library, *said: Any) -> Any:
+    def failing(self: CudnnLayers, *said: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     made: list[tuple[int, ...]] = []
     model = rnnc.compile(HC + LSTM + OUT, backend="cuda")
-    backend = model.backends.made[0]
-    assert isinstance(backend, Cuda)
-    monkeypatch.setattr(Library, "forward", failing)
+    backend = model.backends.candidates[0]
+    assert isinstance(backend, CudaBackend)
+    monkeypatch.setattr(CudnnLayers, "forward", failing)
     monkeypatch.setattr(
-        backend._calls, "forward", lambda call, wanted: made.append(wanted) or 1 / 0
+        backend._oom_retry, "forward", lambda call, wanted: made.append(wanted) or 1 / 0
     )
     with pytest.raises(ZeroDivisionError):
         model(torch.randn(4, 2, 3))
     assert len(made) == 1
-    assert BY_LIBRARY not in (0, 1)
+    assert CUDNN_NOTE not in (0, 1)
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_inside_of_torch_compile_it_is_computed_again(by_library: list[bool]) -> None:
     """What autograd has recorded cannot go through a compiled graph."""
-    from rnnc.compiler.torch_integration.custom_op import backends_of
+    from rnnc.compiler.torch_integration.custom_op import backends_from_key
 
     torch._dynamo.reset()
-    backends_of.cache_clear()
+    backends_from_key.cache_clear()
     try:
         models = [rnnc.compile(HC + LSTM + OUT, backend=name) for name in ("cuda", "reference")]
         models[1].load_state_dict(models[0].state_dict())
@@ -284,4 +284,4 @@ def test_inside_of_torch_compile_it_is_computed_again(by_library: list[bool]) ->
         assert len(by_library) == 2
     finally:
         torch._dynamo.reset()
-        backends_of.cache_clear()
+        backends_from_key.cache_clear()

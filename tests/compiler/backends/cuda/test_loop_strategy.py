@@ -9,95 +9,103 @@ import pytest
 from click.testing import CliRunner
 
 import rnnc
-from rnnc.compiler.backends.cuda.autotune.strategy_report import account
-from rnnc.compiler.backends.cuda.schedule.device_limits import CHIPS, H200, Chip
-from rnnc.compiler.backends.cuda.schedule.loop_strategy import VARIABLE, choose, forced_tier
-from rnnc.compiler.backends.cuda.schedule.persistent_layout import Setting
-from rnnc.compiler.backends.cuda.schedule.tile_extents import extents_of, padded
-from rnnc.compiler.plan_cache import Planner
+from rnnc.compiler.backends.cuda.autotune.strategy_report import describe_strategy
+from rnnc.compiler.backends.cuda.schedule.device_limits import H200, KNOWN_DEVICES, DeviceLimits
+from rnnc.compiler.backends.cuda.schedule.loop_strategy import (
+    STRATEGY_VARIABLE,
+    choose_strategy,
+    forced_strategy,
+)
+from rnnc.compiler.backends.cuda.schedule.persistent_layout import DeviceContext
+from rnnc.compiler.backends.cuda.schedule.tile_extents import padded_size, split_extents
+from rnnc.compiler.plan_cache import PlanCache
 from rnnc.compiler.request import training_request
 from rnnc.compiler.schedule.plan import Phase, Plan
-from rnnc.operators.analyze import analyse
+from rnnc.operators.analyze import analyze
 from rnnc.operators.sources.zoo import zoo_source
 from rnnc.runtime.commands.inspect import command as inspect
 
 
 def loops(name: str, **sizes: int) -> list[tuple[Plan, Phase]]:
-    graph = analyse(zoo_source(name), parameters=sizes, assume=False).graph
+    graph = analyze(zoo_source(name), parameters=sizes, assume_missing=False).graph
     assert graph is not None
-    plan = Planner(graph, sink=True)(training_request(graph))
+    plan = PlanCache(graph, sink_elementwise=True)(training_request(graph))
     return [(plan, phase) for phase in plan.phases if phase.kind == "loop"]
 
 
 @pytest.mark.parametrize("size", [1, 6, 16, 17, 33, 100, 128, 200, 256, 511, 1000])
 def test_parts_cover_a_size_once(size: int) -> None:
-    parts = extents_of(size)
+    parts = split_extents(size)
     assert [first for first, _ in parts] == [
         sum(extent for _, extent in parts[:at]) for at in range(len(parts))
     ]
-    assert size <= padded(size) < size + 64
+    assert size <= padded_size(size) < size + 64
     assert all(extent & (extent - 1) == 0 and 16 <= extent <= 128 for _, extent in parts)
 
 
 def test_a_faster_tier_that_is_refused_says_why() -> None:
     for plan, phase in loops("lstm", hidden=4096):
-        found = choose(plan, phase, Setting(H200))
-        assert found.tier == "graph"
-        assert [tier for tier, _ in found.refused] == ["chip", "grid"]
-        assert all(why for _, why in found.refused)
+        found = choose_strategy(plan, phase, DeviceContext(H200))
+        assert found.strategy == "graph"
+        assert [tier for tier, _ in found.rejected] == ["chip", "grid"]
+        assert all(why for _, why in found.rejected)
 
 
 def test_a_tier_that_is_forced_is_taken_or_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     ((plan, phase), _) = loops("lstm", hidden=4096)
-    assert choose(plan, phase, Setting(H200), "graph").refused == ()
+    assert choose_strategy(plan, phase, DeviceContext(H200), "graph").rejected == ()
     with pytest.raises(rnnc.RnnError, match="RNNC_CUDA_TIER=chip, but that tier cannot run this"):
-        choose(plan, phase, Setting(H200), "chip")
-    assert forced_tier() is None
-    monkeypatch.setenv(VARIABLE, "grid")
-    assert forced_tier() == "grid"
-    monkeypatch.setenv(VARIABLE, "moon")
+        choose_strategy(plan, phase, DeviceContext(H200), "chip")
+    assert forced_strategy() is None
+    monkeypatch.setenv(STRATEGY_VARIABLE, "grid")
+    assert forced_strategy() == "grid"
+    monkeypatch.setenv(STRATEGY_VARIABLE, "moon")
     with pytest.raises(rnnc.RnnError, match="RNNC_CUDA_TIER=moon, but the tiers are chip, grid"):
-        forced_tier()
+        forced_strategy()
 
 
 @pytest.mark.parametrize(("rows", "tier"), [(1, "grid"), (64, "grid"), (4000, "graph")])
 def test_very_many_rows_are_not_for_a_grid(rows: int, tier: str) -> None:
     for plan, phase in loops("lstm", hidden=512):
-        found = choose(plan, phase, Setting(H200, rows=rows))
-        assert found.tier == tier
-        if found.shape is not None:
-            programs = found.shape.slices * found.shape.groups(rows, H200)
+        found = choose_strategy(plan, phase, DeviceContext(H200, batch_size=rows))
+        assert found.strategy == tier
+        if found.layout is not None:
+            programs = found.layout.slices * found.layout.row_groups(rows, H200)
             assert 0 < programs <= H200.multiprocessors
         else:
-            assert "tiles of 32 rows in every step" in found.refused[1][1]
+            assert "tiles of 32 rows in every step" in found.rejected[1][1]
 
 
 def test_what_the_caller_records_does_not_wait() -> None:
     for plan, phase in loops("lstm", hidden=512):
-        found = choose(plan, phase, Setting(H200, recorded=True))
-        assert found.tier == "graph"
-        assert "CUDA graph" in found.refused[1][1]
+        found = choose_strategy(plan, phase, DeviceContext(H200, is_capturing=True))
+        assert found.strategy == "graph"
+        assert "CUDA graph" in found.rejected[1][1]
 
 
 def test_what_a_machine_has_turned_down_is_not_tried_again() -> None:
     for plan, phase in loops("lstm", hidden=64):
-        found = choose(plan, phase, Setting(H200), unfit={"chip": "it does not start"})
-        assert (found.tier, found.refused) == ("grid", (("chip", "it does not start"),))
+        found = choose_strategy(
+            plan, phase, DeviceContext(H200), excluded={"chip": "it does not start"}
+        )
+        assert (found.strategy, found.rejected) == ("grid", (("chip", "it does not start"),))
         with pytest.raises(rnnc.RnnError, match="it does not start"):
-            choose(plan, phase, Setting(H200), "chip", {"chip": "it does not start"})
+            choose_strategy(plan, phase, DeviceContext(H200), "chip", {"chip": "it does not start"})
 
 
-@pytest.mark.parametrize("chip", CHIPS)
+@pytest.mark.parametrize("chip", KNOWN_DEVICES)
 @pytest.mark.parametrize("hidden", [8, 100, 1000, 2000, 3000])
-def test_a_grid_has_no_more_programs_than_run_at_the_same_time(chip: Chip, hidden: int) -> None:
+def test_a_grid_has_no_more_programs_than_run_at_the_same_time(
+    chip: DeviceLimits, hidden: int
+) -> None:
     for plan, phase in loops("rnn", hidden=hidden):
         for rows in (1, 50, 250):
-            found = choose(plan, phase, Setting(chip, 2, "ieee", rows))
-            if found.tier == "grid":
-                assert found.shape is not None
-                programs = found.shape.slices * found.shape.groups(rows, chip)
+            found = choose_strategy(plan, phase, DeviceContext(chip, 2, "ieee", rows))
+            if found.strategy == "grid":
+                assert found.layout is not None
+                programs = found.layout.slices * found.layout.row_groups(rows, chip)
                 assert 0 < programs <= chip.multiprocessors
-                assert found.shape.slices * found.shape.columns >= hidden
+                assert found.layout.slices * found.layout.slice_width >= hidden
 
 
 @pytest.mark.parametrize(
@@ -107,12 +115,12 @@ def test_a_grid_has_no_more_programs_than_run_at_the_same_time(chip: Chip, hidde
 def test_how_many_programs_a_multiprocessor_holds(
     registers: int, shared: int, threads: int, together: int
 ) -> None:
-    assert H200.resident(registers, shared, threads) == together
+    assert H200.resident_programs(registers, shared, threads) == together
 
 
 def test_a_tier_is_named_with_what_it_takes_and_why_no_other_runs() -> None:
     ((plan, phase), _) = loops("lstm", hidden=512)
-    said = account(plan, phase)
+    said = describe_strategy(plan, phase)
     assert said.startswith(
         "tier grid (64 programs a row, that meet after each product), float32 on"
     )

@@ -19,23 +19,23 @@ import rnnc
 from rnnc.compiler.backends.cuda.autotune import strategy_selection
 from rnnc.compiler.backends.cuda.codegen import persistent_kernels, persistent_tile, stage_kernels
 from rnnc.compiler.backends.cuda.execution import engine
-from rnnc.compiler.backends.cuda.execution.cooperative_launch import Meetings
+from rnnc.compiler.backends.cuda.execution.cooperative_launch import CooperativeLaunches
 from rnnc.compiler.backends.cuda.schedule import loop_strategy, persistent_layout
-from rnnc.compiler.backends.cuda.schedule.block_parallelism import independent_stages
-from rnnc.compiler.backends.cuda.schedule.loop_strategy import VARIABLE
-from rnnc.compiler.plan_cache import Planner
+from rnnc.compiler.backends.cuda.schedule.block_parallelism import partition_independent_stages
+from rnnc.compiler.backends.cuda.schedule.loop_strategy import STRATEGY_VARIABLE
+from rnnc.compiler.plan_cache import PlanCache
 from rnnc.compiler.request import training_request
 from rnnc.grammar.source import Source
-from rnnc.operators.analyze import analyse
+from rnnc.operators.analyze import analyze
 from rnnc.operators.sources.zoo import zoo_names
 from support.comparison import random_arguments
 from support.comparison.agreement import assert_agree
 from support.comparison.assertions import assert_close
-from support.faults.concurrent_programs import run_side_by_side
-from support.faults.poisoned_memory import poisoned
-from support.faults.weak_memory import LateStores, late_stores
+from support.faults.concurrent_programs import run_concurrently
+from support.faults.poisoned_memory import poison_memory
+from support.faults.weak_memory import WeakMemory, delay_stores
 from support.generator import random_spec
-from support.specs.independent_columns import INDEPENDENT
+from support.specs.independent_columns import INDEPENDENT_COLUMNS
 from support.specs.small_zoo import small_sizes
 from support.specs.windows_in_cycles import has_window_in_a_cycle
 
@@ -60,29 +60,29 @@ TIERS = ["chip", "grid"]
 @pytest.fixture(params=TIERS)
 def tier(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """A tier that is forced, its tiles of two rows."""
-    monkeypatch.setenv(VARIABLE, request.param)
-    choices_of = strategy_selection.choices_of
+    monkeypatch.setenv(STRATEGY_VARIABLE, request.param)
+    choices_of = strategy_selection.select_strategies
 
     def small(*said: Any) -> Any:
         found = choices_of(*said)
         return {
-            number: replace(choice, shape=replace(choice.shape, rows=2))
+            number: replace(choice, layout=replace(choice.layout, row_tile=2))
             for number, choice in found.items()
-            if choice.shape is not None
+            if choice.layout is not None
         }
 
-    monkeypatch.setattr("rnnc.compiler.backends.cuda.execution.engine.choices_of", small)
+    monkeypatch.setattr("rnnc.compiler.backends.cuda.execution.engine.select_strategies", small)
     return str(request.param)
 
 
 @pytest.fixture(autouse=True)
-def late(monkeypatch: pytest.MonkeyPatch) -> LateStores:
-    return late_stores(monkeypatch)
+def late(monkeypatch: pytest.MonkeyPatch) -> WeakMemory:
+    return delay_stores(monkeypatch)
 
 
 @pytest.fixture(autouse=True)
 def memory_without_numbers() -> Iterator[None]:
-    with poisoned():
+    with poison_memory():
         yield
 
 
@@ -94,7 +94,7 @@ def test_the_zoo_agrees_with_the_reference(tier: str, name: str) -> None:
 @pytest.mark.parametrize("seed", range(24))
 def test_random_specs_agree_with_the_reference(tier: str, seed: int) -> None:
     spec = random_spec(seed)
-    graph = analyse(Source(spec.text), parameters=spec.sizes).graph
+    graph = analyze(Source(spec.text), parameters=spec.sizes).graph
     assert graph is not None
     if has_window_in_a_cycle(graph):
         pytest.skip("no kernel looks through a window in a loop: aten runs it")
@@ -115,27 +115,29 @@ def test_several_tiles_of_columns_agree(tier: str) -> None:
     assert_agree("zoo:rnn", "cuda", sizes=small_sizes("rnn", hidden=150), seed=3, **said)
 
 
-@pytest.mark.parametrize("which", INDEPENDENT)
+@pytest.mark.parametrize("which", INDEPENDENT_COLUMNS)
 def test_independent_columns_go_to_programs_of_their_own(which: str) -> None:
-    text = INDEPENDENT[which]
-    graph = analyse(Source(text)).graph
+    text = INDEPENDENT_COLUMNS[which]
+    graph = analyze(Source(text)).graph
     assert graph is not None
-    plan = Planner(graph, sink=True)(training_request(graph))
+    plan = PlanCache(graph, sink_elementwise=True)(training_request(graph))
     parts = [
-        independent_stages(plan, phase.values)[1] for phase in plan.phases if phase.kind == "loop"
+        partition_independent_stages(plan, phase.values)[1]
+        for phase in plan.phases
+        if phase.kind == "loop"
     ]
     assert set(parts) == {2 if which == "no products" else 4}
     assert_agree(text, "cuda", seed=4, **EVERYTHING)
 
 
 def test_a_block_that_reads_its_neighbour_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = INDEPENDENT["blocks of an LSTM"]
-    deep = persistent_tile.KeptTile.vector
+    text = INDEPENDENT_COLUMNS["blocks of an LSTM"]
+    deep = persistent_tile.PersistentTile.vector_expression
 
     def wrong(tile: Any, read: Any, first: int, depth: int, columns: str = "k") -> str:
         return deep(tile, read, first, depth, columns.replace("part", "(part ^ 1)"))
 
-    monkeypatch.setattr(persistent_tile.KeptTile, "vector", wrong)
+    monkeypatch.setattr(persistent_tile.PersistentTile, "vector_expression", wrong)
     with pytest.raises(AssertionError, match="off by"):
         assert_agree(text, "cuda", seed=4, **EVERYTHING)
 
@@ -146,13 +148,13 @@ def test_narrow_types_are_as_near_as_their_rounding(
     tier: str, name: str, dtype: torch.dtype
 ) -> None:
     ours = rnnc.compile(f"zoo:{name}", backend="cuda", parameters=small_sizes(name)).to(dtype)
-    random_arguments.randomise(ours, 3)
+    random_arguments.randomize_parameters(ours, 3)
     theirs = rnnc.compile(f"zoo:{name}", backend="reference", parameters=small_sizes(name)).double()
     theirs.load_state_dict({k: v.double() for k, v in ours.state_dict().items()})
     feed = random_arguments.feed(ours, 6, 3, seed=3, ragged=True)
     y, state = feed.call(ours)
-    exact = {k: v.double() for k, v in feed.x.items()}
-    expected, last = replace(feed, x=exact).call(theirs)
+    exact = {k: v.double() for k, v in feed.inputs.items()}
+    expected, last = replace(feed, inputs=exact).call(theirs)
     tolerance = {torch.float32: 2e-6, torch.float16: 4e-3}[dtype]
     assert y.dtype == dtype
     assert_close(y.double(), expected, tolerance)
@@ -165,20 +167,22 @@ def test_narrow_types_are_as_near_as_their_rounding(
 
 def one_program(monkeypatch: pytest.MonkeyPatch, patience: int = 5, columns: int = 64) -> None:
     """The kernel of a grid as a GPU runs it, but with so many columns a program."""
-    slice_ = persistent_layout.grid_shape
+    slice_ = persistent_layout.grid_persistent_layout
 
     def shape(stages: Any, setting: Any) -> Any:
         found = slice_(stages, setting)
         width = max(stage.width for stage in stages.stages)
-        return replace(found, columns=columns, slices=-(-width // columns))
+        return replace(found, slice_width=columns, slices=-(-width // columns))
 
     def run(start: Any, levels: int, groups: int, size: Any, meetings: Any, device: Any) -> None:
         counters = meetings.counters(groups, device)
         start(*size, 0, size[0], patience, counters, LEVEL=-1)
         meetings.started(counters)
 
-    monkeypatch.setattr("rnnc.compiler.backends.cuda.schedule.loop_strategy.grid_shape", shape)
-    monkeypatch.setattr("rnnc.compiler.backends.cuda.execution.engine.run_grid", run)
+    monkeypatch.setattr(
+        "rnnc.compiler.backends.cuda.schedule.loop_strategy.grid_persistent_layout", shape
+    )
+    monkeypatch.setattr("rnnc.compiler.backends.cuda.execution.engine.run_cooperative", run)
 
 
 @pytest.mark.parametrize("name", ["lstm", "dts_rnn", "birnn"])
@@ -191,29 +195,33 @@ def test_a_whole_grid_of_one_program_meets_itself(
 
 @pytest.mark.parametrize("name", ["lstm", "dts_rnn"])
 def test_programs_in_processes_of_their_own_meet(
-    late: LateStores, monkeypatch: pytest.MonkeyPatch, name: str
+    late: WeakMemory, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Two programs share each row, two groups of rows; real atomic counters, real waiting."""
-    monkeypatch.setenv(VARIABLE, "grid")
+    monkeypatch.setenv(STRATEGY_VARIABLE, "grid")
     grids: list[tuple[int, ...]] = []
 
     def run(start: Any, *said: Any) -> None:
         grids.append(start.grid)
-        run_side_by_side(start, *said)
+        run_concurrently(start, *said)
 
-    shape = persistent_layout.grid_shape
-    monkeypatch.setattr(loop_strategy, "grid_shape", lambda *said: replace(shape(*said), rows=2))
-    monkeypatch.setattr(engine, "run_grid", run)
+    shape = persistent_layout.grid_persistent_layout
+    monkeypatch.setattr(
+        loop_strategy, "grid_persistent_layout", lambda *said: replace(shape(*said), row_tile=2)
+    )
+    monkeypatch.setattr(engine, "run_cooperative", run)
     sizes = small_sizes(name, hidden=12)
     assert_agree(f"zoo:{name}", "cuda", sizes=sizes, seed=1, **{**EVERYTHING, "steps": 4})
     assert grids == [(2, 2)] * 2
 
 
 def test_programs_that_do_not_wait_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "grid")
-    monkeypatch.setattr(engine, "run_grid", partial(run_side_by_side, at_once=False))
+    monkeypatch.setenv(STRATEGY_VARIABLE, "grid")
+    monkeypatch.setattr(engine, "run_cooperative", partial(run_concurrently, at_once=False))
     monkeypatch.setattr(
-        stage_kernels, "SOURCE", stage_kernels.SOURCE.replace("seen < target", "seen < 0")
+        stage_kernels,
+        "BARRIER_SOURCE",
+        stage_kernels.BARRIER_SOURCE.replace("seen < target", "seen < 0"),
     )
     sizes = small_sizes("dts_rnn", hidden=12)
     with pytest.raises(AssertionError, match=r"off by|nan"):
@@ -221,16 +229,19 @@ def test_programs_that_do_not_wait_are_seen(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_missing_barrier_is_seen(
-    late: LateStores, monkeypatch: pytest.MonkeyPatch, tier: str
+    late: WeakMemory, monkeypatch: pytest.MonkeyPatch, tier: str
 ) -> None:
     one_program(monkeypatch)
     said = {"sizes": small_sizes("dts_rnn"), "seed": 1, "steps": 3, "rows": 2}
     assert_agree("zoo:dts_rnn", "cuda", **said)
     # In the grid the threads of a program meet before all programs do, and after it.
     each = 2 if tier == "grid" else 1
-    count, seen = late.barriers // each, []
+    count, seen = late.barrier_count // each, []
     for missing in range(count):
-        late.barriers, late.missing = 0, frozenset(each * missing + i for i in range(1, each + 1))
+        late.barrier_count, late.skipped_barriers = (
+            0,
+            frozenset(each * missing + i for i in range(1, each + 1)),
+        )
         try:
             assert_agree("zoo:dts_rnn", "cuda", **said)
         except AssertionError:
@@ -242,21 +253,21 @@ def test_a_missing_barrier_is_seen(
 
 def test_a_stage_that_is_read_too_early_is_seen(monkeypatch: pytest.MonkeyPatch, tier: str) -> None:
     monkeypatch.setattr(
-        persistent_kernels, "levels_of", lambda tile: [range(len(tile.stages.stages))]
+        persistent_kernels, "stage_levels", lambda tile: [range(len(tile.stages.stages))]
     )
     with pytest.raises(AssertionError, match=r"off by|nan"):
         assert_agree("zoo:dts_rnn", "cuda", sizes=small_sizes("dts_rnn"), seed=1, steps=3, rows=2)
 
 
 def test_a_wrong_tail_is_seen(monkeypatch: pytest.MonkeyPatch, tier: str) -> None:
-    monkeypatch.setattr(persistent_kernels, "_THERE", "rows = b < B - 1")
+    monkeypatch.setattr(persistent_kernels, "_ROW_MASK", "rows = b < B - 1")
     with pytest.raises(AssertionError, match=r"off by|nan"):
         assert_agree("zoo:gru", "cuda", sizes=small_sizes("gru"), seed=1, steps=3, rows=3)
 
 
 def test_who_waits_in_vain_gives_up_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """Programs are interpreted one after the other, so that the first waits for the second."""
-    monkeypatch.setenv(VARIABLE, "grid")
+    monkeypatch.setenv(STRATEGY_VARIABLE, "grid")
     model = rnnc.compile("zoo:rnn", backend="cuda", parameters=small_sizes("rnn", hidden=12))
     feed = random_arguments.feed(model, 3, 2, seed=1)
     feed.call(model)
@@ -264,7 +275,7 @@ def test_who_waits_in_vain_gives_up_and_says_so(monkeypatch: pytest.MonkeyPatch)
     model = rnnc.compile("zoo:rnn", backend="cuda", parameters=small_sizes("rnn", hidden=12))
     with pytest.raises(rnnc.RnnError, match=r"RNN505.*waited in vain"):
         feed.call(model)
-    monkeypatch.setattr(Meetings, "started", lambda meetings, counters: None)
+    monkeypatch.setattr(CooperativeLaunches, "track", lambda meetings, counters: None)
     y, _ = feed.call(model)
     assert y.isnan().any()
 
@@ -277,7 +288,7 @@ def test_a_machine_that_cannot_start_a_kernel_takes_the_next_tier(
 
     tried: list[str] = []
 
-    steps = engine.CudaEngine._steps
+    steps = engine.CudaEngine._run_loop_kernels
 
     def run(self: Any, program: Any, kernels: Any, memory: Any) -> None:
         if kernels[0].drive in {"chip", "grid"}:
@@ -285,9 +296,9 @@ def test_a_machine_that_cannot_start_a_kernel_takes_the_next_tier(
             raise OutOfResources("out of resource: shared memory")
         steps(self, program, kernels, memory)
 
-    monkeypatch.setattr(engine.CudaEngine, "_steps", run)
+    monkeypatch.setattr(engine.CudaEngine, "_run_loop_kernels", run)
     assert_agree("zoo:rnn", "cuda", sizes=small_sizes("rnn"), seed=1, steps=3, rows=2)
     assert tried == ["chip", "grid"] * 2
-    monkeypatch.setenv(VARIABLE, "chip")
+    monkeypatch.setenv(STRATEGY_VARIABLE, "chip")
     with pytest.raises(rnnc.RnnError, match="the GPU does not start its kernel"):
         assert_agree("zoo:rnn", "cuda", sizes=small_sizes("rnn"), seed=1, steps=3, rows=2)

@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 
-from rnnc.compiler.backends.cuda.codegen.kernel_arguments import Case
-from rnnc.compiler.backends.cuda.codegen.persistent_kernels import levels_of
-from rnnc.compiler.backends.cuda.codegen.persistent_tile import KeptTile
-from rnnc.compiler.backends.cuda.schedule.block_parallelism import independent_stages
-from rnnc.compiler.backends.cuda.schedule.kernel_partition import Stages, stages_of
-from rnnc.compiler.backends.cuda.schedule.persistent_layout import Shape
+from rnnc.compiler.backends.cuda.codegen.kernel_arguments import KernelVariant
+from rnnc.compiler.backends.cuda.codegen.persistent_kernels import stage_levels
+from rnnc.compiler.backends.cuda.codegen.persistent_tile import PersistentTile
+from rnnc.compiler.backends.cuda.schedule.block_parallelism import partition_independent_stages
+from rnnc.compiler.backends.cuda.schedule.kernel_partition import StagePartition, partition_stages
+from rnnc.compiler.backends.cuda.schedule.persistent_layout import PersistentLayout
 from rnnc.compiler.errors import Unsupported
-from rnnc.compiler.ir.dataflow import Read
-from rnnc.compiler.plan_cache import Planner
+from rnnc.compiler.ir.dataflow import Operand
+from rnnc.compiler.plan_cache import PlanCache
 from rnnc.compiler.request import training_request
 from rnnc.compiler.schedule.plan import Plan
 from rnnc.grammar.source import Source
-from rnnc.operators.analyze import analyse
+from rnnc.operators.analyze import analyze
 from rnnc.operators.sources.zoo import zoo_names, zoo_source
 from support.generator import random_spec
 from support.specs.small_zoo import small_sizes
@@ -29,39 +29,39 @@ Region = tuple[int, int, int, int]
 
 
 @dataclass
-class Watched(KeptTile):
+class Watched(PersistentTile):
     """A tile that notes what the stages written so far read and write."""
 
     read: list[Region] = field(default_factory=list)
     written: list[Region] = field(default_factory=list)
 
-    def load(self, read: Read, start: int, stop: int, **how: Any) -> str:
-        place = self.plan.places[read.value]
+    def load(self, read: Operand, start: int, stop: int, **how: Any) -> str:
+        place = self.plan.regions[read.value]
         if place is not None and self.plan.phase_of.get(read.value) is not None:
             buffer = self.plan.buffers[place.buffer]
             whole = how.get("columns", "u") not in {"u", "k"} or how.get("scalar")
-            first, end = (0, buffer.width) if whole else (place.start + start, place.start + stop)
-            shift = 0 if buffer.extent == "step" else buffer.before - read.delay
+            first, end = (0, buffer.width) if whole else (place.offset + start, place.offset + stop)
+            shift = 0 if buffer.extent == "step" else buffer.steps_before - read.delay
             self.read.append((place.buffer, shift, first, end))
-        return super().load(read, start, stop, **how)
+        return super().load_expression(read, start, stop, **how)
 
     def stored(self, store: Any, own: Any) -> Any:
         buffer = self.plan.buffers[store.buffer]
         shift = 0 if buffer.extent == "step" else buffer.before
         self.written.append((store.buffer, shift, store.start, store.start + store.width))
-        return super().stored(store, own)
+        return super().emit_store(store, own)
 
 
-def races(stages: Stages, parts: int = 1) -> list[tuple[Region, Region]]:
+def races(stages: StagePartition, parts: int = 1) -> list[tuple[Region, Region]]:
     """What one level both reads and writes, or writes twice."""
-    case = Case(resets=True, lengths=True)
-    shape = Shape(16, parts, 0, parts > 1, 4, 0)
-    tile = Watched(stages, case, holds=True, shape=shape)
+    case = KernelVariant(resets=True, lengths=True)
+    shape = PersistentLayout(16, parts, 0, parts > 1, 4, 0)
+    tile = Watched(stages, case, freeze_ended_rows=True, layout=shape)
     found = []
-    for level in list(levels_of(tile)):
+    for level in list(stage_levels(tile)):
         tile.read, tile.written = [], []
         for index in level:
-            list(tile.stage(index))
+            list(tile.emit_stage(index))
         # Tiles of columns repeat what one stage does to its regions.
         written = list(dict.fromkeys(tile.written))
         found += [(a, b) for a in tile.read for b in written if _meet(a, b)]
@@ -74,16 +74,16 @@ def _meet(a: Region, b: Region) -> bool:
 
 
 def plan_of(source: Source, sizes: dict[str, int]) -> Plan:
-    graph = analyse(source, parameters=sizes, assume=False).graph
+    graph = analyze(source, parameters=sizes, assume_missing=False).graph
     assert graph is not None
-    return Planner(graph, sink=True)(training_request(graph, inputs=True, history=True))
+    return PlanCache(graph, sink_elementwise=True)(training_request(graph, inputs=True, carry=True))
 
 
 def check(plan: Plan) -> None:
     for phase in plan.phases:
         if phase.kind == "loop":
-            assert not races(stages_of(plan, phase.values))
-            assert not races(*independent_stages(plan, phase.values))
+            assert not races(partition_stages(plan, phase.values))
+            assert not races(*partition_independent_stages(plan, phase.values))
 
 
 @pytest.mark.parametrize("name", zoo_names())
@@ -102,7 +102,11 @@ def test_random_specs_have_no_races(seed: int) -> None:
 
 def test_a_race_is_seen() -> None:
     plan = plan_of(zoo_source("dts_rnn"), {})
-    stages = next(stages_of(plan, p.values) for p in plan.phases if p.kind == "loop")
+    stages = next(partition_stages(plan, p.values) for p in plan.phases if p.kind == "loop")
     assert not races(stages)
     first, second = stages.stages
-    assert races(Stages(stages.plan, stages.pieces, (first, replace(second, level=first.level))))
+    assert races(
+        StagePartition(
+            stages.plan, stages.decomposition, (first, replace(second, level=first.level))
+        )
+    )

@@ -15,12 +15,12 @@ import torch
 import rnnc
 from rnnc.compiler.backends.backend import Options
 from rnnc.compiler.backends.cuda import backend as module
-from rnnc.compiler.backends.cuda.backend import Cuda
-from rnnc.compiler.backends.cuda.codegen.triton_build import why_no_triton
-from rnnc.compiler.backends.cuda.schedule.device_limits import why_not_this_chip
-from rnnc.compiler.backends.cuda.schedule.matmul_precision import product_precision
-from rnnc.compiler.backends.registry import AUTO, Backends
-from rnnc.operators.analyze import analyse
+from rnnc.compiler.backends.cuda.backend import CudaBackend
+from rnnc.compiler.backends.cuda.codegen.triton_build import triton_unavailable_reason
+from rnnc.compiler.backends.cuda.schedule.device_limits import unsupported_device_reason
+from rnnc.compiler.backends.cuda.schedule.matmul_precision import float32_matmul_precision
+from rnnc.compiler.backends.registry import AUTO_ORDER, Backends
+from rnnc.operators.analyze import analyze
 from rnnc.operators.graph.operator_graph import OperatorGraph
 from rnnc.operators.sources.zoo import zoo_source
 
@@ -35,13 +35,13 @@ def not_interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def graph_of(name: str) -> OperatorGraph:
-    graph = analyse(zoo_source(name), assume=False).graph
+    graph = analyze(zoo_source(name), assume_missing=False).graph
     assert graph is not None
     return graph
 
 
 def test_auto_tries_it_first_and_runs_on_the_cpu_all_the_same() -> None:
-    assert AUTO[0] == "cuda"
+    assert AUTO_ORDER[0] == "cuda"
     assert rnnc.compile("zoo:rnn").backend != "cuda"
 
 
@@ -55,30 +55,32 @@ def test_a_model_for_a_gpu_is_made_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     on_a_gpu(monkeypatch, (9, 0))
     like = SimpleNamespace(device=SimpleNamespace(type="cpu"), new_empty=lambda *a, **k: ON_A_GPU)
-    assert backends.at_first(like).name == "cuda"  # type: ignore[arg-type]
+    assert backends.choose_initial(like).name == "cuda"  # type: ignore[arg-type]
     with pytest.raises(rnnc.RnnError, match="not on cpu"):
         backends.choose(torch.empty(0))
 
 
 def test_without_triton_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "triton", None)
-    assert re.fullmatch(r"Triton is not installed \(.*\); it comes with .*", why_no_triton())
-    refusal = Cuda(graph_of("rnn"), Options()).refuses(ON_A_GPU)  # type: ignore[arg-type]
+    assert re.fullmatch(
+        r"Triton is not installed \(.*\); it comes with .*", triton_unavailable_reason()
+    )
+    refusal = CudaBackend(graph_of("rnn"), Options()).unsupported_reason(ON_A_GPU)  # type: ignore[arg-type]
     assert "Triton is not installed" in refusal
 
 
 def on_a_gpu(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int]) -> None:
-    monkeypatch.setattr(module, "why_no_triton", lambda: "")
+    monkeypatch.setattr(module, "triton_unavailable_reason", lambda: "")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: capability)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "Tesla T4")
 
 
 def test_an_old_chip_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     on_a_gpu(monkeypatch, (7, 5))
-    assert why_not_this_chip(0) == (
+    assert unsupported_device_reason(0) == (
         "Tesla T4 has compute capability 7.5; 8.0 is the oldest it runs on"
     )
-    refusal = Cuda(graph_of("rnn"), Options()).refuses(ON_A_GPU)  # type: ignore[arg-type]
+    refusal = CudaBackend(graph_of("rnn"), Options()).unsupported_reason(ON_A_GPU)  # type: ignore[arg-type]
     assert refusal.startswith("Tesla T4")
 
 
@@ -87,7 +89,9 @@ def test_a_broken_driver_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("CUDA driver error: unknown error\nmore\nlines")
 
     monkeypatch.setattr(torch.cuda, "get_device_capability", broken)
-    assert why_not_this_chip(0) == "the GPU does not answer: CUDA driver error: unknown error"
+    assert (
+        unsupported_device_reason(0) == "the GPU does not answer: CUDA driver error: unknown error"
+    )
 
 
 def test_a_driver_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +101,7 @@ def test_a_driver_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     like = SimpleNamespace(device=SimpleNamespace(type="cpu"), new_empty=broken)
     with pytest.raises(rnnc.RnnError) as caught:
-        Backends(graph_of("rnn"), "cuda").at_first(like)  # type: ignore[arg-type]
+        Backends(graph_of("rnn"), "cuda").choose_initial(like)  # type: ignore[arg-type]
     (diagnostic,) = caught.value.diagnostics
     assert diagnostic.code == "RNN501"
     assert diagnostic.message.endswith(
@@ -107,11 +111,11 @@ def test_a_driver_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatc
 
 def test_an_old_triton_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "triton", SimpleNamespace(__version__="3.0.0"))
-    assert why_no_triton() == "Triton 3.0.0 is too old: 3.6 and 3.7 are known"
+    assert triton_unavailable_reason() == "Triton 3.0.0 is too old: 3.6 and 3.7 are known"
 
 
 def missing_triton(monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(module, "why_no_triton", lambda: "Triton is not installed")
+    monkeypatch.setattr(module, "triton_unavailable_reason", lambda: "Triton is not installed")
     return "Triton is not installed"
 
 
@@ -138,7 +142,7 @@ def test_auto_runs_on_aten_unless_nothing_may_fall_back(
     graph = graph_of("rnn")
     backends = Backends(graph)
     assert backends.choose(like).name == "aten"
-    (name, said), *others = backends.passed_over(like).items()
+    (name, said), *others = backends.skip_reasons(like).items()
     assert (name, others) == ("cuda", [])
     assert said.startswith(reason)
     assert Backends(graph, "aten", require="fused").choose(like).name == "aten"
@@ -150,14 +154,14 @@ def test_auto_runs_on_aten_unless_nothing_may_fall_back(
 
 def test_a_new_chip_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     on_a_gpu(monkeypatch, (9, 0))
-    assert Cuda(graph_of("rnn"), Options()).refuses(ON_A_GPU) == ""  # type: ignore[arg-type]
+    assert CudaBackend(graph_of("rnn"), Options()).unsupported_reason(ON_A_GPU) == ""  # type: ignore[arg-type]
 
 
 def test_what_no_kernel_is_written_for_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     on_a_gpu(monkeypatch, (9, 0))
     graph = graph_of("pointer_sentinel_lstm")
     half = SimpleNamespace(device=ON_A_GPU.device, dtype=torch.float16, element_size=lambda: 2)
-    refusal = Cuda(graph, Options()).refuses(half)  # type: ignore[arg-type]
+    refusal = CudaBackend(graph, Options()).unsupported_reason(half)  # type: ignore[arg-type]
     assert refusal == "no kernels for windows of time in torch.float16"
 
 
@@ -165,9 +169,9 @@ def test_tf32_follows_the_setting_of_recurrent_networks() -> None:
     before = torch.backends.cudnn.allow_tf32
     try:
         torch.backends.cudnn.allow_tf32 = True
-        assert product_precision() == "tf32"
+        assert float32_matmul_precision() == "tf32"
         torch.backends.cudnn.allow_tf32 = False
-        assert product_precision() == "tf32x3"
+        assert float32_matmul_precision() == "tf32x3"
     finally:
         torch.backends.cudnn.allow_tf32 = before
 

@@ -11,33 +11,33 @@ import pytest
 
 from rnnc.compiler.backends import warn_once
 from rnnc.compiler.backends.cuda.autotune import tuning_table
-from rnnc.compiler.backends.cuda.autotune.search_space import tier_questions, tile_questions
-from rnnc.compiler.backends.cuda.autotune.strategy_selection import choices_of
-from rnnc.compiler.backends.cuda.autotune.tile_sizes import Tiling, tiling_of
+from rnnc.compiler.backends.cuda.autotune.search_space import strategy_tasks, tiling_tasks
+from rnnc.compiler.backends.cuda.autotune.strategy_selection import select_strategies
+from rnnc.compiler.backends.cuda.autotune.tile_sizes import Tiling, default_tiling
 from rnnc.compiler.backends.cuda.autotune.tuning_table import (
-    SLOWER,
-    Table,
-    keep,
+    SLOWER_REASON,
+    TuningTable,
     kernel_key,
+    load_table,
     loop_key,
-    path_of,
-    table_of,
+    save_table,
+    table_path,
     tuned_tiling,
-    using,
+    use_table,
 )
-from rnnc.compiler.backends.cuda.codegen.kernel_arguments import Case
-from rnnc.compiler.backends.cuda.codegen.kernel_file import program_of
+from rnnc.compiler.backends.cuda.codegen.kernel_arguments import KernelVariant
+from rnnc.compiler.backends.cuda.codegen.kernel_file import generate_kernel_file
 from rnnc.compiler.backends.cuda.schedule.device_limits import H200
-from rnnc.compiler.backends.cuda.schedule.persistent_layout import Setting
-from rnnc.compiler.pipeline import plan_for
+from rnnc.compiler.backends.cuda.schedule.persistent_layout import DeviceContext
+from rnnc.compiler.pipeline import build_plan
 from rnnc.compiler.request import training_request
 from rnnc.compiler.schedule.plan import Plan
 from rnnc.grammar.source import Source
-from rnnc.operators.analyze import analyse
+from rnnc.operators.analyze import analyze
 
 CHIP = "NVIDIA H200"
 SPEC = "input x: real[8]\nstate h: real[64]\nh' = x ⊕ h\noutput y: real[4]\ny = V h'\n"
-TABLE = Table(
+TABLE = TuningTable(
     {"rows width=4 products=0 bytes=4": Tiling(32, 4, 1, 8)}, {"> 64:64 bytes=4": "graph"}
 )
 
@@ -45,39 +45,39 @@ TABLE = Table(
 @pytest.fixture(autouse=True)
 def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(tuning_table, "_known", {})
-    monkeypatch.setattr(warn_once, "_told", set())
+    monkeypatch.setattr(tuning_table, "_tables", {})
+    monkeypatch.setattr(warn_once, "_warned", set())
 
 
 def planned() -> Plan:
-    graph = analyse(Source(SPEC)).graph
+    graph = analyze(Source(SPEC)).graph
     assert graph is not None
-    return plan_for(graph, training_request(graph, sink=True))
+    return build_plan(graph, training_request(graph, sink_elementwise=True))
 
 
 def forget() -> None:
-    tuning_table._known.clear()
+    tuning_table._tables.clear()
 
 
 def test_without_a_file_the_rules_decide(capfd: pytest.CaptureFixture[str]) -> None:
-    assert table_of(CHIP) == Table()
+    assert load_table(CHIP) == TuningTable()
     assert capfd.readouterr().err == ""
 
 
 def test_what_is_kept_is_read_again() -> None:
-    path = keep(CHIP, TABLE)
-    assert path == path_of(CHIP)
+    path = save_table(CHIP, TABLE)
+    assert path == table_path(CHIP)
     assert path.name == "nvidia-h200.json"
     forget()
-    assert table_of(CHIP) == TABLE
-    assert table_of("NVIDIA A100") == Table()
-    more = Table({"step width=64 products=4 bytes=2": Tiling(16, 16, 64, 4)})
-    keep(CHIP, more)
+    assert load_table(CHIP) == TABLE
+    assert load_table("NVIDIA A100") == TuningTable()
+    more = TuningTable({"step width=64 products=4 bytes=2": Tiling(16, 16, 64, 4)})
+    save_table(CHIP, more)
     forget()
-    assert table_of(CHIP) == more.over(TABLE)
-    keep(CHIP, Table(), asked=[*TABLE.tilings, *TABLE.tiers])
+    assert load_table(CHIP) == more.merge(TABLE)
+    save_table(CHIP, TuningTable(), replaced_keys=[*TABLE.tilings, *TABLE.tiers])
     forget()
-    assert table_of(CHIP) == more
+    assert load_table(CHIP) == more
     assert [p.name for p in path.parent.iterdir()] == [path.name], "nothing unfinished is left"
 
 
@@ -96,13 +96,13 @@ def broken(text: str, change: str) -> str:
             document = [1, 2]
         case "a tiling of three":
             document["table"]["tilings"] = {"x": {"rows": 3, "columns": 1, "depth": 1, "warps": 4}}
-            document["check"] = tuning_table._check(document["table"])
+            document["check"] = tuning_table._checksum(document["table"])
         case "a tier of no name":
             document["table"]["tiers"] = {"x": "fast"}
-            document["check"] = tuning_table._check(document["table"])
+            document["check"] = tuning_table._checksum(document["table"])
         case "of another chip":
             document["table"]["chip"] = "NVIDIA A100"
-            document["check"] = tuning_table._check(document["table"])
+            document["check"] = tuning_table._checksum(document["table"])
     return json.dumps(document)
 
 
@@ -116,28 +116,28 @@ CHANGES = (
 def test_a_file_of_no_use_is_ignored_and_one_line_says_so(
     change: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    path = keep(CHIP, TABLE)
+    path = save_table(CHIP, TABLE)
     path.write_text(broken(path.read_text(), change))
     for _ in range(2):
         forget()
-        assert table_of(CHIP) == Table()
+        assert load_table(CHIP) == TuningTable()
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith(f"rnnc: {path} is ignored: ")
     assert line.endswith("`rnnc bench FILE --tune` writes it anew")
-    keep(CHIP, TABLE)
+    save_table(CHIP, TABLE)
     forget()
-    assert table_of(CHIP) == TABLE
+    assert load_table(CHIP) == TABLE
 
 
 @pytest.mark.parametrize("fault", ["pipe", "link", "folder", "open folder", "too long"])
 def test_what_is_not_our_own_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], fault: str
 ) -> None:
-    path = keep(CHIP, TABLE)
+    path = save_table(CHIP, TABLE)
     if fault == "open folder":
         path.parent.chmod(0o777)
     elif fault == "too long":
-        monkeypatch.setattr(tuning_table, "MOST", 10)
+        monkeypatch.setattr(tuning_table, "MAX_FILE_BYTES", 10)
     else:
         path.rename(tmp_path / "moved")
         if fault == "pipe":
@@ -147,81 +147,91 @@ def test_what_is_not_our_own_is_not_read(
         else:
             path.mkdir()
     forget()
-    assert table_of(CHIP) == Table()
+    assert load_table(CHIP) == TuningTable()
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith(f"rnnc: {path} is ignored: ")
 
 
 def test_a_write_that_fails_leaves_the_old_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    path = keep(CHIP, TABLE)
+    path = save_table(CHIP, TABLE)
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(tuning_table.os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        keep(CHIP, Table(tiers={"> 1:1 bytes=4": "grid"}))
+        save_table(CHIP, TuningTable(tiers={"> 1:1 bytes=4": "grid"}))
     forget()
-    assert table_of(CHIP) == TABLE
+    assert load_table(CHIP) == TABLE
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
 def test_many_writers_leave_a_whole_file() -> None:
-    tables = [Table(tiers={f"> {n}:1 bytes=4": "grid"}) for n in range(8)]
-    threads = [threading.Thread(target=keep, args=(CHIP, table)) for table in tables]
+    tables = [TuningTable(tiers={f"> {n}:1 bytes=4": "grid"}) for n in range(8)]
+    threads = [threading.Thread(target=save_table, args=(CHIP, table)) for table in tables]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     forget()
-    assert table_of(CHIP).tiers
+    assert load_table(CHIP).tiers
 
 
 def test_a_tier_in_the_table_is_taken_and_said() -> None:
-    plan, setting = planned(), Setting(H200, rows=20)
+    plan, setting = planned(), DeviceContext(H200, batch_size=20)
     (forward, backward) = [phase for phase in plan.phases if phase.kind == "loop"]
-    assert choices_of(plan, setting)[forward.number].tier == "chip"
-    with using(H200.name, Table(tiers={loop_key(plan, forward, setting): "graph"})):
-        found = choices_of(plan, setting)
-        assert found[forward.number].tier == "graph"
-        assert dict(found[forward.number].refused) == {"chip": SLOWER, "grid": SLOWER}
-        assert found[backward.number].tier == "chip"
-        assert choices_of(plan, Setting(H200, rows=31))[forward.number].tier == "graph"
-        assert choices_of(plan, Setting(H200, rows=33))[forward.number].tier == "chip"
-        assert choices_of(plan, setting, "chip")[forward.number].tier == "chip", "forced"
-    assert choices_of(plan, setting)[forward.number].tier == "chip"
+    assert select_strategies(plan, setting)[forward.id].strategy == "chip"
+    with use_table(H200.name, TuningTable(tiers={loop_key(plan, forward, setting): "graph"})):
+        found = select_strategies(plan, setting)
+        assert found[forward.id].strategy == "graph"
+        assert dict(found[forward.id].rejected) == {"chip": SLOWER_REASON, "grid": SLOWER_REASON}
+        assert found[backward.id].strategy == "chip"
+        assert (
+            select_strategies(plan, DeviceContext(H200, batch_size=31))[forward.id].strategy
+            == "graph"
+        )
+        assert (
+            select_strategies(plan, DeviceContext(H200, batch_size=33))[forward.id].strategy
+            == "chip"
+        )
+        assert select_strategies(plan, setting, "chip")[forward.id].strategy == "chip", "forced"
+    assert select_strategies(plan, setting)[forward.id].strategy == "chip"
 
 
 def test_a_tiling_in_the_table_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuning_table, "chip_name", lambda index: CHIP)
+    monkeypatch.setattr(tuning_table, "device_name", lambda index: CHIP)
     plan = planned()
-    program = program_of(plan, Case(), choices_of(plan, Setting(H200), "graph"))
-    kernels = [kernel for loop in program.loops.values() for kernel in loop]
+    program = generate_kernel_file(
+        plan, KernelVariant(), select_strategies(plan, DeviceContext(H200), "graph")
+    )
+    kernels = [kernel for loop in program.loop_kernels.values() for kernel in loop]
     key = kernel_key(kernels[0], 4)
     assert tuned_tiling(kernels[0], 4, 0) is None
-    with using(CHIP, Table({key: Tiling(16, 32, 32, 8)})):
+    with use_table(CHIP, TuningTable({key: Tiling(16, 32, 32, 8)})):
         assert tuned_tiling(kernels[0], 4, 0) == Tiling(16, 32, 32, 8)
         assert tuned_tiling(kernels[0], 2, 0) is None
         assert tuned_tiling(kernels[0], 4, None) is None, "on the CPU, in the interpreter"
 
 
 def test_questions_are_about_what_fits() -> None:
-    plan, setting = planned(), Setting(H200, rows=20)
-    for question in tier_questions(plan, setting):
-        tiers = [table.tiers[question.key] for table in question.tables]
+    plan, setting = planned(), DeviceContext(H200, batch_size=20)
+    for question in strategy_tasks(plan, setting):
+        tiers = [table.tiers[question.key] for table in question.candidates]
         assert "chip" not in tiers
         assert "graph" in tiers
-    assert list(tile_questions(plan, setting)) == [], "all tiles are those of a tier on chip"
+    assert list(tiling_tasks(plan, setting)) == [], "all tiles are those of a tier on chip"
     loops = [phase for phase in plan.phases if phase.kind == "loop"]
-    with using(H200.name, Table(tiers={loop_key(plan, p, setting): "graph" for p in loops})):
-        tiles = list(tile_questions(plan, setting))
-        program = program_of(plan, Case(), choices_of(plan, setting))
+    with use_table(
+        H200.name, TuningTable(tiers={loop_key(plan, p, setting): "graph" for p in loops})
+    ):
+        tiles = list(tiling_tasks(plan, setting))
+        program = generate_kernel_file(plan, KernelVariant(), select_strategies(plan, setting))
     assert tiles
     for question in tiles:
-        for table in question.tables:
+        for table in question.candidates:
             tiling = table.tilings[question.key]
             sizes = (tiling.rows, tiling.columns, tiling.depth, tiling.warps)
             assert all(size > 0 and not size & (size - 1) for size in sizes)
-    kernel = program.loops[loops[0].number][0]
+    kernel = program.loop_kernels[loops[0].id][0]
     asked = next(q for q in tiles if q.key == kernel_key(kernel, 4))
-    assert tiling_of(kernel, 4) not in [table.tilings[asked.key] for table in asked.tables]
+    assert default_tiling(kernel, 4) not in [table.tilings[asked.key] for table in asked.candidates]
