@@ -12,16 +12,16 @@ from rnnc.compiler.ir.verifier import verify_dataflow
 from rnnc.compiler.lowering.lower import lower
 from rnnc.compiler.memory.buffer_assignment import assign_buffers
 from rnnc.compiler.passes.canonicalize import canonicalize
-from rnnc.compiler.passes.combine_matmuls import stack
+from rnnc.compiler.passes.combine_matmuls import combine_matmuls
 from rnnc.compiler.passes.distribute_multiply import distribute_multiply
 from rnnc.compiler.passes.hoist_invariants import hoist_invariants
 from rnnc.compiler.passes.horizontal_fusion import fuse_horizontally
-from rnnc.compiler.passes.prune_matmuls import narrow
+from rnnc.compiler.passes.prune_matmuls import prune_matmuls
 from rnnc.compiler.passes.reassociate import reassociate
-from rnnc.compiler.passes.recognize_scans import scan
-from rnnc.compiler.passes.rematerialize import recompute
+from rnnc.compiler.passes.recognize_scans import recognize_scans
+from rnnc.compiler.passes.rematerialize import rematerialize
 from rnnc.compiler.passes.retime import retime
-from rnnc.compiler.passes.split_concat_matmuls import split
+from rnnc.compiler.passes.split_concat_matmuls import split_concat_matmuls
 from rnnc.compiler.schedule.loop_distribution import distribute_loops
 from rnnc.compiler.schedule.plan import Plan
 from rnnc.operators.graph.operator_graph import OperatorGraph
@@ -40,7 +40,11 @@ class Pass:
 
 FORWARD_PASSES: Final = (
     Pass("flatten", reassociate, "first: sums of many terms hide nothing from the passes below"),
-    Pass("stack", stack, "before the adjoint, so that gradients of stacked products are one, too"),
+    Pass(
+        "stack",
+        combine_matmuls,
+        "before the adjoint, so that gradients of stacked products are one, too",
+    ),
     Pass(
         "pack",
         fuse_horizontally,
@@ -50,8 +54,16 @@ FORWARD_PASSES: Final = (
 """Passes over the forward flow."""
 
 JOINT_PASSES: Final = (
-    Pass("narrow", narrow, "first: what nobody reads of a product, or no cycle, need not be split"),
-    Pass("split", split, "before flatten and hoist, which put the sums that it makes in place"),
+    Pass(
+        "narrow",
+        prune_matmuls,
+        "first: what nobody reads of a product, or no cycle, need not be split",
+    ),
+    Pass(
+        "split",
+        split_concat_matmuls,
+        "before flatten and hoist, which put the sums that it makes in place",
+    ),
     Pass("distribute", distribute_multiply, "before flatten: it makes chains of factors"),
     Pass("flatten", reassociate, "before hoist, which splits what is flat"),
     Pass(
@@ -60,7 +72,7 @@ JOINT_PASSES: Final = (
         "takes terms and factors out of cycles, forward and backward alike",
     ),
     Pass("retime", retime, "after hoist, which leaves single terms at their readers"),
-    Pass("scan", scan, "last: what it makes of a cycle no other pass needs to know"),
+    Pass("scan", recognize_scans, "last: what it makes of a cycle no other pass needs to know"),
 )
 """Passes over the differentiated flow."""
 
@@ -82,7 +94,7 @@ def build_dataflow(graph: OperatorGraph, request: PlanRequest) -> Dataflow:
         flow = differentiate(flow, request)
     flow = _apply_passes(canonicalize(flow, differentiated=True), JOINT_PASSES, request)
     if request.memory == "recompute":
-        flow = recompute(flow)
+        flow = rematerialize(flow)
         verify_dataflow(flow)
     return flow
 

@@ -36,7 +36,7 @@ def empty_lookup(name: syntax.Name) -> Constant | None:
 
 def evaluate_constant(
     expression: syntax.Expression, lookup: ConstantLookup = empty_lookup
-) -> Constant:  # noqa: C901
+) -> Constant:
     """The value of a constant expression; conditions give 0 or 1.
 
     Raises:

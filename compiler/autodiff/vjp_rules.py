@@ -257,11 +257,11 @@ VJP_RULES: Final[dict[str, VjpRule]] = {
     name: _elementwise_vjp(slope) for name, slope in ELEMENTWISE_DERIVATIVES.items()
 } | {
     "add": _add_vjp,
-    "subtract": lambda m, y, operands, g, attributes: (g, m.make("negate", g)),
+    "subtract": lambda m, y, operands, g, attributes: (g, m.create("negate", g)),
     "multiply": _multiply_vjp,
     "divide": _divide_vjp,
-    "negate": lambda m, y, operands, g, attributes: (m.make("negate", g),),
-    "one_minus": lambda m, y, operands, g, attributes: (m.make("negate", g),),
+    "negate": lambda m, y, operands, g, attributes: (m.create("negate", g),),
+    "one_minus": lambda m, y, operands, g, attributes: (m.create("negate", g),),
     "power": _power_vjp,
     "select": _select_vjp,
     "matmul": _matmul_vjp,
@@ -270,10 +270,10 @@ VJP_RULES: Final[dict[str, VjpRule]] = {
     "stack": _stack_vjp,
     "slice": _slice_vjp,
     "spread": lambda m, y, operands, g, attributes: (
-        m.make("group_sum", g, attributes=attributes),
+        m.create("group_sum", g, attributes=attributes),
     ),
     "group_sum": lambda m, y, operands, g, attributes: (
-        m.make("spread", g, attributes=attributes),
+        m.create("spread", g, attributes=attributes),
     ),
     "group_max": _group_max_vjp,
     "state": lambda m, y, operands, g, attributes: (g,),

@@ -14,11 +14,11 @@ from rnnc.operators.semantics.call import Call
 class Replay(Protocol):
     """Runs calls that differ from an earlier one in the addresses and contents of tensors alone.
 
-    shapes: of its results: all outputs, then what is carried on.
+    result_shapes: of its results: all outputs, then what is carried on.
     dtype: of all tensors.
     """
 
-    shapes: tuple[tuple[int, ...], ...]
+    result_shapes: tuple[tuple[int, ...], ...]
     dtype: torch.dtype
 
     def run(self, tensors: Sequence[Tensor]) -> None:

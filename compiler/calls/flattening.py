@@ -18,9 +18,9 @@ TensorKey = tuple[str, str]
 CALL_FIELDS: Final = {
     "parameter": "parameters",
     "input": "inputs",
-    "history": "history",
-    "initial": "initial",
-    "drawn": "drawn",
+    "history": "carry",
+    "initial": "initial_values",
+    "drawn": "reset_values",
     "mask": "masks",
 }
 OPTIONAL_FIELDS: Final = ("lengths", "resets", "age")

@@ -24,7 +24,7 @@ def evaluate_with_gradients(model: CompiledRNN, arguments: Arguments) -> CallRes
     """All results of a call, and the gradients of one number that depends on all of them."""
     results = evaluate(model, arguments)
     return results | score_gradients(
-        results, weights_of(results), differentiable_tensors(model, arguments)
+        results, score_weights(results), differentiable_tensors(model, arguments)
     )
 
 
@@ -77,7 +77,7 @@ def differentiable_tensors(model: CompiledRNN, arguments: Arguments) -> dict[str
     return {name: tensor for name, tensor in found.items() if tensor.requires_grad}
 
 
-def weights_of(results: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def score_weights(results: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """For every number of the results, gradients apart, another weight in their sum."""
     generator = torch.Generator().manual_seed(3)
     drawn = {

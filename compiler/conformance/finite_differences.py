@@ -24,7 +24,7 @@ from .call_results import (
     evaluate,
     evaluate_with_gradients,
     score,
-    weights_of,
+    score_weights,
 )
 from .cases import Case
 from .mismatch import find_non_finite
@@ -92,7 +92,7 @@ class _DirectionProbe:
     def __init__(self, subject: Subject, arguments: Arguments, results: CallResults) -> None:
         self._model, self._frozen_stopgrad = subject.module_with_frozen_stopgrad
         self._arguments, self._results = arguments, results
-        self._weights = weights_of(results)
+        self._weights = score_weights(results)
         generator = torch.Generator().manual_seed(4)
         self.directions: dict[str, Tensor] = {}
         for name, tensor in differentiable_tensors(self._model, arguments).items():

@@ -25,8 +25,8 @@ from .call_results import (
     evaluate,
     results_by_name,
     score_gradients,
+    score_weights,
 )
-from .call_results import weights_of as score_weights
 from .cases import Case
 from .mismatch import describe_mismatch, find_non_finite, tolerance_of
 from .outcome import Outcome, outcome_of_mismatch

@@ -142,7 +142,7 @@ class CallCache:
             whole = initial_carry(graph, initial, call.batch_size, like)
             fresh = tuple(whole[item.name].contiguous() for item in carry_entries(graph))
         series = tuple(tuple(call.inputs[v.name].shape) for v in graph.inputs)
-        outputs = again.shapes[: len(graph.outputs)]
+        outputs = again.result_shapes[: len(graph.outputs)]
         ends = [output.at_end for output in graph.outputs]
         single = [o if end else o[1:] for o, end in zip(outputs, ends, strict=True)]
         return CachedCall(

@@ -14,7 +14,7 @@ from rnnc.compiler.ir.builder import Builder
 from rnnc.compiler.ir.dataflow import Dataflow
 
 
-def stack(dataflow: Dataflow) -> Dataflow:
+def combine_matmuls(dataflow: Dataflow) -> Dataflow:
     """The flow with one product for each vector."""
     draft = Builder.from_dataflow(dataflow)
     groups: dict[object, list[int]] = {}

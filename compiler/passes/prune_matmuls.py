@@ -17,7 +17,7 @@ from rnnc.compiler.ir.dataflow import Dataflow, Value
 from .matrix_slices import Range, locate_range, merge_ranges, slice_matrix
 
 
-def narrow(dataflow: Dataflow) -> Dataflow:
+def prune_matmuls(dataflow: Dataflow) -> Dataflow:
     """The flow with products of just the entries that are read."""
     draft = Builder.from_dataflow(dataflow)
     kept = {read.value for read in dataflow.results} | {g.value for g in dataflow.gradients}

@@ -27,7 +27,7 @@ class _AffineForm:
     offset: Operand | None
 
 
-def scan(dataflow: Dataflow) -> Dataflow:
+def recognize_scans(dataflow: Dataflow) -> Dataflow:
     """The flow with affine cycles as `linear` values."""
     draft = Builder.from_dataflow(dataflow)
     for component in dataflow.components:

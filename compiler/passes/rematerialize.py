@@ -16,7 +16,7 @@ from rnnc.compiler.ir.dataflow import Dataflow, Operand
 from rnnc.compiler.ir.ops import SOURCE_OPS
 
 
-def recompute(dataflow: Dataflow) -> Dataflow:
+def rematerialize(dataflow: Dataflow) -> Dataflow:
     """The flow whose backward pass reads only states, inputs and what is of a call."""
     draft = Builder.from_dataflow(dataflow)
     taken_by = {

@@ -35,7 +35,7 @@ class _ConcatPart:
     is_symbol: bool = False
 
 
-def split(dataflow: Dataflow) -> Dataflow:
+def split_concat_matmuls(dataflow: Dataflow) -> Dataflow:
     """The flow with products of the parts of concatenations."""
     draft = Builder.from_dataflow(dataflow)
     shared: dict[tuple[int, int], tuple[_ConcatPart, ...]] = {}

@@ -32,7 +32,7 @@ def _wrong_derivative(patch: Patch) -> None:
     """The derivative of softsign without its square."""
 
     def rule(m: Any, y: Any, operands: Any, g: Any, attributes: Any) -> Any:
-        return (m.make("multiply", g, m.make("one_minus", m.make("abs", y))),)
+        return (m.create("multiply", g, m.create("one_minus", m.create("abs", y))),)
 
     patch.setitem(vjp_rules.VJP_RULES, "softsign", rule)
 

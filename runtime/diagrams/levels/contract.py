@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rnnc.operators.graph.operator_graph import OperatorGraph
 from rnnc.runtime.diagrams.model.diagram import Box, Cluster, Diagram, Edge, EdgeKind, Level
-from rnnc.runtime.diagrams.model.labels import delay as delay_label
+from rnnc.runtime.diagrams.model.labels import delay_label
 
 GraphEdge = tuple[int, int, int]
 """An edge of the operator graph: source, target, delay."""

@@ -76,7 +76,7 @@ def _head(text: str) -> Label:
     return (TextRun(text, "italic" if len(text) < 4 else "plain"),)
 
 
-def delay(steps: int) -> Label:
+def delay_label(steps: int) -> Label:
     """The shift operator: z⁻¹ for a value kept one step, z⁺¹ for one taken from a step ahead."""
     return (TextRun("z", "italic"), TextRun(f"{-steps:+d}".replace("-", "−"), "above"))
 

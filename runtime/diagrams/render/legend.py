@@ -7,7 +7,7 @@ from typing import Final
 
 from rnnc.runtime.diagrams.layout.box_sizes import NOTE_SIZE, label_width
 from rnnc.runtime.diagrams.model.diagram import BoxRole, Diagram, EdgeKind
-from rnnc.runtime.diagrams.model.labels import delay, plain_label, to_text
+from rnnc.runtime.diagrams.model.labels import delay_label, plain_label, to_text
 
 from .palette import BOX_STYLES
 
@@ -60,5 +60,5 @@ def layout_legend(diagram: Diagram, available: float) -> list[LegendEntry]:
 def _delay_text(diagram: Diagram, kind: EdgeKind, near: str, far: str) -> str:
     """Where a delayed value goes, with the delays that occur."""
     delays = sorted({e.delay for e in diagram.edges if e.delay and e.kind == kind}, key=abs)
-    stores = ", ".join(to_text(delay(steps)) for steps in delays)
+    stores = ", ".join(to_text(delay_label(steps)) for steps in delays)
     return f"{near if [abs(steps) for steps in delays] == [1] else far}, through {stores}"

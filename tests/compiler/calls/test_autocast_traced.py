@@ -21,10 +21,10 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 class Engine(AtenEngine):
     """Runs the plans of `cuda` through ATen calls, on the CPU."""
 
-    def let_go(self) -> None:
+    def release_caches(self) -> None:
         """There is nothing."""
 
-    def simplify(self, why: str) -> bool:
+    def disable_persistent_kernels(self, why: str) -> bool:
         """There is nothing simpler."""
         return False
 

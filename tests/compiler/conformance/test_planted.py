@@ -192,7 +192,7 @@ def test_a_backend_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_wrong_rule_of_derivatives(monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(m: Any, z: Any, y: Any) -> Any:
-        return m.make("one_minus", y)
+        return m.create("one_minus", y)
 
     monkeypatch.setitem(vjp_rules.VJP_RULES, "tanh", vjp_rules._elementwise_vjp(wrong))
     found = failures(PLAIN, "aten")

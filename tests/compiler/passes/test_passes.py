@@ -95,7 +95,7 @@ def _first(flow: Dataflow, operation: str, test: Callable[[Any], bool] = lambda 
 
 
 def _order_of_the_matrices(flow: Dataflow) -> Dataflow:
-    made = combine_matmuls.stack(flow)
+    made = combine_matmuls.combine_matmuls(flow)
     number = _first(
         made, "stack", lambda v: len({made.values[r.value].shape for r in v.operands}) == 1
     )
@@ -130,28 +130,28 @@ def _a_step_too_late(flow: Dataflow) -> Dataflow:
 
 
 def _other_entries(flow: Dataflow) -> Dataflow:
-    made = prune_matmuls.narrow(flow)
+    made = prune_matmuls.prune_matmuls(flow)
     number = _first(made, "cut", lambda v: v.attributes[1] > 0)
     axis, start, stop = made.values[number].attributes
     return _changed(made, number, attributes=(axis, int(start) - 1, int(stop) - 1))
 
 
 def _columns_of_another_part(flow: Dataflow) -> Dataflow:
-    made = split_concat_matmuls.split(flow)
+    made = split_concat_matmuls.split_concat_matmuls(flow)
     cuts = [v for v in made.values if v.operation == "cut" and not v.adjoint]
     (a, b) = next((a, b) for a in cuts for b in cuts if a.shape == b.shape and a.id < b.id)
     return _changed(made, a.id, attributes=b.attributes)
 
 
 def _slope_and_offset_confused(flow: Dataflow) -> Dataflow:
-    made = recognize_scans.scan(flow)
+    made = recognize_scans.recognize_scans(flow)
     number = _first(made, "linear")
     a, b, v = made.values[number].operands
     return _changed(made, number, operands=(b, a, v))
 
 
 def _the_old_state(flow: Dataflow) -> Dataflow:
-    made = rematerialize.recompute(flow)
+    made = rematerialize.rematerialize(flow)
     number = next(
         v.id for v in made.values
         if v.adjoint
@@ -177,7 +177,7 @@ FAULTS: dict[str, tuple[str, Callable[[Dataflow], Dataflow]]] = {
 def _with_fault(
     monkeypatch: pytest.MonkeyPatch, name: str, fault: Callable[[Dataflow], Dataflow]
 ) -> None:
-    for stage in ("BEFORE", "AFTER"):
+    for stage in ("FORWARD_PASSES", "JOINT_PASSES"):
         passes = tuple(
             replace(p, rewrite=(lambda f, g=p.rewrite: fault(g(f)))) if p.name == name else p
             for p in getattr(pipeline, stage)
@@ -299,7 +299,7 @@ def test_a_fault_in_a_derivative_rule_is_caught(name: str, monkeypatch: pytest.M
     right = vjp_rules.VJP_RULES[name]
 
     def wrong(m: Any, y: Any, operands: Any, g: Any, attributes: Any) -> Any:
-        return right(m, y, operands, m.make("add", g, g), attributes)
+        return right(m, y, operands, m.create("add", g, g), attributes)
 
     monkeypatch.setitem(vjp_rules.VJP_RULES, name, wrong)
     with pytest.raises(AssertionError):

@@ -23,7 +23,7 @@ def run_concurrently(
     at_once: bool = True,
 ) -> None:
     """As `launches.run_grid`, but for the processes; or one process after the other."""
-    counters = launches.counters(groups, device)
+    counters = launches.allocate_counters(groups, device)
     for tensor in (*start.tensors, counters):
         tensor.share_memory_()
     ended, children = [], []
@@ -33,9 +33,9 @@ def run_concurrently(
             status = 1
             try:
                 _restrict_to_program(place, start.grid)
-                kernel = start.start[1, 1]
+                kernel = start.function[1, 1]
                 given = (*size, 0, size[0], MAX_POLLS, counters)
-                kernel(*given, *start.tensors, **start.sizes, LEVEL=-1)
+                kernel(*given, *start.tensors, **start.options, LEVEL=-1)
                 status = 0
             finally:
                 os._exit(status)
@@ -44,7 +44,7 @@ def run_concurrently(
             ended += [_wait_for_exit(children.pop())]
     ended += [_wait_for_exit(child) for child in children]
     assert not any(ended), ended
-    launches.started(counters)
+    launches.track(counters)
 
 
 def _wait_for_exit(child: int) -> int:

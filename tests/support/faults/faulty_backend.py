@@ -33,10 +33,10 @@ class FaultyReference(ReferenceBackend):
         super().__init__(graph, options)
         self.faulty_part, self.is_faulty, self.name = what, when, name
 
-    def forward(self, call: Call, wanted: tuple[TensorKey, ...]) -> tuple[CallResult, Residuals]:
-        result, saved = super().forward(call, wanted)
+    def forward(self, call: Call, wrt: tuple[TensorKey, ...]) -> tuple[CallResult, Residuals]:
+        result, residuals = super().forward(call, wrt)
         if not self.is_faulty(call):
-            return result, saved
+            return result, residuals
         match self.faulty_part:
             case "output":
                 result = replace(result, outputs=tuple(map(_perturb, result.outputs)))
@@ -47,23 +47,23 @@ class FaultyReference(ReferenceBackend):
                 result = replace(result, laws=tuple(map(_perturb, result.laws)))
             case "kept":
                 result = replace(result, loss_inputs=tuple(map(_perturb, result.loss_inputs)))
-        return result, saved
+        return result, residuals
 
     def backward(
         self,
         call: Call,
-        wanted: tuple[TensorKey, ...],
-        saved: Residuals,
-        gradients: Mapping[TensorKey, Tensor | None],
+        wrt: tuple[TensorKey, ...],
+        residuals: Residuals,
+        cotangents: Mapping[TensorKey, Tensor | None],
     ) -> Sequence[Tensor | None]:
-        found = super().backward(call, wanted, saved, gradients)
+        found = super().backward(call, wrt, residuals, cotangents)
         if not self.is_faulty(call):
             return found
         return [
             _perturb(gradient)
             if gradient is not None and self.faulty_part == f"gradient {kind}"
             else gradient
-            for (kind, _), gradient in zip(wanted, found, strict=True)
+            for (kind, _), gradient in zip(wrt, found, strict=True)
         ]
 
 

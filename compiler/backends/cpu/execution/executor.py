@@ -61,7 +61,7 @@ class Executor(ArgumentBindings):
 
     def backward(self, residuals: Sequence[Tensor], cotangents: IncomingCotangents) -> None:
         """Run the backward pass on what the forward pass has saved."""
-        self.seeds = cotangents
+        self.cotangents = cotangents
         if self.sequence.row_count:
             self.allocate(residuals[0])
             self.bound_values.update(zip(self.program.aten_residuals, residuals[1:], strict=True))
@@ -202,7 +202,7 @@ class Executor(ArgumentBindings):
                 result += gains
                 continue
             if source.operation == "seed" and not read.delay:
-                given = self.seeds.by_key.get(
+                given = self.cotangents.by_key.get(
                     (str(source.attributes[0]), str(source.attributes[1]))
                 )
                 if given is None:
@@ -313,5 +313,5 @@ class Executor(ArgumentBindings):
         return self.sequence.unsort_batch(known, 0 if kind == "initial" else 1)
 
     def _gradient_of_empty_call(self, kind: str, shape: torch.Size, name: str) -> Tensor:
-        given = self.seeds.by_key.get(("history", name)) if kind == "history" else None
+        given = self.cotangents.by_key.get(("history", name)) if kind == "history" else None
         return torch.zeros(shape, dtype=self.program.dtype) if given is None else given

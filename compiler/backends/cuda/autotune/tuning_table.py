@@ -36,7 +36,7 @@ from rnnc.grammar.version import __version__
 
 from .tile_sizes import Tiling
 
-V = TypeVar("Value")
+V = TypeVar("V")
 
 FORMAT_VERSION: Final = 1
 FOLDER: Final = "tuning"

@@ -24,7 +24,7 @@ from rnnc.operators.semantics.call import Call, CallResult
 
 from .error_classification import FailureKind, classify_failure, summarize_error
 
-T = TypeVar("Answer")
+T = TypeVar("T")
 
 LEAN_PLAN_TEXT: Final = 'saving less for the backward pass (as memory="recompute" does)'
 

@@ -192,7 +192,7 @@ def test_threads_that_make_a_table_of_rows_at_once_get_the_same() -> None:
     both = threading.Barrier(2)
 
     class Slow(PackedSequence):
-        def _index(self, delay: int, outside: str, past: bool) -> torch.Tensor:
+        def _compute_row_index(self, delay: int, outside: str, past: bool) -> torch.Tensor:
             both.wait(10)
             return super()._compute_row_index(delay, outside, past)
 

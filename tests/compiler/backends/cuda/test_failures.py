@@ -53,10 +53,10 @@ class Faulty(AtenEngine):
             raise fault
         super().run_phases(passes, memory)
 
-    def let_go(self) -> None:
+    def release_caches(self) -> None:
         Faulty.let_go_of += 1
 
-    def simplify(self, why: str) -> bool:
+    def disable_persistent_kernels(self, why: str) -> bool:
         simpler, Faulty.simpler = Faulty.simpler, False
         return simpler
 
@@ -356,7 +356,7 @@ def test_steps_that_cannot_be_recorded_are_launched(capfd: pytest.CaptureFixture
     class Count:
         def __init__(self) -> None:
             self.tensors = (torch.zeros(100, dtype=torch.int64),)
-            self.key = ("count", self.tensors[0].data_ptr())
+            self.capture_key = ("count", self.tensors[0].data_ptr())
 
         def __call__(self, clock: Tensor, ahead: int, rows: int) -> None:
             t = int(clock[0]) + ahead

@@ -193,7 +193,7 @@ def test_a_recording_is_played_again_on_the_same_memory() -> None:
     class Count:
         def __init__(self) -> None:
             self.tensors = (torch.zeros(100, dtype=torch.int64),)
-            self.key = ("count", self.tensors[0].data_ptr())
+            self.capture_key = ("count", self.tensors[0].data_ptr())
 
         def __call__(self, clock: torch.Tensor, ahead: int, rows: int) -> None:
             t = int(clock[0]) + ahead

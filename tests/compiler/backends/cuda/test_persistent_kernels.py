@@ -175,9 +175,9 @@ def one_program(monkeypatch: pytest.MonkeyPatch, patience: int = 5, columns: int
         return replace(found, slice_width=columns, slices=-(-width // columns))
 
     def run(start: Any, levels: int, groups: int, size: Any, meetings: Any, device: Any) -> None:
-        counters = meetings.counters(groups, device)
+        counters = meetings.allocate_counters(groups, device)
         start(*size, 0, size[0], patience, counters, LEVEL=-1)
-        meetings.started(counters)
+        meetings.track(counters)
 
     monkeypatch.setattr(
         "rnnc.compiler.backends.cuda.schedule.loop_strategy.grid_persistent_layout", shape
@@ -291,8 +291,8 @@ def test_a_machine_that_cannot_start_a_kernel_takes_the_next_tier(
     steps = engine.CudaEngine._run_loop_kernels
 
     def run(self: Any, program: Any, kernels: Any, memory: Any) -> None:
-        if kernels[0].drive in {"chip", "grid"}:
-            tried.append(kernels[0].drive)
+        if kernels[0].kind in {"chip", "grid"}:
+            tried.append(kernels[0].kind)
             raise OutOfResources("out of resource: shared memory")
         steps(self, program, kernels, memory)
 

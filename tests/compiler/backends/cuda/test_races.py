@@ -35,21 +35,21 @@ class Watched(PersistentTile):
     read: list[Region] = field(default_factory=list)
     written: list[Region] = field(default_factory=list)
 
-    def load(self, read: Operand, start: int, stop: int, **how: Any) -> str:
-        place = self.plan.regions[read.value]
-        if place is not None and self.plan.phase_of.get(read.value) is not None:
+    def load_expression(self, operand: Operand, start: int, stop: int, **how: Any) -> str:
+        place = self.plan.regions[operand.value]
+        if place is not None and self.plan.phase_of.get(operand.value) is not None:
             buffer = self.plan.buffers[place.buffer]
             whole = how.get("columns", "u") not in {"u", "k"} or how.get("scalar")
             first, end = (0, buffer.width) if whole else (place.offset + start, place.offset + stop)
-            shift = 0 if buffer.extent == "step" else buffer.steps_before - read.delay
+            shift = 0 if buffer.extent == "step" else buffer.steps_before - operand.delay
             self.read.append((place.buffer, shift, first, end))
-        return super().load_expression(read, start, stop, **how)
+        return super().load_expression(operand, start, stop, **how)
 
-    def stored(self, store: Any, own: Any) -> Any:
+    def emit_store(self, store: Any, local_slices: Any) -> Any:
         buffer = self.plan.buffers[store.buffer]
-        shift = 0 if buffer.extent == "step" else buffer.before
+        shift = 0 if buffer.extent == "step" else buffer.steps_before
         self.written.append((store.buffer, shift, store.start, store.start + store.width))
-        return super().emit_store(store, own)
+        return super().emit_store(store, local_slices)
 
 
 def races(stages: StagePartition, parts: int = 1) -> list[tuple[Region, Region]]:
