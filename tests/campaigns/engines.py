@@ -106,7 +106,7 @@ def _force_threading(patch: pytest.MonkeyPatch) -> None:
     from rnnc.compiler.backends.cpu.specialize import shape_specialization
 
     patch.setattr(torch, "get_num_threads", lambda: 2)
-    for name in ("ENOUGH_FOR_TWO", "ENOUGH_TO_WAIT", "ENOUGH_TO_PACK"):
+    for name in ("MIN_WORK_TO_THREAD", "MIN_WEIGHTS_TO_SPLIT_COLUMNS", "MIN_ROWS_TO_PACK"):
         patch.setattr(shape_specialization, name, 0)
 
 

@@ -199,8 +199,8 @@ def format_test(case: Case, backend: str, options: Mapping[str, object]) -> str:
             said.append(f"{name}={value!r}")
     more = f", sizes={dict(case.sizes)!r}" if case.sizes else ""
     more += "".join(f", {name}={value!r}" for name, value in options.items())
-    return f'''from support.cases import assert_case
-from support.generator.calls import Calling
+    return f'''from support.comparison.cases import assert_call_agrees
+from support.generator.calls import CallConfig
 
 SPEC = """
 {case.text.strip()}
@@ -208,5 +208,5 @@ SPEC = """
 
 
 def test_what_the_search_found() -> None:
-    assert_case(SPEC, Calling({", ".join(said)}), "{backend}"{more})
+    assert_call_agrees(SPEC, CallConfig({", ".join(said)}), "{backend}"{more})
 '''

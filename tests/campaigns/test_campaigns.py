@@ -64,7 +64,7 @@ def test_a_mismatch_becomes_a_small_test() -> None:
     assert small.text.count("\n") < spec.text.count("\n") / 3
     assert "symbol" in small.text
     assert search.describe_failure(small.text, small.sizes, small.call) is None
-    assert "assert_case(SPEC, Calling(" in format_test(small, "oracle", {})
+    assert "assert_call_agrees(SPEC, CallConfig(" in format_test(small, "oracle", {})
 
 
 def test_a_call_has_ever_less() -> None:

@@ -21,18 +21,18 @@ from rnnc.operators.sources.zoo import zoo_names
 MEMORY_SCRIPT = """
 import re, sys, torch
 sys.path.insert(0, {folder!r})
-from aten_speedup import compiled, feed, step
+from aten_speedup import compile_model, random_inputs, training_step
 
 def kilobytes(field):
     return int(re.search(field + r":\\s+([0-9]+)", open("/proc/self/status").read())[1])
 
 torch.set_num_threads({threads})
-model = compiled({name!r}, {backend!r}, {hidden})
-step(model, feed(model, 2, 1))
-x = feed(model, {steps}, {rows})
+model = compile_model({name!r}, {backend!r}, {hidden})
+training_step(model, random_inputs(model, 2, 1))
+x = random_inputs(model, {steps}, {rows})
 before = kilobytes("VmRSS")
 open("/proc/self/clear_refs", "w").write("5")
-step(model, x)
+training_step(model, x)
 print(kilobytes("VmHWM") - before)
 """
 

@@ -150,13 +150,13 @@ def scan_speedups(place: Target, budget: TimeBudget) -> Iterator[Row]:
 FIRST_STEP_SCRIPT = """
 import json, sys, time
 import torch
-from campaigns.gpu.variants import MAKERS, made
-from rnnc.runtime.benchmark.measurement.device_timing import finished
+from campaigns.gpu.variants import FACTORIES, make_zoo_workload
+from rnnc.runtime.benchmark.measurement.device_timing import synchronize_after
 name, device, hidden, steps, rows = sys.argv[1:]
 torch.nn.functional.linear(torch.ones(2, 2, device=device), torch.ones(2, 2, device=device))
-its = made(name, int(steps), int(rows), device, "float32", hidden=int(hidden))
+its = make_zoo_workload(name, int(steps), int(rows), device, "float32", hidden=int(hidden))
 begin = time.perf_counter()
-step = finished(MAKERS["cuda"](its).step, device)
+step = synchronize_after(FACTORIES["cuda"](its).step, device)
 step()
 first = time.perf_counter() - begin
 begin = time.perf_counter()

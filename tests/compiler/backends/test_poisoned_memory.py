@@ -66,7 +66,7 @@ def test_what_is_kept_for_the_next_call_holds_no_number_of_the_last_one(
     lengths: torch.Tensor | None, poison: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (shape_specialization, compiled_program):
-        monkeypatch.setattr(module, "WORTH_KEEPING", 0)
+        monkeypatch.setattr(module, "MIN_POOLED_NUMBERS", 0)
     leave_out("cpu", monkeypatch)
     net, x = rnnc.compile(MODEL, backend="cpu"), torch.randn(4, 2, 3)
     with torch.no_grad():

@@ -126,7 +126,7 @@ def patch_clocks(clock: PhaseClock, optimizer: torch.optim.Optimizer) -> Iterato
     own = loop.validate
     parts = (
         (loop, "collate", "data"),
-        (loop, "similar_lengths", "data"),
+        (loop, "shuffle_by_length", "data"),
         (CompiledRNN, "forward", "forward"),
         (loss_methods, "scored_losses", "loss"),
         (torch.Tensor, "backward", "backward"),

@@ -25,7 +25,7 @@ def made(steps: int, rows: int) -> Workload:
 
 GROWN = """
 import torch
-from rnnc.runtime.benchmark.measurement.subprocess_worker import grown
+from rnnc.runtime.benchmark.measurement.subprocess_worker import process_memory_growth
 
 def step():
     for _ in range(2):
@@ -36,7 +36,7 @@ def twice():
     held = torch.ones({size} // 4)
     step()
 
-print(grown(step), grown(twice))
+print(process_memory_growth(step), process_memory_growth(twice))
 """
 
 

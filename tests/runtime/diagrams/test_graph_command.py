@@ -112,8 +112,8 @@ def test_without_pygraphviz_text_formats_work_and_the_rest_says_what_to_install(
     program = f"""
 from rnnc.operators.sources.zoo import zoo_names
 from rnnc.runtime.cli import main
-from rnnc.runtime.diagrams.layout.graphviz_layout import arranged
-from rnnc.runtime.diagrams.render.svg import svg
+from rnnc.runtime.diagrams.layout.graphviz_layout import compute_layout
+from rnnc.runtime.diagrams.render.svg import to_svg
 for ending in ("txt", "dot", "mmd", "svg", "pdf", "png", "html"):
     try:
         main(["graph", "zoo:dts_rnn", "-o", {str(tmp_path)!r} + "/model." + ending])
@@ -132,8 +132,8 @@ def test_no_format_or_level_imports_torch_or_numpy(tmp_path: Path) -> None:
 import sys
 from rnnc.operators.sources.zoo import zoo_names
 from rnnc.runtime.cli import main
-from rnnc.runtime.diagrams.layout.graphviz_layout import arranged
-from rnnc.runtime.diagrams.render.svg import svg
+from rnnc.runtime.diagrams.layout.graphviz_layout import compute_layout
+from rnnc.runtime.diagrams.render.svg import to_svg
 calls = [["--level", level] for level in ("operator", "layer", "primitive", "plan")]
 calls += [["-o", {str(tmp_path)!r} + "/m." + e] for e in ("svg", "html", "pdf", "dot")]
 for call in calls:

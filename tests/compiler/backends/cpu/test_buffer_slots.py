@@ -152,7 +152,7 @@ def test_both_passes_find_what_is_saved_in_the_same_place(monkeypatch: pytest.Mo
 
 def test_memory_of_an_earlier_call_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (shape_specialization, compiled_program):
-        monkeypatch.setattr(module, "WORTH_KEEPING", 0)
+        monkeypatch.setattr(module, "MIN_POOLED_NUMBERS", 0)
     torch.manual_seed(0)
     net = rnnc.compile("zoo:gru", hidden=19, backend="cpu").double()
     x = {(t, b): torch.randn(t, b, 88, dtype=torch.float64) for t, b in ((9, 4), (3, 2), (20, 5))}

@@ -117,8 +117,8 @@ def test_a_changed_byte_is_seen(fresh: Path) -> None:
 
 def test_several_processes_may_build_the_same_thing(fresh: Path) -> None:
     script = f"""
-from rnnc.compiler.backends.cpu.toolchain.build_library import build
-print(build({SOURCE!r}, "plain").answer())
+from rnnc.compiler.backends.cpu.toolchain.build_library import build_library
+print(build_library({SOURCE!r}, "plain").answer())
 """
     command = [sys.executable, "-c", script]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(3)]
@@ -241,7 +241,7 @@ def test_the_level_is_what_torch_uses(
 def test_nothing_is_flushed_to_zero_afterwards() -> None:
     script = (
         "import torch, rnnc.compiler.backends.cpu.toolchain.build_library as b\n"
-        f"b.build({SOURCE!r}, 'plain')\n"
+        f"b.build_library({SOURCE!r}, 'plain')\n"
         "tiny = torch.tensor(1e-39)\n"
         "assert (tiny * 1.0).item() != 0 and 5e-324 * 1.0 != 0\n"
     )

@@ -85,8 +85,16 @@ def test_outer_sums(
     assert (found - expected).abs().max() <= tolerance * depth
 
 
-@pytest.mark.parametrize("name", ["DEPTH", "BLOCKS", "PASSES", "TILES"])
-def test_room_is_reckoned_with_the_numbers_that_c_blocks_by(name: str) -> None:
+@pytest.mark.parametrize(
+    ("macro", "name"),
+    [
+        ("DEPTH", "DEPTH_BLOCK"),
+        ("BLOCKS", "COLUMN_BLOCKS"),
+        ("PASSES", "DEPTH_PASSES"),
+        ("TILES", "ROW_TILES"),
+    ],
+)
+def test_room_is_reckoned_with_the_numbers_that_c_blocks_by(macro: str, name: str) -> None:
     text = (files("rnnc.compiler.backends.cpu") / "csrc" / "weight_grad_gemm.h").read_text("utf-8")
-    (number,) = re.findall(rf"^#define OUTER_{name} (\d+)", text, re.MULTILINE)
+    (number,) = re.findall(rf"^#define OUTER_{macro} (\d+)", text, re.MULTILINE)
     assert int(number) == getattr(weight_grad_blocking, name)
