@@ -34,7 +34,7 @@ def empty_lookup(name: syntax.Name) -> Constant | None:
     return None
 
 
-def evaluate_constant(
+def evaluate_constant(  # noqa: C901
     expression: syntax.Expression, lookup: ConstantLookup = empty_lookup
 ) -> Constant:
     """The value of a constant expression; conditions give 0 or 1.
