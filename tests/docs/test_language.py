@@ -36,7 +36,7 @@ def test_failing_blocks_name_codes():
 
 def test_the_tables_are_those_of_the_catalogue():
     text = MANUAL.read_text(encoding="utf-8")
-    assert fill_tables(text) == text, "run: python -m support.tables in tests/"
+    assert fill_tables(text) == text, "run: python -m support.pages.manual_tables in tests/"
     assert all(f"`{function.signature}`" in text for function in PRIMITIVES)
 
 
