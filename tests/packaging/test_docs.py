@@ -19,7 +19,8 @@ def name(page: Path) -> str:
 
 
 def links(page: Path) -> list[str]:
-    found = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
+    prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    found = re.findall(r"\]\(([^)#\s]+)[^)]*\)", prose)
     return [link for link in found if "://" not in link]
 
 

@@ -31,7 +31,7 @@ def commands() -> list[str]:
 
 @pytest.fixture
 def clone(tmp_path: Path, root: Path) -> Path:
-    shutil.copytree(root / "examples", tmp_path / "examples")
+    shutil.copytree(root / "docs" / "examples", tmp_path / "docs" / "examples")
     return tmp_path
 
 
