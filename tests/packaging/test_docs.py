@@ -32,7 +32,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_files_that_are_named_exist(page: Path) -> None:
     named = re.findall(
-        r"`((?:grammar|operators|compiler|runtime|tests|docs|examples)/[\w/.]+)`", page.read_text()
+        r"`((?:grammar|operators|compiler|runtime|tests|docs)/[\w/.]+)`", page.read_text()
     )
     assert [path for path in named if "NAME" not in path and not (ROOT / path).exists()] == []
 

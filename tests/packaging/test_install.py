@@ -156,7 +156,7 @@ def test_script_and_module_are_one_command(installation: Installation) -> None:
 
 
 def test_the_installed_command_reads_specs(installation: Installation, root: Path) -> None:
-    result = installation.script("check", root / "examples" / "conventional.rnn")
+    result = installation.script("check", root / "docs" / "examples" / "conventional.rnn")
     assert result.returncode == 0, result.stderr.decode()
     assert "75,488 parameters" in result.stdout.decode()
     for name in zoo_names():
@@ -166,7 +166,7 @@ def test_the_installed_command_reads_specs(installation: Installation, root: Pat
 def test_the_installed_package_compiles(installation: Installation, root: Path) -> None:
     program = f"""
 import torch, rnnc
-model = rnnc.compile({str(root / "examples" / "conventional.rnn")!r})
+model = rnnc.compile({str(root / "docs" / "examples" / "conventional.rnn")!r})
 y, state = model(torch.zeros(3, 2, 88))
 y.sum().backward()
 """

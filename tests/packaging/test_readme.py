@@ -73,7 +73,7 @@ def test_the_python_works(clone: Path) -> None:
 
 
 def test_the_specs_of_the_examples_are_well(root: Path) -> None:
-    specs = sorted((root / "examples").glob("*.rnn"))
+    specs = sorted((root / "docs" / "examples").glob("*.rnn"))
     result = rnnc("check", *specs)
     assert result.returncode == 0, result.stderr.decode()
     assert not result.stderr
