@@ -48,7 +48,7 @@ class _ReverseMode:
         self.memo: dict[object, Operand] = {}
 
     def build(self) -> Dataflow:
-        # Each cotangent is a sum whose terms are known only at the end: cycles use it before.
+        # The sums come first, their terms at the end: in a cycle rules use a sum before it is complete.
         builder, values = self.builder, self.builder.values
         sums = {
             value_id: builder.create_source(

@@ -1,7 +1,7 @@
-"""VJP rules: the cotangents of each operation's operands, given that of its result.
+"""VJP rules: the cotangents of each operation's operands, from that of its result.
 
 Reverse mode (`reverse_mode.py`) calls a rule with the result y, the operands and the cotangent g of
-y; the rule creates its results in the same IR. The caller sums what was broadcast.
+y; the rule creates its results in the same IR. The caller sums over broadcast entries.
 """
 
 from __future__ import annotations

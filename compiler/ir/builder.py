@@ -62,7 +62,7 @@ class Builder:
         rate: Rate,
         origin: int = -1,
     ) -> Operand:
-        """Create a value without operands, of a given type."""
+        """Create a value of an explicit type, without operands."""
         self.values.append(
             MutableValue(operation, (), shape, rate, attributes, self.adjoint, origin)
         )

@@ -107,7 +107,7 @@ class Gradient:
 
 @dataclass(frozen=True)
 class Dataflow:
-    """Forward values, then (once differentiated) adjoint ones, each after its undelayed operands.
+    """Forward values, after differentiation also adjoint ones, each after its undelayed operands.
 
     outputs, laws, loss_inputs: as in the operator graph; a law's value is (T, B, 1).
     gradients: in the order of the request.

@@ -53,7 +53,7 @@ def find_aliases(dataflow: Dataflow, phase_of: dict[int, int], order: dict[int, 
 
 
 def resolve_alias(parents: Parents, value_id: int) -> tuple[int, int]:
-    """Return the id of the value whose buffer a value lies in, and its first entry there."""
+    """Return the outermost parent of a value, or itself, and the value's first entry there."""
     offset = 0
     while value_id in parents:
         value_id, start = parents[value_id]

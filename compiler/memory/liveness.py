@@ -1,4 +1,4 @@
-"""Liveness: live ranges of values over the phases of a plan, and the margins of their series."""
+"""Liveness: the phases in which values are live, and the margins of their series."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from rnnc.compiler.schedule.plan import Phase
 
 @dataclass(slots=True)
 class LiveRange:
-    """The phases between which a value is needed, and how much of it is kept.
+    """The phases between which a value is needed, and its extent in time.
 
-    is_series: all steps are kept, not only the current one.
+    is_series: all steps are needed, not only the current one.
     steps_before, steps_after: margins of the series; see `plan.Buffer`.
     is_residual: the backward pass uses a forward value.
     outlives_plan: the value is a result of the call.

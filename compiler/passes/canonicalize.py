@@ -1,4 +1,4 @@
-"""Canonicalize: simplify, unify equal values (CSE) and drop dead ones (DCE), to a fixed point.
+"""Canonicalize to a fixed point: simplify, unify equal values (CSE), drop dead ones (DCE).
 
     add(a)                                   -> a              a used at this step
     multiply(a)                              -> a

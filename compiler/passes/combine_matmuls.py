@@ -1,4 +1,4 @@
-"""Combine parallel matmuls: products that share their vector become one with stacked matrices.
+"""Combine parallel matmuls: products of one vector become one with stacked matrices.
 
     matmul(W1, v), matmul(W2, v)      -> z = matmul(stack(W1, W2), v); slice(z), slice(z)
 

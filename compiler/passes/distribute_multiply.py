@@ -1,4 +1,4 @@
-"""Distribute a multiplication over a concatenation, so that its factors join those of the parts.
+"""Distribute a multiplication over a concatenation: its factors join the factors of the parts.
 
     in a cycle: multiply(concatenate(a, b), e)
         -> concatenate(multiply(a, e[0:n]), multiply(b, e[n:m]))

@@ -1,4 +1,4 @@
-"""Hoist terms and factors that do not depend on a cycle out of it (loop-invariant code motion).
+"""Hoist terms and factors that are invariant in a cycle (loop-invariant code motion).
 
     in a cycle: add(a, e1, e2)            -> add(a, e), e = add(e1, e2) outside
     in a cycle: multiply(a, e1, e2)       -> multiply(a, e), e = multiply(e1, e2) outside

@@ -1,4 +1,4 @@
-"""Prune matmuls: drop matrix rows that no user reads, and in a cycle rows read only outside of it.
+"""Prune matmuls: drop unused matrix rows, and from a cycle rows that are used only outside.
 
     y = matmul(W, v), used as y[0:n] alone                 -> matmul(W[0:n], v)
     in a cycle: y[0:n] used there, y[n:m] outside of it    -> matmul(W[0:n], v) in the cycle,

@@ -17,7 +17,7 @@ from rnnc.compiler.ir.ops import SOURCE_OPS
 
 
 def rematerialize(dataflow: Dataflow) -> Dataflow:
-    """Make the backward pass use copies of forward values, recomputed from what is kept."""
+    """Make the backward pass use copies of forward values, recomputed from states and inputs."""
     builder = Builder.from_dataflow(dataflow)
     state_of = {
         value.operands[0].value: value.id

@@ -1,4 +1,4 @@
-"""Split a matmul of a concatenation into a sum of matmuls, where that frees a part from a cycle.
+"""Split a matmul of a concatenation into a sum of matmuls, to free parts from a cycle.
 
     in a cycle: matmul(W, concatenate(x, h)), x outside of it   -> add(matmul(W[:, 0:n], x),
                                                                        matmul(W[:, n:m], h))

@@ -1,4 +1,4 @@
-"""Fusion groups: the values of a phase in groups of roots (matmuls, reductions) and an epilogue.
+"""Fusion groups: a phase in groups of roots (matmuls, reductions) and an epilogue.
 
 Longest-path layering: a value's group is one after that of each operand which must be finished
 before it, otherwise the same.

@@ -1,4 +1,4 @@
-"""Loop distribution: dataflow -> phases, a loop or scan a cycle, all else for all steps at once.
+"""Loop distribution: dataflow -> phases; cycles are loops or scans, all else is batched.
 
 After Allen and Kennedy 1987, over the strongly connected components in topological order. Values on
 no cycle wait for their operands alone, so that few phases result.

@@ -69,7 +69,7 @@ class Buffer:
     steps_before: steps in front, which hold the carry of a state or input.
     steps_after: steps behind, zero, for adjoint values that are used ahead of time.
     first_phase, last_phase: its live range; `last_phase` is −1 if it outlives the plan.
-    is_residual: the backward pass reads what the forward pass wrote.
+    is_residual: written by the forward pass, read by the backward pass.
     """
 
     id: int
