@@ -48,7 +48,7 @@ class _ReverseMode:
         self.memo: dict[object, Operand] = {}
 
     def build(self) -> Dataflow:
-        # The sums come first, their terms at the end: in a cycle rules use a sum before it is complete.
+        # The sums come first, their terms last: in a cycle, rules use sums that are incomplete.
         builder, values = self.builder, self.builder.values
         sums = {
             value_id: builder.create_source(
