@@ -51,11 +51,11 @@ def compile(
             to do.
         ValueError: when another argument is.
     """
-    bound = _check_numbers({**(parameters or {}), **sizes})
+    bindings = _check_numbers({**(parameters or {}), **sizes})
     if model is not None and not isinstance(model, str):
         raise ValueError(f"model: expected the name of a model, got {model!r}")
     source = _load_source(spec)
-    analysis = analyze(source, model=model, parameters=bound, assume_missing=False)
+    analysis = analyze(source, model=model, parameters=bindings, assume_missing=False)
     options = _build_options(memory, without)
     return _build_module(
         analysis, backend=backend, batch_first=batch_first, options=options, require=require
@@ -71,7 +71,7 @@ def compile_program(
     without: Iterable[str] = (),
     batch_first: bool = False,
 ) -> CompiledRNN:
-    """Compile what a compiled model's `program` holds; reads no file but the shipped library."""
+    """Compile the `program` of a compiled model; reads no file but the shipped library."""
     analysis = analyze(
         Source(program.text, program.name),
         model=program.model,
@@ -85,18 +85,18 @@ def compile_program(
     )
 
 
-def _build_options(memory: str, without: Iterable[str]) -> Options:
+def _build_options(memory: MemoryPolicy, without: Iterable[str]) -> Options:
     if memory not in get_args(MemoryPolicy):
         raise ValueError(
             f"memory: expected one of {', '.join(get_args(MemoryPolicy))}, got {memory!r}"
         )
-    left_out = frozenset(without)
-    unknown = sorted(left_out - set(PASS_NAMES))
+    skipped = frozenset(without)
+    unknown = sorted(skipped - set(PASS_NAMES))
     if unknown:
         raise ValueError(
             f"without: expected passes among {', '.join(PASS_NAMES)}, got {unknown[0]!r}"
         )
-    return Options(memory, left_out)  # type: ignore[arg-type]
+    return Options(memory, skipped)
 
 
 def _build_module(

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class Unsupported(Exception):
-    """An operation that flows do not have; its text says which."""
+    """An operation that a stage or backend does not support; the text names it."""

@@ -1,9 +1,9 @@
-"""From operator graph to plan: the passes, in their order."""
+"""The pipeline: operator graph -> dataflow -> passes -> phases -> plan, and the pass order."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from rnnc.compiler.autodiff.reverse_mode import differentiate
@@ -31,92 +31,80 @@ from .request import PlanRequest
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One rewrite: its name for `--without`, and why it stands where it stands."""
+    """A rewrite of the dataflow, and its name in `without`."""
 
     name: str
     rewrite: Callable[[Dataflow], Dataflow]
-    reason: str
 
 
 FORWARD_PASSES: Final = (
-    Pass("flatten", reassociate, "first: sums of many terms hide nothing from the passes below"),
-    Pass(
-        "stack",
-        combine_matmuls,
-        "before the adjoint, so that gradients of stacked products are one, too",
-    ),
-    Pass(
-        "pack",
-        fuse_horizontally,
-        "after stack, which puts gates side by side; before the adjoint likewise",
-    ),
+    # First: flat sums hide no matmuls from the passes below.
+    Pass("flatten", reassociate),
+    # Before differentiation, so that the gradients of stacked matrices are one matmul, too.
+    Pass("stack", combine_matmuls),
+    # After stack, which puts gates side by side.
+    Pass("pack", fuse_horizontally),
 )
-"""Passes over the forward flow."""
+"""The passes before differentiation."""
 
 JOINT_PASSES: Final = (
-    Pass(
-        "narrow",
-        prune_matmuls,
-        "first: what nobody reads of a product, or no cycle, need not be split",
-    ),
-    Pass(
-        "split",
-        split_concat_matmuls,
-        "before flatten and hoist, which put the sums that it makes in place",
-    ),
-    Pass("distribute", distribute_multiply, "before flatten: it makes chains of factors"),
-    Pass("flatten", reassociate, "before hoist, which splits what is flat"),
-    Pass(
-        "hoist",
-        hoist_invariants,
-        "takes terms and factors out of cycles, forward and backward alike",
-    ),
-    Pass("retime", retime, "after hoist, which leaves single terms at their readers"),
-    Pass("scan", recognize_scans, "last: what it makes of a cycle no other pass needs to know"),
+    # First: matmul rows that no user or no cycle reads need not be split.
+    Pass("narrow", prune_matmuls),
+    # Before flatten and hoist, which integrate the sums that it creates.
+    Pass("split", split_concat_matmuls),
+    # Before flatten: it creates chains of factors.
+    Pass("distribute", distribute_multiply),
+    # Before hoist, which splits n-ary operations.
+    Pass("flatten", reassociate),
+    Pass("hoist", hoist_invariants),
+    # After hoist, which leaves single terms at their users.
+    Pass("retime", retime),
+    # Last: no other pass needs to know `linear`.
+    Pass("scan", recognize_scans),
 )
-"""Passes over the differentiated flow."""
+"""The passes over the joint graph of forward and backward pass."""
 
 PASS_NAMES: Final = tuple(dict.fromkeys(p.name for p in (*FORWARD_PASSES, *JOINT_PASSES)))
 
 
 def build_dataflow(graph: OperatorGraph, request: PlanRequest) -> Dataflow:
-    """The flow that a plan is made of: lowered, differentiated, rewritten; checked at each step.
+    """Lower, differentiate and rewrite a graph; verify the dataflow after each pass.
 
     Raises:
         Unsupported: when the graph holds an operation that only the reference knows.
-        ValueError: when there is no pass of a name that is to be left out.
+        ValueError: when `request.without` holds an unknown name.
     """
     unknown = sorted(request.without - set(PASS_NAMES))
     if unknown:
         raise ValueError(f"expected passes among {', '.join(PASS_NAMES)}, got {unknown[0]!r}")
-    flow = _apply_passes(lower(graph, training=request.training), FORWARD_PASSES, request)
+    dataflow = _apply_passes(lower(graph, training=request.training), FORWARD_PASSES, request)
     if request.gradients:
-        flow = differentiate(flow, request)
-    flow = _apply_passes(canonicalize(flow, differentiated=True), JOINT_PASSES, request)
+        dataflow = differentiate(dataflow, request)
+    dataflow = _apply_passes(canonicalize(dataflow, differentiated=True), JOINT_PASSES, request)
     if request.memory == "recompute":
-        flow = rematerialize(flow)
-        verify_dataflow(flow)
-    return flow
+        dataflow = rematerialize(dataflow)
+        verify_dataflow(dataflow)
+    return dataflow
 
 
 def build_plan(graph: OperatorGraph, request: PlanRequest) -> Plan:
-    """The plan of a graph.
+    """Build the plan of a graph.
 
     Raises:
         Unsupported: when the graph holds an operation that only the reference knows.
-        ValueError: when there is no pass of a name that is to be left out.
+        ValueError: when `request.without` holds an unknown name.
     """
-    flow = build_dataflow(graph, request)
-    phases = distribute_loops(flow, sink_elementwise=request.sink_elementwise)
-    places, buffers = assign_buffers(flow, phases)
-    return Plan(flow, replace(request), phases, places, buffers)
+    dataflow = build_dataflow(graph, request)
+    phases = distribute_loops(dataflow, sink_elementwise=request.sink_elementwise)
+    regions, buffers = assign_buffers(dataflow, phases)
+    return Plan(dataflow, request, phases, regions, buffers)
 
 
-def _apply_passes(flow: Dataflow, passes: tuple[Pass, ...], request: PlanRequest) -> Dataflow:
-    flow = canonicalize(flow)
-    verify_dataflow(flow)
-    for step in passes:
-        if step.name not in request.without:
-            flow = canonicalize(step.rewrite(flow))
-            verify_dataflow(flow)
-    return flow
+def _apply_passes(dataflow: Dataflow, passes: tuple[Pass, ...], request: PlanRequest) -> Dataflow:
+    dataflow = canonicalize(dataflow)
+    verify_dataflow(dataflow)
+    for compiler_pass in passes:
+        if compiler_pass.name not in request.without:
+            dataflow = canonicalize(compiler_pass.rewrite(dataflow))
+            verify_dataflow(dataflow)
+    return dataflow

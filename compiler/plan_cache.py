@@ -1,4 +1,4 @@
-"""The plans of one graph, each made once, when it is first asked for."""
+"""Cache of a graph's plans: each is built at its first request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .request import MemoryPolicy, PlanRequest
 
 
 class PlanCache:
-    """Makes and remembers plans; shared by copies of a model, safe in several threads."""
+    """The plans of one graph by request; thread-safe, and shared by copies of a model."""
 
     def __init__(
         self,
@@ -30,24 +30,26 @@ class PlanCache:
         self._lock = threading.Lock()
 
     def __call__(self, request: PlanRequest) -> Plan:
-        """The plan for a request, with this planner's memory, sink and passes.
+        """Return the plan of a request, under this cache's memory policy and passes.
 
         Raises:
             Unsupported: when the graph holds an operation that only the reference knows.
         """
-        known = self._plans.get(request)
-        if known is None:
+        plan = self._plans.get(request)
+        if plan is None:
             with self._lock:
-                known = self._plans.get(request)
-                if known is None:
-                    whole = replace(
-                        request,
-                        memory=self.memory,
-                        sink_elementwise=self.sink_elementwise,
-                        without=self.without,
+                plan = self._plans.get(request)
+                if plan is None:
+                    plan = self._plans[request] = build_plan(
+                        self.graph,
+                        replace(
+                            request,
+                            memory=self.memory,
+                            sink_elementwise=self.sink_elementwise,
+                            without=self.without,
+                        ),
                     )
-                    known = self._plans[request] = build_plan(self.graph, whole)
-        return known
+        return plan
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PlanCache:
         return self

@@ -1,4 +1,4 @@
-"""What a plan is asked for: with chance or without, which gradients, from which outputs."""
+"""The key of a plan: with or without training, which gradients, which incoming cotangents."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ MemoryPolicy = Literal["save", "recompute"]
 class PlanRequest:
     """The part of a call that a plan depends on; all else (T, B, lengths, resets) is free.
 
-    training: whether masks are drawn and laws evaluated.
-    gradients: (kind, name) of each gradient that is wanted; kinds as in `flow.Gradient`.
-    cotangents: (kind, name) of each result that a gradient comes in for: `output` and its name, `law`
+    training: masks are drawn and laws evaluated.
+    gradients: (kind, name) of each gradient to compute; kinds as in `dataflow.Gradient`.
+    cotangents: (kind, name) of each result with an incoming cotangent: `output` and its name, `law`
         or `kept` and its index, `history` and the name of a state or input.
-    memory: `save` keeps what the backward pass reads; `recompute` keeps only products, states and
-        inputs, and computes what is elementwise again.
-    sink_elementwise: whether elementwise work outside of a loop, for one loop alone, is done inside it (a
-        generated kernel has it in registers) or for all steps at once.
-    without: names of passes that are switched off.
+    memory: `save` keeps all residuals; `recompute` keeps only states, inputs and results of scans,
+        and rematerializes the others.
+    sink_elementwise: elementwise work for a single loop is done inside of it (in registers of a
+        generated kernel) instead of for all steps at once.
+    without: names of passes to skip.
     """
 
     training: bool = True
@@ -43,24 +43,24 @@ def training_request(
     sink_elementwise: bool = False,
     without: Iterable[str] = (),
 ) -> PlanRequest:
-    """The usual request of a training step: gradients of all parameters that are not frozen.
+    """Return the usual request of a training step: gradients of all parameters not frozen.
 
-    Also of learned initial values, and, if asked for, of `inputs` and of carried `carry`.
+    It includes learned initial values and, on demand, `inputs` and the `carry`.
     """
-    wanted = [
+    gradients = [
         ("parameter", p.name)
         for p in graph.parameters
         if not p.is_frozen and not p.name.startswith("init.")
     ]
     states = [s for s in graph.states if s.node not in graph.backward_nodes]
-    wanted += [("initial", s.name) for s in graph.states if s.initial_value.kind == "learned"]
+    gradients += [("initial", s.name) for s in graph.states if s.initial_value.kind == "learned"]
     learned = {s.name for s in states if s.initial_value.kind == "learned"}
-    wanted += [("history", s.name) for s in states if carry or s.name in learned]
+    gradients += [("history", s.name) for s in states if carry or s.name in learned]
     if inputs:
-        wanted += [("input", i.name) for i in graph.inputs if i.type.kind != "symbol"]
+        gradients += [("input", i.name) for i in graph.inputs if i.type.kind != "symbol"]
     return PlanRequest(
         training=True,
-        gradients=tuple(wanted),
+        gradients=tuple(gradients),
         cotangents=all_cotangents(graph),
         memory=memory,
         sink_elementwise=sink_elementwise,
@@ -69,10 +69,12 @@ def training_request(
 
 
 def all_cotangents(graph: OperatorGraph) -> frozenset[tuple[str, str]]:
-    """Every result that a gradient may come in for."""
-    seeds = {("output", output.name) for output in graph.outputs}
-    seeds |= {("law", str(index)) for index in range(len(graph.laws))}
-    seeds |= {("kept", str(index)) for index in range(len(graph.loss_inputs))}
-    seeds |= {("history", s.name) for s in graph.states if s.node not in graph.backward_nodes}
-    seeds |= {("history", i.name) for i in graph.inputs if i.max_delay and i.type.kind != "symbol"}
-    return frozenset(seeds)
+    """Return (kind, name) of every result that may have an incoming cotangent."""
+    cotangents = {("output", output.name) for output in graph.outputs}
+    cotangents |= {("law", str(index)) for index in range(len(graph.laws))}
+    cotangents |= {("kept", str(index)) for index in range(len(graph.loss_inputs))}
+    cotangents |= {("history", s.name) for s in graph.states if s.node not in graph.backward_nodes}
+    cotangents |= {
+        ("history", i.name) for i in graph.inputs if i.max_delay and i.type.kind != "symbol"
+    }
+    return frozenset(cotangents)

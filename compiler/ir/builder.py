@@ -1,4 +1,4 @@
-"""A flow while it is built or rewritten."""
+"""Builder of a dataflow: creates and rewrites values, then orders and renumbers them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .ops import infer_rate, infer_type
 
 @dataclass(slots=True)
 class MutableValue:
-    """A value that may still change; see `flow.Value`."""
+    """A value that may still change; fields as in `dataflow.Value`, its id is its index."""
 
     operation: str
     operands: tuple[Operand, ...]
@@ -26,11 +26,7 @@ class MutableValue:
 
 
 class Builder:
-    """Grows and rewrites a flow.
-
-    `replace_uses` makes every reader of one value read another; `build` applies it, leaves out what
-    nobody reads, and puts operands before readers.
-    """
+    """A dataflow under construction; `build` resolves replacements, drops dead values and sorts."""
 
     def __init__(self, graph: OperatorGraph) -> None:
         self.graph = graph
@@ -45,18 +41,18 @@ class Builder:
 
     @classmethod
     def from_dataflow(cls, dataflow: Dataflow) -> Builder:
-        """A draft that starts as a flow, its values under the same numbers."""
-        draft = cls(dataflow.graph)
-        draft.values = [
+        """Create a builder that holds the values of a dataflow under their ids."""
+        builder = cls(dataflow.graph)
+        builder.values = [
             MutableValue(
                 v.operation, v.operands, v.shape, v.rate, v.attributes, v.adjoint, v.origin
             )
             for v in dataflow.values
         ]
-        draft.outputs, draft.laws = list(dataflow.outputs), list(dataflow.laws)
-        draft.loss_inputs = list(dataflow.loss_inputs)
-        draft.gradients = list(dataflow.gradients)
-        return draft
+        builder.outputs, builder.laws = list(dataflow.outputs), list(dataflow.laws)
+        builder.loss_inputs = list(dataflow.loss_inputs)
+        builder.gradients = list(dataflow.gradients)
+        return builder
 
     def create_source(
         self,
@@ -66,7 +62,7 @@ class Builder:
         rate: Rate,
         origin: int = -1,
     ) -> Operand:
-        """A value that comes from outside."""
+        """Create a value of an explicit type, without operands."""
         self.values.append(
             MutableValue(operation, (), shape, rate, attributes, self.adjoint, origin)
         )
@@ -80,124 +76,125 @@ class Builder:
         origin: int = -1,
         adjoint: bool | None = None,
     ) -> Operand:
-        """A new value."""
-        shape, rate = infer_type(operation, attributes, [self.type_of(read) for read in operands])
+        """Create a value of an operation, its type inferred, and return it as an operand."""
+        types = [self.type_of(operand) for operand in operands]
+        shape, rate = infer_type(operation, attributes, types)
         side = self.adjoint if adjoint is None else adjoint
         self.values.append(MutableValue(operation, operands, shape, rate, attributes, side, origin))
         return Operand(len(self.values) - 1)
 
     def constant(self, number: float) -> Operand:
-        """One number."""
+        """Create a constant of width 1."""
         return self.create_source("constant", (number,), (1,), "call")
 
     def type_of(self, operand: Operand) -> tuple[tuple[int, ...], Rate]:
-        """The shape and rate of what is read."""
+        """Return the shape and rate of an operand."""
         value = self.values[operand.value]
         return value.shape, value.rate
 
     def width(self, operand: Operand) -> int:
-        """The width of a vector that is read."""
+        """Return the width of a vector."""
         return self.values[operand.value].shape[-1]
 
     def replace_uses(self, value_id: int, replacement: Operand) -> None:
-        """Make the readers of a value read another one of the same step."""
-        # Delays do not add up: what a value saw at its own step lay in its own segment.
+        """Make all users of a value use another value of the same step."""
+        # Delays do not add up: at its own step a value saw the boundaries of its own segment.
         assert not replacement.delay, (
             f"{value_id} cannot be {replacement} for those who read it at other steps"
         )
         self._replacements[value_id] = replacement
 
     def resolve(self, operand: Operand) -> Operand:
-        """What a read has become through all redirections."""
+        """Follow replacements to the operand that takes this one's place."""
         while operand.value in self._replacements:
             operand = Operand(self._replacements[operand.value].value, operand.delay)
         return operand
 
     def build(self) -> Dataflow:
-        """The flow: redirections applied, what nobody needs left out, operands before readers."""
+        """Return the dataflow: replacements resolved, dead values dropped, ids in order."""
         for value in self.values:
-            value.operands = tuple(self.resolve(read) for read in value.operands)
-        self.outputs = [self.resolve(read) for read in self.outputs]
-        self.laws = [self.resolve(read) for read in self.laws]
-        self.loss_inputs = [self.resolve(read) for read in self.loss_inputs]
+            value.operands = tuple(self.resolve(operand) for operand in value.operands)
+        self.outputs = [self.resolve(operand) for operand in self.outputs]
+        self.laws = [self.resolve(operand) for operand in self.laws]
+        self.loss_inputs = [self.resolve(operand) for operand in self.loss_inputs]
         self.gradients = [
             g if g.value < 0 else replace(g, value=self.resolve(Operand(g.value)).value)
             for g in self.gradients
         ]
         order = self._topological_order()
-        renumbered = {old: new for new, old in enumerate(order)}
+        new_ids = {old: new for new, old in enumerate(order)}
         values: list[Value] = []
         for new, old in enumerate(order):
             v = self.values[old]
-            operands = tuple(Operand(renumbered[r.value], r.delay) for r in v.operands)
+            operands = tuple(Operand(new_ids[r.value], r.delay) for r in v.operands)
             rate = v.rate
             if operands:
-                # A value may by now be made of parameters alone. What is read at another step may
-                # come later in the order; it is of a step.
+                # A rewrite may leave parameters as the only operands, which lowers the rate. A
+                # delayed operand may come later in the order; its rate is `step` all the same.
                 rates = [
-                    values[r.value].rate if r.value < new else self.values[old_read.value].rate
-                    for r, old_read in zip(operands, v.operands, strict=True)
+                    values[r.value].rate if r.value < new else self.values[old_operand.value].rate
+                    for r, old_operand in zip(operands, v.operands, strict=True)
                 ]
                 rate = infer_rate(v.operation, rates)
             values.append(
                 Value(new, v.operation, operands, v.shape, rate, v.attributes, v.adjoint, v.origin)
             )
 
-        def renew(reads: Sequence[Operand]) -> tuple[Operand, ...]:
-            return tuple(Operand(renumbered[r.value], r.delay) for r in reads)
+        def renumber(operands: Sequence[Operand]) -> tuple[Operand, ...]:
+            return tuple(Operand(new_ids[r.value], r.delay) for r in operands)
 
         return Dataflow(
             self.graph,
             tuple(values),
-            renew(self.outputs),
-            renew(self.laws),
-            renew(self.loss_inputs),
-            tuple(
-                g if g.value < 0 else replace(g, value=renumbered[g.value]) for g in self.gradients
-            ),
+            renumber(self.outputs),
+            renumber(self.laws),
+            renumber(self.loss_inputs),
+            tuple(g if g.value < 0 else replace(g, value=new_ids[g.value]) for g in self.gradients),
         )
 
     def _topological_order(self) -> list[int]:
-        """Everything that is needed, forward before adjoint, instant operands before readers."""
-        # What is carried on is wanted, whether or not anything else reads it.
-        carried = {s.name for s in self.graph.states}
-        carried |= {variable.name for variable in self.graph.inputs if variable.max_delay}
-        roots = [read.value for read in (*self.outputs, *self.laws, *self.loss_inputs)]
-        roots += [
-            number
-            for number, value in enumerate(self.values)
-            if value.operation in {"state", "input"} and value.attributes[0] in carried
-        ]
-        roots += [gradient.value for gradient in self.gradients if gradient.value >= 0]
-        needed: set[int] = set()
-        waiting = list(roots)
-        while waiting:
-            number = waiting.pop()
-            if number not in needed:
-                needed.add(number)
-                waiting += [read.value for read in self.values[number].operands]
+        """Sort the live values: forward before adjoint, undelayed operands before their users."""
+        live = self._live_values()
         order: list[int] = []
-        done: dict[int, Literal["open", "done"]] = {}
-        start = sorted(needed, key=lambda number: (self.values[number].adjoint, number))
-        for root in start:
+        marks: dict[int, Literal["open", "done"]] = {}
+        for root in sorted(live, key=lambda value_id: (self.values[value_id].adjoint, value_id)):
             stack = [root]
             while stack:
-                number = stack[-1]
-                if done.get(number) == "done":
+                value_id = stack[-1]
+                if marks.get(value_id) == "done":
                     stack.pop()
                     continue
-                instant = [
-                    read.value
-                    for read in self.values[number].operands
-                    if read.delay == 0 and done.get(read.value) != "done"
+                unordered = [
+                    operand.value
+                    for operand in self.values[value_id].operands
+                    if operand.delay == 0 and marks.get(operand.value) != "done"
                 ]
-                if instant and done.get(number) == "open":
-                    raise ValueError(f"a cycle without a delay through {instant[0]}")
-                if instant:
-                    done[number] = "open"
-                    stack += reversed(instant)
+                if unordered and marks.get(value_id) == "open":
+                    raise ValueError(f"a cycle without a delay through {unordered[0]}")
+                if unordered:
+                    marks[value_id] = "open"
+                    stack += reversed(unordered)
                     continue
-                done[number] = "done"
-                order.append(number)
+                marks[value_id] = "done"
+                order.append(value_id)
                 stack.pop()
         return order
+
+    def _live_values(self) -> set[int]:
+        # The carry is a result of a call even if nothing else uses it.
+        carried = {s.name for s in self.graph.states}
+        carried |= {variable.name for variable in self.graph.inputs if variable.max_delay}
+        pending = [operand.value for operand in (*self.outputs, *self.laws, *self.loss_inputs)]
+        pending += [
+            value_id
+            for value_id, value in enumerate(self.values)
+            if value.operation in {"state", "input"} and value.attributes[0] in carried
+        ]
+        pending += [gradient.value for gradient in self.gradients if gradient.value >= 0]
+        live: set[int] = set()
+        while pending:
+            value_id = pending.pop()
+            if value_id not in live:
+                live.add(value_id)
+                pending += [operand.value for operand in self.values[value_id].operands]
+        return live

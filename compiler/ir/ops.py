@@ -1,7 +1,7 @@
-"""The operations of a flow: what each one means, its shape, and how often it is computed.
+"""The operations of a dataflow: meaning, attributes, and inference of shapes and rates.
 
-Every backend computes exactly these. Widths of one broadcast; n, m are widths, k the size of a
-group of neighbouring entries, L the rows of a window.
+Every backend computes exactly these. Operands of width 1 broadcast; n, m are widths, k the size of
+a group of neighboring entries, L the number of rows of a window.
 """
 
 from __future__ import annotations
@@ -57,17 +57,17 @@ STRUCTURAL_OPS: Final = {
     "constant": "[number] one number",
     "mask": "[node] a mask of the call: factors, or booleans (zoneout)",
     "present": "[first, last] for each row of a window 1, or 0 where it is missing: (L)",
-    "seed": "[kind, name] the gradient that comes in: of an `output`, of a `law` or of what is "
-    "`kept` (by index), or of what is carried on (`history`): (T, B, n), zero but for the last "
-    "steps of each row",
-    "state": "[name] the value coming out of a step; held where a row has ended",
+    "seed": "[kind, name] an incoming cotangent: of an `output`, of a `law` or of a loss input "
+    "(`kept`, by index), or of the carry (`history`): (T, B, n), zero but for the last steps of "
+    "each row",
+    "state": "[name] the value after a step; held once a row has ended",
     "concatenate": "the entries of all operands, one after the other",
-    "stopgrad": "z, a constant for gradients; gone once a flow is differentiated",
-    "slice": "[start, stop] some of the entries",
+    "stopgrad": "z, a constant for gradients; removed after differentiation",
+    "slice": "[start, stop] the entries from start to stop",
     "pad": "[start, n] the operand at `start` in n entries, zero elsewhere",
     "onehot": "[n] the one-hot vector of a symbol; zero for none",
     "stack": "[axis] matrices one after the other: rows (0) or columns (1)",
-    "cut": "[axis, start, stop] some rows (0) or columns (1) of a matrix",
+    "cut": "[axis, start, stop] the rows (0) or columns (1) from start to stop of a matrix",
 }
 GROUP_OPS: Final = {
     "group_sum": "[k] the sum of each group: (n) to (n / k)",
@@ -87,29 +87,28 @@ WINDOW_OPS: Final = {
     "shares": "[first, last] (v, v, l, y, m): e^(lᵢ − y at the symbol of rowᵢ), 0 where m is: (L)",
     "unmix": "[first, last] (a, a, u, u): Σ aᵢ u over the windows in which this step is rowᵢ",
 }
-"""A window looks through the rows `v[t-first] … v[t-last]` of a state or input, the oldest first.
+"""A window reads the rows `v[t-first] … v[t-last]` of a state or input, the oldest first.
 
-Its first two operands are v at both ends (of `unmix`, what the readers of the step had, at both
-ends: with negative delays), so that all else sees how far it looks. A row outside of the segment
-counts as zero; a symbol as one-hot, no symbol as zero. Never is there a copy of the rows.
+Its first two operands are v at both ends (of `unmix`: the weights at both ends, with negative
+delays), so that delays alone tell how far it reaches. A row outside of the segment counts as zero;
+a symbol as one-hot, no symbol as zero. The rows are never copied.
 """
 REDUCTION_OPS: Final = {
-    "outer_sum": "[blocks] Σ a bᵀ over the steps and rows that both have: once, for values of a "
-    "call; the diagonal blocks alone, if there are any",
+    "outer_sum": "[blocks] Σ a bᵀ over steps and rows (one term for values of rate `call`); with "
+    "blocks, the diagonal blocks alone",
     "indexed_sum": "[transposed, shape…] Σ over steps and rows of a, at the column (row) of a "
     "symbol",
     "total": "Σ over steps and rows",
-    "unmix_history": "[name, first, last] (a, a, u, u): what `unmix` gives, for each step before "
-    "the first",
-    "to_history": "[name] for each step before the first: the sum of what reads it",
-    "to_initial": "[name] over all steps: the sum of what reads outside of its segment",
+    "unmix_history": "[name, first, last] (a, a, u, u): `unmix` at each step before the first",
+    "to_history": "[name] for each step before the first: the sum over its uses",
+    "to_initial": "[name] over all steps: the sum over uses from outside of the segment",
 }
 ALL_OPS: Final = (
     ELEMENTWISE_OPS | STRUCTURAL_OPS | GROUP_OPS | MATMUL_OPS | WINDOW_OPS | REDUCTION_OPS
 )
 SOURCE_OPS: Final = frozenset({"input", "parameter", "constant", "mask", "present", "seed"})
 WHOLE_VECTOR_OPS: Final = frozenset(GROUP_OPS) | frozenset(MATMUL_OPS) | frozenset(WINDOW_OPS)
-"""What needs whole vectors, so that what computes them must be finished before."""
+"""Operations on whole vectors: every entry of their operands must be computed before them."""
 
 Shape = tuple[int, ...]
 _PER_ROW_OPS: Final = frozenset({"to_history", "to_initial", "unmix_history"})
@@ -118,10 +117,10 @@ _PER_ROW_OPS: Final = frozenset({"to_history", "to_initial", "unmix_history"})
 def infer_type(
     operation: str, attributes: Sequence[Attribute], operands: Sequence[tuple[Shape, Rate]]
 ) -> tuple[Shape, Rate]:
-    """The shape and rate of an operation's result.
+    """Return the shape and rate of an operation's result; sources have no rule here.
 
     Raises:
-        ValueError: when the operands do not belong to it. Sources have no rule here.
+        ValueError: when the operands' shapes do not fit.
     """
     shapes = [shape for shape, _ in operands]
     rate = infer_rate(operation, [rate for _, rate in operands])
@@ -153,7 +152,7 @@ def infer_type(
 
 
 def infer_rate(operation: str, operands: Sequence[Rate]) -> Rate:
-    """How often an operation is computed: what is of the call alone once, else at each step."""
+    """Return the rate of a result: reductions aside, `call` if all operands have it, or `step`."""
     if operation in REDUCTION_OPS:
         return "row" if operation in _PER_ROW_OPS else "call"
     if operation == "state" or operation in WINDOW_OPS:

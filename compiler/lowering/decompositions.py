@@ -1,4 +1,8 @@
-"""Decompositions: composite operations rewritten into elementary ones."""
+"""Decompositions of composite operations into elementary ones, a function an operation.
+
+Exponents are shifted and divisors chosen so that no infinity reaches a gradient, even where
+entries are masked out.
+"""
 
 from __future__ import annotations
 
@@ -11,101 +15,107 @@ from rnnc.compiler.ir.dataflow import Operand
 from rnnc.operators.graph.operator_graph import Node
 
 EPSILON: Final = 1e-5
+"""Added to the mean square that a norm divides by: the default of torch.nn.LayerNorm."""
 
 
-def _sum_entries(draft: Builder, z: Operand) -> Operand:
-    n = draft.width(z)
-    return z if n == 1 else draft.create("group_sum", z, attributes=(n,))
+def mean_entries(builder: Builder, z: Operand) -> Operand:
+    """Create the mean over the entries of a vector."""
+    n = builder.width(z)
+    if n == 1:
+        return z
+    return builder.create("multiply", _sum_entries(builder, z), builder.constant(1 / n))
 
 
-def mean_entries(draft: Builder, z: Operand) -> Operand:
-    n = draft.width(z)
-    return z if n == 1 else draft.create("multiply", _sum_entries(draft, z), draft.constant(1 / n))
+def _sum_entries(builder: Builder, z: Operand) -> Operand:
+    n = builder.width(z)
+    return z if n == 1 else builder.create("group_sum", z, attributes=(n,))
 
 
-def _softmax(draft: Builder, node: Node, operands: list[Operand]) -> Operand:
-    # Taking the largest entry away changes no value and no gradient, so it counts as a constant.
+def _softmax(builder: Builder, node: Node, operands: list[Operand]) -> Operand:
+    # Subtracting the largest entry changes neither value nor gradient: it may be a constant.
     z = operands[0]
-    largest = draft.create("group_max", z, attributes=(node.size,))
-    e = draft.create("exp", draft.create("subtract", z, draft.create("stopgrad", largest)))
-    return draft.create("divide", e, _sum_entries(draft, e), origin=node.id)
+    largest = builder.create("group_max", z, attributes=(node.size,))
+    e = builder.create("exp", builder.create("subtract", z, builder.create("stopgrad", largest)))
+    return builder.create("divide", e, _sum_entries(builder, e), origin=node.id)
 
 
 def _shifted_exponentials(
-    draft: Builder, z: Operand, mask: Operand | None, n: int
+    builder: Builder, z: Operand, mask: Operand | None, n: int
 ) -> tuple[Operand, Operand]:
-    """e^(z − top) where the mask is not 0, elsewhere 0; and the top, which counts as a constant."""
-    zero, lowest = draft.constant(0.0), draft.constant(-math.inf)
-    there = z if mask is None else draft.create("select", mask, z, lowest)
-    top = there if n == 1 else draft.create("group_max", there, attributes=(n,))
-    top = draft.create("stopgrad", top)
-    # Of nothing but −∞ nothing is taken away.
-    top = draft.create("select", draft.create("equal", top, lowest), zero, top)
-    e = draft.create("exp", draft.create("subtract", there, top))
-    return (e if mask is None else draft.create("select", mask, e, zero)), top
+    """Return e^(z − top), 0 where the mask is 0, and top, the largest entry as a constant."""
+    zero, lowest = builder.constant(0.0), builder.constant(-math.inf)
+    masked = z if mask is None else builder.create("select", mask, z, lowest)
+    top = masked if n == 1 else builder.create("group_max", masked, attributes=(n,))
+    top = builder.create("stopgrad", top)
+    # If all entries are −∞, subtracting the largest would give NaN.
+    top = builder.create("select", builder.create("equal", top, lowest), zero, top)
+    e = builder.create("exp", builder.create("subtract", masked, top))
+    return (e if mask is None else builder.create("select", mask, e, zero)), top
 
 
-def _masked_softmax(draft: Builder, node: Node, operands: list[Operand]) -> Operand:
-    e, _ = _shifted_exponentials(draft, operands[0], operands[1], node.size)
-    total = _sum_entries(draft, e)
-    # Whether it is zero, not whether it is positive: a NaN is neither, and must stay.
-    nothing = draft.create("equal", total, draft.constant(0.0))
-    whole = draft.create("select", nothing, draft.constant(1.0), total)
-    return draft.create("divide", e, whole, origin=node.id)
+def _masked_softmax(builder: Builder, node: Node, operands: list[Operand]) -> Operand:
+    e, _ = _shifted_exponentials(builder, operands[0], operands[1], node.size)
+    _, divisor = _nonzero(builder, _sum_entries(builder, e))
+    return builder.create("divide", e, divisor, origin=node.id)
 
 
-def _logsumexp(draft: Builder, node: Node, operands: list[Operand]) -> Operand:
-    n = max(draft.width(read) for read in operands)
-    e, top = _shifted_exponentials(
-        draft, operands[0], operands[1] if len(operands) > 1 else None, n
-    )
-    total = _sum_entries(draft, e)
-    nothing = draft.create("equal", total, draft.constant(0.0))
-    whole = draft.create("select", nothing, draft.constant(1.0), total)
-    value = draft.create("add", draft.create("log", whole), top)
-    return draft.create("select", nothing, draft.constant(-math.inf), value, origin=node.id)
+def _logsumexp(builder: Builder, node: Node, operands: list[Operand]) -> Operand:
+    n = max(builder.width(operand) for operand in operands)
+    mask = operands[1] if len(operands) > 1 else None
+    e, top = _shifted_exponentials(builder, operands[0], mask, n)
+    is_zero, total = _nonzero(builder, _sum_entries(builder, e))
+    value = builder.create("add", builder.create("log", total), top)
+    return builder.create("select", is_zero, builder.constant(-math.inf), value, origin=node.id)
 
 
-def _dot(draft: Builder, node: Node, operands: list[Operand]) -> Operand:
-    return _sum_entries(draft, draft.create("multiply", *operands, origin=node.id))
+def _nonzero(builder: Builder, total: Operand) -> tuple[Operand, Operand]:
+    """Return where a total is 0, and the total with 1 in these places."""
+    # Compared with 0, not tested for being positive: NaN is neither, and must stay.
+    is_zero = builder.create("equal", total, builder.constant(0.0))
+    return is_zero, builder.create("select", is_zero, builder.constant(1.0), total)
 
 
-def _sum_op(draft: Builder, node: Node, operands: list[Operand]) -> Operand:
-    return _sum_entries(draft, operands[0])
+def _dot(builder: Builder, node: Node, operands: list[Operand]) -> Operand:
+    return _sum_entries(builder, builder.create("multiply", *operands, origin=node.id))
 
 
-def _maxout(draft: Builder, node: Node, operands: list[Operand]) -> Operand:
-    return draft.create("group_max", *operands, attributes=(int(node.attributes[0]),))
+def _sum_op(builder: Builder, node: Node, operands: list[Operand]) -> Operand:
+    return _sum_entries(builder, operands[0])
 
 
-def _lp(draft: Builder, node: Node, operands: list[Operand]) -> Operand:
+def _maxout(builder: Builder, node: Node, operands: list[Operand]) -> Operand:
+    return builder.create("group_max", *operands, attributes=(int(node.attributes[0]),))
+
+
+def _lp(builder: Builder, node: Node, operands: list[Operand]) -> Operand:
+    # Gulcehre et al. 2014: (1/k Σ |zᵢ|^p)^(1/p) with p = 1 + softplus(rho).
     z, rho = operands
     k = int(node.attributes[0])
-    p = draft.create("add", draft.constant(1.0), draft.create("softplus", rho))
-    wide = p if draft.width(p) == 1 else draft.create("spread", p, attributes=(k,))
-    powers = draft.create("power", draft.create("abs", z), wide)
-    total = draft.create("group_sum", powers, attributes=(k,))
-    mean = draft.create("multiply", total, draft.constant(1 / k))
-    inverse = draft.create("reciprocal", p)
-    return draft.create("power", draft.create("at_least_tiny", mean), inverse, origin=node.id)
+    p = builder.create("add", builder.constant(1.0), builder.create("softplus", rho))
+    exponents = p if builder.width(p) == 1 else builder.create("spread", p, attributes=(k,))
+    powers = builder.create("power", builder.create("abs", z), exponents)
+    total = builder.create("group_sum", powers, attributes=(k,))
+    mean = builder.create("multiply", total, builder.constant(1 / k))
+    inverse = builder.create("reciprocal", p)
+    return builder.create("power", builder.create("at_least_tiny", mean), inverse, origin=node.id)
 
 
-def _rms_normalize(draft: Builder, z: Operand) -> Operand:
-    mean = mean_entries(draft, draft.create("square", z))
-    root = draft.create("sqrt", draft.create("add", mean, draft.constant(EPSILON)))
-    return draft.create("multiply", z, draft.create("reciprocal", root))
+def _rms_normalize(builder: Builder, z: Operand) -> Operand:
+    mean = mean_entries(builder, builder.create("square", z))
+    root = builder.create("sqrt", builder.create("add", mean, builder.constant(EPSILON)))
+    return builder.create("multiply", z, builder.create("reciprocal", root))
 
 
-def _rmsnorm(draft: Builder, node: Node, operands: list[Operand]) -> Operand:
+def _rmsnorm(builder: Builder, node: Node, operands: list[Operand]) -> Operand:
     z, g = operands
-    return draft.create("multiply", g, _rms_normalize(draft, z), origin=node.id)
+    return builder.create("multiply", g, _rms_normalize(builder, z), origin=node.id)
 
 
-def _layernorm(draft: Builder, node: Node, operands: list[Operand]) -> Operand:
+def _layernorm(builder: Builder, node: Node, operands: list[Operand]) -> Operand:
     z, g, b = operands
-    centred = draft.create("subtract", z, mean_entries(draft, z))
-    scaled = draft.create("multiply", g, _rms_normalize(draft, centred))
-    return draft.create("add", scaled, b, origin=node.id)
+    centered = builder.create("subtract", z, mean_entries(builder, z))
+    scaled = builder.create("multiply", g, _rms_normalize(builder, centered))
+    return builder.create("add", scaled, b, origin=node.id)
 
 
 DECOMPOSITIONS: Final[dict[str, Callable[[Builder, Node, list[Operand]], Operand]]] = {
@@ -119,3 +129,4 @@ DECOMPOSITIONS: Final[dict[str, Callable[[Builder, Node, list[Operand]], Operand
     "rmsnorm": _rmsnorm,
     "layernorm": _layernorm,
 }
+"""The decomposition of each composite operation: (builder, node, operands) -> its value."""

@@ -1,9 +1,7 @@
-"""Operator graph -> flow: composite operations taken apart into elementary ones.
+"""Lowering: operator graph -> forward dataflow of elementary operations.
 
-softmax, the norms, lp, dropout and their kin become sums, quotients and masks, so that neither the
-derivative rules nor the backends know them. Out of training dropout is nothing. Where entries may
-be missing, what is taken out of exponents, and what is divided by, is chosen so that no infinity
-meets a gradient.
+softmax, the norms, lp, dropout and the like become sums, quotients and masks, so that neither VJP
+rules nor backends know them. Outside of training dropout is the identity.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ from typing import Final
 
 from rnnc.compiler.errors import Unsupported
 from rnnc.compiler.ir.builder import Builder
-from rnnc.compiler.ir.dataflow import Dataflow, Operand
+from rnnc.compiler.ir.dataflow import Dataflow, Operand, Rate
 from rnnc.operators.graph.operator_graph import Attribute, Node, OperatorGraph
 from rnnc.operators.graph.operator_graph import Operand as GraphOperand
 
@@ -27,153 +25,160 @@ _WINDOW_READING_OPS: Final = frozenset({"scores", "mix", "matches", "log_mix"})
 
 
 def lower(graph: OperatorGraph, *, training: bool) -> Dataflow:
-    """The forward flow of a graph.
+    """Lower a graph to its forward dataflow; laws and loss inputs only in training.
 
     Raises:
         Unsupported: when the graph holds an operation that only the reference knows.
     """
-    draft = Builder(graph)
-    known = _create_inputs(draft)
+    builder = Builder(graph)
+    lowered = _create_inputs(builder)
     states: dict[int, int] = {}
-    # A state may be read before the node that it takes its value from exists.
+    # A state may be used before the node of its next value is lowered: its operand comes last.
     for state in graph.states:
-        known[state.node] = draft.create_source(
+        lowered[state.node] = builder.create_source(
             "state", (state.name,), (state.type.size,), "step", state.node
         )
-        states[state.node] = known[state.node].value
-    wanted = _reachable_nodes(graph, training=training)
-    for number in _topological_order(graph, wanted):
-        if number not in known:
-            known[number] = _lower_node(draft, graph.nodes[number], known, training=training)
-    for node, value in states.items():
-        operand = _operand(graph.nodes[node].operands[0], known)
-        draft.values[value].operands = (operand,)
-    draft.outputs = [_operand(output.value, known) for output in graph.outputs]
+        states[state.node] = lowered[state.node].value
+    for node_id in _topological_order(graph, _reachable_nodes(graph, training=training)):
+        if node_id not in lowered:
+            node = graph.nodes[node_id]
+            lowered[node_id] = _lower_node(builder, node, lowered, training=training)
+    for node_id, value_id in states.items():
+        next_value = _operand(graph.nodes[node_id].operands[0], lowered)
+        builder.values[value_id].operands = (next_value,)
+    builder.outputs = [_operand(output.value, lowered) for output in graph.outputs]
     if training:
         for law in graph.laws:
-            difference = draft.create(
-                "subtract", _operand(law.left, known), _operand(law.right, known)
-            )
-            draft.laws.append(mean_entries(draft, draft.create("square", difference)))
-        draft.loss_inputs = [_operand(operand, known) for operand in graph.loss_inputs]
-    return draft.build()
+            left, right = _operand(law.left, lowered), _operand(law.right, lowered)
+            difference = builder.create("subtract", left, right)
+            builder.laws.append(mean_entries(builder, builder.create("square", difference)))
+        builder.loss_inputs = [_operand(operand, lowered) for operand in graph.loss_inputs]
+    return builder.build()
 
 
-def _create_inputs(draft: Builder) -> dict[int, Operand]:
-    known: dict[int, Operand] = {}
-    for variable in draft.graph.inputs:
+def _create_inputs(builder: Builder) -> dict[int, Operand]:
+    inputs: dict[int, Operand] = {}
+    for variable in builder.graph.inputs:
         shape = () if variable.type.kind == "symbol" else (variable.type.size,)
-        known[variable.node] = draft.create_source(
+        inputs[variable.node] = builder.create_source(
             "input", (variable.name,), shape, "step", variable.node
         )
-    return known
+    return inputs
 
 
 def _reachable_nodes(graph: OperatorGraph, *, training: bool) -> set[int]:
-    roots = [output.value.node for output in graph.outputs]
-    roots += [state.node for state in graph.states]
+    pending = [output.value.node for output in graph.outputs]
+    pending += [state.node for state in graph.states]
     if training:
-        roots += [side.node for law in graph.laws for side in (law.left, law.right)]
-        roots += [operand.node for operand in graph.loss_inputs]
-    wanted: set[int] = set()
-    while roots:
-        number = roots.pop()
-        if number not in wanted:
-            wanted.add(number)
-            roots += [operand.node for operand in graph.nodes[number].operands]
-    return wanted
+        pending += [side.node for law in graph.laws for side in (law.left, law.right)]
+        pending += [operand.node for operand in graph.loss_inputs]
+    reachable: set[int] = set()
+    while pending:
+        node_id = pending.pop()
+        if node_id not in reachable:
+            reachable.add(node_id)
+            pending += [operand.node for operand in graph.nodes[node_id].operands]
+    return reachable
 
 
-def _topological_order(graph: OperatorGraph, wanted: set[int]) -> list[int]:
-    """The nodes that are wanted, each after its operands; states count as known."""
+def _topological_order(graph: OperatorGraph, nodes: set[int]) -> list[int]:
+    """Sort nodes after their operands; states, which are lowered already, count as sources."""
     order: list[int] = []
     done: set[int] = set()
-    for root in sorted(wanted):
+    for root in sorted(nodes):
         stack = [root]
         while stack:
-            number = stack[-1]
-            node = graph.nodes[number]
-            needs = [
+            node_id = stack[-1]
+            node = graph.nodes[node_id]
+            unordered = [
                 operand.node
                 for operand in (() if node.operation == "state" else node.operands)
                 if operand.node not in done and graph.nodes[operand.node].operation != "state"
             ]
-            if number not in done and needs:
-                stack += reversed(needs)
+            if node_id not in done and unordered:
+                stack += reversed(unordered)
                 continue
             stack.pop()
-            if number not in done:
-                done.add(number)
-                order.append(number)
+            if node_id not in done:
+                done.add(node_id)
+                order.append(node_id)
     return order
 
 
-def _operand(operand: GraphOperand, known: dict[int, Operand]) -> Operand:
-    found = known[operand.node]
-    return Operand(found.value, found.delay + operand.delay)
+def _operand(operand: GraphOperand, lowered: dict[int, Operand]) -> Operand:
+    source = lowered[operand.node]
+    return Operand(source.value, source.delay + operand.delay)
 
 
 def _lower_node(
-    draft: Builder, node: Node, known: dict[int, Operand], *, training: bool
+    builder: Builder, node: Node, lowered: dict[int, Operand], *, training: bool
 ) -> Operand:
-    operands = [_operand(operand, known) for operand in node.operands]
+    operands = [_operand(operand, lowered) for operand in node.operands]
     operation, origin = node.operation, node.id
     if operation == "window":
-        # It has no value of its own: what looks through it reads the variable.
+        # A window has no value of its own: operations on it use the variable at both ends.
         return Operand(operands[0].value)
     if operation == "present" or operation in _WINDOW_READING_OPS:
-        return _lower_window(draft, node, operands)
-    if operation == "subtract" and _is_one(draft, operands[0]):
-        return draft.create("one_minus", operands[1], origin=origin)
+        return _lower_window(builder, node, operands)
+    if operation == "subtract" and _is_one(builder, operands[0]):
+        return builder.create("one_minus", operands[1], origin=origin)
     if operation in _UNCHANGED_OPS:
-        return draft.create(operation, *operands, attributes=node.attributes, origin=origin)
+        return builder.create(operation, *operands, attributes=node.attributes, origin=origin)
     if operation == "parameter":
-        parameter = draft.graph.parameters_by_name[str(node.attributes[0])]
-        return draft.create_source("parameter", (parameter.name,), parameter.shape, "call", origin)
+        parameter = builder.graph.parameters_by_name[str(node.attributes[0])]
+        return builder.create_source(
+            "parameter", (parameter.name,), parameter.shape, "call", origin
+        )
     if operation == "constant":
-        number = draft.create_source("constant", (float(node.attributes[0]),), (1,), "call", origin)
-        return number if node.size == 1 else draft.create("spread", number, attributes=(node.size,))
+        constant = builder.create_source(
+            "constant", (float(node.attributes[0]),), (1,), "call", origin
+        )
+        if node.size == 1:
+            return constant
+        return builder.create("spread", constant, attributes=(node.size,))
     if operation == "onehot":
-        return draft.create("onehot", *operands, attributes=(node.size,), origin=origin)
+        return builder.create("onehot", *operands, attributes=(node.size,), origin=origin)
     if operation in {"dropout", "variational", "zoneout"}:
-        return _lower_mask(draft, node, operands, training=training)
+        return _lower_random_mask(builder, node, operands, training=training)
     if operation not in DECOMPOSITIONS:
         raise Unsupported(f"it has no `{operation}`")
-    return DECOMPOSITIONS[operation](draft, node, operands)
+    return DECOMPOSITIONS[operation](builder, node, operands)
 
 
-def _is_one(draft: Builder, read: Operand) -> bool:
-    value = draft.values[read.value]
+def _is_one(builder: Builder, operand: Operand) -> bool:
+    value = builder.values[operand.value]
     return value.operation == "constant" and value.attributes == (1.0,)
 
 
-def _lower_mask(draft: Builder, node: Node, operands: list[Operand], *, training: bool) -> Operand:
+def _lower_random_mask(
+    builder: Builder, node: Node, operands: list[Operand], *, training: bool
+) -> Operand:
     if not training:
         if node.operation != "zoneout":
             return operands[0]
         p = float(node.attributes[0])
         new, old = operands
-        kept = draft.create("multiply", draft.constant(p), old, origin=node.id)
-        fresh = draft.create("multiply", draft.constant(1 - p), new, origin=node.id)
-        return draft.create("add", kept, fresh, origin=node.id)
-    rate = "row" if node.operation == "variational" else "step"
-    mask = draft.create_source("mask", (node.id,), (node.size,), rate, node.id)  # type: ignore[arg-type]
+        old_share = builder.create("multiply", builder.constant(p), old, origin=node.id)
+        new_share = builder.create("multiply", builder.constant(1 - p), new, origin=node.id)
+        return builder.create("add", old_share, new_share, origin=node.id)
+    rate: Rate = "row" if node.operation == "variational" else "step"
+    mask = builder.create_source("mask", (node.id,), (node.size,), rate, node.id)
     if node.operation == "zoneout":
         new, old = operands
-        return draft.create("select", mask, old, new, origin=node.id)
-    return draft.create("multiply", operands[0], mask, origin=node.id)
+        return builder.create("select", mask, old, new, origin=node.id)
+    return builder.create("multiply", operands[0], mask, origin=node.id)
 
 
-def _lower_window(draft: Builder, node: Node, operands: list[Operand]) -> Operand:
-    window = draft.graph.nodes[node.operands[0].node]
+def _lower_window(builder: Builder, node: Node, operands: list[Operand]) -> Operand:
+    window = builder.graph.nodes[node.operands[0].node]
     ends: tuple[Attribute, ...] = window.attributes
     first, last = (int(end) for end in ends)
     if node.operation == "present":
-        return draft.create_source("present", ends, (node.size,), "step", node.id)
+        return builder.create_source("present", ends, (node.size,), "step", node.id)
     variable, *others = operands
     if node.operation == "log_mix" and len(others) == 1:
-        others.append(draft.create_source("present", ends, (first - last + 1,), "step"))
-    return draft.create(
+        others.append(builder.create_source("present", ends, (first - last + 1,), "step"))
+    return builder.create(
         node.operation,
         Operand(variable.value, first),
         Operand(variable.value, last),

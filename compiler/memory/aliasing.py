@@ -1,4 +1,9 @@
-"""Aliasing: values that lie inside of the buffer of another value."""
+"""Aliasing: which value lies inside of another value's buffer.
+
+A slice lies in its source, a state in its next value, the parts of a concatenation side by side in
+it, wherever no other use forbids it; so does a concatenation in one that ends with the parts that
+it begins with.
+"""
 
 from __future__ import annotations
 
@@ -7,111 +12,119 @@ from rnnc.compiler.ir.dataflow import Dataflow, Value
 ARGUMENT_OPS = frozenset({"parameter", "constant", "mask", "input", "seed"})
 """Values that come with the call; inputs and seeds get a buffer only where they are shifted."""
 
+Parents = dict[int, tuple[int, int]]
+"""By the id of a value that lies in another one: the id of that one, and the first entry."""
 
-def find_aliases(
-    flow: Dataflow, phase_of: dict[int, int], order: dict[int, int]
-) -> dict[int, tuple[int, int]]:
-    """For a value that lies in another one: that one, and from which entry on."""
-    parent: dict[int, tuple[int, int]] = {}
+
+def find_aliases(dataflow: Dataflow, phase_of: dict[int, int], order: dict[int, int]) -> Parents:
+    """Choose the parent of each value that can lie in another one, in execution order."""
+    parents: Parents = {}
+    # Values with a place in a state or concatenation, or that another concatenation extends:
+    # a value can have only one place.
     owned: set[int] = set()
-    for number in order:
-        value = flow.values[number]
+    for value_id in order:
+        value = dataflow.values[value_id]
         if value.operation == "slice":
             source = value.operands[0]
             if not source.delay and source.value in phase_of and value.rate != "call":
-                parent[number] = (source.value, int(value.attributes[0]))
+                parents[value_id] = (source.value, int(value.attributes[0]))
         elif value.operation == "state":
             source = value.operands[0]
-            if _can_alias(flow, phase_of, parent, owned, number, source.value, source.delay):
-                parent[source.value] = (number, 0)
+            if not source.delay and _can_alias(
+                dataflow, phase_of, parents, owned, source.value, value_id
+            ):
+                parents[source.value] = (value_id, 0)
                 owned.add(source.value)
         elif value.operation == "concatenate" and value.rate == "step":
-            longer = _find_extended_concatenation(flow, parent, owned, value)
-            if longer is not None:
-                parent[number] = longer
-                # It lies at the end of its buffer, so it is in no other concatenation, nor another
-                # one behind it.
-                owned.add(longer[0])
+            extended = _find_extended_concatenation(dataflow, parents, owned, value)
+            if extended is not None:
+                parents[value_id] = extended
+                # It now ends its buffer: no other concatenation may lie behind it.
+                owned.add(extended[0])
             start = 0
             for source in value.operands:
-                if _can_alias(flow, phase_of, parent, owned, number, source.value, source.delay):
-                    parent[source.value] = (number, start)
+                if not source.delay and _can_alias(
+                    dataflow, phase_of, parents, owned, source.value, value_id
+                ):
+                    parents[source.value] = (value_id, start)
                     owned.add(source.value)
-                start += flow.values[source.value].size
-    return parent
+                start += dataflow.values[source.value].size
+    return parents
+
+
+def resolve_alias(parents: Parents, value_id: int) -> tuple[int, int]:
+    """Return the outermost parent of a value, or itself, and the value's first entry there."""
+    offset = 0
+    while value_id in parents:
+        value_id, start = parents[value_id]
+        offset += start
+    return value_id, offset
 
 
 def _find_extended_concatenation(
-    flow: Dataflow, parent: dict[int, tuple[int, int]], owned: set[int], value: Value
+    dataflow: Dataflow, parents: Parents, owned: set[int], value: Value
 ) -> tuple[int, int] | None:
-    """A concatenation that ends with what a value begins with, and from which entry on."""
+    """Find a concatenation that ends with the parts that `value` begins with, and their start."""
     first = value.operands[0]
-    if first.delay or first.value not in parent:
+    if first.delay or first.value not in parents:
         return None
-    other, start = parent[first.value]
-    whole = flow.values[other]
+    other_id, start = parents[first.value]
+    other = dataflow.values[other_id]
     if (
-        whole.operation != "concatenate"
-        or other in parent
-        or other in owned
-        or (whole.adjoint, whole.rate) != (value.adjoint, value.rate)
-        or first not in whole.operands
+        other.operation != "concatenate"
+        or other_id in parents
+        or other_id in owned
+        or (other.adjoint, other.rate) != (value.adjoint, value.rate)
+        or first not in other.operands
     ):
         return None
-    shared = whole.operands[whole.operands.index(first) :]
+    shared = other.operands[other.operands.index(first) :]
     if value.operands[: len(shared)] != shared or len(shared) == len(value.operands):
         return None
-    at = start
-    for read in shared:
-        if read.delay or parent.get(read.value) != (other, at):
+    offset = start
+    for operand in shared:
+        if operand.delay or parents.get(operand.value) != (other_id, offset):
             return None
-        at += flow.values[read.value].size
-    return other, start
+        offset += dataflow.values[operand.value].size
+    return other_id, start
 
 
 def _can_alias(
-    flow: Dataflow,
+    dataflow: Dataflow,
     phase_of: dict[int, int],
-    parent: dict[int, tuple[int, int]],
+    parents: Parents,
     owned: set[int],
-    into: int,
-    number: int,
-    delay: int,
+    value_id: int,
+    parent_id: int,
 ) -> bool:
-    """Whether a value may be computed right where a state or concatenation wants it."""
-    value = flow.values[number]
+    """Return True if a value may be computed directly into a state or concatenation."""
+    value, parent = dataflow.values[value_id], dataflow.values[parent_id]
     return (
-        not delay
-        and value.rate == "step"
+        value.rate == "step"
         and value.operation not in ARGUMENT_OPS | {"slice", "state"}
-        and number not in parent
-        and number not in owned
-        and _is_same_pass(flow, phase_of, number, into)
-        and flow.values[into].rate == "step"
-        and (flow.values[into].operation == "concatenate" or not _has_delayed_use(flow, number))
+        and value_id not in parents
+        and value_id not in owned
+        and _is_within_reach(dataflow, phase_of, value_id, parent_id)
+        and parent.rate == "step"
+        and (parent.operation == "concatenate" or not _has_delayed_use(dataflow, value_id))
     )
 
 
-def _is_same_pass(flow: Dataflow, phase_of: dict[int, int], number: int, into: int) -> bool:
-    """Whether both are of one phase; a concatenation may also collect from earlier ones."""
-    if flow.values[into].operation == "concatenate":
-        return number in phase_of and flow.values[number].adjoint == flow.values[into].adjoint
-    return phase_of.get(number) == phase_of[into]
+def _is_within_reach(
+    dataflow: Dataflow, phase_of: dict[int, int], value_id: int, parent_id: int
+) -> bool:
+    # A state is written in its own phase alone; a concatenation collects from earlier ones, too.
+    value, parent = dataflow.values[value_id], dataflow.values[parent_id]
+    if parent.operation == "concatenate":
+        return value_id in phase_of and value.adjoint == parent.adjoint
+    return phase_of.get(value_id) == phase_of[parent_id]
 
 
-def _has_delayed_use(flow: Dataflow, number: int) -> bool:
-    """Whether a value is read at another time: a state's history does not belong to it."""
+def _has_delayed_use(dataflow: Dataflow, value_id: int) -> bool:
+    # Such a value must not lie in a state: the state's carry is not part of it.
     return any(
-        read.delay
-        for reader in flow.users[number]
-        for read in flow.values[reader].operands
-        if read.value == number
+        operand.delay
+        for user in dataflow.users[value_id]
+        for operand in dataflow.values[user].operands
+        if operand.value == value_id
     )
-
-
-def resolve_alias(parent: dict[int, tuple[int, int]], number: int) -> tuple[int, int]:
-    start = 0
-    while number in parent:
-        number, offset = parent[number]
-        start += offset
-    return number, start

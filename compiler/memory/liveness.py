@@ -1,4 +1,4 @@
-"""Live ranges of values over the phases of a plan."""
+"""Liveness: the phases in which values are live, and the margins of their series."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from rnnc.compiler.schedule.plan import Phase
 
 @dataclass(slots=True)
 class LiveRange:
-    """The phases between which a value is needed, and the margins of its series."""
+    """The phases between which a value is needed, and its extent in time.
+
+    is_series: all steps are needed, not only the current one.
+    steps_before, steps_after: margins of the series; see `plan.Buffer`.
+    is_residual: the backward pass uses a forward value.
+    outlives_plan: the value is a result of the call.
+    """
 
     first_phase: int
     last_phase: int
@@ -22,57 +28,57 @@ class LiveRange:
 
 
 def live_ranges(
-    flow: Dataflow, phases: tuple[Phase, ...], phase_of: dict[int, int]
+    dataflow: Dataflow, phases: tuple[Phase, ...], phase_of: dict[int, int]
 ) -> list[LiveRange]:
-    lives = [
-        LiveRange(
-            phase_of.get(v.id, 0), phase_of.get(v.id, 0), is_series=_is_boundary_gradient(phases, v)
-        )
-        for v in flow.values
+    """Compute the live range of each value, without regard to aliases."""
+    ranges = [
+        LiveRange(phase_of.get(v.id, 0), phase_of.get(v.id, 0), is_series=_is_boundary_gradient(v))
+        for v in dataflow.values
     ]
-    for value in flow.values:
-        home = phase_of.get(value.id)
-        if home is None:
+    for value in dataflow.values:
+        phase = phase_of.get(value.id)
+        if phase is None:
             continue
-        for read in value.operands:
-            life, source = lives[read.value], flow.values[read.value]
-            life.last_phase = max(life.last_phase, home)
-            if phase_of.get(read.value) != home or read.delay:
-                life.is_series = True
+        for operand in value.operands:
+            live, source = ranges[operand.value], dataflow.values[operand.value]
+            live.last_phase = max(live.last_phase, phase)
+            if phase_of.get(operand.value) != phase or operand.delay:
+                live.is_series = True
             if value.adjoint and not source.adjoint:
-                life.is_residual = True
-            _extend_margins(life, source, read)
-    for state in flow.graph.states:
-        number = flow.ids_by_name["state", state.name]
-        lives[number].is_series = True
-        lives[number].outlives_plan = True
-        lives[number].steps_before = max(0, state.delay)
-    for read in flow.results:
-        lives[read.value].is_series = lives[read.value].outlives_plan = True
-        _extend_margins(lives[read.value], flow.values[read.value], read)
-    for gradient in flow.gradients:
+                live.is_residual = True
+            _extend_margins(live, source, operand)
+    for state in dataflow.graph.states:
+        live = ranges[dataflow.ids_by_name["state", state.name]]
+        live.is_series = live.outlives_plan = True
+        live.steps_before = max(0, state.delay)
+    for operand in dataflow.results:
+        live = ranges[operand.value]
+        live.is_series = live.outlives_plan = True
+        _extend_margins(live, dataflow.values[operand.value], operand)
+    for gradient in dataflow.gradients:
         if gradient.value >= 0:
-            lives[gradient.value].is_series = lives[gradient.value].outlives_plan = True
-    return lives
+            ranges[gradient.value].is_series = ranges[gradient.value].outlives_plan = True
+    return ranges
 
 
-def _extend_margins(life: LiveRange, source: Value, read: Operand) -> None:
-    """Give a series the margins that a read of it at another step reaches into."""
-    if read.delay < 0:
-        life.steps_after = max(life.steps_after, -read.delay)
+def merge_live_ranges(target: LiveRange, other: LiveRange) -> None:
+    """Extend a live range by that of another value in the same buffer."""
+    target.first_phase = min(target.first_phase, other.first_phase)
+    target.last_phase = max(target.last_phase, other.last_phase)
+    target.steps_before = max(target.steps_before, other.steps_before)
+    target.steps_after = max(target.steps_after, other.steps_after)
+    target.is_series |= other.is_series
+    target.is_residual |= other.is_residual
+    target.outlives_plan |= other.outlives_plan
+
+
+def _extend_margins(live: LiveRange, source: Value, operand: Operand) -> None:
+    """Extend a series by the steps that a delayed use reaches beyond its ends."""
+    if operand.delay < 0:
+        live.steps_after = max(live.steps_after, -operand.delay)
     elif source.operation not in BOUNDARY_VALUE_OPS:
-        life.steps_before = max(life.steps_before, read.delay)
+        live.steps_before = max(live.steps_before, operand.delay)
 
 
-def _is_boundary_gradient(phases: tuple[Phase, ...], value: Value) -> bool:
+def _is_boundary_gradient(value: Value) -> bool:
     return value.operation in {"to_history", "to_initial"}
-
-
-def merge_live_ranges(into: LiveRange, other: LiveRange) -> None:
-    into.first_phase = min(into.first_phase, other.first_phase)
-    into.last_phase = max(into.last_phase, other.last_phase)
-    into.steps_before = max(into.steps_before, other.steps_before)
-    into.steps_after = max(into.steps_after, other.steps_after)
-    into.is_series |= other.is_series
-    into.is_residual |= other.is_residual
-    into.outlives_plan |= other.outlives_plan

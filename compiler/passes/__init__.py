@@ -1,1 +1,1 @@
-"""Rewrites of flows, one a file: what they make of what, and when they may."""
+"""Rewrites of the dataflow: a pass a file, with its effect and its condition."""

@@ -1,10 +1,10 @@
-"""Terms and factors that do not depend on a cycle leave it.
+"""Hoist terms and factors that are invariant in a cycle (loop-invariant code motion).
 
     in a cycle: add(a, e1, e2)            -> add(a, e), e = add(e1, e2) outside
     in a cycle: multiply(a, e1, e2)       -> multiply(a, e), e = multiply(e1, e2) outside
 
-Side condition: two operands at least are outside of the value's own cycle. The order of the
-operations changes: rounding.
+Condition: at least two operands lie outside of the value's cycle. Changes the order of operations,
+and so rounding.
 """
 
 from __future__ import annotations
@@ -14,18 +14,21 @@ from rnnc.compiler.ir.dataflow import Dataflow, Operand
 
 
 def hoist_invariants(dataflow: Dataflow) -> Dataflow:
-    """The flow with sums and products split into what a cycle needs and the rest."""
-    draft = Builder.from_dataflow(dataflow)
+    """Split sums and products in cycles into a part inside and a part outside of the cycle."""
+    builder = Builder.from_dataflow(dataflow)
     for value in dataflow.values:
         if value.operation not in {"add", "multiply"} or value.id not in dataflow.cyclic_values:
             continue
-        own = dataflow.component_of[value.id]
-        inner: list[Operand] = []
-        outer: list[Operand] = []
-        for read in value.operands:
-            (inner if dataflow.component_of[read.value] == own else outer).append(read)
-        if len(outer) < 2 or not inner:
+        cycle = dataflow.component_of[value.id]
+        inside: list[Operand] = []
+        outside: list[Operand] = []
+        for operand in value.operands:
+            is_inside = dataflow.component_of[operand.value] == cycle
+            (inside if is_inside else outside).append(operand)
+        if len(outside) < 2 or not inside:
             continue
-        made = draft.create(value.operation, *outer, adjoint=value.adjoint, origin=value.origin)
-        draft.values[value.id].operands = (*inner, made)
-    return draft.build()
+        invariant = builder.create(
+            value.operation, *outside, adjoint=value.adjoint, origin=value.origin
+        )
+        builder.values[value.id].operands = (*inside, invariant)
+    return builder.build()

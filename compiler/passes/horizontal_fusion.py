@@ -1,10 +1,9 @@
-"""One operation on neighbouring slices becomes one operation on the wider slice.
+"""Horizontal fusion: equal operations on neighboring slices become one on the wider slice.
 
     f(a[0:n], b[0:n]), f(a[n:m], b[n:m])     -> y = f(a[0:m], b[0:m]); y[0:n], y[n:m]
 
-Vectors of parameters, one for each, are concatenated. Side condition: elementwise, forward,
-the same attributes; all inside of one cycle or all outside of any; no one of them is needed for
-what another one reads. Keeps every bit.
+Vectors of parameters are concatenated. Condition: elementwise, forward, equal attributes; all in
+one cycle or all outside of any; none depends on another within a step. Bit-exact.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from .canonicalize import canonicalize
 
 @dataclass(frozen=True, slots=True)
 class _SliceOperand:
-    """An operand that is some entries of a base."""
+    """An operand that is the entries [start, stop) of the value `base`."""
 
     base: int
     start: int
@@ -28,7 +27,7 @@ class _SliceOperand:
 
 
 def fuse_horizontally(dataflow: Dataflow) -> Dataflow:
-    """The flow with as few elementwise operations as its slices allow."""
+    """Fuse runs of elementwise operations on neighboring slices until none is left."""
     while True:
         run = _find_run(dataflow)
         if run is None:
@@ -36,38 +35,40 @@ def fuse_horizontally(dataflow: Dataflow) -> Dataflow:
         dataflow = canonicalize(_merge_run(dataflow, run))
 
 
-def _slice_operands(flow: Dataflow, value: Value) -> list[_SliceOperand | Operand] | None:
-    """Each operand as a slice of a base, or as it is (a number, a parameter's vector)."""
-    parts: list[_SliceOperand | Operand] = []
-    for read in value.operands:
-        source = flow.values[read.value]
-        if read.delay == 0 and source.operation == "slice" and source.operands[0].delay == 0:
+def _slice_operands(dataflow: Dataflow, value: Value) -> list[_SliceOperand | Operand] | None:
+    """Return the operands as slices, or as they are (constants, parameters); None if unfit."""
+    operands: list[_SliceOperand | Operand] = []
+    for operand in value.operands:
+        source = dataflow.values[operand.value]
+        is_slice = source.operation == "slice" and source.operands[0].delay == 0
+        if operand.delay == 0 and is_slice:
             start, stop = (int(a) for a in source.attributes)
             if stop - start != value.shape[0]:
                 return None
-            parts.append(_SliceOperand(source.operands[0].value, start, stop))
+            operands.append(_SliceOperand(source.operands[0].value, start, stop))
         elif source.rate == "call" and source.shape in {(1,), value.shape}:
-            parts.append(read)
+            operands.append(operand)
         else:
             return None
-    return parts if any(isinstance(part, _SliceOperand) for part in parts) else None
+    return operands if any(isinstance(o, _SliceOperand) for o in operands) else None
 
 
-def _find_run(flow: Dataflow) -> list[int] | None:
-    """Some values that can become one, in the order of their slices."""
+def _find_run(dataflow: Dataflow) -> list[int] | None:
+    """Return the ids of the first values that can become one, in the order of their slices."""
     groups: dict[object, list[tuple[int, list[_SliceOperand | Operand]]]] = {}
-    for value in flow.values:
+    for value in dataflow.values:
         if value.adjoint or value.operation not in ELEMENTWISE_OPS or value.rate == "call":
             continue
-        parts = _slice_operands(flow, value)
-        if parts is None:
+        operands = _slice_operands(dataflow, value)
+        if operands is None:
             continue
-        cycle = flow.component_of[value.id] if value.id in flow.cyclic_values else -1
-        kinds = tuple(_operand_key(flow, part) for part in parts)
-        key = (value.operation, value.attributes, kinds, cycle)
-        groups.setdefault(key, []).append((value.id, parts))
+        is_cyclic = value.id in dataflow.cyclic_values
+        cycle = dataflow.component_of[value.id] if is_cyclic else -1
+        operand_keys = tuple(_operand_key(dataflow, operand) for operand in operands)
+        key = (value.operation, value.attributes, operand_keys, cycle)
+        groups.setdefault(key, []).append((value.id, operands))
     for members in groups.values():
-        members.sort(key=lambda item: _first_entry(item[1]))
+        members.sort(key=lambda member: _first_entry(member[1]))
         run = [members[0]]
         for member in members[1:]:
             if _is_adjacent(run[-1][1], member[1]):
@@ -76,71 +77,72 @@ def _find_run(flow: Dataflow) -> list[int] | None:
                 break
             else:
                 run = [member]
-        numbers_of_run = [number for number, _ in run]
-        if len(run) > 1 and _is_independent(flow, numbers_of_run, run[0][1]):
-            return numbers_of_run
+        value_ids = [value_id for value_id, _ in run]
+        if len(run) > 1 and _is_independent(dataflow, value_ids, run[0][1]):
+            return value_ids
     return None
 
 
-def _operand_key(flow: Dataflow, part: _SliceOperand | Operand) -> tuple[str, int]:
-    """What an operand must share with those beside it: its base; of a number, itself."""
-    if isinstance(part, _SliceOperand):
-        return ("slice", part.base)
-    return ("number", part.value) if flow.values[part.value].shape == (1,) else ("vector", 0)
+def _operand_key(dataflow: Dataflow, operand: _SliceOperand | Operand) -> tuple[str, int]:
+    """Return a key that operands of one run share: the base of slices, the id of a constant."""
+    if isinstance(operand, _SliceOperand):
+        return ("slice", operand.base)
+    is_scalar = dataflow.values[operand.value].shape == (1,)
+    return ("scalar", operand.value) if is_scalar else ("vector", 0)
 
 
-def _first_entry(parts: list[_SliceOperand | Operand]) -> int:
-    return next(part.start for part in parts if isinstance(part, _SliceOperand))
+def _first_entry(operands: list[_SliceOperand | Operand]) -> int:
+    return next(operand.start for operand in operands if isinstance(operand, _SliceOperand))
 
 
-def _is_adjacent(
-    before: list[_SliceOperand | Operand], after: list[_SliceOperand | Operand]
-) -> bool:
+def _is_adjacent(left: list[_SliceOperand | Operand], right: list[_SliceOperand | Operand]) -> bool:
     return all(
         not isinstance(a, _SliceOperand) or not isinstance(b, _SliceOperand) or a.stop == b.start
-        for a, b in zip(before, after, strict=True)
+        for a, b in zip(left, right, strict=True)
     )
 
 
-def _is_independent(flow: Dataflow, run: list[int], parts: list[_SliceOperand | Operand]) -> bool:
-    """Whether no value of a run is needed, in the same step, for a base that they read."""
-    waiting = [part.base for part in parts if isinstance(part, _SliceOperand)]
-    seen: set[int] = set()
-    while waiting:
-        number = waiting.pop()
-        if number in run:
+def _is_independent(
+    dataflow: Dataflow, run: list[int], operands: list[_SliceOperand | Operand]
+) -> bool:
+    """Return True if no base of the operands depends on a member of the run within a step."""
+    pending = [operand.base for operand in operands if isinstance(operand, _SliceOperand)]
+    visited: set[int] = set()
+    while pending:
+        value_id = pending.pop()
+        if value_id in run:
             return False
-        if number not in seen:
-            seen.add(number)
-            waiting += [read.value for read in flow.values[number].operands if not read.delay]
+        if value_id not in visited:
+            visited.add(value_id)
+            sources = dataflow.values[value_id].operands
+            pending += [source.value for source in sources if not source.delay]
     return True
 
 
-def _merge_run(flow: Dataflow, run: list[int]) -> Dataflow:
-    draft = Builder.from_dataflow(flow)
-    first = flow.values[run[0]]
-    all_parts = [_slice_operands(flow, flow.values[number]) for number in run]
-    operands: list[Operand] = []
+def _merge_run(dataflow: Dataflow, run: list[int]) -> Dataflow:
+    builder = Builder.from_dataflow(dataflow)
+    first = dataflow.values[run[0]]
+    operand_lists = [_slice_operands(dataflow, dataflow.values[value_id]) for value_id in run]
+    wide_operands: list[Operand] = []
     for position in range(len(first.operands)):
-        column = [parts[position] for parts in all_parts if parts is not None]
-        head, last = column[0], column[-1]
-        if isinstance(head, _SliceOperand) and isinstance(last, _SliceOperand):
-            bounds = (head.start, last.stop)
-            operands.append(
-                draft.create("slice", Operand(head.base), attributes=bounds, adjoint=False)
-            )
-        elif isinstance(head, Operand) and draft.width(head) > 1:
-            reads = [read for read in column if isinstance(read, Operand)]
-            operands.append(draft.create("concatenate", *reads))
+        column = [operands[position] for operands in operand_lists if operands is not None]
+        head, tail = column[0], column[-1]
+        if isinstance(head, _SliceOperand) and isinstance(tail, _SliceOperand):
+            base, bounds = Operand(head.base), (head.start, tail.stop)
+            wide_operands.append(builder.create("slice", base, attributes=bounds, adjoint=False))
+        elif isinstance(head, Operand) and builder.width(head) > 1:
+            vectors = [operand for operand in column if isinstance(operand, Operand)]
+            wide_operands.append(builder.create("concatenate", *vectors))
         else:
             assert isinstance(head, Operand)
-            operands.append(head)
-    packed = draft.create(
-        first.operation, *operands, attributes=first.attributes, origin=first.origin
+            wide_operands.append(head)
+    fused = builder.create(
+        first.operation, *wide_operands, attributes=first.attributes, origin=first.origin
     )
     start = 0
-    for number in run:
-        stop = start + flow.values[number].size
-        draft.replace_uses(number, draft.create("slice", packed, attributes=(start, stop)))
+    for value_id in run:
+        stop = start + dataflow.values[value_id].size
+        part = builder.create("slice", fused, attributes=(start, stop))
+        builder.replace_uses(value_id, part)
         start = stop
-    return draft.build()
+    return builder.build()

@@ -1,12 +1,12 @@
-"""A product gives no more entries than its readers take, and in a cycle those of the cycle alone.
+"""Prune matmuls: drop unused matrix rows, and from a cycle rows that are used only outside.
 
-    y = matmul(W, v), read as y[0:n] and nothing else      -> matmul(W[0:n], v)
-    in a cycle: y[0:n] read there, y[n:m] outside of it    -> matmul(W[0:n], v) in the cycle,
+    y = matmul(W, v), used as y[0:n] alone                 -> matmul(W[0:n], v)
+    in a cycle: y[0:n] used there, y[n:m] outside of it    -> matmul(W[0:n], v) in the cycle,
                                                               matmul(W[n:m], v) outside
 
-Where a cell reads `W [x ; h]`, the step backward needs what h gains alone. Side condition: only
-slices read the product, of the same step; its matrix is whole. Sums over fewer entries at a time:
-rounding.
+Where a cell computes `W [x ; h]`, the backward step needs the cotangent of h alone. Condition: all
+users are slices at the same step; the matrix is not block-diagonal. Sums fewer entries at a time,
+which changes rounding.
 """
 
 from __future__ import annotations
@@ -18,46 +18,43 @@ from .matrix_slices import Range, locate_range, merge_ranges, slice_matrix
 
 
 def prune_matmuls(dataflow: Dataflow) -> Dataflow:
-    """The flow with products of just the entries that are read."""
-    draft = Builder.from_dataflow(dataflow)
-    kept = {read.value for read in dataflow.results} | {g.value for g in dataflow.gradients}
+    """Restrict matmuls to the entries that their users read."""
+    builder = Builder.from_dataflow(dataflow)
+    results = {operand.value for operand in dataflow.results}
+    results |= {gradient.value for gradient in dataflow.gradients}
     for value in dataflow.values:
-        if value.operation == "matmul" and value.id not in kept:
-            _prune_matmul(draft, dataflow, value)
-    return draft.build()
+        if value.operation == "matmul" and value.id not in results:
+            _prune_matmul(builder, dataflow, value)
+    return builder.build()
 
 
-def _prune_matmul(draft: Builder, flow: Dataflow, value: Value) -> None:
+def _prune_matmul(builder: Builder, dataflow: Dataflow, value: Value) -> None:
     weight, vector = value.operands
-    slices = [flow.values[number] for number in flow.users[value.id]]
-    if len(flow.values[weight.value].shape) != 2 or not slices:
+    slices = [dataflow.values[user] for user in dataflow.users[value.id]]
+    if len(dataflow.values[weight.value].shape) != 2 or not slices:
         return
     if any(s.operation != "slice" or s.operands[0].delay for s in slices):
         return
     groups: dict[bool, list[Value]] = {}
     for s in slices:
-        groups.setdefault(_is_same_component(flow, value, s), []).append(s)
+        groups.setdefault(_is_same_component(dataflow, value, s), []).append(s)
     if len(groups) == 1 and merge_ranges(map(_slice_range, slices)) == ((0, value.size),):
         return
     axis = 1 if value.attributes[0] else 0
     for members in groups.values():
         ranges = merge_ranges(map(_slice_range, members))
-        product = draft.create(
+        product = builder.create(
             "matmul",
-            slice_matrix(draft, weight, axis, ranges),
+            slice_matrix(builder, weight, axis, ranges),
             vector,
             attributes=value.attributes,
             adjoint=value.adjoint,
             origin=value.origin,
         )
         for s in members:
-            part = draft.create(
-                "slice",
-                product,
-                attributes=locate_range(ranges, _slice_range(s)),
-                adjoint=s.adjoint,
-            )
-            draft.replace_uses(s.id, part)
+            bounds = locate_range(ranges, _slice_range(s))
+            part = builder.create("slice", product, attributes=bounds, adjoint=s.adjoint)
+            builder.replace_uses(s.id, part)
 
 
 def _slice_range(value: Value) -> Range:
@@ -65,6 +62,5 @@ def _slice_range(value: Value) -> Range:
     return start, stop
 
 
-def _is_same_component(flow: Dataflow, value: Value, reader: Value) -> bool:
-    """Whether both are of one cycle."""
-    return flow.component_of[value.id] == flow.component_of[reader.id]
+def _is_same_component(dataflow: Dataflow, a: Value, b: Value) -> bool:
+    return dataflow.component_of[a.id] == dataflow.component_of[b.id]

@@ -1,11 +1,11 @@
-"""Chains of one operation become one operation of many operands.
+"""Reassociate: flatten chains of additions, and of multiplications, into n-ary operations.
 
     add(add(a, b), c)                 -> add(a, b, c)
     multiply(multiply(a, b), c)       -> multiply(a, b, c)
     add(negate(a), b)                 stays
 
-Side condition: the inner value has no other reader, is read at the same step, and is as wide as
-the outer one and computed as often. The order of summation changes: rounding.
+Condition: the inner value has no other use, is used at the same step, and has the type of the outer
+one. Changes the order of summation, and so rounding.
 """
 
 from __future__ import annotations
@@ -15,38 +15,38 @@ from rnnc.compiler.ir.dataflow import Dataflow, Operand
 
 
 def reassociate(dataflow: Dataflow) -> Dataflow:
-    """The flow with its sums and products of values flat."""
-    draft = Builder.from_dataflow(dataflow)
-    used = _count_uses(dataflow)
+    """Flatten nested sums and nested products of values."""
+    builder = Builder.from_dataflow(dataflow)
+    use_counts = _count_uses(dataflow)
     for value in dataflow.values:
         if value.operation not in {"add", "multiply"}:
             continue
         operands: list[Operand] = []
-        for read in draft.values[value.id].operands:
-            inner = draft.values[read.value]
+        for operand in builder.values[value.id].operands:
+            inner = builder.values[operand.value]
             if (
                 inner.operation == value.operation
-                and not read.delay
-                and used[read.value] == 1
+                and not operand.delay
+                and use_counts[operand.value] == 1
                 and inner.shape == value.shape
                 and inner.rate == value.rate
                 and inner.adjoint == value.adjoint
             ):
                 operands += inner.operands
             else:
-                operands.append(read)
-        draft.values[value.id].operands = tuple(operands)
-    return draft.build()
+                operands.append(operand)
+        builder.values[value.id].operands = tuple(operands)
+    return builder.build()
 
 
-def _count_uses(flow: Dataflow) -> list[int]:
-    used = [0] * len(flow.values)
-    for value in flow.values:
-        for read in value.operands:
-            used[read.value] += 1
-    for read in flow.results:
-        used[read.value] += 1
-    for gradient in flow.gradients:
+def _count_uses(dataflow: Dataflow) -> list[int]:
+    use_counts = [0] * len(dataflow.values)
+    for value in dataflow.values:
+        for operand in value.operands:
+            use_counts[operand.value] += 1
+    for operand in dataflow.results:
+        use_counts[operand.value] += 1
+    for gradient in dataflow.gradients:
         if gradient.value >= 0:
-            used[gradient.value] += 1
-    return used
+            use_counts[gradient.value] += 1
+    return use_counts

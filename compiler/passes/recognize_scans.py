@@ -1,10 +1,11 @@
-"""Recurrences that are affine in their own value become scans, proved by walking the cycle.
+"""Recognize scans: turn recurrences that are affine in their own value into `linear` values.
 
     h = f ⊙ h[t-1] + (1 - f) ⊙ u      -> h = linear(a, b, h[t-1]), a = f, b = (1 - f) ⊙ u outside
 
-Side condition: the cycle reads one value alone at another time, one step away; on the way from
-there back to that value only sums, differences, choices, and products and quotients with values
-from outside of the cycle, all as wide as it. The order of the operations changes: rounding.
+A walk over the cycle proves that its value is a ⊙ v + b of itself one step away. Condition: one
+delayed use in the cycle, at one step; in between only sums, differences, selects, and products and
+quotients with values from outside, all of one width. Changes the order of operations, and so
+rounding. (Scans of affine recurrences: Blelloch 1990.)
 """
 
 from __future__ import annotations
@@ -28,50 +29,54 @@ class _AffineForm:
 
 
 def recognize_scans(dataflow: Dataflow) -> Dataflow:
-    """The flow with affine cycles as `linear` values."""
-    draft = Builder.from_dataflow(dataflow)
+    """Replace affine cycles by `linear` values."""
+    builder = Builder.from_dataflow(dataflow)
     for component in dataflow.components:
         if component[0] not in dataflow.cyclic_values:
             continue
-        found = _find_recurrence(dataflow, component)
-        if found is None:
+        recurrence = _find_recurrence(dataflow, component)
+        if recurrence is None:
             continue
         try:
-            form = _AffineAnalysis(draft, dataflow, component, found).analyze()
+            form = _AffineAnalysis(builder, dataflow, component, recurrence).analyze()
         except _NotAffine:
             continue
-        _replace_with_linear(draft, found, form)
-    return draft.build()
+        _replace_with_linear(builder, recurrence, form)
+    return builder.build()
 
 
-def _find_recurrence(flow: Dataflow, component: tuple[int, ...]) -> Operand | None:
-    """The one read at another time inside of a cycle."""
-    inside = set(component)
-    reads = {
-        read
-        for number in component
-        for read in flow.values[number].operands
-        if read.value in inside and read.delay
+def _find_recurrence(dataflow: Dataflow, component: tuple[int, ...]) -> Operand | None:
+    """Return the only delayed operand inside of a cycle, if it is one step away."""
+    members = set(component)
+    delayed = {
+        operand
+        for value_id in component
+        for operand in dataflow.values[value_id].operands
+        if operand.value in members and operand.delay
     }
-    if len(reads) != 1:
+    if len(delayed) != 1:
         return None
-    read = reads.pop()
-    already = any(flow.values[number].operation == "linear" for number in component)
-    return None if abs(read.delay) != 1 or already else read
+    operand = delayed.pop()
+    is_scan = any(dataflow.values[value_id].operation == "linear" for value_id in component)
+    return None if abs(operand.delay) != 1 or is_scan else operand
 
 
 class _AffineAnalysis:
-    """Finds the affine form of a value in terms of itself one step away."""
+    """The affine forms of a cycle's values in terms of the recurrence v, one step away."""
 
     def __init__(
-        self, draft: Builder, flow: Dataflow, component: tuple[int, ...], turn: Operand
+        self,
+        builder: Builder,
+        dataflow: Dataflow,
+        component: tuple[int, ...],
+        recurrence: Operand,
     ) -> None:
-        self.builder, self.dataflow, self.recurrence = draft, flow, turn
+        self.builder, self.dataflow, self.recurrence = builder, dataflow, recurrence
         self.members = set(component)
-        self.shape = flow.values[turn.value].shape
-        self.adjoint = flow.values[turn.value].adjoint
+        self.shape = dataflow.values[recurrence.value].shape
+        self.adjoint = dataflow.values[recurrence.value].adjoint
         self.forms: dict[int, _AffineForm] = {}
-        self.one = draft.constant(1.0)
+        self.one = builder.constant(1.0)
 
     def analyze(self) -> _AffineForm:
         value = self.dataflow.values[self.recurrence.value]
@@ -90,30 +95,30 @@ class _AffineAnalysis:
         return self._visit(operand.value)
 
     def _visit(self, root: int) -> _AffineForm:
-        """The form of a value, those of its operands first; cycles may be longer than the stack."""
-        waiting = [] if root in self.forms else [root]
-        while waiting:
-            value = self.dataflow.values[waiting[-1]]
+        # An explicit stack: a cycle may be longer than Python's recursion limit.
+        stack = [] if root in self.forms else [root]
+        while stack:
+            value = self.dataflow.values[stack[-1]]
             if value.shape != self.shape:
                 raise _NotAffine
-            missing = (
-                read.value
-                for read in value.operands
-                if read != self.recurrence
-                and read.value in self.members
-                and read.value not in self.forms
+            unvisited = (
+                operand.value
+                for operand in value.operands
+                if operand != self.recurrence
+                and operand.value in self.members
+                and operand.value not in self.forms
             )
-            first = next(missing, None)
-            if first is not None:
-                waiting.append(first)
+            operand_id = next(unvisited, None)
+            if operand_id is not None:
+                stack.append(operand_id)
                 continue
             self.forms[value.id] = self._combine(value.id)
-            waiting.pop()
+            stack.pop()
         return self.forms[root]
 
-    def _combine(self, number: int) -> _AffineForm:
-        value = self.dataflow.values[number]
-        forms = [self.form_of(read) for read in value.operands]
+    def _combine(self, value_id: int) -> _AffineForm:
+        value = self.dataflow.values[value_id]
+        forms = [self.form_of(operand) for operand in value.operands]
         match value.operation:
             case "state":
                 return forms[0]
@@ -131,8 +136,8 @@ class _AffineAnalysis:
                 return _AffineForm(self._negate(forms[0].slope), self._negate(forms[0].offset))
             case "one_minus":
                 one = self.builder.constant(1.0)
-                rest = self._add([one, self._negate(forms[0].offset)])
-                return _AffineForm(self._negate(forms[0].slope), rest)
+                offset = self._add([one, self._negate(forms[0].offset)])
+                return _AffineForm(self._negate(forms[0].slope), offset)
             case "multiply":
                 return self._multiply(forms)
             case "divide" if forms[1].slope is None:
@@ -140,8 +145,8 @@ class _AffineAnalysis:
                 assert divisor is not None
                 return _AffineForm(
                     *(
-                        None if part is None else self.create("divide", part, divisor)
-                        for part in (forms[0].slope, forms[0].offset)
+                        None if dividend is None else self.create("divide", dividend, divisor)
+                        for dividend in (forms[0].slope, forms[0].offset)
                     )
                 )
             case "select" if forms[0].slope is None:
@@ -149,44 +154,45 @@ class _AffineAnalysis:
         raise _NotAffine
 
     def _multiply(self, forms: list[_AffineForm]) -> _AffineForm:
-        moving = [form for form in forms if form.slope is not None]
-        if len(moving) != 1 or moving[0].slope is None:
+        varying = [form for form in forms if form.slope is not None]
+        if len(varying) != 1 or varying[0].slope is None:
             raise _NotAffine
-        factors = [form.offset for form in forms if form.slope is None]
-        given = [factor for factor in factors if factor is not None]
-        slope, offset = moving[0].slope, moving[0].offset
+        factors = [form.offset for form in forms if form.slope is None and form.offset is not None]
+        slope, offset = varying[0].slope, varying[0].offset
+        slope_factors = factors if slope == self.one and factors else (slope, *factors)
         return _AffineForm(
-            self.create("multiply", *(given if slope == self.one and given else (slope, *given))),
-            None if offset is None else self.create("multiply", offset, *given),
+            self.create("multiply", *slope_factors),
+            None if offset is None else self.create("multiply", offset, *factors),
         )
 
     def _select(self, forms: list[_AffineForm]) -> _AffineForm:
-        choice = forms[0].offset
-        assert choice is not None
+        condition = forms[0].offset
+        assert condition is not None
         zero = self.builder.constant(0.0)
-        parts: list[Operand | None] = []
+        selected: list[Operand | None] = []
         for pair in ((forms[1].slope, forms[2].slope), (forms[1].offset, forms[2].offset)):
-            a, b = (zero if part is None else part for part in pair)
-            parts.append(None if pair == (None, None) else self.create("select", choice, a, b))
-        return _AffineForm(parts[0], parts[1])
+            a, b = (zero if branch is None else branch for branch in pair)
+            is_zero = pair == (None, None)
+            selected.append(None if is_zero else self.create("select", condition, a, b))
+        return _AffineForm(selected[0], selected[1])
 
-    def _add(self, parts: list[Operand | None]) -> Operand | None:
-        given = [part for part in parts if part is not None]
-        if not given:
+    def _add(self, terms: list[Operand | None]) -> Operand | None:
+        nonzero = [term for term in terms if term is not None]
+        if not nonzero:
             return None
-        return given[0] if len(given) == 1 else self.create("add", *given)
+        return nonzero[0] if len(nonzero) == 1 else self.create("add", *nonzero)
 
-    def _negate(self, part: Operand | None) -> Operand | None:
-        return None if part is None else self.create("negate", part)
+    def _negate(self, term: Operand | None) -> Operand | None:
+        return None if term is None else self.create("negate", term)
 
 
-def _replace_with_linear(draft: Builder, turn: Operand, form: _AffineForm) -> None:
-    slope = draft.constant(0.0) if form.slope is None else form.slope
-    offset = draft.constant(0.0) if form.offset is None else form.offset
-    value = draft.values[turn.value]
+def _replace_with_linear(builder: Builder, recurrence: Operand, form: _AffineForm) -> None:
+    slope = builder.constant(0.0) if form.slope is None else form.slope
+    offset = builder.constant(0.0) if form.offset is None else form.offset
+    value = builder.values[recurrence.value]
     if value.operation == "state":
-        solved = draft.create("linear", slope, offset, turn, adjoint=value.adjoint)
-        value.operands = (solved,)
+        scan = builder.create("linear", slope, offset, recurrence, adjoint=value.adjoint)
+        value.operands = (scan,)
     else:
         value.operation, value.attributes = "linear", ()
-        value.operands = (slope, offset, turn)
+        value.operands = (slope, offset, recurrence)

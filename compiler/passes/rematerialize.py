@@ -1,12 +1,12 @@
-"""What the backward pass reads is computed again from states and inputs, not kept.
+"""Rematerialize: compute residuals again in the backward pass instead of keeping them.
 
-    forward: z = f(h[t-1], x), …      backward reads z
-        -> backward: z' = f(h[t-1], x), reads z'
+    forward: z = f(h[t-1], x), …      backward uses z
+        -> backward: z' = f(h[t-1], x), uses z'
 
-States and inputs, what a scan solved, masks, and what is computed once a call stay as they are. All
-that is computed again needs no loop: the states are known. It is scheduled as late as its readers
-allow, so that of a stack one layer at a time is in memory. Side condition: none; keeps every bit
-but for products whose rows are summed in another order.
+Kept are states, inputs, masks, results of scans, and values of rate `call` or `row`. As the states
+are known, the copies need no loop; they are scheduled as late as their users allow, so that only
+one layer's copies are in memory at a time. Bit-exact but for matmuls, whose rows are summed in
+another order. (Checkpointing: Chen et al. 2016, arXiv 1604.06174.)
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from rnnc.compiler.ir.ops import SOURCE_OPS
 
 
 def rematerialize(dataflow: Dataflow) -> Dataflow:
-    """The flow whose backward pass reads only states, inputs and what is of a call."""
-    draft = Builder.from_dataflow(dataflow)
-    taken_by = {
+    """Make the backward pass use copies of forward values, recomputed from states and inputs."""
+    builder = Builder.from_dataflow(dataflow)
+    state_of = {
         value.operands[0].value: value.id
         for value in dataflow.values
         if value.operation == "state" and not value.operands[0].delay
     }
-    again: dict[int, Operand] = {}
+    copies: dict[int, Operand] = {}
 
-    def copied(read: Operand) -> Operand:
-        value = dataflow.values[read.value]
+    def copy(operand: Operand) -> Operand:
+        value = dataflow.values[operand.value]
         if value.adjoint or value.rate != "step" or value.operation in {"state", *SOURCE_OPS}:
-            return read
-        if value.id in taken_by and not read.delay:
-            return Operand(taken_by[value.id])
+            return operand
+        if value.id in state_of and not operand.delay:
+            return Operand(state_of[value.id])
         if value.operation == "linear":
-            return read
-        if value.id not in again:
-            again[value.id] = draft.create(
+            return operand
+        if value.id not in copies:
+            copies[value.id] = builder.create(
                 value.operation,
-                *(copied(operand) for operand in value.operands),
+                *(copy(source) for source in value.operands),
                 attributes=value.attributes,
                 origin=value.origin,
                 adjoint=True,
             )
-        return Operand(again[value.id].value, read.delay)
+        return Operand(copies[value.id].value, operand.delay)
 
     for value in dataflow.values:
         if value.adjoint:
-            draft.values[value.id].operands = tuple(copied(read) for read in value.operands)
-    return draft.build()
+            builder.values[value.id].operands = tuple(copy(operand) for operand in value.operands)
+    return builder.build()

@@ -1,11 +1,11 @@
-"""What is read one step away is computed where it is read.
+"""Retime: move a delay from the use of a product to its operands (Leiserson and Saxe 1991).
 
-    p = matmul(W, a), read as p[t+1] alone        -> matmul(W, a[t+1])
-    p = multiply(a, b), read as p[t+1] alone      -> multiply(a[t+1], b[t+1])
+    p = matmul(W, a), used as p[t+1] alone        -> matmul(W, a[t+1])
+    p = multiply(a, b), used as p[t+1] alone      -> multiply(a[t+1], b[t+1])
 
-So that a step of the backward loop begins with its products, as a forward step does, and what
-follows is their epilogue. Side condition: adjoint, in a cycle, one reader at one delay, which is no
-boundary of a segment; zero outside of the segment stays zero. Keeps every bit.
+A step of the backward loop then begins with its matmuls, as a forward step does, and elementwise
+work becomes their epilogue. Condition: adjoint, in a cycle, one user at one delay, which is no
+boundary gradient; a value that is zero outside of its segment stays zero there. Bit-exact.
 """
 
 from __future__ import annotations
@@ -15,47 +15,49 @@ from rnnc.compiler.ir.dataflow import Dataflow, Operand
 
 
 def retime(dataflow: Dataflow) -> Dataflow:
-    """The flow with products at the step of their reader."""
-    draft = Builder.from_dataflow(dataflow)
-    kept = {read.value for read in dataflow.results}
-    kept |= {gradient.value for gradient in dataflow.gradients}
+    """Compute adjoint products of a cycle at the step of their user."""
+    builder = Builder.from_dataflow(dataflow)
+    results = {operand.value for operand in dataflow.results}
+    results |= {gradient.value for gradient in dataflow.gradients}
     for value in dataflow.values:
         if not value.adjoint or value.operation not in {"matmul", "multiply"}:
             continue
-        if value.id not in dataflow.cyclic_values or value.id in kept:
+        if value.id not in dataflow.cyclic_values or value.id in results:
             continue
-        reads = [
-            (reader, read.delay)
-            for reader in dataflow.users[value.id]
-            for read in dataflow.values[reader].operands
-            if read.value == value.id
+        uses = [
+            (user, operand.delay)
+            for user in dataflow.users[value.id]
+            for operand in dataflow.values[user].operands
+            if operand.value == value.id
         ]
-        if len(reads) != 1 or reads[0][1] == 0:
+        if len(uses) != 1 or uses[0][1] == 0:
             continue
-        reader, delay = reads[0]
-        if dataflow.values[reader].operation in {"to_history", "to_initial"}:
+        user, delay = uses[0]
+        if dataflow.values[user].operation in {"to_history", "to_initial"}:
             continue
-        if any(read.delay for read in value.operands):
+        if any(operand.delay for operand in value.operands):
             continue
-        if _reads_state_or_input(dataflow, value.operands):
+        if _uses_state_or_input(dataflow, value.operands):
             continue
-        draft.values[value.id].operands = tuple(
-            Operand(
-                read.value, read.delay if _is_time_invariant(dataflow, read) else read.delay + delay
-            )
-            for read in value.operands
+        builder.values[value.id].operands = tuple(
+            operand
+            if _is_time_invariant(dataflow, operand)
+            else Operand(operand.value, operand.delay + delay)
+            for operand in value.operands
         )
-        draft.values[reader].operands = tuple(
-            Operand(read.value) if read.value == value.id else read
-            for read in draft.values[reader].operands
+        builder.values[user].operands = tuple(
+            Operand(operand.value) if operand.value == value.id else operand
+            for operand in builder.values[user].operands
         )
-    return draft.build()
+    return builder.build()
 
 
-def _is_time_invariant(flow: Dataflow, read: Operand) -> bool:
-    return flow.values[read.value].rate != "step"
+def _is_time_invariant(dataflow: Dataflow, operand: Operand) -> bool:
+    return dataflow.values[operand.value].rate != "step"
 
 
-def _reads_state_or_input(flow: Dataflow, operands: tuple[Operand, ...]) -> bool:
-    """Whether moving the product would read a state or input ahead of time."""
-    return any(flow.values[read.value].operation in {"state", "input"} for read in operands)
+def _uses_state_or_input(dataflow: Dataflow, operands: tuple[Operand, ...]) -> bool:
+    # Shifted, these would be used ahead of time, past the end of their series.
+    return any(
+        dataflow.values[operand.value].operation in {"state", "input"} for operand in operands
+    )

@@ -1,14 +1,14 @@
-"""A product of a concatenation becomes the sum of products of its parts, where that frees a part.
+"""Split a matmul of a concatenation into a sum of matmuls, to free parts from a cycle.
 
     in a cycle: matmul(W, concatenate(x, h)), x outside of it   -> add(matmul(W[:, 0:n], x),
                                                                        matmul(W[:, n:m], h))
     matmul(W, concatenate(onehot(s), h))                        -> add(lookup(W[:, 0:n], s), …)
-    outer_sum(g, concatenate(x, h)), x and h apart by now       -> stack[1](outer_sum(g, x), …)
+    outer_sum(g, concatenate(x, h)), x and h split already      -> stack[1](outer_sum(g, x), …)
 
-So that `W [x ; h]` costs what `U x + W h` costs: `hoist` takes the product of x out of the loop.
-Side condition: the concatenation is read at the same step, its parts differ from step to step, the
-matrix is whole, and what becomes free is not so narrow (a sixteenth of the rest) that it costs less
-where it is than on its way through memory. The order of summation changes: rounding.
+`W [x ; h]` then costs as much as `U x + W h`: `hoist_invariants` moves x's matmul out of the loop.
+Condition: the concatenation is used at the same step, its parts vary from step to step, the matrix
+is not block-diagonal, and the freed part is not much narrower than the rest (MAX_WIDTH_RATIO).
+Changes the order of summation, and so rounding.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from rnnc.compiler.ir.dataflow import Dataflow, Operand, Value
 from .matrix_slices import Range, locate_range, slice_matrix
 
 MAX_WIDTH_RATIO: Final = 16
-"""How many times as wide as what becomes free the rest is at the most."""
+"""At this ratio of the part in the cycle to the freed part the matmul stays whole: the freed part
+costs less inside of it than a matmul of its own whose result goes through memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,125 +37,133 @@ class _ConcatPart:
 
 
 def split_concat_matmuls(dataflow: Dataflow) -> Dataflow:
-    """The flow with products of the parts of concatenations."""
-    draft = Builder.from_dataflow(dataflow)
-    shared: dict[tuple[int, int], tuple[_ConcatPart, ...]] = {}
-    ways: dict[int, set[int]] = {}
+    """Split matmuls of concatenations, then the gradients of their matrices in the same way."""
+    builder = Builder.from_dataflow(dataflow)
+    partitions: dict[tuple[int, int], tuple[_ConcatPart, ...]] = {}
+    cycles: dict[int, set[int]] = {}
     for value in dataflow.values:
         if value.operation != "matmul":
             continue
-        whole = _find_concatenation(dataflow, value.operands[1])
-        if whole is None:
+        concatenation = _find_concatenation(dataflow, value.operands[1])
+        if concatenation is None:
             continue
-        cycle = dataflow.component_of[value.id] if value.id in dataflow.cyclic_values else -1
-        ways.setdefault(whole.id, set()).add(cycle)
-        key = (whole.id, cycle)
-        if key not in shared:
-            shared[key] = _partition_concatenation(draft, dataflow, whole, cycle)
-        if len(shared[key]) > 1 and len(dataflow.values[value.operands[0].value].shape) == 2:
-            draft.replace_uses(value.id, _add_matmuls(draft, value, shared[key]))
+        is_cyclic = value.id in dataflow.cyclic_values
+        cycle = dataflow.component_of[value.id] if is_cyclic else -1
+        cycles.setdefault(concatenation.id, set()).add(cycle)
+        key = (concatenation.id, cycle)
+        if key not in partitions:
+            partitions[key] = _partition_concatenation(builder, dataflow, concatenation, cycle)
+        is_whole = len(dataflow.values[value.operands[0].value].shape) == 2
+        if len(partitions[key]) > 1 and is_whole:
+            builder.replace_uses(value.id, _add_matmuls(builder, value, partitions[key]))
     for value in dataflow.values:
         if value.operation == "outer_sum" and not value.attributes:
             for side in (0, 1):
-                number = value.operands[side].value
-                if len(ways.get(number, ())) != 1 or value.operands[side].delay:
+                operand = value.operands[side]
+                if len(cycles.get(operand.value, ())) != 1 or operand.delay:
                     continue
-                shares = shared[number, next(iter(ways[number]))]
-                if len(shares) > 1:
-                    draft.replace_uses(value.id, _stack_outer_sums(draft, value, side, shares))
+                parts = partitions[operand.value, next(iter(cycles[operand.value]))]
+                if len(parts) > 1:
+                    stacked = _stack_outer_sums(builder, value, side, parts)
+                    builder.replace_uses(value.id, stacked)
                     break
-    return draft.build()
+    return builder.build()
 
 
-def _find_concatenation(flow: Dataflow, read: Operand) -> Value | None:
-    whole = flow.values[read.value]
-    if whole.operation != "concatenate" or read.delay:
+def _find_concatenation(dataflow: Dataflow, operand: Operand) -> Value | None:
+    value = dataflow.values[operand.value]
+    if value.operation != "concatenate" or operand.delay:
         return None
-    return whole if all(flow.values[r.value].rate == "step" for r in whole.operands) else None
+    varies = all(dataflow.values[r.value].rate == "step" for r in value.operands)
+    return value if varies else None
 
 
 def _partition_concatenation(
-    draft: Builder, flow: Dataflow, whole: Value, cycle: int
+    builder: Builder, dataflow: Dataflow, concatenation: Value, cycle: int
 ) -> tuple[_ConcatPart, ...]:
-    """What is of a cycle, what is not, and each symbol by itself; of one kind alone, nothing."""
+    """Partition into the part inside of a cycle, the part outside, and each symbol by itself."""
     groups: dict[str, list[tuple[Range, Operand]]] = {}
     symbols: list[_ConcatPart] = []
     start = 0
-    for read in whole.operands:
-        source = flow.values[read.value]
+    for operand in concatenation.operands:
+        source = dataflow.values[operand.value]
         stop = start + source.size
-        if source.operation == "onehot" and not read.delay:
+        if source.operation == "onehot" and not operand.delay:
             symbols.append(_ConcatPart(((start, stop),), source.operands[0], is_symbol=True))
         else:
-            kind = "inside" if flow.component_of[read.value] == cycle else "outside"
-            groups.setdefault(kind, []).append(((start, stop), read))
+            group = "inside" if dataflow.component_of[operand.value] == cycle else "outside"
+            groups.setdefault(group, []).append(((start, stop), operand))
         start = stop
-    if len(groups) == 2 and MAX_WIDTH_RATIO * _total_width(groups["outside"]) <= _total_width(
-        groups["inside"]
-    ):
-        both = [*groups["inside"], *groups["outside"]]
-        groups = {"inside": sorted(both, key=lambda member: member[0])}
-    shares = []
+    if len(groups) == 2:
+        inside, outside = groups["inside"], groups["outside"]
+        if MAX_WIDTH_RATIO * _total_width(outside) <= _total_width(inside):
+            groups = {"inside": sorted([*inside, *outside], key=lambda member: member[0])}
+    parts = []
     for members in groups.values():
-        reads = [read for _, read in members]
-        together = reads[0]
-        if len(reads) > 1:
-            together = draft.create(
-                "concatenate", *reads, adjoint=whole.adjoint, origin=whole.origin
+        operands = [operand for _, operand in members]
+        joined = operands[0]
+        if len(operands) > 1:
+            joined = builder.create(
+                "concatenate",
+                *operands,
+                adjoint=concatenation.adjoint,
+                origin=concatenation.origin,
             )
-        shares.append(_ConcatPart(tuple(r for r, _ in members), together))
-    return (*shares, *symbols)
+        parts.append(_ConcatPart(tuple(bounds for bounds, _ in members), joined))
+    return (*parts, *symbols)
 
 
 def _total_width(members: list[tuple[Range, Operand]]) -> int:
     return sum(stop - start for (start, stop), _ in members)
 
 
-def _add_matmuls(draft: Builder, value: Value, shares: tuple[_ConcatPart, ...]) -> Operand:
+def _add_matmuls(builder: Builder, value: Value, parts: tuple[_ConcatPart, ...]) -> Operand:
     weight, axis = value.operands[0], 0 if value.attributes[0] else 1
 
-    def product(share: _ConcatPart) -> Operand:
-        return draft.create(
-            "lookup" if share.is_symbol else "matmul",
-            slice_matrix(draft, weight, axis, share.ranges),
-            share.operand,
+    def matmul(part: _ConcatPart) -> Operand:
+        return builder.create(
+            "lookup" if part.is_symbol else "matmul",
+            slice_matrix(builder, weight, axis, part.ranges),
+            part.operand,
             attributes=value.attributes,
             adjoint=value.adjoint,
             origin=value.origin,
         )
 
-    return draft.create("add", *map(product, shares), adjoint=value.adjoint, origin=value.origin)
+    return builder.create("add", *map(matmul, parts), adjoint=value.adjoint, origin=value.origin)
 
 
 def _stack_outer_sums(
-    draft: Builder, value: Value, side: int, shares: tuple[_ConcatPart, ...]
+    builder: Builder, value: Value, side: int, parts: tuple[_ConcatPart, ...]
 ) -> Operand:
-    """The parts of a gradient, as rows (side 0) or columns (1) in their old order."""
+    """Create the parts' gradients and stack them as rows (side 0) or columns (1) in order."""
     other = value.operands[1 - side]
-    make = _outer_sum_builder(draft, other, side, adjoint=value.adjoint)
-    pieces: list[tuple[Range, Operand]] = []
-    for share in shares:
-        made = make(share)
-        for one in share.ranges:
-            at = locate_range(share.ranges, one)
-            pieces.append((one, slice_matrix(draft, made, side, (at,))))
-    pieces.sort(key=lambda piece: piece[0])
-    return draft.create(
-        "stack", *(piece for _, piece in pieces), attributes=(side,), adjoint=value.adjoint
+    create = _outer_sum_builder(builder, other, side, adjoint=value.adjoint)
+    slices: list[tuple[Range, Operand]] = []
+    for part in parts:
+        gradient = create(part)
+        for bounds in part.ranges:
+            position = locate_range(part.ranges, bounds)
+            slices.append((bounds, slice_matrix(builder, gradient, side, (position,))))
+    slices.sort(key=lambda member: member[0])
+    return builder.create(
+        "stack", *(matrix for _, matrix in slices), attributes=(side,), adjoint=value.adjoint
     )
 
 
 def _outer_sum_builder(
-    draft: Builder, other: Operand, side: int, *, adjoint: bool
+    builder: Builder, other: Operand, side: int, *, adjoint: bool
 ) -> Callable[[_ConcatPart], Operand]:
-    def made(share: _ConcatPart) -> Operand:
-        if share.is_symbol:
-            extent = sum(stop - start for start, stop in share.ranges)
-            shape = (extent, draft.width(other)) if side == 0 else (draft.width(other), extent)
-            return draft.create(
-                "indexed_sum", other, share.operand, attributes=(side == 0, *shape), adjoint=adjoint
+    def create(part: _ConcatPart) -> Operand:
+        if part.is_symbol:
+            extent = sum(stop - start for start, stop in part.ranges)
+            width = builder.width(other)
+            shape = (extent, width) if side == 0 else (width, extent)
+            attributes = (side == 0, *shape)
+            return builder.create(
+                "indexed_sum", other, part.operand, attributes=attributes, adjoint=adjoint
             )
-        operands = (share.operand, other) if side == 0 else (other, share.operand)
-        return draft.create("outer_sum", *operands, adjoint=adjoint)
+        operands = (part.operand, other) if side == 0 else (other, part.operand)
+        return builder.create("outer_sum", *operands, adjoint=adjoint)
 
-    return made
+    return create

@@ -1,1 +1,1 @@
-"""Loop distribution, fusion groups, and the plan made of them."""
+"""Loop distribution, fusion groups, and the plan."""

@@ -1,4 +1,4 @@
-"""What a plan does, for people: phases, what left the loops, what is fused and saved, the work."""
+"""Explain a plan to people: phases, work, hoisted matmuls, fused operations, residuals."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ _PHASE_WORDS: Final = {
 
 
 def explain(plan: Plan) -> dict[str, Any]:
-    """A plan as plain JSON values; FLOPs and numbers are for each step and row."""
+    """Return a plan as plain JSON values; FLOPs and numbers are for each step and row."""
+    dataflow = plan.dataflow
     costs = {phase.id: plan.phase_cost(phase) for phase in plan.phases}
     work = sum(cost.matmul_flops + cost.elementwise_ops for cost in costs.values()) or 1
     looped = {n for phase in plan.phases if phase.kind == "loop" for n in phase.values}
@@ -32,12 +33,10 @@ def explain(plan: Plan) -> dict[str, Any]:
                 "pass": "backward" if phase.adjoint else "forward",
                 "kind": phase.kind,
                 "direction": phase.direction,
-                "products": _products(plan.dataflow, phase.values),
+                "products": _matmul_names(dataflow, phase.values),
                 "dependent_products": _count_dependent_matmuls(plan, phase),
                 "fused": [
-                    plan.dataflow.values[n].operation
-                    for g in phase.groups
-                    for n in _fused_ops(plan, g.epilogue)
+                    name for group in phase.groups for name in _fused_ops(plan, group.epilogue)
                 ],
                 "product_flops": costs[phase.id].matmul_flops,
                 "elementwise": costs[phase.id].elementwise_ops,
@@ -50,8 +49,8 @@ def explain(plan: Plan) -> dict[str, Any]:
             for phase in plan.phases
         ],
         "hoisted": [
-            _in_words(plan.dataflow, v.id)
-            for v in plan.dataflow.values
+            _format_matmul(dataflow, v.id)
+            for v in dataflow.values
             if v.id not in looped and not v.adjoint and v.rate == "step" and looped
             if _is_matmul(v)
         ],
@@ -62,7 +61,7 @@ def explain(plan: Plan) -> dict[str, Any]:
 
 
 def describe(report: dict[str, Any]) -> Iterator[str]:
-    """The lines that a person reads, from what `explain` gives (with `backend` and `why` added)."""
+    """Yield the lines of a report by `explain`, to which `backend` and `why` may be added."""
     for side in ("forward", "backward"):
         phases = [phase for phase in report["phases"] if phase["pass"] == side]
         if not phases:
@@ -77,44 +76,47 @@ def describe(report: dict[str, Any]) -> Iterator[str]:
                 if phase["kind"] == "loop":
                     yield f"      one after the other in a step: {phase['dependent_products']}"
             if phase["fused"]:
-                yield f"      fused: {_counted(phase['fused'])}"
+                yield f"      fused: {_format_counts(phase['fused'])}"
     if report["hoisted"]:
         yield f"hoisted out of loops: {'; '.join(report['hoisted'])}"
-    kept = f"{report['saved']:,} numbers a step and row"
-    yield f"kept for the backward pass ({report['memory']}): {kept}"
+    saved = f"{report['saved']:,} numbers a step and row"
+    yield f"kept for the backward pass ({report['memory']}): {saved}"
     if report["without"]:
         yield f"passes left out: {', '.join(report['without'])}"
 
 
-def _products(flow: Dataflow, numbers: Iterable[int]) -> list[str]:
-    """The products among some values, in the names of their parameters."""
-    return [_in_words(flow, n) for n in numbers if _is_matmul(flow.values[n])]
+def _matmul_names(dataflow: Dataflow, value_ids: Iterable[int]) -> list[str]:
+    return [_format_matmul(dataflow, n) for n in value_ids if _is_matmul(dataflow.values[n])]
 
 
 def _is_matmul(value: Value) -> bool:
     return value.operation in MATMUL_OPS or value.operation in {"outer_sum", "indexed_sum"}
 
 
-def _in_words(flow: Dataflow, number: int) -> str:
-    """A product in the names of its parameters: `Wf, Wi · h[t-1]`."""
-    value = flow.values[number]
-    left, right = (flow.values[read.value] for read in value.operands)
+def _format_matmul(dataflow: Dataflow, value_id: int) -> str:
+    """Write a matmul in the names of its parameters: `Wf, Wi · h[t-1]`."""
+    value = dataflow.values[value_id]
+    left, right = (dataflow.values[operand.value] for operand in value.operands)
     if value.operation in MATMUL_OPS:
         mark = "ᵀ" if value.attributes[0] else ""
-        what = ", ".join(f"{name}{mark}" for name in _parameter_names(flow, left))
-        return f"{what} · {_format_operand(flow, right, value.operands[1].delay)}"
-    readers = sorted(_gradient_names(flow, number))
-    return f"gradient of {', '.join(readers)}" if readers else "a gradient"
+        matrices = ", ".join(f"{name}{mark}" for name in _parameter_names(dataflow, left))
+        return f"{matrices} · {_format_operand(dataflow, right, value.operands[1].delay)}"
+    names = sorted(_gradient_names(dataflow, value_id))
+    return f"gradient of {', '.join(names)}" if names else "a gradient"
 
 
-def _parameter_names(flow: Dataflow, value: Value) -> list[str]:
+def _parameter_names(dataflow: Dataflow, value: Value) -> list[str]:
     if value.operation == "parameter":
         return [str(value.attributes[0])]
-    found = [_parameter_names(flow, flow.values[read.value]) for read in value.operands]
-    return [name for names in found for name in names] or ["matrix"]
+    names = [
+        name
+        for operand in value.operands
+        for name in _parameter_names(dataflow, dataflow.values[operand.value])
+    ]
+    return names or ["matrix"]
 
 
-def _format_operand(flow: Dataflow, value: Value, delay: int) -> str:
+def _format_operand(dataflow: Dataflow, value: Value, delay: int) -> str:
     time = f"[t{-delay:+d}]" if delay else ""
     if value.operation in {"state", "input"}:
         return f"{value.attributes[0]}{time}"
@@ -122,37 +124,32 @@ def _format_operand(flow: Dataflow, value: Value, delay: int) -> str:
         return f"gradient of {value.attributes[1]}"
     if value.adjoint:
         return f"gradients{time}"
-    if value.origin >= 0 and flow.graph.nodes[value.origin].local_name:
-        return f"{flow.graph.nodes[value.origin].local_name}{time}"
+    if value.origin >= 0 and dataflow.graph.nodes[value.origin].local_name:
+        return f"{dataflow.graph.nodes[value.origin].local_name}{time}"
     return f"%{value.id}{time}"
 
 
-def _gradient_names(flow: Dataflow, number: int) -> set[str]:
-    found = {g.name for g in flow.gradients_by_value.get(number, ())}
-    for reader in flow.users[number]:
-        if flow.values[reader].rate == "call":
-            found |= _gradient_names(flow, reader)
-    return found
+def _gradient_names(dataflow: Dataflow, value_id: int) -> set[str]:
+    """Collect the gradients that a value is or goes into, through other values of a call."""
+    names = {gradient.name for gradient in dataflow.gradients_by_value.get(value_id, ())}
+    for user in dataflow.users[value_id]:
+        if dataflow.values[user].rate == "call":
+            names |= _gradient_names(dataflow, user)
+    return names
 
 
 def _count_dependent_matmuls(plan: Plan, phase: Phase) -> int:
-    """How many of a phase's groups hold products: what a step must wait for, one by one."""
-    return sum(
-        any(plan.dataflow.values[n].operation in MATMUL_OPS for n in group.roots)
-        for group in phase.groups
-    )
+    """Count a phase's groups with matmuls: a step must wait for these one by one."""
+    values = plan.dataflow.values
+    return sum(any(values[n].operation in MATMUL_OPS for n in g.roots) for g in phase.groups)
 
 
-def _fused_ops(plan: Plan, numbers: tuple[int, ...]) -> list[int]:
-    return [
-        n
-        for n in numbers
-        if plan.dataflow.values[n].operation in ELEMENTWISE_OPS
-        or plan.dataflow.values[n].operation in GROUP_OPS
-    ]
+def _fused_ops(plan: Plan, value_ids: tuple[int, ...]) -> list[str]:
+    operations = [plan.dataflow.values[value_id].operation for value_id in value_ids]
+    return [name for name in operations if name in ELEMENTWISE_OPS or name in GROUP_OPS]
 
 
-def _counted(names: list[str]) -> str:
-    """Names with how often each is there: `3 add, tanh`."""
+def _format_counts(names: list[str]) -> str:
+    """Join names with their counts: `3 add, tanh`."""
     counts = {name: names.count(name) for name in names}
     return ", ".join(name if count == 1 else f"{count} {name}" for name, count in counts.items())

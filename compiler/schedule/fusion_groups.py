@@ -1,4 +1,8 @@
-"""Fusion groups: elementwise operations computed in one pass over their entries."""
+"""Fusion groups: a phase in groups of roots (matmuls, reductions) and an epilogue.
+
+Longest-path layering: a value's group is one after that of each operand which must be finished
+before it, otherwise the same.
+"""
 
 from __future__ import annotations
 
@@ -9,64 +13,62 @@ from .plan import FusionGroup
 
 
 def build_fusion_groups(dataflow: Dataflow, value_ids: tuple[int, ...]) -> tuple[FusionGroup, ...]:
-    """Values in groups, each after what it reads of the same step; wide ones begin a group."""
-    inside = set(value_ids)
+    """Group the values of a phase, each after its undelayed operands; roots begin a group."""
+    members = set(value_ids)
     level: dict[int, int] = {}
-    for number in _topological_order(dataflow, value_ids):
-        wide = _is_root(dataflow, number)
-        level[number] = 0
-        for read in dataflow.values[number].operands:
-            if read.value not in inside or (
-                read.delay and _is_same_component(dataflow, number, read.value)
-            ):
+    for value_id in _topological_order(dataflow, value_ids):
+        is_root = _is_root(dataflow, value_id)
+        level[value_id] = 0
+        for operand in dataflow.values[value_id].operands:
+            source = operand.value
+            is_previous_step = operand.delay and _is_same_component(dataflow, value_id, source)
+            if source not in members or is_previous_step:
                 continue
-            # Whole vectors, and other steps, are there only when a group has ended.
-            later = wide or read.delay != 0
-            level[number] = max(level[number], level[read.value] + later)
+            # Whole vectors and other steps are complete only at the end of a group.
+            needs_barrier = is_root or operand.delay != 0
+            level[value_id] = max(level[value_id], level[source] + needs_barrier)
     layers: list[list[int]] = [[] for _ in range(max(level.values()) + 1)]
-    for number, at in level.items():
-        layers[at].append(number)
-    groups: list[FusionGroup] = []
-    for members in layers:
-        wide_ones = tuple(n for n in members if _is_root(dataflow, n))
-        groups.append(
-            FusionGroup(wide_ones, tuple(n for n in members if not _is_root(dataflow, n)))
+    for value_id, layer in level.items():
+        layers[layer].append(value_id)
+    groups = [
+        FusionGroup(
+            tuple(value_id for value_id in layer if _is_root(dataflow, value_id)),
+            tuple(value_id for value_id in layer if not _is_root(dataflow, value_id)),
         )
+        for layer in layers
+    ]
     return tuple(group for group in groups if group.values)
 
 
-def _is_root(flow: Dataflow, number: int) -> bool:
-    operation = flow.values[number].operation
+def _is_root(dataflow: Dataflow, value_id: int) -> bool:
+    operation = dataflow.values[value_id].operation
     return operation in WHOLE_VECTOR_OPS or operation in REDUCTION_OPS
 
 
-def _topological_order(flow: Dataflow, numbers: tuple[int, ...]) -> list[int]:
-    """Values of a phase, each after those that it reads of the same step.
-
-    Outside of cycles also after those that it reads at other steps.
-    """
-    inside, done = set(numbers), set[int]()
+def _topological_order(dataflow: Dataflow, value_ids: tuple[int, ...]) -> list[int]:
+    """Sort values after their undelayed operands, outside of cycles also after delayed ones."""
+    members, done = set(value_ids), set[int]()
     order: list[int] = []
-    for root in sorted(numbers):
+    for root in sorted(value_ids):
         stack = [root]
         while stack:
-            number = stack[-1]
-            needs = [
-                read.value
-                for read in flow.values[number].operands
-                if read.value in inside
-                and read.value not in done
-                and (not read.delay or not _is_same_component(flow, number, read.value))
+            value_id = stack[-1]
+            unordered = [
+                operand.value
+                for operand in dataflow.values[value_id].operands
+                if operand.value in members
+                and operand.value not in done
+                and (not operand.delay or not _is_same_component(dataflow, value_id, operand.value))
             ]
-            if number not in done and needs:
-                stack += reversed(needs)
+            if value_id not in done and unordered:
+                stack += reversed(unordered)
                 continue
             stack.pop()
-            if number not in done:
-                done.add(number)
-                order.append(number)
+            if value_id not in done:
+                done.add(value_id)
+                order.append(value_id)
     return order
 
 
-def _is_same_component(flow: Dataflow, a: int, b: int) -> bool:
-    return flow.component_of[a] == flow.component_of[b]
+def _is_same_component(dataflow: Dataflow, a: int, b: int) -> bool:
+    return dataflow.component_of[a] == dataflow.component_of[b]

@@ -1,8 +1,7 @@
-"""Flow -> phases: what is on no cycle runs for all steps at once, the rest one step at a time.
+"""Loop distribution: dataflow -> phases; cycles are loops or scans, all else is batched.
 
-Loop distribution (Allen and Kennedy 1987) on the strongly connected components, in an order in
-which operands come first; components on no cycle wait for nothing but their operands, so that few
-phases result.
+After Allen and Kennedy 1987, over the strongly connected components in topological order. Values on
+no cycle wait for their operands alone, so that few phases result.
 """
 
 from __future__ import annotations
@@ -17,215 +16,218 @@ from rnnc.compiler.ir.ops import ELEMENTWISE_OPS, SOURCE_OPS
 from .fusion_groups import build_fusion_groups
 from .plan import Phase, PhaseKind
 
+Block = tuple[PhaseKind, tuple[int, ...]]
+"""The ids of values that cannot be separated, and the kind of phase that they need."""
+
 
 def distribute_loops(dataflow: Dataflow, *, sink_elementwise: bool) -> tuple[Phase, ...]:
-    """The phases of a flow, forward ones first.
+    """Cut a dataflow into phases, forward ones first.
 
-    With `sink_elementwise`, elementwise work outside of a loop that serves this loop alone moves into it.
+    With `sink_elementwise`, elementwise values whose only users are in one loop move into it.
     """
-    blocks = _sink_elementwise(dataflow) if sink_elementwise else _find_blocks(dataflow)
+    blocks = _find_blocks(dataflow)
+    if sink_elementwise:
+        blocks = _sink_elementwise(dataflow, blocks)
     phases: list[Phase] = []
     for adjoint in (False, True):
-        for kind, numbers in _order_blocks(dataflow, blocks, adjoint=adjoint):
-            direction = _infer_direction(dataflow, numbers) if kind in {"loop", "scan"} else 0
-            groups = build_fusion_groups(dataflow, numbers)
+        for kind, value_ids in _order_blocks(dataflow, blocks, adjoint=adjoint):
+            direction = _infer_direction(dataflow, value_ids) if kind in {"loop", "scan"} else 0
+            groups = build_fusion_groups(dataflow, value_ids)
             phases.append(Phase(len(phases), kind, direction, adjoint, groups))
     return tuple(phases)
 
 
-Block = tuple[PhaseKind, tuple[int, ...]]
-
-
-def _find_blocks(flow: Dataflow) -> list[Block]:
-    """What cannot be separated: components, each of its kind. Sources are in none."""
+def _find_blocks(dataflow: Dataflow) -> list[Block]:
+    """Classify the components that are no sources, in topological order."""
     blocks: list[Block] = []
-    for component in flow.components:
-        first = flow.values[component[0]]
-        if first.operation in SOURCE_OPS:
+    for component in dataflow.components:
+        values = [dataflow.values[value_id] for value_id in component]
+        if values[0].operation in SOURCE_OPS:
             continue
-        if component[0] in flow.cyclic_values:
-            linear = [n for n in component if flow.values[n].operation == "linear"]
-            plain = all(flow.values[n].operation in {"linear", "state"} for n in component)
-            kind: PhaseKind = "scan" if plain and len(linear) == 1 else "loop"
+        kind: PhaseKind
+        if component[0] in dataflow.cyclic_values:
+            scans = sum(value.operation == "linear" for value in values)
+            is_scan = all(value.operation in {"linear", "state"} for value in values)
+            kind = "scan" if is_scan and scans == 1 else "loop"
         else:
-            kind = "once" if first.rate == "call" and not first.adjoint else "batched"
+            is_forward_call = values[0].rate == "call" and not values[0].adjoint
+            kind = "once" if is_forward_call else "batched"
         blocks.append((kind, component))
     return blocks
 
 
-def _sink_elementwise(flow: Dataflow) -> list[Block]:
-    """The blocks, elementwise values with readers in one loop alone moved into it."""
-    blocks = _find_blocks(flow)
-    home = {n: i for i, (_, numbers) in enumerate(blocks) for n in numbers}
-    kept = {read.value for read in flow.results}
-    kept |= {gradient.value for gradient in flow.gradients}
-    moved: dict[int, list[int]] = {}
+def _sink_elementwise(dataflow: Dataflow, blocks: list[Block]) -> list[Block]:
+    """Move elementwise values whose only users are in one loop into that loop."""
+    block_of = {n: i for i, (_, value_ids) in enumerate(blocks) for n in value_ids}
+    results = {operand.value for operand in dataflow.results}
+    results |= {gradient.value for gradient in dataflow.gradients}
+    sunk: dict[int, list[int]] = {}
     for index in range(len(blocks) - 1, -1, -1):
-        kind, numbers = blocks[index]
-        value = flow.values[numbers[0]]
+        kind, value_ids = blocks[index]
+        value = dataflow.values[value_ids[0]]
         if kind != "batched" or value.operation not in ELEMENTWISE_OPS or value.rate != "step":
             continue
-        homes = {home.get(reader, -1) for reader in flow.users[value.id]}
-        delayed = any(
-            read.delay
-            for reader in flow.users[value.id]
-            for read in flow.values[reader].operands
-            if read.value == value.id
+        targets = {block_of.get(user, -1) for user in dataflow.users[value.id]}
+        has_delayed_use = any(
+            operand.delay
+            for user in dataflow.users[value.id]
+            for operand in dataflow.values[user].operands
+            if operand.value == value.id
         )
-        if len(homes) != 1 or value.id in kept or delayed:
+        if len(targets) != 1 or value.id in results or has_delayed_use:
             continue
-        target = homes.pop()
+        target = targets.pop()
         if target >= 0 and blocks[target][0] in {"loop", "scan"}:
-            home[value.id] = target
-            moved.setdefault(target, []).append(value.id)
-    gone = {n for numbers in moved.values() for n in numbers}
-    result: list[Block] = []
-    for index, (kind, numbers) in enumerate(blocks):
-        if numbers[0] not in gone:
-            result.append((kind, tuple(sorted((*numbers, *moved.get(index, ()))))))
-    return result
+            block_of[value.id] = target
+            sunk.setdefault(target, []).append(value.id)
+    all_sunk = {value_id for value_ids in sunk.values() for value_id in value_ids}
+    return [
+        (kind, tuple(sorted((*value_ids, *sunk.get(index, ())))))
+        for index, (kind, value_ids) in enumerate(blocks)
+        if value_ids[0] not in all_sunk
+    ]
 
 
-def _order_blocks(
-    flow: Dataflow, blocks: list[Block], *, adjoint: bool
-) -> Iterable[tuple[PhaseKind, tuple[int, ...]]]:
-    """Blocks of one pass in phases.
+def _order_blocks(dataflow: Dataflow, blocks: list[Block], *, adjoint: bool) -> Iterable[Block]:
+    """Merge the blocks of one pass into phases, in execution order.
 
-    What depends on a gradient that comes in is computed as early as it can be; all else of the
-    backward pass (slopes, what is computed again) only when that is about to read it.
+    Values that depend on an incoming cotangent are computed as early as possible; all else of the
+    backward pass (derivatives, rematerialized values) directly before its first user.
     """
-    waiting = _Worklist(
-        flow,
-        [b for b in blocks if flow.values[b[1][0]].adjoint == adjoint],
-        _cotangent_free_values(flow) if adjoint else frozenset[int](),
+    worklist = _Worklist(
+        dataflow,
+        [b for b in blocks if dataflow.values[b[1][0]].adjoint == adjoint],
+        _cotangent_free_values(dataflow) if adjoint else frozenset[int](),
     )
-    while waiting.pending:
-        left = len(waiting.pending)
-        for wanted in ("once", "batched"):
-            taken = waiting.take_ready(wanted)
-            if taken:
-                yield wanted, taken
-        found = waiting.take_ready_loop()
-        if found is not None:
-            kind, pulled, numbers = found
-            if pulled:
-                yield "batched", pulled
-            yield kind, numbers
-        assert len(waiting.pending) < left, sorted(waiting.pending)
+    while worklist.pending:
+        pending = len(worklist.pending)
+        kinds: tuple[Literal["once", "batched"], ...] = ("once", "batched")
+        for kind in kinds:
+            value_ids = worklist.take_ready(kind)
+            if value_ids:
+                yield kind, value_ids
+        loop = worklist.take_ready_loop()
+        if loop is not None:
+            loop_kind, operands, value_ids = loop
+            if operands:
+                yield "batched", operands
+            yield loop_kind, value_ids
+        assert len(worklist.pending) < pending, sorted(worklist.pending)
 
 
 class _Worklist:
-    """Blocks that are not computed yet; each is looked at once, when all that it waits for is.
+    """The blocks that are not scheduled yet; a block is ready when its operands are scheduled.
 
-    pending: their values. late: those that wait to be asked for; no block waits for them.
+    pending: the ids of their values.
+    deferred: ids of values that are scheduled only when a user takes them; no block waits for them.
     """
 
-    def __init__(self, flow: Dataflow, blocks: list[Block], late: frozenset[int]) -> None:
-        self.pending = {n for _, numbers in blocks for n in numbers}
-        self._dataflow, self._blocks = flow, blocks
+    def __init__(self, dataflow: Dataflow, blocks: list[Block], deferred: frozenset[int]) -> None:
+        self.pending = {value_id for _, value_ids in blocks for value_id in value_ids}
+        self._dataflow, self._blocks = dataflow, blocks
         self._positions = {
-            number: place
-            for place, number in enumerate(n for _, numbers in blocks for n in numbers)
+            value_id: position
+            for position, value_id in enumerate(n for _, value_ids in blocks for n in value_ids)
         }
-        # A loop that elementwise work has moved into is not late because that work is.
-        self._is_deferred = [late.issuperset(numbers) for _, numbers in blocks]
+        # A loop into which deferred elementwise values were sunk is not deferred itself.
+        self._is_deferred = [deferred.issuperset(value_ids) for _, value_ids in blocks]
+        # How many operands of each block are not scheduled.
         self._unmet = [0] * len(blocks)
         self._dependents: dict[int, list[int]] = {}
-        # By kind the blocks that are ready, the first one on top.
+        # By kind a heap of the indices of ready blocks.
         self._ready: dict[str, list[int]] = {"once": [], "batched": [], "loop": []}
-        for index, (_, numbers) in enumerate(blocks):
-            own = set(numbers)
-            reads = {r.value for number in numbers for r in flow.values[number].operands}
-            needs = (reads & self.pending) - own - late
-            self._unmet[index] = len(needs)
-            for number in needs:
-                self._dependents.setdefault(number, []).append(index)
-            if not needs:
+        for index, (_, value_ids) in enumerate(blocks):
+            operands = {r.value for n in value_ids for r in dataflow.values[n].operands}
+            unmet = (operands & self.pending) - set(value_ids) - deferred
+            self._unmet[index] = len(unmet)
+            for value_id in unmet:
+                self._dependents.setdefault(value_id, []).append(index)
+            if not unmet:
                 self._mark_ready(index)
 
     def take_ready(self, kind: Literal["once", "batched"]) -> tuple[int, ...]:
-        """All values of a kind that are ready, and what they need, in the order of the blocks."""
+        """Remove all ready values of a kind, with their deferred operands, in block order."""
         taken: list[int] = []
-        passed: list[int] = []
+        skipped: list[int] = []
         last = -1
         ready = self._ready[kind]
         while ready:
             index = heappop(ready)
-            numbers = self._blocks[index][1]
+            value_ids = self._blocks[index][1]
             if index < last:
-                passed.append(index)
-            elif numbers[0] in self.pending:
+                skipped.append(index)
+            elif value_ids[0] in self.pending:
                 last = index
-                taken += self._take_missing_operands(numbers)
-                self._complete(numbers)
-                taken += numbers
-        for index in passed:
+                taken += self._take_missing_operands(value_ids)
+                self._complete(value_ids)
+                taken += value_ids
+        for index in skipped:
             heappush(ready, index)
         return tuple(taken)
 
     def take_ready_loop(self) -> tuple[PhaseKind, tuple[int, ...], tuple[int, ...]] | None:
-        """The first loop or scan that is ready: its kind, what it needs, and its values."""
+        """Remove the first ready loop or scan; return kind, deferred operands, and values."""
         ready = self._ready["loop"]
         while ready:
-            kind, numbers = self._blocks[heappop(ready)]
-            if numbers[0] in self.pending:
-                pulled = self._take_missing_operands(numbers)
-                self._complete(numbers)
-                return kind, pulled, numbers
+            kind, value_ids = self._blocks[heappop(ready)]
+            if value_ids[0] in self.pending:
+                operands = self._take_missing_operands(value_ids)
+                self._complete(value_ids)
+                return kind, operands, value_ids
         return None
 
     def _mark_ready(self, index: int) -> None:
-        """A block waits for nothing any more: it is ready, unless it waits to be asked for."""
         if not self._is_deferred[index]:
             kind = self._blocks[index][0]
             heappush(self._ready[kind if kind in {"once", "batched"} else "loop"], index)
 
-    def _take_missing_operands(self, numbers: tuple[int, ...]) -> tuple[int, ...]:
-        """What is missing of the operands of some values, operands first; no longer missing."""
+    def _take_missing_operands(self, value_ids: tuple[int, ...]) -> tuple[int, ...]:
+        """Remove the transitive unscheduled operands; return them in topological order."""
         values = self._dataflow.values
-        own, needed = set(numbers), set[int]()
-        stack = [read.value for number in numbers for read in values[number].operands]
+        block, missing = set(value_ids), set[int]()
+        stack = [operand.value for value_id in value_ids for operand in values[value_id].operands]
         while stack:
-            number = stack.pop()
-            if number in self.pending and number not in own and number not in needed:
-                needed.add(number)
-                stack += [read.value for read in values[number].operands]
-        pulled = tuple(sorted(needed, key=self._positions.__getitem__))
-        self._complete(pulled)
-        return pulled
+            value_id = stack.pop()
+            if value_id in self.pending and value_id not in block and value_id not in missing:
+                missing.add(value_id)
+                stack += [operand.value for operand in values[value_id].operands]
+        operands = tuple(sorted(missing, key=self._positions.__getitem__))
+        self._complete(operands)
+        return operands
 
-    def _complete(self, numbers: tuple[int, ...]) -> None:
-        """Take values off what is missing; blocks that waited for nothing else are ready."""
-        self.pending.difference_update(numbers)
-        for number in numbers:
-            for index in self._dependents.get(number, ()):
+    def _complete(self, value_ids: tuple[int, ...]) -> None:
+        """Mark values as scheduled, and the blocks that waited for nothing else as ready."""
+        self.pending.difference_update(value_ids)
+        for value_id in value_ids:
+            for index in self._dependents.get(value_id, ()):
                 self._unmet[index] -= 1
                 if not self._unmet[index]:
                     self._mark_ready(index)
 
 
-def _cotangent_free_values(flow: Dataflow) -> frozenset[int]:
-    """The adjoint values outside of cycles that depend on no gradient that comes in."""
-    moved: set[int] = set()
-    for component in flow.components:
-        operands = {read.value for number in component for read in flow.values[number].operands}
-        seeded = any(flow.values[number].operation == "seed" for number in component)
-        if seeded or operands & moved:
-            moved.update(component)
+def _cotangent_free_values(dataflow: Dataflow) -> frozenset[int]:
+    """Collect the acyclic adjoint values that depend on no incoming cotangent."""
+    dependent: set[int] = set()
+    for component in dataflow.components:
+        values = [dataflow.values[value_id] for value_id in component]
+        operands = {operand.value for value in values for operand in value.operands}
+        has_seed = any(value.operation == "seed" for value in values)
+        if has_seed or operands & dependent:
+            dependent.update(component)
     return frozenset(
         v.id
-        for v in flow.values
-        if v.adjoint and v.id not in moved and v.id not in flow.cyclic_values
-        if v.id not in flow.gradients_by_value
+        for v in dataflow.values
+        if v.adjoint and v.id not in dependent and v.id not in dataflow.cyclic_values
+        if v.id not in dataflow.gradients_by_value
     )
 
 
-def _infer_direction(flow: Dataflow, numbers: tuple[int, ...]) -> Literal[-1, 0, 1]:
-    inside = set(numbers)
+def _infer_direction(dataflow: Dataflow, value_ids: tuple[int, ...]) -> Literal[-1, 0, 1]:
+    members = set(value_ids)
     delays = {
-        read.delay
-        for number in numbers
-        for read in flow.values[number].operands
-        if read.value in inside
+        operand.delay
+        for value_id in value_ids
+        for operand in dataflow.values[value_id].operands
+        if operand.value in members
     }
     return -1 if any(delay < 0 for delay in delays) else 1

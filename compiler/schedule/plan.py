@@ -1,7 +1,7 @@
-"""The plan: what is computed in which order, and where it is kept. Knows nothing of syntax.
+"""The plan: phases in execution order, and a buffer region for every value.
 
-A backend takes a plan and a `Call`, and computes the phases of `forward` in order, later those of
-`backward`. T and B are known only then.
+A backend executes the forward phases of a plan for a `Call`, later the backward ones. T and B are
+known only then.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ BufferExtent = Literal["call", "row", "step", "series"]
 
 @dataclass(frozen=True, slots=True)
 class FusionGroup:
-    """Work that needs no barrier inside: wide operations first, then what is entrywise on them.
+    """Work that needs no barrier inside: roots, then elementwise work on their results.
 
-    roots: products, sums and group operations; none of them reads a result of this group. Each
-        needs whole vectors, which earlier groups have finished.
-    epilogue: elementwise and structural values in an order in which they can be computed; entry j of
-        each needs only entries of the group, or finished ones: the epilogue of the products.
+    roots: matmuls, sums and group operations. They need whole vectors, which earlier groups have
+        finished, and use no result of this group.
+    epilogue: elementwise and structural values in execution order; entry j of each needs only
+        entries of the group, or of earlier groups.
     """
 
     roots: tuple[int, ...]
@@ -34,7 +34,7 @@ class FusionGroup:
 
     @property
     def values(self) -> tuple[int, ...]:
-        """All values, in an order in which they can be computed."""
+        """The ids of all values, in execution order."""
         return (*self.roots, *self.epilogue)
 
 
@@ -56,8 +56,8 @@ class Phase:
 
     @property
     def values(self) -> tuple[int, ...]:
-        """All values, in an order in which they can be computed."""
-        return tuple(number for group in self.groups for number in group.values)
+        """The ids of all values, in execution order."""
+        return tuple(value_id for group in self.groups for value_id in group.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +65,11 @@ class Buffer:
     """Memory for one value, or for several side by side.
 
     extent: `call` (its shape alone), `row` (B, width), `step` (B, width), overwritten in each step
-        of a loop, or `series` (before + T + after, B, width).
-    steps_before: steps in front, which hold the history of a state or input.
-    steps_after: steps behind, zero, for adjoint values that are read ahead of time.
-    first_phase, last_phase: the phases between which it lives; `last_phase` is −1 for what outlives the plan.
-    is_residual: whether the forward pass keeps it for the backward pass.
+        of a loop, or `series` (steps_before + T + steps_after, B, width).
+    steps_before: steps in front, which hold the carry of a state or input.
+    steps_after: steps behind, zero, for adjoint values that are used ahead of time.
+    first_phase, last_phase: its live range; `last_phase` is −1 if it outlives the plan.
+    is_residual: written by the forward pass, read by the backward pass.
     """
 
     id: int
@@ -84,7 +84,7 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True)
 class BufferRegion:
-    """Where a value lies: the entries from `offset` on of each row of a buffer."""
+    """The memory of a value: the entries from `offset` on of each row of a buffer."""
 
     buffer: int
     offset: int
@@ -92,13 +92,13 @@ class BufferRegion:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a backend executes.
+    """The program that a backend executes.
 
-    dataflow: all values; a phase names them by number.
+    dataflow: all values; phases refer to them by id.
     phases: forward phases, then backward ones.
-    regions: for each value its place, or None for constants, masks, parameters and inputs, which
-        come with the call. Where a `slice`, a `state` or a part of a `concatenate` has the place
-        of its source, nothing is left to be done for it.
+    regions: for each value its region, or None for constants, masks, parameters and inputs, which
+        come with the call. A `slice`, a `state` or a part of a `concatenate` in the region of its
+        source needs no work.
     buffers: all memory that the plan needs.
     """
 
@@ -120,84 +120,84 @@ class Plan:
 
     @cached_property
     def phase_of(self) -> dict[int, int]:
-        """The phase that computes each value; those of the call are in none."""
-        return {number: phase.id for phase in self.phases for number in phase.values}
+        """The phase of each value; those that come with the call are in none."""
+        return {value_id: phase.id for phase in self.phases for value_id in phase.values}
 
     @cached_property
     def residuals(self) -> tuple[int, ...]:
-        """The forward values that the backward pass reads, in order."""
+        """The ids of forward values that the backward pass uses, in ascending order."""
         values = self.dataflow.values
-        found = {
-            read.value
+        residuals = {
+            operand.value
             for value in values
             if value.adjoint
-            for read in value.operands
-            if not values[read.value].adjoint
+            for operand in value.operands
+            if not values[operand.value].adjoint
         }
-        return tuple(sorted(found))
+        return tuple(sorted(residuals))
 
     def is_alias(self, value: Value) -> bool:
-        """Whether a value is nothing but another name for the place of its operands."""
-        place = self.regions[value.id]
-        if place is None or value.operation not in {"slice", "state", "concatenate"}:
+        """Return True if a value lies in its operands' region, so that nothing is computed."""
+        region = self.regions[value.id]
+        if region is None or value.operation not in {"slice", "state", "concatenate"}:
             return False
         return self.operands_in_place(value) == len(value.operands)
 
     def operands_in_place(self, value: Value) -> int:
-        """How many leading operands of a slice, state or concatenation lie where they belong."""
-        place = self.regions[value.id]
+        """Count the leading operands of a slice, state or concatenation that lie in its region."""
+        region = self.regions[value.id]
         start = 0
-        for index, read in enumerate(value.operands):
-            other = self.regions[read.value]
-            if place is None or other is None or read.delay or other.buffer != place.buffer:
+        for index, operand in enumerate(value.operands):
+            source = self.regions[operand.value]
+            if region is None or source is None or operand.delay or source.buffer != region.buffer:
                 return index
-            offset = int(value.attributes[0]) if value.operation == "slice" else -start
-            if other.offset + offset != place.offset:
+            shift = int(value.attributes[0]) if value.operation == "slice" else -start
+            if source.offset + shift != region.offset:
                 return index
-            start += self.dataflow.values[read.value].size
+            start += self.dataflow.values[operand.value].size
         return len(value.operands)
 
     def phase_cost(self, phase: Phase) -> Cost:
-        """FLOPs and bytes of a phase, for each step and row (`once`: for a call)."""
+        """Return the work of a phase, for each step and row (`once`: for a call)."""
         return total_cost(self.dataflow, phase.values)
 
     def to_text(self) -> str:
-        """A stable text form: phases, their groups and values, where each is kept."""
+        """Return a stable text form: phases, their groups and values, buffers."""
         return "\n".join(self._lines()) + "\n"
 
     def _lines(self) -> Iterator[str]:
         values = self.dataflow.values
-        saved = set(self.residuals)
+        residuals = set(self.residuals)
         for phase in self.phases:
             side = "backward" if phase.adjoint else "forward"
             steps = {1: ", first step to last", -1: ", last step to first", 0: ""}[phase.direction]
             yield f"phase {phase.id}: {phase.kind}{steps} ({side}), {self.phase_cost(phase)}"
             for index, group in enumerate(phase.groups):
                 yield f"  group {index}"
-                for number in group.values:
-                    mark = " *" if number in group.roots else ""
-                    kept = ", saved" if number in saved else ""
-                    yield f"    {values[number]}  {self._format_region(number)}{kept}{mark}"
-        for output, read in zip(self.dataflow.graph.outputs, self.dataflow.outputs, strict=True):
-            yield f"output {output.name} = {read}"
+                for value_id in group.values:
+                    root = " *" if value_id in group.roots else ""
+                    saved = ", saved" if value_id in residuals else ""
+                    yield f"    {values[value_id]}  {self._format_region(value_id)}{saved}{root}"
+        for output, operand in zip(self.dataflow.graph.outputs, self.dataflow.outputs, strict=True):
+            yield f"output {output.name} = {operand}"
         for law in self.dataflow.laws:
             yield f"law = {law}"
-        for read in self.dataflow.loss_inputs:
-            yield f"keep {read}"
+        for operand in self.dataflow.loss_inputs:
+            yield f"keep {operand}"
         for gradient in self.dataflow.gradients:
             yield f"gradient {gradient.kind} {gradient.name} = %{gradient.value}"
         for buffer in self.buffers:
             margin = f" +{buffer.steps_before}" if buffer.steps_before else ""
             margin += f" {buffer.steps_after}+" if buffer.steps_after else ""
-            kept = " saved" if buffer.is_residual else ""
+            saved = " saved" if buffer.is_residual else ""
             until = "the end" if buffer.last_phase < 0 else f"{buffer.last_phase}"
             yield (
-                f"buffer {buffer.id}: {buffer.extent} {buffer.width}{margin}{kept}, "
+                f"buffer {buffer.id}: {buffer.extent} {buffer.width}{margin}{saved}, "
                 f"phases {buffer.first_phase} to {until}"
             )
 
-    def _format_region(self, number: int) -> str:
-        place = self.regions[number]
-        if place is None:
+    def _format_region(self, value_id: int) -> str:
+        region = self.regions[value_id]
+        if region is None:
             return "of the call"
-        return f"in {place.buffer}" + (f" at {place.offset}" if place.offset else "")
+        return f"in {region.buffer}" + (f" at {region.offset}" if region.offset else "")

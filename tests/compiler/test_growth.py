@@ -1,4 +1,4 @@
-"""The compiler's work grows as the model does: lines executed are counted, not seconds."""
+"""The compiler's work is linear in the model's size, measured in executed lines."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_transition_deeper_than_the_stack_is_planned(stage: str) -> None:
 def test_each_stage_grows_as_the_model_does(name: str, stage: str) -> None:
     run = STAGES[stage]
     graphs = [graph_of(name, layers) for layers in (2, 12, 24)]
-    # The first one has what is made once in a process.
+    # The first run includes work that a process does once.
     _, small, large = (count_lines(lambda g=g: run(g)) for g in graphs)  # type: ignore[misc]
     assert large.total() < 2.3 * small.total()
     assert superlinear_functions(small, large, factor=2.6) == {}

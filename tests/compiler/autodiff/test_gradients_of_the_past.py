@@ -1,7 +1,6 @@
-"""Gradients of what lies before the first step: initial values, carried states, pasts of inputs.
+"""Gradients of the carry and of initial values, for every kind of user.
 
-They arrive whoever reads it: another state, an output as it is, a law, a `loss` term, a window, or
-nobody but the call that goes on.
+Users are another state, an output, a law, a `loss` term, a window, or the next call alone.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ output y: real[2]
 h' = tanh(W h + U x)
 g' = {}
 """
-READERS = {
+USERS = {
     "an output": HEAD.format("h'") + "y = h\n",
     "an output, two steps ago": HEAD.format("x") + "y = h[t-2] + g\n",
     "an output, an input": HEAD.format("h") + "y = x[t-3]\n",
@@ -50,10 +49,10 @@ CALLS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("backend", OTHERS)
-@pytest.mark.parametrize("reader", READERS)
-def test_they_agree_with_the_reference(reader: str, backend: str) -> None:
+@pytest.mark.parametrize("user", USERS)
+def test_they_agree_with_the_reference(user: str, backend: str) -> None:
     for call in CALLS:
-        assert_agree(READERS[reader], backend, seed=5, **call)
+        assert_agree(USERS[user], backend, seed=5, **call)
 
 
 @pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
@@ -67,7 +66,7 @@ def test_a_state_that_an_output_gives_as_it_is(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
 def test_every_part_of_a_carried_state_counts(backend: str) -> None:
-    # So that no case above agrees because nothing arrives on either side.
-    found = compute_results(READERS["a sum"], backend, steps=4, rows=2, carry=True, seed=5)
+    # Otherwise a case above might agree because both sides are zero.
+    results = compute_results(USERS["a sum"], backend, steps=4, rows=2, carry=True, seed=5)
     for name in ("state h", "state g"):
-        assert found["gradients"][name].abs().min() > 0
+        assert results["gradients"][name].abs().min() > 0

@@ -1,4 +1,4 @@
-"""A derivative reads operands again: as their reader saw them, at its step and in its segment."""
+"""VJP rules use operands as the forward value saw them: at its step and in its segment."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ input s: symbol[3]
 state h: real[2] = learned
 h' = tanh(W h + U x + E s)
 """
-READS = {
+OPERANDS = {
     "a state": "h",
     "a state two steps ago": "h[t-2]",
     "an input": "x[t-1]",
@@ -68,37 +68,37 @@ FUNCTIONS = {
 }
 
 
-def outputs(parts: dict[str, str], read: str) -> str:
-    """A spec with one output a part, all of which look at one read."""
+def spec_of_parts(parts: dict[str, str], operand: str) -> str:
+    """Return a spec with one output a part, all of one operand."""
     text = HEAD + "M = h[t-4..t-1]\nX = x[t-2..t]\nS = s[t-3..t-1]\n"
     for index, part in enumerate(parts.values()):
-        # Each has matrices of its own.
-        own = part
+        # Each part has its own matrices.
+        expression = part
         for name in ("V", "Q", "W1"):
-            own = own.replace(name, f"{name}_{index}")
-        own = own.format(*[read] * part.count("{}"))
-        text += f"output y_{index}: real[2]\ny_{index} = Z_{index} ({own})\n"
+            expression = expression.replace(name, f"{name}_{index}")
+        expression = expression.format(*[operand] * part.count("{}"))
+        text += f"output y_{index}: real[2]\ny_{index} = Z_{index} ({expression})\n"
     return text
 
 
 @pytest.mark.parametrize("form", ["{}", "stopgrad({})"])
-@pytest.mark.parametrize("read", READS)
-def test_through_windows(read: str, form: str) -> None:
-    text = outputs(WINDOWS, form.format(READS[read]))
+@pytest.mark.parametrize("operand", OPERANDS)
+def test_through_windows(operand: str, form: str) -> None:
+    text = spec_of_parts(WINDOWS, form.format(OPERANDS[operand]))
     for call in CALLS:
         assert_agree(text, seed=1, **call)
 
 
 @pytest.mark.parametrize("form", ["{}", "stopgrad({})", "(x + stopgrad({}))"])
 def test_through_functions(form: str) -> None:
-    text = outputs(FUNCTIONS, form.format("h[t-2]"))
+    text = spec_of_parts(FUNCTIONS, form.format("h[t-2]"))
     for call in CALLS:
         assert_agree(text, seed=2, **call)
 
 
 @pytest.mark.parametrize("backend", OTHERS)
 def test_on_every_backend(backend: str) -> None:
-    text = outputs(WINDOWS, "stopgrad(h)")
+    text = spec_of_parts(WINDOWS, "stopgrad(h)")
     for call in CALLS:
         assert_agree(text, backend, seed=3, **call)
 
@@ -113,9 +113,9 @@ def test_a_query_that_is_no_variable(backend: str) -> None:
     assert x.grad.flatten().tolist() == [1.0, 11.0, 110.0, 100.0]
 
 
-def test_a_value_cannot_become_a_read_of_another_step() -> None:
+def test_a_value_is_not_replaced_by_an_operand_of_another_step() -> None:
     graph = analyze(Source(HEAD + "output y: real[2]\ny = h'\n")).graph
     assert graph is not None
-    draft = Builder.from_dataflow(lower(graph, training=True))
+    builder = Builder.from_dataflow(lower(graph, training=True))
     with pytest.raises(AssertionError, match="at other steps"):
-        draft.replace_uses(len(draft.values) - 1, Operand(0, 1))
+        builder.replace_uses(len(builder.values) - 1, Operand(0, 1))

@@ -1,4 +1,4 @@
-"""Values made of parameters alone may stand wherever a step's value may."""
+"""Values computed from parameters alone (rate `call`) are allowed wherever a step's value is."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ h' = tanh(W h + U x)
 c' = 0.3
 d' = {value}
 """
-"""Windows of one row, or of rows of one entry: there a number may stand for a vector."""
+"""Windows of one row, or of rows of one entry, where a scalar stands for a vector."""
 THROUGH = ("h[t-1..t]", "c[t-3..t-1]", "d[t-2..t]", "x[t-1..t]", "s[t-2..t-1]")
 ACROSS = ("h[t-1..t-1]", "c[t-2..t-2]", "d[t..t]", "x[t..t]", "r[t-1..t-1]", "r[t..t]")
 ALONE = {"a number": "0.1", "a parameter": "a", "made of parameters": "σ(a)"}
@@ -99,11 +99,11 @@ SPECS = {
     **{name: HEAD + f"y = {value} + h'\n" for name, value in VALUES.items()},
     **{name: HEAD + lines for name, lines in SPLITS.items()},
     **{
-        f"{place} of {name}": HEAD + lines.format(VALUES[name])
-        for place, lines in WHOLE.items()
+        f"{position} of {name}": HEAD + lines.format(VALUES[name])
+        for position, lines in WHOLE.items()
         for name in ("a parameter", "layernorm", "variational", "dropout", "weights")
-        # A law has no chance of its own and no window; what runs backward looks through no past.
-        if name != "weights" or not ("law" in place or place == "a backward state")
+        # A law has no random mask and no window of its own; a backward state sees no past rows.
+        if name != "weights" or not ("law" in position or position == "a backward state")
     },
 }
 
@@ -140,19 +140,19 @@ def test_every_operand_of_a_window(kind: str, backend: str) -> None:
         assert_agree(NARROW.format(value=value) + "\n".join(lines) + "\n", backend, seed=7, **call)
 
 
-def test_what_is_made_of_parameters_is_computed_once() -> None:
+def test_values_of_parameters_are_computed_once_a_call() -> None:
     graph = analyze(Source(HEAD + SPLITS["a split within"])).graph
     assert graph is not None
-    flow = canonicalize(lower(graph, training=True))
-    function = next(v for v in flow.values if v.operation == "tanh" and v.rate == "call")
-    readers = [flow.values[number] for number in flow.users[function.id]]
-    assert {v.operation for v in readers} >= {"slice"}
-    assert all(v.rate == "call" for v in readers if v.operation == "slice")
+    dataflow = canonicalize(lower(graph, training=True))
+    function = next(v for v in dataflow.values if v.operation == "tanh" and v.rate == "call")
+    users = [dataflow.values[value_id] for value_id in dataflow.users[function.id]]
+    assert {v.operation for v in users} >= {"slice"}
+    assert all(v.rate == "call" for v in users if v.operation == "slice")
 
 
-def test_a_mask_of_a_row_makes_values_of_steps() -> None:
+def test_values_of_a_row_mask_are_computed_at_each_step() -> None:
     graph = rnnc.compile(HEAD + "y = variational(0.4, a)\n", backend="reference").graph
-    flow = canonicalize(lower(graph, training=True))
-    masks = [v for v in flow.values if v.operation == "mask"]
+    dataflow = canonicalize(lower(graph, training=True))
+    masks = [v for v in dataflow.values if v.operation == "mask"]
     assert [v.rate for v in masks] == ["row"]
-    assert [flow.values[n].rate for n in flow.users[masks[0].id]] == ["step"]
+    assert [dataflow.values[n].rate for n in dataflow.users[masks[0].id]] == ["step"]

@@ -1,4 +1,4 @@
-"""Passes change nothing beyond rounding, alone or together; a fault in any of them is caught."""
+"""Passes change results by rounding alone, and a planted fault in any of them is caught."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ h' = (1 - r) * h + r * tanh(W [x ; r * h ; s ; c] + b)
 c' = tanh(c1)
 y = V [h' ; s ; x ; c2]
 """
-"""Parts from inside and outside of a cycle, symbols, and a product of which a part is read late."""
+"""Concatenations of parts inside and outside of a cycle and of symbols, and a sliced matmul."""
 
 
 @pytest.mark.parametrize("name", PASS_NAMES)
@@ -74,107 +74,109 @@ def test_each_pass_may_be_left_out(name: str) -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_all_passes_may_be_left_out(seed: int) -> None:
     spec = random_spec(seed)
-    said = {**EVERYTHING, "seed": seed}
-    assert_agree(spec.text, sizes=spec.sizes, **said, without=PASS_NAMES)
+    arguments = {**EVERYTHING, "seed": seed}
+    assert_agree(spec.text, sizes=spec.sizes, **arguments, without=PASS_NAMES)
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_recomputing_changes_nothing(seed: int) -> None:
+def test_rematerialization_changes_nothing(seed: int) -> None:
     spec = random_spec(seed)
     assert_agree(spec.text, sizes=spec.sizes, **{**EVERYTHING, "seed": seed}, memory="recompute")
 
 
-def _changed(flow: Dataflow, number: int, **said: Any) -> Dataflow:
-    values = list(flow.values)
-    values[number] = replace(values[number], **said)
-    return replace(flow, values=tuple(values))
+def _modify(dataflow: Dataflow, value_id: int, **arguments: Any) -> Dataflow:
+    values = list(dataflow.values)
+    values[value_id] = replace(values[value_id], **arguments)
+    return replace(dataflow, values=tuple(values))
 
 
-def _first(flow: Dataflow, operation: str, test: Callable[[Any], bool] = lambda v: True) -> int:
-    return next(v.id for v in flow.values if v.operation == operation and test(v))
+def _find_first(
+    dataflow: Dataflow, operation: str, test: Callable[[Any], bool] = lambda v: True
+) -> int:
+    return next(v.id for v in dataflow.values if v.operation == operation and test(v))
 
 
-def _order_of_the_matrices(flow: Dataflow) -> Dataflow:
-    made = combine_matmuls.combine_matmuls(flow)
-    number = _first(
-        made, "stack", lambda v: len({made.values[r.value].shape for r in v.operands}) == 1
+def _reverse_matrices(dataflow: Dataflow) -> Dataflow:
+    result = combine_matmuls.combine_matmuls(dataflow)
+    value_id = _find_first(
+        result, "stack", lambda v: len({result.values[r.value].shape for r in v.operands}) == 1
     )
-    return _changed(made, number, operands=made.values[number].operands[::-1])
+    return _modify(result, value_id, operands=result.values[value_id].operands[::-1])
 
 
-def _the_wrong_slice(flow: Dataflow) -> Dataflow:
-    made = horizontal_fusion.fuse_horizontally(flow)
-    numbers = [
-        v.id for v in made.values
-        if v.operation == "slice" and made.values[v.operands[0].value].operation == "sigmoid"
+def _swap_slices(dataflow: Dataflow) -> Dataflow:
+    result = horizontal_fusion.fuse_horizontally(dataflow)
+    value_ids = [
+        v.id for v in result.values
+        if v.operation == "slice" and result.values[v.operands[0].value].operation == "sigmoid"
     ]  # fmt: skip
-    other = made.values[numbers[1]].attributes
-    return _changed(made, numbers[0], attributes=other)
+    other = result.values[value_ids[1]].attributes
+    return _modify(result, value_ids[0], attributes=other)
 
 
-def _a_lost_term(flow: Dataflow) -> Dataflow:
-    number = _first(flow, "add", lambda v: len(v.operands) > 2 and v.rate == "step")
-    return _changed(flow, number, operands=flow.values[number].operands[:-1])
+def _drop_term(dataflow: Dataflow) -> Dataflow:
+    value_id = _find_first(dataflow, "add", lambda v: len(v.operands) > 2 and v.rate == "step")
+    return _modify(dataflow, value_id, operands=dataflow.values[value_id].operands[:-1])
 
 
-def _a_lost_factor(flow: Dataflow) -> Dataflow:
-    number = _first(flow, "multiply", lambda v: len(v.operands) > 1 and v.adjoint)
-    return _changed(flow, number, operands=flow.values[number].operands[:1])
+def _drop_factors(dataflow: Dataflow) -> Dataflow:
+    value_id = _find_first(dataflow, "multiply", lambda v: len(v.operands) > 1 and v.adjoint)
+    return _modify(dataflow, value_id, operands=dataflow.values[value_id].operands[:1])
 
 
-def _a_step_too_late(flow: Dataflow) -> Dataflow:
-    made = retime.retime(flow)
-    number = _first(made, "matmul", lambda v: v.operands[1].delay < 0)
-    weight, vector = made.values[number].operands
-    return _changed(made, number, operands=(weight, Operand(vector.value, vector.delay - 1)))
+def _shift_step(dataflow: Dataflow) -> Dataflow:
+    result = retime.retime(dataflow)
+    value_id = _find_first(result, "matmul", lambda v: v.operands[1].delay < 0)
+    weight, vector = result.values[value_id].operands
+    return _modify(result, value_id, operands=(weight, Operand(vector.value, vector.delay - 1)))
 
 
-def _other_entries(flow: Dataflow) -> Dataflow:
-    made = prune_matmuls.prune_matmuls(flow)
-    number = _first(made, "cut", lambda v: v.attributes[1] > 0)
-    axis, start, stop = made.values[number].attributes
-    return _changed(made, number, attributes=(axis, int(start) - 1, int(stop) - 1))
+def _shift_rows(dataflow: Dataflow) -> Dataflow:
+    result = prune_matmuls.prune_matmuls(dataflow)
+    value_id = _find_first(result, "cut", lambda v: v.attributes[1] > 0)
+    axis, start, stop = result.values[value_id].attributes
+    return _modify(result, value_id, attributes=(axis, int(start) - 1, int(stop) - 1))
 
 
-def _columns_of_another_part(flow: Dataflow) -> Dataflow:
-    made = split_concat_matmuls.split_concat_matmuls(flow)
-    cuts = [v for v in made.values if v.operation == "cut" and not v.adjoint]
+def _swap_columns(dataflow: Dataflow) -> Dataflow:
+    result = split_concat_matmuls.split_concat_matmuls(dataflow)
+    cuts = [v for v in result.values if v.operation == "cut" and not v.adjoint]
     (a, b) = next((a, b) for a in cuts for b in cuts if a.shape == b.shape and a.id < b.id)
-    return _changed(made, a.id, attributes=b.attributes)
+    return _modify(result, a.id, attributes=b.attributes)
 
 
-def _slope_and_offset_confused(flow: Dataflow) -> Dataflow:
-    made = recognize_scans.recognize_scans(flow)
-    number = _first(made, "linear")
-    a, b, v = made.values[number].operands
-    return _changed(made, number, operands=(b, a, v))
+def _swap_slope_and_offset(dataflow: Dataflow) -> Dataflow:
+    result = recognize_scans.recognize_scans(dataflow)
+    value_id = _find_first(result, "linear")
+    a, b, v = result.values[value_id].operands
+    return _modify(result, value_id, operands=(b, a, v))
 
 
-def _the_old_state(flow: Dataflow) -> Dataflow:
-    made = rematerialize.rematerialize(flow)
-    number = next(
-        v.id for v in made.values
+def _undelay_state(dataflow: Dataflow) -> Dataflow:
+    result = rematerialize.rematerialize(dataflow)
+    value_id = next(
+        v.id for v in result.values
         if v.adjoint
-        and any(made.values[r.value].operation == "state" and r.delay for r in v.operands)
+        and any(result.values[r.value].operation == "state" and r.delay for r in v.operands)
     )  # fmt: skip
-    operands = tuple(Operand(r.value) for r in made.values[number].operands)
-    return _changed(made, number, operands=operands)
+    operands = tuple(Operand(r.value) for r in result.values[value_id].operands)
+    return _modify(result, value_id, operands=operands)
 
 
 FAULTS: dict[str, tuple[str, Callable[[Dataflow], Dataflow]]] = {
-    "narrow": ("narrow", _other_entries),
-    "split": ("split", _columns_of_another_part),
-    "flatten": ("flatten", _a_lost_term),
-    "stack": ("stack", _order_of_the_matrices),
-    "pack": ("pack", _the_wrong_slice),
-    "distribute": ("distribute", _a_lost_factor),
-    "hoist": ("hoist", _a_lost_term),
-    "retime": ("retime", _a_step_too_late),
-    "scan": ("scan", _slope_and_offset_confused),
+    "narrow": ("narrow", _shift_rows),
+    "split": ("split", _swap_columns),
+    "flatten": ("flatten", _drop_term),
+    "stack": ("stack", _reverse_matrices),
+    "pack": ("pack", _swap_slices),
+    "distribute": ("distribute", _drop_factors),
+    "hoist": ("hoist", _drop_term),
+    "retime": ("retime", _shift_step),
+    "scan": ("scan", _swap_slope_and_offset),
 }
 
 
-def _with_fault(
+def _plant_fault(
     monkeypatch: pytest.MonkeyPatch, name: str, fault: Callable[[Dataflow], Dataflow]
 ) -> None:
     for stage in ("FORWARD_PASSES", "JOINT_PASSES"):
@@ -187,9 +189,9 @@ def _with_fault(
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_in_a_pass_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    _with_fault(monkeypatch, *FAULTS[name])
-    # Caught by the comparison, or by the checks between passes.
-    # What a gradient of the history reads is not retimed, so that case has none.
+    _plant_fault(monkeypatch, *FAULTS[name])
+    # The comparison catches it, or the verifier between passes. A value that a gradient of the
+    # carry uses is not retimed: for that pass the case has none.
     text = GRU.replace(" = learned", "") if name == "retime" else GRU
     text = JOINED if name in {"narrow", "split"} else text
     with pytest.raises((AssertionError, ValueError)):
@@ -203,9 +205,9 @@ def test_products_of_concatenations_agree(backend: str) -> None:
         assert_agree(JOINED, backend, **{**EVERYTHING, "ragged": ragged}, memory="recompute")
 
 
-def _products(text: str, kind: str, **said: Any) -> list[str]:
+def _products(text: str, kind: str, **arguments: Any) -> list[str]:
     graph = rnnc.compile(text, backend="reference").graph
-    plan = build_plan(graph, training_request(graph, **said))
+    plan = build_plan(graph, training_request(graph, **arguments))
     return sorted(
         name
         for phase in explain(plan)["phases"]
@@ -232,8 +234,8 @@ def test_every_pass_has_a_fault() -> None:
     assert set(FAULTS) == set(PASS_NAMES)
 
 
-def test_a_fault_in_recomputation_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "recompute", _the_old_state)
+def test_a_fault_in_rematerialization_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "rematerialize", _undelay_state)
     with pytest.raises(AssertionError):
         assert_agree(GRU, **EVERYTHING, memory="recompute")
 
@@ -310,7 +312,7 @@ def test_at_its_floor_a_norm_has_the_slope_of_the_reference() -> None:
     # Powers of some of them are more than 0, yet below the smallest normal number.
     small = [f"1e-{power}" for power in range(170, 260, 4)]
     lines = ["input x: real[1]", "param b: real[1]"]
-    lines += [f"state h{i}: real[1] = {number}" for i, number in enumerate(small)]
+    lines += [f"state h{i}: real[1] = {value_id}" for i, value_id in enumerate(small)]
     lines += [f"h{i}' = tanh(W x + lp(1, h{i}, b))" for i in range(len(small))]
     lines += ["output y: real[1]", "y = h0'", ""]
     assert_call_agrees(

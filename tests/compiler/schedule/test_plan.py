@@ -1,4 +1,4 @@
-"""Plans: what a loop holds, when gradients are taken, stable texts, costs, time to plan."""
+"""Plans: the contents of loops, the place of gradients, stable texts, costs, planning time."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def plan_of(name: str, **sizes: int) -> Plan:
     return build_plan(graph, training_request(graph))
 
 
-def products(plan: Plan, phase: Phase) -> int:
+def count_matmuls(plan: Plan, phase: Phase) -> int:
     return sum(plan.dataflow.values[n].operation in {"matmul", "lookup"} for n in phase.values)
 
 
-def loops(plan: Plan) -> list[Phase]:
+def loop_phases(plan: Plan) -> list[Phase]:
     return [phase for phase in plan.phases if phase.kind == "loop"]
 
 
@@ -56,11 +56,11 @@ def test_the_plan_of_a_known_cell_is_as_it_was_read(name: str) -> None:
 )
 def test_a_loop_holds_the_products_that_it_must_and_no_other(name: str, dependent: int) -> None:
     plan = plan_of(name)
-    assert [products(plan, phase) for phase in loops(plan)] == [dependent, dependent]
+    assert [count_matmuls(plan, phase) for phase in loop_phases(plan)] == [dependent, dependent]
     states = {v.id for v in plan.dataflow.values if v.operation == "state"}
-    forward = loops(plan)[0]
-    for number in forward.values:
-        value = plan.dataflow.values[number]
+    forward = loop_phases(plan)[0]
+    for value_id in forward.values:
+        value = plan.dataflow.values[value_id]
         if value.operation == "matmul":
             assert value.operands[1].value in states | set(forward.values)
 
@@ -68,8 +68,8 @@ def test_a_loop_holds_the_products_that_it_must_and_no_other(name: str, dependen
 @pytest.mark.parametrize("name", ["lstm", "gru", "dts_rnn"])
 def test_every_weight_gradient_is_one_product_after_the_loop(name: str) -> None:
     plan = plan_of(name)
-    last = max(phase.id for phase in loops(plan))
-    inside = {n for phase in loops(plan) for n in phase.values}
+    last = max(phase.id for phase in loop_phases(plan))
+    inside = {n for phase in loop_phases(plan) for n in phase.values}
     sums = [v for v in plan.dataflow.values if v.operation == "outer_sum"]
     assert not any(v.id in inside for v in sums)
     recurrent = [v for v in sums if any(r.delay for r in v.operands)]
@@ -82,7 +82,7 @@ def test_every_weight_gradient_is_one_product_after_the_loop(name: str) -> None:
 @pytest.mark.parametrize("name", ["mingru", "qrnn"])
 def test_linear_recurrences_are_scans_in_both_directions(name: str) -> None:
     plan = plan_of(name)
-    assert not loops(plan)
+    assert not loop_phases(plan)
     scans = [phase for phase in plan.phases if phase.kind == "scan"]
     assert {phase.direction for phase in scans} == {1, -1}
 
@@ -98,12 +98,12 @@ def test_a_recurrence_that_is_not_affine_stays_a_loop() -> None:
 @pytest.mark.parametrize("name", zoo_names())
 def test_planning_takes_under_a_tenth_of_a_second(name: str) -> None:
     graph = graph_of(name)
-    took: list[float] = []
+    seconds: list[float] = []
     for _ in range(3):
         start = time.process_time()
         build_plan(graph, training_request(graph))
-        took.append(time.process_time() - start)
-    assert min(took) < 0.1
+        seconds.append(time.process_time() - start)
+    assert min(seconds) < 0.1
 
 
 def test_a_plan_is_the_same_in_every_run() -> None:
@@ -131,17 +131,17 @@ def test_every_value_is_computed_once_and_after_its_operands(sink: bool) -> None
         assert len(order) == len(set(order))
         position = {n: i for i, n in enumerate(order)}
         for value in plan.dataflow.values:
-            for read in value.operands:
-                if value.id not in position or read.value not in position:
+            for operand in value.operands:
+                if value.id not in position or operand.value not in position:
                     continue
-                same = plan.phase_of[value.id] == plan.phase_of[read.value]
-                if not read.delay or not same:
-                    assert position[read.value] < position[value.id], value
+                same = plan.phase_of[value.id] == plan.phase_of[operand.value]
+                if not operand.delay or not same:
+                    assert position[operand.value] < position[value.id], value
 
 
 @pytest.mark.parametrize("memory", ["save", "recompute"])
 @pytest.mark.parametrize("value", ["sin(g')", "softplus(g')", "g' ⊙ g' ⊙ g'"])
-def test_a_loop_takes_slopes_that_are_older_than_itself(value: str, memory: MemoryPolicy) -> None:
+def test_a_loop_uses_derivatives_computed_before_it(value: str, memory: MemoryPolicy) -> None:
     text = f"""
 input x: real[2]
 state g, c: real[3]
@@ -153,25 +153,25 @@ y = V x
     graph = analyze(Source(text)).graph
     assert graph is not None
     plan = build_plan(graph, training_request(graph, memory=memory, sink_elementwise=True))
-    (loop,) = [phase for phase in loops(plan) if phase.adjoint]
+    (loop,) = [phase for phase in loop_phases(plan) if phase.adjoint]
     seed = next(v.id for v in plan.dataflow.values if v.attributes == ("history", "c"))
-    # The gradient of `c` is multiplied by its slope inside.
+    # The cotangent of `c` is multiplied by the derivative inside.
     assert any(r.value == seed for n in loop.values for r in plan.dataflow.values[n].operands)
 
 
-def test_no_place_is_shared_by_values_that_differ() -> None:
+def test_values_that_differ_share_no_region() -> None:
     for seed in range(25):
         spec = random_spec(seed)
         graph = analyze(Source(spec.text), parameters=spec.sizes).graph
         assert graph is not None
         plan = build_plan(graph, training_request(graph))
-        taken: dict[tuple[int, int], int] = {}
+        owners: dict[tuple[int, int], int] = {}
         for value in plan.dataflow.values:
-            place = plan.regions[value.id]
-            if place is None or value.operation in {"slice", "state", "concatenate"}:
+            region = plan.regions[value.id]
+            if region is None or value.operation in {"slice", "state", "concatenate"}:
                 continue
-            for entry in range(place.offset, place.offset + value.size):
-                assert taken.setdefault((place.buffer, entry), value.id) == value.id
+            for entry in range(region.offset, region.offset + value.size):
+                assert owners.setdefault((region.buffer, entry), value.id) == value.id
 
 
 def test_flops_are_those_of_the_matrices() -> None:
@@ -179,7 +179,7 @@ def test_flops_are_those_of_the_matrices() -> None:
     forward = [plan.phase_cost(p).matmul_flops for p in plan.forward_phases]
     assert sum(forward) == 2 * (4 * 16 * (16 + 8) + 8 * 16)
     backward = [plan.phase_cost(p).matmul_flops for p in plan.backward_phases]
-    # Twice the forward pass but for the gradient of the input, which nobody asked for.
+    # Twice the forward pass, less the gradient of the input, which is not requested.
     assert sum(backward) == 2 * sum(forward) - 2 * 4 * 16 * 8
 
 
@@ -190,19 +190,19 @@ def test_an_evaluation_has_no_backward_pass_and_no_chance() -> None:
     assert not any(v.operation == "mask" for v in plan.dataflow.values)
 
 
-def test_an_unknown_pass_is_refused() -> None:
+def test_an_unknown_pass_name_is_rejected() -> None:
     graph = graph_of("rnn")
     with pytest.raises(ValueError, match="abacus"):
         build_plan(graph, training_request(graph, without=["abacus"]))
     assert "hoist" in PASS_NAMES
 
 
-def test_recomputation_keeps_states_alone() -> None:
+def test_rematerialization_keeps_states_alone() -> None:
     graph = graph_of("lstm")
     plan = build_plan(graph, training_request(graph, memory="recompute"))
-    kept = {
+    operations = {
         plan.dataflow.values[n].operation
         for n in plan.residuals
         if plan.dataflow.values[n].rate == "step"
     }
-    assert kept <= {"state", "input", "mask"}
+    assert operations <= {"state", "input", "mask"}

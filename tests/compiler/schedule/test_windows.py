@@ -1,4 +1,4 @@
-"""Windows of time in plans: what is sequential, what it costs, and that it means what it meant."""
+"""Sliding windows in plans: results as the reference, contents of loops, memory."""
 
 from __future__ import annotations
 
@@ -138,12 +138,12 @@ SPECS = {
 @pytest.mark.parametrize("backend", ["aten", "cpu"])
 @pytest.mark.parametrize("name", SPECS)
 def test_a_window_agrees_with_the_reference(name: str, backend: str) -> None:
-    for call, said in CALLS.items():
+    for call, arguments in CALLS.items():
         if backend == "aten" or call in {"everything", "several blocks"}:
-            assert_agree(SPECS[name], backend, seed=1, require="fused", **said)
+            assert_agree(SPECS[name], backend, seed=1, require="fused", **arguments)
 
 
-def test_a_fault_in_what_is_present_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_in_the_mask_of_rows_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     right = sequence_masks.SequenceMasks.window_mask
 
     def wrong(self: Any, first: int, last: int) -> torch.Tensor:
@@ -161,9 +161,9 @@ def test_the_loop_of_the_pointer_sentinel_holds_its_cells_alone() -> None:
     plan = build_plan(graph, training_request(graph))
     values = plan.dataflow.values
     for phase in plan.phases:
-        inside = [values[number] for number in phase.values]
+        inside = [values[value_id] for value_id in phase.values]
         if phase.kind == "loop":
-            # One product a cell and direction; windows and vocabularies stay outside.
+            # One matmul a cell and direction; windows and vocabularies stay outside.
             assert sum(v.operation == "matmul" for v in inside) == 1
             assert not any(v.operation in WINDOW_OPS or v.operation == "lookup" for v in inside)
             assert max(v.size for v in inside) <= 4 * 8
@@ -173,7 +173,7 @@ def test_the_loop_of_the_pointer_sentinel_holds_its_cells_alone() -> None:
 
 
 def peak(model: Any, x: torch.Tensor) -> int:
-    """The most bytes that one training step has in use above what it begins with."""
+    """Measure the peak of a training step's allocations, in bytes."""
     y, _ = model(x)
     y.sum().backward()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
@@ -201,9 +201,9 @@ def test_memory_does_not_grow_with_rows_times_width(backend: str) -> None:
         y = Mᵀ softmax(M h')
     """
     x = torch.randn(steps, rows, 4)
-    found = [
+    peaks = [
         peak(rnnc.compile(text, backend=backend, parameters={"rows": w, "hidden": hidden}), x)
         for w in (window // 2, window)
     ]
     built = 4 * steps * rows * (window // 2) * hidden
-    assert found[1] - found[0] < built / 4
+    assert peaks[1] - peaks[0] < built / 4
