@@ -1,4 +1,4 @@
-"""The operator graph as it stands, one step at a time: what all other backends are held against."""
+"""Reference backend: interpret the operator graph step by step, in plain PyTorch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .backend import Options, Residuals
 
 
 class ReferenceBackend:
-    """Interprets the graph in plain PyTorch; any dtype, any device, derivatives of any order."""
+    """Interpreter of the graph in plain PyTorch; any dtype and device, derivatives of any order."""
 
     name = "reference"
     supports_autocast = False
@@ -27,15 +27,15 @@ class ReferenceBackend:
         self.graph, self.options = graph, options
 
     def unsupported_reason(self, like: Tensor) -> str:
-        """It runs everywhere."""
+        """Return the empty reason: it runs on every device and dtype."""
         return ""
 
     def forward(self, call: Call, wrt: tuple[TensorKey, ...]) -> tuple[CallResult, Residuals]:
-        """Run one call; nothing is saved."""
+        """Run one call without residuals."""
         return interpret(call), Residuals()
 
     def residual_count(self, call: Call, wrt: tuple[TensorKey, ...]) -> int:
-        """Nothing."""
+        """Return 0."""
         return 0
 
     def backward(
@@ -45,9 +45,9 @@ class ReferenceBackend:
         residuals: Residuals,
         cotangents: Mapping[TensorKey, Tensor | None],
     ) -> Sequence[Tensor | None]:
-        """Run the call again, and back through it.
+        """Run the call again under autograd, and its backward pass.
 
-        Inside of an operator of torch nothing is recorded for autograd, in its own thread.
+        Inside of a torch operator autograd records nothing, but in another thread it does.
         """
         keys, tensors = flatten(call)
         own = [t.detach().requires_grad_(k in wrt) for k, t in zip(keys, tensors, strict=True)]
@@ -63,9 +63,9 @@ class ReferenceBackend:
             return other.submit(work).result()
 
     def plan(self) -> Plan | None:
-        """It has no plan."""
+        """Return None: there is no plan."""
         return None
 
     def explain(self, phase: Phase) -> str:
-        """It knows no phases."""
+        """Return the same words for every phase."""
         return "one step at a time"

@@ -1,4 +1,4 @@
-"""Which backends there are, and which one runs a model."""
+"""Registry of backends, and the choice of one by graph, device, dtype and requirement."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ BACKENDS: Final[dict[str, Callable[[OperatorGraph, Options], Backend]]] = {
 }
 
 AUTO_ORDER: Final = ("cuda", "cpu", "aten", "reference")
-"""What `auto` tries, the fastest first; on the CPU `cuda` runs by name alone, interpreted."""
+"""Order in which `auto` tries backends, fastest first; on CPUs `cuda` runs only by name."""
 
 FALLBACKS: Final = ("aten", "reference")
-"""Those that take over where kernels cannot be built."""
+"""Backends without generated kernels, which always build."""
 
 REQUIREMENTS: Final = ("fused",)
 
 
 class Backends:
-    """The backends that may run one model, in the order in which they are tried."""
+    """Backends that may run one model, in the order in which they are tried."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Backends:
         options: Options | None = None,
         require: str | None = None,
     ) -> None:
-        """Make them.
+        """Construct the candidate backends.
 
         Raises:
             ValueError: when there is no backend, requirement or pass of a name.
@@ -57,9 +57,9 @@ class Backends:
             raise ValueError(f"require: expected one of {', '.join(REQUIREMENTS)}, got {require!r}")
         self.name, self.require = name, require
         self.unsupported: dict[str, str] = {}
-        """Why some backends are not among them."""
+        """Reason by name for each backend that cannot run the graph."""
         self.candidates: list[Backend] = []
-        """Those that may run the graph, on some device."""
+        """Backends that can run the graph on some device."""
         for candidate in AUTO_ORDER if name == "auto" else (name,):
             try:
                 self.candidates.append(BACKENDS[candidate](graph, options or Options()))
@@ -77,7 +77,7 @@ class Backends:
             fail("RNN501", f"backend `{name}` cannot run `{graph.name}`: {self.unsupported[name]}")
 
     def skip_reasons(self, like: Tensor) -> dict[str, str]:
-        """The backends that come before the one chosen, and why they do not run the model."""
+        """Return the reason by name for each backend tried before the chosen one."""
         chosen = self.choose(like)
         tried = self._device_candidates(like)
         before = tried[: tried.index(chosen)]
@@ -86,14 +86,14 @@ class Backends:
         }
 
     def _device_candidates(self, like: Tensor) -> list[Backend]:
-        """Those that are asked: `cpu` and `cuda` only on their own devices, but by name."""
+        """Return the candidates for a device: `cpu` and `cuda` only on their own, unless named."""
         if self.name != "auto":
             return self.candidates
         other = {"cpu": "cuda", "cuda": "cpu"}.get(like.device.type, "")
         return [backend for backend in self.candidates if backend.name != other]
 
     def choose_initial(self, like: Tensor) -> Backend:
-        """The backend of a model that was just made, on the CPU, and may yet be moved to a GPU.
+        """Choose the backend of a new model, which is on the CPU and may yet be moved to a GPU.
 
         Raises:
             RnnError: as `choose`.
@@ -112,7 +112,7 @@ class Backends:
         return self.choose(like)
 
     def choose(self, like: Tensor) -> Backend:
-        """The backend that runs on a tensor's device and dtype.
+        """Choose the first candidate that supports a tensor's device and dtype.
 
         Raises:
             RnnError: when there is none, or only one that is not fused where that is required

@@ -1,4 +1,4 @@
-"""A call as tensors in a row, and its results, too: what autograd and `torch.library` take."""
+"""Flatten calls and results to tuples of tensors and back, for autograd and `torch.library`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rnnc.operators.graph.operator_graph import OperatorGraph
 from rnnc.operators.semantics.call import Call, CallResult
 
 TensorKey = tuple[str, str]
-"""What a tensor is in a call, and its name; for a mask, the number of its node."""
+"""Kind and name of a tensor in a call; a mask's name is the number of its node."""
 
 CALL_FIELDS: Final = {
     "parameter": "parameters",
@@ -27,7 +27,7 @@ OPTIONAL_FIELDS: Final = ("lengths", "resets", "age")
 
 
 def flatten(call: Call) -> tuple[tuple[TensorKey, ...], tuple[Tensor, ...]]:
-    """All tensors of a call with their keys; gradients may be wanted of the first four kinds."""
+    """Return all tensors of a call with their keys; the first four kinds are differentiable."""
     keys: list[TensorKey] = []
     tensors: list[Tensor] = []
     for kind, named in (
@@ -51,7 +51,7 @@ def flatten(call: Call) -> tuple[tuple[TensorKey, ...], tuple[Tensor, ...]]:
 
 
 def unflatten(call: Call, keys: Sequence[TensorKey], tensors: Sequence[Tensor]) -> Call:
-    """A call with these tensors and no others; `call` says the rest."""
+    """Replace all tensors of a call by these; all other fields stay."""
     parts: dict[str, Any] = {field: {} for field in CALL_FIELDS.values()}
     parts.update(dict.fromkeys(OPTIONAL_FIELDS))
     for (kind, name), tensor in zip(keys, tensors, strict=True):
@@ -65,12 +65,12 @@ def unflatten(call: Call, keys: Sequence[TensorKey], tensors: Sequence[Tensor]) 
 
 
 def is_differentiable(key: TensorKey, tensor: Tensor) -> bool:
-    """Whether a gradient of such a tensor may be wanted."""
+    """Return True if a tensor of this kind and dtype may have a gradient."""
     return key[0] in {"parameter", "input", "history", "initial"} and tensor.is_floating_point()
 
 
 def expected_shapes(call: Call) -> dict[TensorKey, tuple[int, ...]]:
-    """The shapes that the tensors of a call have."""
+    """Return the shape of every tensor that a call may have."""
     graph, steps, rows = call.graph, call.steps, call.batch_size
     found: dict[TensorKey, tuple[int, ...]] = {
         ("parameter", p.name): p.shape for p in graph.parameters
@@ -91,7 +91,7 @@ def expected_shapes(call: Call) -> dict[TensorKey, tuple[int, ...]]:
 
 
 def describe_key(key: TensorKey) -> str:
-    """A tensor of a call as its user knows it."""
+    """Return the name of a tensor in messages."""
     kind, name = key
     match kind:
         case "history":
@@ -103,7 +103,7 @@ def describe_key(key: TensorKey) -> str:
 
 
 def clone_aliased(tensors: Sequence[Tensor], others: Sequence[Tensor]) -> list[Tensor]:
-    """Tensors none of which shares memory with another one, or with what is given."""
+    """Clone tensors that share storage with `others` or with an earlier one of them."""
     seen = {tensor.untyped_storage().data_ptr() for tensor in others} - {0}
     found: list[Tensor] = []
     for tensor in tensors:
@@ -114,14 +114,14 @@ def clone_aliased(tensors: Sequence[Tensor], others: Sequence[Tensor]) -> list[T
 
 
 def flatten_result(result: CallResult) -> tuple[Tensor, ...]:
-    """Outputs, what is carried on, laws, and what `loss` terms need."""
+    """Return outputs, carry, laws and loss inputs as one tuple."""
     return (*result.outputs, *result.carry.values(), *result.laws, *result.loss_inputs)
 
 
 def result_keys(
     graph: OperatorGraph, carry_names: Sequence[str], *, training: bool
 ) -> list[TensorKey]:
-    """What each tensor of `flatten_result` is: as the seeds of a plan are called."""
+    """Return the key of each tensor of `flatten_result`, as cotangents of a plan are named."""
     keys = [("output", output.name) for output in graph.outputs]
     keys += [("history", name) for name in carry_names]
     if training:
@@ -133,7 +133,7 @@ def result_keys(
 def unflatten_result(
     graph: OperatorGraph, carry_names: Sequence[str], tensors: Sequence[Tensor], *, training: bool
 ) -> CallResult:
-    """The result that `flatten_result` has laid in a row."""
+    """Rebuild the result from the tensors of `flatten_result`."""
     outputs = len(graph.outputs)
     after = outputs + len(carry_names)
     laws = after + len(graph.laws) * training

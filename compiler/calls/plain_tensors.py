@@ -1,9 +1,8 @@
-"""Which tensors are no more than what lies at their address, and who else has to see a call.
+"""Decide if compiled code may read a tensor by its address: its storage, active tracers.
 
-Compiled code reads memory. A tensor may be more than that: its sign may be a bit of its own, its
-numbers may lie nowhere, a class or a transform may stand for it, a tangent may go along with it.
-And a tracer may be writing down what is done to it. Here is told which of these holds; what becomes
-of such a call is settled in `backends/differentiable.py`.
+A tensor may be more than the memory at its address: lazily negated or conjugated, without storage,
+a subclass, wrapped by a transform, or with a forward-mode tangent. And a tracer may be recording
+its operations. `torch_integration/autograd_function.py` decides what becomes of such a call.
 """
 
 from __future__ import annotations
@@ -17,8 +16,11 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 StorageKind = Literal["plain", "unmade", "veiled", "sparse"]
-"""Whether a tensor's numbers lie in its memory; do not until they are made, as the negative of
-another one's; are known to a class or a transform of torch; or lie there in another layout."""
+"""Storage of a tensor's values.
+
+dense: in its memory. lazy: computed on access, as the negative of another tensor's. opaque: known
+    only to a subclass or transform of torch. sparse: in another layout.
+"""
 
 _OPAQUE_KEYS: Final = (
     torch._C.DispatchKey.Python,
@@ -30,7 +32,7 @@ _storage_kinds: dict[int, StorageKind] = {}
 
 
 def storage_kind(tensor: Tensor) -> StorageKind:
-    """What a tensor is: told from its dispatch keys, by which torch itself goes."""
+    """Classify a tensor by its dispatch keys, by which torch itself dispatches."""
     keys = torch._C._dispatch_keys(tensor)
     number = keys.raw_repr()
     kind = _storage_kinds.get(number)
@@ -51,7 +53,7 @@ def storage_kind(tensor: Tensor) -> StorageKind:
 
 
 def is_addressable(tensor: Tensor) -> bool:
-    """Whether a contiguous tensor is no more than what lies at its address, all of it there."""
+    """Return True if a contiguous tensor is fully described by the memory at its address."""
     if storage_kind(tensor) != "plain":
         return False
     storage, item = tensor.untyped_storage(), tensor.itemsize
@@ -59,9 +61,9 @@ def is_addressable(tensor: Tensor) -> bool:
 
 
 def check_dense(argument: str, tensor: Tensor) -> None:
-    """Refuse an argument that is not dense, or whose memory is gone.
+    """Check that an argument is dense and its memory allocated.
 
-    Where a tracer looks on, the operator that it sees asks for memory (`check_storage`).
+    Under a tracer the check of memory is left to the custom op (`check_storage`).
 
     Raises:
         ValueError: with `argument` the argument is.
@@ -74,7 +76,7 @@ def check_dense(argument: str, tensor: Tensor) -> None:
 
 
 def check_storage(argument: str, tensor: Tensor) -> None:
-    """Refuse a tensor that may be read by its address, and whose memory is gone.
+    """Check that the memory of a tensor, if it may be read by address, is allocated.
 
     Raises:
         ValueError: with `argument` the tensor is.
@@ -94,7 +96,7 @@ def check_storage(argument: str, tensor: Tensor) -> None:
 
 
 def materialize(tensor: Tensor) -> Tensor:
-    """A tensor's numbers, in memory."""
+    """Materialize a tensor's values in memory."""
     match storage_kind(tensor):
         case "unmade":
             return tensor.clone()
@@ -105,7 +107,7 @@ def materialize(tensor: Tensor) -> Tensor:
 
 
 def has_active_tracer() -> bool:
-    """Whether a tracer or a mode of torch has to see the operations of a call."""
+    """Return True if a tracer or dispatch mode has to see the operations of a call."""
     return (
         bool(torch._C._len_torch_dispatch_stack())
         or torch._C._get_tracing_state() is not None
@@ -114,13 +116,13 @@ def has_active_tracer() -> bool:
 
 
 def has_functorch_transform() -> bool:
-    """Whether a transform of `torch.func` is active."""
+    """Return True if a transform of `torch.func` is active."""
     active = getattr(torch._C, "_are_functorch_transforms_active", None)
     return active is not None and bool(active())
 
 
 def has_tangents(tensors: Iterable[Tensor]) -> bool:
-    """Whether tangents of forward mode go along with some of these."""
+    """Return True if one of the tensors has a forward-mode tangent."""
     if not is_forward_ad_active():
         return False
     floating = (tensor for tensor in tensors if tensor.is_floating_point())
@@ -131,12 +133,12 @@ def has_tangents(tensors: Iterable[Tensor]) -> bool:
 
 
 def is_forward_ad_active() -> bool:
-    """Whether a level of forward mode is open."""
+    """Return True inside of a forward-mode AD level."""
     return forward_ad._current_level >= 0
 
 
 def concrete_values(tensor: Tensor) -> Tensor | None:
-    """The numbers of a tensor as Python may look at them now; None where it must not."""
+    """Return a tensor whose values Python may read now; None under a tracer."""
     if torch.compiler.is_compiling() or tensor.is_meta:
         return None
     while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
@@ -145,9 +147,9 @@ def concrete_values(tensor: Tensor) -> Tensor | None:
 
 
 def writable_views() -> AbstractContextManager[object]:
-    """Where views of results are made: in the end they may be changed in place.
+    """Return the context for making views of results that may be changed in place.
 
-    Torch forbids that of a view that was made without gradients, once gradients are on.
+    Torch forbids that for a view made without gradients, once gradients are on.
     """
     if torch.compiler.is_compiling() or torch.is_grad_enabled():
         return nullcontext()

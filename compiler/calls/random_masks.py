@@ -1,4 +1,4 @@
-"""All the randomness of a call, drawn before any backend runs, so that all of them agree."""
+"""Draw all random numbers of a call before a backend runs, so that all backends agree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rnnc.operators.graph.operator_graph import OperatorGraph
 
 
 def draw_masks(graph: OperatorGraph, steps: int, rows: int, like: Tensor) -> dict[int, Tensor]:
-    """The masks of dropout, variational dropout and zoneout, in the order of the nodes."""
+    """Draw the masks of dropout, variational dropout and zoneout, in the order of nodes."""
     drawn: dict[int, Tensor] = {}
     for node in graph.random_nodes:
         p = float(node.attributes[0])
@@ -25,7 +25,7 @@ def draw_masks(graph: OperatorGraph, steps: int, rows: int, like: Tensor) -> dic
 
 
 def apply_weight_drop(graph: OperatorGraph, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The parameters with weight-drop applied (Wan et al. 2013; Merity et al. 2018)."""
+    """Apply weight-drop to parameters (Wan et al. 2013; Merity et al. 2018)."""
     effective = dict(parameters)
     for parameter in graph.parameters:
         p = parameter.weightdrop
@@ -39,7 +39,7 @@ def apply_weight_drop(graph: OperatorGraph, parameters: Mapping[str, Tensor]) ->
 def draw_initial_values(
     graph: OperatorGraph, steps: int, rows: int, like: Tensor
 ) -> dict[str, Tensor]:
-    """Initial values for the segments that resets begin, of states with a drawn one."""
+    """Draw initial values (T, B, n) for segments after a reset, for states with random ones."""
     return {
         state.name: like.new_empty(steps, rows, state.type.size).uniform_(
             state.initial_value.low, state.initial_value.high

@@ -1,6 +1,6 @@
-"""The one rule of time for whole series: which steps belong together, and what lies outside.
+"""Masks of segments, lengths and windows over whole series; shared by all backends.
 
-What `rnnc.operators.semantics.segments` does step by step; shared by all backends.
+The same rules as `rnnc.operators.semantics.segments`, which applies them step by step.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rnnc.operators.semantics.call import Call
 
 
 class SequenceMasks:
-    """The segments of one call."""
+    """Masks and boundary values of one call, computed when first needed."""
 
     def __init__(self, call: Call, like: Tensor) -> None:
         self.call, self.like = call, like
@@ -25,7 +25,7 @@ class SequenceMasks:
         whole = torch.full((rows,), steps, device=device)
         self.lengths = whole if call.lengths is None else call.lengths
         self.valid: Tensor | None = None
-        """(T, B, 1): whether a row still has a step; None where all have."""
+        """(T, B, 1): True where a row still has a step; None if all rows have T steps."""
         if call.lengths is not None:
             self.valid = (self.step_index < self.lengths).unsqueeze(-1)
         self._segment_bounds: tuple[Tensor, Tensor] | None = None
@@ -34,9 +34,9 @@ class SequenceMasks:
         self._window_masks: dict[tuple[int, int], Tensor] = {}
 
     def segment_bounds(self) -> tuple[Tensor, Tensor]:
-        """(T, B) each: the first step of each step's segment, and the step after its last.
+        """Return (T, B) each: the first step of each step's segment, and the step after its last.
 
-        The first is far below 0 where a segment goes on from the history.
+        The first is far below 0 where a segment continues from the carry.
         """
         if self._segment_bounds is None:
             call = self.call
@@ -54,7 +54,7 @@ class SequenceMasks:
     def may_cross_segment(
         self, delay: int, *, has_boundary_value: bool, has_carry: bool = True
     ) -> bool:
-        """`flow.cuts`, for this call."""
+        """Return True if an operand with this delay may read beyond its segment in this call."""
         resets, lengths = self.call.resets is not None, self.call.lengths is not None
         return may_cross_segment(
             delay,
@@ -65,9 +65,10 @@ class SequenceMasks:
         )
 
     def same_segment(self, delay: int, *, has_carry: bool = True) -> Tensor:
-        """(T, B, 1): whether the step `delay` ago (ahead, below 0) is of the same segment.
+        """Return the mask (T, B, 1) of steps whose source, `delay` steps back, is in their segment.
 
-        Steps before the first one count as such where no reset is between, and there is a past.
+        A negative delay reads ahead. Steps before the first one count as the same segment if no
+        reset lies in between and the variable has a carry.
         """
         key = delay, has_carry or delay < 0
         if key not in self._segment_masks:
@@ -81,9 +82,10 @@ class SequenceMasks:
         return self._segment_masks[key]
 
     def window_mask(self, first: int, last: int) -> Tensor:
-        """(T, B, L): whether the step that many steps ago, `first` to `last`, is of this segment.
+        """Return the mask (T, B, L) of window rows, `first` to `last` steps back, in the segment.
 
-        Unlike what is `linked`, one before the first step counts only if the segment is that old.
+        Unlike in `same_segment`, a row before the first step counts only if the segment is that
+        old.
         """
         if (first, last) not in self._window_masks:
             start, end = self.segment_bounds()
@@ -96,12 +98,12 @@ class SequenceMasks:
         return self._window_masks[first, last]
 
     def valid_window_mask(self, first: int, last: int) -> Tensor:
-        """(T, B, L): which rows of its window a step sees that its row of the batch still has."""
+        """Return `window_mask`, False at steps past a row's length."""
         present = self.window_mask(first, last)
         return present if self.valid is None else present & self.valid
 
     def reader_window_mask(self, first: int, last: int) -> Tensor:
-        """(T, B, L): of the steps `last` to `first` ahead, whether their window has this step."""
+        """Return the mask (T, B, L) of steps `last` to `first` ahead whose window has this one."""
         present = self.valid_window_mask(first, last)
         rows = first - last + 1
         front, back = max(0, -last), max(0, first)
@@ -111,7 +113,7 @@ class SequenceMasks:
         return torch.stack(at, -1)
 
     def initial_value(self, name: str) -> Tensor:
-        """(B, n) or (T, B, n): what a state is before the segment of each step."""
+        """Return (B, n) or (T, B, n): a state's value before the segment of each step."""
         if name not in self._initial_values:
             call = self.call
             value = call.initial_values[name]
@@ -125,7 +127,7 @@ class SequenceMasks:
         return self._initial_values[name]
 
     def repeat_last_step(self, series: Tensor) -> Tensor:
-        """An input whose steps past a row's length repeat its last one (zero for empty rows)."""
+        """Repeat a row's last step past its length (zero for empty rows)."""
         if self.call.lengths is None or not self.call.steps:
             return series
         index = torch.minimum(self.step_index, (self.lengths - 1).clamp(min=0))
@@ -136,13 +138,13 @@ class SequenceMasks:
         return found.masked_fill(empty.unsqueeze(-1), 0)
 
     def zero_padding(self, series: Tensor) -> Tensor:
-        """What counts of a series (an output, the terms of a sum): zero past a row's length."""
+        """Zero a series past each row's length."""
         if self.valid is None:
             return series
         return torch.where(self.valid, series, series.new_zeros(()))
 
     def last_step(self, series: Tensor) -> Tensor:
-        """(B, m): each row's value at its last step; zero for rows without any."""
+        """Return (B, m): each row's value at its last step; zero for rows without one."""
         if not self.call.steps:
             return series.new_zeros(self.call.batch_size, series.shape[-1])
         if self.valid is None:
@@ -151,7 +153,7 @@ class SequenceMasks:
         return torch.where((self.lengths > 0).unsqueeze(-1), chosen, series.new_zeros(()))
 
     def last_step_vjp(self, cotangent: Tensor) -> Tensor:
-        """(T, B, m): the gradient of `last`, back at the steps that it was taken from."""
+        """Return the vector-Jacobian product (T, B, m) of `last_step`."""
         steps, width = self.call.steps, cotangent.shape[-1]
         series = cotangent.new_zeros(steps, self.call.batch_size, width)
         if steps:
@@ -165,9 +167,9 @@ class SequenceMasks:
         return index.view(1, -1, 1).expand(1, -1, width)
 
     def next_carry(self, name: str, line: Tensor) -> Tensor:
-        """The last k values of a variable in each row, from (k + T, B, n) with history in front.
+        """Return the last k values of each row, from (k + T, B, n) with the carry in front.
 
-        Those before a reset are already replaced by what lies outside of the segment.
+        Values before a reset are replaced by the variable's value outside of a segment.
         """
         keep = len(line) - self.call.steps
         if not self.call.steps:
@@ -185,7 +187,7 @@ class SequenceMasks:
         return torch.where(belongs.unsqueeze(-1), values, outside)
 
     def next_carry_vjp(self, cotangent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The gradient of `next_carry`: (k + T, B, n) of the line, (B, n) of the initial."""
+        """Return the VJP of `next_carry`: of the carry, the steps, and the initial value."""
         keep, rows, width = cotangent.shape
         line = cotangent.new_zeros(keep + self.call.steps, rows, width)
         nothing = cotangent.new_zeros(rows, width)
@@ -227,12 +229,12 @@ def _expand_index(index: Tensor, line: Tensor) -> Tensor:
 
 
 def first_floating(tensors: Mapping[str, Tensor]) -> Tensor | None:
-    """The first tensor of real numbers."""
+    """Return the first floating-point tensor; None if there is none."""
     return next((t for t in tensors.values() if t.is_floating_point()), None)
 
 
 def like_of(call: Call) -> Tensor:
-    """A tensor of the dtype and device that a call computes in."""
+    """Return a tensor of the dtype and on the device that a call computes in."""
     for tensors in (call.parameters, call.initial_values, call.inputs):
         found = first_floating(tensors)
         if found is not None:

@@ -1,4 +1,4 @@
-"""Gradients of a call that torch's own autograd takes through the reference."""
+"""Compute gradients of a call by torch's autograd, through the reference interpreter."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def reference_gradients(
     *,
     create_graph: bool,
 ) -> list[Tensor | None]:
-    """The gradients of some tensors of a call through the reference.
+    """Compute gradients of some tensors of a call through the reference.
 
-    cotangents: those that come in, as in `flatten_result`.
-    create_graph: whether the gradients are differentiable, too.
+    cotangents: of the results, as in `flatten_result`.
+    create_graph: True makes the gradients differentiable themselves.
     """
     return vjp(
         flatten_result(_run_reference(call)),
@@ -48,10 +48,10 @@ def vjp(
     create_graph: bool = False,
     retain_graph: bool = True,
 ) -> list[Tensor | None]:
-    """The gradients of some tensors that results were recorded from.
+    """Compute the vector-Jacobian product of recorded results with respect to some tensors.
 
-    cotangents: those that come in, one a result. again: whether these are differentiable, too.
-    retain_graph: whether the results can be gone back from once more.
+    cotangents: one a result, None for zero. create_graph: True makes the gradients differentiable.
+    retain_graph: True allows another backward pass through the same results.
     """
     pairs = [
         (y, g)

@@ -1,4 +1,4 @@
-"""Everything that a model computes in one call, by name: values, then gradients."""
+"""Results and gradients of one call of a model, by name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GRADIENT: Final = "gradient of "
 
 
 def evaluate_with_gradients(model: CompiledRNN, arguments: Arguments) -> CallResults:
-    """All results of a call, and the gradients of one number that depends on all of them."""
+    """Compute all results of a call, and the gradients of a number that depends on all of them."""
     results = evaluate(model, arguments)
     return results | score_gradients(
         results, score_weights(results), differentiable_tensors(model, arguments)
@@ -29,7 +29,7 @@ def evaluate_with_gradients(model: CompiledRNN, arguments: Arguments) -> CallRes
 
 
 def evaluate(model: CompiledRNN, arguments: Arguments) -> CallResults:
-    """Outputs, the state, laws, and in training the loss of a model with terms of its own."""
+    """Compute outputs, state and laws of a call, and in training the loss if it has terms."""
     seed_device(like_of(model).device)
     y, state = call_module(model, arguments)
     results = results_by_name(model, y, state)
@@ -43,7 +43,7 @@ def evaluate(model: CompiledRNN, arguments: Arguments) -> CallResults:
 
 
 def call_module(model: CompiledRNN, arguments: Arguments) -> tuple[Any, Any]:
-    """What the module itself returns, with rows first where it takes them so."""
+    """Call the module, with the batch axis first if it takes it so."""
     x, resets = arguments.x, arguments.resets
     if model.batch_first:
         # In memory as its users have them, so that the backend sees steps that are far apart.
@@ -54,7 +54,7 @@ def call_module(model: CompiledRNN, arguments: Arguments) -> tuple[Any, Any]:
 
 
 def results_by_name(model: CompiledRNN, y: Any, state: Any, *, step: bool = False) -> CallResults:
-    """Outputs and states by name, time first; an axis of time for those of one `step`, too."""
+    """Return outputs and states by name, time first; outputs of one `step` get a time axis."""
     outputs = y if isinstance(y, tuple) else (y,)
     found: CallResults = {}
     for output, value in zip(model.graph.outputs, outputs, strict=True):
@@ -69,7 +69,7 @@ def results_by_name(model: CompiledRNN, y: Any, state: Any, *, step: bool = Fals
 
 
 def differentiable_tensors(model: CompiledRNN, arguments: Arguments) -> dict[str, Tensor]:
-    """The tensors whose gradients are wanted, by name."""
+    """Return the tensors that require a gradient, by name."""
     found: dict[str, Tensor] = dict(model.named_parameters())
     found |= {INPUT + name: value for name, value in arguments.x.items()}
     if arguments.state is not None:
@@ -78,7 +78,7 @@ def differentiable_tensors(model: CompiledRNN, arguments: Arguments) -> dict[str
 
 
 def score_weights(results: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """For every number of the results, gradients apart, another weight in their sum."""
+    """Draw a weight for every number of the results; gradients have none."""
     generator = torch.Generator().manual_seed(3)
     drawn = {
         name: torch.randn(value.shape, generator=generator, dtype=torch.float64)
@@ -89,7 +89,7 @@ def score_weights(results: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def score(results: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Tensor:
-    """The weighted sum of all results that are finite, in float64."""
+    """Compute the weighted sum of all finite results, in float64."""
     total = torch.zeros((), dtype=torch.float64)
     for name, weight in weights.items():
         value = results[name]
@@ -101,7 +101,7 @@ def score(results: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Tenso
 def score_gradients(
     results: Mapping[str, Tensor], weights: Mapping[str, Tensor], wrt: Mapping[str, Tensor]
 ) -> CallResults:
-    """The gradients of that sum, zero where none arrives."""
+    """Compute the gradients of that sum; zero for a tensor without one."""
     total = score(results, weights)
     found: tuple[Tensor | None, ...] = (None,) * len(wrt)
     if total.requires_grad and wrt:

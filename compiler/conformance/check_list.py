@@ -1,4 +1,4 @@
-"""What a check is, and which of them a subject gets, the most telling ones first."""
+"""List the checks of a subject at its execution targets, the most revealing ones first."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ CheckKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One property at one place, and the cases that it is looked at in, in their order.
+    """One property at one execution target, and its cases in order.
 
-    applies: whether the property says anything of a case. why_not: why it says nothing of any.
+    applies: returns False for cases in which the property says nothing. skip_reason: why it applies
+        to none.
     """
 
     kind: CheckKind
@@ -45,10 +46,10 @@ class Check:
 def build_checks(
     subject: Subject, targets: Sequence[ExecutionTarget], cases: Iterable[Case] = CASES
 ) -> tuple[Check, ...]:
-    """All checks of a subject at some places, the first dtype before others.
+    """Build all checks of a subject at some execution targets, the first dtype before others.
 
-    The reference's own pieces come last: they are right where those of the backends are, and these
-    agree with it.
+    The partition checks of the reference come last: they hold if those of a backend hold and the
+    backend agrees with it.
     """
     chosen = tuple(cases)
     if subject.runs_backward:

@@ -1,4 +1,4 @@
-"""Checks run case by case, within their time, down to the smallest case that fails."""
+"""Run checks case by case within their budgets, and shrink the first failing case."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from .report import Finding
 from .subject import ExecutionTarget
 
 ReproduceCommand = Callable[[ExecutionTarget, Case], str]
-"""What a user types to see one case again."""
+"""Returns the command that runs one case again."""
 
 StartCallback = Callable[[str], None]
-"""Told the name of a check as it begins."""
+"""Receives the name of a check as it starts."""
 
 CaseDurations = dict[tuple[str, str, Case], float]
-"""CPU seconds that a case took in another dtype: it is not begun where less is left."""
+"""CPU seconds of each case in another dtype: it is skipped if less remains."""
 
 _MAX_SHRINK_CASES: Final = 40
 _EXTRA_SHRINK_SECONDS: Final = 2.0
-"""CPU seconds that the search for a smaller case may take beyond the budget."""
+"""CPU seconds of the search for a smaller case beyond the budget."""
 
 
 def run_checks(
     checks: Sequence[Check], budget: Budget, on_start: StartCallback, reproduce: ReproduceCommand
 ) -> Iterator[Finding]:
-    """Each check's finding, one after the other."""
+    """Run the checks in order and yield the finding of each."""
     taken: CaseDurations = {}
     for index, check in enumerate(checks):
         name = f"{check.kind}: {check.target}"
@@ -81,7 +81,7 @@ def _run_check(
 
 
 def run_case(check: Check, case: Case) -> Outcome:
-    """What comes of one case; a module that raises is wrong, and torch's chance is as before."""
+    """Run one case; an exception is `wrong`, and torch's random state is restored."""
     device = check.target.device.type
     with preserve_rng_state(), torch.enable_grad(), torch.autocast(device, enabled=False):
         try:
@@ -93,7 +93,7 @@ def run_case(check: Check, case: Case) -> Outcome:
 
 
 def describe_exception(error: Exception) -> str:
-    """An exception in words."""
+    """Describe an exception in one line."""
     words = " ".join(str(error).split())
     return f"raises {type(error).__name__}" + (f": {words}" if words else "")
 
@@ -101,7 +101,7 @@ def describe_exception(error: Exception) -> str:
 def _shrink_case(
     check: Check, case: Case, outcome: Outcome, budget: Budget
 ) -> tuple[Case, Outcome]:
-    """The simplest case found that fails, from one that does."""
+    """Shrink a failing case (as QuickCheck does) to the simplest that still fails."""
     until = budget.elapsed() + max(_EXTRA_SHRINK_SECONDS, budget.remaining())
     tried = {case}
     simpler = simplify(case)

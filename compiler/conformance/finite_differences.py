@@ -1,8 +1,8 @@
-"""Gradients against finite differences, on the reference in float64.
+"""Check the reference's gradients against central finite differences, in float64.
 
-The other backends are held against the reference's gradients; here those are held against its
-values. What derivatives hold constant (`stopgrad`, what laws read) is held, and all chance is drawn
-as it was.
+Other backends are compared with the reference's gradients; here those are compared with its values.
+Operands that derivatives hold constant (`stopgrad`, inside of laws) are frozen, and all random
+numbers are drawn equally.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from .subject import ExecutionTarget, Subject
 
 STEP_SIZES: Final = (1e-6, 1e-5, 1e-7)
 TOLERANCE: Final = 1e-5
-"""What a derivative may be off by, as a part of its size or of 1."""
+"""Allowed error of a derivative, relative to its size or 1."""
 CURVATURE_ALLOWANCE: Final = 100.0
 ROUNDING_ALLOWANCE: Final = 1e-15
-"""What lets the slopes to both sides differ without a corner: the step, and the values' digits."""
+"""Slopes may differ without a kink: by the step times the curvature, and by rounding."""
 MAX_DRAWS: Final = 3
-"""How many inputs are drawn to get away from corners."""
+"""Number of inputs drawn to avoid kinks."""
 
 
 def check_finite_differences(subject: Subject, target: ExecutionTarget, case: Case) -> Outcome:
-    """Derivatives along random directions: one for all tensors, and if that is off, one for each.
+    """Check derivatives along random directions: all tensors together, then each if that fails.
 
-    A direction along which the values have a corner, as at a tie of `maxout`, says nothing of a
-    gradient: other inputs are drawn, and where those have one too, the direction is set aside.
+    A direction along which the values have a kink, as at a tie of `maxout`, says nothing of a
+    gradient: other inputs are drawn, and if those have kinks too, the direction is skipped.
     """
     model = subject.module_for(target)
     outcome = Outcome("aside")
@@ -80,14 +80,14 @@ def _check_directions(probe: _DirectionProbe) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _DifferenceQuotient:
-    """At one step: the mean slope to both sides, and whether it is another one to each."""
+    """Central difference quotient, and True if the one-sided slopes show a kink."""
 
     slope: float
     has_kink: bool
 
 
 class _DirectionProbe:
-    """Values of one call when its tensors move along directions, each of length 1."""
+    """Evaluator of one call along directions of its tensors, each of length 1."""
 
     def __init__(self, subject: Subject, arguments: Arguments, results: CallResults) -> None:
         self._model, self._frozen_stopgrad = subject.module_with_frozen_stopgrad
@@ -103,7 +103,7 @@ class _DirectionProbe:
         self._base = self._evaluate(self._model, arguments)
 
     def check(self, names: list[str]) -> Outcome:
-        """Whether the gradients of some tensors fit the values along their directions."""
+        """Compare the gradients of some tensors with difference quotients."""
         derivative = sum(
             float((self._results[GRADIENT + n] * self.directions[n]).sum()) for n in names
         )

@@ -1,6 +1,6 @@
-"""A call against the same call in pieces: step by step, in parts, and each row alone.
+"""Compare a call with the same call in partitions: step by step, in parts, and row by row.
 
-Where a call in training draws something, or adds a loss, these are calls in evaluation.
+If a call in training draws random numbers or adds a loss, calls in evaluation are compared.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from .subject import ExecutionTarget, Subject
 
 
 def check_step_by_step(subject: Subject, target: ExecutionTarget, case: Case) -> Outcome:
-    """Steps and whole calls without gradients, against the reference's whole call.
+    """Compare steps and whole calls without gradients with the reference's whole call.
 
-    Three times over: a call that is like an earlier one may take a short way.
+    Each runs three times, because a call like an earlier one may be replayed.
     """
     given = draw_arguments(subject.module_for(target), case)
     with torch.no_grad():
@@ -55,7 +55,7 @@ def check_step_by_step(subject: Subject, target: ExecutionTarget, case: Case) ->
 
 
 def check_parts(subject: Subject, target: ExecutionTarget, case: Case) -> Outcome:
-    """A sequence in parts, each going on from the state of the one before, with its gradients."""
+    """Compare a sequence in parts, each continued from the state before, with the whole call."""
     model = _deterministic_module(subject, target)
     given = draw_arguments(model, case)
     whole = evaluate(model, given)
@@ -73,7 +73,7 @@ def check_parts(subject: Subject, target: ExecutionTarget, case: Case) -> Outcom
 
 
 def check_rows_alone(subject: Subject, target: ExecutionTarget, case: Case) -> Outcome:
-    """Each row of a batch as a batch of its own, as long as it is, with its gradients."""
+    """Compare each row, as a batch of its own and of its own length, with the whole batch."""
     model = _deterministic_module(subject, target)
     given = draw_arguments(model, case)
     batch = evaluate(model, given)
@@ -104,12 +104,12 @@ def check_rows_alone(subject: Subject, target: ExecutionTarget, case: Case) -> O
 
 
 def _deterministic_module(subject: Subject, target: ExecutionTarget) -> CompiledRNN:
-    """A module whose rows and steps have nothing to do with each other but through its states."""
+    """Return a module whose rows and steps depend on each other only through its states."""
     return subject.module_for(target).train(not subject.draws_in_training)
 
 
 def _run_steps(model: CompiledRNN, arguments: Arguments, steps: int) -> CallResults:
-    """By `step`, or where there are resets, which it does not take, by calls of one step."""
+    """Run step by step: by `step`, or by calls of one step if there are resets."""
     if arguments.resets is not None:
         return _run_parts(model, arguments, list(range(steps + 1)))
     found: list[CallResults] = []
@@ -140,7 +140,7 @@ def _concatenate_results(model: CompiledRNN, parts: list[CallResults]) -> CallRe
 
 
 def _row_arguments(model: CompiledRNN, arguments: Arguments, row: int, steps: int) -> Arguments:
-    """The arguments of one row; of an empty one, a step that is none."""
+    """Return the arguments of one row; for an empty row, a step past its length."""
 
     def own(name: str, value: Tensor) -> Tensor:
         part = _row_slice(model, name, value, row, steps).detach().clone()
@@ -159,7 +159,7 @@ def _row_arguments(model: CompiledRNN, arguments: Arguments, row: int, steps: in
 
 
 def _row_slice(model: CompiledRNN, name: str, value: Tensor, row: int, steps: int) -> Tensor:
-    """One row of a value, or of its gradient, over the steps that it has."""
+    """Return one row of a value, or of its gradient, up to the row's length."""
     name = name.removeprefix(GRADIENT)
     if name.startswith(STATE):
         fields = dict(zip(model.initial_state(1)._fields, carry_entries(model.graph), strict=True))

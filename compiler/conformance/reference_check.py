@@ -1,4 +1,4 @@
-"""A backend against the reference: all values and gradients of one call in training."""
+"""Compare all values and gradients of one training call of a backend with the reference's."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from .subject import ExecutionTarget, Subject
 
 
 def check_against_reference(subject: Subject, target: ExecutionTarget, case: Case) -> Outcome:
-    """Compare a call at a place with the same call of the reference there.
+    """Compare a call at a target with the same call of the reference there.
 
-    Where that is off in less than float64, the reference in float64 is right, and a backend may be
-    further off than the reference in its own dtype, but not much.
+    On a mismatch in less than float64 both are compared with the float64 reference: a backend may
+    be further off than the reference in its own dtype, but not by much.
     """
     model = subject.module_for(target)
     given = draw_arguments(model, case)

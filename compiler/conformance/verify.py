@@ -1,4 +1,4 @@
-"""`rnnc verify` and `rnnc.verify`: is a model computed right on this machine?"""
+"""Entry points of `rnnc verify` and `rnnc.verify`: check a model on this machine."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def verify(
 
 
 class Verification:
-    """The checks of a spec: random weights, on every backend of this machine."""
+    """Verification of a spec with random weights, on every backend of this machine."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Verification:
         seconds: float = DEFAULT_SECONDS,
         since: float | None = None,
     ) -> None:
-        """Find out which backends there are.
+        """Find the available backends.
 
         backends: their names; by default all.
         since: from which `cpu_seconds` on the time counts; by default from now.
@@ -119,7 +119,7 @@ class Verification:
         on_finding: Callable[[Finding], None],
         reproduce: ReproduceCommand,
     ) -> Report:
-        """Run the checks; `on_start` is told of each, `on_finding` what came of it."""
+        """Run the checks; call `on_start` before, and `on_finding` after each."""
         graph = self.graph
         learned = frozenset(p.name for p in graph.parameters if not p.is_frozen)
         subject = Subject(graph, draw_weights(graph), learned)
@@ -140,7 +140,7 @@ def _finding_without_case(backend: str, status: FindingStatus, detail: str) -> F
 
 
 def _supported_targets(graph: OperatorGraph, name: str) -> tuple[list[ExecutionTarget], str]:
-    """Where a backend runs a graph on this machine, and if nowhere, why not."""
+    """Return the execution targets on which a backend runs a graph; if none, the reason."""
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     try:
         backends = Backends(graph, name)

@@ -1,4 +1,4 @@
-"""The arguments of a call, checked and brought to one form before anything is computed."""
+"""Check the arguments of a call and normalize their shapes and dtypes before it runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rnnc.operators.graph.operator_graph import Input, OperatorGraph
 
 
 def inputs_by_name(graph: OperatorGraph, x: Any) -> dict[str, Tensor]:
-    """A tensor, tuple or dictionary of inputs as a dictionary in the graph's order.
+    """Convert a tensor, tuple or dictionary of inputs to a dictionary in the graph's order.
 
     Raises:
         ValueError: when it does not name exactly the model's inputs.
@@ -41,7 +41,7 @@ def inputs_by_name(graph: OperatorGraph, x: Any) -> dict[str, Tensor]:
 
 
 def order_by_output(graph: OperatorGraph, argument: str, tensors: Any) -> tuple[Tensor, ...]:
-    """The tensors that are given for a model's outputs, in their order.
+    """Convert tensors for a model's outputs, in any accepted form, to the graph's order.
 
     Raises:
         ValueError: when it is not one tensor for each output.
@@ -66,7 +66,7 @@ def order_by_output(graph: OperatorGraph, argument: str, tensors: Any) -> tuple[
 
 
 def normalize_input(variable: Input, x: Tensor, like: Tensor) -> Tensor:
-    """One input as (T, B, n) of the model's dtype, or (T, B) of int64 for symbols.
+    """Check one input; return (T, B, n) of the model's dtype, or (T, B) of int64 for symbols.
 
     Raises:
         ValueError: on a wrong shape, dtype or device, or a symbol out of range.
@@ -93,7 +93,7 @@ def normalize_input(variable: Input, x: Tensor, like: Tensor) -> Tensor:
 
 
 def normalize_lengths(lengths: Any, steps: int, rows: int, device: torch.device) -> Tensor | None:
-    """Lengths as (B,) of int64, or None.
+    """Check lengths; return (B,) of int64, or None.
 
     Raises:
         ValueError: on a wrong shape or dtype, or a length below 0 or beyond T.
@@ -117,7 +117,7 @@ def normalize_lengths(lengths: Any, steps: int, rows: int, device: torch.device)
 
 
 def normalize_resets(resets: Any, steps: int, rows: int, device: torch.device) -> Tensor | None:
-    """Resets as (T, B) of bool, or None.
+    """Check resets; return (T, B) of bool, or None.
 
     Raises:
         ValueError: on a wrong shape, dtype or device.

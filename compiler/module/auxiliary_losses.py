@@ -1,4 +1,4 @@
-"""`loss EXPR weight w`: the terms of a model's own, taken when the targets are known."""
+"""Evaluate the `loss` terms of a spec (`loss EXPR weight w`) when the targets are known."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def auxiliary_loss(
     last_call: tuple[Call, CallResult] | None,
     targets: Mapping[str, Tensor],
 ) -> Tensor:
-    """The weighted sum of the terms' means over the steps of the last call that kept their values.
+    """Compute Σ weight · mean of the `loss` terms over the steps of the last call.
 
     `targets` are (T, B, …) by the input's name: its next values.
 
@@ -72,7 +72,7 @@ def auxiliary_loss(
 
 
 def _target_as_input(variable: Input, target: Tensor, call: Call, result: CallResult) -> Tensor:
-    """A target as an input of the terms: nothing past a row's length, whatever it holds there."""
+    """Convert a target to an input of the terms, zero past each row's length."""
     kind, size = variable.type.kind, variable.type.size
     try:
         check_target(kind, target, (call.steps, call.batch_size, size))
@@ -89,7 +89,7 @@ def _target_as_input(variable: Input, target: Tensor, call: Call, result: CallRe
 
 
 def _window_carry(variable: Input, call: Call, like: Tensor) -> Tensor:
-    """(k, B, n): what a window sees of a variable before the first step."""
+    """Return (k, B, n): the rows of a variable before the first step that a window reads."""
     history = call.carry.get(variable.name)
     if history is None:
         # A state that runs backward: no row of a window is there, whatever it holds.
@@ -99,7 +99,7 @@ def _window_carry(variable: Input, call: Call, like: Tensor) -> Tensor:
 
 
 def _window_source(graph: OperatorGraph, name: str, call: Call, result: CallResult) -> Tensor:
-    """All steps of a variable that a window looks through."""
+    """Return all steps of a variable that a window reads."""
     if name in call.inputs:
         return call.inputs[name]
     node = next(state.node for state in graph.states if state.name == name)
@@ -108,7 +108,7 @@ def _window_source(graph: OperatorGraph, name: str, call: Call, result: CallResu
 
 
 def mean_over_steps(value: Tensor, lengths: Tensor | None) -> Tensor:
-    """The mean of (T, B) over the steps that rows have."""
+    """Compute the mean of (T, B) over all steps within the lengths."""
     if not value.numel():
         return value.sum()
     if lengths is None:

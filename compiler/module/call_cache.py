@@ -1,8 +1,8 @@
-"""What a model remembers of its calls, so that one like an earlier one takes a short way.
+"""Cache of call signatures, so that a call like an earlier one is checked and run faster.
 
-Remembered is what was found out about calls of some T and B, never a number of a parameter: its
-tensor is looked up, and its address read, at every call. Whatever is not as it was takes the long
-way, which checks everything and says what is wrong.
+An entry holds what depends on T and B, never values: each parameter is looked up, and its address
+read, at every call. A call that fails any guard takes the normal path, which checks everything and
+raises the errors.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from .parameters import ParameterSlots
 from .state import initial_carry, initial_values
 
 CallSignature = tuple[int, int, bool, bool, int]
-"""T, B, whether a state is given, whether in training, how many threads."""
+"""T, B, has a state, is in training, number of threads."""
 
 _MAX_SIGNATURES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class CallShapes:
-    """Of the inputs of a call, and tensors like its results."""
+    """Shapes of a call's inputs, and empty tensors of the shapes of its results."""
 
     inputs: tuple[tuple[int, ...], ...]
     results: tuple[Tensor, ...]
@@ -44,10 +44,10 @@ class CallShapes:
 
 @dataclass(frozen=True, slots=True)
 class CachedCall:
-    """One kind of call: `sequence_shapes` of all steps, or of one without its axis (`step_shapes`).
+    """Cache entry of one call signature, with shapes for `forward` and for `step`.
 
-    state_shapes: the shapes of what is carried.
-    initial_carry: what a call without a state begins with.
+    state_shapes: of the entries of a state.
+    initial_carry: the carry of a call without a state.
     """
 
     replay: Replay
@@ -59,7 +59,7 @@ class CachedCall:
 
 
 class CallCache:
-    """The kinds of calls of one model; used from any thread."""
+    """Call signatures of one model and their replays; used from any thread."""
 
     def __init__(self, graph: OperatorGraph) -> None:
         self._graph = graph
@@ -77,9 +77,9 @@ class CallCache:
         self._entries: dict[CallSignature, CachedCall | bool] = {}
 
     def try_call(self, x: Any, state: Any, *, training: bool, step: bool) -> list[Tensor] | None:
-        """The outputs and what is carried on, where such a call is known; None where it is not.
+        """Replay a call; return its outputs and carry, None if no entry matches.
 
-        step: whether this is one step without an axis of time.
+        step: True for one step without a time axis.
         """
         if not self._entries or torch.is_grad_enabled() or _is_intercepted():
             return None
@@ -98,9 +98,9 @@ class CallCache:
         )
 
     def record(self, model: nn.Module, call: Call, backend: Backend, *, has_state: bool) -> None:
-        """A call has taken the long way: at the second of its kind look for a shorter one.
+        """Record a call that took the normal path; build an entry at the second of its signature.
 
-        has_state: whether a state was given.
+        has_state: True if the call was given a state.
         """
         if (
             not self._is_cacheable
@@ -159,7 +159,7 @@ class CallCache:
 
 
 def _is_intercepted() -> bool:
-    """Whether somebody has to see a call for whom the short way would hide it."""
+    """Return True if a tracer, transform or forward mode must see the call's operations."""
     return has_active_tracer() or has_functorch_transform() or is_forward_ad_active()
 
 

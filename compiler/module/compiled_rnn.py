@@ -1,4 +1,4 @@
-"""A compiled model: a `torch.nn.Module` that is called as `torch.nn.LSTM` is."""
+"""The compiled model: a `torch.nn.Module` with the calling convention of `torch.nn.LSTM`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _has_global_hooks = getattr(torch.nn.modules.module, "_has_any_global_hook", lam
 
 
 class CompiledRNN(LossMethods):
-    """A recurrent network compiled from a spec; `rnnc.compile` makes it.
+    """Recurrent network compiled from a spec; `rnnc.compile` makes it.
 
     Calls are `y, state = model(x, state, lengths=…, resets=…)`: x is (T, B, n), or (T, B) of int64
     for symbols (−1: no symbol); y (T, B, m) of logits or means, zero past a row's length, or (B, m)
@@ -87,38 +87,38 @@ class CompiledRNN(LossMethods):
 
     @property
     def graph(self) -> OperatorGraph:
-        """The operator graph."""
+        """Return the operator graph."""
         return self._graph
 
     @property
     def program(self) -> ModelSource:
-        """What is needed to compile the same model again."""
+        """Return the program, from which the same model can be compiled again."""
         return self._program
 
     @property
     def backend(self) -> str:
-        """The backend that runs this model on its device, in its dtype."""
+        """Return the name of the backend that runs this model on its device, in its dtype."""
         return self._backends.choose_initial(self._like_tensor()).name
 
     @property
     def backends(self) -> Backends:
-        """The backends that may run this model."""
+        """Return the candidate backends of this model."""
         return self._backends
 
     @property
     def batch_first(self) -> bool:
-        """Whether inputs and outputs are (B, T, …)."""
+        """Return True if inputs and outputs are (B, T, …)."""
         return self._batch_first
 
     @cached_property
     def runs_backward(self) -> tuple[str, ...]:
-        """The states that run backward in time; a model with one has no carried state."""
+        """Return the states that run backward in time; a model with one has no carried state."""
         return tuple(s.name for s in self._graph.states if s.node in self._graph.backward_nodes)
 
     def forward(
         self, x: Any, state: Any = None, *, lengths: Any = None, resets: Tensor | None = None
     ) -> tuple[Any, Any]:
-        """All steps of a batch of sequences.
+        """Run all steps of a batch of sequences.
 
         Args:
             x: the inputs, see the class.
@@ -143,7 +143,7 @@ class CompiledRNN(LossMethods):
         return self._pack_outputs(result), self._pack_state(result)
 
     def step(self, x_t: Any, state: Any = None) -> tuple[Any, Any]:
-        """One step: x_t is (B, n), or (B,) of symbols; the outputs have no time axis.
+        """Run one step: x_t is (B, n), or (B,) of symbols; the outputs have no time axis.
 
         Raises:
             ValueError: when an argument does not fit, or the model runs backward in time.
@@ -166,7 +166,7 @@ class CompiledRNN(LossMethods):
             return (y if self._graph.outputs[0].at_end else y.squeeze(axis)), state
 
     def initial_state(self, batch_size: int) -> Any:
-        """The state before a first step, for `batch_size` rows.
+        """Return the state before a first step, for `batch_size` rows.
 
         Raises:
             ValueError: when the model runs backward in time, or that is no number of rows.
@@ -185,7 +185,7 @@ class CompiledRNN(LossMethods):
             return carry_to_state(self._graph, self._state_fields, own)
 
     def _try_cached_call(self, x: Any, state: Any, *, step: bool) -> tuple[Any, Any] | None:
-        """The results of a call that is like an earlier one, where there is a short way to them."""
+        """Replay a call of a known signature; None if there is no entry for it."""
         found = self._repeats.try_call(x, state, training=self.training, step=step)
         if found is None:
             return None
@@ -197,7 +197,7 @@ class CompiledRNN(LossMethods):
         return y, None if self.runs_backward else self._state_fields.make(*found[count:])
 
     def _is_unhooked(self) -> bool:
-        """Whether calling this module is calling its `forward`, and that is the one above."""
+        """Return True if calling this module does nothing but `CompiledRNN.forward`."""
         return not (
             self._forward_hooks
             or self._forward_pre_hooks
@@ -276,7 +276,7 @@ class CompiledRNN(LossMethods):
         return {**self.__dict__, **left}
 
     def _prepare_inputs(self, x: Any) -> tuple[dict[str, Tensor], int, int]:
-        """The inputs of a call, checked, with T in front; T and B."""
+        """Check the inputs of a call; return them by name with T in front, then T and B."""
         graph, like = self._graph, self._like_tensor()
         given = inputs_by_name(graph, x)
         self._record_inputs(tuple(given.values()))

@@ -1,4 +1,4 @@
-"""The losses of a compiled model: against targets, and of predicting its own input."""
+"""Loss methods of a compiled model: `loss` against targets, `nll` of its own input."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .parameters import AnyNameModule
 
 
 class LossMethods(AnyNameModule):
-    """What of a compiled model is about its losses; how it is called, `CompiledRNN` knows."""
+    """Base class of `CompiledRNN` with its loss methods."""
 
     def __init__(self, graph: OperatorGraph, *, backend: str, batch_first: bool) -> None:
         super().__init__()
@@ -44,24 +44,24 @@ class LossMethods(AnyNameModule):
     @property
     @abstractmethod
     def runs_backward(self) -> tuple[str, ...]:
-        """The states that run backward in time."""
+        """Return the states that run backward in time."""
 
     @abstractmethod
     def _prepare_inputs(self, x: Any) -> tuple[dict[str, Tensor], int, int]:
-        """The inputs of a call, checked, with T in front; T and B."""
+        """Check the inputs of a call; return them by name with T in front, then T and B."""
 
     @abstractmethod
     def _like_tensor(self) -> Tensor:
-        """A tensor of the model's dtype on its device."""
+        """Return a tensor of the model's dtype on its device."""
 
     @abstractmethod
     def _check_runs_forward(self, what: str) -> None:
-        """Raise ValueError for a model that runs backward."""
+        """Raise ValueError if the model runs backward in time."""
 
     def loss(
         self, y: Any, target: Any = None, *, lengths: Any = None, weight: Any = None
     ) -> Tensor:
-        """The mean loss of a step in nats (for real targets, the squared error).
+        """Compute the mean loss of a step in nats (for real targets, the squared error).
 
         In training the weighted laws of the last call are added, and the spec's `loss` terms, which
         are about the last call, too; in evaluation those terms count where nothing else is scored.
@@ -103,7 +103,7 @@ class LossMethods(AnyNameModule):
         weight: Any = None,
         reduction: str = "mean",
     ) -> tuple[Tensor, Any]:
-        """The loss of predicting each step of x from what came before it, and what to go on from.
+        """Compute the loss of predicting each step of x from the steps before, and the next carry.
 
         Where a segment begins the model is fed a blank step (zeros, or no symbol), and else the
         step before, in all inputs alike; what it gives is scored against the inputs that it
@@ -161,7 +161,7 @@ class LossMethods(AnyNameModule):
         )
 
     def laws(self) -> dict[str, Tensor]:
-        """The unweighted values of the laws in the last call in training, by their text."""
+        """Return the unweighted values of the laws in the last call in training, by their text."""
         values: dict[str, Tensor] = {}
         for law, value in zip(self._graph.laws, self._laws, strict=False):
             # One line in a `for` is several laws.
@@ -170,7 +170,7 @@ class LossMethods(AnyNameModule):
         return values
 
     def _record_inputs(self, inputs: tuple[Tensor, ...]) -> None:
-        """Remember which tensors a call was given, for `_warn_if_target_is_input`."""
+        """Record the input tensors of a call, for `_warn_if_target_is_input`."""
         if not self._graph.predictions or torch.compiler.is_compiling():
             return
         names = (variable.name for variable in self._graph.inputs)
@@ -178,7 +178,7 @@ class LossMethods(AnyNameModule):
         self.__dict__["_called_on"] = called_on
 
     def _warn_if_target_is_input(self, targets: Mapping[str, Tensor]) -> None:
-        """Say once that a prediction is scored against what it has read."""
+        """Warn once if the target of a prediction is the tensor that the model was called on."""
         if self._has_warned or torch.compiler.is_compiling():
             return
         for output in self._graph.predictions:
@@ -197,7 +197,7 @@ class LossMethods(AnyNameModule):
             return
 
     def _swap_batch_time(self, value: Any) -> Any:
-        """(T, B, …) as its caller has it, or back: the other way round with `batch_first`."""
+        """Swap batch and time axes if `batch_first`; its own inverse."""
         turns = self._batch_first and isinstance(value, Tensor) and value.dim() > 1
         return value.transpose(0, 1) if turns else value
 
@@ -207,14 +207,14 @@ class LossMethods(AnyNameModule):
         return self._swap_batch_time(weight)
 
     def _outputs_by_target(self, ys: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        """Outputs as a caller has them, by the names of their targets, with T in front."""
+        """Return a caller's outputs by target name, with T in front."""
         return {
             target_name(output): y if output.at_end else self._swap_batch_time(y)
             for output, y in zip(self._graph.outputs, ys, strict=True)
         }
 
     def _add_auxiliary_losses(self, total: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
-        """A loss with the laws and `loss` terms of the last call, where they count."""
+        """Add the laws and `loss` terms of the last call to a loss, where they count."""
         graph = self._graph
         if self.training:
             for law, value in zip(graph.laws, self._laws, strict=False):

@@ -1,4 +1,4 @@
-"""Targets and weights of a loss, given by name or in order, and where each belongs."""
+"""Match the targets and weights of a loss, given by name or in order, with outputs."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from .losses import weighted_losses
 
 
 def target_name(output: Output) -> str:
-    """What an output's target is called: its own name, or that of the input that it predicts."""
+    """Return the name of an output's target: its own, or that of the input it predicts."""
     return output.predicted_input or output.name
 
 
 def has_auxiliary_losses(graph: OperatorGraph, *, training: bool) -> bool:
-    """Whether `loss` lines are part of the loss: in training, or where nothing else is."""
+    """Return True if `loss` lines count: in training, or if no output is scored."""
     return graph.loss_graph is not None and (training or len(graph.scored_outputs) == 0)
 
 
 def targets_by_name(graph: OperatorGraph, target: Any, *, training: bool) -> dict[str, Tensor]:
-    """Targets by the name of their variable; a dictionary may leave outputs out.
+    """Return targets by the name of their variable; a dictionary may leave outputs out.
 
     Those of scored outputs stand first, in their order; behind them come the next values of inputs
     that only `loss` lines read, which no tuple can give.
@@ -52,7 +52,7 @@ def targets_by_name(graph: OperatorGraph, target: Any, *, training: bool) -> dic
 
 
 def weights_by_name(outputs: Sequence[Output], weight: Any) -> dict[str, Tensor | None]:
-    """The weight of each output that counts, by the name of its variable; None: 1 at each step.
+    """Return the weight of each scored output by target name; None is 1 at each step.
 
     A tensor is the weight of all of them; a dictionary leaves out those that it does not name.
 
@@ -75,7 +75,7 @@ def compute_output_losses(
     lengths: Tensor | None,
     weight: Any,
 ) -> list[tuple[Tensor, Tensor]]:
-    """Losses and weights, as `weighted_losses` has them, of each output that has a target.
+    """Compute losses and weights, as `weighted_losses`, of each output with a target.
 
     outputs: those that may be scored; `ys` and `targets` by the names of their variables, with T
     in front.
@@ -108,7 +108,7 @@ def compute_output_losses(
 def _tensors_by_name(
     argument: str, tensors: Any, names: Sequence[str], known: Sequence[str]
 ) -> Mapping[str, Tensor]:
-    """Tensors by name; `names` are those that a tuple, or a tensor alone, stands for."""
+    """Check tensors by name; `names` are those of a tuple, or of a lone tensor."""
     if isinstance(tensors, Tensor):
         tensors = (tensors,)
     if isinstance(tensors, tuple | list):

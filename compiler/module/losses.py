@@ -1,4 +1,4 @@
-"""Loss of one step under the distribution that a target's type names, and which steps count."""
+"""Losses by target type (Bernoulli, categorical, squared error), weighted and reduced."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REDUCTIONS: Final = ("mean", "sum", "none")
 
 
 def step_losses(kind: str, y: Tensor, target: Tensor) -> Tensor:
-    """Loss of every step, from a distribution's natural parameters.
+    """Compute the loss of every step from the natural parameters of its distribution.
 
     * `binary`: independent Bernoulli of logits y; with s = softplus, s(y) - target * y summed over
       the components, in nats.
@@ -57,7 +57,7 @@ def weighted_losses(
     lengths: Tensor | None = None,
     weight: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The loss of every step times its weight, and that weight; both 0 where none is scored.
+    """Compute the weighted loss of every step, and its weight; both 0 where none is scored.
 
     A step past a row's length is not scored, nor one whose symbol is below 0, nor one of weight 0.
     Whatever y and target hold there, NaN included, reaches neither a loss nor a gradient.
@@ -101,12 +101,12 @@ def mean_loss(
     lengths: Tensor | None = None,
     weight: Tensor | None = None,
 ) -> Tensor:
-    """Σ w · loss / Σ w over the steps of a batch, 0 where none is scored; see `weighted_losses`."""
+    """Compute Σ w · loss / Σ w over a batch, 0 if no step is scored; see `weighted_losses`."""
     return reduce_losses([weighted_losses(kind, y, target, lengths, weight)], "mean")
 
 
 def reduce_losses(parts: Sequence[tuple[Tensor, Tensor]], reduction: str) -> Tensor:
-    """The losses of several outputs, each as `weighted_losses` gives them, added up.
+    """Reduce the losses of several outputs, each as from `weighted_losses`, to their sum.
 
     `mean` adds the means, Σ w · loss / Σ w of each, `sum` the sums, and `none` step by step.
     """
@@ -117,13 +117,13 @@ def reduce_losses(parts: Sequence[tuple[Tensor, Tensor]], reduction: str) -> Ten
 
 
 def check_reduction(reduction: Any) -> None:
-    """Raise ValueError for a reduction that there is not."""
+    """Raise ValueError for an unknown reduction."""
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction: expected one of {', '.join(REDUCTIONS)}, got {reduction!r}")
 
 
 def check_range(kind: str, target: Tensor, size: int) -> None:
-    """Raise ValueError where a target is none of its type's values; reals are free."""
+    """Raise ValueError if a target is out of its type's range; real targets have none."""
     seen = None if kind == "real" or target.dtype == torch.bool else concrete_values(target)
     if seen is None or not seen.numel():
         return
@@ -142,7 +142,7 @@ def _weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
 
 
 def _scored_steps(kind: str, y: Tensor, target: Tensor, lengths: Tensor | None) -> Tensor | None:
-    """(T, B) or (B,) of bool: the steps that lengths and target leave in; None for all."""
+    """Return the mask, (T, B) or (B,), of steps with a target within the lengths; None for all."""
     scored: Tensor | None = None
     if lengths is not None and y.dim() == 3:
         _check_row_lengths(y, lengths)
@@ -156,7 +156,7 @@ def _scored_steps(kind: str, y: Tensor, target: Tensor, lengths: Tensor | None) 
 
 
 def _normalize_weight(weight: Any, y: Tensor, scored: Tensor | None) -> Tensor:
-    """Weights in y's dtype or float32, 0 where a step is not scored whatever they hold there."""
+    """Check weights; return them in y's dtype or float32, 0 at steps that are not scored."""
     shape = tuple(y.shape[:-1])
     if not isinstance(weight, Tensor) or tuple(weight.shape) != shape or weight.is_complex():
         got = _describe(weight) if isinstance(weight, Tensor) else type(weight).__name__
@@ -193,7 +193,7 @@ def _check_arguments(kind: str, y: Tensor, target: Tensor) -> None:
 
 
 def check_target(kind: str, target: Tensor, shape: tuple[int, ...]) -> None:
-    """Raise ValueError where a target's shape or dtype is not that of its type.
+    """Raise ValueError if a target has another shape or dtype than its type asks for.
 
     shape: (…, m), of what the target belongs to.
     """

@@ -1,4 +1,4 @@
-"""What `nll` feeds: each step one later, behind the blank with which a segment begins."""
+"""Shift inputs one step for `nll`: a blank starts each segment, the last step is carried."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .arguments import inputs_by_name, normalize_input
 from .namedtuples import NamedTupleFactory
 
 CARRY_FIELDS = NamedTupleFactory("Carry", ("state", "x"))
-"""What a piece hands to the next one: the model's state, and the last step, not yet read."""
+"""The carry of `nll`: the model's state, and the last step, which it has not read yet."""
 
 
 def blank_inputs(graph: OperatorGraph, rows: int, like: Tensor) -> dict[str, Tensor]:
-    """The blank step of every input: (B, n) of zeros, or (B,) of no symbol (−1)."""
+    """Return the blank step of every input: (B, n) of zeros, or (B,) of no symbol (−1)."""
     return {
         variable.name: torch.full((rows,), -1, device=like.device)
         if variable.type.kind == "symbol"
@@ -30,7 +30,7 @@ def blank_inputs(graph: OperatorGraph, rows: int, like: Tensor) -> dict[str, Ten
 def unpack_carry(
     graph: OperatorGraph, carry: Any, rows: int, like: Tensor
 ) -> tuple[Any, dict[str, Tensor]]:
-    """A carry's state, and its last step by the names of the inputs; None is that of a start.
+    """Check a carry of `nll`; return its state and its last step by input (None: blanks).
 
     Raises:
         ValueError: for what is no carry, or the carry of another model or of another B.
@@ -62,7 +62,7 @@ def shift_inputs(
     lengths: Tensor | None,
     resets: Tensor | None,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """What is fed, each input one step later; and the last step of each row, which is not.
+    """Shift each input by one step; return the shifted inputs, and the last step of each row.
 
     Args:
         inputs: (T, B, n), or (T, B) of symbols, by name.
@@ -88,7 +88,7 @@ def shift_inputs(
 
 
 def check_predicts_input(graph: OperatorGraph) -> None:
-    """Raise ValueError for a model that predicts no input, which has no `nll`."""
+    """Raise ValueError if a model predicts no input, and so has no `nll`."""
     if not any(output.predicted_input for output in graph.outputs):
         raise ValueError(
             "this model has no nll: it predicts no input (`x' = …`); `model.loss(y, target)` "

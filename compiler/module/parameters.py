@@ -1,4 +1,4 @@
-"""Parameters of a graph -> parameters of a module, named as in the spec."""
+"""Register the parameters of a graph on a module, named as in the spec, and look them up."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .initializers import initialize_parameter
 
 
 class AnyNameModule(nn.Module):
-    """A module whose parts may have any name of the language."""
+    """Module whose submodules may have any name of the language."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         # torch sets this flag by its name, and would refuse where an operator is called so.
@@ -26,17 +26,17 @@ class AnyNameModule(nn.Module):
 
 
 class Operators(AnyNameModule):
-    """The parameters of one operator, and of the operators inside it."""
+    """Parameters of one operator and of the operators inside it."""
 
     def extra_repr(self) -> str:
-        """The parameters' shapes."""
+        """Return the shapes of the parameters."""
         return ", ".join(
             f"{k}: {tuple(v.shape)}" for k, v in self._parameters.items() if v is not None
         )
 
 
 def attach_parameters(root: nn.Module, graph: OperatorGraph) -> None:
-    """Give a module the graph's parameters, at fresh values; frozen ones take no gradient.
+    """Register the graph's parameters, newly initialized; frozen ones require no gradient.
 
     A spec may name an operator `step` or a parameter `half`: they are registered past the checks
     that would refuse names of methods, so that a state_dict reads like the spec; the methods stay.
@@ -54,7 +54,7 @@ def attach_parameters(root: nn.Module, graph: OperatorGraph) -> None:
 
 
 def collect_parameters(root: nn.Module, graph: OperatorGraph) -> dict[str, Tensor]:
-    """The current values of the graph's parameters by name, all of one dtype on one device.
+    """Return the current values of the graph's parameters by name, of one dtype and device.
 
     Raises:
         ValueError: when one of them is gone, or another one than the graph's stands in its place.
@@ -78,7 +78,7 @@ def collect_parameters(root: nn.Module, graph: OperatorGraph) -> dict[str, Tenso
 
 
 class ParameterSlots:
-    """Where a module's parameters are found, so that looking them up again takes little time."""
+    """Slots of a module's parameters, for a fast look-up at each call."""
 
     def __init__(self, root: nn.Module, graph: OperatorGraph) -> None:
         self._modules: dict[tuple[str, ...], tuple[dict[str, nn.Module | None], nn.Module]] = {}
@@ -94,9 +94,9 @@ class ParameterSlots:
             self._slots.append((module._parameters, name, parameter.shape))  # type: ignore[arg-type]
 
     def lookup(self, dtype: torch.dtype) -> list[Tensor] | None:
-        """The current values in the graph's order; None where one is no longer what it was.
+        """Return the current values in the graph's order; None if one has changed in kind.
 
-        As it was: in the same module, a whole tensor of its shape on the CPU, in a dtype.
+        Each must be in the same module, on the CPU, contiguous, and of its shape and dtype.
         """
         for path, (modules, inner) in self._modules.items():
             if modules.get(path[-1]) is not inner:
@@ -118,7 +118,7 @@ class ParameterSlots:
 
 
 def first_parameter(root: nn.Module, graph: OperatorGraph) -> Tensor | None:
-    """The first of them: it tells the dtype and the device, at each call."""
+    """Return the first parameter, whose dtype and device are the model's; None without any."""
     return _lookup_parameter(root, graph.parameters[0].name) if graph.parameters else None
 
 

@@ -1,4 +1,4 @@
-"""What a model carries from call to call, as the named tuple that its users see."""
+"""Convert between a model's carry and the state, a named tuple, that its users see."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .namedtuples import NamedTupleFactory
 def next_age(
     age: Tensor | None, lengths: Tensor | None, resets: Tensor | None, steps: int
 ) -> Tensor | None:
-    """(B,): how many steps each row's segment has had after a call; None without windows."""
+    """Return (B,): the age of each row's segment after a call; None without windows."""
     if age is None:
         return None
     done = torch.full_like(age, steps) if lengths is None else lengths
@@ -34,7 +34,7 @@ def next_age(
 def initial_values(
     graph: OperatorGraph, parameters: Mapping[str, Tensor], rows: int, like: Tensor
 ) -> dict[str, Tensor]:
-    """(B, n) for each state: its value before a segment, freshly drawn where it is drawn."""
+    """Return (B, n) for each state: its value before a segment, drawn anew if it is random."""
     values: dict[str, Tensor] = {}
     for state in graph.states:
         size = state.type.size
@@ -53,7 +53,7 @@ def initial_values(
 def initial_carry(
     graph: OperatorGraph, initial: Mapping[str, Tensor], rows: int, like: Tensor
 ) -> dict[str, Tensor]:
-    """(k, B, n) for each carried variable, as it is before a first step."""
+    """Return (k, B, n) for each carry entry before a first step."""
     history: dict[str, Tensor] = {}
     for item in carry_entries(graph):
         if item.name in initial:
@@ -68,20 +68,20 @@ def initial_carry(
 
 
 def state_fields(graph: OperatorGraph) -> NamedTupleFactory:
-    """The named tuple of a state."""
+    """Return the named-tuple factory of a state."""
     return NamedTupleFactory("State", tuple(item.name for item in carry_entries(graph)))
 
 
 def carry_to_state(
     graph: OperatorGraph, fields: NamedTupleFactory, history: Mapping[str, Tensor]
 ) -> Any:
-    """The named tuple that users see; what looks back one step alone has no axis for it."""
+    """Convert a carry to a state; an entry of one step loses the axis for it."""
     items = carry_entries(graph)
     return fields.make(*[history[i.name] if i.steps > 1 else history[i.name][0] for i in items])
 
 
 def state_to_carry(graph: OperatorGraph, state: Any, rows: int, like: Tensor) -> dict[str, Tensor]:
-    """A user's state (a tuple in order, or one tensor for a lone variable) as a history.
+    """Check a state (a tuple in order, or a tensor for a lone entry) and convert it to a carry.
 
     Raises:
         ValueError: on a wrong number of parts, or a wrong shape, dtype or device.

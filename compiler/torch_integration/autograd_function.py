@@ -1,9 +1,9 @@
-"""Any backend inside of autograd: its forward pass, and the backward pass that reads what it saved.
+"""Wrap any backend as a `torch.autograd.Function`.
 
-Here alone is settled what reads memory: a backend is given tensors that are no more than what lies
-at their addresses (`plain.py`). What autograd cannot see into is seen into through the reference:
-derivatives of derivatives, tangents, and the transforms of `torch.func`. Tracers, modes and classes
-of tensors see one operator of torch, or the reference where there is none.
+Backends read memory by address, so this module decides which calls may reach one (see
+`calls/tensor_storage.py`). Higher-order derivatives, tangents and `torch.func` transforms are
+computed through the reference; tracers, modes and tensor subclasses see one torch operator, or the
+reference if there is none.
 """
 
 from __future__ import annotations
@@ -81,21 +81,21 @@ def _apply(backend: Backend, call: Call) -> CallResult:
 
 
 def _detach_views(result: CallResult, others: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Results that their owner may change in place: no views, and nobody else's memory."""
+    """Return results that may be changed in place: no views, and no shared memory."""
     return tuple(
         t.detach() if t._is_view() else t for t in clone_aliased(flatten_result(result), others)
     )
 
 
 def _is_onnx_export() -> bool:
-    """Whether torch's exporter to ONNX is tracing, which knows no operators but torch's own."""
+    """Return True if torch's ONNX exporter is tracing; it knows no operators but torch's own."""
     return torch._C._get_tracing_state() is not None and torch.onnx.is_in_onnx_export()
 
 
 def forward(
     backend: Backend, call: Call, wrt: tuple[TensorKey, ...]
 ) -> tuple[CallResult, Residuals]:
-    """A forward pass in the dtype of the call's tensors, whatever autocast says."""
+    """Run a backend's forward pass with autocast off."""
     with disable_autocast(_device_type(call)):
         return backend.forward(call, wrt)
 
@@ -107,7 +107,7 @@ def backward(
     residuals: Residuals,
     cotangents: Sequence[Tensor | None],
 ) -> Sequence[Tensor | None]:
-    """A backward pass in the dtype of the call's tensors; gradients as in `flatten_result`."""
+    """Run a backend's backward pass with autocast off; cotangents as in `flatten_result`."""
     names = result_keys(call.graph, tuple(call.carry), training=call.training)
     given = dict(zip(names, cotangents, strict=True))
     with disable_autocast(_device_type(call)):
@@ -123,7 +123,7 @@ def traceable_gradients(
     *,
     create_graph: bool,
 ) -> list[Tensor | None]:
-    """The gradients of the tensors of a call that need one, through the reference."""
+    """Compute the gradients of a call through the reference, for the tensors that need one."""
     with torch.enable_grad():
         # Each has a node of its own: what was made of another one, as an initial value is of the
         # parameter that holds it, would else be counted there as well.
@@ -135,7 +135,7 @@ def traceable_gradients(
 
 
 def materialize_cotangents(call: Call, cotangents: Sequence[Tensor | None]) -> list[Tensor | None]:
-    """The gradients of results as numbers in memory."""
+    """Materialize the cotangents of the results in memory and check their storage."""
     names = result_keys(call.graph, tuple(call.carry), training=call.training)
     found: list[Tensor | None] = []
     for key, gradient in zip(names, cotangents, strict=True):
@@ -148,7 +148,7 @@ def materialize_cotangents(call: Call, cotangents: Sequence[Tensor | None]) -> l
 
 @dataclass(frozen=True, slots=True)
 class _CallContext:
-    """What autograd passes through without looking at it."""
+    """Non-tensor argument of the autograd function."""
 
     backend: Backend
     call: Call
@@ -157,7 +157,7 @@ class _CallContext:
 
 
 class _CallFunction(torch.autograd.Function):
-    """One call of a model."""
+    """Autograd function that runs one call of a model on one backend."""
 
     @staticmethod
     def forward(ctx: Any, shell: _CallContext, *tensors: Tensor) -> tuple[Tensor, ...]:

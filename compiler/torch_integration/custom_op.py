@@ -1,8 +1,8 @@
-"""Any backend as two operators of `torch.library`, so that `torch.compile` need not look inside.
+"""Wrap any backend as two operators of `torch.library`, opaque to `torch.compile`.
 
-`rnnc::forward` and `rnnc::backward` take a call's tensors in a row; what they save goes from one to
-the other as bytes, for its sizes may depend on lengths. A model is named by its text, from which a
-compiled graph makes its backends again in any process.
+`rnnc::forward` and `rnnc::backward` take the flattened tensors of a call; residuals go from one to
+the other as bytes, because their sizes may depend on lengths. A model is passed as a text, from
+which a compiled graph rebuilds its backends in any process.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def model_key(
     *,
     with_loss_inputs: bool = False,
 ) -> str:
-    """A model and how it is compiled, as text; `with_loss_inputs`: with `expose_loss_inputs`."""
+    """Serialize a program with its compile options; `with_loss_inputs` as in `showing_kept`."""
     return json.dumps(
         [
             program.text,
@@ -83,7 +83,7 @@ def model_key(
 
 @lru_cache(maxsize=256)
 def backends_from_key(key: str) -> tuple[OperatorGraph, Backends]:
-    """The graph and the backends that such a text stands for."""
+    """Rebuild the graph and backends from the text of `model_key`."""
     text, name, modules, model, parameters, *compiled, shows_kept = json.loads(key)
     backend, memory, without, require = compiled
     source = Source(text, name)
@@ -96,7 +96,7 @@ def backends_from_key(key: str) -> tuple[OperatorGraph, Backends]:
 
 
 def run_as_custom_op(call: Call, key: str) -> CallResult:
-    """Run one call as an operator: what `torch.compile` sees of it."""
+    """Run one call as `rnnc::forward`, the operator that `torch.compile` sees."""
     keys, tensors = flatten(call)
     wanted: list[int] = []
     if torch._C._get_tracing_state() is not None:
@@ -119,7 +119,7 @@ def forward_op(
     training: bool,
     wanted: Sequence[int],
 ) -> list[Tensor]:
-    """Results, then what is saved: bytes, and a table that says what they are."""
+    """Return the flat results, then the packed residuals: bytes, and a table of their layout."""
     call, backend = _rebuild_call(tensors, key, names, training)
     keys = _parse_keys(names)
     _check_tensors(call, keys, tensors)
@@ -160,7 +160,7 @@ def _(
 
 
 def _data_dependent_size() -> int | torch.SymInt:
-    """A size that only the numbers tell; any, where sizes have no symbols and nobody will ask."""
+    """Return a data-dependent size; 0 where sizes have no symbols."""
     try:
         return torch.library.get_ctx().new_dynamic_size()
     except DynamicOutputShapeException:
@@ -181,7 +181,7 @@ def backward_op(
     saved: Sequence[Tensor],
     gradients: Sequence[Tensor | None],
 ) -> list[Tensor]:
-    """The gradients that are wanted."""
+    """Run the backward phases and return one gradient per key of `wrt`; None is zero."""
     call, backend = _rebuild_call(tensors, key, names, training)
     keys = _parse_keys(names)
     _check_tensors(call, keys, tensors)
@@ -256,10 +256,10 @@ def _rebuild_call(
 
 
 def _check_tensors(call: Call, keys: Sequence[TensorKey], tensors: Sequence[Tensor]) -> None:
-    """Check what a call was checked for when it was traced: a trace may be given anything.
+    """Check the tensors of a traced call, because a trace may be called with any others.
 
     Raises:
-        ValueError: where a tensor is of another shape than the inputs ask for, or has no memory.
+        ValueError: if a tensor is of another shape than the inputs ask for, or has no memory.
     """
     expected = expected_shapes(call)
     for key, tensor in zip(keys, tensors, strict=True):
@@ -277,7 +277,7 @@ def _parse_keys(names: str) -> tuple[TensorKey, ...]:
 
 
 def _pack_residuals(residuals: Residuals, count: int) -> list[Tensor]:
-    """`count` tensors of bytes, then the table: how many, notes, dtypes and shapes."""
+    """Pack residuals into `count` tensors of bytes, then a table of counts, dtypes and shapes."""
     table = [len(residuals.tensors), len(residuals.metadata), *residuals.metadata]
     flat: list[Tensor] = []
     for tensor in residuals.tensors:

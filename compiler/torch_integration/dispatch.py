@@ -1,6 +1,6 @@
-"""One call on the backend that runs it, in eager mode and in what `torch.compile` traces.
+"""Dispatch a call to its backend in eager mode, or to the custom op under `torch.compile`.
 
-What else may trace a call is told, and served, by `differentiable.run`.
+Other tracers are detected and served by `run_with_autograd`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def dispatch_call(backends: Backends, call: Call, like: Tensor, key: str) -> Cal
 
 
 def _casts_for_autocast(key: str, device: str, dtype: str) -> bool:
-    """Whether the backend that runs a model computes in the type that autocast asks for."""
+    """Return True if the model's backend computes in the dtype that autocast asks for."""
     _, backends = backends_from_key(key)
     single = torch.empty(0, device=device)
     chosen = backends.choose(single)

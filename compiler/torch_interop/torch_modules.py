@@ -1,4 +1,4 @@
-"""What a module of torch.nn is: read off the module or its state dict, and written as a spec."""
+"""Read the layers of nn.RNN, LSTM or GRU from a module or state dict; write them as a spec."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ GATE_COUNTS: Final = {"RNN": 1, "LSTM": 4, "GRU": 3}
 
 @dataclass(frozen=True, slots=True)
 class TorchLayers:
-    """The layers of an nn.RNN, LSTM or GRU.
+    """Layers of an nn.RNN, LSTM or GRU.
 
     weights: by torch's names (`weight_ih_l0`, …), shaped as torch shapes them.
-    projection: the width of an LSTM's projected h, 0 where there is none.
-    activation: of an nn.RNN; None where a state dict leaves it open.
+    projection: the width of an LSTM's projected h, 0 without one.
+    activation: of an nn.RNN; None if a state dict leaves it open.
     """
 
     kind: str
@@ -34,18 +34,18 @@ class TorchLayers:
 
     @property
     def width(self) -> int:
-        """How wide h is, in one direction."""
+        """Return the width of h in one direction."""
         return self.projection or self.hidden
 
     @property
     def name_suffixes(self) -> list[list[str]]:
-        """The ends of torch's names, by direction and layer."""
+        """Return the suffixes of torch's parameter names, by direction and layer."""
         directions = ("", "_reverse") if self.bidirectional else ("",)
         return [[f"l{layer}{end}" for layer in range(self.layers)] for end in directions]
 
 
 def read_layers(source: nn.Module | Mapping[str, Tensor]) -> TorchLayers:
-    """The layers of a module, or of a state dict that holds those of one module.
+    """Read the layers of a module, or of a state dict that holds one such module.
 
     Raises:
         ValueError: when it is no nn.RNN, LSTM or GRU, or one whose forward pass is another.
@@ -110,7 +110,7 @@ def _from_state_dict(state: Mapping[str, Tensor]) -> TorchLayers:
 
 
 def _check_weights(layers: TorchLayers) -> None:
-    """That a state dict has every tensor of its layers, in the shape that torch has."""
+    """Check that a state dict has every tensor of its layers, in torch's shape."""
     bias = "bias_ih_l0" in layers.weights
     wanted: dict[str, tuple[int, ...]] = {}
     rows = GATE_COUNTS[layers.kind] * layers.hidden
@@ -146,7 +146,7 @@ operator lstm_projected(x, (h, c)):
 
 
 def layers_to_spec(layers: TorchLayers, readout: int | None) -> str:
-    """The module as the text of a spec: `y` is its output, or a ▷ of it that is `readout` wide."""
+    """Write the layers as a spec; `y` is the top h, or `▷` of it, `readout` wide."""
     both, name = layers.bidirectional, layers.kind.lower()
     operator, library = _OPERATORS[layers.kind]
     head = f"use {operator} from {library}\n"

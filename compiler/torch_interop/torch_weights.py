@@ -1,7 +1,7 @@
-"""Weights from torch.nn.RNN, LSTM and GRU, and back, with several layers and both directions.
+"""Copy weights between a compiled model and nn.RNN, LSTM or GRU, with layers and directions.
 
-A layer of torch's is an operator here: `⊕` or `⊕₁`, `⊕₂`, … run forward, `⊗₁`, `⊗₂`, … backward.
-Torch has two biases where one is enough: their sum is read, and one of them is written as zero.
+A torch layer is an operator here: `⊕` or `⊕₁`, `⊕₂`, … run forward, `⊗₁`, `⊗₂`, … backward. Torch
+has two biases where one is enough: they are added on reading, and one is written as zero.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from .torch_modules import TORCH_MODULES, TorchLayers, layers_to_spec, read_laye
 
 @dataclass(frozen=True, slots=True)
 class _LayerNames:
-    """What a layer of one kind of module is called here; gates in torch's order.
+    """Names of the parameters of one kind of layer in a spec; gates in torch's order.
 
-    `recurrent_bias` is the bias of the last gate's recurrent product, where it is one of its own;
-    `projection` the matrix that makes h of the cell, where there is one.
+    `recurrent_bias` is the separate bias of the last gate's recurrent product, if it has one;
+    `projection` the matrix that projects the cell to h, if there is one.
     """
 
     name: str
@@ -36,7 +36,7 @@ class _LayerNames:
 
     @property
     def all_names(self) -> set[str]:
-        """All parameters of a layer."""
+        """Return the names of all parameters of a layer."""
         alone = {name for name in (self.recurrent_bias, self.projection) if name}
         return {*self.input_weights, *self.recurrent_weights, *self.biases} | alone
 
@@ -61,7 +61,7 @@ def from_torch(
     backend: str = "auto",
     **other: object,
 ) -> CompiledRNN:
-    """A model that gives what a torch module gives: `from_torch(m)(x)[0]` is `m(x)[0]`.
+    """Compile a model equal to a torch module: `from_torch(m)(x)[0]` is `m(x)[0]`.
 
     Layers, directions, projection, activation, dropout between layers, `batch_first`, dtype, device
     and mode are the module's. Its state, by torch's layout, is `torch_state(model, state)`.
@@ -99,7 +99,7 @@ def from_torch(
 
 
 def torch_state(model: CompiledRNN, state: Any) -> Tensor | tuple[Tensor, Tensor]:
-    """The state of a model of torch's layers as torch has it: h, or (h, c) of an LSTM.
+    """Convert the state of a model of torch's layers to torch's form: h, or (h, c) of an LSTM.
 
     Each is (layers, B, width), from the bottom up.
 
@@ -123,7 +123,7 @@ def torch_state(model: CompiledRNN, state: Any) -> Tensor | tuple[Tensor, Tensor
 
 
 def load_torch(model: CompiledRNN, source: nn.RNNBase | Mapping[str, Tensor]) -> None:
-    """Copy the weights of a torch module into the operators of a model that are its layers.
+    """Copy the weights of a torch module into a model's operators that are its layers.
 
     `source` may be a state dict, too: of the module, or of one that holds it and no other.
 
@@ -154,7 +154,7 @@ def load_torch(model: CompiledRNN, source: nn.RNNBase | Mapping[str, Tensor]) ->
 
 
 def to_torch(model: CompiledRNN) -> nn.RNNBase:
-    """A torch module with the weights of a model's operators; its readout is left out.
+    """Build a torch module with the weights of a model's operators; the readout is left out.
 
     Raises:
         ValueError: when the operators are no layers that torch has.
@@ -174,7 +174,7 @@ def _layer_names(layers: TorchLayers) -> _LayerNames:
 
 
 def _operator_stacks(model: CompiledRNN, kind: _LayerNames) -> list[list[str]]:
-    """The operators that are layers, forward and then backward ones, from the bottom up."""
+    """Return the operators that are layers, forward then backward, from the bottom up."""
     owned: dict[str, set[str]] = {}
     for parameter in model.graph.parameters:
         operator, _, name = parameter.name.rpartition(".")

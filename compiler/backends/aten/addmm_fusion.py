@@ -1,6 +1,6 @@
-"""Which products a sum computes on the way: by `addmm`, or `addcmul` for two factors.
+"""Fuse products into the add that uses them: matmul as `addmm`, multiply as `addcmul`.
 
-Those that it subtracts, too: `add(a, negate(multiply(b, c)))` is one call of `addcmul`.
+A subtracted product is fused too: `add(a, negate(multiply(b, c)))` is one call of `addcmul`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rnnc.compiler.schedule.plan import Phase, Plan
 
 @dataclass(frozen=True, slots=True)
 class AddTerms:
-    """The operands of a sum by how they are added; `subtrahends` is what is subtracted."""
+    """Operands of an add, grouped by the ATen call that adds or subtracts them."""
 
     addends: tuple[Operand, ...]
     subtrahends: tuple[Operand, ...]
@@ -23,7 +23,7 @@ class AddTerms:
 
 
 def classify_terms(value: Value, values: tuple[Value, ...], fused: frozenset[int]) -> AddTerms:
-    """The operands of a sum; `fused` are values that are computed inside of their readers."""
+    """Group the operands of an add; `fused` holds the values that their user computes."""
     plain: list[Operand] = []
     minus: list[Operand] = []
     matmuls: list[Value] = []
@@ -47,7 +47,7 @@ def classify_terms(value: Value, values: tuple[Value, ...], fused: frozenset[int
 
 
 def find_fused_operands(plan: Plan, phase: Phase) -> frozenset[int]:
-    """The values of a phase that the sum which alone reads them computes."""
+    """Return the ids of values that are computed by the add that is their only user."""
     values, flow = plan.dataflow.values, plan.dataflow
     inside = frozenset(phase.values)
     wanted = {read.value for read in flow.results}

@@ -1,4 +1,4 @@
-"""One phase for all steps at once."""
+"""Execute a phase without a cycle: each operation once, for all steps of the series."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ BOUNDARY_GRADIENTS: Final = {
     "to_initial": initial_value_gradient,
     "unmix_history": scatter_window_history,
 }
-"""What flows out of the series."""
+"""Gradients of values outside the series: of carries and of initial values."""
 
 
 def run_batched(phase: Phase, memory: AtenMemory) -> None:
-    """Compute a phase that has no cycle."""
+    """Execute the operations of a batched phase in order, freeing buffers after their last use."""
     inner = find_fused_operands(memory.plan, phase)
     uses = last_uses(phase, memory.plan, inner)
     for number in phase.values:
@@ -61,7 +61,7 @@ def run_batched(phase: Phase, memory: AtenMemory) -> None:
 
 
 def last_uses(phase: Phase, plan: Plan, fused: frozenset[int]) -> dict[int, list[int]]:
-    """For a value of a phase, the buffers that it is the last one of the phase to read or write."""
+    """Map each value of a phase to the buffers whose last access in the phase it makes."""
     last: dict[int, int] = {}
     reader: dict[int, int] = {}
     for number in phase.values:
@@ -100,7 +100,7 @@ def _compute_per_call(value: Value, memory: AtenMemory) -> Tensor:
 
 
 def reduce_over_steps(value: Value, operands: list[Tensor], memory: AtenMemory) -> Tensor:
-    """A sum over the steps that rows have; operands (T, B, n), symbols (T, B)."""
+    """Reduce over all valid steps and rows; operands are (T, B, n), symbols (T, B)."""
     of_steps = [memory.values[read.value].rate == "step" for read in value.operands]
     terms = [
         memory.boundaries.zero_padding(operand) if one and operand.is_floating_point() else operand
@@ -116,7 +116,7 @@ def reduce_over_steps(value: Value, operands: list[Tensor], memory: AtenMemory) 
 
 
 def evaluate(value: Value, operands: list[Tensor]) -> Tensor:
-    """The result of an operation in a tensor of its own."""
+    """Compute an operation into a new tensor (or a view of its operands)."""
     attributes = value.attributes
     numbers = [int(a) for a in attributes if not isinstance(a, str)]
     match value.operation:
@@ -152,7 +152,7 @@ def evaluate(value: Value, operands: list[Tensor]) -> Tensor:
 
 
 def _broadcast_shape(shapes: list[torch.Size]) -> torch.Size:
-    """The shape that all broadcast to."""
+    """Return the common broadcast shape."""
     return torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call, no-any-return]
 
 
@@ -178,7 +178,7 @@ def _compute_series(value: Value, memory: AtenMemory, fused: frozenset[int]) -> 
 
 
 def _operands_through_fused(value: Value, memory: AtenMemory, fused: frozenset[int]) -> list[int]:
-    """All values that are read to compute one, through those that it computes on the way."""
+    """Return the ids of all values read for one value, looking through fused operands."""
     found: list[int] = []
     for read in value.operands:
         if read.value in fused:
@@ -189,14 +189,14 @@ def _operands_through_fused(value: Value, memory: AtenMemory, fused: frozenset[i
 
 
 def _matmul_operands(value: Value, memory: AtenMemory) -> tuple[Tensor, Tensor]:
-    """The matrix as it stands right of the rows, and the rows of all steps."""
+    """Return the right-hand matrix and the (T·B, n) rows of a matmul over all steps."""
     weight, vector = (memory.load(read) for read in value.operands)
     vector = vector.expand(memory.call.steps, memory.call.batch_size, vector.shape[-1])
     return weight if value.attributes[0] else weight.t(), vector.flatten(0, 1)
 
 
 def _compute_add(value: Value, memory: AtenMemory, fused: frozenset[int], out: Tensor) -> None:
-    """A sum, its products computed on the way."""
+    """Compute an add over all steps, its fused matmuls and multiplies with addmm and addcmul."""
     flat = out.flatten(0, 1)
     terms = classify_terms(value, memory.values, fused)
     plain = [memory.load(read) for read in terms.addends]
@@ -228,7 +228,7 @@ def _compute_add(value: Value, memory: AtenMemory, fused: frozenset[int], out: T
 
 
 def _copy_concatenated_parts(value: Value, memory: AtenMemory, out: Tensor) -> None:
-    """Copy the parts of a concatenation that do not already lie in it."""
+    """Copy the operands of a concatenation that are not already stored in its buffer."""
     plan = memory.plan
     start = 0
     place = plan.regions[value.id]

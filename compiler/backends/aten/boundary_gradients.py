@@ -1,4 +1,4 @@
-"""What flows out of the series: gradients of the history, and of initial values."""
+"""Gradients of values outside the series: of the carry, and of initial values of states."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .buffers import AtenMemory
 
 
 def carry_gradient(value: Value, memory: AtenMemory) -> Tensor:
-    """(k, B, n): the gains of the k steps before the first, by the readers that look back to them.
+    """Return the gradient (k, B, n) of the k steps before the first one.
 
-    A reader d steps back reads step −j at step d − j, if no reset is between.
+    A user with delay d reads step −j at its own step d − j, if no reset lies in between.
     """
     name = str(value.attributes[0])
     call = memory.call
@@ -38,7 +38,7 @@ def carry_gradient(value: Value, memory: AtenMemory) -> Tensor:
 
 
 def initial_value_gradient(value: Value, memory: AtenMemory) -> Tensor:
-    """(B, n): the gains of an initial value, by the readers that look outside of their segment."""
+    """Return the gradient (B, n) of an initial value, summed over reads outside their segment."""
     name = str(value.attributes[0])
     boundaries, call = memory.boundaries, memory.call
     total = memory.like.new_zeros(call.batch_size, value.shape[0])
@@ -59,9 +59,9 @@ def initial_value_gradient(value: Value, memory: AtenMemory) -> Tensor:
 
 
 def _is_carry_cotangent(value: Value, operand: Operand, memory: AtenMemory) -> bool:
-    """Whether a gain is the gradient of what is carried on of the variable itself.
+    """Return True if an operand is the cotangent of the variable's own carry.
 
-    One that comes in for something else, an output say, is a gain like all others.
+    Cotangents of other results, such as outputs, are ordinary operands.
     """
     source = memory.values[operand.value]
     own = ("history", value.attributes[0])

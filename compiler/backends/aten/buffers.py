@@ -1,4 +1,4 @@
-"""The tensors of one execution of a plan: where each value is, now and at other times."""
+"""Tensors of one execution of a plan: buffers, external values, delayed views of them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from rnnc.operators.semantics.call import Call
 
 
 class AtenMemory:
-    """Holds what is known, and hands out views of it.
+    """Tensors of one execution, with views of them for operands.
 
-    Buffers are made when they are first written to; those that a phase was the last to read are
-    let go after it.
+    A buffer is allocated at its first write and freed after the last phase that reads it.
     """
 
     def __init__(self, plan: Plan, call: Call, like: Tensor, boundaries: SequenceMasks) -> None:
@@ -26,9 +25,9 @@ class AtenMemory:
         self.buffers: dict[int, Tensor] = {}
         self.external: dict[int, tuple[Tensor, int]] = {}
         self.carry_cotangents: dict[str, Tensor] = {}
-        """Of the gradient of what is carried on, what belongs to the history."""
+        """Per variable, the part of its carry's cotangent that belongs to the incoming carry."""
         self.initial_cotangents: dict[str, Tensor] = {}
-        """Of the gradient of what is carried on, what belongs to initial values."""
+        """Per variable, the part of its carry's cotangent that belongs to its initial value."""
         self._shift_cache: dict[tuple[int, int], Tensor] = {}
         for value in self.values:
             self._bind_external(value)
@@ -57,7 +56,7 @@ class AtenMemory:
             self.external[value.id] = (series, before)
 
     def buffer(self, number: int) -> Tensor:
-        """The tensor of a buffer, its margins filled."""
+        """Return the tensor of a buffer, allocated if necessary, its margins zeroed."""
         if number not in self.buffers:
             self.buffers[number] = self._allocate(self.plan.buffers[number])
         return self.buffers[number]
@@ -76,11 +75,11 @@ class AtenMemory:
         return tensor
 
     def buffer_dtype(self, buffer: Buffer) -> torch.dtype:
-        """The type of a buffer's numbers."""
+        """Return the dtype that a buffer is stored in."""
         return self.like.dtype
 
     def fill_margins(self, value: Value) -> None:
-        """Put a state's history in front of it, and what is beyond the end behind it."""
+        """Fill a state's margins: its carry in front, its initial value behind."""
         place = self.plan.regions[value.id]
         assert place is not None
         buffer, name = self.plan.buffers[place.buffer], str(value.attributes[0])
@@ -97,11 +96,11 @@ class AtenMemory:
             )
 
     def bind(self, number: int, tensor: Tensor) -> None:
-        """Set a value that is computed once a call, once a row, or comes from outside."""
+        """Bind a tensor to a value that has no buffer: per call, per row, or from outside."""
         self.external[number] = (tensor, 0)
 
     def output(self, number: int) -> Tensor:
-        """Where a value is to be written: (T, B, n), or (B, n) for what a loop overwrites."""
+        """Return the tensor to write a value to: (T, B, n), or (B, n) if a loop overwrites it."""
         return self._locate(number)[0]
 
     def _locate(self, number: int) -> tuple[Tensor, int]:
@@ -120,7 +119,7 @@ class AtenMemory:
         return tensor, 0
 
     def padded_series(self, number: int) -> tuple[Tensor, int]:
-        """A value with its margins, and how many steps stand before the first one."""
+        """Return a value with its margins, and the number of steps before the first one."""
         if number in self.external:
             return self.external[number]
         place = self.plan.regions[number]
@@ -130,14 +129,14 @@ class AtenMemory:
         return tensor, self.plan.buffers[place.buffer].steps_before
 
     def series(self, number: int) -> Tensor:
-        """A value at all steps: (T, B, n); (n) or a matrix for one of a call; (B, n) of a row."""
+        """Return a value at all steps: (T, B, n); per call (n) or a matrix; per row (B, n)."""
         if number in self.external:
             tensor, before = self.external[number]
             return tensor[before:] if before else tensor
         return self.output(number)
 
     def shifted_series(self, operand: Operand) -> Tensor:
-        """What a read sees at all steps, the ends of segments not yet minded."""
+        """Return an operand at all steps, shifted by its delay but not masked to segments."""
         if not operand.delay:
             return self.series(operand.value)
         line, before = self.padded_series(operand.value)
@@ -155,7 +154,7 @@ class AtenMemory:
         return self._shift_cache[key]
 
     def load(self, operand: Operand) -> Tensor:
-        """What a read sees at all steps: (T, B, n), or (n) or a matrix for what is of the call."""
+        """Return an operand at all steps, masked to segments; shapes as in `series`."""
         value = self.values[operand.value]
         if not operand.delay:
             found = self.series(operand.value)
@@ -169,7 +168,7 @@ class AtenMemory:
         return torch.where(linked, series, self.boundary_value(value))
 
     def segment_mask(self, operand: Operand) -> Tensor | None:
-        """(T, B, 1): where a read is of its reader's own segment; None where all are."""
+        """Return the mask (T, B, 1) of steps that read their own segment; None if all do."""
         bounded = self.values[operand.value].operation in BOUNDARY_VALUE_OPS
         past = operand.value not in self.plan.dataflow.states_without_carry
         if not self.boundaries.may_cross_segment(
@@ -179,7 +178,7 @@ class AtenMemory:
         return self.boundaries.same_segment(operand.delay, has_carry=past)
 
     def boundary_value(self, value: Value) -> Tensor:
-        """What lies outside of a segment: broadcasts with (T, B, n)."""
+        """Return the value outside of a segment; it broadcasts with (T, B, n)."""
         name = str(value.attributes[0]) if value.attributes else ""
         if value.operation == "state":
             return self.boundaries.initial_value(name).detach()
@@ -188,9 +187,9 @@ class AtenMemory:
     def reuse_operand_buffer(
         self, value: Value, last_uses: dict[int, list[int]], sources: Sequence[int]
     ) -> None:
-        """Let an entrywise value overwrite an operand that nothing else will read.
+        """Store an elementwise value over an operand that nothing else reads later.
 
-        sources: all values that are read while it is computed.
+        sources: the ids of all values that are read while it is computed.
         """
         place = self.plan.regions[value.id]
         assert place is not None
@@ -215,13 +214,13 @@ class AtenMemory:
                 return
 
     def free(self, numbers: Sequence[int], phase: int) -> None:
-        """Let go of buffers that were read for the last time."""
+        """Free buffers whose last phase is this one."""
         for number in numbers:
             if self.plan.buffers[number].last_phase == phase:
                 self.buffers.pop(number, None)
 
     def free_after(self, phase: int, keep: frozenset[int]) -> None:
-        """Let go of the buffers that no phase after this one reads."""
+        """Free all buffers that no later phase reads, but for `keep`."""
         for number in list(self.buffers):
             if number not in keep and 0 <= self.plan.buffers[number].last_phase <= phase:
                 del self.buffers[number]
@@ -229,7 +228,7 @@ class AtenMemory:
 
 
 def _holds_one_series(buffer: Buffer, value: Value) -> bool:
-    """Whether a buffer is one value's series and nothing else."""
+    """Return True if a buffer is exactly the series of one value, without margins."""
     return (
         buffer.extent == "series"
         and not buffer.steps_before

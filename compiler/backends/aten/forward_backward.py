@@ -1,4 +1,8 @@
-"""A plan on one call's tensors: forward phases, and backward phases that read what those saved."""
+"""Run the forward and backward pass of one plan on the tensors of one call.
+
+The forward pass returns residuals (buffers and per-call values); the backward pass takes them with
+the cotangents of the results and returns gradients.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +25,10 @@ ATEN_ENGINE: Final = AtenEngine()
 def run_forward(
     plan: Plan, call: Call, wrt: tuple[TensorKey, ...], engine: Engine = ATEN_ENGINE
 ) -> tuple[CallResult, Residuals]:
-    """The results of a call, and the buffers and values that its backward pass reads.
+    """Run the forward phases and return the result with its residuals.
 
-    An engine computes the phases. What is saved has these notes: how many tensors are buffers, then
-    the numbers of buffers and values.
+    The metadata of the residuals: how many tensors are buffers, then the ids of the buffers and of
+    the per-call values.
     """
     memory = engine.create_buffers(plan, call)
     engine.run_phases(plan.forward_phases, memory)
@@ -39,7 +43,7 @@ def run_forward(
 
 
 def residual_count(plan: Plan) -> int:
-    """How many tensors a forward pass saves at most."""
+    """Return the largest number of tensors that a forward pass saves."""
     return sum(buffer.is_residual for buffer in plan.buffers) + len(_unbuffered_residuals(plan))
 
 
@@ -51,7 +55,7 @@ def run_backward(
     cotangents: Mapping[TensorKey, Tensor | None],
     engine: Engine = ATEN_ENGINE,
 ) -> list[Tensor | None]:
-    """The gradients that are wanted."""
+    """Run the backward phases and return one gradient per key of `wrt`; None is zero."""
     memory = engine.create_buffers(plan, call)
     count, *numbers = residuals.metadata
     memory.buffers.update(zip(numbers[:count], residuals.tensors[:count], strict=True))
@@ -64,12 +68,12 @@ def run_backward(
 
 
 def _unbuffered_residuals(plan: Plan) -> list[int]:
-    """What is saved and lies in no buffer: values that are computed once a call."""
+    """Return the ids of residuals without a buffer: values computed once a call."""
     return [number for number in plan.residuals if plan.dataflow.values[number].operands]
 
 
 def _bind_cotangents(memory: AtenMemory, cotangents: Mapping[TensorKey, Tensor | None]) -> None:
-    """Put the gradients that come in where the plan reads them."""
+    """Bind the cotangents of the results to the values that the plan reads them from."""
     plan, boundaries = memory.plan, memory.boundaries
     ends = {output.name: output.at_end for output in plan.dataflow.graph.outputs}
     for value in plan.dataflow.values:

@@ -1,4 +1,4 @@
-"""The phases of a plan, one after the other."""
+"""Interpret a plan: allocate its buffers, execute its phases in order, collect the result."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ from .scan_phase import run_scan
 
 
 class Engine(Protocol):
-    """What computes the phases of a plan, of one backend."""
+    """Executor of the phases of a plan."""
 
     def create_buffers(self, plan: Plan, call: Call) -> AtenMemory:
-        """The memory of a call before its first phase."""
+        """Create the buffers of a call before its first phase."""
 
     def run_phases(self, phases: Iterable[Phase], memory: AtenMemory) -> None:
-        """Compute some phases; what no later one reads is let go."""
+        """Execute some phases in order, freeing each buffer after its last phase."""
 
 
 class AtenEngine:
-    """Phases through ATen calls."""
+    """Executor that makes ATen calls."""
 
     def create_buffers(self, plan: Plan, call: Call) -> AtenMemory:
-        """The memory of a call before its first phase."""
+        """Create the buffers of a call before its first phase."""
         return create_buffers(plan, call)
 
     def run_phases(self, phases: Iterable[Phase], memory: AtenMemory) -> None:
-        """Compute some phases."""
+        """Execute some phases in order."""
         run_phases(phases, memory)
 
 
 def create_buffers(plan: Plan, call: Call) -> AtenMemory:
-    """The memory of a call before its first phase."""
+    """Create the buffers of a call before its first phase."""
     like = like_of(call).detach()
     return AtenMemory(plan, call, like, SequenceMasks(call, like))
 
 
 def run_phases(phases: Iterable[Phase], memory: AtenMemory) -> None:
-    """Compute some phases; what no later one reads is let go."""
+    """Execute some phases in order, freeing each buffer after its last phase."""
     for phase in phases:
         if phase.kind == "scan":
             run_scan(phase, memory)
@@ -59,7 +59,7 @@ def run_phases(phases: Iterable[Phase], memory: AtenMemory) -> None:
 
 
 def collect_result(memory: AtenMemory) -> CallResult:
-    """What a call gives, once all forward phases have run."""
+    """Collect outputs, carry, laws and loss inputs after all forward phases have run."""
     plan, call, boundaries = memory.plan, memory.call, memory.boundaries
     graph = plan.dataflow.graph
     outputs: list[Tensor] = []
@@ -87,7 +87,7 @@ def collect_result(memory: AtenMemory) -> CallResult:
 
 
 def _materialize(memory: AtenMemory, operand: Operand) -> Tensor:
-    """A value at all steps and rows, in memory that nobody else has."""
+    """Return a value at all steps and rows, (T, B, n), in memory that no other tensor shares."""
     series = memory.load(operand).to(memory.like.dtype)
     width = memory.values[operand.value].shape[-1]
     call = memory.call
@@ -97,7 +97,7 @@ def _materialize(memory: AtenMemory, operand: Operand) -> Tensor:
 
 
 def _is_returnable(memory: AtenMemory, operand: Operand) -> bool:
-    """Whether a buffer holds this value alone and is not kept: it may go to the caller as it is."""
+    """Return True if the caller may own the buffer: it holds one value and is no residual."""
     place = memory.plan.regions[operand.value]
     if place is None or operand.delay or operand.value in memory.external:
         return False

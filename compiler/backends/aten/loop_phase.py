@@ -1,4 +1,8 @@
-"""One phase step by step: a list of calls a step, each with its operands already cut to steps."""
+"""Execute a phase with a cycle step by step.
+
+A loop phase is compiled to a list of instructions whose operands are already split into steps, so
+that one step costs no more than its ATen calls.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,7 @@ StepTensors = Sequence[Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One call a step: `call(*[operand[t] for operand in operands], out=out[t])`."""
+    """One ATen call per step: `call(*[operand[t] for operand in operands], out=out[t])`."""
 
     call: Callable[..., Any]
     operands: tuple[StepTensors, ...]
@@ -33,7 +37,7 @@ class Instruction:
 
 
 def run_loop(phase: Phase, memory: AtenMemory) -> None:
-    """Compute a phase that has a cycle."""
+    """Execute a loop phase: all instructions at one step, then at the next."""
     steps = memory.call.steps
     for number in phase.values:
         value = memory.values[number]
@@ -52,7 +56,7 @@ def run_loop(phase: Phase, memory: AtenMemory) -> None:
 
 
 class _LoopBuilder:
-    """Makes the instructions of a loop phase."""
+    """Builder of the instructions of a loop phase."""
 
     def __init__(self, phase: Phase, memory: AtenMemory) -> None:
         self.phase, self.memory = phase, memory
@@ -82,7 +86,7 @@ class _LoopBuilder:
         self.instructions.append(Instruction(call, tuple(operands), out))
 
     def output(self, number: int) -> StepTensors:
-        """Where a value is written at each step."""
+        """Return the tensors that a value is written to, one a step."""
         if number not in self.output_cache:
             tensor = self.memory.output(number)
             self.output_cache[number] = (
@@ -91,7 +95,7 @@ class _LoopBuilder:
         return self.output_cache[number]
 
     def load(self, operand: Operand) -> StepTensors:
-        """What a read sees at each step; masks what lies outside of the segment."""
+        """Return the tensors that an operand reads, one a step, masked to its user's segment."""
         if operand in self.operand_cache:
             return self.operand_cache[operand]
         value = self.memory.values[operand.value]
@@ -108,7 +112,7 @@ class _LoopBuilder:
         return found
 
     def _load_delayed(self, value: Value, operand: Operand) -> StepTensors:
-        """A read of this loop's own values: masked step by step, as they come."""
+        """Return a delayed operand that this loop computes, masked by one instruction a step."""
         memory = self.memory
         line, before = memory.padded_series(operand.value)
         whole = line.unbind(0)
@@ -185,7 +189,7 @@ class _LoopBuilder:
             start += width
 
     def _emit_add(self, value: Value) -> None:
-        """A sum, its products computed on the way: `addmm` on the first term, then `addcmul`."""
+        """Emit an add: `addmm` on its first term, `addcmul` for fused products, then the others."""
         out = self.output(value.id)
         found = classify_terms(value, self.memory.values, self.fused)
         rows = (self.memory.call.batch_size, value.shape[0])
@@ -231,7 +235,7 @@ class _LoopBuilder:
 
 
 class _EvaluateInto:
-    """An operation that has no form with `out`."""
+    """Callable that evaluates an operation without an `out=` form and copies its result."""
 
     def __init__(self, value: Value) -> None:
         self.value = value

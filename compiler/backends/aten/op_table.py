@@ -1,6 +1,6 @@
-"""How ATen computes each operation of a flow, into a given tensor.
+"""Table from operations of the dataflow to ATen functions that write into a given tensor.
 
-The last axis is the vector; in front of it there are rows, or steps and rows, or nothing.
+The last axis is the vector; before it come rows, or steps and rows, or nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from rnnc.operators.graph.operator_graph import Attribute
 
 OutFunction = Callable[..., Any]
-"""(operands, out=tensor) -> anything."""
+"""Signature: (*operands, out=tensor)."""
 
 _nn: Final[Any] = torch._C._nn  # the activations' own forms that take `out`
 
@@ -29,13 +29,13 @@ def _copy_into_out(function: Callable[..., Tensor]) -> OutFunction:
 
 
 def gelu_slope(z: Tensor) -> Tensor:
-    """The derivative of z Φ(z): Φ(z) + z φ(z)."""
+    """Return the derivative of z Φ(z): Φ(z) + z φ(z)."""
     normal = 0.5 * (1 + torch.erf(z * math.sqrt(0.5)))
     return normal + z * torch.exp(-0.5 * z * z) * (1 / math.sqrt(2 * math.pi))
 
 
 def softplus_slope(z: Tensor) -> Tensor:
-    """The derivative of what torch calls softplus, which is z itself from 20 on."""
+    """Return the derivative of torch's softplus, which is z itself from 20 on."""
     return torch.where(z > 20, torch.ones((), dtype=z.dtype, device=z.device), torch.sigmoid(z))
 
 
@@ -64,7 +64,7 @@ def _select(c: Tensor, a: Tensor, b: Tensor, out: Tensor) -> Tensor:
 
 
 def _variadic(pair: OutFunction) -> OutFunction:
-    """An operation of two operands on any number of them."""
+    """Extend an operation of two operands to any number of them."""
 
     def compute(*operands: Tensor, out: Tensor) -> Tensor:
         # What is overwritten comes first, then what has all rows, as the result has.
@@ -84,7 +84,7 @@ def _linear(a: Tensor, b: Tensor, v: Tensor, out: Tensor) -> Tensor:
 
 
 def subtract_product(total: Tensor, a: Tensor, b: Tensor, out: Tensor) -> Tensor:
-    """Total − a ⊙ b."""
+    """Compute total − a ⊙ b."""
     return torch.addcmul(total, a, b, value=-1, out=out)
 
 
@@ -128,41 +128,41 @@ ELEMENTWISE_FUNCTIONS: Final[dict[str, OutFunction]] = {
 
 
 def split_groups(z: Tensor, count: int) -> Tensor:
-    """The entries of a vector in `count` groups: (…, n) to (…, count, n / count)."""
+    """Split the entries of a vector into `count` groups: (…, n) to (…, count, n / count)."""
     return z.reshape(*z.shape[:-1], count, z.shape[-1] // count)
 
 
 def group_sum(z: Tensor, k: int) -> Tensor:
-    """The sum of each group of k neighbouring entries."""
+    """Sum each group of k neighboring entries."""
     if k == z.shape[-1]:
         return z.sum(-1, keepdim=True)
     return split_groups(z, z.shape[-1] // k).sum(-1)
 
 
 def group_max(z: Tensor, k: int) -> Tensor:
-    """The largest of each group of k neighbouring entries."""
+    """Return the largest entry of each group of k neighboring entries."""
     return split_groups(z, z.shape[-1] // k).amax(-1)
 
 
 def spread(z: Tensor, k: int) -> Tensor:
-    """Every entry k times."""
+    """Repeat every entry k times."""
     if z.shape[-1] == 1:
         return z.expand(*z.shape[:-1], k)
     return z.repeat_interleave(k, -1)
 
 
 def pad(z: Tensor, start: int, width: int) -> Tensor:
-    """The entries at `start` of a wider vector of zeros."""
+    """Place the entries at `start` of a vector of zeros that is `width` wide."""
     return F.pad(z, (start, width - start - z.shape[-1]))
 
 
 def onehot(symbol: Tensor, width: int) -> Tensor:
-    """One-hot vectors of integers, zero for no symbol (−1)."""
+    """Return one-hot vectors of symbols as integers; zero for no symbol (−1)."""
     return F.one_hot(symbol.clamp(min=0), width) * (symbol >= 0).unsqueeze(-1)
 
 
 def matmul(weight: Tensor, vector: Tensor, transposed: bool) -> Tensor:
-    """Matrix times vector; a matrix (k, r, c) is block-diagonal."""
+    """Multiply a matrix, or its transpose, by vectors; a matrix (k, r, c) is block-diagonal."""
     if weight.dim() == 2:
         return vector @ weight if transposed else F.linear(vector, weight)
     parts = split_groups(vector, len(weight))
@@ -171,7 +171,7 @@ def matmul(weight: Tensor, vector: Tensor, transposed: bool) -> Tensor:
 
 
 def lookup_column(weight: Tensor, symbol: Tensor, transposed: bool) -> Tensor:
-    """The column (row, if transposed) of a matrix at a symbol; zero for no symbol (−1)."""
+    """Return the column (row, if transposed) of a matrix at each symbol; zero for none (−1)."""
     if weight.dim() == 3:
         weight = torch.block_diag(*weight)  # type: ignore[no-untyped-call]
     rows = weight if transposed else weight.t()
@@ -180,7 +180,7 @@ def lookup_column(weight: Tensor, symbol: Tensor, transposed: bool) -> Tensor:
 
 
 def outer_sum(a: Tensor, b: Tensor, blocks: tuple[Attribute, ...]) -> Tensor:
-    """Σ a bᵀ over all leading axes; with blocks, the diagonal blocks alone."""
+    """Return Σ a bᵀ over all leading axes; with blocks, only the diagonal blocks."""
     a = a.reshape(-1, a.shape[-1])
     b = b.reshape(-1, b.shape[-1])
     if not blocks:
@@ -190,10 +190,9 @@ def outer_sum(a: Tensor, b: Tensor, blocks: tuple[Attribute, ...]) -> Tensor:
 
 
 def indexed_sum(a: Tensor, symbol: Tensor, attributes: tuple[Attribute, ...]) -> Tensor:
-    """Σ a at the column (row, if transposed) of its symbol, in the shape of the matrix.
+    """Sum vectors into the column (row, if transposed) of their symbols; returns the matrix.
 
-    As a product with one-hot rows where that is small, else by a sum over sorted symbols: never by
-    atomic additions, so that two runs give the same bits.
+    The sum runs in a fixed order, never by atomic additions, so that two runs give equal bits.
     """
     transposed, *shape = (int(x) for x in attributes)
     rows, columns = (shape[-2] * shape[0], shape[-1] * shape[0]) if len(shape) == 3 else shape

@@ -1,8 +1,7 @@
-"""A linear recurrence for all steps: v[t] = a[t] ⊙ v[t-1] + b[t], in either direction of time.
+"""Solve the linear recurrence v[t] = a[t] ⊙ v[t-1] + b[t], in either direction of time.
 
-Blocks of steps are solved side by side from zero, then the value that enters each block is carried
-through (Blelloch 1990, in two levels): about 3 √T calls instead of T, where a call has so few
-numbers that its own cost counts most.
+Two-level blocked scan (Blelloch 1990): blocks of steps are solved side by side from zero, then the
+value entering each block is carried through. This takes about 3 √T calls instead of T.
 """
 
 from __future__ import annotations
@@ -20,11 +19,15 @@ from rnnc.compiler.schedule.plan import Phase
 from .buffers import AtenMemory
 
 MAX_BLOCKED_NUMEL: Final = 1 << 15
-"""Numbers a step up to which blocks are worth their second pass over memory."""
+"""Elements a step up to which the blocked scan is used.
+
+Beyond that, arithmetic outweighs the overhead of calls, and the second pass over memory costs more
+than the calls it saves.
+"""
 
 
 def run_scan(phase: Phase, memory: AtenMemory) -> None:
-    """Compute a phase whose cycle is one `linear` value, and perhaps the state that takes it."""
+    """Execute a scan phase: one `linear` value, and possibly the state that stores it."""
     states = [n for n in phase.values if memory.values[n].operation == "state"]
     number = next(n for n in phase.values if memory.values[n].operation == "linear")
     for state in states:
@@ -47,7 +50,7 @@ def run_scan(phase: Phase, memory: AtenMemory) -> None:
 def _mask_coefficients(
     memory: AtenMemory, number: int, a: Tensor, b: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Coefficients that begin anew with each segment, and hold still where a row has ended."""
+    """Mask the coefficients: segments start from their initial value, ended rows hold theirs."""
     boundaries = memory.boundaries
     turn = memory.values[number].operands[2]
     source = memory.values[turn.value]
@@ -68,9 +71,9 @@ def _mask_coefficients(
 def solve_recurrence(
     a: Tensor, b: Tensor, initial: Tensor, out: Tensor, reverse: bool = False
 ) -> None:
-    """Write v[t] = a[t] v[t-1] + b[t] into `out`; all (T, B, n), v[-1] = entering (B, n).
+    """Write v[t] = a[t] v[t-1] + b[t] into `out`; all (T, B, n), v[-1] = initial (B, n).
 
-    reverse: v[t] = a[t] v[t+1] + b[t] and v[T] = entering.
+    reverse: v[t] = a[t] v[t+1] + b[t] and v[T] = initial.
     """
     steps = len(a)
     block = math.isqrt(steps) // 2

@@ -1,4 +1,4 @@
-"""Windows of a plan, for all steps or step by step: finds their rows, calls what computes them."""
+"""Execute window operations of a plan, for all steps at once or step by step in a loop."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ SYMBOL_WINDOW_FUNCTIONS: Final[dict[str, Callable[..., None]]] = {
     "log_mix": sliding_window.symbol_window_logsumexp,
     "shares": sliding_window.symbol_window_softmax,
 }
-"""(symbols, other operands…, where rows are, out)."""
+"""Signature: (symbols, *other operands, present, out)."""
 
 
 def window_bounds(value: Value) -> tuple[int, int]:
-    """How many steps back the window of an operation begins and ends."""
+    """Return the delays (first, last) of the oldest and newest row of a window."""
     first, last = (
         value.attributes[-2:] if value.operation == "unmix_history" else value.attributes[:2]
     )
@@ -33,7 +33,7 @@ def window_bounds(value: Value) -> tuple[int, int]:
 
 
 def window_series(memory: AtenMemory, number: int, first: int, last: int) -> Tensor:
-    """(T + L − 1, B, …): a value from `first` steps before the first step on; zero (−1) beyond."""
+    """Return (T + L − 1, B, …): a value from `first` steps back on; zero (−1) if unknown."""
     line, before = memory.padded_series(number)
     start = before - first
     stop = start + memory.call.steps + first - last
@@ -46,7 +46,7 @@ def window_series(memory: AtenMemory, number: int, first: int, last: int) -> Ten
 
 
 def compute_window(value: Value, memory: AtenMemory, out: Tensor) -> None:
-    """Compute an operation on windows at all steps."""
+    """Compute a window operation at all steps into `out`."""
     if not memory.call.steps:
         return
     first, last = window_bounds(value)
@@ -73,7 +73,7 @@ def compute_window(value: Value, memory: AtenMemory, out: Tensor) -> None:
 
 
 def scatter_window_history(value: Value, memory: AtenMemory) -> Tensor:
-    """(k, B, n): what rows before the first step gain."""
+    """Return the gradient (k, B, n) of a variable's carry through its windows."""
     name = str(value.attributes[0])
     first, last = window_bounds(value)
     history = memory.call.carry[name]
@@ -91,7 +91,7 @@ def _scatter_window(value: Value, memory: AtenMemory, first: int, last: int) -> 
 
 
 def _expand_to_steps(memory: AtenMemory, operand: Operand) -> Tensor:
-    """What is read at all steps and rows, whatever its rate; symbols have no axis of their own."""
+    """Expand an operand to all steps and rows; symbols have no vector axis."""
     shape = (memory.call.steps, memory.call.batch_size, *memory.values[operand.value].shape)
     return memory.load(operand).expand(shape)
 
@@ -100,7 +100,7 @@ WindowRows = list[Tensor]
 
 
 def window_rows_per_step(memory: AtenMemory, number: int, first: int, last: int) -> WindowRows:
-    """(L, B, …) at each step, a view: what a window from `first` to `last` steps back sees."""
+    """Return one view (L, B, …) a step: the rows of its window from `first` to `last`."""
     rows = first - last + 1
     if memory.values[number].rate != "step":
         whole = memory.series(number).expand(
@@ -114,10 +114,10 @@ def window_rows_per_step(memory: AtenMemory, number: int, first: int, last: int)
 def scatter_window_step(
     weights: Tensor, vectors: Tensor, present: Tensor, out: Tensor, *, ragged: bool
 ) -> None:
-    """`unmix` at one step: (L, B, L) and (L, B, n) of the readers, the earliest first.
+    """Compute `unmix` at one step from the weights (L, B, L) and vectors (L, B, n) of its users.
 
-    The reader that is j steps after the earliest has this step as its row L − 1 − j; there: (B, L).
-    ragged: whether readers that are not there may hold anything.
+    The user j steps after the earliest one has this step as row L − 1 − j; present: (B, L).
+    ragged: True if users that are not present may hold any value, NaN included.
     """
     rows = len(weights)
     step, batch, entry = weights.stride()
@@ -134,10 +134,10 @@ def scatter_window_step(
 def window_step_function(
     value: Value, memory: AtenMemory
 ) -> tuple[Callable[..., None], list[WindowRows]]:
-    """What computes an operation on windows in a loop, and its operands from windows.
+    """Return the function of a window operation in a loop, and its operands from windows.
 
-    The call takes rows (of the variable, or of both that `unmix` reads), the other operands, and
-    where rows are.
+    The function takes rows (of the variable, or of both operands of `unmix`), the other operands,
+    and the mask of rows that are present.
     """
     first, last = window_bounds(value)
     if value.operation == "unmix":
