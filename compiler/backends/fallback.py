@@ -76,12 +76,12 @@ class FallbackBackend:
 
     def forward(self, call: Call, wrt: tuple[TensorKey, ...]) -> tuple[CallResult, Residuals]:
         """Run the forward pass on the backend selected for this kind of call."""
-        one = self._select(call, wrt)
+        backend = self._select(call, wrt)
         if not self._compiles_lazily:
-            return one.forward(call, wrt)
-        if one is self.primary:
+            return backend.forward(call, wrt)
+        if backend is self.primary:
             try:
-                return _append_owner(one.forward(call, wrt), 1)
+                return _append_owner(backend.forward(call, wrt), 1)
             except RnnError as error:
                 self._switch_to_fallback(error)
         # Out of the handler, whose traceback holds the tensors of the call that failed.
@@ -90,7 +90,9 @@ class FallbackBackend:
     def residual_count(self, call: Call, wrt: tuple[TensorKey, ...]) -> int:
         """Return the selected backend's count; the larger one if the primary may still fail."""
         if self._compiles_lazily:
-            return max(one.residual_count(call, wrt) for one in (self.primary, self.fallback))
+            return max(
+                backend.residual_count(call, wrt) for backend in (self.primary, self.fallback)
+            )
         return self._select(call, wrt).residual_count(call, wrt)
 
     def backward(
@@ -103,21 +105,21 @@ class FallbackBackend:
         """Run the backward pass on the backend that saved the residuals."""
         if not self._compiles_lazily:
             return self._select(call, wrt).backward(call, wrt, residuals, cotangents)
-        *notes, mark = residuals.metadata
-        kept = replace(residuals, metadata=tuple(notes))
-        if mark == 2:
-            return self.fallback.backward(call, wrt, kept, cotangents)
+        *metadata, owner = residuals.metadata
+        own_residuals = replace(residuals, metadata=tuple(metadata))
+        if owner == 2:
+            return self.fallback.backward(call, wrt, own_residuals, cotangents)
         try:
-            return self.primary.backward(call, wrt, kept, cotangents)
+            return self.primary.backward(call, wrt, own_residuals, cotangents)
         except RnnError as error:
             self._switch_to_fallback(error)
-        _, kept = self.fallback.forward(call, wrt)
-        return self.fallback.backward(call, wrt, kept, cotangents)
+        _, own_residuals = self.fallback.forward(call, wrt)
+        return self.fallback.backward(call, wrt, own_residuals, cotangents)
 
     def make_replay(self, call: Call) -> Replay | None:
         """Return the selected backend's replay of a call; None if it has none."""
-        one = self._select(call, ())
-        return one.make_replay(call) if isinstance(one, ReplayingBackend) else None
+        backend = self._select(call, ())
+        return backend.make_replay(call) if isinstance(backend, ReplayingBackend) else None
 
     def plan(self) -> Plan | None:
         """Return the plan of the backend that runs new kinds of calls."""
@@ -131,9 +133,9 @@ class FallbackBackend:
         if self._compiles_lazily:
             return self.fallback if self._primary_failed else self.primary
         kind = (call.training, wrt, like_of(call).dtype)
-        found = self._selected.get(kind)
-        if found is not None:
-            return found
+        backend = self._selected.get(kind)
+        if backend is not None:
+            return backend
         with self._lock:
             if kind not in self._selected:
                 self._selected[kind] = self._try_primary(call, wrt)
@@ -163,7 +165,9 @@ class FallbackBackend:
         warn_once(f"rnnc: on to backend `{self.fallback.name}`, which is slower: {why}")
 
 
-def _append_owner(found: tuple[CallResult, Residuals], owner: int) -> tuple[CallResult, Residuals]:
+def _append_owner(
+    result_with_residuals: tuple[CallResult, Residuals], owner: int
+) -> tuple[CallResult, Residuals]:
     """Append the number of the backend that saved them to the metadata of residuals."""
-    result, saved = found
-    return result, replace(saved, metadata=(*saved.metadata, owner))
+    result, residuals = result_with_residuals
+    return result, replace(residuals, metadata=(*residuals.metadata, owner))

@@ -50,17 +50,17 @@ class ReferenceBackend:
         Inside of a torch operator autograd records nothing, but in another thread it does.
         """
         keys, tensors = flatten(call)
-        own = [t.detach().requires_grad_(k in wrt) for k, t in zip(keys, tensors, strict=True)]
-        sources = [t for k, t in zip(keys, own, strict=True) if k in wrt]
-        given = tuple(cotangents.values())
+        leaves = [t.detach().requires_grad_(k in wrt) for k, t in zip(keys, tensors, strict=True)]
+        sources = [t for k, t in zip(keys, leaves, strict=True) if k in wrt]
+        result_cotangents = tuple(cotangents.values())
 
-        def work() -> Sequence[Tensor | None]:
+        def compute() -> Sequence[Tensor | None]:
             return reference_gradients(
-                unflatten(call, keys, own), sources, given, create_graph=False
+                unflatten(call, keys, leaves), sources, result_cotangents, create_graph=False
             )
 
-        with ThreadPoolExecutor(1) as other:
-            return other.submit(work).result()
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(compute).result()
 
     def plan(self) -> Plan | None:
         """Return None: there is no plan."""

@@ -66,11 +66,11 @@ class Backends:
             except Unsupported as error:
                 self.unsupported[candidate] = str(error)
         if name == "auto" and require is None:
-            safe = next((b for b in self.candidates if b.name in FALLBACKS), None)
+            fallback = next((b for b in self.candidates if b.name in FALLBACKS), None)
             self.candidates = [
                 backend
-                if safe is None or backend.name in FALLBACKS
-                else FallbackBackend(backend, safe)
+                if fallback is None or backend.name in FALLBACKS
+                else FallbackBackend(backend, fallback)
                 for backend in self.candidates
             ]
         if not self.candidates:
@@ -80,17 +80,17 @@ class Backends:
         """Return the reason by name for each backend tried before the chosen one."""
         chosen = self.choose(like)
         tried = self._device_candidates(like)
-        before = tried[: tried.index(chosen)]
+        skipped = tried[: tried.index(chosen)]
         return self.unsupported | {
-            backend.name: backend.unsupported_reason(like) for backend in before
+            backend.name: backend.unsupported_reason(like) for backend in skipped
         }
 
     def _device_candidates(self, like: Tensor) -> list[Backend]:
         """Return the candidates for a device: `cpu` and `cuda` only on their own, unless named."""
         if self.name != "auto":
             return self.candidates
-        other = {"cpu": "cuda", "cuda": "cpu"}.get(like.device.type, "")
-        return [backend for backend in self.candidates if backend.name != other]
+        excluded = {"cpu": "cuda", "cuda": "cpu"}.get(like.device.type, "")
+        return [backend for backend in self.candidates if backend.name != excluded]
 
     def choose_initial(self, like: Tensor) -> Backend:
         """Choose the backend of a new model, which is on the CPU and may yet be moved to a GPU.
@@ -104,10 +104,10 @@ class Backends:
             try:
                 like = like.new_empty(0, device="cuda")
             except RuntimeError as error:
-                why = str(error).partition("\n")[0]
+                reason = str(error).partition("\n")[0]
                 fail(
                     "RNN501",
-                    f"backend `cuda` cannot run this model: the GPU does not answer: {why}",
+                    f"backend `cuda` cannot run this model: the GPU does not answer: {reason}",
                 )
         return self.choose(like)
 
@@ -118,19 +118,19 @@ class Backends:
             RnnError: when there is none, or only one that is not fused where that is required
                 (RNN501).
         """
-        refused = dict(self.unsupported)
+        unsupported_by_name = dict(self.unsupported)
         on_gpu = self.name == "auto" and like.device.type == "cuda"
         for backend in self._device_candidates(like):
             reason = backend.unsupported_reason(like)
             if reason:
-                refused[backend.name] = reason
+                unsupported_by_name[backend.name] = reason
             elif self.require == "fused" and backend.name == "reference":
-                refused[backend.name] = "it runs one operation at a time"
+                unsupported_by_name[backend.name] = "it runs one operation at a time"
             elif self.require == "fused" and backend.name == "aten" and on_gpu:
-                refused[backend.name] = "on a GPU it is what runs where kernels do not"
+                unsupported_by_name[backend.name] = "on a GPU it is what runs where kernels do not"
             else:
                 return backend
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in unsupported_by_name.items())
         fail(
             "RNN501",
             f"no {'fused ' if self.require else ''}backend runs this model on {like.device} in "

@@ -28,10 +28,10 @@ def disable_autocast(device_type: str) -> AbstractContextManager[object]:
 
 def autocast_dtype(like: Tensor) -> torch.dtype | None:
     """Return autocast's dtype for a float32 tensor; None for others, or if autocast is off."""
-    kind = like.device.type
-    if like.dtype != torch.float32 or not is_autocast_enabled(kind):
+    device_type = like.device.type
+    if like.dtype != torch.float32 or not is_autocast_enabled(device_type):
         return None
-    return torch.get_autocast_dtype(kind)
+    return torch.get_autocast_dtype(device_type)
 
 
 def cast_call(call: Call, dtype: torch.dtype) -> Call:

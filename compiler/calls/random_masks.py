@@ -12,16 +12,16 @@ from rnnc.operators.graph.operator_graph import OperatorGraph
 
 def draw_masks(graph: OperatorGraph, steps: int, rows: int, like: Tensor) -> dict[int, Tensor]:
     """Draw the masks of dropout, variational dropout and zoneout, in the order of nodes."""
-    drawn: dict[int, Tensor] = {}
+    masks: dict[int, Tensor] = {}
     for node in graph.random_nodes:
         p = float(node.attributes[0])
         shape = (rows, node.size) if node.operation == "variational" else (steps, rows, node.size)
         uniform = torch.rand(shape, dtype=torch.float32, device=like.device)
         if node.operation == "zoneout":
-            drawn[node.id] = uniform < p
+            masks[node.id] = uniform < p
         else:
-            drawn[node.id] = (uniform >= p).to(like.dtype) / (1 - p)
-    return drawn
+            masks[node.id] = (uniform >= p).to(like.dtype) / (1 - p)
+    return masks
 
 
 def apply_weight_drop(graph: OperatorGraph, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -31,8 +31,8 @@ def apply_weight_drop(graph: OperatorGraph, parameters: Mapping[str, Tensor]) ->
         p = parameter.weightdrop
         if p:
             value = parameters[parameter.name]
-            keep = torch.rand(value.shape, dtype=torch.float32, device=value.device) >= p
-            effective[parameter.name] = value * keep.to(value.dtype) / (1 - p)
+            kept = torch.rand(value.shape, dtype=torch.float32, device=value.device) >= p
+            effective[parameter.name] = value * kept.to(value.dtype) / (1 - p)
     return effective
 
 

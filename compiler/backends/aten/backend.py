@@ -25,8 +25,8 @@ class AtenBackend:
 
     def __init__(self, graph: OperatorGraph, options: Options) -> None:
         self.graph, self.options = graph, options
-        planner = PlanCache(graph, memory=options.memory, without=options.without)
-        self._runner = PlanRunner(graph, planner)
+        plans = PlanCache(graph, memory=options.memory, without=options.without)
+        self._runner = PlanRunner(graph, plans)
         self._runner.training_plan()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> AtenBackend:

@@ -17,23 +17,23 @@ def carry_gradient(value: Value, memory: AtenMemory) -> Tensor:
     """
     name = str(value.attributes[0])
     call = memory.call
-    keep = len(call.carry[name])
-    total = memory.like.new_zeros(keep, call.batch_size, value.shape[0])
-    for read in value.operands:
-        if _is_carry_cotangent(value, read, memory):
+    count = len(call.carry[name])
+    total = memory.like.new_zeros(count, call.batch_size, value.shape[0])
+    for operand in value.operands:
+        if _is_carry_cotangent(value, operand, memory):
             total += memory.carry_cotangents[name]
             continue
-        if memory.values[read.value].operation == "unmix_history":
-            total += memory.series(read.value)
+        if memory.values[operand.value].operation == "unmix_history":
+            total += memory.series(operand.value)
             continue
-        back = -read.delay
-        if back <= 0:
+        delay = -operand.delay
+        if delay <= 0:
             continue
-        gain = memory.series(read.value)[:back]
-        if memory.boundaries.may_cross_segment(back, has_boundary_value=False):
-            linked = memory.boundaries.same_segment(back)[:back]
-            gain = torch.where(linked, gain, gain.new_zeros(()))
-        total[keep - back : keep - back + len(gain)] += gain
+        cotangent = memory.series(operand.value)[:delay]
+        if memory.boundaries.may_cross_segment(delay, has_boundary_value=False):
+            in_segment = memory.boundaries.same_segment(delay)[:delay]
+            cotangent = torch.where(in_segment, cotangent, cotangent.new_zeros(()))
+        total[count - delay : count - delay + len(cotangent)] += cotangent
     return total
 
 
@@ -42,19 +42,19 @@ def initial_value_gradient(value: Value, memory: AtenMemory) -> Tensor:
     name = str(value.attributes[0])
     boundaries, call = memory.boundaries, memory.call
     total = memory.like.new_zeros(call.batch_size, value.shape[0])
-    past = name in call.carry
-    for read in value.operands:
-        if _is_carry_cotangent(value, read, memory):
+    has_carry = name in call.carry
+    for operand in value.operands:
+        if _is_carry_cotangent(value, operand, memory):
             total += memory.initial_cotangents[name]
             continue
-        back = -read.delay
-        if back > 0 and past and call.resets is None:
+        delay = -operand.delay
+        if delay > 0 and has_carry and call.resets is None:
             continue
-        outside = ~boundaries.same_segment(back, has_carry=past)
+        outside = ~boundaries.same_segment(delay, has_carry=has_carry)
         if boundaries.valid is not None:
             outside = outside & boundaries.valid
-        gain = memory.series(read.value)
-        total += torch.where(outside, gain, gain.new_zeros(())).sum(0)
+        cotangent = memory.series(operand.value)
+        total += torch.where(outside, cotangent, cotangent.new_zeros(())).sum(0)
     return total
 
 
@@ -64,5 +64,5 @@ def _is_carry_cotangent(value: Value, operand: Operand, memory: AtenMemory) -> b
     Cotangents of other results, such as outputs, are ordinary operands.
     """
     source = memory.values[operand.value]
-    own = ("history", value.attributes[0])
-    return not operand.delay and source.operation == "seed" and source.attributes == own
+    carry_key = ("history", value.attributes[0])
+    return not operand.delay and source.operation == "seed" and source.attributes == carry_key

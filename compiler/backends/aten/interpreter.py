@@ -63,27 +63,27 @@ def collect_result(memory: AtenMemory) -> CallResult:
     plan, call, boundaries = memory.plan, memory.call, memory.boundaries
     graph = plan.dataflow.graph
     outputs: list[Tensor] = []
-    for output, read in zip(graph.outputs, plan.dataflow.outputs, strict=True):
-        series = _materialize(memory, read)
+    for output, operand in zip(graph.outputs, plan.dataflow.outputs, strict=True):
+        series = _materialize(memory, operand)
         outputs.append(
             boundaries.last_step(series) if output.at_end else boundaries.zero_padding(series)
         )
-    history: dict[str, Tensor] = {}
-    numbers = {
+    carry: dict[str, Tensor] = {}
+    variable_ids = {
         str(v.attributes[0]): v.id
         for v in plan.dataflow.values
         if v.operation in {"state", "input"}
     }
     for name in call.carry:
-        line, before = memory.padded_series(numbers[name])
-        keep = len(call.carry[name])
-        line = line[before - keep : before + call.steps]
-        after = boundaries.next_carry(name, line)
+        padded, steps_before = memory.padded_series(variable_ids[name])
+        count = len(call.carry[name])
+        padded = padded[steps_before - count : steps_before + call.steps]
+        values = boundaries.next_carry(name, padded)
         # An engine may compute in a wider type than the model's.
-        history[name] = after.to(memory.like.dtype) if after.is_floating_point() else after
-    laws = tuple(_materialize(memory, read).squeeze(-1) for read in plan.dataflow.laws)
-    kept = tuple(_materialize(memory, read) for read in plan.dataflow.loss_inputs)
-    return CallResult(tuple(outputs), history, laws, kept)
+        carry[name] = values.to(memory.like.dtype) if values.is_floating_point() else values
+    laws = tuple(_materialize(memory, operand).squeeze(-1) for operand in plan.dataflow.laws)
+    loss_inputs = tuple(_materialize(memory, operand) for operand in plan.dataflow.loss_inputs)
+    return CallResult(tuple(outputs), carry, laws, loss_inputs)
 
 
 def _materialize(memory: AtenMemory, operand: Operand) -> Tensor:
@@ -98,20 +98,21 @@ def _materialize(memory: AtenMemory, operand: Operand) -> Tensor:
 
 def _is_returnable(memory: AtenMemory, operand: Operand) -> bool:
     """Return True if the caller may own the buffer: it holds one value and is no residual."""
-    place = memory.plan.regions[operand.value]
-    if place is None or operand.delay or operand.value in memory.external:
+    region = memory.plan.regions[operand.value]
+    if region is None or operand.delay or operand.value in memory.external:
         return False
-    buffer = memory.plan.buffers[place.buffer]
-    whole = buffer.width == memory.values[operand.value].shape[-1]
+    buffer = memory.plan.buffers[region.buffer]
+    fills_buffer = buffer.width == memory.values[operand.value].shape[-1]
     return (
-        whole
+        fills_buffer
         and not (buffer.is_residual or buffer.steps_before or buffer.steps_after)
         and _is_unique_result(memory, operand)
     )
 
 
 def _is_unique_result(memory: AtenMemory, operand: Operand) -> bool:
-    reads = memory.plan.dataflow.results
+    results = memory.plan.dataflow.results
     return (
-        sum(memory.plan.regions[r.value] == memory.plan.regions[operand.value] for r in reads) == 1
+        sum(memory.plan.regions[r.value] == memory.plan.regions[operand.value] for r in results)
+        == 1
     )

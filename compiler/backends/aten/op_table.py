@@ -68,12 +68,14 @@ def _variadic(pair: OutFunction) -> OutFunction:
 
     def compute(*operands: Tensor, out: Tensor) -> Tensor:
         # What is overwritten comes first, then what has all rows, as the result has.
-        here = out.data_ptr()
-        first, *rest = sorted(operands, key=lambda o: (o.data_ptr() != here, o.shape != out.shape))
-        if not rest or first.shape != out.shape:
-            first = out.copy_(first)
-        for operand in rest:
-            first = pair(first, operand, out=out)
+        out_address = out.data_ptr()
+        total, *operands_left = sorted(
+            operands, key=lambda o: (o.data_ptr() != out_address, o.shape != out.shape)
+        )
+        if not operands_left or total.shape != out.shape:
+            total = out.copy_(total)
+        for operand in operands_left:
+            total = pair(total, operand, out=out)
         return out
 
     return compute
@@ -165,9 +167,9 @@ def matmul(weight: Tensor, vector: Tensor, transposed: bool) -> Tensor:
     """Multiply a matrix, or its transpose, by vectors; a matrix (k, r, c) is block-diagonal."""
     if weight.dim() == 2:
         return vector @ weight if transposed else F.linear(vector, weight)
-    parts = split_groups(vector, len(weight))
+    groups = split_groups(vector, len(weight))
     equation = "...kr,krc->...kc" if transposed else "...kc,krc->...kr"
-    return torch.einsum(equation, parts, weight).flatten(-2)
+    return torch.einsum(equation, groups, weight).flatten(-2)
 
 
 def lookup_column(weight: Tensor, symbol: Tensor, transposed: bool) -> Tensor:
@@ -175,8 +177,8 @@ def lookup_column(weight: Tensor, symbol: Tensor, transposed: bool) -> Tensor:
     if weight.dim() == 3:
         weight = torch.block_diag(*weight)  # type: ignore[no-untyped-call]
     rows = weight if transposed else weight.t()
-    found = rows[symbol.clamp(min=0)]
-    return found.masked_fill_((symbol < 0).unsqueeze(-1), 0)
+    columns = rows[symbol.clamp(min=0)]
+    return columns.masked_fill_((symbol < 0).unsqueeze(-1), 0)
 
 
 def outer_sum(a: Tensor, b: Tensor, blocks: tuple[Attribute, ...]) -> Tensor:

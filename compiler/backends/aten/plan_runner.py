@@ -50,14 +50,14 @@ class PlanRunner:
     def plan_for(self, call: Call, wrt: tuple[TensorKey, ...]) -> Plan:
         """Return the plan for a call's training mode and wanted gradients."""
         key = (call.training, wrt)
-        found = self._plans.get(key)
-        if found is None:
-            seeds = all_cotangents(self.graph) if wrt else frozenset[TensorKey]()
-            found = self.planner(
-                PlanRequest(training=call.training, gradients=wrt, cotangents=seeds)
+        plan = self._plans.get(key)
+        if plan is None:
+            cotangents = all_cotangents(self.graph) if wrt else frozenset[TensorKey]()
+            plan = self.planner(
+                PlanRequest(training=call.training, gradients=wrt, cotangents=cotangents)
             )
-            self._plans[key] = found
-        return found
+            self._plans[key] = plan
+        return plan
 
     def training_plan(self) -> Plan:
         """Return the plan of a training step.

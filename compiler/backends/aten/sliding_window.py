@@ -35,8 +35,8 @@ def _band_matrix(weights: Tensor, present: Tensor) -> Tensor:
     """Expand weights (C, B, L) to band matrices (B, C, C + L − 1), zero for missing rows."""
     c, b, rows = present.shape
     block = weights.new_zeros(b, c, c + rows - 1)
-    kept = torch.where(present, weights, weights.new_zeros(()))
-    _band_view(block, rows).copy_(kept.transpose(0, 1))
+    masked = torch.where(present, weights, weights.new_zeros(()))
+    _band_view(block, rows).copy_(masked.transpose(0, 1))
     return block
 
 
@@ -45,53 +45,53 @@ def window_dot(line: Tensor, query: Tensor, present: Tensor, out: Tensor) -> Non
 
     line: (T + L − 1, B, n), the rows of step t from t on. query: (T, B, n). there, out: (T, B, L).
     """
-    rows = present.shape[-1]
-    for block in _step_blocks(len(present), rows):
-        part = line[block.start : block.stop + rows - 1].permute(1, 2, 0)
-        found = torch.bmm(query[block].transpose(0, 1), part)
-        band = _band_view(found, rows).transpose(0, 1)
+    window = present.shape[-1]
+    for block in _step_blocks(len(present), window):
+        rows = line[block.start : block.stop + window - 1].permute(1, 2, 0)
+        products = torch.bmm(query[block].transpose(0, 1), rows)
+        band = _band_view(products, window).transpose(0, 1)
         out[block].copy_(torch.where(present[block], band, band.new_zeros(())))
 
 
 def window_sum(line: Tensor, weights: Tensor, present: Tensor, out: Tensor) -> None:
     """Write Σ weightsᵢ rowᵢ over the present rows; `weights` (T, B, L), `out` (T, B, n)."""
-    rows = present.shape[-1]
-    for block in _step_blocks(len(present), rows):
-        part = line[block.start : block.stop + rows - 1].transpose(0, 1)
-        found = torch.bmm(_band_matrix(weights[block], present[block]), part)
-        out[block].copy_(found.transpose(0, 1))
+    window = present.shape[-1]
+    for block in _step_blocks(len(present), window):
+        rows = line[block.start : block.stop + window - 1].transpose(0, 1)
+        sums = torch.bmm(_band_matrix(weights[block], present[block]), rows)
+        out[block].copy_(sums.transpose(0, 1))
 
 
 def scatter_window(weights: Tensor, vector: Tensor, present: Tensor) -> Tensor:
     """Return (T + L − 1, B, n): per row, Σ weightsᵢ vector over the windows that contain it."""
-    rows = present.shape[-1]
+    window = present.shape[-1]
     steps, b, n = vector.shape
-    total = vector.new_zeros(steps + rows - 1, b, n)
-    for block in _step_blocks(steps, rows):
+    total = vector.new_zeros(steps + window - 1, b, n)
+    for block in _step_blocks(steps, window):
         band = _band_matrix(weights[block], present[block])
-        found = torch.bmm(band.transpose(1, 2), vector[block].transpose(0, 1))
-        total[block.start : block.stop + rows - 1] += found.transpose(0, 1)
+        sums = torch.bmm(band.transpose(1, 2), vector[block].transpose(0, 1))
+        total[block.start : block.stop + window - 1] += sums.transpose(0, 1)
     return total
 
 
 def window_dot_step(rows: Tensor, query: Tensor, present: Tensor, out: Tensor) -> None:
     """Compute `window_dot` at one step: rows (L, B, n), query (B, n) or (n,), others (B, L)."""
     query = query.expand(rows.shape[1:])
-    found = torch.bmm(rows.transpose(0, 1), query.unsqueeze(-1)).squeeze(-1)
-    torch.where(present, found, found.new_zeros(()), out=out)
+    products = torch.bmm(rows.transpose(0, 1), query.unsqueeze(-1)).squeeze(-1)
+    torch.where(present, products, products.new_zeros(()), out=out)
 
 
 def window_sum_step(rows: Tensor, weights: Tensor, present: Tensor, out: Tensor) -> None:
     """Compute `window_sum` at one step: rows (L, B, n), weights and present (B, L), out (B, n)."""
-    kept = torch.where(present, weights, weights.new_zeros(()))
-    out.copy_(torch.bmm(kept.unsqueeze(1), rows.transpose(0, 1)).squeeze(1))
+    masked = torch.where(present, weights, weights.new_zeros(()))
+    out.copy_(torch.bmm(masked.unsqueeze(1), rows.transpose(0, 1)).squeeze(1))
 
 
 def symbol_window_dot(symbols: Tensor, query: Tensor, present: Tensor, out: Tensor) -> None:
     """Write the query's entry at each symbol; symbols, present and out (…, L), −1 for none."""
     wide = query.expand(*symbols.shape[:-1], query.shape[-1])
-    found = wide.gather(-1, symbols.clamp(min=0))
-    torch.where(present & (symbols >= 0), found, found.new_zeros(()), out=out)
+    entries = wide.gather(-1, symbols.clamp(min=0))
+    torch.where(present & (symbols >= 0), entries, entries.new_zeros(()), out=out)
 
 
 def symbol_matches(symbols: Tensor, symbol: Tensor, present: Tensor, out: Tensor) -> None:
@@ -102,8 +102,8 @@ def symbol_matches(symbols: Tensor, symbol: Tensor, present: Tensor, out: Tensor
 def symbol_window_sum(symbols: Tensor, weights: Tensor, present: Tensor, out: Tensor) -> None:
     """Write the sum of weights at each symbol, (…, n)."""
     present = present & (symbols >= 0)
-    kept = torch.where(present, weights, weights.new_zeros(()))
-    _ordered_scatter_add(out.zero_(), symbols.clamp(min=0), kept)
+    masked = torch.where(present, weights, weights.new_zeros(()))
+    _ordered_scatter_add(out.zero_(), symbols.clamp(min=0), masked)
 
 
 def symbol_window_logsumexp(
@@ -114,24 +114,24 @@ def symbol_window_logsumexp(
     present = present & (symbols >= 0) & (mask != 0)
     size = max(1, MAX_INTERMEDIATE_NUMEL // max(1, out[:1].numel())) if out.dim() == 3 else len(out)
     for start in range(0, len(out), max(1, size)):
-        at = slice(start, start + size)
-        _logsumexp_by_symbol(symbols[at].clamp(min=0), logs[at], present[at], out[at])
+        steps = slice(start, start + size)
+        _logsumexp_by_symbol(symbols[steps].clamp(min=0), logs[steps], present[steps], out[steps])
 
 
 def _logsumexp_by_symbol(index: Tensor, logs: Tensor, present: Tensor, out: Tensor) -> None:
     lowest = logs.new_full((), -torch.inf)
-    nothing = logs.new_zeros(())
+    zero = logs.new_zeros(())
     # Each symbol's largest term is taken out of its sum, so that the sum is at least 1.
     out.fill_(-torch.inf)
     highest = out.scatter_reduce_(-1, index, torch.where(present, logs, lowest), "amax")
     top = highest.gather(-1, index)
-    top = torch.where(top == lowest, nothing, top)
-    terms = torch.where(present, (logs - top).exp(), nothing)
+    top = torch.where(top == lowest, zero, top)
+    terms = torch.where(present, (logs - top).exp(), zero)
     total = torch.zeros_like(out)
     _ordered_scatter_add(total, index, terms)
     # Rows of one symbol write the same number, and those that are not there what its rows write.
-    found = total.gather(-1, index)
-    out.scatter_(-1, index, torch.where(found > 0, found.log() + top, lowest))
+    sums = total.gather(-1, index)
+    out.scatter_(-1, index, torch.where(sums > 0, sums.log() + top, lowest))
 
 
 def symbol_window_softmax(
@@ -139,10 +139,10 @@ def symbol_window_softmax(
 ) -> None:
     """Write e^(logs − totals at the symbol), 0 for missing rows and where the mask is 0."""
     present = present & (symbols >= 0) & (mask != 0)
-    nothing = logs.new_zeros(())
-    at = totals.gather(-1, symbols.clamp(min=0))
-    difference = torch.where(present, logs - at, nothing)
-    torch.where(present, difference.exp(), nothing, out=out)
+    zero = logs.new_zeros(())
+    total = totals.gather(-1, symbols.clamp(min=0))
+    difference = torch.where(present, logs - total, zero)
+    torch.where(present, difference.exp(), zero, out=out)
 
 
 def _ordered_scatter_add(total: Tensor, index: Tensor, values: Tensor) -> None:
@@ -152,5 +152,5 @@ def _ordered_scatter_add(total: Tensor, index: Tensor, values: Tensor) -> None:
         return
     # Elsewhere sums would be atomic, and two runs differ.
     for row in range(index.shape[-1]):
-        place = index[..., row : row + 1]
-        total.scatter_(-1, place, total.gather(-1, place) + values[..., row : row + 1])
+        row_index = index[..., row : row + 1]
+        total.scatter_(-1, row_index, total.gather(-1, row_index) + values[..., row : row + 1])
