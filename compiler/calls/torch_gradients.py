@@ -8,15 +8,16 @@ import torch
 from torch import Tensor
 
 from rnnc.operators.semantics.call import Call, CallResult
-from rnnc.operators.semantics.interpreter import interpret as run_reference
+from rnnc.operators.semantics.interpreter import interpret
 
 from .autocast import disable_autocast
 from .flattening import flatten_result
 
 
-def _run_reference(call: Call) -> CallResult:
-    with disable_autocast(_device_type(call)):
-        return run_reference(call)
+def run_reference(call: Call) -> CallResult:
+    """Run a call through the reference interpreter with autocast off."""
+    with disable_autocast(device_type(call)):
+        return interpret(call)
 
 
 def reference_gradients(
@@ -32,7 +33,7 @@ def reference_gradients(
     create_graph: True makes the gradients differentiable themselves.
     """
     return vjp(
-        flatten_result(_run_reference(call)),
+        flatten_result(run_reference(call)),
         tensors,
         cotangents,
         create_graph=create_graph,
@@ -72,7 +73,8 @@ def vjp(
     )
 
 
-def _device_type(call: Call) -> str:
+def device_type(call: Call) -> str:
+    """Return the device type of a call's tensors."""
     for tensors in (call.parameters, call.inputs, call.initial_values):
         for tensor in tensors.values():
             return tensor.device.type

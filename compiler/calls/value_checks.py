@@ -6,7 +6,7 @@ from torch import Tensor
 
 from rnnc.operators.semantics.call import Call
 
-from .plain_tensors import concrete_values
+from .tensor_storage import concrete_values
 
 
 def check_symbols(argument: str, symbols: Tensor, size: int) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rnnc.compiler.calls.autocast import is_autocast_enabled
-from rnnc.compiler.calls.plain_tensors import check_dense
+from rnnc.compiler.calls.tensor_storage import check_dense
 from rnnc.compiler.calls.value_checks import check_lengths, check_symbols
 from rnnc.operators.graph.operator_graph import Input, OperatorGraph
 

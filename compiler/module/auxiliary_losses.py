@@ -13,7 +13,7 @@ from rnnc.compiler.torch_integration.autograd_function import run_with_autograd
 from rnnc.operators.graph.operator_graph import Input, OperatorGraph
 from rnnc.operators.semantics.call import Call, CallResult
 
-from .losses import check_range, check_target
+from .loss_checks import check_range, check_target
 
 
 def auxiliary_loss(

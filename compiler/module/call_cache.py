@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from rnnc.compiler.backends.backend import Backend
 from rnnc.compiler.backends.replay_protocol import Replay, ReplayingBackend
-from rnnc.compiler.calls.plain_tensors import (
+from rnnc.compiler.calls.active_tracers import (
     has_active_tracer,
     has_functorch_transform,
-    is_addressable,
     is_forward_ad_active,
 )
+from rnnc.compiler.calls.tensor_storage import is_addressable
 from rnnc.operators.graph.carry import carry_entries
 from rnnc.operators.graph.operator_graph import OperatorGraph
 from rnnc.operators.semantics.call import Call

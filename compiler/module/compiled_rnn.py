@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnnc.compiler.backends.backend import Options
 from rnnc.compiler.backends.registry import Backends
-from rnnc.compiler.calls.plain_tensors import writable_views
+from rnnc.compiler.calls.active_tracers import writable_views
 from rnnc.compiler.calls.random_masks import apply_weight_drop, draw_initial_values, draw_masks
 from rnnc.compiler.torch_integration.custom_op import model_key
 from rnnc.compiler.torch_integration.dispatch import dispatch_call as run_call

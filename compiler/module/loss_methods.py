@@ -17,8 +17,9 @@ from rnnc.operators.semantics.call import Call, CallResult
 
 from .arguments import normalize_lengths, normalize_resets, order_by_output
 from .auxiliary_losses import auxiliary_loss
+from .loss_checks import check_reduction
 from .loss_targets import compute_output_losses, has_auxiliary_losses, target_name, targets_by_name
-from .losses import check_reduction, reduce_losses
+from .losses import reduce_losses
 from .namedtuples import NamedTupleFactory
 from .next_step import CARRY_FIELDS, check_predicts_input, shift_inputs, unpack_carry
 from .parameters import AnyNameModule

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from rnnc.compiler.calls.plain_tensors import check_dense
+from rnnc.compiler.calls.tensor_storage import check_dense
 from rnnc.operators.graph.operator_graph import OperatorGraph, Output
 
 from .losses import weighted_losses

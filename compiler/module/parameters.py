@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnc.compiler.calls.plain_tensors import check_dense, is_addressable
+from rnnc.compiler.calls.tensor_storage import check_dense, is_addressable
 from rnnc.operators.graph.operator_graph import OperatorGraph
 
 from .initializers import initialize_parameter

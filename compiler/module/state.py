@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnc.compiler.calls.plain_tensors import check_dense
+from rnnc.compiler.calls.tensor_storage import check_dense
 from rnnc.compiler.calls.value_checks import check_symbols
 from rnnc.operators.graph.carry import age_name, carry_entries
 from rnnc.operators.graph.operator_graph import OperatorGraph

@@ -17,6 +17,11 @@ import torch
 from torch import Tensor
 
 from rnnc.compiler.backends.backend import Backend, Residuals
+from rnnc.compiler.calls.active_tracers import (
+    has_active_tracer,
+    has_functorch_transform,
+    has_tangents,
+)
 from rnnc.compiler.calls.autocast import autocast_dtype, cast_call, cast_result, disable_autocast
 from rnnc.compiler.calls.flattening import (
     TensorKey,
@@ -28,16 +33,9 @@ from rnnc.compiler.calls.flattening import (
     unflatten,
     unflatten_result,
 )
-from rnnc.compiler.calls.plain_tensors import (
-    check_storage,
-    has_active_tracer,
-    has_functorch_transform,
-    has_tangents,
-    materialize,
-    storage_kind,
-)
 from rnnc.compiler.calls.sequence_masks import like_of
-from rnnc.compiler.calls.torch_gradients import _device_type, _run_reference, reference_gradients
+from rnnc.compiler.calls.tensor_storage import check_storage, materialize, storage_kind
+from rnnc.compiler.calls.torch_gradients import device_type, reference_gradients, run_reference
 from rnnc.operators.semantics.call import Call, CallResult
 
 
@@ -50,14 +48,14 @@ def run_with_autograd(
     """
     keys, tensors = flatten(call)
     if backend.name == "reference" or has_functorch_transform() or has_tangents(tensors):
-        return _run_reference(call)
+        return run_reference(call)
     kinds = {storage_kind(tensor) for tensor in tensors}
     one: Callable[[Call], CallResult] = partial(_apply, backend)
-    if has_active_tracer() or "veiled" in kinds:
+    if has_active_tracer() or "opaque" in kinds:
         if operator is None or _is_onnx_export():
-            return _run_reference(call)
+            return run_reference(call)
         one = operator
-    elif "unmade" in kinds:
+    elif "lazy" in kinds:
         call = unflatten(call, keys, [materialize(tensor) for tensor in tensors])
     like = like_of(call)
     asked = autocast_dtype(like) if backend.supports_autocast else None
@@ -96,7 +94,7 @@ def forward(
     backend: Backend, call: Call, wrt: tuple[TensorKey, ...]
 ) -> tuple[CallResult, Residuals]:
     """Run a backend's forward pass with autocast off."""
-    with disable_autocast(_device_type(call)):
+    with disable_autocast(device_type(call)):
         return backend.forward(call, wrt)
 
 
@@ -110,7 +108,7 @@ def backward(
     """Run a backend's backward pass with autocast off; cotangents as in `flatten_result`."""
     names = result_keys(call.graph, tuple(call.carry), training=call.training)
     given = dict(zip(names, cotangents, strict=True))
-    with disable_autocast(_device_type(call)):
+    with disable_autocast(device_type(call)):
         return backend.backward(call, wrt, residuals, given)
 
 
@@ -188,7 +186,7 @@ class _CallFunction(torch.autograd.Function):
             again
             or has_active_tracer()
             or has_tangents(seen)
-            or "veiled" in map(storage_kind, seen)
+            or "opaque" in map(storage_kind, seen)
         ):
             found = traceable_gradients(
                 call, shell.keys, tensors, needed, gradients, create_graph=again

@@ -30,8 +30,8 @@ from rnnc.compiler.calls.flattening import (
     unflatten,
     unflatten_result,
 )
-from rnnc.compiler.calls.plain_tensors import check_storage
 from rnnc.compiler.calls.sequence_masks import like_of
+from rnnc.compiler.calls.tensor_storage import check_storage
 from rnnc.compiler.calls.value_checks import check_values
 from rnnc.grammar.source import Source
 from rnnc.operators.analyze import analyze

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from rnnc.compiler.ir.dataflow import Value
+from rnnc.compiler.ir.dataflow import Operand, Value
 from rnnc.compiler.ir.ops import ELEMENTWISE_OPS, REDUCTION_OPS, WINDOW_OPS
 from rnnc.compiler.schedule.plan import Phase, Plan
 
@@ -232,18 +234,19 @@ def _compute_add(value: Value, memory: AtenMemory, fused: frozenset[int], out: T
 
 def _copy_concatenated_parts(value: Value, memory: AtenMemory, out: Tensor) -> None:
     """Copy the operands of a concatenation that are not already stored in its buffer."""
-    plan = memory.plan
-    offset = 0
-    region = plan.regions[value.id]
+    for operand, columns in unplaced_parts(value, memory):
+        out[..., columns].copy_(memory.load(operand))
+
+
+def unplaced_parts(value: Value, memory: AtenMemory) -> Iterator[tuple[Operand, slice]]:
+    """Yield the operands of a concatenation that must be copied, and the columns to copy to."""
+    regions = memory.plan.regions
+    region, offset = regions[value.id], 0
+    assert region is not None
     for operand in value.operands:
         width = memory.values[operand.value].shape[0]
-        operand_region = plan.regions[operand.value]
-        assert region is not None
-        if (
-            operand_region is None
-            or operand.delay
-            or (operand_region.buffer, operand_region.offset)
-            != (region.buffer, region.offset + offset)
+        if operand.delay or regions[operand.value] != replace(
+            region, offset=region.offset + offset
         ):
-            out[..., offset : offset + width].copy_(memory.load(operand))
+            yield operand, slice(offset, offset + width)
         offset += width

@@ -18,7 +18,7 @@ from rnnc.compiler.ir.ops import ELEMENTWISE_OPS, WINDOW_OPS
 from rnnc.compiler.schedule.plan import Phase
 
 from .addmm_fusion import classify_terms, find_fused_operands
-from .batched_phase import evaluate
+from .batched_phase import evaluate, unplaced_parts
 from .buffers import AtenMemory
 from .op_table import ELEMENTWISE_FUNCTIONS as COMPUTE
 from .op_table import subtract_product
@@ -177,21 +177,9 @@ class _LoopBuilder:
         self.emit(call, operands, out)
 
     def _emit_concatenate(self, value: Value) -> None:
-        memory = self.memory
-        region, offset = memory.plan.regions[value.id], 0
         out = self.output(value.id)
-        for operand in value.operands:
-            width = memory.values[operand.value].shape[0]
-            operand_region = memory.plan.regions[operand.value]
-            assert region is not None
-            is_placed = operand_region is not None and not operand.delay
-            if not is_placed or (operand_region.buffer, operand_region.offset) != (
-                region.buffer,
-                region.offset + offset,
-            ):  # type: ignore[union-attr]
-                columns = [step[..., offset : offset + width] for step in out]
-                self.emit(_copy, (self.load(operand),), columns)
-            offset += width
+        for operand, columns in unplaced_parts(value, self.memory):
+            self.emit(_copy, (self.load(operand),), [step[..., columns] for step in out])
 
     def _emit_add(self, value: Value) -> None:
         """Emit an add: `addmm` on its first term, `addcmul` for fused products, then the others."""

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rnnc.compiler.module.losses import LOSS_KINDS, mean_loss, step_losses, weighted_losses
+from rnnc.compiler.module.loss_checks import LOSS_KINDS
+from rnnc.compiler.module.losses import mean_loss, step_losses, weighted_losses
 
 SIZES = st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(1, 6))
 

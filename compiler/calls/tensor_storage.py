@@ -1,21 +1,20 @@
-"""Decide if compiled code may read a tensor by its address: its storage, active tracers.
+"""Classify the storage of tensors: may compiled code read one by its address?
 
 A tensor may be more than the memory at its address: lazily negated or conjugated, without storage,
-a subclass, wrapped by a transform, or with a forward-mode tangent. And a tracer may be recording
-its operations. `torch_integration/autograd_function.py` decides what becomes of such a call.
+a subclass, or wrapped by a transform. `torch_integration/autograd_function.py` decides what becomes
+of a call with such a tensor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Final, Literal
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
-StorageKind = Literal["plain", "unmade", "veiled", "sparse"]
+from .active_tracers import has_active_tracer
+
+StorageKind = Literal["dense", "lazy", "opaque", "sparse"]
 """Storage of a tensor's values.
 
 dense: in its memory. lazy: computed on access, as the negative of another tensor's. opaque: known
@@ -39,22 +38,22 @@ def storage_kind(tensor: Tensor) -> StorageKind:
     if kind is None:
         here = tensor.device.type in {"cpu", "cuda"}
         if any(keys.has(key) for key in _OPAQUE_KEYS):
-            kind = "veiled"
+            kind = "opaque"
         elif tensor.layout is not torch.strided or tensor.is_nested:
             kind = "sparse"
         elif here and not torch._C._has_storage(tensor):
-            kind = "veiled"
+            kind = "opaque"
         elif tensor.is_neg() or tensor.is_conj() or tensor._is_zerotensor():
-            kind = "unmade"
+            kind = "lazy"
         else:
-            kind = "plain"
+            kind = "dense"
         _storage_kinds[number] = kind
     return kind
 
 
 def is_addressable(tensor: Tensor) -> bool:
     """Return True if a contiguous tensor is fully described by the memory at its address."""
-    if storage_kind(tensor) != "plain":
+    if storage_kind(tensor) != "dense":
         return False
     storage, item = tensor.untyped_storage(), tensor.itemsize
     return storage.nbytes() >= (tensor.storage_offset() + tensor.numel()) * item
@@ -83,7 +82,7 @@ def check_storage(argument: str, tensor: Tensor) -> None:
     """
     if tensor.is_contiguous() and is_addressable(tensor):
         return
-    if storage_kind(tensor) == "veiled" or not tensor.numel() or not torch._C._has_storage(tensor):
+    if storage_kind(tensor) == "opaque" or not tensor.numel() or not torch._C._has_storage(tensor):
         return
     reach = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
     needed = (tensor.storage_offset() + reach + 1) * tensor.itemsize
@@ -98,43 +97,12 @@ def check_storage(argument: str, tensor: Tensor) -> None:
 def materialize(tensor: Tensor) -> Tensor:
     """Materialize a tensor's values in memory."""
     match storage_kind(tensor):
-        case "unmade":
+        case "lazy":
             return tensor.clone()
         case "sparse":
             return tensor.to_dense()
         case _:
             return tensor
-
-
-def has_active_tracer() -> bool:
-    """Return True if a tracer or dispatch mode has to see the operations of a call."""
-    return (
-        bool(torch._C._len_torch_dispatch_stack())
-        or torch._C._get_tracing_state() is not None
-        or torch._C._dispatch_tls_is_dispatch_key_included(torch._C.DispatchKey.PreDispatch)
-    )
-
-
-def has_functorch_transform() -> bool:
-    """Return True if a transform of `torch.func` is active."""
-    active = getattr(torch._C, "_are_functorch_transforms_active", None)
-    return active is not None and bool(active())
-
-
-def has_tangents(tensors: Iterable[Tensor]) -> bool:
-    """Return True if one of the tensors has a forward-mode tangent."""
-    if not is_forward_ad_active():
-        return False
-    floating = (tensor for tensor in tensors if tensor.is_floating_point())
-    return any(
-        forward_ad.unpack_dual(tensor).tangent is not None  # type: ignore[no-untyped-call]
-        for tensor in floating
-    )
-
-
-def is_forward_ad_active() -> bool:
-    """Return True inside of a forward-mode AD level."""
-    return forward_ad._current_level >= 0
 
 
 def concrete_values(tensor: Tensor) -> Tensor | None:
@@ -143,14 +111,4 @@ def concrete_values(tensor: Tensor) -> Tensor | None:
         return None
     while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         tensor = torch._C._functorch.get_unwrapped(tensor)
-    return None if has_active_tracer() or storage_kind(tensor) == "veiled" else tensor
-
-
-def writable_views() -> AbstractContextManager[object]:
-    """Return the context for making views of results that may be changed in place.
-
-    Torch forbids that for a view made without gradients, once gradients are on.
-    """
-    if torch.compiler.is_compiling() or torch.is_grad_enabled():
-        return nullcontext()
-    return torch.enable_grad()
+    return None if has_active_tracer() or storage_kind(tensor) == "opaque" else tensor
