@@ -33,21 +33,21 @@ _storage_kinds: dict[int, StorageKind] = {}
 def storage_kind(tensor: Tensor) -> StorageKind:
     """Classify a tensor by its dispatch keys, by which torch itself dispatches."""
     keys = torch._C._dispatch_keys(tensor)
-    number = keys.raw_repr()
-    kind = _storage_kinds.get(number)
+    key_bits = keys.raw_repr()
+    kind = _storage_kinds.get(key_bits)
     if kind is None:
-        here = tensor.device.type in {"cpu", "cuda"}
+        has_real_device = tensor.device.type in {"cpu", "cuda"}
         if any(keys.has(key) for key in _OPAQUE_KEYS):
             kind = "opaque"
         elif tensor.layout is not torch.strided or tensor.is_nested:
             kind = "sparse"
-        elif here and not torch._C._has_storage(tensor):
+        elif has_real_device and not torch._C._has_storage(tensor):
             kind = "opaque"
         elif tensor.is_neg() or tensor.is_conj() or tensor._is_zerotensor():
             kind = "lazy"
         else:
             kind = "dense"
-        _storage_kinds[number] = kind
+        _storage_kinds[key_bits] = kind
     return kind
 
 
@@ -84,13 +84,13 @@ def check_storage(argument: str, tensor: Tensor) -> None:
         return
     if storage_kind(tensor) == "opaque" or not tensor.numel() or not torch._C._has_storage(tensor):
         return
-    reach = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
-    needed = (tensor.storage_offset() + reach + 1) * tensor.itemsize
-    found = tensor.untyped_storage().nbytes()
-    if found < needed:
+    last_offset = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+    needed = (tensor.storage_offset() + last_offset + 1) * tensor.itemsize
+    allocated = tensor.untyped_storage().nbytes()
+    if allocated < needed:
         raise ValueError(
             f"{argument}: expected a tensor with its numbers in memory, got one whose storage was "
-            f"resized to {found} bytes, {needed} being needed"
+            f"resized to {allocated} bytes, {needed} being needed"
         )
 
 

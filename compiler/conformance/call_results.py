@@ -56,36 +56,36 @@ def call_module(model: CompiledRNN, arguments: Arguments) -> tuple[Any, Any]:
 def results_by_name(model: CompiledRNN, y: Any, state: Any, *, step: bool = False) -> CallResults:
     """Return outputs and states by name, time first; outputs of one `step` get a time axis."""
     outputs = y if isinstance(y, tuple) else (y,)
-    found: CallResults = {}
+    results: CallResults = {}
     for output, value in zip(model.graph.outputs, outputs, strict=True):
         if step and not output.at_end:
             value = value.unsqueeze(0)
         elif model.batch_first and not output.at_end:
             value = value.transpose(0, 1)
-        found[OUTPUT + output.name] = value
+        results[OUTPUT + output.name] = value
     if state is not None:
-        found |= {STATE + name: value for name, value in state._asdict().items()}
-    return found
+        results |= {STATE + name: value for name, value in state._asdict().items()}
+    return results
 
 
 def differentiable_tensors(model: CompiledRNN, arguments: Arguments) -> dict[str, Tensor]:
     """Return the tensors that require a gradient, by name."""
-    found: dict[str, Tensor] = dict(model.named_parameters())
-    found |= {INPUT + name: value for name, value in arguments.x.items()}
+    tensors: dict[str, Tensor] = dict(model.named_parameters())
+    tensors |= {INPUT + name: value for name, value in arguments.x.items()}
     if arguments.state is not None:
-        found |= {STATE + name: value for name, value in arguments.state._asdict().items()}
-    return {name: tensor for name, tensor in found.items() if tensor.requires_grad}
+        tensors |= {STATE + name: value for name, value in arguments.state._asdict().items()}
+    return {name: tensor for name, tensor in tensors.items() if tensor.requires_grad}
 
 
 def score_weights(results: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Draw a weight for every number of the results; gradients have none."""
     generator = torch.Generator().manual_seed(3)
-    drawn = {
+    weights = {
         name: torch.randn(value.shape, generator=generator, dtype=torch.float64)
         for name, value in results.items()
         if value.is_floating_point() and not name.startswith(GRADIENT)
     }
-    return {name: weight.to(results[name].device) for name, weight in drawn.items()}
+    return {name: weight.to(results[name].device) for name, weight in weights.items()}
 
 
 def score(results: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Tensor:
@@ -103,10 +103,10 @@ def score_gradients(
 ) -> CallResults:
     """Compute the gradients of that sum; zero for a tensor without one."""
     total = score(results, weights)
-    found: tuple[Tensor | None, ...] = (None,) * len(wrt)
+    gradients: tuple[Tensor | None, ...] = (None,) * len(wrt)
     if total.requires_grad and wrt:
-        found = torch.autograd.grad(total, list(wrt.values()), allow_unused=True)
+        gradients = torch.autograd.grad(total, list(wrt.values()), allow_unused=True)
     return {
         GRADIENT + name: torch.zeros_like(tensor) if gradient is None else gradient
-        for (name, tensor), gradient in zip(wrt.items(), found, strict=True)
+        for (name, tensor), gradient in zip(wrt.items(), gradients, strict=True)
     }

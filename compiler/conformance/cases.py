@@ -63,20 +63,20 @@ def parse_case(text: str) -> Case:
     Raises:
         ValueError: when it is none.
     """
-    found: dict[str, object] = {}
+    fields: dict[str, object] = {}
     for word in filter(None, re.split(r"[,\s]+", text)):
         size = re.fullmatch(r"([TB])=([1-9][0-9]{0,3})", word)
         if size:
-            found["steps" if size[1] == "T" else "rows"] = int(size[2])
+            fields["steps" if size[1] == "T" else "rows"] = int(size[2])
         elif word in {"resets", "resets=False"}:
-            found["resets"] = "some" if word == "resets" else "False"
+            fields["resets"] = "some" if word == "resets" else "False"
         elif word in {"lengths", "carry"}:
-            found[word] = True
+            fields[word] = True
         else:
             raise ValueError(_syntax_message(text))
-    if not {"steps", "rows"} <= set(found):
+    if not {"steps", "rows"} <= set(fields):
         raise ValueError(_syntax_message(text))
-    return Case(**found)  # type: ignore[arg-type]
+    return Case(**fields)  # type: ignore[arg-type]
 
 
 def _syntax_message(text: str) -> str:

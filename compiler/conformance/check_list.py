@@ -51,45 +51,49 @@ def build_checks(
     The partition checks of the reference come last: they hold if those of a backend hold and the
     backend agrees with it.
     """
-    chosen = tuple(cases)
+    applicable = tuple(cases)
     if subject.runs_backward:
-        without = (Case(case.steps, case.rows, case.lengths, case.resets) for case in chosen)
-        chosen = tuple(dict.fromkeys(without))
-    others = [place for place in targets if place.backend != "reference"]
-    first = [place for place in others if place.dtype == others[0].dtype]
+        stateless = (Case(case.steps, case.rows, case.lengths, case.resets) for case in applicable)
+        applicable = tuple(dict.fromkeys(stateless))
+    compiled = [target for target in targets if target.backend != "reference"]
+    first_dtype = [target for target in compiled if target.dtype == compiled[0].dtype]
     order: list[tuple[CheckKind, ExecutionTarget]] = [
-        ("against the reference", place) for place in first
+        ("against the reference", target) for target in first_dtype
     ]
     order.append(("finite differences", FLOAT64_REFERENCE))
-    order += [(kind, place) for place in first for kind in PARTITIONS]
-    for place in others:
-        if place not in first:
-            order += [("against the reference", place), *((kind, place) for kind in PARTITIONS)]
+    order += [(kind, target) for target in first_dtype for kind in PARTITIONS]
+    for target in compiled:
+        if target not in first_dtype:
+            order += [("against the reference", target), *((kind, target) for kind in PARTITIONS)]
     order += [(kind, FLOAT64_REFERENCE) for kind in PARTITIONS]
-    return tuple(_build_check(subject, kind, place, chosen) for kind, place in order)
+    return tuple(_build_check(subject, kind, target, applicable) for kind, target in order)
 
 
 def _build_check(
     subject: Subject, kind: CheckKind, target: ExecutionTarget, cases: tuple[Case, ...]
 ) -> Check:
-    run, fits, why_not = CHECK_FUNCTIONS[kind], _APPLICABLE[kind], _SKIP_REASONS.get(kind, "")
+    run, applies, skip_reason = (
+        CHECK_FUNCTIONS[kind],
+        _APPLICABLE[kind],
+        _SKIP_REASONS.get(kind, ""),
+    )
     if kind in PARTITIONS and subject.has_random_states:
         # A segment that begins within a call draws its first state where it begins.
-        fits, why_not = (
-            _all_of(fits, _all_of(_has_state, _has_no_resets)),
+        applies, skip_reason = (
+            _all_of(applies, _all_of(_has_state, _has_no_resets)),
             "states begin at values that are drawn",
         )
     if kind in _TIME_PARTITIONS and subject.runs_backward:
-        fits, why_not = (
+        applies, skip_reason = (
             _never,
             f"the model runs backward in time ({', '.join(subject.runs_backward)})",
         )
     if not subject.graph.inputs:
-        fits, why_not = _never, "the model has no input, and so no steps"
+        applies, skip_reason = _never, "the model has no input, and so no steps"
     elif kind == "finite differences" and not subject.trainable:
-        fits, why_not = _has_state, "nothing in it takes a gradient"
-    kept = tuple(case for case in cases if fits(case))
-    return Check(kind, target, kept, partial(run, subject, target), fits, why_not)
+        applies, skip_reason = _has_state, "nothing in it takes a gradient"
+    applicable = tuple(case for case in cases if applies(case))
+    return Check(kind, target, applicable, partial(run, subject, target), applies, skip_reason)
 
 
 CHECK_FUNCTIONS: Final[dict[CheckKind, Callable[[Subject, ExecutionTarget, Case], Outcome]]] = {

@@ -33,13 +33,13 @@ def run_checks(
     checks: Sequence[Check], budget: Budget, on_start: StartCallback, reproduce: ReproduceCommand
 ) -> Iterator[Finding]:
     """Run the checks in order and yield the finding of each."""
-    taken: CaseDurations = {}
+    durations: CaseDurations = {}
     for index, check in enumerate(checks):
         name = f"{check.kind}: {check.target}"
         on_start(name)
         least = 0.5 if check.kind == "against the reference" else 0.25
-        until = budget.share(len(checks) - index, least)
-        yield _run_check(name, check, budget, until, taken, reproduce)
+        deadline = budget.share(len(checks) - index, least)
+        yield _run_check(name, check, budget, deadline, durations, reproduce)
 
 
 def _run_check(
@@ -50,34 +50,36 @@ def _run_check(
     durations: CaseDurations,
     reproduce: ReproduceCommand,
 ) -> Finding:
-    place, count = check.target, len(check.cases)
-    dtype = str(place.dtype).removeprefix("torch.")
-    said: dict[str, list[str]] = {}
-    seen = right = 0
+    target, count = check.target, len(check.cases)
+    dtype = str(target.dtype).removeprefix("torch.")
+    cases_by_detail: dict[str, list[str]] = {}
+    seen_count = right_count = 0
 
-    def finding(status: str, detail: str = "", case: str = "", again: str = "") -> Finding:
-        where = (place.backend, str(place.device), dtype)
-        return Finding(name, *where, status, seen, count, detail, case, again)  # type: ignore[arg-type]
+    def finding(status: str, detail: str = "", case: str = "", command: str = "") -> Finding:
+        location = (target.backend, str(target.device), dtype)
+        return Finding(name, *location, status, seen_count, count, detail, case, command)  # type: ignore[arg-type]
 
     if not check.cases:
         return finding("skipped", check.skip_reason)
     for case in check.cases:
-        began, like = budget.elapsed(), (check.kind, place.backend, case)
-        if began >= deadline or durations.get(like, 0.0) > budget.remaining():
+        started, key = budget.elapsed(), (check.kind, target.backend, case)
+        if started >= deadline or durations.get(key, 0.0) > budget.remaining():
             break
         outcome = run_case(check, case)
-        durations[like] = budget.elapsed() - began
-        seen += 1
-        right += outcome.status == "right"
+        durations[key] = budget.elapsed() - started
+        seen_count += 1
+        right_count += outcome.status == "right"
         if outcome.status == "wrong":
             case, outcome = _shrink_case(check, case, outcome, budget)
-            return finding("failed", outcome.detail, str(case), reproduce(place, case))
+            return finding("failed", outcome.detail, str(case), reproduce(target, case))
         if outcome.detail:
-            said.setdefault(outcome.detail, []).append(str(case))
-    if seen == count and not right:
-        return finding("skipped", next(iter(said)))
-    notes = "; ".join(f"{detail}, at {' '.join(at)}" for detail, at in said.items())
-    return finding("ok" if seen == count else "unfinished", notes)
+            cases_by_detail.setdefault(outcome.detail, []).append(str(case))
+    if seen_count == count and not right_count:
+        return finding("skipped", next(iter(cases_by_detail)))
+    notes = "; ".join(
+        f"{detail}, at {' '.join(cases)}" for detail, cases in cases_by_detail.items()
+    )
+    return finding("ok" if seen_count == count else "unfinished", notes)
 
 
 def run_case(check: Check, case: Case) -> Outcome:
@@ -102,17 +104,17 @@ def _shrink_case(
     check: Check, case: Case, outcome: Outcome, budget: Budget
 ) -> tuple[Case, Outcome]:
     """Shrink a failing case (as QuickCheck does) to the simplest that still fails."""
-    until = budget.elapsed() + max(_EXTRA_SHRINK_SECONDS, budget.remaining())
+    deadline = budget.elapsed() + max(_EXTRA_SHRINK_SECONDS, budget.remaining())
     tried = {case}
-    simpler = simplify(case)
-    while len(tried) < _MAX_SHRINK_CASES and budget.elapsed() < until:
-        candidate = next(simpler, None)
+    candidates = simplify(case)
+    while len(tried) < _MAX_SHRINK_CASES and budget.elapsed() < deadline:
+        candidate = next(candidates, None)
         if candidate is None:
             break
         if candidate in tried or not check.applies(candidate):
             continue
         tried.add(candidate)
-        found = run_case(check, candidate)
-        if found.status == "wrong":
-            case, outcome, simpler = candidate, found, simplify(candidate)
+        candidate_outcome = run_case(check, candidate)
+        if candidate_outcome.status == "wrong":
+            case, outcome, candidates = candidate, candidate_outcome, simplify(candidate)
     return case, outcome

@@ -51,13 +51,13 @@ def check_finite_differences(subject: Subject, target: ExecutionTarget, case: Ca
     model = subject.module_for(target)
     outcome = Outcome("aside")
     for seed in range(MAX_DRAWS):
-        given = draw_arguments(model, case, seed=seed, smooth=True)
-        found = evaluate_with_gradients(model, given)
-        nothing = find_non_finite(found)
-        if nothing:
-            outcome = Outcome("aside", f"{nothing} is no number on the reference")
+        arguments = draw_arguments(model, case, seed=seed, smooth=True)
+        results = evaluate_with_gradients(model, arguments)
+        non_finite = find_non_finite(results)
+        if non_finite:
+            outcome = Outcome("aside", f"{non_finite} is no number on the reference")
             continue
-        outcome = _check_directions(_DirectionProbe(subject, given, found))
+        outcome = _check_directions(_DirectionProbe(subject, arguments, results))
         if outcome.status == "wrong" or outcome == Outcome("right"):
             break
     return outcome
@@ -68,14 +68,14 @@ def _check_directions(probe: _DirectionProbe) -> Outcome:
     together = probe.check(names)
     if together.status == "right":
         return together
-    each = [probe.check([name]) for name in names]
-    wrong = next((outcome for outcome in each if outcome.status == "wrong"), together)
+    outcomes = [probe.check([name]) for name in names]
+    wrong = next((outcome for outcome in outcomes if outcome.status == "wrong"), together)
     if wrong.status == "wrong":
         return wrong
-    corners = [n for n, outcome in zip(names, each, strict=True) if outcome.status == "aside"]
-    if len(corners) == len(names):
+    kinks = [n for n, outcome in zip(names, outcomes, strict=True) if outcome.status == "aside"]
+    if len(kinks) == len(names):
         return Outcome("aside", "the values have corners along every direction")
-    return Outcome("right", f"set aside, for a corner: {', '.join(corners)}" if corners else "")
+    return Outcome("right", f"set aside, for a corner: {', '.join(kinks)}" if kinks else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +96,10 @@ class _DirectionProbe:
         generator = torch.Generator().manual_seed(4)
         self.directions: dict[str, Tensor] = {}
         for name, tensor in differentiable_tensors(self._model, arguments).items():
-            drawn = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
-            self.directions[name] = drawn / drawn.norm().clamp(min=1e-12)
-        for held in self._frozen_stopgrad:
-            held.clear()
+            direction = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
+            self.directions[name] = direction / direction.norm().clamp(min=1e-12)
+        for values in self._frozen_stopgrad:
+            values.clear()
         self._base = self._evaluate(self._model, arguments)
 
     def check(self, names: list[str]) -> Outcome:
@@ -107,47 +107,49 @@ class _DirectionProbe:
         derivative = sum(
             float((self._results[GRADIENT + n] * self.directions[n]).sum()) for n in names
         )
-        seen: list[_DifferenceQuotient] = []
+        quotients: list[_DifferenceQuotient] = []
         for step in STEP_SIZES:
-            one = self._difference_quotient(names, step)
-            if abs(one.slope - derivative) <= TOLERANCE * max(1.0, abs(one.slope)):
+            quotient = self._difference_quotient(names, step)
+            if abs(quotient.slope - derivative) <= TOLERANCE * max(1.0, abs(quotient.slope)):
                 return Outcome("right")
-            seen.append(one)
-        slopes = [one.slope for one in seen]
+            quotients.append(quotient)
+        slopes = [quotient.slope for quotient in quotients]
         # Slopes that differ from step to step are no derivative to compare with.
         spread = max(slopes) - min(slopes)
-        if any(one.has_kink for one in seen) or spread > 10 * TOLERANCE * max(1.0, abs(slopes[0])):
+        if any(quotient.has_kink for quotient in quotients) or spread > 10 * TOLERANCE * max(
+            1.0, abs(slopes[0])
+        ):
             return Outcome("aside", "a corner")
-        off = f"is {derivative:.9g}, finite differences give {slopes[0]:.9g}"
-        return Outcome("wrong", f"gradient of {', '.join(names)} {off}")
+        mismatch = f"is {derivative:.9g}, finite differences give {slopes[0]:.9g}"
+        return Outcome("wrong", f"gradient of {', '.join(names)} {mismatch}")
 
     def _difference_quotient(self, names: list[str], step: float) -> _DifferenceQuotient:
         ahead = (self._shifted_value(names, step) - self._base) / step
         behind = (self._base - self._shifted_value(names, -step)) / step
         slope = (ahead + behind) / 2
-        excused = CURVATURE_ALLOWANCE * step * max(1.0, abs(slope))
-        excused += ROUNDING_ALLOWANCE * max(1.0, abs(self._base)) / step
-        return _DifferenceQuotient(slope, abs(ahead - behind) > excused)
+        allowance = CURVATURE_ALLOWANCE * step * max(1.0, abs(slope))
+        allowance += ROUNDING_ALLOWANCE * max(1.0, abs(self._base)) / step
+        return _DifferenceQuotient(slope, abs(ahead - behind) > allowance)
 
     def _shifted_value(self, names: list[str], step: float) -> float:
         shifts = {name: step * self.directions[name] for name in names}
-        given = self._arguments
+        arguments = self._arguments
 
         def at(name: str, value: Tensor) -> Tensor:
             return value + shifts[name] if name in shifts else value
 
         with torch.no_grad():
-            x = {name: at(INPUT + name, value) for name, value in given.x.items()}
-            state = given.state
+            x = {name: at(INPUT + name, value) for name, value in arguments.x.items()}
+            state = arguments.state
             if state is not None:
                 named = state._asdict().items()
                 state = type(state)(*(at(STATE + name, value) for name, value in named))
             parameters = dict(self._model.named_parameters())
-            before = {n: p.clone() for n, p in parameters.items() if n in shifts}
-            for name in before:
+            saved = {n: p.clone() for n, p in parameters.items() if n in shifts}
+            for name in saved:
                 parameters[name].add_(shifts[name])
-            value = self._evaluate(self._model, replace(given, x=x, state=state))
-            for name, old in before.items():
+            value = self._evaluate(self._model, replace(arguments, x=x, state=state))
+            for name, old in saved.items():
                 parameters[name].copy_(old)
         return value
 

@@ -48,15 +48,15 @@ def describe_mismatch(
         if not b.numel():
             continue
         limit = tolerance if isinstance(tolerance, float) else tolerance[name]
-        far = relative_errors(a, b)
+        errors = relative_errors(a, b)
         # Not `far > limit`: a result that is no number is wrong, too.
-        if not bool((far <= limit).all()):
-            worst = int(far.nan_to_num(nan=torch.inf).argmax())
-            at = list(torch.unravel_index(torch.tensor(worst), b.shape))
-            where = f" at [{', '.join(str(int(i)) for i in at)}]" if at else ""
-            got, wanted = a.reshape(-1)[worst].item(), b.reshape(-1)[worst].item()
-            words = f"{name}{where} is {got:.9g}, {oracle} gives {wanted:.9g}"
-            return f"{words}: off by {float(far[worst]):.2g}, allowed {limit:.2g}"
+        if not bool((errors <= limit).all()):
+            worst = int(errors.nan_to_num(nan=torch.inf).argmax())
+            index = list(torch.unravel_index(torch.tensor(worst), b.shape))
+            where = f" at [{', '.join(str(int(i)) for i in index)}]" if index else ""
+            got, expected_value = a.reshape(-1)[worst].item(), b.reshape(-1)[worst].item()
+            words = f"{name}{where} is {got:.9g}, {oracle} gives {expected_value:.9g}"
+            return f"{words}: off by {float(errors[worst]):.2g}, allowed {limit:.2g}"
     return ""
 
 

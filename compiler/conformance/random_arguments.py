@@ -36,8 +36,8 @@ class Arguments:
 @contextmanager
 def preserve_rng_state() -> Iterator[None]:
     """Restore torch's random generators on exit."""
-    begun = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    devices = range(torch.cuda.device_count()) if begun else ()
+    is_initialized = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = range(torch.cuda.device_count()) if is_initialized else ()
     with torch.random.fork_rng(devices=devices):
         yield
 
@@ -85,10 +85,10 @@ def draw_arguments(
     lengths = None
     if case.lengths:
         lengths = torch.tensor([case.steps // 2, case.steps, 0] * case.rows)[: case.rows]
-        ended = torch.arange(case.steps).unsqueeze(-1) >= lengths
+        is_padding = torch.arange(case.steps).unsqueeze(-1) >= lengths
         for name, value in x.items():
             if value.is_floating_point():
-                x[name] = value.masked_fill(ended.unsqueeze(-1), torch.nan)
+                x[name] = value.masked_fill(is_padding.unsqueeze(-1), torch.nan)
     resets = None
     if case.resets:
         resets = torch.rand(shape, generator=generator) < 0.3
@@ -115,20 +115,23 @@ def draw_targets(
     """Draw targets for `model.loss` by name: of scored outputs, and next values of inputs."""
     generator = torch.Generator().manual_seed(5)
     like = like_of(model)
-    wanted: dict[str, tuple[Type, tuple[int, ...]]] = {}
+    types_and_shapes: dict[str, tuple[Type, tuple[int, ...]]] = {}
     for variable in model.graph.loss_targets:
         steps, rows = arguments.x[variable.name].shape[:2]
         given_shape = (rows, steps) if model.batch_first else (steps, rows)
-        wanted[variable.name] = (variable.type, given_shape)
+        types_and_shapes[variable.name] = (variable.type, given_shape)
     for output, y in zip(model.graph.outputs, outputs, strict=True):
         if not output.unscored:
-            wanted[output.predicted_input or output.name] = (output.type, tuple(y.shape[:-1]))
-    made: dict[str, Tensor] = {}
-    for name, (type_, shape) in wanted.items():
+            types_and_shapes[output.predicted_input or output.name] = (
+                output.type,
+                tuple(y.shape[:-1]),
+            )
+    targets: dict[str, Tensor] = {}
+    for name, (type_, shape) in types_and_shapes.items():
         value = _draw_values(type_, shape, generator, smooth=False)
         value = value.to(like.dtype) if value.is_floating_point() else value.clamp(min=0)
-        made[name] = value.to(like.device)
-    return made
+        targets[name] = value.to(like.device)
+    return targets
 
 
 def _draw_values(
@@ -139,10 +142,10 @@ def _draw_values(
         if symbols.numel() > 1:
             symbols.view(-1)[1] = -1
         return symbols
-    drawn = torch.randn(*shape, type_.size, generator=generator, dtype=torch.float64)
+    values = torch.randn(*shape, type_.size, generator=generator, dtype=torch.float64)
     if type_.kind != "binary":
-        return drawn
-    return drawn.sigmoid() if smooth else (drawn > 0).double()
+        return values
+    return values.sigmoid() if smooth else (values > 0).double()
 
 
 def _draw_state(model: CompiledRNN, rows: int, generator: torch.Generator) -> Any:

@@ -54,8 +54,8 @@ class Finding:
     @property
     def detail_lines(self) -> list[str]:
         """Return the detail and the command as indented lines."""
-        said = [] if self.status == "skipped" or not self.detail else [f"  {self.detail}"]
-        return [*said, f"  {self.show}"] if self.show else said
+        lines = [] if self.status == "skipped" or not self.detail else [f"  {self.detail}"]
+        return [*lines, f"  {self.show}"] if self.show else lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +99,8 @@ class Report:
             return f"{self.model}: nothing was checked"
         if self.complete:
             return f"{self.model}: nothing is off"
-        open_ = sum(finding.status == "unfinished" for finding in self.findings)
-        checks = "1 check is" if open_ == 1 else f"{open_} checks are"
+        unfinished = sum(finding.status == "unfinished" for finding in self.findings)
+        checks = "1 check is" if unfinished == 1 else f"{unfinished} checks are"
         return f"{self.model}: nothing is off in what was reached; {checks} unfinished"
 
     def document(self) -> Mapping[str, object]:

@@ -64,12 +64,12 @@ def verify(
         module_backends=model.backends,
         batch_first=model.batch_first,
     )
-    place = ExecutionTarget(model.backend, like.device, like.dtype)
+    target = ExecutionTarget(model.backend, like.device, like.dtype)
     findings = run_checks(
-        build_checks(subject, (place,), cases),
+        build_checks(subject, (target,), cases),
         budget,
         lambda name: None,
-        lambda place, case: f'rnnc.verify(model, case="{case}")',
+        lambda target, case: f'rnnc.verify(model, case="{case}")',
     )
     return Report(model.graph.name, tuple(findings), budget.elapsed())
 
@@ -101,17 +101,17 @@ class Verification:
         self._unchecked: list[Finding] = []
         for name in backends or [name for name in AUTO_ORDER if name != "reference"]:
             try:
-                places, refused = _supported_targets(graph, name)
+                targets, reason = _supported_targets(graph, name)
             except Exception as error:  # what cannot be compiled is a mistake of the compiler
                 self._unchecked.append(
                     _finding_without_case(name, "failed", describe_exception(error))
                 )
                 continue
-            if backends and not places:
-                fail("RNN501", f"backend `{name}` cannot run `{graph.name}` here: {refused}")
-            self._targets += [place for place in places if place not in self._targets]
-            if not places:
-                self._unchecked.append(_finding_without_case(name, "skipped", refused))
+            if backends and not targets:
+                fail("RNN501", f"backend `{name}` cannot run `{graph.name}` here: {reason}")
+            self._targets += [target for target in targets if target not in self._targets]
+            if not targets:
+                self._unchecked.append(_finding_without_case(name, "skipped", reason))
 
     def run(
         self,
@@ -146,15 +146,15 @@ def _supported_targets(graph: OperatorGraph, name: str) -> tuple[list[ExecutionT
         backends = Backends(graph, name)
     except RnnError as error:
         return [], error.diagnostics[0].message
-    found: list[ExecutionTarget] = []
-    refused = ""
+    targets: list[ExecutionTarget] = []
+    reason = ""
     for device in devices:
         for dtype in (torch.float64, torch.float32):
             like = torch.empty(0, device=device, dtype=dtype)
             try:
-                chosen = backends.choose(like)
+                backend = backends.choose(like)
             except RnnError:
-                refused = refused or backends.candidates[0].unsupported_reason(like)
+                reason = reason or backends.candidates[0].unsupported_reason(like)
             else:
-                found.append(ExecutionTarget(chosen.name, like.device, dtype))
-    return found, refused
+                targets.append(ExecutionTarget(backend.name, like.device, dtype))
+    return targets, reason

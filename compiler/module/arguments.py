@@ -26,18 +26,18 @@ def inputs_by_name(graph: OperatorGraph, x: Any) -> dict[str, Tensor]:
     if isinstance(x, Mapping):
         if set(x) != set(names):
             raise ValueError(f"expected inputs named {names}, got {sorted(x)}")
-        given = [x[name] for name in names]
+        tensors = [x[name] for name in names]
     elif isinstance(x, Sequence):
         if len(x) != len(names):
             raise ValueError(f"expected {len(names)} inputs {names}, got {len(x)}")
-        given = list(x)
+        tensors = list(x)
     else:
         raise ValueError(f"expected a tensor, a tuple or a dictionary, got {type(x).__name__}")
-    for name, value in zip(names, given, strict=True):
+    for name, value in zip(names, tensors, strict=True):
         if not isinstance(value, Tensor):
             raise ValueError(f"input {name}: expected a tensor, got {type(value).__name__}")
         check_dense(f"input {name}", value)
-    return dict(zip(names, given, strict=True))
+    return dict(zip(names, tensors, strict=True))
 
 
 def order_by_output(graph: OperatorGraph, argument: str, tensors: Any) -> tuple[Tensor, ...]:

@@ -37,9 +37,9 @@ def auxiliary_loss(
             + ("in training first" if graph.scored_outputs else "first")
         )
     call, result = last_call
-    inner = terms.graph
+    loss_graph = terms.graph
     inputs: dict[str, Tensor] = {}
-    for variable in inner.inputs:
+    for variable in loss_graph.inputs:
         name = variable.name
         if name.startswith("kept "):
             inputs[name] = result.loss_inputs[int(name.removeprefix("kept "))]
@@ -49,14 +49,14 @@ def auxiliary_loss(
             inputs[name] = _window_source(graph, name, call, result)
     like = next((value for value in inputs.values() if value.is_floating_point()), None)
     like = torch.empty(0, device=result.outputs[0].device) if like is None else like
-    own = Call(
-        graph=inner,
-        parameters={p.name: call.parameters[p.name] for p in inner.parameters},
+    loss_call = Call(
+        graph=loss_graph,
+        parameters={p.name: call.parameters[p.name] for p in loss_graph.parameters},
         inputs=inputs,
-        carry={v.name: _window_carry(v, call, like) for v in inner.inputs if v.max_delay},
+        carry={v.name: _window_carry(v, call, like) for v in loss_graph.inputs if v.max_delay},
         initial_values={},
         reset_values={},
-        masks=draw_masks(inner, call.steps, call.batch_size, like) if call.training else {},
+        masks=draw_masks(loss_graph, call.steps, call.batch_size, like) if call.training else {},
         lengths=call.lengths,
         resets=call.resets,
         training=call.training,
@@ -64,7 +64,7 @@ def auxiliary_loss(
         batch_size=call.batch_size,
         age=call.age,
     )
-    values = run_with_autograd(backends.choose(like), own).outputs
+    values = run_with_autograd(backends.choose(like), loss_call).outputs
     total = values[0].new_zeros(())
     for weight, value in zip(terms.weights, values, strict=True):
         total = total + weight * mean_over_steps(value.squeeze(-1), call.lengths)
@@ -79,8 +79,8 @@ def _target_as_input(variable: Input, target: Tensor, call: Call, result: CallRe
         is_symbol = kind == "symbol"
         if call.lengths is not None:
             steps = torch.arange(call.steps, device=target.device).unsqueeze(-1)
-            inside = steps < call.lengths
-            target = torch.where(inside if is_symbol else inside.unsqueeze(-1), target, 0)
+            valid = steps < call.lengths
+            target = torch.where(valid if is_symbol else valid.unsqueeze(-1), target, 0)
         if not torch.compiler.is_compiling():
             check_range(kind, target.clamp(min=0) if is_symbol else target, size)
     except ValueError as error:
@@ -90,12 +90,12 @@ def _target_as_input(variable: Input, target: Tensor, call: Call, result: CallRe
 
 def _window_carry(variable: Input, call: Call, like: Tensor) -> Tensor:
     """Return (k, B, n): the rows of a variable before the first step that a window reads."""
-    history = call.carry.get(variable.name)
-    if history is None:
+    carry = call.carry.get(variable.name)
+    if carry is None:
         # A state that runs backward: no row of a window is there, whatever it holds.
         return like.new_zeros(variable.max_delay, call.batch_size, variable.type.size)
     # The terms may look back less far than the model does.
-    return history[-variable.max_delay :]
+    return carry[-variable.max_delay :]
 
 
 def _window_source(graph: OperatorGraph, name: str, call: Call, result: CallResult) -> Tensor:
@@ -103,8 +103,8 @@ def _window_source(graph: OperatorGraph, name: str, call: Call, result: CallResu
     if name in call.inputs:
         return call.inputs[name]
     node = next(state.node for state in graph.states if state.name == name)
-    at = next(i for i, o in enumerate(graph.loss_inputs) if (o.node, o.delay) == (node, 0))
-    return result.loss_inputs[at]
+    index = next(i for i, o in enumerate(graph.loss_inputs) if (o.node, o.delay) == (node, 0))
+    return result.loss_inputs[index]
 
 
 def mean_over_steps(value: Tensor, lengths: Tensor | None) -> Tensor:
@@ -113,6 +113,6 @@ def mean_over_steps(value: Tensor, lengths: Tensor | None) -> Tensor:
         return value.sum()
     if lengths is None:
         return value.mean()
-    alive = torch.arange(len(value), device=value.device).unsqueeze(-1) < lengths
-    total = torch.where(alive, value, torch.zeros_like(value)).sum()
+    valid = torch.arange(len(value), device=value.device).unsqueeze(-1) < lengths
+    total = torch.where(valid, value, torch.zeros_like(value)).sum()
     return total / lengths.sum().clamp(min=1)

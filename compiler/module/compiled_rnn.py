@@ -133,11 +133,11 @@ class CompiledRNN(LossMethods):
         Raises:
             ValueError: when an argument does not fit the model, before anything is computed.
         """
-        plain = lengths is None and resets is None and not self._batch_first
-        if plain and not torch.compiler.is_compiling():
-            quick = self._try_cached_call(x, state, step=False)
-            if quick is not None:
-                return quick
+        is_simple = lengths is None and resets is None and not self._batch_first
+        if is_simple and not torch.compiler.is_compiling():
+            replayed = self._try_cached_call(x, state, step=False)
+            if replayed is not None:
+                return replayed
         inputs, steps, rows = self._prepare_inputs(x)
         result = self._run_call(inputs, state, lengths, self._swap_batch_time(resets), steps, rows)
         return self._pack_outputs(result), self._pack_state(result)
@@ -149,20 +149,20 @@ class CompiledRNN(LossMethods):
             ValueError: when an argument does not fit, or the model runs backward in time.
         """
         if not torch.compiler.is_compiling() and self._is_unhooked():
-            quick = self._try_cached_call(x_t, state, step=True)
-            if quick is not None:
-                return quick
+            replayed = self._try_cached_call(x_t, state, step=True)
+            if replayed is not None:
+                return replayed
         self._check_runs_forward("step")
-        given = inputs_by_name(self._graph, x_t)
+        inputs = inputs_by_name(self._graph, x_t)
         axis = 1 if self._batch_first else 0
-        y, state = self({name: value.unsqueeze(axis) for name, value in given.items()}, state)
+        y, state = self({name: value.unsqueeze(axis) for name, value in inputs.items()}, state)
         with writable_views():
             if isinstance(y, tuple):
-                parts = (
-                    part if output.at_end else part.squeeze(axis)
-                    for part, output in zip(y, self._graph.outputs, strict=True)
+                outputs = (
+                    tensor if output.at_end else tensor.squeeze(axis)
+                    for tensor, output in zip(y, self._graph.outputs, strict=True)
                 )
-                return type(y)(*parts), state
+                return type(y)(*outputs), state
             return (y if self._graph.outputs[0].at_end else y.squeeze(axis)), state
 
     def initial_state(self, batch_size: int) -> Any:
@@ -178,23 +178,23 @@ class CompiledRNN(LossMethods):
         initial = initial_values(
             self._graph, collect_parameters(self, self._graph), batch_size, like
         )
-        history = initial_carry(self._graph, initial, batch_size, like)
+        carry = initial_carry(self._graph, initial, batch_size, like)
         # Each in memory of its own, which its owner may change.
-        own = {k: v.clone(memory_format=torch.contiguous_format) for k, v in history.items()}
+        cloned = {k: v.clone(memory_format=torch.contiguous_format) for k, v in carry.items()}
         with writable_views():
-            return carry_to_state(self._graph, self._state_fields, own)
+            return carry_to_state(self._graph, self._state_fields, cloned)
 
     def _try_cached_call(self, x: Any, state: Any, *, step: bool) -> tuple[Any, Any] | None:
         """Replay a call of a known signature; None if there is no entry for it."""
-        found = self._repeats.try_call(x, state, training=self.training, step=step)
-        if found is None:
+        results = self._repeats.try_call(x, state, training=self.training, step=step)
+        if results is None:
             return None
         self.__dict__["_laws"], self.__dict__["_last"] = (), None
         if not step:
             self._record_inputs(x if isinstance(x, tuple) else (x,))
         count = len(self._graph.outputs)
-        y = found[0] if count == 1 else self._output_fields.make(*found[:count])
-        return y, None if self.runs_backward else self._state_fields.make(*found[count:])
+        y = results[0] if count == 1 else self._output_fields.make(*results[:count])
+        return y, None if self.runs_backward else self._state_fields.make(*results[count:])
 
     def _is_unhooked(self) -> bool:
         """Return True if calling this module does nothing but `CompiledRNN.forward`."""
@@ -222,34 +222,38 @@ class CompiledRNN(LossMethods):
         like = next(iter(parameters.values()), cast(Tensor, self._like))
         initial = initial_values(graph, parameters, rows, like)
         if state is None:
-            history = initial_carry(graph, initial, rows, like)
+            carry = initial_carry(graph, initial, rows, like)
         else:
             self._check_runs_forward("state")
-            history = state_to_carry(graph, state, rows, like)
-        checked = normalize_resets(resets, steps, rows, like.device)
-        age = history.pop(age_name(graph), None) if graph.has_windows else None
+            carry = state_to_carry(graph, state, rows, like)
+        reset_mask = normalize_resets(resets, steps, rows, like.device)
+        age = carry.pop(age_name(graph), None) if graph.has_windows else None
         call = Call(
             graph=graph,
             parameters=apply_weight_drop(graph, parameters) if self.training else parameters,
             inputs=inputs,
-            carry=history,
+            carry=carry,
             initial_values=initial,
             reset_values=draw_initial_values(graph, steps, rows, like)
-            if checked is not None
+            if reset_mask is not None
             else {},
             masks=draw_masks(graph, steps, rows, like) if self.training else {},
             lengths=normalize_lengths(lengths, steps, rows, like.device),
-            resets=checked,
+            resets=reset_mask,
             training=self.training,
             steps=steps,
             batch_size=rows,
             age=None if age is None else age[0],
         )
         if self._loss_input_backends is not None and not self.training:
-            shown = replace(call, graph=self._loss_input_graph)
-            result = run_call(self._loss_input_backends, shown, like, self._loss_input_key)
-            own = len(graph.outputs)
-            result = replace(result, outputs=result.outputs[:own], loss_inputs=result.outputs[own:])
+            exposed = replace(call, graph=self._loss_input_graph)
+            result = run_call(self._loss_input_backends, exposed, like, self._loss_input_key)
+            output_count = len(graph.outputs)
+            result = replace(
+                result,
+                outputs=result.outputs[:output_count],
+                loss_inputs=result.outputs[output_count:],
+            )
         else:
             result = run_call(self._backends, call, like, self._model_key)
             if not torch.compiler.is_compiling():
@@ -257,31 +261,31 @@ class CompiledRNN(LossMethods):
                 self._repeats.record(self, call, backend, has_state=state is not None)
         # Past the module's own bookkeeping, which looks for parameters in all that is set.
         self.__dict__["_laws"] = tuple(mean_over_steps(v, call.lengths) for v in result.laws)
-        keep = has_auxiliary_losses(graph, training=self.training)
-        self.__dict__["_last"] = (call, result) if keep else None
+        needs_call = has_auxiliary_losses(graph, training=self.training)
+        self.__dict__["_last"] = (call, result) if needs_call else None
         if call.age is None:
             return result
-        grown = next_age(call.age, call.lengths, checked, steps)
-        assert grown is not None
-        return replace(result, carry={**result.carry, age_name(graph): grown.unsqueeze(0)})
+        age_after = next_age(call.age, call.lengths, reset_mask, steps)
+        assert age_after is not None
+        return replace(result, carry={**result.carry, age_name(graph): age_after.unsqueeze(0)})
 
     def __getstate__(self) -> dict[str, Any]:
         # What the last call left behind belongs to its autograd graph, not to a copy.
-        left: dict[str, Any] = {
+        cleared: dict[str, Any] = {
             "_laws": (),
             "_last": None,
             "_called_on": {},
             "_repeats": CallCache(self._graph),
         }
-        return {**self.__dict__, **left}
+        return {**self.__dict__, **cleared}
 
     def _prepare_inputs(self, x: Any) -> tuple[dict[str, Tensor], int, int]:
         """Check the inputs of a call; return them by name with T in front, then T and B."""
         graph, like = self._graph, self._like_tensor()
-        given = inputs_by_name(graph, x)
-        self._record_inputs(tuple(given.values()))
+        tensors = inputs_by_name(graph, x)
+        self._record_inputs(tuple(tensors.values()))
         inputs = {
-            v.name: normalize_input(v, self._swap_batch_time(given[v.name]), like)
+            v.name: normalize_input(v, self._swap_batch_time(tensors[v.name]), like)
             for v in graph.inputs
         }
         shapes = {name: tuple(value.shape[:2]) for name, value in inputs.items()}

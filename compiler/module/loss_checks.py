@@ -23,10 +23,10 @@ def check_reduction(reduction: Any) -> None:
 
 def check_range(kind: str, target: Tensor, size: int) -> None:
     """Raise ValueError if a target is out of its type's range; real targets have none."""
-    seen = None if kind == "real" or target.dtype == torch.bool else concrete_values(target)
-    if seen is None or not seen.numel():
+    values = None if kind == "real" or target.dtype == torch.bool else concrete_values(target)
+    if values is None or not values.numel():
         return
-    low, high = seen.min().item(), seen.max().item()
+    low, high = values.min().item(), values.max().item()
     if kind == "symbol" and not 0 <= low <= high < size:
         raise ValueError(f"expected symbols in 0..{size - 1}, got {low}..{high}")
     # Not `low < 0 or high > 1`: a NaN is not in between either.
@@ -39,9 +39,9 @@ def check_target(kind: str, target: Tensor, shape: tuple[int, ...]) -> None:
 
     shape: (…, m), of what the target belongs to.
     """
-    wanted = shape[:-1] if kind == "symbol" else shape
-    if tuple(target.shape) != wanted:
-        raise ValueError(f"expected a {kind} target of shape {wanted}, got {tuple(target.shape)}")
+    expected = shape[:-1] if kind == "symbol" else shape
+    if tuple(target.shape) != expected:
+        raise ValueError(f"expected a {kind} target of shape {expected}, got {tuple(target.shape)}")
     if kind == "symbol" and (target.is_floating_point() or target.dtype == torch.bool):
         raise ValueError(f"expected a symbol target of integers, got {_describe(target)}")
     if target.is_complex():
@@ -82,9 +82,9 @@ def normalize_weight(weight: Any, y: Tensor, scored: Tensor | None) -> Tensor:
     checked: Tensor = weight.to(torch.promote_types(y.dtype, torch.float32))
     if scored is not None:
         checked = torch.where(scored, checked, 0)
-    seen = concrete_values(checked)
-    if seen is not None and seen.numel():
-        low, high = seen.min().item(), seen.max().item()
+    values = concrete_values(checked)
+    if values is not None and values.numel():
+        low, high = values.min().item(), values.max().item()
         if not 0 <= low <= high < float("inf"):
             raise ValueError(f"weight: expected finite numbers from 0 up, got {low:g}..{high:g}")
     return checked

@@ -82,18 +82,20 @@ class LossMethods(AnyNameModule):
             ValueError: when a target or weight does not fit its output, or the last call.
         """
         graph = self._graph
-        given = targets_by_name(graph, target, training=self.training)
-        self._warn_if_target_is_input(given)
+        caller_targets = targets_by_name(graph, target, training=self.training)
+        self._warn_if_target_is_input(caller_targets)
         ys = self._outputs_by_target(order_by_output(graph, "y", y))
-        ends = {target_name(output) for output in graph.outputs if output.at_end}
-        goals = {k: v if k in ends else self._swap_batch_time(v) for k, v in given.items()}
+        at_end = {target_name(output) for output in graph.outputs if output.at_end}
+        targets = {
+            k: v if k in at_end else self._swap_batch_time(v) for k, v in caller_targets.items()
+        }
         if lengths is not None:
             lengths = torch.as_tensor(lengths)
-        parts = compute_output_losses(
-            graph.scored_outputs, ys, goals, lengths, self._swap_weight(weight)
+        losses = compute_output_losses(
+            graph.scored_outputs, ys, targets, lengths, self._swap_weight(weight)
         )
-        total = reduce_losses(parts, "mean") if parts else next(iter(ys.values())).new_zeros(())
-        return self._add_auxiliary_losses(total, goals)
+        total = reduce_losses(losses, "mean") if losses else next(iter(ys.values())).new_zeros(())
+        return self._add_auxiliary_losses(total, targets)
 
     def nll(
         self,
@@ -139,10 +141,10 @@ class LossMethods(AnyNameModule):
         like = self._like_tensor()
         lengths = normalize_lengths(lengths, steps, rows, like.device)
         resets = normalize_resets(self._swap_batch_time(resets), steps, rows, like.device)
-        state, before = unpack_carry(graph, carry, rows, like)
-        fed, last = shift_inputs(inputs, before, lengths, resets)
+        state, previous = unpack_carry(graph, carry, rows, like)
+        shifted, last = shift_inputs(inputs, previous, lengths, resets)
         y, state = self(
-            {name: self._swap_batch_time(value) for name, value in fed.items()},
+            {name: self._swap_batch_time(value) for name, value in shifted.items()},
             state,
             lengths=lengths,
             resets=self._swap_batch_time(resets),
@@ -152,13 +154,17 @@ class LossMethods(AnyNameModule):
         total = reduce_losses(
             compute_output_losses(graph.predictions, ys, inputs, lengths, weight), reduction
         )
-        own = reduction == "none"
-        total = self._swap_batch_time(total) if own else self._add_auxiliary_losses(total, inputs)
+        is_unreduced = reduction == "none"
+        total = (
+            self._swap_batch_time(total)
+            if is_unreduced
+            else self._add_auxiliary_losses(total, inputs)
+        )
         if self.runs_backward:
             return total, None
-        parts = tuple(last.values())
+        last_steps = tuple(last.values())
         return total, CARRY_FIELDS.make(
-            state, parts[0] if len(parts) == 1 else self._input_fields.make(*parts)
+            state, last_steps[0] if len(last_steps) == 1 else self._input_fields.make(*last_steps)
         )
 
     def laws(self) -> dict[str, Tensor]:
@@ -166,8 +172,8 @@ class LossMethods(AnyNameModule):
         values: dict[str, Tensor] = {}
         for law, value in zip(self._graph.laws, self._laws, strict=False):
             # One line in a `for` is several laws.
-            again = sum(text.partition(" #")[0] == law.text for text in values)
-            values[f"{law.text} #{again + 1}" if again else law.text] = value
+            count = sum(text.partition(" #")[0] == law.text for text in values)
+            values[f"{law.text} #{count + 1}" if count else law.text] = value
         return values
 
     def _record_inputs(self, inputs: tuple[Tensor, ...]) -> None:
@@ -199,8 +205,8 @@ class LossMethods(AnyNameModule):
 
     def _swap_batch_time(self, value: Any) -> Any:
         """Swap batch and time axes if `batch_first`; its own inverse."""
-        turns = self._batch_first and isinstance(value, Tensor) and value.dim() > 1
-        return value.transpose(0, 1) if turns else value
+        is_swapped = self._batch_first and isinstance(value, Tensor) and value.dim() > 1
+        return value.transpose(0, 1) if is_swapped else value
 
     def _swap_weight(self, weight: Any) -> Any:
         if isinstance(weight, Mapping):

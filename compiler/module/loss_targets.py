@@ -34,21 +34,21 @@ def targets_by_name(graph: OperatorGraph, target: Any, *, training: bool) -> dic
             needs and does not get.
     """
     names = [target_name(output) for output in graph.scored_outputs]
-    read = [variable.name for variable in graph.loss_targets]
-    known = dict.fromkeys([*names, *read])
-    given = (
+    next_values = [variable.name for variable in graph.loss_targets]
+    known = dict.fromkeys([*names, *next_values])
+    tensors = (
         {}
         if target is None and not names
         else _tensors_by_name("target", target, names, list(known))
     )
     if has_auxiliary_losses(graph, training=training):
-        missing = [name for name in read if name not in given]
+        missing = [name for name in next_values if name not in tensors]
         if missing:
             raise ValueError(
                 f"target: a `loss` line reads the next value of {missing[0]}, expected it as "
-                f'{{"{missing[0]}": …}}, got {sorted(given) or "none"}'
+                f'{{"{missing[0]}": …}}, got {sorted(tensors) or "none"}'
             )
-    return {name: given[name] for name in known if name in given}
+    return {name: tensors[name] for name in known if name in tensors}
 
 
 def weights_by_name(outputs: Sequence[Output], weight: Any) -> dict[str, Tensor | None]:
@@ -84,25 +84,27 @@ def compute_output_losses(
         ValueError: when a target or a weight does not fit its output, whose name is said.
     """
     weights = weights_by_name(outputs, weight)
-    parts: list[tuple[Tensor, Tensor]] = []
+    losses: list[tuple[Tensor, Tensor]] = []
     for output in outputs:
         name = target_name(output)
         if name not in targets:
             continue
         if name not in weights:
-            nothing = ys[name].new_zeros(ys[name].shape[:-1])
-            parts.append((nothing, nothing))
+            zeros = ys[name].new_zeros(ys[name].shape[:-1])
+            losses.append((zeros, zeros))
             continue
-        own = None if output.at_end else lengths
+        output_lengths = None if output.at_end else lengths
         try:
-            parts.append(
-                weighted_losses(output.type.kind, ys[name], targets[name], own, weights[name])
+            losses.append(
+                weighted_losses(
+                    output.type.kind, ys[name], targets[name], output_lengths, weights[name]
+                )
             )
         except ValueError as error:
             if len(outputs) == 1:
                 raise
             raise ValueError(f"{name}: {error}") from None
-    return parts
+    return losses
 
 
 def _tensors_by_name(

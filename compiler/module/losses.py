@@ -108,8 +108,8 @@ def reduce_losses(parts: Sequence[tuple[Tensor, Tensor]], reduction: str) -> Ten
     """
     if reduction == "mean":
         return torch.stack([_weighted_mean(losses, weights) for losses, weights in parts]).sum()
-    whole = torch.stack([losses if reduction == "none" else losses.sum() for losses, _ in parts])
-    return whole.sum(0)
+    reduced = torch.stack([losses if reduction == "none" else losses.sum() for losses, _ in parts])
+    return reduced.sum(0)
 
 
 def _weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
@@ -125,10 +125,10 @@ def _scored_steps(kind: str, y: Tensor, target: Tensor, lengths: Tensor | None) 
         check_row_lengths(y, lengths)
         steps = torch.arange(y.shape[0], device=y.device).unsqueeze(1)
         scored = steps < lengths.to(y.device).unsqueeze(0)
-    seen = concrete_values(target) if kind == "symbol" else None
-    if kind == "symbol" and (seen is None or bool((seen < 0).any())):
-        named = target >= 0
-        scored = named if scored is None else scored & named
+    symbols = concrete_values(target) if kind == "symbol" else None
+    if kind == "symbol" and (symbols is None or bool((symbols < 0).any())):
+        is_symbol = target >= 0
+        scored = is_symbol if scored is None else scored & is_symbol
     return scored
 
 

@@ -36,8 +36,8 @@ def named_tuple_type(type_name: str, names: tuple[str, ...]) -> Callable[..., An
 
     type.__setattr__(base, "__reduce__", reduce)
     type.__setattr__(base, "detach", _detach)
-    made: Callable[..., Any] = base
-    return made
+    checked_type: Callable[..., Any] = base
+    return checked_type
 
 
 class NamedTupleFactory:

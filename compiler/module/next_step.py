@@ -43,9 +43,9 @@ def unpack_carry(
         )
     state, x = carry
     try:
-        given = inputs_by_name(graph, x)
+        tensors = inputs_by_name(graph, x)
         steps = {
-            variable.name: normalize_input(variable, given[variable.name].unsqueeze(0), like)[0]
+            variable.name: normalize_input(variable, tensors[variable.name].unsqueeze(0), like)[0]
             for variable in graph.inputs
         }
     except ValueError as error:
@@ -70,21 +70,21 @@ def shift_inputs(
         lengths: (B,), or None when all rows have T steps.
         resets: (T, B): where a segment begins, and the blank is fed.
     """
-    fed: dict[str, Tensor] = {}
+    shifted: dict[str, Tensor] = {}
     last: dict[str, Tensor] = {}
     for name, x in inputs.items():
-        line = torch.cat([previous[name].unsqueeze(0), x])
-        later = line[: len(x)]
+        extended = torch.cat([previous[name].unsqueeze(0), x])
+        later = extended[: len(x)]
         if resets is not None:
-            blank, hit = (-1, resets) if x.dim() == 2 else (0, resets.unsqueeze(-1))
-            later = torch.where(hit, blank, later)
-        fed[name] = later
+            blank, is_reset = (-1, resets) if x.dim() == 2 else (0, resets.unsqueeze(-1))
+            later = torch.where(is_reset, blank, later)
+        shifted[name] = later
         if lengths is None:
-            last[name] = line[-1].clone()  # not a view, which would keep the whole line
+            last[name] = extended[-1].clone()  # not a view, which would keep the whole line
         else:
-            at = lengths.view(1, -1, *(1 for _ in x.shape[2:])).expand(1, *x.shape[1:])
-            last[name] = line.gather(0, at)[0]
-    return fed, last
+            index = lengths.view(1, -1, *(1 for _ in x.shape[2:])).expand(1, *x.shape[1:])
+            last[name] = extended.gather(0, index)[0]
+    return shifted, last
 
 
 def check_predicts_input(graph: OperatorGraph) -> None:

@@ -45,10 +45,10 @@ def attach_parameters(root: nn.Module, graph: OperatorGraph) -> None:
         *path, name = parameter.name.split(".")
         module = root
         for part in path:
-            inner = module._modules.get(part)
-            if inner is None:
-                inner = module._modules[part] = Operators()
-            module = inner
+            submodule = module._modules.get(part)
+            if submodule is None:
+                submodule = module._modules[part] = Operators()
+            module = submodule
         value = nn.Parameter(initialize_parameter(parameter), requires_grad=not parameter.is_frozen)
         module._parameters[name] = value
 
@@ -59,12 +59,12 @@ def collect_parameters(root: nn.Module, graph: OperatorGraph) -> dict[str, Tenso
     Raises:
         ValueError: when one of them is gone, or another one than the graph's stands in its place.
     """
-    found = {
+    values = {
         parameter.name: _lookup_parameter(root, parameter.name) for parameter in graph.parameters
     }
-    like = next(iter(found.values()), None)
+    like = next(iter(values.values()), None)
     for parameter in graph.parameters:
-        value = found[parameter.name]
+        value = values[parameter.name]
         check_dense(f"parameter {parameter.name}", value)
         if value.shape != parameter.shape:
             expected, got = list(parameter.shape), list(value.shape)
@@ -74,7 +74,7 @@ def collect_parameters(root: nn.Module, graph: OperatorGraph) -> dict[str, Tenso
                 f"expected all parameters in {like.dtype} on {like.device}, as the first is, "
                 f"got `{parameter.name}` in {value.dtype} on {value.device}"
             )
-    return found
+    return values
 
 
 class ParameterSlots:
@@ -87,10 +87,10 @@ class ParameterSlots:
             *path, name = _split_name(parameter.name)
             module = root
             for depth, part in enumerate(path):
-                inner = module._modules[part]
-                assert inner is not None
-                self._modules[tuple(path[: depth + 1])] = module._modules, inner
-                module = inner
+                submodule = module._modules[part]
+                assert submodule is not None
+                self._modules[tuple(path[: depth + 1])] = module._modules, submodule
+                module = submodule
             self._slots.append((module._parameters, name, parameter.shape))  # type: ignore[arg-type]
 
     def lookup(self, dtype: torch.dtype) -> list[Tensor] | None:
@@ -98,12 +98,12 @@ class ParameterSlots:
 
         Each must be in the same module, on the CPU, contiguous, and of its shape and dtype.
         """
-        for path, (modules, inner) in self._modules.items():
-            if modules.get(path[-1]) is not inner:
+        for path, (modules, submodule) in self._modules.items():
+            if modules.get(path[-1]) is not submodule:
                 return None
-        found: list[Tensor] = []
-        for named, name, shape in self._slots:
-            value = named.get(name)
+        values: list[Tensor] = []
+        for tensors, name, shape in self._slots:
+            value = tensors.get(name)
             if (
                 value is None
                 or value.dtype is not dtype
@@ -113,8 +113,8 @@ class ParameterSlots:
                 or not is_addressable(value)
             ):
                 return None
-            found.append(value)
-        return found
+            values.append(value)
+        return values
 
 
 def first_parameter(root: nn.Module, graph: OperatorGraph) -> Tensor | None:
@@ -130,12 +130,12 @@ def _split_name(name: str) -> tuple[str, ...]:
 def _lookup_parameter(root: nn.Module, name: str) -> Tensor:
     module, path = root, _split_name(name)
     for part in path[:-1]:
-        inner = module._modules[part]
-        assert inner is not None
-        module = inner
+        submodule = module._modules[part]
+        assert submodule is not None
+        module = submodule
     value = module._parameters.get(path[-1])
     # What torch.nn.utils has parametrised or pruned is computed when it is asked for.
-    found = getattr(module, path[-1], None) if value is None else value
-    if not isinstance(found, Tensor):
+    parameter = getattr(module, path[-1], None) if value is None else value
+    if not isinstance(parameter, Tensor):
         raise ValueError(f"expected a parameter `{name}`, but the model has none any more")
-    return found
+    return parameter

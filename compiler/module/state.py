@@ -22,13 +22,13 @@ def next_age(
     """Return (B,): the age of each row's segment after a call; None without windows."""
     if age is None:
         return None
-    done = torch.full_like(age, steps) if lengths is None else lengths
+    steps_run = torch.full_like(age, steps) if lengths is None else lengths
     if resets is None or not steps:
-        return age + done
+        return age + steps_run
     step = torch.arange(steps, device=age.device).unsqueeze(-1)
-    hit = resets & (step < done)
-    last = torch.where(hit, step, torch.full_like(step, -1)).amax(0)
-    return torch.where(last < 0, age + done, done - last)
+    reset_steps = resets & (step < steps_run)
+    last = torch.where(reset_steps, step, torch.full_like(step, -1)).amax(0)
+    return torch.where(last < 0, age + steps_run, steps_run - last)
 
 
 def initial_values(
@@ -54,17 +54,17 @@ def initial_carry(
     graph: OperatorGraph, initial: Mapping[str, Tensor], rows: int, like: Tensor
 ) -> dict[str, Tensor]:
     """Return (k, B, n) for each carry entry before a first step."""
-    history: dict[str, Tensor] = {}
-    for item in carry_entries(graph):
-        if item.name in initial:
-            history[item.name] = initial[item.name].expand(item.steps, rows, item.size)
-        elif item.name == age_name(graph):
-            history[item.name] = torch.zeros(1, rows, dtype=torch.int64, device=like.device)
-        elif item.size:
-            history[item.name] = like.new_zeros(item.steps, rows, item.size)
+    carry: dict[str, Tensor] = {}
+    for entry in carry_entries(graph):
+        if entry.name in initial:
+            carry[entry.name] = initial[entry.name].expand(entry.steps, rows, entry.size)
+        elif entry.name == age_name(graph):
+            carry[entry.name] = torch.zeros(1, rows, dtype=torch.int64, device=like.device)
+        elif entry.size:
+            carry[entry.name] = like.new_zeros(entry.steps, rows, entry.size)
         else:
-            history[item.name] = torch.full((item.steps, rows), -1, device=like.device)
-    return history
+            carry[entry.name] = torch.full((entry.steps, rows), -1, device=like.device)
+    return carry
 
 
 def state_fields(graph: OperatorGraph) -> NamedTupleFactory:
@@ -73,11 +73,11 @@ def state_fields(graph: OperatorGraph) -> NamedTupleFactory:
 
 
 def carry_to_state(
-    graph: OperatorGraph, fields: NamedTupleFactory, history: Mapping[str, Tensor]
+    graph: OperatorGraph, fields: NamedTupleFactory, carry: Mapping[str, Tensor]
 ) -> Any:
     """Convert a carry to a state; an entry of one step loses the axis for it."""
-    items = carry_entries(graph)
-    return fields.make(*[history[i.name] if i.steps > 1 else history[i.name][0] for i in items])
+    entries = carry_entries(graph)
+    return fields.make(*[carry[i.name] if i.steps > 1 else carry[i.name][0] for i in entries])
 
 
 def state_to_carry(graph: OperatorGraph, state: Any, rows: int, like: Tensor) -> dict[str, Tensor]:
@@ -86,30 +86,32 @@ def state_to_carry(graph: OperatorGraph, state: Any, rows: int, like: Tensor) ->
     Raises:
         ValueError: on a wrong number of parts, or a wrong shape, dtype or device.
     """
-    items = carry_entries(graph)
+    entries = carry_entries(graph)
     sizes = {variable.name: variable.type.size for variable in graph.inputs}
     if isinstance(state, Tensor):
         state = (state,)
-    if not isinstance(state, tuple | list) or len(state) != len(items):
-        names = [item.name for item in items]
-        found = f"{len(state)} parts" if isinstance(state, tuple | list) else type(state).__name__
-        raise ValueError(f"state: expected a tuple of {names}, got {found}")
-    history: dict[str, Tensor] = {}
-    for item, value in zip(items, state, strict=True):
-        shape = (rows, item.size) if item.size else (rows,)
-        if item.steps > 1:
-            shape = (item.steps, *shape)
-        dtype = like.dtype if item.size else torch.int64
+    if not isinstance(state, tuple | list) or len(state) != len(entries):
+        names = [entry.name for entry in entries]
+        received = (
+            f"{len(state)} parts" if isinstance(state, tuple | list) else type(state).__name__
+        )
+        raise ValueError(f"state: expected a tuple of {names}, got {received}")
+    carry: dict[str, Tensor] = {}
+    for entry, value in zip(entries, state, strict=True):
+        shape = (rows, entry.size) if entry.size else (rows,)
+        if entry.steps > 1:
+            shape = (entry.steps, *shape)
+        dtype = like.dtype if entry.size else torch.int64
         if not isinstance(value, Tensor) or tuple(value.shape) != shape:
             got = str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
-            raise ValueError(f"state.{item.name}: expected {shape}, got {got}")
+            raise ValueError(f"state.{entry.name}: expected {shape}, got {got}")
         if value.dtype != dtype or value.device != like.device:
             raise ValueError(
-                f"state.{item.name}: expected {dtype} on {like.device}, got {value.dtype} on "
+                f"state.{entry.name}: expected {dtype} on {like.device}, got {value.dtype} on "
                 f"{value.device}"
             )
-        check_dense(f"state.{item.name}", value)
-        if not item.size and item.name in sizes:
-            check_symbols(f"state.{item.name}", value, sizes[item.name])
-        history[item.name] = value if item.steps > 1 else value.unsqueeze(0)
-    return history
+        check_dense(f"state.{entry.name}", value)
+        if not entry.size and entry.name in sizes:
+            check_symbols(f"state.{entry.name}", value, sizes[entry.name])
+        carry[entry.name] = value if entry.steps > 1 else value.unsqueeze(0)
+    return carry

@@ -50,32 +50,32 @@ def run_with_autograd(
     if backend.name == "reference" or has_functorch_transform() or has_tangents(tensors):
         return run_reference(call)
     kinds = {storage_kind(tensor) for tensor in tensors}
-    one: Callable[[Call], CallResult] = partial(_apply, backend)
+    run_call: Callable[[Call], CallResult] = partial(_apply, backend)
     if has_active_tracer() or "opaque" in kinds:
         if operator is None or _is_onnx_export():
             return run_reference(call)
-        one = operator
+        run_call = operator
     elif "lazy" in kinds:
         call = unflatten(call, keys, [materialize(tensor) for tensor in tensors])
     like = like_of(call)
-    asked = autocast_dtype(like) if backend.supports_autocast else None
-    if asked is not None and not backend.unsupported_reason(like.new_empty(0, dtype=asked)):
-        return cast_result(one(cast_call(call, asked)), like.dtype)
-    return one(call)
+    dtype = autocast_dtype(like) if backend.supports_autocast else None
+    if dtype is not None and not backend.unsupported_reason(like.new_empty(0, dtype=dtype)):
+        return cast_result(run_call(cast_call(call, dtype)), like.dtype)
+    return run_call(call)
 
 
 def _apply(backend: Backend, call: Call) -> CallResult:
     keys, tensors = flatten(call)
-    wanted: tuple[TensorKey, ...] = ()
+    wrt: tuple[TensorKey, ...] = ()
     if torch.is_grad_enabled():
-        wanted = tuple(k for k, t in zip(keys, tensors, strict=True) if t.requires_grad)
-    if wanted:
-        shell = _CallContext(backend, call, keys, wanted)
-        flat = _CallFunction.apply(shell, *tensors)  # type: ignore[no-untyped-call]
+        wrt = tuple(k for k, t in zip(keys, tensors, strict=True) if t.requires_grad)
+    if wrt:
+        context = _CallContext(backend, call, keys, wrt)
+        results = _CallFunction.apply(context, *tensors)  # type: ignore[no-untyped-call]
     else:
         with torch.no_grad():
-            flat = _detach_views(forward(backend, call, ())[0], tensors)
-    return unflatten_result(call.graph, tuple(call.carry), flat, training=call.training)
+            results = _detach_views(forward(backend, call, ())[0], tensors)
+    return unflatten_result(call.graph, tuple(call.carry), results, training=call.training)
 
 
 def _detach_views(result: CallResult, others: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -106,10 +106,10 @@ def backward(
     cotangents: Sequence[Tensor | None],
 ) -> Sequence[Tensor | None]:
     """Run a backend's backward pass with autocast off; cotangents as in `flatten_result`."""
-    names = result_keys(call.graph, tuple(call.carry), training=call.training)
-    given = dict(zip(names, cotangents, strict=True))
+    keys = result_keys(call.graph, tuple(call.carry), training=call.training)
+    cotangents_by_key = dict(zip(keys, cotangents, strict=True))
     with disable_autocast(device_type(call)):
-        return backend.backward(call, wrt, residuals, given)
+        return backend.backward(call, wrt, residuals, cotangents_by_key)
 
 
 def traceable_gradients(
@@ -123,25 +123,25 @@ def traceable_gradients(
 ) -> list[Tensor | None]:
     """Compute the gradients of a call through the reference, for the tensors that need one."""
     with torch.enable_grad():
-        # Each has a node of its own: what was made of another one, as an initial value is of the
-        # parameter that holds it, would else be counted there as well.
-        own = [t.view_as(t) if need else t for t, need in zip(tensors, needs_grad, strict=True)]
-        sources = [t for t, need in zip(own, needs_grad, strict=True) if need]
+        # Each gets an autograd node of its own. Otherwise the gradient of a tensor computed from
+        # another one, as an initial value from its parameter, would be counted there as well.
+        views = [t.view_as(t) if need else t for t, need in zip(tensors, needs_grad, strict=True)]
+        sources = [t for t, need in zip(views, needs_grad, strict=True) if need]
         return reference_gradients(
-            unflatten(call, keys, own), sources, cotangents, create_graph=create_graph
+            unflatten(call, keys, views), sources, cotangents, create_graph=create_graph
         )
 
 
 def materialize_cotangents(call: Call, cotangents: Sequence[Tensor | None]) -> list[Tensor | None]:
     """Materialize the cotangents of the results in memory and check their storage."""
-    names = result_keys(call.graph, tuple(call.carry), training=call.training)
-    found: list[Tensor | None] = []
-    for key, gradient in zip(names, cotangents, strict=True):
-        if gradient is not None:
-            gradient = materialize(gradient)
-            check_storage(f"gradient of {describe_key(key)}", gradient)
-        found.append(gradient)
-    return found
+    keys = result_keys(call.graph, tuple(call.carry), training=call.training)
+    materialized: list[Tensor | None] = []
+    for key, cotangent in zip(keys, cotangents, strict=True):
+        if cotangent is not None:
+            cotangent = materialize(cotangent)
+            check_storage(f"gradient of {describe_key(key)}", cotangent)
+        materialized.append(cotangent)
+    return materialized
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,46 +158,48 @@ class _CallFunction(torch.autograd.Function):
     """Autograd function that runs one call of a model on one backend."""
 
     @staticmethod
-    def forward(ctx: Any, shell: _CallContext, *tensors: Tensor) -> tuple[Tensor, ...]:
-        result, saved = forward(shell.backend, shell.call, shell.wrt)
-        # The tensors of the call come back from autograd, which sees whether they were changed.
-        ctx.save_for_backward(*tensors, *saved.tensors)
-        ctx.shell = replace(shell, call=unflatten(shell.call, (), ()))
-        ctx.saved, ctx.count = replace(saved, tensors=()), len(tensors)
+    def forward(ctx: Any, context: _CallContext, *tensors: Tensor) -> tuple[Tensor, ...]:
+        result, residuals = forward(context.backend, context.call, context.wrt)
+        # Saved through autograd, which detects in-place changes before the backward pass.
+        ctx.save_for_backward(*tensors, *residuals.tensors)
+        ctx.context = replace(context, call=unflatten(context.call, (), ()))
+        ctx.residuals, ctx.count = replace(residuals, tensors=()), len(tensors)
         ctx.set_materialize_grads(False)
-        flat = _detach_views(result, (*tensors, *saved.tensors))
-        ctx.mark_non_differentiable(*(t for t in flat if not t.is_floating_point()))
-        return flat
+        results = _detach_views(result, (*tensors, *residuals.tensors))
+        ctx.mark_non_differentiable(*(t for t in results if not t.is_floating_point()))
+        return results
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        shell: _CallContext = ctx.shell
-        # Asked for once: torch's checkpoints compute what is asked for again.
-        everything = ctx.saved_tensors
-        tensors, inner = everything[: ctx.count], everything[ctx.count :]
-        call = unflatten(shell.call, shell.keys, tensors)
-        needed = ctx.needs_input_grad[1:]
-        found: Sequence[Tensor | None]
-        again, seen = (
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
+        context: _CallContext = ctx.context
+        # Read once: torch.utils.checkpoint recomputes saved tensors at every access.
+        saved_tensors = ctx.saved_tensors
+        tensors, residual_tensors = saved_tensors[: ctx.count], saved_tensors[ctx.count :]
+        call = unflatten(context.call, context.keys, tensors)
+        needs_grad = ctx.needs_input_grad[1:]
+        input_gradients: Sequence[Tensor | None]
+        create_graph, involved = (
             torch.is_grad_enabled(),
-            [*everything, *(g for g in gradients if g is not None)],
+            [*saved_tensors, *(g for g in cotangents if g is not None)],
         )
         if (
-            again
+            create_graph
             or has_active_tracer()
-            or has_tangents(seen)
-            or "opaque" in map(storage_kind, seen)
+            or has_tangents(involved)
+            or "opaque" in map(storage_kind, involved)
         ):
-            found = traceable_gradients(
-                call, shell.keys, tensors, needed, gradients, create_graph=again
+            input_gradients = traceable_gradients(
+                call, context.keys, tensors, needs_grad, cotangents, create_graph=create_graph
             )
         else:
-            for key, tensor in zip(shell.keys, tensors, strict=True):
+            for key, tensor in zip(context.keys, tensors, strict=True):
                 check_storage(describe_key(key), tensor)
-            inner = tuple(materialize(tensor) for tensor in inner)
-            call = unflatten(shell.call, shell.keys, [materialize(tensor) for tensor in tensors])
-            saved = replace(ctx.saved, tensors=inner)
-            given = materialize_cotangents(call, gradients)
-            found = backward(shell.backend, call, shell.wrt, saved, given)
-        each = iter(found)
-        return (None, *(next(each) if need else None for need in needed))
+            residual_tensors = tuple(materialize(tensor) for tensor in residual_tensors)
+            call = unflatten(
+                context.call, context.keys, [materialize(tensor) for tensor in tensors]
+            )
+            residuals = replace(ctx.residuals, tensors=residual_tensors)
+            materialized = materialize_cotangents(call, cotangents)
+            input_gradients = backward(context.backend, call, context.wrt, residuals, materialized)
+        remaining = iter(input_gradients)
+        return (None, *(next(remaining) if need else None for need in needs_grad))

@@ -26,9 +26,9 @@ def dispatch_call(backends: Backends, call: Call, like: Tensor, key: str) -> Cal
     key: what `custom_op.backends_from_key` makes the same backends from.
     """
     if torch.compiler.is_compiling():
-        asked = autocast_dtype(like)
-        if asked is not None and _casts_for_autocast(key, str(like.device), str(asked)):
-            return cast_result(run_as_custom_op(cast_call(call, asked), key), like.dtype)
+        dtype = autocast_dtype(like)
+        if dtype is not None and _casts_for_autocast(key, str(like.device), str(dtype)):
+            return cast_result(run_as_custom_op(cast_call(call, dtype), key), like.dtype)
         return run_as_custom_op(call, key)
     # The tracer, which takes a second to import, is there if anything is traced. Between two parts
     # that it traces it would look at a plan's loop, and unroll it.
@@ -37,13 +37,13 @@ def dispatch_call(backends: Backends, call: Call, like: Tensor, key: str) -> Cal
     return _run_eager(backends, call, like, key)
 
 
-def _casts_for_autocast(key: str, device: str, dtype: str) -> bool:
+def _casts_for_autocast(key: str, device: str, dtype_name: str) -> bool:
     """Return True if the model's backend computes in the dtype that autocast asks for."""
     _, backends = backends_from_key(key)
-    single = torch.empty(0, device=device)
-    chosen = backends.choose(single)
-    asked = getattr(torch, dtype.removeprefix("torch."))
-    return chosen.supports_autocast and not chosen.unsupported_reason(single.to(asked))
+    float32 = torch.empty(0, device=device)
+    backend = backends.choose(float32)
+    dtype = getattr(torch, dtype_name.removeprefix("torch."))
+    return backend.supports_autocast and not backend.unsupported_reason(float32.to(dtype))
 
 
 # The tracer calls it, and takes its answer for a constant. This is all that

@@ -75,24 +75,26 @@ def read_layers(source: nn.Module | Mapping[str, Tensor]) -> TorchLayers:
 
 
 def _from_state_dict(state: Mapping[str, Tensor]) -> TorchLayers:
-    first = "weight_ih_l0"
-    prefixes = [key.removesuffix(first) for key in state if key.endswith(first)]
+    first_name = "weight_ih_l0"
+    prefixes = [key.removesuffix(first_name) for key in state if key.endswith(first_name)]
     if len(prefixes) != 1:
-        found = ", ".join(f"`{prefix}`" for prefix in prefixes) or "none"
-        raise ValueError(f"expected the state dict of one nn.RNN, LSTM or GRU, got {found}")
-    inner = {k.removeprefix(prefixes[0]): v for k, v in state.items() if k.startswith(prefixes[0])}
-    weights = {k: v.detach() for k, v in inner.items() if k.startswith(("weight_", "bias_"))}
+        prefix_list = ", ".join(f"`{prefix}`" for prefix in prefixes) or "none"
+        raise ValueError(f"expected the state dict of one nn.RNN, LSTM or GRU, got {prefix_list}")
+    layer_state = {
+        k.removeprefix(prefixes[0]): v for k, v in state.items() if k.startswith(prefixes[0])
+    }
+    weights = {k: v.detach() for k, v in layer_state.items() if k.startswith(("weight_", "bias_"))}
     if "weight_hh_l0" not in weights or any(
         v.dim() != 1 + (k[0] == "w") for k, v in weights.items()
     ):
         raise ValueError("expected matrices `weight_ih_l0` and `weight_hh_l0` in the state dict")
-    rows, inputs = weights[first].shape
+    rows, inputs = weights[first_name].shape
     width = weights["weight_hh_l0"].shape[1]
     projected = weights.get("weight_hr_l0")
     hidden = width if projected is None else projected.shape[1]
     gates = {count: kind for kind, count in GATE_COUNTS.items()}
     if not hidden or rows % hidden or rows // hidden not in gates:
-        raise ValueError(f"{first}: expected 1, 3 or 4 times {hidden} rows, got {rows}")
+        raise ValueError(f"{first_name}: expected 1, 3 or 4 times {hidden} rows, got {rows}")
     layers = 0
     while f"weight_ih_l{layers}" in weights:
         layers += 1
@@ -102,7 +104,7 @@ def _from_state_dict(state: Mapping[str, Tensor]) -> TorchLayers:
         inputs,
         hidden,
         layers,
-        f"{first}_reverse" in weights,
+        f"{first_name}_reverse" in weights,
         0 if projected is None else width,
     )
     _check_weights(result)
@@ -112,24 +114,24 @@ def _from_state_dict(state: Mapping[str, Tensor]) -> TorchLayers:
 def _check_weights(layers: TorchLayers) -> None:
     """Check that a state dict has every tensor of its layers, in torch's shape."""
     bias = "bias_ih_l0" in layers.weights
-    wanted: dict[str, tuple[int, ...]] = {}
+    expected: dict[str, tuple[int, ...]] = {}
     rows = GATE_COUNTS[layers.kind] * layers.hidden
     for stack in layers.name_suffixes:
         for layer, tail in enumerate(stack):
             below = layers.inputs if not layer else layers.width * (1 + layers.bidirectional)
-            wanted[f"weight_ih_{tail}"] = (rows, below)
-            wanted[f"weight_hh_{tail}"] = (rows, layers.width)
+            expected[f"weight_ih_{tail}"] = (rows, below)
+            expected[f"weight_hh_{tail}"] = (rows, layers.width)
             if bias:
-                wanted |= {f"bias_ih_{tail}": (rows,), f"bias_hh_{tail}": (rows,)}
+                expected |= {f"bias_ih_{tail}": (rows,), f"bias_hh_{tail}": (rows,)}
             if layers.projection:
-                wanted[f"weight_hr_{tail}"] = (layers.projection, layers.hidden)
-    for name in sorted({*wanted, *layers.weights}):
+                expected[f"weight_hr_{tail}"] = (layers.projection, layers.hidden)
+    for name in sorted({*expected, *layers.weights}):
         if name not in layers.weights:
             raise ValueError(f"expected `{name}` in the state dict of an nn.{layers.kind}")
-        if name not in wanted:
+        if name not in expected:
             raise ValueError(f"{name}: no tensor of an nn.{layers.kind} of {layers.layers} layers")
-        if wanted[name] != (got := tuple(layers.weights[name].shape)):
-            raise ValueError(f"{name}: expected {wanted[name]}, got {got}")
+        if expected[name] != (got := tuple(layers.weights[name].shape)):
+            raise ValueError(f"{name}: expected {expected[name]}, got {got}")
 
 
 _OPERATORS: Final = {"RNN": ("plain", "deep"), "LSTM": ("lstm", "gated"), "GRU": ("gru", "gated")}
@@ -147,7 +149,7 @@ operator lstm_projected(x, (h, c)):
 
 def layers_to_spec(layers: TorchLayers, readout: int | None) -> str:
     """Write the layers as a spec; `y` is the top h, or `▷` of it, `readout` wide."""
-    both, name = layers.bidirectional, layers.kind.lower()
+    bidirectional, name = layers.bidirectional, layers.kind.lower()
     operator, library = _OPERATORS[layers.kind]
     head = f"use {operator} from {library}\n"
     if layers.projection:
@@ -155,33 +157,33 @@ def layers_to_spec(layers: TorchLayers, readout: int | None) -> str:
     elif layers.kind == "RNN":
         operator = f"plain(act = {layers.activation or 'tanh'})"
     pairs = [("h", "c"), ("g", "d")] if layers.kind == "LSTM" else [("h",), ("g",)]
-    pairs = pairs if both else pairs[:1]
-    drop = layers.dropout if layers.layers > 1 else 0.0
+    pairs = pairs if bidirectional else pairs[:1]
+    dropout = layers.dropout if layers.layers > 1 else 0.0
     sizes = f"inputs = {layers.inputs}, hidden = {layers.hidden}, layers = {layers.layers}"
     wide = f"{layers.projection}" if layers.projection else "hidden"
     lines = [
-        f"model {name}({sizes}{f', drop = {drop!r}' if drop else ''}):",
+        f"model {name}({sizes}{f', drop = {dropout!r}' if dropout else ''}):",
         "input x: real[inputs]",
-        f"output y: real[{readout or (f'2 * {wide}' if both else wide)}]",
+        f"output y: real[{readout or (f'2 * {wide}' if bidirectional else wide)}]",
         "z_0 = x",
         "for l in 1..layers:",
-        f"    operator {'⊕_l, ⊗_l' if both else '⊕_l'} = {operator}",
+        f"    operator {'⊕_l, ⊗_l' if bidirectional else '⊕_l'} = {operator}",
     ]
     for symbol, parts in zip("⊕⊗", pairs, strict=False):
         lines += [
             f"    state {part}_l: real[{'hidden' if index else wide}]"
             for index, part in enumerate(parts)
         ]
-        now = ", ".join(f"{part}_l'" for part in parts)
+        after = ", ".join(f"{part}_l'" for part in parts)
         before = ", ".join(f"{part}_l{'[t+1]' if symbol == '⊗' else ''}" for part in parts)
         if len(parts) > 1:
-            now, before = f"({now})", f"({before})"
-        lines.append(f"    {now} = z_{{l-1}} {symbol}_l {before}")
-    above = "[h_l' ; g_l']" if both else "h_l'"
-    if drop:
-        lines += ["    if l < layers:", f"        z_l = dropout(drop, {above})", "    else:"]
-        lines += [f"        z_l = {above}"]
+            after, before = f"({after})", f"({before})"
+        lines.append(f"    {after} = z_{{l-1}} {symbol}_l {before}")
+    top = "[h_l' ; g_l']" if bidirectional else "h_l'"
+    if dropout:
+        lines += ["    if l < layers:", f"        z_l = dropout(drop, {top})", "    else:"]
+        lines += [f"        z_l = {top}"]
     else:
-        lines.append(f"    z_l = {above}")
+        lines.append(f"    z_l = {top}")
     lines.append(f"y = {'▷ ' if readout else ''}z_{{layers}}")
     return "\n".join([head, lines[0], *(f"    {line}" for line in lines[1:]), ""])

@@ -37,8 +37,8 @@ class _LayerNames:
     @property
     def all_names(self) -> set[str]:
         """Return the names of all parameters of a layer."""
-        alone = {name for name in (self.recurrent_bias, self.projection) if name}
-        return {*self.input_weights, *self.recurrent_weights, *self.biases} | alone
+        optional = {name for name in (self.recurrent_bias, self.projection) if name}
+        return {*self.input_weights, *self.recurrent_weights, *self.biases} | optional
 
 
 _LSTM: Final = (
@@ -89,8 +89,8 @@ def from_torch(
     model = compile(
         layers_to_spec(layers, readout), batch_first=layers.batch_first, backend=backend
     )
-    first = next(iter(layers.weights.values()))
-    model = model.to(device=first.device, dtype=first.dtype)
+    first_weight = next(iter(layers.weights.values()))
+    model = model.to(device=first_weight.device, dtype=first_weight.dtype)
     load_torch(model, module)
     if not any(weight.requires_grad for weight in module.parameters()):
         for name, parameter in model.named_parameters():
@@ -113,9 +113,9 @@ def torch_state(model: CompiledRNN, state: Any) -> Tensor | tuple[Tensor, Tensor
             continue
         if len(stacks) == 2 or model.runs_backward:
             raise ValueError("expected a model that runs forward alone: others have no state")
-        wanted = len(stacks[0]) * (2 if kind.name == "LSTM" else 1)
-        if not isinstance(state, tuple) or len(state) != wanted:
-            raise ValueError(f"expected a state of {wanted} parts, as the model returned it")
+        expected = len(stacks[0]) * (2 if kind.name == "LSTM" else 1)
+        if not isinstance(state, tuple) or len(state) != expected:
+            raise ValueError(f"expected a state of {expected} parts, as the model returned it")
         if kind.name != "LSTM":
             return torch.stack(state)
         return torch.stack(state[::2]), torch.stack(state[1::2])
@@ -138,9 +138,9 @@ def load_torch(model: CompiledRNN, source: nn.RNNBase | Mapping[str, Tensor]) ->
         raise ValueError(
             f"expected a model with the operators of an nn.{kind.name}{projected}, got none"
         )
-    wanted, got = (layers.layers, 1 + layers.bidirectional), (len(stacks[0]), len(stacks))
-    if wanted != got:
-        raise ValueError(f"expected {wanted} layers and directions, got {got}")
+    expected, got = (layers.layers, 1 + layers.bidirectional), (len(stacks[0]), len(stacks))
+    if expected != got:
+        raise ValueError(f"expected {expected} layers and directions, got {got}")
     if layers.activation and _activations(model, stacks) != {layers.activation}:
         raise ValueError(f"expected operators of {layers.activation}, as the nn.RNN has")
     values = _read_weights(layers, kind, stacks)
@@ -194,11 +194,11 @@ def _operator_stacks(model: CompiledRNN, kind: _LayerNames) -> list[list[str]]:
 def _activations(model: CompiledRNN, stacks: list[list[str]]) -> set[str]:
     graph = model.graph
     operators = {operator for stack in stacks for operator in stack}
-    inside = {a.id for a in graph.applications if a.path in operators}
+    application_ids = {a.id for a in graph.applications if a.path in operators}
     return {
         node.operation
         for node in graph.nodes
-        if node.application in inside
+        if node.application in application_ids
         and node.operation not in {"parameter", "matmul", "lookup", "add"}
     }
 
@@ -213,33 +213,35 @@ def _read_weights(
             weights = layers.weights[f"weight_ih_{tail}"].chunk(gates)
             recurrent = layers.weights[f"weight_hh_{tail}"].chunk(gates)
             zero = weights[0].new_zeros(gates * layers.hidden)
-            first, second = (
+            input_biases, recurrent_biases = (
                 layers.weights.get(f"bias_{side}_{tail}", zero).chunk(gates)
                 for side in ("ih", "hh")
             )
             for gate in range(gates):
                 values[f"{operator}.{kind.input_weights[gate]}"] = weights[gate]
                 values[f"{operator}.{kind.recurrent_weights[gate]}"] = recurrent[gate]
-                values[f"{operator}.{kind.biases[gate]}"] = first[gate] + second[gate]
+                values[f"{operator}.{kind.biases[gate]}"] = (
+                    input_biases[gate] + recurrent_biases[gate]
+                )
             if kind.recurrent_bias:
-                values[f"{operator}.{kind.biases[-1]}"] = first[-1]
-                values[f"{operator}.{kind.recurrent_bias}"] = second[-1]
+                values[f"{operator}.{kind.biases[-1]}"] = input_biases[-1]
+                values[f"{operator}.{kind.recurrent_bias}"] = recurrent_biases[-1]
             if kind.projection:
                 values[f"{operator}.{kind.projection}"] = layers.weights[f"weight_hr_{tail}"]
     return values
 
 
 def _build_module(model: CompiledRNN, kind: _LayerNames, stacks: list[list[str]]) -> nn.RNNBase:
-    first = model.get_parameter(f"{stacks[0][0]}.{kind.input_weights[0]}")
-    hidden, width = first.shape
+    input_weight = model.get_parameter(f"{stacks[0][0]}.{kind.input_weights[0]}")
+    hidden, width = input_weight.shape
     rates = {float(n.attributes[0]) for n in model.graph.nodes if n.operation == "dropout"}
     arguments: dict[str, Any] = {
         "dropout": rates.pop() if len(rates) == 1 and len(stacks[0]) > 1 else 0.0,
         "num_layers": len(stacks[0]),
         "bidirectional": len(stacks) == 2,
         "batch_first": model.batch_first,
-        "device": first.device,
-        "dtype": first.dtype,
+        "device": input_weight.device,
+        "dtype": input_weight.dtype,
     }
     if kind.name == "RNN":
         (activation, *others) = _activations(model, stacks)
@@ -267,14 +269,16 @@ def _write_weights(
 
     for side, names in (("ih", kind.input_weights), ("hh", kind.recurrent_weights)):
         weight = module.get_parameter(f"weight_{side}_{tail}")
-        if weight.shape != (wanted := joined(names)).shape:
-            got = tuple(wanted.shape)
+        if weight.shape != (joined_weight := joined(names)).shape:
+            got = tuple(joined_weight.shape)
             raise ValueError(f"{operator}: expected {tuple(weight.shape)} for torch, got {got}")
-        weight.copy_(wanted)
+        weight.copy_(joined_weight)
     module.get_parameter(f"bias_ih_{tail}").copy_(joined(kind.biases))
-    second = module.get_parameter(f"bias_hh_{tail}").zero_()
+    recurrent_bias = module.get_parameter(f"bias_hh_{tail}").zero_()
     if kind.recurrent_bias:
-        second[-module.hidden_size :] = model.get_parameter(f"{operator}.{kind.recurrent_bias}")
+        recurrent_bias[-module.hidden_size :] = model.get_parameter(
+            f"{operator}.{kind.recurrent_bias}"
+        )
     if kind.projection:
         matrix = model.get_parameter(f"{operator}.{kind.projection}")
         module.get_parameter(f"weight_hr_{tail}").copy_(matrix)
