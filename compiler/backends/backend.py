@@ -28,8 +28,8 @@ class Residuals:
 
     tensors: new ones, or views of the call's tensors.
     metadata: integers that say which tensors these are.
-    context: an object that spares work; None where a compiled graph has kept only the rest, so that
-        the backward pass must be able to do without it.
+    context: an optional object that spares work. A compiled graph keeps tensors and metadata alone,
+        so that a backward pass must be able to do without it.
     """
 
     tensors: tuple[Tensor, ...] = ()
@@ -59,7 +59,7 @@ class Backend(Protocol):
     def forward(self, call: Call, wrt: tuple[TensorKey, ...]) -> tuple[CallResult, Residuals]:
         """Return the result of a call, none of it a view of the call's tensors, and its residuals.
 
-        wrt: the tensors whose gradients will be asked for; if empty, nothing is saved.
+        wrt: the tensors to compute gradients for later; if empty, nothing is saved.
         """
 
     def residual_count(self, call: Call, wrt: tuple[TensorKey, ...]) -> int:

@@ -84,7 +84,7 @@ class FallbackBackend:
                 return _append_owner(backend.forward(call, wrt), 1)
             except RnnError as error:
                 self._switch_to_fallback(error)
-        # Out of the handler, whose traceback holds the tensors of the call that failed.
+        # Outside of the handler, whose traceback keeps the failed call's tensors alive.
         return _append_owner(self.fallback.forward(call, wrt), 2)
 
     def residual_count(self, call: Call, wrt: tuple[TensorKey, ...]) -> int:

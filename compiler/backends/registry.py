@@ -47,8 +47,8 @@ class Backends:
         """Construct the candidate backends.
 
         Raises:
-            ValueError: when there is no backend, requirement or pass of a name.
-            RnnError: when the backend that is asked for cannot run the graph (RNN501).
+            ValueError: for an unknown backend, requirement or pass.
+            RnnError: if the named backend cannot run the graph (RNN501).
         """
         if name not in ("auto", *BACKENDS):
             known = ", ".join(["auto", *BACKENDS])
@@ -115,7 +115,7 @@ class Backends:
         """Choose the first candidate that supports a tensor's device and dtype.
 
         Raises:
-            RnnError: when there is none, or only one that is not fused where that is required
+            RnnError: if none does, or only one that is not fused although that is required
                 (RNN501).
         """
         unsupported_by_name = dict(self.unsupported)

@@ -43,7 +43,7 @@ class SequenceMasks:
             beyond_end = torch.full(
                 (call.steps, call.batch_size), call.steps, device=self.like.device
             )
-            # Further back than any history: a segment that began in an earlier call.
+            # Before any carried step: the segment began in an earlier call.
             start, end = torch.full_like(beyond_end, -(2**62)), beyond_end
             if call.resets is not None and call.steps:
                 reset_steps = torch.where(call.resets, self.step_index.expand_as(beyond_end), start)
@@ -112,7 +112,7 @@ class SequenceMasks:
         window = first - last + 1
         front, back = max(0, -last), max(0, first)
         padded = F.pad(mask, (0, 0, 0, 0, front, back))
-        # The step j after the earliest reader has this one as its row L − 1 − j.
+        # The step j after the earliest reader has this one as window row L − 1 − j.
         columns = [
             padded[front + last + j :][: len(mask), :, window - 1 - j] for j in range(window)
         ]

@@ -8,7 +8,7 @@ import time
 
 def cpu_seconds() -> float:
     """Return the CPU seconds of this process, all of its threads, and the C compilers it ran."""
-    # The kernel counts children in hundredths of a second, and this process more finely.
+    # os.times has a resolution of 10 ms; process_time is finer, but leaves out children.
     times = os.times()
     return time.process_time() + times.children_user + times.children_system
 

@@ -46,7 +46,7 @@ def call_module(model: CompiledRNN, arguments: Arguments) -> tuple[Any, Any]:
     """Call the module, with the batch axis first if it takes it so."""
     x, resets = arguments.x, arguments.resets
     if model.batch_first:
-        # In memory as its users have them, so that the backend sees steps that are far apart.
+        # Contiguous with the batch axis first, as users pass them: the backend sees strided steps.
         x = {name: value.transpose(0, 1).contiguous() for name, value in x.items()}
         resets = None if resets is None else resets.transpose(0, 1)
     y, state = model(x, arguments.state, lengths=arguments.lengths, resets=resets)

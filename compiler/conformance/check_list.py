@@ -78,7 +78,7 @@ def _build_check(
         _SKIP_REASONS.get(kind, ""),
     )
     if kind in PARTITIONS and subject.has_random_states:
-        # A segment that begins within a call draws its first state where it begins.
+        # A reset within a call draws the initial state of its own step, a part of it another one.
         applies, skip_reason = (
             _all_of(applies, _all_of(_has_state, _has_no_resets)),
             "states begin at values that are drawn",

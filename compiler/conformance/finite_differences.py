@@ -114,7 +114,7 @@ class _DirectionProbe:
                 return Outcome("right")
             quotients.append(quotient)
         slopes = [quotient.slope for quotient in quotients]
-        # Slopes that differ from step to step are no derivative to compare with.
+        # If slopes differ between step sizes, there is no derivative to compare with.
         spread = max(slopes) - min(slopes)
         if any(quotient.has_kink for quotient in quotients) or spread > 10 * TOLERANCE * max(
             1.0, abs(slopes[0])

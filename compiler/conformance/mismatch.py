@@ -49,7 +49,7 @@ def describe_mismatch(
             continue
         limit = tolerance if isinstance(tolerance, float) else tolerance[name]
         errors = relative_errors(a, b)
-        # Not `far > limit`: a result that is no number is wrong, too.
+        # Not `errors > limit`, which is false for NaN.
         if not bool((errors <= limit).all()):
             worst = int(errors.nan_to_num(nan=torch.inf).argmax())
             index = list(torch.unravel_index(torch.tensor(worst), b.shape))

@@ -1,4 +1,4 @@
-"""Draw weights, and arguments of a call, from fixed seeds: equal at every run."""
+"""Draw weights, and arguments of a call, from fixed seeds, equal at every run."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def check_against_reference(subject: Subject, target: ExecutionTarget, case: Cas
     actual = evaluate_with_gradients(model, arguments)
     tolerance = tolerance_of(target.dtype)
     mismatch = describe_mismatch(actual, expected, tolerance)
-    # Other numbers would be drawn in float64.
+    # Random initial states would be drawn differently in float64.
     if not mismatch or target.dtype == torch.float64 or subject.has_random_states:
         return outcome_of_mismatch(mismatch)
     exact = _float64_results(subject, target, arguments)

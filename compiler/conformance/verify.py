@@ -35,8 +35,8 @@ def verify(
     generators.
 
     Args:
-        model: what `rnnc.compile` made.
-        seconds: how many CPU seconds this may take; what was not reached is said.
+        model: a module made by `rnnc.compile`.
+        seconds: the budget of CPU seconds; the report names checks that were not reached.
         case: one kind of call, as a report writes it (`T=3,B=2,lengths,carry`); by default, all.
 
     Returns:
@@ -102,7 +102,7 @@ class Verification:
         for name in backends or [name for name in AUTO_ORDER if name != "reference"]:
             try:
                 targets, reason = _supported_targets(graph, name)
-            except Exception as error:  # what cannot be compiled is a mistake of the compiler
+            except Exception as error:  # a model that fails to compile shows a bug of the compiler
                 self._unchecked.append(
                     _finding_without_case(name, "failed", describe_exception(error))
                 )

@@ -92,9 +92,9 @@ def _window_carry(variable: Input, call: Call, like: Tensor) -> Tensor:
     """Return (k, B, n): the rows of a variable before the first step that a window reads."""
     carry = call.carry.get(variable.name)
     if carry is None:
-        # A state that runs backward: no row of a window is there, whatever it holds.
+        # A state that runs backward has no carry; its window rows before the first step are masked.
         return like.new_zeros(variable.max_delay, call.batch_size, variable.type.size)
-    # The terms may look back less far than the model does.
+    # Windows of the terms may be shorter than those of the model.
     return carry[-variable.max_delay :]
 
 

@@ -70,18 +70,18 @@ class CompiledRNN(LossMethods):
             self._loss_input_key = model_key(
                 program, backend, options or Options(), require, with_loss_inputs=True
             )
-        # Made here, for torch.compile does not see types being made.
+        # Created here, because torch.compile cannot trace the creation of a type.
         self._output_fields = NamedTupleFactory(
             "Outputs", tuple(output.name for output in graph.outputs)
         )
         self._state_fields = state_fields(graph)
-        self._repeats = CallCache(graph)
+        self._call_cache = CallCache(graph)
         attach_parameters(self, graph)
-        # Constants and frozen models have no parameter to tell the dtype and device from.
+        # The dtype and device of a model without parameters (only constants).
         self.register_buffer("_like", torch.empty(0), persistent=False)
         self._backends.choose_initial(self._like_tensor())
-        # What a call asks the graph is found now: torch.compile cannot enter the lock that Python
-        # 3.11 has around a cached property.
+        # Compute the cached properties that a call reads: torch.compile cannot trace the lock that
+        # Python 3.11 holds while it computes one.
         _ = graph.random_nodes, graph.backward_nodes, graph.has_windows, self.runs_backward
         _ = graph.scored_outputs, graph.predictions
 
@@ -179,17 +179,17 @@ class CompiledRNN(LossMethods):
             self._graph, collect_parameters(self, self._graph), batch_size, like
         )
         carry = initial_carry(self._graph, initial, batch_size, like)
-        # Each in memory of its own, which its owner may change.
+        # Clone each, so that the caller may change it in place.
         cloned = {k: v.clone(memory_format=torch.contiguous_format) for k, v in carry.items()}
         with writable_views():
             return carry_to_state(self._graph, self._state_fields, cloned)
 
     def _try_cached_call(self, x: Any, state: Any, *, step: bool) -> tuple[Any, Any] | None:
         """Replay a call of a known signature; None if there is no entry for it."""
-        results = self._repeats.try_call(x, state, training=self.training, step=step)
+        results = self._call_cache.try_call(x, state, training=self.training, step=step)
         if results is None:
             return None
-        self.__dict__["_laws"], self.__dict__["_last"] = (), None
+        self.__dict__["_laws"], self.__dict__["_last_call"] = (), None
         if not step:
             self._record_inputs(x if isinstance(x, tuple) else (x,))
         count = len(self._graph.outputs)
@@ -258,11 +258,11 @@ class CompiledRNN(LossMethods):
             result = run_call(self._backends, call, like, self._model_key)
             if not torch.compiler.is_compiling():
                 backend = self._backends.choose(like)
-                self._repeats.record(self, call, backend, has_state=state is not None)
-        # Past the module's own bookkeeping, which looks for parameters in all that is set.
+                self._call_cache.record(self, call, backend, has_state=state is not None)
+        # Set without nn.Module.__setattr__, which checks each value for parameters.
         self.__dict__["_laws"] = tuple(mean_over_steps(v, call.lengths) for v in result.laws)
         needs_call = has_auxiliary_losses(graph, training=self.training)
-        self.__dict__["_last"] = (call, result) if needs_call else None
+        self.__dict__["_last_call"] = (call, result) if needs_call else None
         if call.age is None:
             return result
         age_after = next_age(call.age, call.lengths, reset_mask, steps)
@@ -270,12 +270,12 @@ class CompiledRNN(LossMethods):
         return replace(result, carry={**result.carry, age_name(graph): age_after.unsqueeze(0)})
 
     def __getstate__(self) -> dict[str, Any]:
-        # What the last call left behind belongs to its autograd graph, not to a copy.
+        # Results of the last call belong to its autograd graph, which a copy must not share.
         cleared: dict[str, Any] = {
             "_laws": (),
-            "_last": None,
-            "_called_on": {},
-            "_repeats": CallCache(self._graph),
+            "_last_call": None,
+            "_input_refs": {},
+            "_call_cache": CallCache(self._graph),
         }
         return {**self.__dict__, **cleared}
 
@@ -290,7 +290,7 @@ class CompiledRNN(LossMethods):
         }
         shapes = {name: tuple(value.shape[:2]) for name, value in inputs.items()}
         steps, rows = next(iter(shapes.values()), (0, 0))
-        # Compared, not hashed: torch.compile would take a hashed size for a constant.
+        # Compare instead of hashing: torch.compile would specialize on a hashed size.
         if any(shape != (steps, rows) for shape in shapes.values()):
             raise ValueError(f"expected inputs of the same T and B, got {shapes}")
         return inputs, steps, rows

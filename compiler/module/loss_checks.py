@@ -29,7 +29,7 @@ def check_range(kind: str, target: Tensor, size: int) -> None:
     low, high = values.min().item(), values.max().item()
     if kind == "symbol" and not 0 <= low <= high < size:
         raise ValueError(f"expected symbols in 0..{size - 1}, got {low}..{high}")
-    # Not `low < 0 or high > 1`: a NaN is not in between either.
+    # Not `low < 0 or high > 1`, which is false for NaN.
     if kind == "binary" and not 0 <= low <= high <= 1:
         raise ValueError(f"expected a binary target in 0..1, got {low:g}..{high:g}")
 
@@ -37,7 +37,7 @@ def check_range(kind: str, target: Tensor, size: int) -> None:
 def check_target(kind: str, target: Tensor, shape: tuple[int, ...]) -> None:
     """Raise ValueError if a target has another shape or dtype than its type asks for.
 
-    shape: (…, m), of what the target belongs to.
+    shape: (…, m), of the output.
     """
     expected = shape[:-1] if kind == "symbol" else shape
     if tuple(target.shape) != expected:

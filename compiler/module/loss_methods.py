@@ -33,13 +33,13 @@ class LossMethods(AnyNameModule):
         self._graph, self._batch_first = graph, batch_first
         terms = graph if graph.loss_graph is None else graph.loss_graph.graph
         self._term_backends = Backends(terms, "reference" if backend == "reference" else "auto")
-        # Made here, for torch.compile does not see types being made.
+        # Created here, because torch.compile cannot trace the creation of a type.
         self._input_fields = NamedTupleFactory(
             "Inputs", tuple(variable.name for variable in graph.inputs)
         )
         self._laws: tuple[Tensor, ...] = ()
-        self._last: tuple[Call, CallResult] | None = None
-        self._called_on: dict[str, weakref.ref[Tensor]] = {}
+        self._last_call: tuple[Call, CallResult] | None = None
+        self._input_refs: dict[str, weakref.ref[Tensor]] = {}
         self._has_warned = False
 
     @property
@@ -69,7 +69,7 @@ class LossMethods(AnyNameModule):
         Several outputs add up.
 
         Args:
-            y: what a call gave.
+            y: the outputs of a call.
             target: (T, B, m), or (T, B) of symbols, where one below 0 is left out; (B, m) or (B,)
                 for an output at the end. Those of several outputs are a tuple, or a dictionary,
                 which may leave some out. `unscored` outputs have none. Where a `loss` term reads
@@ -109,13 +109,13 @@ class LossMethods(AnyNameModule):
         """Compute the loss of predicting each step of x from the steps before, and the next carry.
 
         Where a segment begins the model is fed a blank step (zeros, or no symbol), and else the
-        step before, in all inputs alike; what it gives is scored against the inputs that it
+        step before, in all inputs alike; its outputs are scored against the inputs that it
         predicts, whose losses add up. In training laws and `loss` terms are added as in `loss`, but
         for "none".
 
         Args:
             x: the inputs, as a call takes them. A symbol of −1 is none, and is not scored.
-            carry: what the piece before this one gave; by default the beginning of a sequence.
+            carry: the carry of the part before; by default the start of a sequence.
             lengths: (B,) of integers: how many steps of x each row has.
             resets: (T, B) of bool: a segment begins with that step of x, which the blank goes
                 before.
@@ -126,7 +126,7 @@ class LossMethods(AnyNameModule):
 
         Returns:
             The loss, and the carry: a named tuple of `state`, and `x`, the last step of each row,
-            not yet read, so that `model.step(carry.x, carry.state)` predicts what comes next. A row
+            not yet read, so that `model.step(carry.x, carry.state)` predicts the next step. A row
             of length 0 keeps its own. None for a model that runs backward, which takes none either.
 
         Raises:
@@ -171,7 +171,7 @@ class LossMethods(AnyNameModule):
         """Return the unweighted values of the laws in the last call in training, by their text."""
         values: dict[str, Tensor] = {}
         for law, value in zip(self._graph.laws, self._laws, strict=False):
-            # One line in a `for` is several laws.
+            # One line inside of a `for` gives several laws of equal text.
             count = sum(text.partition(" #")[0] == law.text for text in values)
             values[f"{law.text} #{count + 1}" if count else law.text] = value
         return values
@@ -181,8 +181,8 @@ class LossMethods(AnyNameModule):
         if not self._graph.predictions or torch.compiler.is_compiling():
             return
         names = (variable.name for variable in self._graph.inputs)
-        called_on = {name: weakref.ref(x) for name, x in zip(names, inputs, strict=True)}
-        self.__dict__["_called_on"] = called_on
+        input_refs = {name: weakref.ref(x) for name, x in zip(names, inputs, strict=True)}
+        self.__dict__["_input_refs"] = input_refs
 
     def _warn_if_target_is_input(self, targets: Mapping[str, Tensor]) -> None:
         """Warn once if the target of a prediction is the tensor that the model was called on."""
@@ -190,8 +190,8 @@ class LossMethods(AnyNameModule):
             return
         for output in self._graph.predictions:
             name = target_name(output)
-            called_on = self._called_on.get(name)
-            if called_on is None or name not in targets or called_on() is not targets[name]:
+            input_ref = self._input_refs.get(name)
+            if input_ref is None or name not in targets or input_ref() is not targets[name]:
                 continue
             self._has_warned = True
             warnings.warn(
@@ -227,5 +227,5 @@ class LossMethods(AnyNameModule):
             for law, value in zip(graph.laws, self._laws, strict=False):
                 total = total + law.weight * value
         if has_auxiliary_losses(graph, training=self.training):
-            total = total + auxiliary_loss(graph, self._term_backends, self._last, targets)
+            total = total + auxiliary_loss(graph, self._term_backends, self._last_call, targets)
         return total

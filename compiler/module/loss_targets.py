@@ -54,7 +54,7 @@ def targets_by_name(graph: OperatorGraph, target: Any, *, training: bool) -> dic
 def weights_by_name(outputs: Sequence[Output], weight: Any) -> dict[str, Tensor | None]:
     """Return the weight of each scored output by target name; None is 1 at each step.
 
-    A tensor is the weight of all of them; a dictionary leaves out those that it does not name.
+    A tensor is the weight of all of them; outputs that a dictionary does not name have none.
 
     Raises:
         ValueError: for another type, or a name that none of the outputs has.
@@ -77,11 +77,11 @@ def compute_output_losses(
 ) -> list[tuple[Tensor, Tensor]]:
     """Compute losses and weights, as `weighted_losses`, of each output with a target.
 
-    outputs: those that may be scored; `ys` and `targets` by the names of their variables, with T
+    outputs: the scored outputs; `ys` and `targets` by the names of their variables, with T
     in front.
 
     Raises:
-        ValueError: when a target or a weight does not fit its output, whose name is said.
+        ValueError: if a target or a weight does not fit its output, with the output's name.
     """
     weights = weights_by_name(outputs, weight)
     losses: list[tuple[Tensor, Tensor]] = []

@@ -81,7 +81,7 @@ def weighted_losses(
     if scored is None:
         losses = step_losses(kind, y, target)
         return losses, _unit_weights(losses)
-    # Left out before the loss, not after it: the gradient of a masked NaN would be 0 * NaN.
+    # Mask before the loss, not after it: the gradient of a masked NaN would be 0 * NaN.
     y = torch.where(scored.unsqueeze(-1), y, 0)
     target = torch.where(scored if kind == "symbol" else scored.unsqueeze(-1), target, 0)
     losses = torch.where(scored, step_losses(kind, y, target), 0)

@@ -31,7 +31,7 @@ def named_tuple_type(type_name: str, names: tuple[str, ...]) -> Callable[..., An
     base: Any = namedtuple(type_name, fields, rename=True)  # type: ignore[misc]
 
     def reduce(self: tuple[Any, ...]) -> tuple[Any, ...]:
-        # The type is made at run time, so an instance is rebuilt from its names.
+        # The type is created at run time, so unpickling rebuilds an instance from its names.
         return _rebuild, (type_name, names, tuple(self))
 
     type.__setattr__(base, "__reduce__", reduce)

@@ -33,7 +33,7 @@ def unpack_carry(
     """Check a carry of `nll`; return its state and its last step by input (None: blanks).
 
     Raises:
-        ValueError: for what is no carry, or the carry of another model or of another B.
+        ValueError: if it is no carry, or that of another model or of another B.
     """
     if carry is None:
         return None, blank_inputs(graph, rows, like)
@@ -66,7 +66,7 @@ def shift_inputs(
 
     Args:
         inputs: (T, B, n), or (T, B) of symbols, by name.
-        previous: (B, n) or (B,): the step before the first; what a row without a step keeps.
+        previous: (B, n) or (B,): the step before the first, kept by rows of length 0.
         lengths: (B,), or None when all rows have T steps.
         resets: (T, B): where a segment begins, and the blank is fed.
     """
@@ -80,7 +80,7 @@ def shift_inputs(
             later = torch.where(is_reset, blank, later)
         shifted[name] = later
         if lengths is None:
-            last[name] = extended[-1].clone()  # not a view, which would keep the whole line
+            last[name] = extended[-1].clone()  # a view would keep all steps in memory
         else:
             index = lengths.view(1, -1, *(1 for _ in x.shape[2:])).expand(1, *x.shape[1:])
             last[name] = extended.gather(0, index)[0]

@@ -18,7 +18,7 @@ class AnyNameModule(nn.Module):
     """Module whose submodules may have any name of the language."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # torch sets this flag by its name, and would refuse where an operator is called so.
+        # nn.Module.train sets this flag; __setattr__ would refuse it if an operator has that name.
         if name == "training":
             object.__setattr__(self, name, value)
         else:
@@ -134,7 +134,7 @@ def _lookup_parameter(root: nn.Module, name: str) -> Tensor:
         assert submodule is not None
         module = submodule
     value = module._parameters.get(path[-1])
-    # What torch.nn.utils has parametrised or pruned is computed when it is asked for.
+    # Parameters that torch.nn.utils has parametrized or pruned are computed on access.
     parameter = getattr(module, path[-1], None) if value is None else value
     if not isinstance(parameter, Tensor):
         raise ValueError(f"expected a parameter `{name}`, but the model has none any more")

@@ -64,7 +64,10 @@ def model_key(
     *,
     with_loss_inputs: bool = False,
 ) -> str:
-    """Serialize a program with its compile options; `with_loss_inputs` as in `showing_kept`."""
+    """Serialize a program with its compile options.
+
+    with_loss_inputs: True for its graph with loss inputs as outputs (`expose_loss_inputs`).
+    """
     return json.dumps(
         [
             program.text,
@@ -100,7 +103,7 @@ def run_as_custom_op(call: Call, key: str) -> CallResult:
     keys, tensors = flatten(call)
     wanted: list[int] = []
     if torch._C._get_tracing_state() is not None:
-        # What is recorded must not hang on what needs a gradient today.
+        # A recorded trace must not depend on the tensors that require a gradient at its recording.
         wanted = [
             i for i, (k, t) in enumerate(zip(keys, tensors, strict=True)) if is_differentiable(k, t)
         ]
@@ -255,7 +258,7 @@ def _rebuild_call(
     empty: dict[str, Tensor] = {}
     bare = Call(graph, empty, empty, empty, empty, empty, {}, None, None, training, 0, 0)
     call = unflatten(bare, _parse_keys(names), tensors)
-    # Not said beside the tensors: a trace may keep what is said, and be given others.
+    # Read from the tensors: a trace keeps plain arguments, and may be called with other shapes.
     for series in call.inputs.values():
         call = replace(call, steps=series.shape[0], batch_size=series.shape[1])
     return call, backends.choose(like_of(call))

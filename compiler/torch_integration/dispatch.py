@@ -23,15 +23,15 @@ from .custom_op import backends_from_key, run_as_custom_op
 def dispatch_call(backends: Backends, call: Call, like: Tensor, key: str) -> CallResult:
     """Run one call, differentiably.
 
-    key: what `custom_op.backends_from_key` makes the same backends from.
+    key: the text of `custom_op.model_key`, for the same backends.
     """
     if torch.compiler.is_compiling():
         dtype = autocast_dtype(like)
         if dtype is not None and _casts_for_autocast(key, str(like.device), str(dtype)):
             return cast_result(run_as_custom_op(cast_call(call, dtype), key), like.dtype)
         return run_as_custom_op(call, key)
-    # The tracer, which takes a second to import, is there if anything is traced. Between two parts
-    # that it traces it would look at a plan's loop, and unroll it.
+    # torch._dynamo takes a second to import, and is imported if anything is traced. After a graph
+    # break it would trace, and unroll, the loop over a plan's steps.
     if "torch._dynamo" in sys.modules:
         return _run_untraced()(backends, call, like, key)
     return _run_eager(backends, call, like, key)
@@ -46,8 +46,8 @@ def _casts_for_autocast(key: str, device: str, dtype_name: str) -> bool:
     return backend.supports_autocast and not backend.unsupported_reason(float32.to(dtype))
 
 
-# The tracer calls it, and takes its answer for a constant. This is all that
-# `torch.compiler.assume_constant_result` does, which would import the tracer.
+# Dynamo calls it and treats its result as a constant. `torch.compiler.assume_constant_result` does
+# no more than this, but imports Dynamo.
 _casts_for_autocast._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 

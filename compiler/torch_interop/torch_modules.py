@@ -58,7 +58,7 @@ def read_layers(source: nn.Module | Mapping[str, Tensor]) -> TorchLayers:
         raise ValueError(f"expected an nn.RNN, nn.LSTM or nn.GRU, got {name}")
     if type(source).forward is not TORCH_MODULES[kind].forward:
         raise ValueError(f"expected nn.{kind}'s own forward pass, and {name} has another one")
-    # By attribute: what torch.nn.utils has parametrised is computed when it is asked for.
+    # By attribute: parameters that torch.nn.utils has parametrized are computed on access.
     weights = {name: getattr(source, name).detach() for name in source._flat_weights_names}
     return TorchLayers(
         kind,

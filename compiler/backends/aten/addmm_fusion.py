@@ -82,7 +82,7 @@ def find_fused_operands(plan: Plan, phase: Phase) -> frozenset[int]:
                 fused.add(operand.value)
             if _is_binary_multiply(source):
                 fused.add(operand.value)
-            # Something must be there that the rest is subtracted from.
+            # At least one operand must remain to subtract from.
             if source.operation == "negate" and len(negated) < len(value.operands):
                 fused.add(operand.value)
                 product = source.operands[0]

@@ -83,7 +83,7 @@ def last_uses(phase: Phase, plan: Plan, fused: frozenset[int]) -> dict[int, list
                 last_user[region.buffer] = user
     order = {value_id: index for index, value_id in enumerate(phase.values)}
     for value_id in phase.values:
-        # A product that a sum computes is read when the sum is.
+        # Operands of a fused product are read when the add is computed.
         user = user_of.get(value_id, value_id)
         for operand in plan.dataflow.values[value_id].operands:
             region = plan.regions[operand.value]

@@ -79,7 +79,7 @@ def collect_result(memory: AtenMemory) -> CallResult:
         count = len(call.carry[name])
         padded = padded[steps_before - count : steps_before + call.steps]
         values = boundaries.next_carry(name, padded)
-        # An engine may compute in a wider type than the model's.
+        # An engine may compute in a wider dtype than the model's.
         carry[name] = values.to(memory.like.dtype) if values.is_floating_point() else values
     laws = tuple(_materialize(memory, operand).squeeze(-1) for operand in plan.dataflow.laws)
     loss_inputs = tuple(_materialize(memory, operand) for operand in plan.dataflow.loss_inputs)

@@ -186,7 +186,7 @@ class _LoopBuilder:
         out = self.output(value.id)
         add_terms = classify_terms(value, self.memory.values, self.fused)
         row_shape = (self.memory.call.batch_size, value.shape[0])
-        # Only what has all of its rows can be what a product is added to.
+        # addmm and addcmul add to a tensor of the full shape, so that such an addend comes first.
         addends = sorted(
             map(self.load, add_terms.addends), key=lambda addend: addend[0].shape != row_shape
         )

@@ -18,7 +18,7 @@ from rnnc.operators.graph.operator_graph import Attribute
 OutFunction = Callable[..., Any]
 """Signature: (*operands, out=tensor)."""
 
-_nn: Final[Any] = torch._C._nn  # the activations' own forms that take `out`
+_nn: Final[Any] = torch._C._nn  # variants of the activations with `out=`
 
 
 def _copy_into_out(function: Callable[..., Tensor]) -> OutFunction:
@@ -67,7 +67,7 @@ def _variadic(pair: OutFunction) -> OutFunction:
     """Extend an operation of two operands to any number of them."""
 
     def compute(*operands: Tensor, out: Tensor) -> Tensor:
-        # What is overwritten comes first, then what has all rows, as the result has.
+        # First the operand that `out` overwrites, then those with the shape of the result.
         out_address = out.data_ptr()
         total, *operands_left = sorted(
             operands, key=lambda o: (o.data_ptr() != out_address, o.shape != out.shape)
@@ -96,7 +96,7 @@ ELEMENTWISE_FUNCTIONS: Final[dict[str, OutFunction]] = {
     "relu": _relu,
     "leaky_relu": _nn.leaky_relu,
     "elu": _nn.elu,
-    # torch's own `out=` leaves a strided float32 tensor as it was.
+    # torch's `out=` variant leaves a strided float32 tensor unchanged.
     "gelu": _copy_into_out(F.gelu),
     "silu": _nn.silu,
     "softplus": _nn.softplus,
@@ -200,7 +200,7 @@ def indexed_sum(a: Tensor, symbol: Tensor, attributes: tuple[Attribute, ...]) ->
     rows, columns = (shape[-2] * shape[0], shape[-1] * shape[0]) if len(shape) == 3 else shape
     count = rows if transposed else columns
     flat = a.reshape(-1, a.shape[-1])
-    # One row more takes what has no symbol; it is left out again.
+    # An extra row collects steps without a symbol, and is dropped.
     index = symbol.reshape(-1)
     index = torch.where(index < 0, count, index)
     total = _ordered_index_add(flat, index, count + 1)[:count]
@@ -216,7 +216,7 @@ def _ordered_index_add(values: Tensor, index: Tensor, count: int) -> Tensor:
     if not len(values):
         return total
     if values.device.type == "cpu":
-        # On CPUs index_add_ adds in order.
+        # On CPUs index_add_ adds in a fixed order.
         return total.index_add_(0, index, values)
     order = torch.argsort(index, stable=True)
     lengths = torch.bincount(index, minlength=count)

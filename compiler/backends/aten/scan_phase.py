@@ -89,7 +89,7 @@ def solve_recurrence(
     count = steps // block
     first_blocked = steps - count * block if reverse else 0
     blocked = slice(first_blocked, first_blocked + count * block)
-    # (blocks, steps of a block, B, n); a strided tensor is copied here, once.
+    # (blocks, steps of a block, B, n); reshape copies a strided tensor once.
     slopes, offsets = (x[blocked].reshape(count, block, *x.shape[1:]) for x in (a, b))
     values, products = torch.empty_like(offsets), torch.empty_like(slopes)
     order = range(block - 1, -1, -1) if reverse else range(block)

@@ -121,7 +121,7 @@ def symbol_window_logsumexp(
 def _logsumexp_by_symbol(index: Tensor, logs: Tensor, present: Tensor, out: Tensor) -> None:
     lowest = logs.new_full((), -torch.inf)
     zero = logs.new_zeros(())
-    # Each symbol's largest term is taken out of its sum, so that the sum is at least 1.
+    # Subtract each symbol's largest term, so that its sum is at least 1 (stable logsumexp).
     out.fill_(-torch.inf)
     highest = out.scatter_reduce_(-1, index, torch.where(present, logs, lowest), "amax")
     top = highest.gather(-1, index)
@@ -129,7 +129,7 @@ def _logsumexp_by_symbol(index: Tensor, logs: Tensor, present: Tensor, out: Tens
     terms = torch.where(present, (logs - top).exp(), zero)
     total = torch.zeros_like(out)
     _ordered_scatter_add(total, index, terms)
-    # Rows of one symbol write the same number, and those that are not there what its rows write.
+    # All rows of one symbol, missing ones too, write the same number: their order is irrelevant.
     sums = total.gather(-1, index)
     out.scatter_(-1, index, torch.where(sums > 0, sums.log() + top, lowest))
 
@@ -150,7 +150,7 @@ def _ordered_scatter_add(total: Tensor, index: Tensor, values: Tensor) -> None:
     if total.device.type == "cpu":
         total.scatter_add_(-1, index, values)
         return
-    # Elsewhere sums would be atomic, and two runs differ.
+    # On other devices scatter_add_ adds atomically, and two runs would differ.
     for row in range(index.shape[-1]):
         row_index = index[..., row : row + 1]
         total.scatter_(-1, row_index, total.gather(-1, row_index) + values[..., row : row + 1])

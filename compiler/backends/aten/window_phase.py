@@ -52,7 +52,7 @@ def compute_window(value: Value, memory: AtenMemory, out: Tensor) -> None:
     first, last = window_bounds(value)
     if value.operation == "unmix":
         series = _scatter_window(value, memory, first, last)
-        # Steps −first to T − 1 − last: of them those of the series.
+        # The result covers steps −first to T − 1 − last; copy those within the series.
         leading = min(max(0, -first), memory.call.steps)
         series = series[max(0, first) :][: memory.call.steps - leading]
         out[:leading].zero_()

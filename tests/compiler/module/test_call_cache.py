@@ -123,7 +123,7 @@ def _zoo(name: str, seen: set[str]) -> None:
         right = flat(model(given, state))
         for _ in range(3):
             assert_close(flat(model(given, state)), right, 0.0, name)
-        if any(type(known) is not bool for known in model._repeats._entries.values()):
+        if any(type(known) is not bool for known in model._call_cache._entries.values()):
             seen.add(name)
 
 
@@ -271,7 +271,7 @@ def test_copies_learn_for_themselves() -> None:
     torch.save(model, file)
     file.seek(0)
     for twin in (copy.deepcopy(model), torch.load(file, weights_only=False)):
-        assert not twin._repeats._entries
+        assert not twin._call_cache._entries
         _in_place(twin)
         learn(twin, step)
         assert_close(flat(step(twin)), long_way(twin, step), 0.0)
@@ -300,7 +300,7 @@ def test_many_shapes_are_not_all_kept() -> None:
     model = made().eval()
     for rows in [*range(1, 40)] * 2:
         model.step(torch.zeros(rows, 5))
-    assert len(model._repeats._entries) <= 16
+    assert len(model._call_cache._entries) <= 16
 
 
 DRAWN = """
