@@ -1,7 +1,7 @@
-"""What a row would hold past its end touches nothing: neither values nor gradients.
+"""Check that values past a row's length affect neither values nor gradients.
 
-There a state is held, an input is repeated (a row of no steps has zeros), and functions are taken
-of what no step of the row has ever seen: slopes may be infinite, or belong to another value.
+Past its length a row holds its states and repeats its last input (zeros for an empty row), so that
+functions are evaluated at points that no real step has reached: their slopes may be infinite.
 """
 
 from __future__ import annotations
