@@ -25,6 +25,7 @@ CaseDurations = dict[tuple[str, str, Case], float]
 """CPU seconds of each case in another dtype: it is skipped if less remains."""
 
 _MAX_SHRINK_CASES: Final = 40
+"""Largest number of cases run in the search for a smaller one."""
 _EXTRA_SHRINK_SECONDS: Final = 2.0
 """CPU seconds of the search for a smaller case beyond the budget."""
 

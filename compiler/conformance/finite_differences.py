@@ -33,6 +33,7 @@ from .random_arguments import Arguments, draw_arguments
 from .subject import ExecutionTarget, Subject
 
 STEP_SIZES: Final = (1e-6, 1e-5, 1e-7)
+"""Around the cube root of float64's epsilon, the best step of a central difference."""
 TOLERANCE: Final = 1e-5
 """Allowed error of a derivative, relative to its size or 1."""
 CURVATURE_ALLOWANCE: Final = 100.0

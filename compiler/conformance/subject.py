@@ -50,13 +50,8 @@ class Subject:
         *,
         batch_first: bool = False,
     ) -> None:
-        self.graph, self.weights, self.trainable, self._module_backends = (
-            graph,
-            weights,
-            trainable,
-            module_backends,
-        )
-        self._batch_first = batch_first
+        self.graph, self.weights, self.trainable = graph, weights, trainable
+        self._module_backends, self._batch_first = module_backends, batch_first
         self._modules: dict[ExecutionTarget, CompiledRNN] = {}
 
     @property
@@ -98,7 +93,7 @@ class Subject:
         losses = self.graph.loss_graph
         terms = _FrozenStopgradBackends(self.graph if losses is None else losses.graph)
         model._backends, model._term_backends = main, terms
-        return model, (main.backend.stopped, terms.backend.stopped)
+        return model, (main.backend.stopgrad_values, terms.backend.stopgrad_values)
 
     def _build(self, target: ExecutionTarget) -> CompiledRNN:
         program = ModelSource("", self.graph.name)
@@ -121,10 +116,10 @@ class _FrozenStopgradReference(ReferenceBackend):
 
     def __init__(self, graph: OperatorGraph) -> None:
         super().__init__(graph, Options())
-        self.stopped: StopGradientValues = {}
+        self.stopgrad_values: StopGradientValues = {}
 
     def forward(self, call: Call, wrt: tuple[TensorKey, ...]) -> tuple[CallResult, Residuals]:
-        return interpret(call, self.stopped), Residuals()
+        return interpret(call, self.stopgrad_values), Residuals()
 
 
 class _FrozenStopgradBackends(Backends):

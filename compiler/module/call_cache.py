@@ -32,6 +32,7 @@ CallSignature = tuple[int, int, bool, bool, int]
 """T, B, has a state, is in training, number of threads."""
 
 _MAX_SIGNATURES: Final = 16
+"""Entries of a model; beyond that the cache is cleared, so that varying T and B fill no memory."""
 
 
 @dataclass(frozen=True, slots=True)
