@@ -82,7 +82,7 @@ def solve_recurrence(
     reverse: v[t] = a[t] v[t+1] + b[t] and v[T] = initial.
     """
     steps = len(a)
-    # √T / 2 steps a block: about as many calls within blocks as between them. Below 64 steps
+    # √T / 2 steps a block take √T calls within blocks and 2 √T between them. Below 64 steps
     # there is little to save.
     block = math.isqrt(steps) // 2
     if block < 4 or initial.numel() > MAX_BLOCKED_NUMEL:
