@@ -1,1 +1,1 @@
-"""One backend a file or folder, and the registry that chooses."""
+"""Backends, one a file or folder, and the registry that chooses one."""

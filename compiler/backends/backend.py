@@ -1,4 +1,4 @@
-"""What a backend is: it runs the calls of one graph."""
+"""Interface of a backend, which runs the forward and backward pass of calls of one graph."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rnnc.operators.semantics.call import Call, CallResult
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a model is compiled: see `request.PlanRequest`."""
+    """Compile options of a model, see `PlanRequest`."""
 
     memory: MemoryPolicy = "save"
     without: frozenset[str] = frozenset()
@@ -24,12 +24,12 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Residuals:
-    """What a forward pass leaves for its backward pass.
+    """Tensors and metadata that a forward pass saves for its backward pass.
 
-    tensors: fresh ones, or views of what the call was given.
-    metadata: whole numbers that say which tensors these are.
-    context: anything that spares time, and that the backward pass can do without: it is not there
-        where a compiled graph has kept the rest.
+    tensors: new ones, or views of the call's tensors.
+    metadata: integers that say which tensors these are.
+    context: an optional object that spares work. A compiled graph keeps tensors and metadata alone,
+        so that a backward pass must be able to do without it.
     """
 
     tensors: tuple[Tensor, ...] = ()
@@ -38,32 +38,32 @@ class Residuals:
 
 
 class Backend(Protocol):
-    """Runs the calls of one graph; made once for a model, called from any thread.
+    """Executor of the calls of one graph; made once for a model, called from any thread.
 
-    A backend's constructor takes the graph and `Options`, and raises `lower.Unsupported` with the
-    reason where it cannot run the graph at all. It knows nothing of autograd: `differentiable.py`
-    and `custom_op.py` make one function, and one operator of torch, of any backend.
+    A constructor takes the graph and `Options`, and raises `Unsupported` with the reason if the
+    backend cannot run the graph at all. A backend knows nothing of autograd: `torch_integration`
+    wraps any backend as an autograd function and as a torch operator.
     """
 
     @property
     def name(self) -> str:
-        """As users write it."""
+        """Return the name as users write it."""
 
     @property
     def supports_autocast(self) -> bool:
-        """Whether it computes in the type that autocast asks for, and not in the model's own."""
+        """Return True if it computes in autocast's dtype, False if in the model's own."""
 
     def unsupported_reason(self, like: Tensor) -> str:
-        """Why it does not run on this tensor's device and dtype; empty where it does."""
+        """Return the reason why a tensor's device and dtype are unsupported; empty if supported."""
 
     def forward(self, call: Call, wrt: tuple[TensorKey, ...]) -> tuple[CallResult, Residuals]:
-        """The results of a call, none of them a view of its tensors, and what `backward` takes.
+        """Return the result of a call, none of it a view of the call's tensors, and its residuals.
 
-        wrt: the tensors of which gradients will be asked for; nothing is saved without any.
+        wrt: the tensors to compute gradients for later; if empty, nothing is saved.
         """
 
     def residual_count(self, call: Call, wrt: tuple[TensorKey, ...]) -> int:
-        """How many tensors `forward` saves at most, from the call's names and dtypes alone."""
+        """Return the largest number of residual tensors, from the call's names and dtypes alone."""
 
     def backward(
         self,
@@ -72,10 +72,10 @@ class Backend(Protocol):
         residuals: Residuals,
         cotangents: Mapping[TensorKey, Tensor | None],
     ) -> Sequence[Tensor | None]:
-        """The gradients that are wanted, None for zero, from those of the results that have one."""
+        """Return one gradient per key of `wrt` (None for zero) from the results' cotangents."""
 
     def plan(self) -> Plan | None:
-        """The plan of a training step, or None for a backend that has no plans."""
+        """Return the plan of a training step, or None for a backend without plans."""
 
     def explain(self, phase: Phase) -> str:
-        """What runs a phase of that plan, and why, in a few words."""
+        """Describe in a few words how a phase of that plan is executed, and why."""

@@ -1,9 +1,9 @@
-"""A backend that compiles at run time, and the one that takes over where that fails.
+"""Fall back to another backend when the primary one cannot be built at run time.
 
 A disk may fill up, or a compiler vanish, after a model has begun to run. `auto` then goes on, more
-slowly, and says so once; whoever names a backend, or requires that nothing falls back, gets the
-error. A backend that builds what it launches, when it launches it, fails in the middle of a call,
-which the other one then computes anew.
+slowly, and warns once; naming a backend, or requiring a fused one, gives the error instead. A
+backend that builds kernels as it launches them fails in the middle of a call, which the fallback
+then computes from the start.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from .warn_once import warn_once
 
 @runtime_checkable
 class PrecompilingBackend(Protocol):
-    """A backend that builds all that a kind of call needs before it runs one."""
+    """Backend that compiles all kernels of a kind of call before it runs one."""
 
     def precompile(self, call: Call, wrt: tuple[TensorKey, ...]) -> None:
-        """Build what the call needs, unless it is there.
+        """Compile the kernels of a call, unless they are compiled already.
 
         Raises:
             RnnError: RNN503, when this machine cannot.
@@ -39,11 +39,12 @@ class PrecompilingBackend(Protocol):
 
 
 class FallbackBackend:
-    """Runs each kind of call on the first backend or, once that cannot be built, the second.
+    """Backend that runs calls on its primary backend or, if that fails, on the fallback.
 
-    A kind, once decided, stays with its backend. Where the first is not `PrecompilingBackend`, and fails
-    late, nothing is decided: what is saved says which one has saved it, and a backward pass on the
-    other one begins with its own forward pass.
+    A kind of call stays with the backend selected for it. A primary that is not a
+    `PrecompilingBackend` may fail in any call, so nothing is selected in advance: the metadata of
+    the residuals names the backend that saved them, and a backward pass on the fallback begins with
+    its own forward pass.
     """
 
     def __init__(self, primary: Backend, fallback: Backend) -> None:
@@ -61,35 +62,37 @@ class FallbackBackend:
 
     @property
     def name(self) -> str:
-        """The name of the one that runs what is new."""
+        """Return the name of the backend that runs new kinds of calls."""
         return (self.fallback if self._primary_failed else self.primary).name
 
     @property
     def supports_autocast(self) -> bool:
-        """As the one that runs what is new."""
+        """Return the property of the backend that runs new kinds of calls."""
         return (self.fallback if self._primary_failed else self.primary).supports_autocast
 
     def unsupported_reason(self, like: Tensor) -> str:
-        """As the first one."""
+        """Return the primary backend's reason."""
         return self.primary.unsupported_reason(like)
 
     def forward(self, call: Call, wrt: tuple[TensorKey, ...]) -> tuple[CallResult, Residuals]:
-        """The forward pass of the one that runs this kind of call."""
-        one = self._select(call, wrt)
+        """Run the forward pass on the backend selected for this kind of call."""
+        backend = self._select(call, wrt)
         if not self._compiles_lazily:
-            return one.forward(call, wrt)
-        if one is self.primary:
+            return backend.forward(call, wrt)
+        if backend is self.primary:
             try:
-                return _append_owner(one.forward(call, wrt), 1)
+                return _append_owner(backend.forward(call, wrt), 1)
             except RnnError as error:
                 self._switch_to_fallback(error)
-        # Out of the handler, whose traceback holds the tensors of the call that failed.
+        # Outside of the handler, whose traceback keeps the failed call's tensors alive.
         return _append_owner(self.fallback.forward(call, wrt), 2)
 
     def residual_count(self, call: Call, wrt: tuple[TensorKey, ...]) -> int:
-        """What that one saves; or either, where the first may yet fail."""
+        """Return the selected backend's count; the larger one if the primary may still fail."""
         if self._compiles_lazily:
-            return max(one.residual_count(call, wrt) for one in (self.primary, self.fallback))
+            return max(
+                backend.residual_count(call, wrt) for backend in (self.primary, self.fallback)
+            )
         return self._select(call, wrt).residual_count(call, wrt)
 
     def backward(
@@ -99,40 +102,40 @@ class FallbackBackend:
         residuals: Residuals,
         cotangents: Mapping[TensorKey, Tensor | None],
     ) -> Sequence[Tensor | None]:
-        """The backward pass of the one that has saved."""
+        """Run the backward pass on the backend that saved the residuals."""
         if not self._compiles_lazily:
             return self._select(call, wrt).backward(call, wrt, residuals, cotangents)
-        *notes, mark = residuals.metadata
-        kept = replace(residuals, metadata=tuple(notes))
-        if mark == 2:
-            return self.fallback.backward(call, wrt, kept, cotangents)
+        *metadata, owner = residuals.metadata
+        own_residuals = replace(residuals, metadata=tuple(metadata))
+        if owner == 2:
+            return self.fallback.backward(call, wrt, own_residuals, cotangents)
         try:
-            return self.primary.backward(call, wrt, kept, cotangents)
+            return self.primary.backward(call, wrt, own_residuals, cotangents)
         except RnnError as error:
             self._switch_to_fallback(error)
-        _, kept = self.fallback.forward(call, wrt)
-        return self.fallback.backward(call, wrt, kept, cotangents)
+        _, own_residuals = self.fallback.forward(call, wrt)
+        return self.fallback.backward(call, wrt, own_residuals, cotangents)
 
     def make_replay(self, call: Call) -> Replay | None:
-        """What that one has for calls like this one."""
-        one = self._select(call, ())
-        return one.make_replay(call) if isinstance(one, ReplayingBackend) else None
+        """Return the selected backend's replay of a call; None if it has none."""
+        backend = self._select(call, ())
+        return backend.make_replay(call) if isinstance(backend, ReplayingBackend) else None
 
     def plan(self) -> Plan | None:
-        """The plan of the one that runs what is new."""
+        """Return the plan of the backend that runs new kinds of calls."""
         return (self.fallback if self._primary_failed else self.primary).plan()
 
     def explain(self, phase: Phase) -> str:
-        """What runs a phase of that plan."""
+        """Describe in a few words how a phase of that plan is executed."""
         return (self.fallback if self._primary_failed else self.primary).explain(phase)
 
     def _select(self, call: Call, wrt: tuple[TensorKey, ...]) -> Backend:
         if self._compiles_lazily:
             return self.fallback if self._primary_failed else self.primary
         kind = (call.training, wrt, like_of(call).dtype)
-        found = self._selected.get(kind)
-        if found is not None:
-            return found
+        backend = self._selected.get(kind)
+        if backend is not None:
+            return backend
         with self._lock:
             if kind not in self._selected:
                 self._selected[kind] = self._try_primary(call, wrt)
@@ -150,10 +153,10 @@ class FallbackBackend:
         return self.primary
 
     def _switch_to_fallback(self, error: RnnError) -> None:
-        """Go on with the second one, and say why.
+        """Use the fallback from now on, and warn with the reason.
 
         Raises:
-            RnnError: what is given, where another backend would fail as well.
+            RnnError: the same one, if another backend would fail as well.
         """
         if any(diagnostic.code != "RNN503" for diagnostic in error.diagnostics):
             raise error
@@ -162,7 +165,9 @@ class FallbackBackend:
         warn_once(f"rnnc: on to backend `{self.fallback.name}`, which is slower: {why}")
 
 
-def _append_owner(found: tuple[CallResult, Residuals], owner: int) -> tuple[CallResult, Residuals]:
-    """What a forward pass gives, its last note saying whose it is."""
-    result, saved = found
-    return result, replace(saved, metadata=(*saved.metadata, owner))
+def _append_owner(
+    result_with_residuals: tuple[CallResult, Residuals], owner: int
+) -> tuple[CallResult, Residuals]:
+    """Append the number of the backend that saved them to the metadata of residuals."""
+    result, residuals = result_with_residuals
+    return result, replace(residuals, metadata=(*residuals.metadata, owner))

@@ -1,4 +1,4 @@
-"""The operator graph as it stands, one step at a time: what all other backends are held against."""
+"""Reference backend: interpret the operator graph step by step, in plain PyTorch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .backend import Options, Residuals
 
 
 class ReferenceBackend:
-    """Interprets the graph in plain PyTorch; any dtype, any device, derivatives of any order."""
+    """Interpreter of the graph in plain PyTorch; any dtype and device, derivatives of any order."""
 
     name = "reference"
     supports_autocast = False
@@ -27,15 +27,15 @@ class ReferenceBackend:
         self.graph, self.options = graph, options
 
     def unsupported_reason(self, like: Tensor) -> str:
-        """It runs everywhere."""
+        """Return the empty reason: it runs on every device and dtype."""
         return ""
 
     def forward(self, call: Call, wrt: tuple[TensorKey, ...]) -> tuple[CallResult, Residuals]:
-        """Run one call; nothing is saved."""
+        """Run one call without residuals."""
         return interpret(call), Residuals()
 
     def residual_count(self, call: Call, wrt: tuple[TensorKey, ...]) -> int:
-        """Nothing."""
+        """Return 0."""
         return 0
 
     def backward(
@@ -45,27 +45,27 @@ class ReferenceBackend:
         residuals: Residuals,
         cotangents: Mapping[TensorKey, Tensor | None],
     ) -> Sequence[Tensor | None]:
-        """Run the call again, and back through it.
+        """Run the call again under autograd, and its backward pass.
 
-        Inside of an operator of torch nothing is recorded for autograd, in its own thread.
+        Inside of a torch operator autograd records nothing, but in another thread it does.
         """
         keys, tensors = flatten(call)
-        own = [t.detach().requires_grad_(k in wrt) for k, t in zip(keys, tensors, strict=True)]
-        sources = [t for k, t in zip(keys, own, strict=True) if k in wrt]
-        given = tuple(cotangents.values())
+        leaves = [t.detach().requires_grad_(k in wrt) for k, t in zip(keys, tensors, strict=True)]
+        sources = [t for k, t in zip(keys, leaves, strict=True) if k in wrt]
+        result_cotangents = tuple(cotangents.values())
 
-        def work() -> Sequence[Tensor | None]:
+        def compute() -> Sequence[Tensor | None]:
             return reference_gradients(
-                unflatten(call, keys, own), sources, given, create_graph=False
+                unflatten(call, keys, leaves), sources, result_cotangents, create_graph=False
             )
 
-        with ThreadPoolExecutor(1) as other:
-            return other.submit(work).result()
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(compute).result()
 
     def plan(self) -> Plan | None:
-        """It has no plan."""
+        """Return None: there is no plan."""
         return None
 
     def explain(self, phase: Phase) -> str:
-        """It knows no phases."""
+        """Return the same words for every phase."""
         return "one step at a time"

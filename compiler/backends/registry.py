@@ -1,4 +1,4 @@
-"""Which backends there are, and which one runs a model."""
+"""Registry of backends, and the choice of one by graph, device, dtype and requirement."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ BACKENDS: Final[dict[str, Callable[[OperatorGraph, Options], Backend]]] = {
 }
 
 AUTO_ORDER: Final = ("cuda", "cpu", "aten", "reference")
-"""What `auto` tries, the fastest first; on the CPU `cuda` runs by name alone, interpreted."""
+"""Order in which `auto` tries backends, fastest first; on CPUs `cuda` runs only by name."""
 
 FALLBACKS: Final = ("aten", "reference")
-"""Those that take over where kernels cannot be built."""
+"""Backends without generated kernels, which always build."""
 
 REQUIREMENTS: Final = ("fused",)
 
 
 class Backends:
-    """The backends that may run one model, in the order in which they are tried."""
+    """Backends that may run one model, in the order in which they are tried."""
 
     def __init__(
         self,
@@ -44,11 +44,11 @@ class Backends:
         options: Options | None = None,
         require: str | None = None,
     ) -> None:
-        """Make them.
+        """Construct the candidate backends.
 
         Raises:
-            ValueError: when there is no backend, requirement or pass of a name.
-            RnnError: when the backend that is asked for cannot run the graph (RNN501).
+            ValueError: for an unknown backend, requirement or pass.
+            RnnError: if the named backend cannot run the graph (RNN501).
         """
         if name not in ("auto", *BACKENDS):
             known = ", ".join(["auto", *BACKENDS])
@@ -57,43 +57,43 @@ class Backends:
             raise ValueError(f"require: expected one of {', '.join(REQUIREMENTS)}, got {require!r}")
         self.name, self.require = name, require
         self.unsupported: dict[str, str] = {}
-        """Why some backends are not among them."""
+        """Reason by name for each backend that cannot run the graph."""
         self.candidates: list[Backend] = []
-        """Those that may run the graph, on some device."""
+        """Backends that can run the graph on some device."""
         for candidate in AUTO_ORDER if name == "auto" else (name,):
             try:
                 self.candidates.append(BACKENDS[candidate](graph, options or Options()))
             except Unsupported as error:
                 self.unsupported[candidate] = str(error)
         if name == "auto" and require is None:
-            safe = next((b for b in self.candidates if b.name in FALLBACKS), None)
+            fallback = next((b for b in self.candidates if b.name in FALLBACKS), None)
             self.candidates = [
                 backend
-                if safe is None or backend.name in FALLBACKS
-                else FallbackBackend(backend, safe)
+                if fallback is None or backend.name in FALLBACKS
+                else FallbackBackend(backend, fallback)
                 for backend in self.candidates
             ]
         if not self.candidates:
             fail("RNN501", f"backend `{name}` cannot run `{graph.name}`: {self.unsupported[name]}")
 
     def skip_reasons(self, like: Tensor) -> dict[str, str]:
-        """The backends that come before the one chosen, and why they do not run the model."""
+        """Return the reason by name for each backend tried before the chosen one."""
         chosen = self.choose(like)
         tried = self._device_candidates(like)
-        before = tried[: tried.index(chosen)]
+        skipped = tried[: tried.index(chosen)]
         return self.unsupported | {
-            backend.name: backend.unsupported_reason(like) for backend in before
+            backend.name: backend.unsupported_reason(like) for backend in skipped
         }
 
     def _device_candidates(self, like: Tensor) -> list[Backend]:
-        """Those that are asked: `cpu` and `cuda` only on their own devices, but by name."""
+        """Return the candidates for a device: `cpu` and `cuda` only on their own, unless named."""
         if self.name != "auto":
             return self.candidates
-        other = {"cpu": "cuda", "cuda": "cpu"}.get(like.device.type, "")
-        return [backend for backend in self.candidates if backend.name != other]
+        excluded = {"cpu": "cuda", "cuda": "cpu"}.get(like.device.type, "")
+        return [backend for backend in self.candidates if backend.name != excluded]
 
     def choose_initial(self, like: Tensor) -> Backend:
-        """The backend of a model that was just made, on the CPU, and may yet be moved to a GPU.
+        """Choose the backend of a new model, which is on the CPU and may yet be moved to a GPU.
 
         Raises:
             RnnError: as `choose`.
@@ -104,33 +104,33 @@ class Backends:
             try:
                 like = like.new_empty(0, device="cuda")
             except RuntimeError as error:
-                why = str(error).partition("\n")[0]
+                reason = str(error).partition("\n")[0]
                 fail(
                     "RNN501",
-                    f"backend `cuda` cannot run this model: the GPU does not answer: {why}",
+                    f"backend `cuda` cannot run this model: the GPU does not answer: {reason}",
                 )
         return self.choose(like)
 
     def choose(self, like: Tensor) -> Backend:
-        """The backend that runs on a tensor's device and dtype.
+        """Choose the first candidate that supports a tensor's device and dtype.
 
         Raises:
-            RnnError: when there is none, or only one that is not fused where that is required
+            RnnError: if none does, or only one that is not fused although that is required
                 (RNN501).
         """
-        refused = dict(self.unsupported)
+        unsupported_by_name = dict(self.unsupported)
         on_gpu = self.name == "auto" and like.device.type == "cuda"
         for backend in self._device_candidates(like):
             reason = backend.unsupported_reason(like)
             if reason:
-                refused[backend.name] = reason
+                unsupported_by_name[backend.name] = reason
             elif self.require == "fused" and backend.name == "reference":
-                refused[backend.name] = "it runs one operation at a time"
+                unsupported_by_name[backend.name] = "it runs one operation at a time"
             elif self.require == "fused" and backend.name == "aten" and on_gpu:
-                refused[backend.name] = "on a GPU it is what runs where kernels do not"
+                unsupported_by_name[backend.name] = "on a GPU it is what runs where kernels do not"
             else:
                 return backend
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in unsupported_by_name.items())
         fail(
             "RNN501",
             f"no {'fused ' if self.require else ''}backend runs this model on {like.device} in "

@@ -1,4 +1,4 @@
-"""What runs a call that is like an earlier one."""
+"""Protocol of backends that replay a recorded call with other tensors."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from rnnc.operators.semantics.call import Call
 
 
 class Replay(Protocol):
-    """Runs calls that differ from an earlier one in the addresses and contents of tensors alone.
+    """Replay of a recorded call, with other tensors of the same shapes.
 
-    result_shapes: of its results: all outputs, then what is carried on.
+    shapes: of the results: all outputs, then the carry.
     dtype: of all tensors.
     """
 
@@ -22,7 +22,7 @@ class Replay(Protocol):
     dtype: torch.dtype
 
     def run(self, tensors: Sequence[Tensor]) -> None:
-        """Run a call on contiguous tensors.
+        """Run the call on contiguous tensors.
 
         tensors: parameters, inputs and histories in the order of the call, then empty ones for the
             results.
@@ -31,7 +31,7 @@ class Replay(Protocol):
 
 @runtime_checkable
 class ReplayingBackend(Protocol):
-    """A backend that has a short way for calls that are like an earlier one."""
+    """Backend that can record a call for replay."""
 
     def make_replay(self, call: Call) -> Replay | None:
-        """What runs calls like this one without gradients; None where there is no shorter way."""
+        """Record a call for replay without gradients; None if there is no faster path."""

@@ -8,7 +8,7 @@ _warned: set[str] = set()
 
 
 def warn_once(line: str) -> None:
-    """Say something on standard error, once a process."""
+    """Print a line on standard error, once a process."""
     if line not in _warned:
         _warned.add(line)
         print(line, file=sys.stderr)

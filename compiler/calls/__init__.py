@@ -1,1 +1,1 @@
-"""Arguments of one call, in the form that backends take."""
+"""Normalize the arguments of one call to the form that backends take."""

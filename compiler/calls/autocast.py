@@ -1,4 +1,4 @@
-"""Calls inside of `torch.autocast`: in the type that it asks for, their results in the model's."""
+"""Cast calls under `torch.autocast` to its dtype, and results back to the model's."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rnnc.operators.semantics.call import Call, CallResult
 
 
 def is_autocast_enabled(device_type: str) -> bool:
-    """Whether autocast is on for a type of device, which need not have it."""
+    """Return True if autocast is on for a device type, which need not support it."""
     return torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)
 
 
 def disable_autocast(device_type: str) -> AbstractContextManager[object]:
-    """Where autocast changes nothing."""
+    """Return a context in which autocast is off."""
     return (
         torch.autocast(device_type, enabled=False)
         if is_autocast_enabled(device_type)
@@ -27,15 +27,15 @@ def disable_autocast(device_type: str) -> AbstractContextManager[object]:
 
 
 def autocast_dtype(like: Tensor) -> torch.dtype | None:
-    """The type that autocast asks for on a tensor's device; None where it does not or need not."""
-    kind = like.device.type
-    if like.dtype != torch.float32 or not is_autocast_enabled(kind):
+    """Return autocast's dtype for a float32 tensor; None for others, or if autocast is off."""
+    device_type = like.device.type
+    if like.dtype != torch.float32 or not is_autocast_enabled(device_type):
         return None
-    return torch.get_autocast_dtype(kind)
+    return torch.get_autocast_dtype(device_type)
 
 
 def cast_call(call: Call, dtype: torch.dtype) -> Call:
-    """A call whose real numbers are of another type, differentiably."""
+    """Cast the floating-point tensors of a call to a dtype, differentiably."""
 
     def cast(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {k: v.to(dtype) if v.is_floating_point() else v for k, v in tensors.items()}
@@ -52,7 +52,7 @@ def cast_call(call: Call, dtype: torch.dtype) -> Call:
 
 
 def cast_result(result: CallResult, dtype: torch.dtype) -> CallResult:
-    """A result in the model's own type, differentiably."""
+    """Cast the floating-point tensors of a result to a dtype, differentiably."""
 
     def cast(tensor: Tensor) -> Tensor:
         return tensor.to(dtype) if tensor.is_floating_point() else tensor

@@ -1,4 +1,4 @@
-"""A call as tensors in a row, and its results, too: what autograd and `torch.library` take."""
+"""Flatten calls and results to tuples of tensors and back, for autograd and `torch.library`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rnnc.operators.graph.operator_graph import OperatorGraph
 from rnnc.operators.semantics.call import Call, CallResult
 
 TensorKey = tuple[str, str]
-"""What a tensor is in a call, and its name; for a mask, the number of its node."""
+"""Kind and name of a tensor in a call; a mask's name is the number of its node."""
 
 CALL_FIELDS: Final = {
     "parameter": "parameters",
@@ -27,71 +27,75 @@ OPTIONAL_FIELDS: Final = ("lengths", "resets", "age")
 
 
 def flatten(call: Call) -> tuple[tuple[TensorKey, ...], tuple[Tensor, ...]]:
-    """All tensors of a call with their keys; gradients may be wanted of the first four kinds."""
+    """Return all tensors of a call with their keys; the first four kinds are differentiable."""
     keys: list[TensorKey] = []
     tensors: list[Tensor] = []
-    for kind, named in (
+    for kind, tensors_by_name in (
         ("parameter", call.parameters),
         ("input", call.inputs),
         ("history", call.carry),
         ("initial", call.initial_values),
         ("drawn", call.reset_values),
     ):
-        for name, tensor in named.items():
+        for name, tensor in tensors_by_name.items():
             keys.append((kind, name))
             tensors.append(tensor)
-    for number, tensor in call.masks.items():
-        keys.append(("mask", str(number)))
+    for node_id, tensor in call.masks.items():
+        keys.append(("mask", str(node_id)))
         tensors.append(tensor)
-    for kind, only in (("lengths", call.lengths), ("resets", call.resets), ("age", call.age)):
-        if only is not None:
+    for kind, optional in (("lengths", call.lengths), ("resets", call.resets), ("age", call.age)):
+        if optional is not None:
             keys.append((kind, ""))
-            tensors.append(only)
+            tensors.append(optional)
     return tuple(keys), tuple(tensors)
 
 
 def unflatten(call: Call, keys: Sequence[TensorKey], tensors: Sequence[Tensor]) -> Call:
-    """A call with these tensors and no others; `call` says the rest."""
-    parts: dict[str, Any] = {field: {} for field in CALL_FIELDS.values()}
-    parts.update(dict.fromkeys(OPTIONAL_FIELDS))
+    """Replace all tensors of a call by these; all other fields stay."""
+    fields: dict[str, Any] = {field: {} for field in CALL_FIELDS.values()}
+    fields.update(dict.fromkeys(OPTIONAL_FIELDS))
     for (kind, name), tensor in zip(keys, tensors, strict=True):
         if kind in OPTIONAL_FIELDS:
-            parts[kind] = tensor
+            fields[kind] = tensor
         elif kind == "mask":
-            parts["masks"][int(name)] = tensor
+            fields["masks"][int(name)] = tensor
         else:
-            parts[CALL_FIELDS[kind]][name] = tensor
-    return replace(call, **parts)
+            fields[CALL_FIELDS[kind]][name] = tensor
+    return replace(call, **fields)
 
 
 def is_differentiable(key: TensorKey, tensor: Tensor) -> bool:
-    """Whether a gradient of such a tensor may be wanted."""
+    """Return True if a tensor of this kind and dtype may have a gradient."""
     return key[0] in {"parameter", "input", "history", "initial"} and tensor.is_floating_point()
 
 
 def expected_shapes(call: Call) -> dict[TensorKey, tuple[int, ...]]:
-    """The shapes that the tensors of a call have."""
+    """Return the shape of every tensor that a call may have."""
     graph, steps, rows = call.graph, call.steps, call.batch_size
-    found: dict[TensorKey, tuple[int, ...]] = {
+    shapes_by_key: dict[TensorKey, tuple[int, ...]] = {
         ("parameter", p.name): p.shape for p in graph.parameters
     }
     for variable in graph.inputs:
         size = () if variable.type.kind == "symbol" else (variable.type.size,)
-        found["input", variable.name] = (steps, rows, *size)
-    for item in carry_entries(graph):
-        found["history", item.name] = (item.steps, rows, *((item.size,) if item.size else ()))
+        shapes_by_key["input", variable.name] = (steps, rows, *size)
+    for entry in carry_entries(graph):
+        shapes_by_key["history", entry.name] = (
+            entry.steps,
+            rows,
+            *((entry.size,) if entry.size else ()),
+        )
     for state in graph.states:
-        found["initial", state.name] = (rows, state.type.size)
-        found["drawn", state.name] = (steps, rows, state.type.size)
+        shapes_by_key["initial", state.name] = (rows, state.type.size)
+        shapes_by_key["drawn", state.name] = (steps, rows, state.type.size)
     for node in graph.random_nodes:
-        front = (rows,) if node.operation == "variational" else (steps, rows)
-        found["mask", str(node.id)] = (*front, node.size)
-    alone = {"lengths": (rows,), "resets": (steps, rows), "age": (rows,)}
-    return {**found, **{(name, ""): shape for name, shape in alone.items()}}
+        leading = (rows,) if node.operation == "variational" else (steps, rows)
+        shapes_by_key["mask", str(node.id)] = (*leading, node.size)
+    optional = {"lengths": (rows,), "resets": (steps, rows), "age": (rows,)}
+    return {**shapes_by_key, **{(name, ""): shape for name, shape in optional.items()}}
 
 
 def describe_key(key: TensorKey) -> str:
-    """A tensor of a call as its user knows it."""
+    """Return the name of a tensor in messages."""
     kind, name = key
     match kind:
         case "history":
@@ -103,25 +107,25 @@ def describe_key(key: TensorKey) -> str:
 
 
 def clone_aliased(tensors: Sequence[Tensor], others: Sequence[Tensor]) -> list[Tensor]:
-    """Tensors none of which shares memory with another one, or with what is given."""
-    seen = {tensor.untyped_storage().data_ptr() for tensor in others} - {0}
-    found: list[Tensor] = []
+    """Clone tensors that share storage with `others` or with an earlier one of them."""
+    addresses = {tensor.untyped_storage().data_ptr() for tensor in others} - {0}
+    unaliased: list[Tensor] = []
     for tensor in tensors:
-        place = tensor.untyped_storage().data_ptr()
-        found.append(tensor.clone() if place in seen else tensor)
-        seen.add(place) if place else None
-    return found
+        address = tensor.untyped_storage().data_ptr()
+        unaliased.append(tensor.clone() if address in addresses else tensor)
+        addresses.add(address) if address else None
+    return unaliased
 
 
 def flatten_result(result: CallResult) -> tuple[Tensor, ...]:
-    """Outputs, what is carried on, laws, and what `loss` terms need."""
+    """Return outputs, carry, laws and loss inputs as one tuple."""
     return (*result.outputs, *result.carry.values(), *result.laws, *result.loss_inputs)
 
 
 def result_keys(
     graph: OperatorGraph, carry_names: Sequence[str], *, training: bool
 ) -> list[TensorKey]:
-    """What each tensor of `flatten_result` is: as the seeds of a plan are called."""
+    """Return the key of each tensor of `flatten_result`, as cotangents of a plan are named."""
     keys = [("output", output.name) for output in graph.outputs]
     keys += [("history", name) for name in carry_names]
     if training:
@@ -133,13 +137,13 @@ def result_keys(
 def unflatten_result(
     graph: OperatorGraph, carry_names: Sequence[str], tensors: Sequence[Tensor], *, training: bool
 ) -> CallResult:
-    """The result that `flatten_result` has laid in a row."""
+    """Rebuild the result from the tensors of `flatten_result`."""
     outputs = len(graph.outputs)
-    after = outputs + len(carry_names)
-    laws = after + len(graph.laws) * training
+    carry_end = outputs + len(carry_names)
+    laws_end = carry_end + len(graph.laws) * training
     return CallResult(
         tuple(tensors[:outputs]),
-        dict(zip(carry_names, tensors[outputs:after], strict=True)),
-        tuple(tensors[after:laws]),
-        tuple(tensors[laws:]),
+        dict(zip(carry_names, tensors[outputs:carry_end], strict=True)),
+        tuple(tensors[carry_end:laws_end]),
+        tuple(tensors[laws_end:]),
     )

@@ -1,6 +1,6 @@
-"""The one rule of time for whole series: which steps belong together, and what lies outside.
+"""Masks of segments, lengths and windows over whole series; shared by all backends.
 
-What `rnnc.operators.semantics.segments` does step by step; shared by all backends.
+The same rules as `rnnc.operators.semantics.segments`, which applies them step by step.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from rnnc.operators.semantics.call import Call
 
 
 class SequenceMasks:
-    """The segments of one call."""
+    """Masks and boundary values of one call, computed when first needed."""
 
     def __init__(self, call: Call, like: Tensor) -> None:
         self.call, self.like = call, like
         device, steps, rows = like.device, call.steps, call.batch_size
         self.step_index = torch.arange(steps, device=device).unsqueeze(-1)
-        whole = torch.full((rows,), steps, device=device)
-        self.lengths = whole if call.lengths is None else call.lengths
+        full_lengths = torch.full((rows,), steps, device=device)
+        self.lengths = full_lengths if call.lengths is None else call.lengths
         self.valid: Tensor | None = None
-        """(T, B, 1): whether a row still has a step; None where all have."""
+        """(T, B, 1): True where a row still has a step; None if all rows have T steps."""
         if call.lengths is not None:
             self.valid = (self.step_index < self.lengths).unsqueeze(-1)
         self._segment_bounds: tuple[Tensor, Tensor] | None = None
@@ -34,27 +34,31 @@ class SequenceMasks:
         self._window_masks: dict[tuple[int, int], Tensor] = {}
 
     def segment_bounds(self) -> tuple[Tensor, Tensor]:
-        """(T, B) each: the first step of each step's segment, and the step after its last.
+        """Return (T, B) each: the first step of each step's segment, and the step after its last.
 
-        The first is far below 0 where a segment goes on from the history.
+        The first is far below 0 where a segment continues from the carry.
         """
         if self._segment_bounds is None:
             call = self.call
-            far = torch.full((call.steps, call.batch_size), call.steps, device=self.like.device)
-            # Further back than any history: a segment that began in an earlier call.
-            start, end = torch.full_like(far, -(2**62)), far
+            beyond_end = torch.full(
+                (call.steps, call.batch_size), call.steps, device=self.like.device
+            )
+            # Before any carried step: the segment began in an earlier call.
+            start, end = torch.full_like(beyond_end, -(2**62)), beyond_end
             if call.resets is not None and call.steps:
-                hit = torch.where(call.resets, self.step_index.expand_as(far), start)
-                start = hit.cummax(0).values
-                after = torch.where(call.resets, self.step_index.expand_as(far), far)
-                end = torch.cat([after[1:], far[:1]]).flip(0).cummin(0).values.flip(0)
+                reset_steps = torch.where(call.resets, self.step_index.expand_as(beyond_end), start)
+                start = reset_steps.cummax(0).values
+                next_resets = torch.where(
+                    call.resets, self.step_index.expand_as(beyond_end), beyond_end
+                )
+                end = torch.cat([next_resets[1:], beyond_end[:1]]).flip(0).cummin(0).values.flip(0)
             self._segment_bounds = start, torch.minimum(end, self.lengths.expand_as(end))
         return self._segment_bounds
 
     def may_cross_segment(
         self, delay: int, *, has_boundary_value: bool, has_carry: bool = True
     ) -> bool:
-        """`flow.cuts`, for this call."""
+        """Return True if an operand with this delay may read beyond its segment in this call."""
         resets, lengths = self.call.resets is not None, self.call.lengths is not None
         return may_cross_segment(
             delay,
@@ -65,147 +69,151 @@ class SequenceMasks:
         )
 
     def same_segment(self, delay: int, *, has_carry: bool = True) -> Tensor:
-        """(T, B, 1): whether the step `delay` ago (ahead, below 0) is of the same segment.
+        """Return the mask (T, B, 1) of steps whose source, `delay` steps back, is in their segment.
 
-        Steps before the first one count as such where no reset is between, and there is a past.
+        A negative delay reads ahead. Steps before the first one count as the same segment if no
+        reset lies in between and the variable has a carry.
         """
         key = delay, has_carry or delay < 0
         if key not in self._segment_masks:
             start, end = self.segment_bounds()
             source = self.step_index - delay
-            after = (source >= (start if has_carry else start.clamp(min=0))) & (
+            is_in_segment = (source >= (start if has_carry else start.clamp(min=0))) & (
                 self.step_index < self.lengths
             )
-            linked = source < end if delay < 0 else after
-            self._segment_masks[key] = linked.unsqueeze(-1)
+            mask = source < end if delay < 0 else is_in_segment
+            self._segment_masks[key] = mask.unsqueeze(-1)
         return self._segment_masks[key]
 
     def window_mask(self, first: int, last: int) -> Tensor:
-        """(T, B, L): whether the step that many steps ago, `first` to `last`, is of this segment.
+        """Return the mask (T, B, L) of window rows, `first` to `last` steps back, in the segment.
 
-        Unlike what is `linked`, one before the first step counts only if the segment is that old.
+        Unlike in `same_segment`, a row before the first step counts only if the segment is that
+        old.
         """
         if (first, last) not in self._window_masks:
             start, end = self.segment_bounds()
             if self.call.age is not None:
                 start = torch.where(start < 0, -self.call.age, start)
-            back = torch.arange(first, last - 1, -1, device=self.like.device)
-            source = self.step_index.unsqueeze(-1) - back
-            belongs = (source >= start.unsqueeze(-1)) & (source < end.unsqueeze(-1))
-            self._window_masks[first, last] = belongs
+            delays = torch.arange(first, last - 1, -1, device=self.like.device)
+            source = self.step_index.unsqueeze(-1) - delays
+            mask = (source >= start.unsqueeze(-1)) & (source < end.unsqueeze(-1))
+            self._window_masks[first, last] = mask
         return self._window_masks[first, last]
 
     def valid_window_mask(self, first: int, last: int) -> Tensor:
-        """(T, B, L): which rows of its window a step sees that its row of the batch still has."""
-        present = self.window_mask(first, last)
-        return present if self.valid is None else present & self.valid
+        """Return `window_mask`, False at steps past a row's length."""
+        mask = self.window_mask(first, last)
+        return mask if self.valid is None else mask & self.valid
 
     def reader_window_mask(self, first: int, last: int) -> Tensor:
-        """(T, B, L): of the steps `last` to `first` ahead, whether their window has this step."""
-        present = self.valid_window_mask(first, last)
-        rows = first - last + 1
+        """Return the mask (T, B, L) of steps `last` to `first` ahead whose window has this one."""
+        mask = self.valid_window_mask(first, last)
+        window = first - last + 1
         front, back = max(0, -last), max(0, first)
-        line = F.pad(present, (0, 0, 0, 0, front, back))
-        # The step j after the earliest reader has this one as its row L − 1 − j.
-        at = [line[front + last + j :][: len(present), :, rows - 1 - j] for j in range(rows)]
-        return torch.stack(at, -1)
+        padded = F.pad(mask, (0, 0, 0, 0, front, back))
+        # The step j after the earliest reader has this one as window row L − 1 − j.
+        columns = [
+            padded[front + last + j :][: len(mask), :, window - 1 - j] for j in range(window)
+        ]
+        return torch.stack(columns, -1)
 
     def initial_value(self, name: str) -> Tensor:
-        """(B, n) or (T, B, n): what a state is before the segment of each step."""
+        """Return (B, n) or (T, B, n): a state's value before the segment of each step."""
         if name not in self._initial_values:
             call = self.call
             value = call.initial_values[name]
-            drawn = call.reset_values.get(name)
-            if drawn is not None and call.resets is not None and call.steps:
+            reset_values = call.reset_values.get(name)
+            if reset_values is not None and call.resets is not None and call.steps:
                 start, _ = self.segment_bounds()
-                index = start.clamp(min=0).unsqueeze(-1).expand_as(drawn)
-                fresh = (start >= 0).unsqueeze(-1)
-                value = torch.where(fresh, drawn.gather(0, index), value)
+                index = start.clamp(min=0).unsqueeze(-1).expand_as(reset_values)
+                is_reset = (start >= 0).unsqueeze(-1)
+                value = torch.where(is_reset, reset_values.gather(0, index), value)
             self._initial_values[name] = value
         return self._initial_values[name]
 
     def repeat_last_step(self, series: Tensor) -> Tensor:
-        """An input whose steps past a row's length repeat its last one (zero for empty rows)."""
+        """Repeat a row's last step past its length (zero for empty rows)."""
         if self.call.lengths is None or not self.call.steps:
             return series
         index = torch.minimum(self.step_index, (self.lengths - 1).clamp(min=0))
         empty = self.lengths == 0
         if series.dim() == 2:
             return series.gather(0, index).masked_fill(empty, -1)
-        found = series.gather(0, index.unsqueeze(-1).expand_as(series))
-        return found.masked_fill(empty.unsqueeze(-1), 0)
+        repeated = series.gather(0, index.unsqueeze(-1).expand_as(series))
+        return repeated.masked_fill(empty.unsqueeze(-1), 0)
 
     def zero_padding(self, series: Tensor) -> Tensor:
-        """What counts of a series (an output, the terms of a sum): zero past a row's length."""
+        """Zero a series past each row's length."""
         if self.valid is None:
             return series
         return torch.where(self.valid, series, series.new_zeros(()))
 
     def last_step(self, series: Tensor) -> Tensor:
-        """(B, m): each row's value at its last step; zero for rows without any."""
+        """Return (B, m): each row's value at its last step; zero for rows without one."""
         if not self.call.steps:
             return series.new_zeros(self.call.batch_size, series.shape[-1])
         if self.valid is None:
             return series[-1].clone()
-        chosen = series.gather(0, self._last_index(series.shape[-1]))[0]
-        return torch.where((self.lengths > 0).unsqueeze(-1), chosen, series.new_zeros(()))
+        last_values = series.gather(0, self._last_index(series.shape[-1]))[0]
+        return torch.where((self.lengths > 0).unsqueeze(-1), last_values, series.new_zeros(()))
 
     def last_step_vjp(self, cotangent: Tensor) -> Tensor:
-        """(T, B, m): the gradient of `last`, back at the steps that it was taken from."""
+        """Return the vector-Jacobian product (T, B, m) of `last_step`."""
         steps, width = self.call.steps, cotangent.shape[-1]
         series = cotangent.new_zeros(steps, self.call.batch_size, width)
         if steps:
-            alive = (self.lengths > 0).unsqueeze(-1)
-            kept = torch.where(alive, cotangent, cotangent.new_zeros(()))
-            series.scatter_(0, self._last_index(width), kept.unsqueeze(0))
+            has_steps = (self.lengths > 0).unsqueeze(-1)
+            masked = torch.where(has_steps, cotangent, cotangent.new_zeros(()))
+            series.scatter_(0, self._last_index(width), masked.unsqueeze(0))
         return series
 
     def _last_index(self, width: int) -> Tensor:
         index = (self.lengths - 1).clamp(min=0)
         return index.view(1, -1, 1).expand(1, -1, width)
 
-    def next_carry(self, name: str, line: Tensor) -> Tensor:
-        """The last k values of a variable in each row, from (k + T, B, n) with history in front.
+    def next_carry(self, name: str, padded: Tensor) -> Tensor:
+        """Return the last k values of each row, from (k + T, B, n) with the carry in front.
 
-        Those before a reset are already replaced by what lies outside of the segment.
+        Values before a reset are replaced by the variable's value outside of a segment.
         """
-        keep = len(line) - self.call.steps
+        count = len(padded) - self.call.steps
         if not self.call.steps:
-            return line.clone()
+            return padded.clone()
         if self.call.lengths is None and self.call.resets is None:
-            return line[-keep:].clone()
-        index = self._carry_index(keep)
-        values = line.gather(0, _expand_index(index, line))
+            return padded[-count:].clone()
+        index = self._carry_index(count)
+        values = padded.gather(0, _expand_index(index, padded))
         if self.call.resets is None:
             return values
-        belongs = self._carry_mask(keep)
-        if line.dim() == 2:
-            return values.masked_fill(~belongs, -1)
-        outside = self._boundary_value_at_end(name, values)
-        return torch.where(belongs.unsqueeze(-1), values, outside)
+        in_segment = self._carry_mask(count)
+        if padded.dim() == 2:
+            return values.masked_fill(~in_segment, -1)
+        boundary = self._boundary_value_at_end(name, values)
+        return torch.where(in_segment.unsqueeze(-1), values, boundary)
 
     def next_carry_vjp(self, cotangent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The gradient of `next_carry`: (k + T, B, n) of the line, (B, n) of the initial."""
-        keep, rows, width = cotangent.shape
-        line = cotangent.new_zeros(keep + self.call.steps, rows, width)
-        nothing = cotangent.new_zeros(rows, width)
+        """Return the VJP of `next_carry`: of the carry, the steps, and the initial value."""
+        count, rows, width = cotangent.shape
+        padded = cotangent.new_zeros(count + self.call.steps, rows, width)
+        initial_cotangent = cotangent.new_zeros(rows, width)
         if self.call.lengths is None and self.call.resets is None:
-            line[len(line) - keep :] = cotangent
-            return line[:keep], line[keep:], nothing
+            padded[len(padded) - count :] = cotangent
+            return padded[:count], padded[count:], initial_cotangent
         if not self.call.steps:
-            line.copy_(cotangent)
-            return line, line[keep:], nothing
-        kept = cotangent
+            padded.copy_(cotangent)
+            return padded, padded[count:], initial_cotangent
+        carried = cotangent
         if self.call.resets is not None:
-            belongs = self._carry_mask(keep).unsqueeze(-1)
-            kept = torch.where(belongs, cotangent, cotangent.new_zeros(()))
-            nothing = torch.where(belongs, cotangent.new_zeros(()), cotangent).sum(0)
-        line.scatter_(0, _expand_index(self._carry_index(keep), line), kept)
-        return line[:keep], line[keep:], nothing
+            in_segment = self._carry_mask(count).unsqueeze(-1)
+            carried = torch.where(in_segment, cotangent, cotangent.new_zeros(()))
+            initial_cotangent = torch.where(in_segment, cotangent.new_zeros(()), cotangent).sum(0)
+        padded.scatter_(0, _expand_index(self._carry_index(count), padded), carried)
+        return padded[:count], padded[count:], initial_cotangent
 
     def _carry_index(self, count: int) -> Tensor:
-        back = torch.arange(count, device=self.like.device).unsqueeze(-1)
-        return back + self.lengths
+        offsets = torch.arange(count, device=self.like.device).unsqueeze(-1)
+        return offsets + self.lengths
 
     def _carry_mask(self, count: int) -> Tensor:
         start, _ = self.segment_bounds()
@@ -222,20 +230,20 @@ class SequenceMasks:
         return initial.expand_as(values)
 
 
-def _expand_index(index: Tensor, line: Tensor) -> Tensor:
-    return index if line.dim() == 2 else index.unsqueeze(-1).expand(-1, -1, line.shape[-1])
+def _expand_index(index: Tensor, padded: Tensor) -> Tensor:
+    return index if padded.dim() == 2 else index.unsqueeze(-1).expand(-1, -1, padded.shape[-1])
 
 
 def first_floating(tensors: Mapping[str, Tensor]) -> Tensor | None:
-    """The first tensor of real numbers."""
+    """Return the first floating-point tensor; None if there is none."""
     return next((t for t in tensors.values() if t.is_floating_point()), None)
 
 
 def like_of(call: Call) -> Tensor:
-    """A tensor of the dtype and device that a call computes in."""
+    """Return a tensor of the dtype and on the device that a call computes in."""
     for tensors in (call.parameters, call.initial_values, call.inputs):
-        found = first_floating(tensors)
-        if found is not None:
-            return found
+        tensor = first_floating(tensors)
+        if tensor is not None:
+            return tensor
     device = next((t.device for t in call.inputs.values()), torch.device("cpu"))
     return torch.empty(0, device=device)

@@ -1,4 +1,4 @@
-"""Gradients of a call that torch's own autograd takes through the reference."""
+"""Compute gradients of a call by torch's autograd, through the reference interpreter."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import torch
 from torch import Tensor
 
 from rnnc.operators.semantics.call import Call, CallResult
-from rnnc.operators.semantics.interpreter import interpret as run_reference
+from rnnc.operators.semantics.interpreter import interpret
 
 from .autocast import disable_autocast
 from .flattening import flatten_result
 
 
-def _run_reference(call: Call) -> CallResult:
-    with disable_autocast(_device_type(call)):
-        return run_reference(call)
+def run_reference(call: Call) -> CallResult:
+    """Run a call through the reference interpreter with autocast off."""
+    with disable_autocast(device_type(call)):
+        return interpret(call)
 
 
 def reference_gradients(
@@ -26,13 +27,13 @@ def reference_gradients(
     *,
     create_graph: bool,
 ) -> list[Tensor | None]:
-    """The gradients of some tensors of a call through the reference.
+    """Compute gradients of some tensors of a call through the reference.
 
-    cotangents: those that come in, as in `flatten_result`.
-    create_graph: whether the gradients are differentiable, too.
+    cotangents: of the results, as in `flatten_result`.
+    create_graph: True makes the gradients differentiable themselves.
     """
     return vjp(
-        flatten_result(_run_reference(call)),
+        flatten_result(run_reference(call)),
         tensors,
         cotangents,
         create_graph=create_graph,
@@ -48,10 +49,10 @@ def vjp(
     create_graph: bool = False,
     retain_graph: bool = True,
 ) -> list[Tensor | None]:
-    """The gradients of some tensors that results were recorded from.
+    """Compute the vector-Jacobian product of recorded results with respect to some tensors.
 
-    cotangents: those that come in, one a result. again: whether these are differentiable, too.
-    retain_graph: whether the results can be gone back from once more.
+    cotangents: one a result, None for zero. create_graph: True makes the gradients differentiable.
+    retain_graph: True allows another backward pass through the same results.
     """
     pairs = [
         (y, g)
@@ -72,7 +73,8 @@ def vjp(
     )
 
 
-def _device_type(call: Call) -> str:
+def device_type(call: Call) -> str:
+    """Return the device type of a call's tensors."""
     for tensors in (call.parameters, call.inputs, call.initial_values):
         for tensor in tensors.values():
             return tensor.device.type

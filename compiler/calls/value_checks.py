@@ -1,4 +1,4 @@
-"""Checks of the numbers inside of arguments, made where they can be read."""
+"""Check the values of symbols and lengths, where no tracer forbids reading them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from torch import Tensor
 
 from rnnc.operators.semantics.call import Call
 
-from .plain_tensors import concrete_values
+from .tensor_storage import concrete_values
 
 
 def check_symbols(argument: str, symbols: Tensor, size: int) -> None:
-    """Raise ValueError where a symbol is neither one of an alphabet nor none (−1).
+    """Raise ValueError if a symbol is neither in its alphabet nor −1 (none).
 
-    Where a tracer must not look, the operator that it sees will (`check_values`).
+    Under a tracer the check is left to the custom op (`check_values`).
     """
     numbers = concrete_values(symbols)
     if numbers is None or not numbers.numel():
@@ -26,7 +26,7 @@ def check_symbols(argument: str, symbols: Tensor, size: int) -> None:
 
 
 def check_lengths(lengths: Tensor, steps: int) -> None:
-    """Raise ValueError where a length is below 0 or beyond T; as `check_symbols`."""
+    """Raise ValueError if a length is below 0 or beyond T; as `check_symbols`."""
     numbers = concrete_values(lengths)
     if numbers is None or not numbers.numel():
         return
@@ -38,7 +38,7 @@ def check_lengths(lengths: Tensor, steps: int) -> None:
 
 
 def check_values(call: Call) -> None:
-    """Of a call that `torch.compile` has traced, check what only the numbers can tell.
+    """Check the values of a call that was traced by `torch.compile`.
 
     Raises:
         ValueError: for a symbol out of range, or a length below 0 or beyond T.

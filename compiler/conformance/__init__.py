@@ -1,1 +1,1 @@
-"""Whether a model computes what its graph means, on this machine: `rnnc verify`."""
+"""Checks of a compiled model against its graph, on this machine: `rnnc verify`."""

@@ -1,4 +1,4 @@
-"""Everything that a model computes in one call, by name: values, then gradients."""
+"""Results and gradients of one call of a model, by name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GRADIENT: Final = "gradient of "
 
 
 def evaluate_with_gradients(model: CompiledRNN, arguments: Arguments) -> CallResults:
-    """All results of a call, and the gradients of one number that depends on all of them."""
+    """Compute all results of a call, and the gradients of a number that depends on all of them."""
     results = evaluate(model, arguments)
     return results | score_gradients(
         results, score_weights(results), differentiable_tensors(model, arguments)
@@ -29,7 +29,7 @@ def evaluate_with_gradients(model: CompiledRNN, arguments: Arguments) -> CallRes
 
 
 def evaluate(model: CompiledRNN, arguments: Arguments) -> CallResults:
-    """Outputs, the state, laws, and in training the loss of a model with terms of its own."""
+    """Compute outputs, state and laws of a call, and in training the loss if it has terms."""
     seed_device(like_of(model).device)
     y, state = call_module(model, arguments)
     results = results_by_name(model, y, state)
@@ -43,10 +43,10 @@ def evaluate(model: CompiledRNN, arguments: Arguments) -> CallResults:
 
 
 def call_module(model: CompiledRNN, arguments: Arguments) -> tuple[Any, Any]:
-    """What the module itself returns, with rows first where it takes them so."""
+    """Call the module, with the batch axis first if it takes it so."""
     x, resets = arguments.x, arguments.resets
     if model.batch_first:
-        # In memory as its users have them, so that the backend sees steps that are far apart.
+        # Contiguous with the batch axis first, as users pass them: the backend sees strided steps.
         x = {name: value.transpose(0, 1).contiguous() for name, value in x.items()}
         resets = None if resets is None else resets.transpose(0, 1)
     y, state = model(x, arguments.state, lengths=arguments.lengths, resets=resets)
@@ -54,42 +54,42 @@ def call_module(model: CompiledRNN, arguments: Arguments) -> tuple[Any, Any]:
 
 
 def results_by_name(model: CompiledRNN, y: Any, state: Any, *, step: bool = False) -> CallResults:
-    """Outputs and states by name, time first; an axis of time for those of one `step`, too."""
+    """Return outputs and states by name, time first; outputs of one `step` get a time axis."""
     outputs = y if isinstance(y, tuple) else (y,)
-    found: CallResults = {}
+    results: CallResults = {}
     for output, value in zip(model.graph.outputs, outputs, strict=True):
         if step and not output.at_end:
             value = value.unsqueeze(0)
         elif model.batch_first and not output.at_end:
             value = value.transpose(0, 1)
-        found[OUTPUT + output.name] = value
+        results[OUTPUT + output.name] = value
     if state is not None:
-        found |= {STATE + name: value for name, value in state._asdict().items()}
-    return found
+        results |= {STATE + name: value for name, value in state._asdict().items()}
+    return results
 
 
 def differentiable_tensors(model: CompiledRNN, arguments: Arguments) -> dict[str, Tensor]:
-    """The tensors whose gradients are wanted, by name."""
-    found: dict[str, Tensor] = dict(model.named_parameters())
-    found |= {INPUT + name: value for name, value in arguments.x.items()}
+    """Return the tensors that require a gradient, by name."""
+    tensors: dict[str, Tensor] = dict(model.named_parameters())
+    tensors |= {INPUT + name: value for name, value in arguments.x.items()}
     if arguments.state is not None:
-        found |= {STATE + name: value for name, value in arguments.state._asdict().items()}
-    return {name: tensor for name, tensor in found.items() if tensor.requires_grad}
+        tensors |= {STATE + name: value for name, value in arguments.state._asdict().items()}
+    return {name: tensor for name, tensor in tensors.items() if tensor.requires_grad}
 
 
 def score_weights(results: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """For every number of the results, gradients apart, another weight in their sum."""
+    """Draw a weight for every number of the results; gradients have none."""
     generator = torch.Generator().manual_seed(3)
-    drawn = {
+    weights = {
         name: torch.randn(value.shape, generator=generator, dtype=torch.float64)
         for name, value in results.items()
         if value.is_floating_point() and not name.startswith(GRADIENT)
     }
-    return {name: weight.to(results[name].device) for name, weight in drawn.items()}
+    return {name: weight.to(results[name].device) for name, weight in weights.items()}
 
 
 def score(results: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Tensor:
-    """The weighted sum of all results that are finite, in float64."""
+    """Compute the weighted sum of all finite results, in float64."""
     total = torch.zeros((), dtype=torch.float64)
     for name, weight in weights.items():
         value = results[name]
@@ -101,12 +101,12 @@ def score(results: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Tenso
 def score_gradients(
     results: Mapping[str, Tensor], weights: Mapping[str, Tensor], wrt: Mapping[str, Tensor]
 ) -> CallResults:
-    """The gradients of that sum, zero where none arrives."""
+    """Compute the gradients of that sum; zero for a tensor without one."""
     total = score(results, weights)
-    found: tuple[Tensor | None, ...] = (None,) * len(wrt)
+    gradients: tuple[Tensor | None, ...] = (None,) * len(wrt)
     if total.requires_grad and wrt:
-        found = torch.autograd.grad(total, list(wrt.values()), allow_unused=True)
+        gradients = torch.autograd.grad(total, list(wrt.values()), allow_unused=True)
     return {
         GRADIENT + name: torch.zeros_like(tensor) if gradient is None else gradient
-        for (name, tensor), gradient in zip(wrt.items(), found, strict=True)
+        for (name, tensor), gradient in zip(wrt.items(), gradients, strict=True)
     }

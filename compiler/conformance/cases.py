@@ -1,4 +1,4 @@
-"""The calls that a model is checked in: how many steps and rows, and what is given with them."""
+"""Kinds of calls that a model is verified in: steps, rows and optional arguments."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 ResetsMode = Literal["", "False", "some"]
-"""Not given, given and all False, or some of them True."""
+"""No resets, all False, or some True."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +16,9 @@ class Case:
     """One kind of call.
 
     steps, rows: T and B.
-    lengths: whether rows differ in length; one of them is empty where there are rows enough.
-    carry: whether the call goes on from a state. Then gradients of inputs and of that state are
-        wanted too; without it, those of parameters alone, as training asks for them.
+    lengths: True if rows differ in length; one of them is empty if there are enough rows.
+    carry: True if the call continues from a state. Gradients of inputs and of the state are then
+        checked too; without it only those of parameters, as in training.
     """
 
     steps: int
@@ -51,32 +51,32 @@ CASES: Final = (
     Case(4, 1, resets="False"),
     Case(6, 1),
 )
-"""What matters most comes first: calls that are shorter than what a model looks back on, and masks.
+"""Most revealing first: calls shorter than the delays of a model, and masks.
 
 T from 1 to 6, B from 1 to 3.
 """
 
 
 def parse_case(text: str) -> Case:
-    """The case that `str` writes so.
+    """Parse the text that `str` gives for a case.
 
     Raises:
         ValueError: when it is none.
     """
-    found: dict[str, object] = {}
+    fields: dict[str, object] = {}
     for word in filter(None, re.split(r"[,\s]+", text)):
         size = re.fullmatch(r"([TB])=([1-9][0-9]{0,3})", word)
         if size:
-            found["steps" if size[1] == "T" else "rows"] = int(size[2])
+            fields["steps" if size[1] == "T" else "rows"] = int(size[2])
         elif word in {"resets", "resets=False"}:
-            found["resets"] = "some" if word == "resets" else "False"
+            fields["resets"] = "some" if word == "resets" else "False"
         elif word in {"lengths", "carry"}:
-            found[word] = True
+            fields[word] = True
         else:
             raise ValueError(_syntax_message(text))
-    if not {"steps", "rows"} <= set(found):
+    if not {"steps", "rows"} <= set(fields):
         raise ValueError(_syntax_message(text))
-    return Case(**found)  # type: ignore[arg-type]
+    return Case(**fields)  # type: ignore[arg-type]
 
 
 def _syntax_message(text: str) -> str:
@@ -84,7 +84,7 @@ def _syntax_message(text: str) -> str:
 
 
 def simplify(case: Case) -> Iterator[Case]:
-    """Simpler cases, one step away: fewer things given, then fewer rows, then fewer steps."""
+    """Yield simpler cases, one change away: fewer arguments, then fewer rows, then fewer steps."""
     if case.lengths:
         yield replace(case, lengths=False)
     if case.resets == "some":

@@ -1,4 +1,4 @@
-"""What a check is, and which of them a subject gets, the most telling ones first."""
+"""List the checks of a subject at its execution targets, the most revealing ones first."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ CheckKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One property at one place, and the cases that it is looked at in, in their order.
+    """One property at one execution target, and its cases in order.
 
-    applies: whether the property says anything of a case. why_not: why it says nothing of any.
+    applies: returns False for cases in which the property says nothing. skip_reason: why it applies
+        to none.
     """
 
     kind: CheckKind
@@ -45,50 +46,54 @@ class Check:
 def build_checks(
     subject: Subject, targets: Sequence[ExecutionTarget], cases: Iterable[Case] = CASES
 ) -> tuple[Check, ...]:
-    """All checks of a subject at some places, the first dtype before others.
+    """Build all checks of a subject at some execution targets, the first dtype before others.
 
-    The reference's own pieces come last: they are right where those of the backends are, and these
-    agree with it.
+    The partition checks of the reference come last: they hold if those of a backend hold and the
+    backend agrees with it.
     """
-    chosen = tuple(cases)
+    applicable = tuple(cases)
     if subject.runs_backward:
-        without = (Case(case.steps, case.rows, case.lengths, case.resets) for case in chosen)
-        chosen = tuple(dict.fromkeys(without))
-    others = [place for place in targets if place.backend != "reference"]
-    first = [place for place in others if place.dtype == others[0].dtype]
+        stateless = (Case(case.steps, case.rows, case.lengths, case.resets) for case in applicable)
+        applicable = tuple(dict.fromkeys(stateless))
+    compiled = [target for target in targets if target.backend != "reference"]
+    first_dtype = [target for target in compiled if target.dtype == compiled[0].dtype]
     order: list[tuple[CheckKind, ExecutionTarget]] = [
-        ("against the reference", place) for place in first
+        ("against the reference", target) for target in first_dtype
     ]
     order.append(("finite differences", FLOAT64_REFERENCE))
-    order += [(kind, place) for place in first for kind in PARTITIONS]
-    for place in others:
-        if place not in first:
-            order += [("against the reference", place), *((kind, place) for kind in PARTITIONS)]
+    order += [(kind, target) for target in first_dtype for kind in PARTITIONS]
+    for target in compiled:
+        if target not in first_dtype:
+            order += [("against the reference", target), *((kind, target) for kind in PARTITIONS)]
     order += [(kind, FLOAT64_REFERENCE) for kind in PARTITIONS]
-    return tuple(_build_check(subject, kind, place, chosen) for kind, place in order)
+    return tuple(_build_check(subject, kind, target, applicable) for kind, target in order)
 
 
 def _build_check(
     subject: Subject, kind: CheckKind, target: ExecutionTarget, cases: tuple[Case, ...]
 ) -> Check:
-    run, fits, why_not = CHECK_FUNCTIONS[kind], _APPLICABLE[kind], _SKIP_REASONS.get(kind, "")
+    run, applies, skip_reason = (
+        CHECK_FUNCTIONS[kind],
+        _APPLICABLE[kind],
+        _SKIP_REASONS.get(kind, ""),
+    )
     if kind in PARTITIONS and subject.has_random_states:
-        # A segment that begins within a call draws its first state where it begins.
-        fits, why_not = (
-            _all_of(fits, _all_of(_has_state, _has_no_resets)),
+        # A reset within a call draws the initial state of its own step, a part of it another one.
+        applies, skip_reason = (
+            _all_of(applies, _all_of(_has_state, _has_no_resets)),
             "states begin at values that are drawn",
         )
     if kind in _TIME_PARTITIONS and subject.runs_backward:
-        fits, why_not = (
+        applies, skip_reason = (
             _never,
             f"the model runs backward in time ({', '.join(subject.runs_backward)})",
         )
     if not subject.graph.inputs:
-        fits, why_not = _never, "the model has no input, and so no steps"
+        applies, skip_reason = _never, "the model has no input, and so no steps"
     elif kind == "finite differences" and not subject.trainable:
-        fits, why_not = _has_state, "nothing in it takes a gradient"
-    kept = tuple(case for case in cases if fits(case))
-    return Check(kind, target, kept, partial(run, subject, target), fits, why_not)
+        applies, skip_reason = _has_state, "nothing in it takes a gradient"
+    applicable = tuple(case for case in cases if applies(case))
+    return Check(kind, target, applicable, partial(run, subject, target), applies, skip_reason)
 
 
 CHECK_FUNCTIONS: Final[dict[CheckKind, Callable[[Subject, ExecutionTarget, Case], Outcome]]] = {

@@ -1,8 +1,8 @@
-"""Gradients against finite differences, on the reference in float64.
+"""Check the reference's gradients against central finite differences, in float64.
 
-The other backends are held against the reference's gradients; here those are held against its
-values. What derivatives hold constant (`stopgrad`, what laws read) is held, and all chance is drawn
-as it was.
+Other backends are compared with the reference's gradients; here those are compared with its values.
+Operands that derivatives hold constant (`stopgrad`, inside of laws) are frozen, and all random
+numbers are drawn equally.
 """
 
 from __future__ import annotations
@@ -33,31 +33,32 @@ from .random_arguments import Arguments, draw_arguments
 from .subject import ExecutionTarget, Subject
 
 STEP_SIZES: Final = (1e-6, 1e-5, 1e-7)
+"""Around the cube root of float64's epsilon, the best step of a central difference."""
 TOLERANCE: Final = 1e-5
-"""What a derivative may be off by, as a part of its size or of 1."""
+"""Allowed error of a derivative, relative to its size or 1."""
 CURVATURE_ALLOWANCE: Final = 100.0
 ROUNDING_ALLOWANCE: Final = 1e-15
-"""What lets the slopes to both sides differ without a corner: the step, and the values' digits."""
+"""Slopes may differ without a kink: by the step times the curvature, and by rounding."""
 MAX_DRAWS: Final = 3
-"""How many inputs are drawn to get away from corners."""
+"""Number of inputs drawn to avoid kinks."""
 
 
 def check_finite_differences(subject: Subject, target: ExecutionTarget, case: Case) -> Outcome:
-    """Derivatives along random directions: one for all tensors, and if that is off, one for each.
+    """Check derivatives along random directions: all tensors together, then each if that fails.
 
-    A direction along which the values have a corner, as at a tie of `maxout`, says nothing of a
-    gradient: other inputs are drawn, and where those have one too, the direction is set aside.
+    A direction along which the values have a kink, as at a tie of `maxout`, says nothing of a
+    gradient: other inputs are drawn, and if those have kinks too, the direction is skipped.
     """
     model = subject.module_for(target)
     outcome = Outcome("aside")
     for seed in range(MAX_DRAWS):
-        given = draw_arguments(model, case, seed=seed, smooth=True)
-        found = evaluate_with_gradients(model, given)
-        nothing = find_non_finite(found)
-        if nothing:
-            outcome = Outcome("aside", f"{nothing} is no number on the reference")
+        arguments = draw_arguments(model, case, seed=seed, smooth=True)
+        results = evaluate_with_gradients(model, arguments)
+        non_finite = find_non_finite(results)
+        if non_finite:
+            outcome = Outcome("aside", f"{non_finite} is no number on the reference")
             continue
-        outcome = _check_directions(_DirectionProbe(subject, given, found))
+        outcome = _check_directions(_DirectionProbe(subject, arguments, results))
         if outcome.status == "wrong" or outcome == Outcome("right"):
             break
     return outcome
@@ -68,26 +69,26 @@ def _check_directions(probe: _DirectionProbe) -> Outcome:
     together = probe.check(names)
     if together.status == "right":
         return together
-    each = [probe.check([name]) for name in names]
-    wrong = next((outcome for outcome in each if outcome.status == "wrong"), together)
+    outcomes = [probe.check([name]) for name in names]
+    wrong = next((outcome for outcome in outcomes if outcome.status == "wrong"), together)
     if wrong.status == "wrong":
         return wrong
-    corners = [n for n, outcome in zip(names, each, strict=True) if outcome.status == "aside"]
-    if len(corners) == len(names):
+    kinks = [n for n, outcome in zip(names, outcomes, strict=True) if outcome.status == "aside"]
+    if len(kinks) == len(names):
         return Outcome("aside", "the values have corners along every direction")
-    return Outcome("right", f"set aside, for a corner: {', '.join(corners)}" if corners else "")
+    return Outcome("right", f"set aside, for a corner: {', '.join(kinks)}" if kinks else "")
 
 
 @dataclass(frozen=True, slots=True)
 class _DifferenceQuotient:
-    """At one step: the mean slope to both sides, and whether it is another one to each."""
+    """Central difference quotient, and True if the one-sided slopes show a kink."""
 
     slope: float
     has_kink: bool
 
 
 class _DirectionProbe:
-    """Values of one call when its tensors move along directions, each of length 1."""
+    """Evaluator of one call along directions of its tensors, each of length 1."""
 
     def __init__(self, subject: Subject, arguments: Arguments, results: CallResults) -> None:
         self._model, self._frozen_stopgrad = subject.module_with_frozen_stopgrad
@@ -96,58 +97,60 @@ class _DirectionProbe:
         generator = torch.Generator().manual_seed(4)
         self.directions: dict[str, Tensor] = {}
         for name, tensor in differentiable_tensors(self._model, arguments).items():
-            drawn = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
-            self.directions[name] = drawn / drawn.norm().clamp(min=1e-12)
-        for held in self._frozen_stopgrad:
-            held.clear()
+            direction = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
+            self.directions[name] = direction / direction.norm().clamp(min=1e-12)
+        for values in self._frozen_stopgrad:
+            values.clear()
         self._base = self._evaluate(self._model, arguments)
 
     def check(self, names: list[str]) -> Outcome:
-        """Whether the gradients of some tensors fit the values along their directions."""
+        """Compare the gradients of some tensors with difference quotients."""
         derivative = sum(
             float((self._results[GRADIENT + n] * self.directions[n]).sum()) for n in names
         )
-        seen: list[_DifferenceQuotient] = []
+        quotients: list[_DifferenceQuotient] = []
         for step in STEP_SIZES:
-            one = self._difference_quotient(names, step)
-            if abs(one.slope - derivative) <= TOLERANCE * max(1.0, abs(one.slope)):
+            quotient = self._difference_quotient(names, step)
+            if abs(quotient.slope - derivative) <= TOLERANCE * max(1.0, abs(quotient.slope)):
                 return Outcome("right")
-            seen.append(one)
-        slopes = [one.slope for one in seen]
-        # Slopes that differ from step to step are no derivative to compare with.
+            quotients.append(quotient)
+        slopes = [quotient.slope for quotient in quotients]
+        # If slopes differ between step sizes, there is no derivative to compare with.
         spread = max(slopes) - min(slopes)
-        if any(one.has_kink for one in seen) or spread > 10 * TOLERANCE * max(1.0, abs(slopes[0])):
+        if any(quotient.has_kink for quotient in quotients) or spread > 10 * TOLERANCE * max(
+            1.0, abs(slopes[0])
+        ):
             return Outcome("aside", "a corner")
-        off = f"is {derivative:.9g}, finite differences give {slopes[0]:.9g}"
-        return Outcome("wrong", f"gradient of {', '.join(names)} {off}")
+        mismatch = f"is {derivative:.9g}, finite differences give {slopes[0]:.9g}"
+        return Outcome("wrong", f"gradient of {', '.join(names)} {mismatch}")
 
     def _difference_quotient(self, names: list[str], step: float) -> _DifferenceQuotient:
         ahead = (self._shifted_value(names, step) - self._base) / step
         behind = (self._base - self._shifted_value(names, -step)) / step
         slope = (ahead + behind) / 2
-        excused = CURVATURE_ALLOWANCE * step * max(1.0, abs(slope))
-        excused += ROUNDING_ALLOWANCE * max(1.0, abs(self._base)) / step
-        return _DifferenceQuotient(slope, abs(ahead - behind) > excused)
+        allowance = CURVATURE_ALLOWANCE * step * max(1.0, abs(slope))
+        allowance += ROUNDING_ALLOWANCE * max(1.0, abs(self._base)) / step
+        return _DifferenceQuotient(slope, abs(ahead - behind) > allowance)
 
     def _shifted_value(self, names: list[str], step: float) -> float:
         shifts = {name: step * self.directions[name] for name in names}
-        given = self._arguments
+        arguments = self._arguments
 
         def at(name: str, value: Tensor) -> Tensor:
             return value + shifts[name] if name in shifts else value
 
         with torch.no_grad():
-            x = {name: at(INPUT + name, value) for name, value in given.x.items()}
-            state = given.state
+            x = {name: at(INPUT + name, value) for name, value in arguments.x.items()}
+            state = arguments.state
             if state is not None:
                 named = state._asdict().items()
                 state = type(state)(*(at(STATE + name, value) for name, value in named))
             parameters = dict(self._model.named_parameters())
-            before = {n: p.clone() for n, p in parameters.items() if n in shifts}
-            for name in before:
+            saved = {n: p.clone() for n, p in parameters.items() if n in shifts}
+            for name in saved:
                 parameters[name].add_(shifts[name])
-            value = self._evaluate(self._model, replace(given, x=x, state=state))
-            for name, old in before.items():
+            value = self._evaluate(self._model, replace(arguments, x=x, state=state))
+            for name, old in saved.items():
                 parameters[name].copy_(old)
         return value
 

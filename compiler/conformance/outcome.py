@@ -1,4 +1,4 @@
-"""What came of one check in one case."""
+"""Outcome of one check in one case."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Right, wrong, or no answer: `aside` where there is nothing to compare with.
+    """Outcome: right, wrong, or skipped for lack of a number to compare with.
 
-    detail: what is off, or why there is no answer; of what is right, what was left out of it.
+    detail: the mismatch, or why it was skipped; of `right`, the parts that were left out.
     """
 
     status: Literal["right", "wrong", "aside"]
@@ -18,5 +18,5 @@ class Outcome:
 
 
 def outcome_of_mismatch(mismatch: str) -> Outcome:
-    """Wrong where there are words for what is off."""
+    """Return wrong with the words for a mismatch, right without any."""
     return Outcome("wrong", mismatch) if mismatch else Outcome("right")

@@ -1,6 +1,6 @@
-"""A call against the same call in pieces: step by step, in parts, and each row alone.
+"""Compare a call with the same call in partitions: step by step, in parts, and row by row.
 
-Where a call in training draws something, or adds a loss, these are calls in evaluation.
+If a call in training draws random numbers or adds a loss, calls in evaluation are compared.
 """
 
 from __future__ import annotations
@@ -35,116 +35,126 @@ from .subject import ExecutionTarget, Subject
 
 
 def check_step_by_step(subject: Subject, target: ExecutionTarget, case: Case) -> Outcome:
-    """Steps and whole calls without gradients, against the reference's whole call.
+    """Compare steps and whole calls without gradients with the reference's whole call.
 
-    Three times over: a call that is like an earlier one may take a short way.
+    Each runs three times, because a call like an earlier one may be replayed.
     """
-    given = draw_arguments(subject.module_for(target), case)
+    arguments = draw_arguments(subject.module_for(target), case)
     with torch.no_grad():
-        right = evaluate(subject.module_for(replace(target, backend="reference")).eval(), given)
-        nothing = find_non_finite(right)
-        if nothing:
-            return Outcome("aside", f"{nothing} is no number on the reference")
-        model, allowed = subject.module_for(target).eval(), tolerance_of(target.dtype)
+        expected = evaluate(
+            subject.module_for(replace(target, backend="reference")).eval(), arguments
+        )
+        non_finite = find_non_finite(expected)
+        if non_finite:
+            return Outcome("aside", f"{non_finite} is no number on the reference")
+        model, tolerance = subject.module_for(target).eval(), tolerance_of(target.dtype)
         for _ in range(3):
-            wrong = describe_mismatch(evaluate(model, given), right, allowed)
-            wrong = wrong or describe_mismatch(_run_steps(model, given, case.steps), right, allowed)
-            if wrong:
-                return outcome_of_mismatch(wrong)
+            mismatch = describe_mismatch(evaluate(model, arguments), expected, tolerance)
+            mismatch = mismatch or describe_mismatch(
+                _run_steps(model, arguments, case.steps), expected, tolerance
+            )
+            if mismatch:
+                return outcome_of_mismatch(mismatch)
     return Outcome("right")
 
 
 def check_parts(subject: Subject, target: ExecutionTarget, case: Case) -> Outcome:
-    """A sequence in parts, each going on from the state of the one before, with its gradients."""
+    """Compare a sequence in parts, each continued from the state before, with the whole call."""
     model = _deterministic_module(subject, target)
-    given = draw_arguments(model, case)
-    whole = evaluate(model, given)
-    weights, wanted = score_weights(whole), differentiable_tensors(model, given)
-    right = whole | score_gradients(whole, weights, wanted)
-    nothing = find_non_finite(right)
-    if nothing:
-        return Outcome("aside", f"{nothing} is no number in the whole call")
+    arguments = draw_arguments(model, case)
+    whole = evaluate(model, arguments)
+    weights, wrt = score_weights(whole), differentiable_tensors(model, arguments)
+    expected = whole | score_gradients(whole, weights, wrt)
+    non_finite = find_non_finite(expected)
+    if non_finite:
+        return Outcome("aside", f"{non_finite} is no number in the whole call")
     cuts = sorted({0, max(1, case.steps // 3), case.steps - 1, case.steps})
-    ours = _run_parts(model, given, cuts)
-    ours |= score_gradients(ours, weights, wanted)
+    actual = _run_parts(model, arguments, cuts)
+    actual |= score_gradients(actual, weights, wrt)
     return outcome_of_mismatch(
-        describe_mismatch(ours, right, tolerance_of(target.dtype), "the whole call")
+        describe_mismatch(actual, expected, tolerance_of(target.dtype), "the whole call")
     )
 
 
 def check_rows_alone(subject: Subject, target: ExecutionTarget, case: Case) -> Outcome:
-    """Each row of a batch as a batch of its own, as long as it is, with its gradients."""
+    """Compare each row, as a batch of its own and of its own length, with the whole batch."""
     model = _deterministic_module(subject, target)
-    given = draw_arguments(model, case)
-    batch = evaluate(model, given)
+    arguments = draw_arguments(model, case)
+    batch = evaluate(model, arguments)
     weights = score_weights(batch)
-    right = batch | score_gradients(batch, weights, differentiable_tensors(model, given))
-    nothing = find_non_finite(right)
-    if nothing:
-        return Outcome("aside", f"{nothing} is no number in the batch")
-    allowed, oracle = tolerance_of(target.dtype), "the whole batch"
-    shared = {GRADIENT + name for name, _ in model.named_parameters()} & set(right)
-    total = {name: torch.zeros_like(right[name]) for name in shared}
+    expected = batch | score_gradients(batch, weights, differentiable_tensors(model, arguments))
+    non_finite = find_non_finite(expected)
+    if non_finite:
+        return Outcome("aside", f"{non_finite} is no number in the batch")
+    tolerance, oracle = tolerance_of(target.dtype), "the whole batch"
+    parameter_gradients = {GRADIENT + name for name, _ in model.named_parameters()} & set(expected)
+    total = {name: torch.zeros_like(expected[name]) for name in parameter_gradients}
     for row in range(case.rows):
-        steps = case.steps if given.lengths is None else int(given.lengths[row])
-        alone = _row_arguments(model, given, row, steps)
+        steps = case.steps if arguments.lengths is None else int(arguments.lengths[row])
+        row_arguments = _row_arguments(model, arguments, row, steps)
 
-        def of_row(named: CallResults, row: int = row, steps: int = steps) -> CallResults:
-            kept = {name: value for name, value in named.items() if name not in shared}
-            return {n: _row_slice(model, n, value, row, steps) for n, value in kept.items()}
+        def of_row(results: CallResults, row: int = row, steps: int = steps) -> CallResults:
+            unshared = {
+                name: value for name, value in results.items() if name not in parameter_gradients
+            }
+            return {n: _row_slice(model, n, value, row, steps) for n, value in unshared.items()}
 
-        found = evaluate(model, alone)
-        found |= score_gradients(found, of_row(weights), differentiable_tensors(model, alone))
-        wrong = describe_mismatch(found, of_row(right), allowed, oracle)
-        if wrong:
-            return Outcome("wrong", f"row {row} alone: {wrong}")
-        total = {name: value + found[name] for name, value in total.items()}
-    wrong = describe_mismatch(total, {name: right[name] for name in shared}, allowed, oracle)
-    return outcome_of_mismatch(f"all rows alone: {wrong}" if wrong else "")
+        row_results = evaluate(model, row_arguments)
+        row_results |= score_gradients(
+            row_results, of_row(weights), differentiable_tensors(model, row_arguments)
+        )
+        mismatch = describe_mismatch(row_results, of_row(expected), tolerance, oracle)
+        if mismatch:
+            return Outcome("wrong", f"row {row} alone: {mismatch}")
+        total = {name: value + row_results[name] for name, value in total.items()}
+    mismatch = describe_mismatch(
+        total, {name: expected[name] for name in parameter_gradients}, tolerance, oracle
+    )
+    return outcome_of_mismatch(f"all rows alone: {mismatch}" if mismatch else "")
 
 
 def _deterministic_module(subject: Subject, target: ExecutionTarget) -> CompiledRNN:
-    """A module whose rows and steps have nothing to do with each other but through its states."""
+    """Return a module whose rows and steps depend on each other only through its states."""
     return subject.module_for(target).train(not subject.draws_in_training)
 
 
 def _run_steps(model: CompiledRNN, arguments: Arguments, steps: int) -> CallResults:
-    """By `step`, or where there are resets, which it does not take, by calls of one step."""
+    """Run step by step: by `step`, or by calls of one step if there are resets."""
     if arguments.resets is not None:
         return _run_parts(model, arguments, list(range(steps + 1)))
-    found: list[CallResults] = []
+    step_results: list[CallResults] = []
     state = arguments.state
     for t in range(steps):
         y, state = model.step({name: value[t] for name, value in arguments.x.items()}, state)
-        found.append(results_by_name(model, y, state, step=True))
-    return _concatenate_results(model, found)
+        step_results.append(results_by_name(model, y, state, step=True))
+    return _concatenate_results(model, step_results)
 
 
 def _run_parts(model: CompiledRNN, arguments: Arguments, cuts: list[int]) -> CallResults:
-    found: list[CallResults] = []
+    part_results: list[CallResults] = []
     state = arguments.state
     for a, b in pairwise(cuts):
         x = {name: value[a:b] for name, value in arguments.x.items()}
         resets = None if arguments.resets is None else arguments.resets[a:b]
         y, state = call_module(model, replace(arguments, x=x, state=state, resets=resets))
-        found.append(results_by_name(model, y, state))
-    return _concatenate_results(model, found)
+        part_results.append(results_by_name(model, y, state))
+    return _concatenate_results(model, part_results)
 
 
 def _concatenate_results(model: CompiledRNN, parts: list[CallResults]) -> CallResults:
     series = {OUTPUT + output.name for output in model.graph.outputs if not output.at_end}
     return {
-        name: torch.cat([piece[name] for piece in parts]) if name in series else value
+        name: torch.cat([part[name] for part in parts]) if name in series else value
         for name, value in parts[-1].items()
     }
 
 
 def _row_arguments(model: CompiledRNN, arguments: Arguments, row: int, steps: int) -> Arguments:
-    """The arguments of one row; of an empty one, a step that is none."""
+    """Return the arguments of one row; for an empty row, a step past its length."""
 
     def own(name: str, value: Tensor) -> Tensor:
-        part = _row_slice(model, name, value, row, steps).detach().clone()
-        return part.requires_grad_(value.requires_grad)
+        row_value = _row_slice(model, name, value, row, steps).detach().clone()
+        return row_value.requires_grad_(value.requires_grad)
 
     state: Any = arguments.state
     if state is not None:
@@ -159,12 +169,12 @@ def _row_arguments(model: CompiledRNN, arguments: Arguments, row: int, steps: in
 
 
 def _row_slice(model: CompiledRNN, name: str, value: Tensor, row: int, steps: int) -> Tensor:
-    """One row of a value, or of its gradient, over the steps that it has."""
+    """Return one row of a value, or of its gradient, up to the row's length."""
     name = name.removeprefix(GRADIENT)
     if name.startswith(STATE):
         fields = dict(zip(model.initial_state(1)._fields, carry_entries(model.graph), strict=True))
-        several = fields[name.removeprefix(STATE)].steps > 1
-        return value.narrow(1 if several else 0, row, 1)
+        has_step_axis = fields[name.removeprefix(STATE)].steps > 1
+        return value.narrow(1 if has_step_axis else 0, row, 1)
     at_end = {OUTPUT + output.name for output in model.graph.outputs if output.at_end}
     if name in at_end:
         return value.narrow(0, row, 1)

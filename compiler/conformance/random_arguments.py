@@ -1,4 +1,4 @@
-"""Random weights, and random arguments of a call: the same numbers at every run."""
+"""Draw weights, and arguments of a call, from fixed seeds, equal at every run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .cases import Case
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """The arguments of one call, time first.
+    """Arguments of one call, time first.
 
     x: by name; past a row's length there is NaN, which must touch nothing.
     """
@@ -35,29 +35,29 @@ class Arguments:
 
 @contextmanager
 def preserve_rng_state() -> Iterator[None]:
-    """A stretch after which torch's random generators are as they were before it."""
-    begun = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    devices = range(torch.cuda.device_count()) if begun else ()
+    """Restore torch's random generators on exit."""
+    is_initialized = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = range(torch.cuda.device_count()) if is_initialized else ()
     with torch.random.fork_rng(devices=devices):
         yield
 
 
 def like_of(model: CompiledRNN) -> Tensor:
-    """A tensor on the model's device, in its dtype; constants have no parameters."""
+    """Return a tensor of the model's device and dtype; a model of constants has only buffers."""
     return next(chain(model.parameters(), model.buffers()))
 
 
 def seed_device(device: torch.device) -> None:
-    """Let a device draw the same numbers again."""
+    """Seed the generators of a device."""
     torch.default_generator.manual_seed(2)
     if device.type == "cuda":
         torch.cuda.default_generators[device.index or 0].manual_seed(2)
 
 
 def draw_weights(graph: OperatorGraph) -> dict[str, Tensor]:
-    """Every parameter in float64, drawn, and moved away from where it starts.
+    """Draw every parameter in float64, and move it away from its initial value.
 
-    Biases, gains, learned initial values and frozen parameters too: what is zero or one hides
+    Biases, gains, learned initial values and frozen parameters too: a zero or a one would hide
     mistakes.
     """
     weights: dict[str, Tensor] = {}
@@ -73,10 +73,10 @@ def draw_weights(graph: OperatorGraph) -> dict[str, Tensor]:
 def draw_arguments(
     model: CompiledRNN, case: Case, *, seed: int = 0, smooth: bool = False
 ) -> Arguments:
-    """The arguments of a case, on the model's device and in its dtype.
+    """Draw the arguments of a case, on the model's device and in its dtype.
 
-    smooth: whether 0 and 1 of `binary` inputs are left for numbers between them, so that sums of
-        them meet no corner of a function.
+    smooth: True draws `binary` inputs between 0 and 1, so that sums of them meet no kink of a
+        function.
     """
     graph, like = model.graph, like_of(model)
     generator = torch.Generator().manual_seed(1000 + seed)
@@ -85,10 +85,10 @@ def draw_arguments(
     lengths = None
     if case.lengths:
         lengths = torch.tensor([case.steps // 2, case.steps, 0] * case.rows)[: case.rows]
-        ended = torch.arange(case.steps).unsqueeze(-1) >= lengths
+        is_padding = torch.arange(case.steps).unsqueeze(-1) >= lengths
         for name, value in x.items():
             if value.is_floating_point():
-                x[name] = value.masked_fill(ended.unsqueeze(-1), torch.nan)
+                x[name] = value.masked_fill(is_padding.unsqueeze(-1), torch.nan)
     resets = None
     if case.resets:
         resets = torch.rand(shape, generator=generator) < 0.3
@@ -112,23 +112,26 @@ def draw_arguments(
 def draw_targets(
     model: CompiledRNN, outputs: tuple[Tensor, ...], arguments: Arguments
 ) -> dict[str, Tensor]:
-    """Random targets for `model.loss`, by name: of all that is scored, and next values."""
+    """Draw targets for `model.loss` by name: of scored outputs, and next values of inputs."""
     generator = torch.Generator().manual_seed(5)
     like = like_of(model)
-    wanted: dict[str, tuple[Type, tuple[int, ...]]] = {}
+    types_and_shapes: dict[str, tuple[Type, tuple[int, ...]]] = {}
     for variable in model.graph.loss_targets:
         steps, rows = arguments.x[variable.name].shape[:2]
         given_shape = (rows, steps) if model.batch_first else (steps, rows)
-        wanted[variable.name] = (variable.type, given_shape)
+        types_and_shapes[variable.name] = (variable.type, given_shape)
     for output, y in zip(model.graph.outputs, outputs, strict=True):
         if not output.unscored:
-            wanted[output.predicted_input or output.name] = (output.type, tuple(y.shape[:-1]))
-    made: dict[str, Tensor] = {}
-    for name, (type_, shape) in wanted.items():
+            types_and_shapes[output.predicted_input or output.name] = (
+                output.type,
+                tuple(y.shape[:-1]),
+            )
+    targets: dict[str, Tensor] = {}
+    for name, (type_, shape) in types_and_shapes.items():
         value = _draw_values(type_, shape, generator, smooth=False)
         value = value.to(like.dtype) if value.is_floating_point() else value.clamp(min=0)
-        made[name] = value.to(like.device)
-    return made
+        targets[name] = value.to(like.device)
+    return targets
 
 
 def _draw_values(
@@ -139,14 +142,14 @@ def _draw_values(
         if symbols.numel() > 1:
             symbols.view(-1)[1] = -1
         return symbols
-    drawn = torch.randn(*shape, type_.size, generator=generator, dtype=torch.float64)
+    values = torch.randn(*shape, type_.size, generator=generator, dtype=torch.float64)
     if type_.kind != "binary":
-        return drawn
-    return drawn.sigmoid() if smooth else (drawn > 0).double()
+        return values
+    return values.sigmoid() if smooth else (values > 0).double()
 
 
 def _draw_state(model: CompiledRNN, rows: int, generator: torch.Generator) -> Any:
-    """A state to go on from: random values, symbols with none (−1) among them, and small ages."""
+    """Draw a state: random values, symbols with none (−1) among them, and small ages."""
     zero = model.initial_state(rows)
     sizes = {variable.name: variable.type.size for variable in model.graph.inputs}
     parts: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""A backend against the reference: all values and gradients of one call in training."""
+"""Compare all values and gradients of one training call of a backend with the reference's."""
 
 from __future__ import annotations
 
@@ -21,34 +21,36 @@ from .subject import ExecutionTarget, Subject
 
 
 def check_against_reference(subject: Subject, target: ExecutionTarget, case: Case) -> Outcome:
-    """Compare a call at a place with the same call of the reference there.
+    """Compare a call at a target with the same call of the reference there.
 
-    Where that is off in less than float64, the reference in float64 is right, and a backend may be
-    further off than the reference in its own dtype, but not much.
+    On a mismatch in less than float64 both are compared with the float64 reference: a backend may
+    be further off than the reference in its own dtype, but not by much.
     """
     model = subject.module_for(target)
-    given = draw_arguments(model, case)
-    right = evaluate_with_gradients(subject.module_for(replace(target, backend="reference")), given)
-    nothing = find_non_finite(right)
-    if nothing:
-        return Outcome("aside", f"{nothing} is no number on the reference")
-    ours = evaluate_with_gradients(model, given)
-    allowed = tolerance_of(target.dtype)
-    wrong = describe_mismatch(ours, right, allowed)
-    # Other numbers would be drawn in float64.
-    if not wrong or target.dtype == torch.float64 or subject.has_random_states:
-        return outcome_of_mismatch(wrong)
-    exact = _float64_results(subject, target, given)
+    arguments = draw_arguments(model, case)
+    expected = evaluate_with_gradients(
+        subject.module_for(replace(target, backend="reference")), arguments
+    )
+    non_finite = find_non_finite(expected)
+    if non_finite:
+        return Outcome("aside", f"{non_finite} is no number on the reference")
+    actual = evaluate_with_gradients(model, arguments)
+    tolerance = tolerance_of(target.dtype)
+    mismatch = describe_mismatch(actual, expected, tolerance)
+    # Random initial states would be drawn differently in float64.
+    if not mismatch or target.dtype == torch.float64 or subject.has_random_states:
+        return outcome_of_mismatch(mismatch)
+    exact = _float64_results(subject, target, arguments)
     limits = {
         name: max(
-            allowed,
+            tolerance,
             REFERENCE_ERROR_FACTOR
-            * float(relative_errors(right[name].detach(), value.detach()).max()),
+            * float(relative_errors(expected[name].detach(), value.detach()).max()),
         )
         for name, value in exact.items()
         if value.numel()
     }
-    return outcome_of_mismatch(describe_mismatch(ours, exact, limits, "the reference in float64"))
+    return outcome_of_mismatch(describe_mismatch(actual, exact, limits, "the reference in float64"))
 
 
 def _float64_results(

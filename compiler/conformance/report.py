@@ -1,4 +1,4 @@
-"""What a verification has found, as values and as lines to read."""
+"""Findings of a verification, as values and as text."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ FindingStatus = Literal["ok", "failed", "unfinished", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check at one place.
+    """Result of one check at one execution target.
 
-    name: what was checked, and where. backend, device, dtype: that place.
-    status: `ok` when all its cases are right, `failed` at the first that is wrong, `unfinished`
-        when time was over before some of them, `skipped` when there was nothing to check.
-    seen, cases: how many cases it was looked at in, and how many there are.
-    detail: what is off, or what was left out, in words; empty where there is nothing to say.
-    case: the smallest case found that shows it. show: a command, or a line of Python, that runs it.
+    name: of the check and the target. backend, device, dtype: of the target.
+    status: `ok` if all its cases are right, `failed` at the first that is wrong, `unfinished` if
+        time ran out before some of them, `skipped` if there was nothing to check.
+    seen, cases: the numbers of cases that were run, and of all.
+    detail: the mismatch, or the parts that were left out, in words; may be empty.
+    case: the smallest failing case. show: a command, or a line of Python, that runs it.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Finding:
 
     @property
     def verdict(self) -> str:
-        """Its status in a few words."""
+        """Return the status in a few words."""
         count = "1 case" if self.cases == 1 else f"{self.cases} cases"
         if self.status == "failed":
             return f"FAILED at {self.case}" if self.case else "FAILED"
@@ -53,14 +53,14 @@ class Finding:
 
     @property
     def detail_lines(self) -> list[str]:
-        """Further lines, indented."""
-        said = [] if self.status == "skipped" or not self.detail else [f"  {self.detail}"]
-        return [*said, f"  {self.show}"] if self.show else said
+        """Return the detail and the command as indented lines."""
+        lines = [] if self.status == "skipped" or not self.detail else [f"  {self.detail}"]
+        return [*lines, f"  {self.show}"] if self.show else lines
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All findings of one model; false where something failed, or nothing could be checked."""
+    """All findings of one model; false if a check failed, or nothing could be checked."""
 
     model: str
     findings: tuple[Finding, ...]
@@ -68,17 +68,17 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether something was checked, and nothing was off in all that was."""
+        """Return True if something was checked and nothing failed."""
         return not self.failed and any(f.status != "skipped" and f.seen for f in self.findings)
 
     @property
     def complete(self) -> bool:
-        """Whether no check ran out of time."""
+        """Return True if no check ran out of time."""
         return all(finding.status != "unfinished" for finding in self.findings)
 
     @property
     def failed(self) -> tuple[Finding, ...]:
-        """The checks that failed."""
+        """Return the failed checks."""
         return tuple(finding for finding in self.findings if finding.status == "failed")
 
     def __bool__(self) -> bool:
@@ -91,7 +91,7 @@ class Report:
 
     @property
     def summary(self) -> str:
-        """The last line."""
+        """Return the last line of the text."""
         if self.failed:
             count = "1 check" if len(self.failed) == 1 else f"{len(self.failed)} checks"
             return f"{self.model}: {count} failed"
@@ -99,12 +99,12 @@ class Report:
             return f"{self.model}: nothing was checked"
         if self.complete:
             return f"{self.model}: nothing is off"
-        open_ = sum(finding.status == "unfinished" for finding in self.findings)
-        checks = "1 check is" if open_ == 1 else f"{open_} checks are"
+        unfinished = sum(finding.status == "unfinished" for finding in self.findings)
+        checks = "1 check is" if unfinished == 1 else f"{unfinished} checks are"
         return f"{self.model}: nothing is off in what was reached; {checks} unfinished"
 
     def document(self) -> Mapping[str, object]:
-        """The report as `rnnc verify --json` prints it."""
+        """Return the document that `rnnc verify --json` prints."""
         return {
             "model": self.model,
             "ok": self.ok,

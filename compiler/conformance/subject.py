@@ -1,4 +1,4 @@
-"""What is checked: one graph with its weights, made into modules on several backends."""
+"""The model under verification: one graph with weights, compiled for several targets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rnnc.operators.sources.model_source import ModelSource
 
 @dataclass(frozen=True, slots=True)
 class ExecutionTarget:
-    """A backend, and where and how exactly it runs."""
+    """Backend, device and dtype."""
 
     backend: str
     device: torch.device
@@ -34,11 +34,11 @@ class ExecutionTarget:
 
 
 class Subject:
-    """A graph, its weights in float64, and the modules made of them, each once.
+    """Graph, its weights in float64, and the modules compiled from them, each once.
 
-    trainable: the parameters that take gradients.
-    own: the backends of a module that is checked as it is; they stand for every backend but the
-        reference. batch_first: as that module takes its arguments.
+    trainable: names of the parameters that require gradients.
+    module_backends: the backends of a module that is verified as it is; they stand for every
+        backend but the reference. batch_first: as in that module.
     """
 
     def __init__(
@@ -50,18 +50,13 @@ class Subject:
         *,
         batch_first: bool = False,
     ) -> None:
-        self.graph, self.weights, self.trainable, self._module_backends = (
-            graph,
-            weights,
-            trainable,
-            module_backends,
-        )
-        self._batch_first = batch_first
+        self.graph, self.weights, self.trainable = graph, weights, trainable
+        self._module_backends, self._batch_first = module_backends, batch_first
         self._modules: dict[ExecutionTarget, CompiledRNN] = {}
 
     @property
     def draws_in_training(self) -> bool:
-        """Whether a call in training has more in it than one in evaluation."""
+        """Return True if calls in training draw random numbers or add losses."""
         graph = self.graph
         return bool(graph.random_nodes or graph.laws or graph.loss_graph is not None) or any(
             parameter.weightdrop for parameter in graph.parameters
@@ -69,27 +64,27 @@ class Subject:
 
     @property
     def runs_backward(self) -> tuple[str, ...]:
-        """The states that run backward in time: such a model goes on from no state."""
+        """Return the states that run backward in time: such a model takes no state."""
         graph = self.graph
         return tuple(state.name for state in graph.states if state.node in graph.backward_nodes)
 
     @property
     def has_random_states(self) -> bool:
-        """Whether some state begins at a value that is drawn."""
+        """Return True if a state starts from a random value."""
         return any(state.initial_value.kind == "uniform" for state in self.graph.states)
 
     def module_for(self, target: ExecutionTarget) -> CompiledRNN:
-        """The module at a place, in training."""
+        """Return the module for an execution target, in training mode."""
         if target not in self._modules:
             self._modules[target] = self._build(target)
         return self._modules[target].train()
 
     @cached_property
     def module_with_frozen_stopgrad(self) -> tuple[CompiledRNN, tuple[StopGradientValues, ...]]:
-        """A module on the reference in float64, and what its calls hold of `stopgrad`.
+        """Return a float64 reference module, and the `stopgrad` values its calls hold constant.
 
-        A call without gradients fills the second where they are empty, and else takes what they
-        hold: empty them before calls of another T or B.
+        A call without gradients fills these tables if they are empty, and else uses their values:
+        empty them before calls of another T or B.
         """
         model = self._build(
             ExecutionTarget("reference", torch.device("cpu"), torch.float64)
@@ -98,7 +93,7 @@ class Subject:
         losses = self.graph.loss_graph
         terms = _FrozenStopgradBackends(self.graph if losses is None else losses.graph)
         model._backends, model._term_backends = main, terms
-        return model, (main.backend.stopped, terms.backend.stopped)
+        return model, (main.backend.stopgrad_values, terms.backend.stopgrad_values)
 
     def _build(self, target: ExecutionTarget) -> CompiledRNN:
         program = ModelSource("", self.graph.name)
@@ -115,20 +110,20 @@ class Subject:
 
 
 class _FrozenStopgradReference(ReferenceBackend):
-    """The reference, which holds what `stopgrad` gave it in its first call."""
+    """Reference that reuses the `stopgrad` values of its first call."""
 
     name = "holding"
 
     def __init__(self, graph: OperatorGraph) -> None:
         super().__init__(graph, Options())
-        self.stopped: StopGradientValues = {}
+        self.stopgrad_values: StopGradientValues = {}
 
     def forward(self, call: Call, wrt: tuple[TensorKey, ...]) -> tuple[CallResult, Residuals]:
-        return interpret(call, self.stopped), Residuals()
+        return interpret(call, self.stopgrad_values), Residuals()
 
 
 class _FrozenStopgradBackends(Backends):
-    """That one, whatever is asked for."""
+    """Backends that always choose that reference."""
 
     def __init__(self, graph: OperatorGraph) -> None:
         super().__init__(graph, "reference")

@@ -1,4 +1,4 @@
-"""`rnnc verify` and `rnnc.verify`: is a model computed right on this machine?"""
+"""Entry points of `rnnc verify` and `rnnc.verify`: check a model on this machine."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def verify(
     generators.
 
     Args:
-        model: what `rnnc.compile` made.
-        seconds: how many CPU seconds this may take; what was not reached is said.
+        model: a module made by `rnnc.compile`.
+        seconds: the budget of CPU seconds; the report names checks that were not reached.
         case: one kind of call, as a report writes it (`T=3,B=2,lengths,carry`); by default, all.
 
     Returns:
@@ -64,18 +64,18 @@ def verify(
         module_backends=model.backends,
         batch_first=model.batch_first,
     )
-    place = ExecutionTarget(model.backend, like.device, like.dtype)
+    target = ExecutionTarget(model.backend, like.device, like.dtype)
     findings = run_checks(
-        build_checks(subject, (place,), cases),
+        build_checks(subject, (target,), cases),
         budget,
         lambda name: None,
-        lambda place, case: f'rnnc.verify(model, case="{case}")',
+        lambda target, case: f'rnnc.verify(model, case="{case}")',
     )
     return Report(model.graph.name, tuple(findings), budget.elapsed())
 
 
 class Verification:
-    """The checks of a spec: random weights, on every backend of this machine."""
+    """Verification of a spec with random weights, on every backend of this machine."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Verification:
         seconds: float = DEFAULT_SECONDS,
         since: float | None = None,
     ) -> None:
-        """Find out which backends there are.
+        """Find the available backends.
 
         backends: their names; by default all.
         since: from which `cpu_seconds` on the time counts; by default from now.
@@ -101,17 +101,17 @@ class Verification:
         self._unchecked: list[Finding] = []
         for name in backends or [name for name in AUTO_ORDER if name != "reference"]:
             try:
-                places, refused = _supported_targets(graph, name)
-            except Exception as error:  # what cannot be compiled is a mistake of the compiler
+                targets, reason = _supported_targets(graph, name)
+            except Exception as error:  # a model that fails to compile shows a bug of the compiler
                 self._unchecked.append(
                     _finding_without_case(name, "failed", describe_exception(error))
                 )
                 continue
-            if backends and not places:
-                fail("RNN501", f"backend `{name}` cannot run `{graph.name}` here: {refused}")
-            self._targets += [place for place in places if place not in self._targets]
-            if not places:
-                self._unchecked.append(_finding_without_case(name, "skipped", refused))
+            if backends and not targets:
+                fail("RNN501", f"backend `{name}` cannot run `{graph.name}` here: {reason}")
+            self._targets += [target for target in targets if target not in self._targets]
+            if not targets:
+                self._unchecked.append(_finding_without_case(name, "skipped", reason))
 
     def run(
         self,
@@ -119,7 +119,7 @@ class Verification:
         on_finding: Callable[[Finding], None],
         reproduce: ReproduceCommand,
     ) -> Report:
-        """Run the checks; `on_start` is told of each, `on_finding` what came of it."""
+        """Run the checks; call `on_start` before, and `on_finding` after each."""
         graph = self.graph
         learned = frozenset(p.name for p in graph.parameters if not p.is_frozen)
         subject = Subject(graph, draw_weights(graph), learned)
@@ -140,21 +140,21 @@ def _finding_without_case(backend: str, status: FindingStatus, detail: str) -> F
 
 
 def _supported_targets(graph: OperatorGraph, name: str) -> tuple[list[ExecutionTarget], str]:
-    """Where a backend runs a graph on this machine, and if nowhere, why not."""
+    """Return the execution targets on which a backend runs a graph; if none, the reason."""
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     try:
         backends = Backends(graph, name)
     except RnnError as error:
         return [], error.diagnostics[0].message
-    found: list[ExecutionTarget] = []
-    refused = ""
+    targets: list[ExecutionTarget] = []
+    reason = ""
     for device in devices:
         for dtype in (torch.float64, torch.float32):
             like = torch.empty(0, device=device, dtype=dtype)
             try:
-                chosen = backends.choose(like)
+                backend = backends.choose(like)
             except RnnError:
-                refused = refused or backends.candidates[0].unsupported_reason(like)
+                reason = reason or backends.candidates[0].unsupported_reason(like)
             else:
-                found.append(ExecutionTarget(chosen.name, like.device, dtype))
-    return found, refused
+                targets.append(ExecutionTarget(backend.name, like.device, dtype))
+    return targets, reason

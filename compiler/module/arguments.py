@@ -1,4 +1,4 @@
-"""The arguments of a call, checked and brought to one form before anything is computed."""
+"""Check the arguments of a call and normalize their shapes and dtypes before it runs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from rnnc.compiler.calls.autocast import is_autocast_enabled
-from rnnc.compiler.calls.plain_tensors import check_dense
+from rnnc.compiler.calls.tensor_storage import check_dense
 from rnnc.compiler.calls.value_checks import check_lengths, check_symbols
 from rnnc.operators.graph.operator_graph import Input, OperatorGraph
 
 
 def inputs_by_name(graph: OperatorGraph, x: Any) -> dict[str, Tensor]:
-    """A tensor, tuple or dictionary of inputs as a dictionary in the graph's order.
+    """Convert a tensor, tuple or dictionary of inputs to a dictionary in the graph's order.
 
     Raises:
         ValueError: when it does not name exactly the model's inputs.
@@ -26,22 +26,22 @@ def inputs_by_name(graph: OperatorGraph, x: Any) -> dict[str, Tensor]:
     if isinstance(x, Mapping):
         if set(x) != set(names):
             raise ValueError(f"expected inputs named {names}, got {sorted(x)}")
-        given = [x[name] for name in names]
+        tensors = [x[name] for name in names]
     elif isinstance(x, Sequence):
         if len(x) != len(names):
             raise ValueError(f"expected {len(names)} inputs {names}, got {len(x)}")
-        given = list(x)
+        tensors = list(x)
     else:
         raise ValueError(f"expected a tensor, a tuple or a dictionary, got {type(x).__name__}")
-    for name, value in zip(names, given, strict=True):
+    for name, value in zip(names, tensors, strict=True):
         if not isinstance(value, Tensor):
             raise ValueError(f"input {name}: expected a tensor, got {type(value).__name__}")
         check_dense(f"input {name}", value)
-    return dict(zip(names, given, strict=True))
+    return dict(zip(names, tensors, strict=True))
 
 
 def order_by_output(graph: OperatorGraph, argument: str, tensors: Any) -> tuple[Tensor, ...]:
-    """The tensors that are given for a model's outputs, in their order.
+    """Convert tensors for a model's outputs, in any accepted form, to the graph's order.
 
     Raises:
         ValueError: when it is not one tensor for each output.
@@ -66,7 +66,7 @@ def order_by_output(graph: OperatorGraph, argument: str, tensors: Any) -> tuple[
 
 
 def normalize_input(variable: Input, x: Tensor, like: Tensor) -> Tensor:
-    """One input as (T, B, n) of the model's dtype, or (T, B) of int64 for symbols.
+    """Check one input; return (T, B, n) of the model's dtype, or (T, B) of int64 for symbols.
 
     Raises:
         ValueError: on a wrong shape, dtype or device, or a symbol out of range.
@@ -93,7 +93,7 @@ def normalize_input(variable: Input, x: Tensor, like: Tensor) -> Tensor:
 
 
 def normalize_lengths(lengths: Any, steps: int, rows: int, device: torch.device) -> Tensor | None:
-    """Lengths as (B,) of int64, or None.
+    """Check lengths; return (B,) of int64, or None.
 
     Raises:
         ValueError: on a wrong shape or dtype, or a length below 0 or beyond T.
@@ -117,7 +117,7 @@ def normalize_lengths(lengths: Any, steps: int, rows: int, device: torch.device)
 
 
 def normalize_resets(resets: Any, steps: int, rows: int, device: torch.device) -> Tensor | None:
-    """Resets as (T, B) of bool, or None.
+    """Check resets; return (T, B) of bool, or None.
 
     Raises:
         ValueError: on a wrong shape, dtype or device.

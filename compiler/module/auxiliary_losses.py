@@ -1,4 +1,4 @@
-"""`loss EXPR weight w`: the terms of a model's own, taken when the targets are known."""
+"""Evaluate the `loss` terms of a spec (`loss EXPR weight w`) when the targets are known."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rnnc.compiler.torch_integration.autograd_function import run_with_autograd
 from rnnc.operators.graph.operator_graph import Input, OperatorGraph
 from rnnc.operators.semantics.call import Call, CallResult
 
-from .losses import check_range, check_target
+from .loss_checks import check_range, check_target
 
 
 def auxiliary_loss(
@@ -22,7 +22,7 @@ def auxiliary_loss(
     last_call: tuple[Call, CallResult] | None,
     targets: Mapping[str, Tensor],
 ) -> Tensor:
-    """The weighted sum of the terms' means over the steps of the last call that kept their values.
+    """Compute Σ weight · mean of the `loss` terms over the steps of the last call.
 
     `targets` are (T, B, …) by the input's name: its next values.
 
@@ -37,9 +37,9 @@ def auxiliary_loss(
             + ("in training first" if graph.scored_outputs else "first")
         )
     call, result = last_call
-    inner = terms.graph
+    loss_graph = terms.graph
     inputs: dict[str, Tensor] = {}
-    for variable in inner.inputs:
+    for variable in loss_graph.inputs:
         name = variable.name
         if name.startswith("kept "):
             inputs[name] = result.loss_inputs[int(name.removeprefix("kept "))]
@@ -49,14 +49,14 @@ def auxiliary_loss(
             inputs[name] = _window_source(graph, name, call, result)
     like = next((value for value in inputs.values() if value.is_floating_point()), None)
     like = torch.empty(0, device=result.outputs[0].device) if like is None else like
-    own = Call(
-        graph=inner,
-        parameters={p.name: call.parameters[p.name] for p in inner.parameters},
+    loss_call = Call(
+        graph=loss_graph,
+        parameters={p.name: call.parameters[p.name] for p in loss_graph.parameters},
         inputs=inputs,
-        carry={v.name: _window_carry(v, call, like) for v in inner.inputs if v.max_delay},
+        carry={v.name: _window_carry(v, call, like) for v in loss_graph.inputs if v.max_delay},
         initial_values={},
         reset_values={},
-        masks=draw_masks(inner, call.steps, call.batch_size, like) if call.training else {},
+        masks=draw_masks(loss_graph, call.steps, call.batch_size, like) if call.training else {},
         lengths=call.lengths,
         resets=call.resets,
         training=call.training,
@@ -64,7 +64,7 @@ def auxiliary_loss(
         batch_size=call.batch_size,
         age=call.age,
     )
-    values = run_with_autograd(backends.choose(like), own).outputs
+    values = run_with_autograd(backends.choose(like), loss_call).outputs
     total = values[0].new_zeros(())
     for weight, value in zip(terms.weights, values, strict=True):
         total = total + weight * mean_over_steps(value.squeeze(-1), call.lengths)
@@ -72,15 +72,15 @@ def auxiliary_loss(
 
 
 def _target_as_input(variable: Input, target: Tensor, call: Call, result: CallResult) -> Tensor:
-    """A target as an input of the terms: nothing past a row's length, whatever it holds there."""
+    """Convert a target to an input of the terms, zero past each row's length."""
     kind, size = variable.type.kind, variable.type.size
     try:
         check_target(kind, target, (call.steps, call.batch_size, size))
         is_symbol = kind == "symbol"
         if call.lengths is not None:
             steps = torch.arange(call.steps, device=target.device).unsqueeze(-1)
-            inside = steps < call.lengths
-            target = torch.where(inside if is_symbol else inside.unsqueeze(-1), target, 0)
+            valid = steps < call.lengths
+            target = torch.where(valid if is_symbol else valid.unsqueeze(-1), target, 0)
         if not torch.compiler.is_compiling():
             check_range(kind, target.clamp(min=0) if is_symbol else target, size)
     except ValueError as error:
@@ -89,30 +89,30 @@ def _target_as_input(variable: Input, target: Tensor, call: Call, result: CallRe
 
 
 def _window_carry(variable: Input, call: Call, like: Tensor) -> Tensor:
-    """(k, B, n): what a window sees of a variable before the first step."""
-    history = call.carry.get(variable.name)
-    if history is None:
-        # A state that runs backward: no row of a window is there, whatever it holds.
+    """Return (k, B, n): the rows of a variable before the first step that a window reads."""
+    carry = call.carry.get(variable.name)
+    if carry is None:
+        # A state that runs backward has no carry; its window rows before the first step are masked.
         return like.new_zeros(variable.max_delay, call.batch_size, variable.type.size)
-    # The terms may look back less far than the model does.
-    return history[-variable.max_delay :]
+    # Windows of the terms may be shorter than those of the model.
+    return carry[-variable.max_delay :]
 
 
 def _window_source(graph: OperatorGraph, name: str, call: Call, result: CallResult) -> Tensor:
-    """All steps of a variable that a window looks through."""
+    """Return all steps of a variable that a window reads."""
     if name in call.inputs:
         return call.inputs[name]
     node = next(state.node for state in graph.states if state.name == name)
-    at = next(i for i, o in enumerate(graph.loss_inputs) if (o.node, o.delay) == (node, 0))
-    return result.loss_inputs[at]
+    index = next(i for i, o in enumerate(graph.loss_inputs) if (o.node, o.delay) == (node, 0))
+    return result.loss_inputs[index]
 
 
 def mean_over_steps(value: Tensor, lengths: Tensor | None) -> Tensor:
-    """The mean of (T, B) over the steps that rows have."""
+    """Compute the mean of (T, B) over all steps within the lengths."""
     if not value.numel():
         return value.sum()
     if lengths is None:
         return value.mean()
-    alive = torch.arange(len(value), device=value.device).unsqueeze(-1) < lengths
-    total = torch.where(alive, value, torch.zeros_like(value)).sum()
+    valid = torch.arange(len(value), device=value.device).unsqueeze(-1) < lengths
+    total = torch.where(valid, value, torch.zeros_like(value)).sum()
     return total / lengths.sum().clamp(min=1)

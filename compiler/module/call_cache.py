@@ -1,8 +1,8 @@
-"""What a model remembers of its calls, so that one like an earlier one takes a short way.
+"""Cache of call signatures, so that a call like an earlier one is checked and run faster.
 
-Remembered is what was found out about calls of some T and B, never a number of a parameter: its
-tensor is looked up, and its address read, at every call. Whatever is not as it was takes the long
-way, which checks everything and says what is wrong.
+An entry holds what depends on T and B, never values: each parameter is looked up, and its address
+read, at every call. A call that fails any guard takes the normal path, which checks everything and
+raises the errors.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from rnnc.compiler.backends.backend import Backend
 from rnnc.compiler.backends.replay_protocol import Replay, ReplayingBackend
-from rnnc.compiler.calls.plain_tensors import (
+from rnnc.compiler.calls.active_tracers import (
     has_active_tracer,
     has_functorch_transform,
-    is_addressable,
     is_forward_ad_active,
 )
+from rnnc.compiler.calls.tensor_storage import is_addressable
 from rnnc.operators.graph.carry import carry_entries
 from rnnc.operators.graph.operator_graph import OperatorGraph
 from rnnc.operators.semantics.call import Call
@@ -29,14 +29,15 @@ from .parameters import ParameterSlots
 from .state import initial_carry, initial_values
 
 CallSignature = tuple[int, int, bool, bool, int]
-"""T, B, whether a state is given, whether in training, how many threads."""
+"""T, B, has a state, is in training, number of threads."""
 
 _MAX_SIGNATURES: Final = 16
+"""Entries of a model; beyond that the cache is cleared, so that varying T and B fill no memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallShapes:
-    """Of the inputs of a call, and tensors like its results."""
+    """Shapes of a call's inputs, and empty tensors of the shapes of its results."""
 
     inputs: tuple[tuple[int, ...], ...]
     results: tuple[Tensor, ...]
@@ -44,10 +45,10 @@ class CallShapes:
 
 @dataclass(frozen=True, slots=True)
 class CachedCall:
-    """One kind of call: `sequence_shapes` of all steps, or of one without its axis (`step_shapes`).
+    """Cache entry of one call signature, with shapes for `forward` and for `step`.
 
-    state_shapes: the shapes of what is carried.
-    initial_carry: what a call without a state begins with.
+    state_shapes: of the entries of a state.
+    initial_carry: the carry of a call without a state.
     """
 
     replay: Replay
@@ -59,7 +60,7 @@ class CachedCall:
 
 
 class CallCache:
-    """The kinds of calls of one model; used from any thread."""
+    """Call signatures of one model and their replays; used from any thread."""
 
     def __init__(self, graph: OperatorGraph) -> None:
         self._graph = graph
@@ -77,30 +78,30 @@ class CallCache:
         self._entries: dict[CallSignature, CachedCall | bool] = {}
 
     def try_call(self, x: Any, state: Any, *, training: bool, step: bool) -> list[Tensor] | None:
-        """The outputs and what is carried on, where such a call is known; None where it is not.
+        """Replay a call; return its outputs and carry, None if no entry matches.
 
-        step: whether this is one step without an axis of time.
+        step: True for one step without a time axis.
         """
         if not self._entries or torch.is_grad_enabled() or _is_intercepted():
             return None
-        given: tuple[Any, ...] = x if type(x) is tuple else (x,)
-        if not given or type(given[0]) is not Tensor or given[0].is_nested:
+        inputs: tuple[Any, ...] = x if type(x) is tuple else (x,)
+        if not inputs or type(inputs[0]) is not Tensor or inputs[0].is_nested:
             return None
-        shape = given[0].shape
+        shape = inputs[0].shape
         if len(shape) != 3 - step:
             return None
         size = (1, shape[0]) if step else (shape[0], shape[1])
-        found = self._entries.get((*size, state is not None, training, torch.get_num_threads()))
-        if type(found) is not CachedCall:
+        entry = self._entries.get((*size, state is not None, training, torch.get_num_threads()))
+        if type(entry) is not CachedCall:
             return None
         return _run_replay(
-            found, found.step_shapes if step else found.sequence_shapes, given, state
+            entry, entry.step_shapes if step else entry.sequence_shapes, inputs, state
         )
 
     def record(self, model: nn.Module, call: Call, backend: Backend, *, has_state: bool) -> None:
-        """A call has taken the long way: at the second of its kind look for a shorter one.
+        """Record a call that took the normal path; build an entry at the second of its signature.
 
-        has_state: whether a state was given.
+        has_state: True if the call was given a state.
         """
         if (
             not self._is_cacheable
@@ -112,14 +113,14 @@ class CallCache:
             or (call.training and self._training_differs)
         ):
             return
-        kind = (call.steps, call.batch_size, has_state, call.training, torch.get_num_threads())
-        known = self._entries.get(kind)
-        if known is None:
+        signature = (call.steps, call.batch_size, has_state, call.training, torch.get_num_threads())
+        entry = self._entries.get(signature)
+        if entry is None:
             if len(self._entries) >= _MAX_SIGNATURES:
                 self._entries.clear()
-            self._entries[kind] = False
-        elif known is False or (type(known) is CachedCall and _is_stale(known, call)):
-            self._entries[kind] = (
+            self._entries[signature] = False
+        elif entry is False or (type(entry) is CachedCall and _is_stale(entry, call)):
+            self._entries[signature] = (
                 self._build_entry(model, call, backend, has_state=has_state) or True
             )
 
@@ -129,37 +130,39 @@ class CallCache:
         graph = self._graph
         if not has_state and any(state.has_learned_initial_value for state in graph.states):
             return None
-        again = backend.make_replay(call) if isinstance(backend, ReplayingBackend) else None
-        places = ParameterSlots(model, graph)
-        if again is None or places.lookup(again.dtype) is None:
+        replay = backend.make_replay(call) if isinstance(backend, ReplayingBackend) else None
+        slots = ParameterSlots(model, graph)
+        if replay is None or slots.lookup(replay.dtype) is None:
             return None
-        like = torch.empty(0, dtype=again.dtype)
-        parts = {name: tuple(value.shape) for name, value in call.carry.items()}
-        states = tuple(shape[1:] if shape[0] == 1 else shape for shape in parts.values())
-        fresh: tuple[Tensor, ...] = ()
+        like = torch.empty(0, dtype=replay.dtype)
+        carry_shapes = {name: tuple(value.shape) for name, value in call.carry.items()}
+        state_shapes = tuple(
+            shape[1:] if shape[0] == 1 else shape for shape in carry_shapes.values()
+        )
+        fresh_carry: tuple[Tensor, ...] = ()
         if not has_state:
             initial = initial_values(graph, call.parameters, call.batch_size, like)
-            whole = initial_carry(graph, initial, call.batch_size, like)
-            fresh = tuple(whole[item.name].contiguous() for item in carry_entries(graph))
-        series = tuple(tuple(call.inputs[v.name].shape) for v in graph.inputs)
-        outputs = again.result_shapes[: len(graph.outputs)]
+            carry = initial_carry(graph, initial, call.batch_size, like)
+            fresh_carry = tuple(carry[item.name].contiguous() for item in carry_entries(graph))
+        input_shapes = tuple(tuple(call.inputs[v.name].shape) for v in graph.inputs)
+        outputs = replay.result_shapes[: len(graph.outputs)]
         ends = [output.at_end for output in graph.outputs]
-        single = [o if end else o[1:] for o, end in zip(outputs, ends, strict=True)]
+        step_outputs = [o if end else o[1:] for o, end in zip(outputs, ends, strict=True)]
         return CachedCall(
-            again,
-            places,
-            CallShapes(series, tuple(like.new_empty(s) for s in (*outputs, *states))),
+            replay,
+            slots,
+            CallShapes(input_shapes, tuple(like.new_empty(s) for s in (*outputs, *state_shapes))),
             CallShapes(
-                tuple(s[1:] for s in series),
-                tuple(like.new_empty(s) for s in (*single, *states) if call.steps == 1),
+                tuple(s[1:] for s in input_shapes),
+                tuple(like.new_empty(s) for s in (*step_outputs, *state_shapes) if call.steps == 1),
             ),
-            states,
-            fresh,
+            state_shapes,
+            fresh_carry,
         )
 
 
 def _is_intercepted() -> bool:
-    """Whether somebody has to see a call for whom the short way would hide it."""
+    """Return True if a tracer, transform or forward mode must see the call's operations."""
     return has_active_tracer() or has_functorch_transform() or is_forward_ad_active()
 
 
@@ -171,24 +174,24 @@ def _is_stale(entry: CachedCall, call: Call) -> bool:
 def _run_replay(
     entry: CachedCall, shapes: CallShapes, inputs: tuple[Any, ...], state: Any
 ) -> list[Tensor] | None:
-    again, states = entry.replay, entry.initial_carry
+    replay, states = entry.replay, entry.initial_carry
     if state is not None:
         states = (state,) if isinstance(state, Tensor) else state
         if not isinstance(states, tuple | list) or len(states) != len(entry.state_shapes):
             return None
-        for part, shape in zip(states, entry.state_shapes, strict=True):
-            if not _matches(part, shape, again.dtype):
+        for tensor, shape in zip(states, entry.state_shapes, strict=True):
+            if not _matches(tensor, shape, replay.dtype):
                 return None
     if len(inputs) != len(shapes.inputs):
         return None
-    for part, shape in zip(inputs, shapes.inputs, strict=True):
-        if not _matches(part, shape, again.dtype):
+    for tensor, shape in zip(inputs, shapes.inputs, strict=True):
+        if not _matches(tensor, shape, replay.dtype):
             return None
-    parameters = entry.parameters.lookup(again.dtype)
+    parameters = entry.parameters.lookup(replay.dtype)
     if parameters is None:
         return None
     results = [torch.empty_like(result) for result in shapes.results]
-    again.run([*parameters, *inputs, *states, *results])
+    replay.run([*parameters, *inputs, *states, *results])
     return results
 
 

@@ -1,4 +1,4 @@
-"""A compiled model: a `torch.nn.Module` that is called as `torch.nn.LSTM` is."""
+"""The compiled model: a `torch.nn.Module` with the calling convention of `torch.nn.LSTM`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnnc.compiler.backends.backend import Options
 from rnnc.compiler.backends.registry import Backends
-from rnnc.compiler.calls.plain_tensors import writable_views
+from rnnc.compiler.calls.active_tracers import writable_views
 from rnnc.compiler.calls.random_masks import apply_weight_drop, draw_initial_values, draw_masks
 from rnnc.compiler.torch_integration.custom_op import model_key
 from rnnc.compiler.torch_integration.dispatch import dispatch_call as run_call
@@ -40,7 +40,7 @@ _has_global_hooks = getattr(torch.nn.modules.module, "_has_any_global_hook", lam
 
 
 class CompiledRNN(LossMethods):
-    """A recurrent network compiled from a spec; `rnnc.compile` makes it.
+    """Recurrent network compiled from a spec; `rnnc.compile` makes it.
 
     Calls are `y, state = model(x, state, lengths=…, resets=…)`: x is (T, B, n), or (T, B) of int64
     for symbols (−1: no symbol); y (T, B, m) of logits or means, zero past a row's length, or (B, m)
@@ -70,55 +70,55 @@ class CompiledRNN(LossMethods):
             self._loss_input_key = model_key(
                 program, backend, options or Options(), require, with_loss_inputs=True
             )
-        # Made here, for torch.compile does not see types being made.
+        # Created here, because torch.compile cannot trace the creation of a type.
         self._output_fields = NamedTupleFactory(
             "Outputs", tuple(output.name for output in graph.outputs)
         )
         self._state_fields = state_fields(graph)
-        self._repeats = CallCache(graph)
+        self._call_cache = CallCache(graph)
         attach_parameters(self, graph)
-        # Constants and frozen models have no parameter to tell the dtype and device from.
+        # The dtype and device of a model without parameters (only constants).
         self.register_buffer("_like", torch.empty(0), persistent=False)
         self._backends.choose_initial(self._like_tensor())
-        # What a call asks the graph is found now: torch.compile cannot enter the lock that Python
-        # 3.11 has around a cached property.
+        # Compute the cached properties that a call reads: torch.compile cannot trace the lock that
+        # Python 3.11 holds while it computes one.
         _ = graph.random_nodes, graph.backward_nodes, graph.has_windows, self.runs_backward
         _ = graph.scored_outputs, graph.predictions
 
     @property
     def graph(self) -> OperatorGraph:
-        """The operator graph."""
+        """Return the operator graph."""
         return self._graph
 
     @property
     def program(self) -> ModelSource:
-        """What is needed to compile the same model again."""
+        """Return the program, from which the same model can be compiled again."""
         return self._program
 
     @property
     def backend(self) -> str:
-        """The backend that runs this model on its device, in its dtype."""
+        """Return the name of the backend that runs this model on its device, in its dtype."""
         return self._backends.choose_initial(self._like_tensor()).name
 
     @property
     def backends(self) -> Backends:
-        """The backends that may run this model."""
+        """Return the candidate backends of this model."""
         return self._backends
 
     @property
     def batch_first(self) -> bool:
-        """Whether inputs and outputs are (B, T, …)."""
+        """Return True if inputs and outputs are (B, T, …)."""
         return self._batch_first
 
     @cached_property
     def runs_backward(self) -> tuple[str, ...]:
-        """The states that run backward in time; a model with one has no carried state."""
+        """Return the states that run backward in time; a model with one has no carried state."""
         return tuple(s.name for s in self._graph.states if s.node in self._graph.backward_nodes)
 
     def forward(
         self, x: Any, state: Any = None, *, lengths: Any = None, resets: Tensor | None = None
     ) -> tuple[Any, Any]:
-        """All steps of a batch of sequences.
+        """Run all steps of a batch of sequences.
 
         Args:
             x: the inputs, see the class.
@@ -133,40 +133,40 @@ class CompiledRNN(LossMethods):
         Raises:
             ValueError: when an argument does not fit the model, before anything is computed.
         """
-        plain = lengths is None and resets is None and not self._batch_first
-        if plain and not torch.compiler.is_compiling():
-            quick = self._try_cached_call(x, state, step=False)
-            if quick is not None:
-                return quick
+        is_simple = lengths is None and resets is None and not self._batch_first
+        if is_simple and not torch.compiler.is_compiling():
+            replayed = self._try_cached_call(x, state, step=False)
+            if replayed is not None:
+                return replayed
         inputs, steps, rows = self._prepare_inputs(x)
         result = self._run_call(inputs, state, lengths, self._swap_batch_time(resets), steps, rows)
         return self._pack_outputs(result), self._pack_state(result)
 
     def step(self, x_t: Any, state: Any = None) -> tuple[Any, Any]:
-        """One step: x_t is (B, n), or (B,) of symbols; the outputs have no time axis.
+        """Run one step: x_t is (B, n), or (B,) of symbols; the outputs have no time axis.
 
         Raises:
             ValueError: when an argument does not fit, or the model runs backward in time.
         """
         if not torch.compiler.is_compiling() and self._is_unhooked():
-            quick = self._try_cached_call(x_t, state, step=True)
-            if quick is not None:
-                return quick
+            replayed = self._try_cached_call(x_t, state, step=True)
+            if replayed is not None:
+                return replayed
         self._check_runs_forward("step")
-        given = inputs_by_name(self._graph, x_t)
+        inputs = inputs_by_name(self._graph, x_t)
         axis = 1 if self._batch_first else 0
-        y, state = self({name: value.unsqueeze(axis) for name, value in given.items()}, state)
+        y, state = self({name: value.unsqueeze(axis) for name, value in inputs.items()}, state)
         with writable_views():
             if isinstance(y, tuple):
-                parts = (
-                    part if output.at_end else part.squeeze(axis)
-                    for part, output in zip(y, self._graph.outputs, strict=True)
+                outputs = (
+                    tensor if output.at_end else tensor.squeeze(axis)
+                    for tensor, output in zip(y, self._graph.outputs, strict=True)
                 )
-                return type(y)(*parts), state
+                return type(y)(*outputs), state
             return (y if self._graph.outputs[0].at_end else y.squeeze(axis)), state
 
     def initial_state(self, batch_size: int) -> Any:
-        """The state before a first step, for `batch_size` rows.
+        """Return the state before a first step, for `batch_size` rows.
 
         Raises:
             ValueError: when the model runs backward in time, or that is no number of rows.
@@ -178,26 +178,26 @@ class CompiledRNN(LossMethods):
         initial = initial_values(
             self._graph, collect_parameters(self, self._graph), batch_size, like
         )
-        history = initial_carry(self._graph, initial, batch_size, like)
-        # Each in memory of its own, which its owner may change.
-        own = {k: v.clone(memory_format=torch.contiguous_format) for k, v in history.items()}
+        carry = initial_carry(self._graph, initial, batch_size, like)
+        # Clone each, so that the caller may change it in place.
+        cloned = {k: v.clone(memory_format=torch.contiguous_format) for k, v in carry.items()}
         with writable_views():
-            return carry_to_state(self._graph, self._state_fields, own)
+            return carry_to_state(self._graph, self._state_fields, cloned)
 
     def _try_cached_call(self, x: Any, state: Any, *, step: bool) -> tuple[Any, Any] | None:
-        """The results of a call that is like an earlier one, where there is a short way to them."""
-        found = self._repeats.try_call(x, state, training=self.training, step=step)
-        if found is None:
+        """Replay a call of a known signature; None if there is no entry for it."""
+        results = self._call_cache.try_call(x, state, training=self.training, step=step)
+        if results is None:
             return None
-        self.__dict__["_laws"], self.__dict__["_last"] = (), None
+        self.__dict__["_laws"], self.__dict__["_last_call"] = (), None
         if not step:
             self._record_inputs(x if isinstance(x, tuple) else (x,))
         count = len(self._graph.outputs)
-        y = found[0] if count == 1 else self._output_fields.make(*found[:count])
-        return y, None if self.runs_backward else self._state_fields.make(*found[count:])
+        y = results[0] if count == 1 else self._output_fields.make(*results[:count])
+        return y, None if self.runs_backward else self._state_fields.make(*results[count:])
 
     def _is_unhooked(self) -> bool:
-        """Whether calling this module is calling its `forward`, and that is the one above."""
+        """Return True if calling this module does nothing but `CompiledRNN.forward`."""
         return not (
             self._forward_hooks
             or self._forward_pre_hooks
@@ -222,71 +222,75 @@ class CompiledRNN(LossMethods):
         like = next(iter(parameters.values()), cast(Tensor, self._like))
         initial = initial_values(graph, parameters, rows, like)
         if state is None:
-            history = initial_carry(graph, initial, rows, like)
+            carry = initial_carry(graph, initial, rows, like)
         else:
             self._check_runs_forward("state")
-            history = state_to_carry(graph, state, rows, like)
-        checked = normalize_resets(resets, steps, rows, like.device)
-        age = history.pop(age_name(graph), None) if graph.has_windows else None
+            carry = state_to_carry(graph, state, rows, like)
+        reset_mask = normalize_resets(resets, steps, rows, like.device)
+        age = carry.pop(age_name(graph), None) if graph.has_windows else None
         call = Call(
             graph=graph,
             parameters=apply_weight_drop(graph, parameters) if self.training else parameters,
             inputs=inputs,
-            carry=history,
+            carry=carry,
             initial_values=initial,
             reset_values=draw_initial_values(graph, steps, rows, like)
-            if checked is not None
+            if reset_mask is not None
             else {},
             masks=draw_masks(graph, steps, rows, like) if self.training else {},
             lengths=normalize_lengths(lengths, steps, rows, like.device),
-            resets=checked,
+            resets=reset_mask,
             training=self.training,
             steps=steps,
             batch_size=rows,
             age=None if age is None else age[0],
         )
         if self._loss_input_backends is not None and not self.training:
-            shown = replace(call, graph=self._loss_input_graph)
-            result = run_call(self._loss_input_backends, shown, like, self._loss_input_key)
-            own = len(graph.outputs)
-            result = replace(result, outputs=result.outputs[:own], loss_inputs=result.outputs[own:])
+            exposed = replace(call, graph=self._loss_input_graph)
+            result = run_call(self._loss_input_backends, exposed, like, self._loss_input_key)
+            output_count = len(graph.outputs)
+            result = replace(
+                result,
+                outputs=result.outputs[:output_count],
+                loss_inputs=result.outputs[output_count:],
+            )
         else:
             result = run_call(self._backends, call, like, self._model_key)
             if not torch.compiler.is_compiling():
                 backend = self._backends.choose(like)
-                self._repeats.record(self, call, backend, has_state=state is not None)
-        # Past the module's own bookkeeping, which looks for parameters in all that is set.
+                self._call_cache.record(self, call, backend, has_state=state is not None)
+        # Set without nn.Module.__setattr__, which checks each value for parameters.
         self.__dict__["_laws"] = tuple(mean_over_steps(v, call.lengths) for v in result.laws)
-        keep = has_auxiliary_losses(graph, training=self.training)
-        self.__dict__["_last"] = (call, result) if keep else None
+        needs_call = has_auxiliary_losses(graph, training=self.training)
+        self.__dict__["_last_call"] = (call, result) if needs_call else None
         if call.age is None:
             return result
-        grown = next_age(call.age, call.lengths, checked, steps)
-        assert grown is not None
-        return replace(result, carry={**result.carry, age_name(graph): grown.unsqueeze(0)})
+        age_after = next_age(call.age, call.lengths, reset_mask, steps)
+        assert age_after is not None
+        return replace(result, carry={**result.carry, age_name(graph): age_after.unsqueeze(0)})
 
     def __getstate__(self) -> dict[str, Any]:
-        # What the last call left behind belongs to its autograd graph, not to a copy.
-        left: dict[str, Any] = {
+        # Results of the last call belong to its autograd graph, which a copy must not share.
+        cleared: dict[str, Any] = {
             "_laws": (),
-            "_last": None,
-            "_called_on": {},
-            "_repeats": CallCache(self._graph),
+            "_last_call": None,
+            "_input_refs": {},
+            "_call_cache": CallCache(self._graph),
         }
-        return {**self.__dict__, **left}
+        return {**self.__dict__, **cleared}
 
     def _prepare_inputs(self, x: Any) -> tuple[dict[str, Tensor], int, int]:
-        """The inputs of a call, checked, with T in front; T and B."""
+        """Check the inputs of a call; return them by name with T in front, then T and B."""
         graph, like = self._graph, self._like_tensor()
-        given = inputs_by_name(graph, x)
-        self._record_inputs(tuple(given.values()))
+        tensors = inputs_by_name(graph, x)
+        self._record_inputs(tuple(tensors.values()))
         inputs = {
-            v.name: normalize_input(v, self._swap_batch_time(given[v.name]), like)
+            v.name: normalize_input(v, self._swap_batch_time(tensors[v.name]), like)
             for v in graph.inputs
         }
         shapes = {name: tuple(value.shape[:2]) for name, value in inputs.items()}
         steps, rows = next(iter(shapes.values()), (0, 0))
-        # Compared, not hashed: torch.compile would take a hashed size for a constant.
+        # Compare instead of hashing: torch.compile would specialize on a hashed size.
         if any(shape != (steps, rows) for shape in shapes.values()):
             raise ValueError(f"expected inputs of the same T and B, got {shapes}")
         return inputs, steps, rows

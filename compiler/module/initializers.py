@@ -1,4 +1,4 @@
-"""The values that parameters start from."""
+"""Initialize parameters by the initializers of the spec, from torch's global generator."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rnnc.operators.graph.operator_graph import Initializer, Parameter
 
 
 def initialize_parameter(parameter: Parameter) -> Tensor:
-    """A fresh value, float32 unless torch's default differs, drawn from torch's global generator.
+    """Return an initial value in torch's default dtype, drawn from torch's global generator.
 
     `blocks` are drawn block by block. Fans are those of the matrix as it multiplies.
     """

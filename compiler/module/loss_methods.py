@@ -1,4 +1,4 @@
-"""The losses of a compiled model: against targets, and of predicting its own input."""
+"""Loss methods of a compiled model: `loss` against targets, `nll` of its own input."""
 
 from __future__ import annotations
 
@@ -17,58 +17,59 @@ from rnnc.operators.semantics.call import Call, CallResult
 
 from .arguments import normalize_lengths, normalize_resets, order_by_output
 from .auxiliary_losses import auxiliary_loss
+from .loss_checks import check_reduction
 from .loss_targets import compute_output_losses, has_auxiliary_losses, target_name, targets_by_name
-from .losses import check_reduction, reduce_losses
+from .losses import reduce_losses
 from .namedtuples import NamedTupleFactory
 from .next_step import CARRY_FIELDS, check_predicts_input, shift_inputs, unpack_carry
 from .parameters import AnyNameModule
 
 
 class LossMethods(AnyNameModule):
-    """What of a compiled model is about its losses; how it is called, `CompiledRNN` knows."""
+    """Base class of `CompiledRNN` with its loss methods."""
 
     def __init__(self, graph: OperatorGraph, *, backend: str, batch_first: bool) -> None:
         super().__init__()
         self._graph, self._batch_first = graph, batch_first
         terms = graph if graph.loss_graph is None else graph.loss_graph.graph
         self._term_backends = Backends(terms, "reference" if backend == "reference" else "auto")
-        # Made here, for torch.compile does not see types being made.
+        # Created here, because torch.compile cannot trace the creation of a type.
         self._input_fields = NamedTupleFactory(
             "Inputs", tuple(variable.name for variable in graph.inputs)
         )
         self._laws: tuple[Tensor, ...] = ()
-        self._last: tuple[Call, CallResult] | None = None
-        self._called_on: dict[str, weakref.ref[Tensor]] = {}
+        self._last_call: tuple[Call, CallResult] | None = None
+        self._input_refs: dict[str, weakref.ref[Tensor]] = {}
         self._has_warned = False
 
     @property
     @abstractmethod
     def runs_backward(self) -> tuple[str, ...]:
-        """The states that run backward in time."""
+        """Return the states that run backward in time."""
 
     @abstractmethod
     def _prepare_inputs(self, x: Any) -> tuple[dict[str, Tensor], int, int]:
-        """The inputs of a call, checked, with T in front; T and B."""
+        """Check the inputs of a call; return them by name with T in front, then T and B."""
 
     @abstractmethod
     def _like_tensor(self) -> Tensor:
-        """A tensor of the model's dtype on its device."""
+        """Return a tensor of the model's dtype on its device."""
 
     @abstractmethod
     def _check_runs_forward(self, what: str) -> None:
-        """Raise ValueError for a model that runs backward."""
+        """Raise ValueError if the model runs backward in time."""
 
     def loss(
         self, y: Any, target: Any = None, *, lengths: Any = None, weight: Any = None
     ) -> Tensor:
-        """The mean loss of a step in nats (for real targets, the squared error).
+        """Compute the mean loss of a step in nats (for real targets, the squared error).
 
         In training the weighted laws of the last call are added, and the spec's `loss` terms, which
         are about the last call, too; in evaluation those terms count where nothing else is scored.
         Several outputs add up.
 
         Args:
-            y: what a call gave.
+            y: the outputs of a call.
             target: (T, B, m), or (T, B) of symbols, where one below 0 is left out; (B, m) or (B,)
                 for an output at the end. Those of several outputs are a tuple, or a dictionary,
                 which may leave some out. `unscored` outputs have none. Where a `loss` term reads
@@ -81,18 +82,20 @@ class LossMethods(AnyNameModule):
             ValueError: when a target or weight does not fit its output, or the last call.
         """
         graph = self._graph
-        given = targets_by_name(graph, target, training=self.training)
-        self._warn_if_target_is_input(given)
+        caller_targets = targets_by_name(graph, target, training=self.training)
+        self._warn_if_target_is_input(caller_targets)
         ys = self._outputs_by_target(order_by_output(graph, "y", y))
-        ends = {target_name(output) for output in graph.outputs if output.at_end}
-        goals = {k: v if k in ends else self._swap_batch_time(v) for k, v in given.items()}
+        at_end = {target_name(output) for output in graph.outputs if output.at_end}
+        targets = {
+            k: v if k in at_end else self._swap_batch_time(v) for k, v in caller_targets.items()
+        }
         if lengths is not None:
             lengths = torch.as_tensor(lengths)
-        parts = compute_output_losses(
-            graph.scored_outputs, ys, goals, lengths, self._swap_weight(weight)
+        losses = compute_output_losses(
+            graph.scored_outputs, ys, targets, lengths, self._swap_weight(weight)
         )
-        total = reduce_losses(parts, "mean") if parts else next(iter(ys.values())).new_zeros(())
-        return self._add_auxiliary_losses(total, goals)
+        total = reduce_losses(losses, "mean") if losses else next(iter(ys.values())).new_zeros(())
+        return self._add_auxiliary_losses(total, targets)
 
     def nll(
         self,
@@ -103,16 +106,16 @@ class LossMethods(AnyNameModule):
         weight: Any = None,
         reduction: str = "mean",
     ) -> tuple[Tensor, Any]:
-        """The loss of predicting each step of x from what came before it, and what to go on from.
+        """Compute the loss of predicting each step of x from the steps before, and the next carry.
 
         Where a segment begins the model is fed a blank step (zeros, or no symbol), and else the
-        step before, in all inputs alike; what it gives is scored against the inputs that it
+        step before, in all inputs alike; its outputs are scored against the inputs that it
         predicts, whose losses add up. In training laws and `loss` terms are added as in `loss`, but
         for "none".
 
         Args:
             x: the inputs, as a call takes them. A symbol of −1 is none, and is not scored.
-            carry: what the piece before this one gave; by default the beginning of a sequence.
+            carry: the carry of the part before; by default the start of a sequence.
             lengths: (B,) of integers: how many steps of x each row has.
             resets: (T, B) of bool: a segment begins with that step of x, which the blank goes
                 before.
@@ -123,7 +126,7 @@ class LossMethods(AnyNameModule):
 
         Returns:
             The loss, and the carry: a named tuple of `state`, and `x`, the last step of each row,
-            not yet read, so that `model.step(carry.x, carry.state)` predicts what comes next. A row
+            not yet read, so that `model.step(carry.x, carry.state)` predicts the next step. A row
             of length 0 keeps its own. None for a model that runs backward, which takes none either.
 
         Raises:
@@ -138,10 +141,10 @@ class LossMethods(AnyNameModule):
         like = self._like_tensor()
         lengths = normalize_lengths(lengths, steps, rows, like.device)
         resets = normalize_resets(self._swap_batch_time(resets), steps, rows, like.device)
-        state, before = unpack_carry(graph, carry, rows, like)
-        fed, last = shift_inputs(inputs, before, lengths, resets)
+        state, previous = unpack_carry(graph, carry, rows, like)
+        shifted, last = shift_inputs(inputs, previous, lengths, resets)
         y, state = self(
-            {name: self._swap_batch_time(value) for name, value in fed.items()},
+            {name: self._swap_batch_time(value) for name, value in shifted.items()},
             state,
             lengths=lengths,
             resets=self._swap_batch_time(resets),
@@ -151,40 +154,44 @@ class LossMethods(AnyNameModule):
         total = reduce_losses(
             compute_output_losses(graph.predictions, ys, inputs, lengths, weight), reduction
         )
-        own = reduction == "none"
-        total = self._swap_batch_time(total) if own else self._add_auxiliary_losses(total, inputs)
+        is_unreduced = reduction == "none"
+        total = (
+            self._swap_batch_time(total)
+            if is_unreduced
+            else self._add_auxiliary_losses(total, inputs)
+        )
         if self.runs_backward:
             return total, None
-        parts = tuple(last.values())
+        last_steps = tuple(last.values())
         return total, CARRY_FIELDS.make(
-            state, parts[0] if len(parts) == 1 else self._input_fields.make(*parts)
+            state, last_steps[0] if len(last_steps) == 1 else self._input_fields.make(*last_steps)
         )
 
     def laws(self) -> dict[str, Tensor]:
-        """The unweighted values of the laws in the last call in training, by their text."""
+        """Return the unweighted values of the laws in the last call in training, by their text."""
         values: dict[str, Tensor] = {}
         for law, value in zip(self._graph.laws, self._laws, strict=False):
-            # One line in a `for` is several laws.
-            again = sum(text.partition(" #")[0] == law.text for text in values)
-            values[f"{law.text} #{again + 1}" if again else law.text] = value
+            # One line inside of a `for` gives several laws of equal text.
+            count = sum(text.partition(" #")[0] == law.text for text in values)
+            values[f"{law.text} #{count + 1}" if count else law.text] = value
         return values
 
     def _record_inputs(self, inputs: tuple[Tensor, ...]) -> None:
-        """Remember which tensors a call was given, for `_warn_if_target_is_input`."""
+        """Record the input tensors of a call, for `_warn_if_target_is_input`."""
         if not self._graph.predictions or torch.compiler.is_compiling():
             return
         names = (variable.name for variable in self._graph.inputs)
-        called_on = {name: weakref.ref(x) for name, x in zip(names, inputs, strict=True)}
-        self.__dict__["_called_on"] = called_on
+        input_refs = {name: weakref.ref(x) for name, x in zip(names, inputs, strict=True)}
+        self.__dict__["_input_refs"] = input_refs
 
     def _warn_if_target_is_input(self, targets: Mapping[str, Tensor]) -> None:
-        """Say once that a prediction is scored against what it has read."""
+        """Warn once if the target of a prediction is the tensor that the model was called on."""
         if self._has_warned or torch.compiler.is_compiling():
             return
         for output in self._graph.predictions:
             name = target_name(output)
-            called_on = self._called_on.get(name)
-            if called_on is None or name not in targets or called_on() is not targets[name]:
+            input_ref = self._input_refs.get(name)
+            if input_ref is None or name not in targets or input_ref() is not targets[name]:
                 continue
             self._has_warned = True
             warnings.warn(
@@ -197,9 +204,9 @@ class LossMethods(AnyNameModule):
             return
 
     def _swap_batch_time(self, value: Any) -> Any:
-        """(T, B, …) as its caller has it, or back: the other way round with `batch_first`."""
-        turns = self._batch_first and isinstance(value, Tensor) and value.dim() > 1
-        return value.transpose(0, 1) if turns else value
+        """Swap batch and time axes if `batch_first`; its own inverse."""
+        is_swapped = self._batch_first and isinstance(value, Tensor) and value.dim() > 1
+        return value.transpose(0, 1) if is_swapped else value
 
     def _swap_weight(self, weight: Any) -> Any:
         if isinstance(weight, Mapping):
@@ -207,18 +214,18 @@ class LossMethods(AnyNameModule):
         return self._swap_batch_time(weight)
 
     def _outputs_by_target(self, ys: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        """Outputs as a caller has them, by the names of their targets, with T in front."""
+        """Return a caller's outputs by target name, with T in front."""
         return {
             target_name(output): y if output.at_end else self._swap_batch_time(y)
             for output, y in zip(self._graph.outputs, ys, strict=True)
         }
 
     def _add_auxiliary_losses(self, total: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
-        """A loss with the laws and `loss` terms of the last call, where they count."""
+        """Add the laws and `loss` terms of the last call to a loss, where they count."""
         graph = self._graph
         if self.training:
             for law, value in zip(graph.laws, self._laws, strict=False):
                 total = total + law.weight * value
         if has_auxiliary_losses(graph, training=self.training):
-            total = total + auxiliary_loss(graph, self._term_backends, self._last, targets)
+            total = total + auxiliary_loss(graph, self._term_backends, self._last_call, targets)
         return total

@@ -1,4 +1,4 @@
-"""Targets and weights of a loss, given by name or in order, and where each belongs."""
+"""Match the targets and weights of a loss, given by name or in order, with outputs."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import Any
 
 from torch import Tensor
 
-from rnnc.compiler.calls.plain_tensors import check_dense
+from rnnc.compiler.calls.tensor_storage import check_dense
 from rnnc.operators.graph.operator_graph import OperatorGraph, Output
 
 from .losses import weighted_losses
 
 
 def target_name(output: Output) -> str:
-    """What an output's target is called: its own name, or that of the input that it predicts."""
+    """Return the name of an output's target: its own, or that of the input it predicts."""
     return output.predicted_input or output.name
 
 
 def has_auxiliary_losses(graph: OperatorGraph, *, training: bool) -> bool:
-    """Whether `loss` lines are part of the loss: in training, or where nothing else is."""
+    """Return True if `loss` lines count: in training, or if no output is scored."""
     return graph.loss_graph is not None and (training or len(graph.scored_outputs) == 0)
 
 
 def targets_by_name(graph: OperatorGraph, target: Any, *, training: bool) -> dict[str, Tensor]:
-    """Targets by the name of their variable; a dictionary may leave outputs out.
+    """Return targets by the name of their variable; a dictionary may leave outputs out.
 
     Those of scored outputs stand first, in their order; behind them come the next values of inputs
     that only `loss` lines read, which no tuple can give.
@@ -34,27 +34,27 @@ def targets_by_name(graph: OperatorGraph, target: Any, *, training: bool) -> dic
             needs and does not get.
     """
     names = [target_name(output) for output in graph.scored_outputs]
-    read = [variable.name for variable in graph.loss_targets]
-    known = dict.fromkeys([*names, *read])
-    given = (
+    next_values = [variable.name for variable in graph.loss_targets]
+    known = dict.fromkeys([*names, *next_values])
+    tensors = (
         {}
         if target is None and not names
         else _tensors_by_name("target", target, names, list(known))
     )
     if has_auxiliary_losses(graph, training=training):
-        missing = [name for name in read if name not in given]
+        missing = [name for name in next_values if name not in tensors]
         if missing:
             raise ValueError(
                 f"target: a `loss` line reads the next value of {missing[0]}, expected it as "
-                f'{{"{missing[0]}": …}}, got {sorted(given) or "none"}'
+                f'{{"{missing[0]}": …}}, got {sorted(tensors) or "none"}'
             )
-    return {name: given[name] for name in known if name in given}
+    return {name: tensors[name] for name in known if name in tensors}
 
 
 def weights_by_name(outputs: Sequence[Output], weight: Any) -> dict[str, Tensor | None]:
-    """The weight of each output that counts, by the name of its variable; None: 1 at each step.
+    """Return the weight of each scored output by target name; None is 1 at each step.
 
-    A tensor is the weight of all of them; a dictionary leaves out those that it does not name.
+    A tensor is the weight of all of them; outputs that a dictionary does not name have none.
 
     Raises:
         ValueError: for another type, or a name that none of the outputs has.
@@ -75,40 +75,42 @@ def compute_output_losses(
     lengths: Tensor | None,
     weight: Any,
 ) -> list[tuple[Tensor, Tensor]]:
-    """Losses and weights, as `weighted_losses` has them, of each output that has a target.
+    """Compute losses and weights, as `weighted_losses`, of each output with a target.
 
-    outputs: those that may be scored; `ys` and `targets` by the names of their variables, with T
+    outputs: the scored outputs; `ys` and `targets` by the names of their variables, with T
     in front.
 
     Raises:
-        ValueError: when a target or a weight does not fit its output, whose name is said.
+        ValueError: if a target or a weight does not fit its output, with the output's name.
     """
     weights = weights_by_name(outputs, weight)
-    parts: list[tuple[Tensor, Tensor]] = []
+    losses: list[tuple[Tensor, Tensor]] = []
     for output in outputs:
         name = target_name(output)
         if name not in targets:
             continue
         if name not in weights:
-            nothing = ys[name].new_zeros(ys[name].shape[:-1])
-            parts.append((nothing, nothing))
+            zeros = ys[name].new_zeros(ys[name].shape[:-1])
+            losses.append((zeros, zeros))
             continue
-        own = None if output.at_end else lengths
+        output_lengths = None if output.at_end else lengths
         try:
-            parts.append(
-                weighted_losses(output.type.kind, ys[name], targets[name], own, weights[name])
+            losses.append(
+                weighted_losses(
+                    output.type.kind, ys[name], targets[name], output_lengths, weights[name]
+                )
             )
         except ValueError as error:
             if len(outputs) == 1:
                 raise
             raise ValueError(f"{name}: {error}") from None
-    return parts
+    return losses
 
 
 def _tensors_by_name(
     argument: str, tensors: Any, names: Sequence[str], known: Sequence[str]
 ) -> Mapping[str, Tensor]:
-    """Tensors by name; `names` are those that a tuple, or a tensor alone, stands for."""
+    """Check tensors by name; `names` are those of a tuple, or of a lone tensor."""
     if isinstance(tensors, Tensor):
         tensors = (tensors,)
     if isinstance(tensors, tuple | list):

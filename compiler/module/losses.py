@@ -1,24 +1,20 @@
-"""Loss of one step under the distribution that a target's type names, and which steps count."""
+"""Losses by target type (Bernoulli, categorical, squared error), weighted and reduced."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rnnc.compiler.calls.plain_tensors import check_dense, concrete_values
-from rnnc.compiler.calls.value_checks import check_lengths
+from rnnc.compiler.calls.tensor_storage import concrete_values
 
-LOSS_KINDS: Final = ("binary", "symbol", "real")
-
-REDUCTIONS: Final = ("mean", "sum", "none")
+from .loss_checks import check_loss_arguments, check_range, check_row_lengths, normalize_weight
 
 
 def step_losses(kind: str, y: Tensor, target: Tensor) -> Tensor:
-    """Loss of every step, from a distribution's natural parameters.
+    """Compute the loss of every step from the natural parameters of its distribution.
 
     * `binary`: independent Bernoulli of logits y; with s = softplus, s(y) - target * y summed over
       the components, in nats.
@@ -38,7 +34,7 @@ def step_losses(kind: str, y: Tensor, target: Tensor) -> Tensor:
         ValueError: for another kind, shapes or dtypes that do not belong together, or a target out
             of its range.
     """
-    _check_arguments(kind, y, target)
+    check_loss_arguments(kind, y, target)
     check_range(kind, target, y.shape[-1])
     if kind == "binary":
         return functional.binary_cross_entropy_with_logits(
@@ -57,7 +53,7 @@ def weighted_losses(
     lengths: Tensor | None = None,
     weight: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The loss of every step times its weight, and that weight; both 0 where none is scored.
+    """Compute the weighted loss of every step, and its weight; both 0 where none is scored.
 
     A step past a row's length is not scored, nor one whose symbol is below 0, nor one of weight 0.
     Whatever y and target hold there, NaN included, reaches neither a loss nor a gradient.
@@ -76,16 +72,16 @@ def weighted_losses(
     Raises:
         ValueError: as `step_losses`, and for lengths or weights of another shape, dtype or range.
     """
-    _check_arguments(kind, y, target)
+    check_loss_arguments(kind, y, target)
     scored = _scored_steps(kind, y, target, lengths)
     weights: Tensor | None = None
     if weight is not None:
-        weights = _normalize_weight(weight, y, scored)
+        weights = normalize_weight(weight, y, scored)
         scored = weights > 0
     if scored is None:
         losses = step_losses(kind, y, target)
         return losses, _unit_weights(losses)
-    # Left out before the loss, not after it: the gradient of a masked NaN would be 0 * NaN.
+    # Mask before the loss, not after it: the gradient of a masked NaN would be 0 * NaN.
     y = torch.where(scored.unsqueeze(-1), y, 0)
     target = torch.where(scored if kind == "symbol" else scored.unsqueeze(-1), target, 0)
     losses = torch.where(scored, step_losses(kind, y, target), 0)
@@ -101,38 +97,19 @@ def mean_loss(
     lengths: Tensor | None = None,
     weight: Tensor | None = None,
 ) -> Tensor:
-    """Σ w · loss / Σ w over the steps of a batch, 0 where none is scored; see `weighted_losses`."""
+    """Compute Σ w · loss / Σ w over a batch, 0 if no step is scored; see `weighted_losses`."""
     return reduce_losses([weighted_losses(kind, y, target, lengths, weight)], "mean")
 
 
 def reduce_losses(parts: Sequence[tuple[Tensor, Tensor]], reduction: str) -> Tensor:
-    """The losses of several outputs, each as `weighted_losses` gives them, added up.
+    """Reduce the losses of several outputs, each as from `weighted_losses`, to their sum.
 
     `mean` adds the means, Σ w · loss / Σ w of each, `sum` the sums, and `none` step by step.
     """
     if reduction == "mean":
         return torch.stack([_weighted_mean(losses, weights) for losses, weights in parts]).sum()
-    whole = torch.stack([losses if reduction == "none" else losses.sum() for losses, _ in parts])
-    return whole.sum(0)
-
-
-def check_reduction(reduction: Any) -> None:
-    """Raise ValueError for a reduction that there is not."""
-    if reduction not in REDUCTIONS:
-        raise ValueError(f"reduction: expected one of {', '.join(REDUCTIONS)}, got {reduction!r}")
-
-
-def check_range(kind: str, target: Tensor, size: int) -> None:
-    """Raise ValueError where a target is none of its type's values; reals are free."""
-    seen = None if kind == "real" or target.dtype == torch.bool else concrete_values(target)
-    if seen is None or not seen.numel():
-        return
-    low, high = seen.min().item(), seen.max().item()
-    if kind == "symbol" and not 0 <= low <= high < size:
-        raise ValueError(f"expected symbols in 0..{size - 1}, got {low}..{high}")
-    # Not `low < 0 or high > 1`: a NaN is not in between either.
-    if kind == "binary" and not 0 <= low <= high <= 1:
-        raise ValueError(f"expected a binary target in 0..1, got {low:g}..{high:g}")
+    reduced = torch.stack([losses if reduction == "none" else losses.sum() for losses, _ in parts])
+    return reduced.sum(0)
 
 
 def _weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
@@ -142,76 +119,18 @@ def _weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
 
 
 def _scored_steps(kind: str, y: Tensor, target: Tensor, lengths: Tensor | None) -> Tensor | None:
-    """(T, B) or (B,) of bool: the steps that lengths and target leave in; None for all."""
+    """Return the mask, (T, B) or (B,), of steps with a target within the lengths; None for all."""
     scored: Tensor | None = None
     if lengths is not None and y.dim() == 3:
-        _check_row_lengths(y, lengths)
+        check_row_lengths(y, lengths)
         steps = torch.arange(y.shape[0], device=y.device).unsqueeze(1)
         scored = steps < lengths.to(y.device).unsqueeze(0)
-    seen = concrete_values(target) if kind == "symbol" else None
-    if kind == "symbol" and (seen is None or bool((seen < 0).any())):
-        named = target >= 0
-        scored = named if scored is None else scored & named
+    symbols = concrete_values(target) if kind == "symbol" else None
+    if kind == "symbol" and (symbols is None or bool((symbols < 0).any())):
+        is_symbol = target >= 0
+        scored = is_symbol if scored is None else scored & is_symbol
     return scored
-
-
-def _normalize_weight(weight: Any, y: Tensor, scored: Tensor | None) -> Tensor:
-    """Weights in y's dtype or float32, 0 where a step is not scored whatever they hold there."""
-    shape = tuple(y.shape[:-1])
-    if not isinstance(weight, Tensor) or tuple(weight.shape) != shape or weight.is_complex():
-        got = _describe(weight) if isinstance(weight, Tensor) else type(weight).__name__
-        raise ValueError(f"weight: expected real numbers of shape {shape}, got {got}")
-    if weight.device != y.device:
-        raise ValueError(f"weight: expected a tensor on {y.device}, got one on {weight.device}")
-    check_dense("weight", weight)
-    checked: Tensor = weight.to(torch.promote_types(y.dtype, torch.float32))
-    if scored is not None:
-        checked = torch.where(scored, checked, 0)
-    seen = concrete_values(checked)
-    if seen is not None and seen.numel():
-        low, high = seen.min().item(), seen.max().item()
-        if not 0 <= low <= high < float("inf"):
-            raise ValueError(f"weight: expected finite numbers from 0 up, got {low:g}..{high:g}")
-    return checked
 
 
 def _unit_weights(losses: Tensor) -> Tensor:
     return torch.ones_like(losses, dtype=torch.promote_types(losses.dtype, torch.float32))
-
-
-def _check_arguments(kind: str, y: Tensor, target: Tensor) -> None:
-    if kind not in LOSS_KINDS:
-        raise ValueError(f"expected a kind among {', '.join(LOSS_KINDS)}, got {kind!r}")
-    for name, value in (("y", y), ("target", target)):
-        if not isinstance(value, Tensor):
-            raise ValueError(f"expected {name} to be a tensor, got {type(value).__name__}")
-    if y.dim() not in (2, 3) or not y.is_floating_point():
-        raise ValueError(
-            f"expected y of floating-point numbers, (T, B, m) or (B, m), got {_describe(y)}"
-        )
-    check_target(kind, target, tuple(y.shape))
-
-
-def check_target(kind: str, target: Tensor, shape: tuple[int, ...]) -> None:
-    """Raise ValueError where a target's shape or dtype is not that of its type.
-
-    shape: (…, m), of what the target belongs to.
-    """
-    wanted = shape[:-1] if kind == "symbol" else shape
-    if tuple(target.shape) != wanted:
-        raise ValueError(f"expected a {kind} target of shape {wanted}, got {tuple(target.shape)}")
-    if kind == "symbol" and (target.is_floating_point() or target.dtype == torch.bool):
-        raise ValueError(f"expected a symbol target of integers, got {_describe(target)}")
-    if target.is_complex():
-        raise ValueError(f"expected a {kind} target of real numbers, got {_describe(target)}")
-
-
-def _check_row_lengths(y: Tensor, lengths: Tensor) -> None:
-    if lengths.shape != y.shape[1:2] or lengths.is_floating_point() or lengths.is_complex():
-        raise ValueError(f"expected lengths ({y.shape[1]},) of integers, got {_describe(lengths)}")
-    check_dense("lengths", lengths)
-    check_lengths(lengths, y.shape[0])
-
-
-def _describe(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"

@@ -1,4 +1,4 @@
-"""Named tuples whose fields are names of a spec."""
+"""Named tuples whose fields are variable names of a spec."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from torch import Tensor
 
 
 def field_name(name: str) -> str:
-    """A name as a field: `x'` is `x`, and Python's keywords and `detach` get an underscore behind.
+    """Convert a variable name to a field name: `x'` to `x`, a keyword or `detach` to `name_`.
 
-    In NFKC, as Python reads names in its own sources.
+    Names are normalized to NFKC, as Python does in its own sources.
     """
     name = unicodedata.normalize("NFKC", name.rstrip("'"))
     return f"{name}_" if keyword.iskeyword(name) or name == "detach" else name
@@ -23,25 +23,25 @@ def field_name(name: str) -> str:
 
 @lru_cache(maxsize=512)
 def named_tuple_type(type_name: str, names: tuple[str, ...]) -> Callable[..., Any]:
-    """The tuple type with some fields; equal names give the same type.
+    """Return the named-tuple type of some names; equal names give the same type.
 
-    A name that is none in Python, or no longer its own, becomes `_` and its place: `_1`.
+    A name that is no identifier, or a duplicate, becomes `_` and its position: `_1`.
     """
     fields = [field_name(name) for name in names]
     base: Any = namedtuple(type_name, fields, rename=True)  # type: ignore[misc]
 
     def reduce(self: tuple[Any, ...]) -> tuple[Any, ...]:
-        # The type is made at run time, so an instance is rebuilt from its names.
+        # The type is created at run time, so unpickling rebuilds an instance from its names.
         return _rebuild, (type_name, names, tuple(self))
 
     type.__setattr__(base, "__reduce__", reduce)
     type.__setattr__(base, "detach", _detach)
-    made: Callable[..., Any] = base
-    return made
+    checked_type: Callable[..., Any] = base
+    return checked_type
 
 
 class NamedTupleFactory:
-    """Makes one named tuple after the other; unlike its type, it can be pickled."""
+    """Picklable factory of named tuples of one type."""
 
     def __init__(self, type_name: str, names: tuple[str, ...]) -> None:
         self._definition, self.make = (type_name, names), named_tuple_type(type_name, names)
@@ -51,7 +51,7 @@ class NamedTupleFactory:
 
 
 def _detach(value: Any) -> Any:
-    """The same numbers, cut off from what they were computed from, in all of a named tuple."""
+    """Detach all tensors of a nested named tuple."""
     if isinstance(value, Tensor):
         return value.detach()
     return None if value is None else type(value)(*map(_detach, value))

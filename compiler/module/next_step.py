@@ -1,4 +1,4 @@
-"""What `nll` feeds: each step one later, behind the blank with which a segment begins."""
+"""Shift inputs one step for `nll`: a blank starts each segment, the last step is carried."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .arguments import inputs_by_name, normalize_input
 from .namedtuples import NamedTupleFactory
 
 CARRY_FIELDS = NamedTupleFactory("Carry", ("state", "x"))
-"""What a piece hands to the next one: the model's state, and the last step, not yet read."""
+"""The carry of `nll`: the model's state, and the last step, which it has not read yet."""
 
 
 def blank_inputs(graph: OperatorGraph, rows: int, like: Tensor) -> dict[str, Tensor]:
-    """The blank step of every input: (B, n) of zeros, or (B,) of no symbol (−1)."""
+    """Return the blank step of every input: (B, n) of zeros, or (B,) of no symbol (−1)."""
     return {
         variable.name: torch.full((rows,), -1, device=like.device)
         if variable.type.kind == "symbol"
@@ -30,10 +30,10 @@ def blank_inputs(graph: OperatorGraph, rows: int, like: Tensor) -> dict[str, Ten
 def unpack_carry(
     graph: OperatorGraph, carry: Any, rows: int, like: Tensor
 ) -> tuple[Any, dict[str, Tensor]]:
-    """A carry's state, and its last step by the names of the inputs; None is that of a start.
+    """Check a carry of `nll`; return its state and its last step by input (None: blanks).
 
     Raises:
-        ValueError: for what is no carry, or the carry of another model or of another B.
+        ValueError: if it is no carry, or that of another model or of another B.
     """
     if carry is None:
         return None, blank_inputs(graph, rows, like)
@@ -43,9 +43,9 @@ def unpack_carry(
         )
     state, x = carry
     try:
-        given = inputs_by_name(graph, x)
+        tensors = inputs_by_name(graph, x)
         steps = {
-            variable.name: normalize_input(variable, given[variable.name].unsqueeze(0), like)[0]
+            variable.name: normalize_input(variable, tensors[variable.name].unsqueeze(0), like)[0]
             for variable in graph.inputs
         }
     except ValueError as error:
@@ -62,33 +62,33 @@ def shift_inputs(
     lengths: Tensor | None,
     resets: Tensor | None,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """What is fed, each input one step later; and the last step of each row, which is not.
+    """Shift each input by one step; return the shifted inputs, and the last step of each row.
 
     Args:
         inputs: (T, B, n), or (T, B) of symbols, by name.
-        previous: (B, n) or (B,): the step before the first; what a row without a step keeps.
+        previous: (B, n) or (B,): the step before the first, kept by rows of length 0.
         lengths: (B,), or None when all rows have T steps.
         resets: (T, B): where a segment begins, and the blank is fed.
     """
-    fed: dict[str, Tensor] = {}
+    shifted: dict[str, Tensor] = {}
     last: dict[str, Tensor] = {}
     for name, x in inputs.items():
-        line = torch.cat([previous[name].unsqueeze(0), x])
-        later = line[: len(x)]
+        extended = torch.cat([previous[name].unsqueeze(0), x])
+        later = extended[: len(x)]
         if resets is not None:
-            blank, hit = (-1, resets) if x.dim() == 2 else (0, resets.unsqueeze(-1))
-            later = torch.where(hit, blank, later)
-        fed[name] = later
+            blank, is_reset = (-1, resets) if x.dim() == 2 else (0, resets.unsqueeze(-1))
+            later = torch.where(is_reset, blank, later)
+        shifted[name] = later
         if lengths is None:
-            last[name] = line[-1].clone()  # not a view, which would keep the whole line
+            last[name] = extended[-1].clone()  # a view would keep all steps in memory
         else:
-            at = lengths.view(1, -1, *(1 for _ in x.shape[2:])).expand(1, *x.shape[1:])
-            last[name] = line.gather(0, at)[0]
-    return fed, last
+            index = lengths.view(1, -1, *(1 for _ in x.shape[2:])).expand(1, *x.shape[1:])
+            last[name] = extended.gather(0, index)[0]
+    return shifted, last
 
 
 def check_predicts_input(graph: OperatorGraph) -> None:
-    """Raise ValueError for a model that predicts no input, which has no `nll`."""
+    """Raise ValueError if a model predicts no input, and so has no `nll`."""
     if not any(output.predicted_input for output in graph.outputs):
         raise ValueError(
             "this model has no nll: it predicts no input (`x' = …`); `model.loss(y, target)` "

@@ -1,4 +1,4 @@
-"""Parameters of a graph -> parameters of a module, named as in the spec."""
+"""Register the parameters of a graph on a module, named as in the spec, and look them up."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnc.compiler.calls.plain_tensors import check_dense, is_addressable
+from rnnc.compiler.calls.tensor_storage import check_dense, is_addressable
 from rnnc.operators.graph.operator_graph import OperatorGraph
 
 from .initializers import initialize_parameter
 
 
 class AnyNameModule(nn.Module):
-    """A module whose parts may have any name of the language."""
+    """Module whose submodules may have any name of the language."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # torch sets this flag by its name, and would refuse where an operator is called so.
+        # nn.Module.train sets this flag; __setattr__ would refuse it if an operator has that name.
         if name == "training":
             object.__setattr__(self, name, value)
         else:
@@ -26,17 +26,17 @@ class AnyNameModule(nn.Module):
 
 
 class Operators(AnyNameModule):
-    """The parameters of one operator, and of the operators inside it."""
+    """Parameters of one operator and of the operators inside it."""
 
     def extra_repr(self) -> str:
-        """The parameters' shapes."""
+        """Return the shapes of the parameters."""
         return ", ".join(
             f"{k}: {tuple(v.shape)}" for k, v in self._parameters.items() if v is not None
         )
 
 
 def attach_parameters(root: nn.Module, graph: OperatorGraph) -> None:
-    """Give a module the graph's parameters, at fresh values; frozen ones take no gradient.
+    """Register the graph's parameters, newly initialized; frozen ones require no gradient.
 
     A spec may name an operator `step` or a parameter `half`: they are registered past the checks
     that would refuse names of methods, so that a state_dict reads like the spec; the methods stay.
@@ -45,26 +45,26 @@ def attach_parameters(root: nn.Module, graph: OperatorGraph) -> None:
         *path, name = parameter.name.split(".")
         module = root
         for part in path:
-            inner = module._modules.get(part)
-            if inner is None:
-                inner = module._modules[part] = Operators()
-            module = inner
+            submodule = module._modules.get(part)
+            if submodule is None:
+                submodule = module._modules[part] = Operators()
+            module = submodule
         value = nn.Parameter(initialize_parameter(parameter), requires_grad=not parameter.is_frozen)
         module._parameters[name] = value
 
 
 def collect_parameters(root: nn.Module, graph: OperatorGraph) -> dict[str, Tensor]:
-    """The current values of the graph's parameters by name, all of one dtype on one device.
+    """Return the current values of the graph's parameters by name, of one dtype and device.
 
     Raises:
         ValueError: when one of them is gone, or another one than the graph's stands in its place.
     """
-    found = {
+    values = {
         parameter.name: _lookup_parameter(root, parameter.name) for parameter in graph.parameters
     }
-    like = next(iter(found.values()), None)
+    like = next(iter(values.values()), None)
     for parameter in graph.parameters:
-        value = found[parameter.name]
+        value = values[parameter.name]
         check_dense(f"parameter {parameter.name}", value)
         if value.shape != parameter.shape:
             expected, got = list(parameter.shape), list(value.shape)
@@ -74,11 +74,11 @@ def collect_parameters(root: nn.Module, graph: OperatorGraph) -> dict[str, Tenso
                 f"expected all parameters in {like.dtype} on {like.device}, as the first is, "
                 f"got `{parameter.name}` in {value.dtype} on {value.device}"
             )
-    return found
+    return values
 
 
 class ParameterSlots:
-    """Where a module's parameters are found, so that looking them up again takes little time."""
+    """Slots of a module's parameters, for a fast look-up at each call."""
 
     def __init__(self, root: nn.Module, graph: OperatorGraph) -> None:
         self._modules: dict[tuple[str, ...], tuple[dict[str, nn.Module | None], nn.Module]] = {}
@@ -87,23 +87,23 @@ class ParameterSlots:
             *path, name = _split_name(parameter.name)
             module = root
             for depth, part in enumerate(path):
-                inner = module._modules[part]
-                assert inner is not None
-                self._modules[tuple(path[: depth + 1])] = module._modules, inner
-                module = inner
+                submodule = module._modules[part]
+                assert submodule is not None
+                self._modules[tuple(path[: depth + 1])] = module._modules, submodule
+                module = submodule
             self._slots.append((module._parameters, name, parameter.shape))  # type: ignore[arg-type]
 
     def lookup(self, dtype: torch.dtype) -> list[Tensor] | None:
-        """The current values in the graph's order; None where one is no longer what it was.
+        """Return the current values in the graph's order; None if one has changed in kind.
 
-        As it was: in the same module, a whole tensor of its shape on the CPU, in a dtype.
+        Each must be in the same module, on the CPU, contiguous, and of its shape and dtype.
         """
-        for path, (modules, inner) in self._modules.items():
-            if modules.get(path[-1]) is not inner:
+        for path, (modules, submodule) in self._modules.items():
+            if modules.get(path[-1]) is not submodule:
                 return None
-        found: list[Tensor] = []
-        for named, name, shape in self._slots:
-            value = named.get(name)
+        values: list[Tensor] = []
+        for tensors, name, shape in self._slots:
+            value = tensors.get(name)
             if (
                 value is None
                 or value.dtype is not dtype
@@ -113,12 +113,12 @@ class ParameterSlots:
                 or not is_addressable(value)
             ):
                 return None
-            found.append(value)
-        return found
+            values.append(value)
+        return values
 
 
 def first_parameter(root: nn.Module, graph: OperatorGraph) -> Tensor | None:
-    """The first of them: it tells the dtype and the device, at each call."""
+    """Return the first parameter, whose dtype and device are the model's; None without any."""
     return _lookup_parameter(root, graph.parameters[0].name) if graph.parameters else None
 
 
@@ -130,12 +130,12 @@ def _split_name(name: str) -> tuple[str, ...]:
 def _lookup_parameter(root: nn.Module, name: str) -> Tensor:
     module, path = root, _split_name(name)
     for part in path[:-1]:
-        inner = module._modules[part]
-        assert inner is not None
-        module = inner
+        submodule = module._modules[part]
+        assert submodule is not None
+        module = submodule
     value = module._parameters.get(path[-1])
-    # What torch.nn.utils has parametrised or pruned is computed when it is asked for.
-    found = getattr(module, path[-1], None) if value is None else value
-    if not isinstance(found, Tensor):
+    # Parameters that torch.nn.utils has parametrized or pruned are computed on access.
+    parameter = getattr(module, path[-1], None) if value is None else value
+    if not isinstance(parameter, Tensor):
         raise ValueError(f"expected a parameter `{name}`, but the model has none any more")
-    return found
+    return parameter

@@ -1,1 +1,1 @@
-"""Backends inside of autograd, `torch.library` and `torch.compile`."""
+"""Integrate backends with autograd, `torch.library` and `torch.compile`."""

@@ -1,9 +1,9 @@
-"""Any backend inside of autograd: its forward pass, and the backward pass that reads what it saved.
+"""Wrap any backend as a `torch.autograd.Function`.
 
-Here alone is settled what reads memory: a backend is given tensors that are no more than what lies
-at their addresses (`plain.py`). What autograd cannot see into is seen into through the reference:
-derivatives of derivatives, tangents, and the transforms of `torch.func`. Tracers, modes and classes
-of tensors see one operator of torch, or the reference where there is none.
+Backends read memory by address, so this module decides which calls may reach one (see
+`calls/tensor_storage.py`). Higher-order derivatives, tangents and `torch.func` transforms are
+computed through the reference; tracers, modes and tensor subclasses see one torch operator, or the
+reference if there is none.
 """
 
 from __future__ import annotations
@@ -17,6 +17,11 @@ import torch
 from torch import Tensor
 
 from rnnc.compiler.backends.backend import Backend, Residuals
+from rnnc.compiler.calls.active_tracers import (
+    has_active_tracer,
+    has_functorch_transform,
+    has_tangents,
+)
 from rnnc.compiler.calls.autocast import autocast_dtype, cast_call, cast_result, disable_autocast
 from rnnc.compiler.calls.flattening import (
     TensorKey,
@@ -28,16 +33,9 @@ from rnnc.compiler.calls.flattening import (
     unflatten,
     unflatten_result,
 )
-from rnnc.compiler.calls.plain_tensors import (
-    check_storage,
-    has_active_tracer,
-    has_functorch_transform,
-    has_tangents,
-    materialize,
-    storage_kind,
-)
 from rnnc.compiler.calls.sequence_masks import like_of
-from rnnc.compiler.calls.torch_gradients import _device_type, _run_reference, reference_gradients
+from rnnc.compiler.calls.tensor_storage import check_storage, materialize, storage_kind
+from rnnc.compiler.calls.torch_gradients import device_type, reference_gradients, run_reference
 from rnnc.operators.semantics.call import Call, CallResult
 
 
@@ -50,53 +48,53 @@ def run_with_autograd(
     """
     keys, tensors = flatten(call)
     if backend.name == "reference" or has_functorch_transform() or has_tangents(tensors):
-        return _run_reference(call)
+        return run_reference(call)
     kinds = {storage_kind(tensor) for tensor in tensors}
-    one: Callable[[Call], CallResult] = partial(_apply, backend)
-    if has_active_tracer() or "veiled" in kinds:
+    run_call: Callable[[Call], CallResult] = partial(_apply, backend)
+    if has_active_tracer() or "opaque" in kinds:
         if operator is None or _is_onnx_export():
-            return _run_reference(call)
-        one = operator
-    elif "unmade" in kinds:
+            return run_reference(call)
+        run_call = operator
+    elif "lazy" in kinds:
         call = unflatten(call, keys, [materialize(tensor) for tensor in tensors])
     like = like_of(call)
-    asked = autocast_dtype(like) if backend.supports_autocast else None
-    if asked is not None and not backend.unsupported_reason(like.new_empty(0, dtype=asked)):
-        return cast_result(one(cast_call(call, asked)), like.dtype)
-    return one(call)
+    dtype = autocast_dtype(like) if backend.supports_autocast else None
+    if dtype is not None and not backend.unsupported_reason(like.new_empty(0, dtype=dtype)):
+        return cast_result(run_call(cast_call(call, dtype)), like.dtype)
+    return run_call(call)
 
 
 def _apply(backend: Backend, call: Call) -> CallResult:
     keys, tensors = flatten(call)
-    wanted: tuple[TensorKey, ...] = ()
+    wrt: tuple[TensorKey, ...] = ()
     if torch.is_grad_enabled():
-        wanted = tuple(k for k, t in zip(keys, tensors, strict=True) if t.requires_grad)
-    if wanted:
-        shell = _CallContext(backend, call, keys, wanted)
-        flat = _CallFunction.apply(shell, *tensors)  # type: ignore[no-untyped-call]
+        wrt = tuple(k for k, t in zip(keys, tensors, strict=True) if t.requires_grad)
+    if wrt:
+        context = _CallContext(backend, call, keys, wrt)
+        results = _CallFunction.apply(context, *tensors)  # type: ignore[no-untyped-call]
     else:
         with torch.no_grad():
-            flat = _detach_views(forward(backend, call, ())[0], tensors)
-    return unflatten_result(call.graph, tuple(call.carry), flat, training=call.training)
+            results = _detach_views(forward(backend, call, ())[0], tensors)
+    return unflatten_result(call.graph, tuple(call.carry), results, training=call.training)
 
 
 def _detach_views(result: CallResult, others: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Results that their owner may change in place: no views, and nobody else's memory."""
+    """Return results that may be changed in place: no views, and no shared memory."""
     return tuple(
         t.detach() if t._is_view() else t for t in clone_aliased(flatten_result(result), others)
     )
 
 
 def _is_onnx_export() -> bool:
-    """Whether torch's exporter to ONNX is tracing, which knows no operators but torch's own."""
+    """Return True if torch's ONNX exporter is tracing; it knows no operators but torch's own."""
     return torch._C._get_tracing_state() is not None and torch.onnx.is_in_onnx_export()
 
 
 def forward(
     backend: Backend, call: Call, wrt: tuple[TensorKey, ...]
 ) -> tuple[CallResult, Residuals]:
-    """A forward pass in the dtype of the call's tensors, whatever autocast says."""
-    with disable_autocast(_device_type(call)):
+    """Run a backend's forward pass with autocast off."""
+    with disable_autocast(device_type(call)):
         return backend.forward(call, wrt)
 
 
@@ -107,11 +105,11 @@ def backward(
     residuals: Residuals,
     cotangents: Sequence[Tensor | None],
 ) -> Sequence[Tensor | None]:
-    """A backward pass in the dtype of the call's tensors; gradients as in `flatten_result`."""
-    names = result_keys(call.graph, tuple(call.carry), training=call.training)
-    given = dict(zip(names, cotangents, strict=True))
-    with disable_autocast(_device_type(call)):
-        return backend.backward(call, wrt, residuals, given)
+    """Run a backend's backward pass with autocast off; cotangents as in `flatten_result`."""
+    keys = result_keys(call.graph, tuple(call.carry), training=call.training)
+    cotangents_by_key = dict(zip(keys, cotangents, strict=True))
+    with disable_autocast(device_type(call)):
+        return backend.backward(call, wrt, residuals, cotangents_by_key)
 
 
 def traceable_gradients(
@@ -123,32 +121,32 @@ def traceable_gradients(
     *,
     create_graph: bool,
 ) -> list[Tensor | None]:
-    """The gradients of the tensors of a call that need one, through the reference."""
+    """Compute the gradients of a call through the reference, for the tensors that need one."""
     with torch.enable_grad():
-        # Each has a node of its own: what was made of another one, as an initial value is of the
-        # parameter that holds it, would else be counted there as well.
-        own = [t.view_as(t) if need else t for t, need in zip(tensors, needs_grad, strict=True)]
-        sources = [t for t, need in zip(own, needs_grad, strict=True) if need]
+        # Each gets an autograd node of its own. Otherwise the gradient of a tensor computed from
+        # another one, as an initial value from its parameter, would be counted there as well.
+        views = [t.view_as(t) if need else t for t, need in zip(tensors, needs_grad, strict=True)]
+        sources = [t for t, need in zip(views, needs_grad, strict=True) if need]
         return reference_gradients(
-            unflatten(call, keys, own), sources, cotangents, create_graph=create_graph
+            unflatten(call, keys, views), sources, cotangents, create_graph=create_graph
         )
 
 
 def materialize_cotangents(call: Call, cotangents: Sequence[Tensor | None]) -> list[Tensor | None]:
-    """The gradients of results as numbers in memory."""
-    names = result_keys(call.graph, tuple(call.carry), training=call.training)
-    found: list[Tensor | None] = []
-    for key, gradient in zip(names, cotangents, strict=True):
-        if gradient is not None:
-            gradient = materialize(gradient)
-            check_storage(f"gradient of {describe_key(key)}", gradient)
-        found.append(gradient)
-    return found
+    """Materialize the cotangents of the results in memory and check their storage."""
+    keys = result_keys(call.graph, tuple(call.carry), training=call.training)
+    materialized: list[Tensor | None] = []
+    for key, cotangent in zip(keys, cotangents, strict=True):
+        if cotangent is not None:
+            cotangent = materialize(cotangent)
+            check_storage(f"gradient of {describe_key(key)}", cotangent)
+        materialized.append(cotangent)
+    return materialized
 
 
 @dataclass(frozen=True, slots=True)
 class _CallContext:
-    """What autograd passes through without looking at it."""
+    """Non-tensor argument of the autograd function."""
 
     backend: Backend
     call: Call
@@ -157,49 +155,51 @@ class _CallContext:
 
 
 class _CallFunction(torch.autograd.Function):
-    """One call of a model."""
+    """Autograd function that runs one call of a model on one backend."""
 
     @staticmethod
-    def forward(ctx: Any, shell: _CallContext, *tensors: Tensor) -> tuple[Tensor, ...]:
-        result, saved = forward(shell.backend, shell.call, shell.wrt)
-        # The tensors of the call come back from autograd, which sees whether they were changed.
-        ctx.save_for_backward(*tensors, *saved.tensors)
-        ctx.shell = replace(shell, call=unflatten(shell.call, (), ()))
-        ctx.saved, ctx.count = replace(saved, tensors=()), len(tensors)
+    def forward(ctx: Any, context: _CallContext, *tensors: Tensor) -> tuple[Tensor, ...]:
+        result, residuals = forward(context.backend, context.call, context.wrt)
+        # Saved through autograd, which detects in-place changes before the backward pass.
+        ctx.save_for_backward(*tensors, *residuals.tensors)
+        ctx.context = replace(context, call=unflatten(context.call, (), ()))
+        ctx.residuals, ctx.count = replace(residuals, tensors=()), len(tensors)
         ctx.set_materialize_grads(False)
-        flat = _detach_views(result, (*tensors, *saved.tensors))
-        ctx.mark_non_differentiable(*(t for t in flat if not t.is_floating_point()))
-        return flat
+        results = _detach_views(result, (*tensors, *residuals.tensors))
+        ctx.mark_non_differentiable(*(t for t in results if not t.is_floating_point()))
+        return results
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        shell: _CallContext = ctx.shell
-        # Asked for once: torch's checkpoints compute what is asked for again.
-        everything = ctx.saved_tensors
-        tensors, inner = everything[: ctx.count], everything[ctx.count :]
-        call = unflatten(shell.call, shell.keys, tensors)
-        needed = ctx.needs_input_grad[1:]
-        found: Sequence[Tensor | None]
-        again, seen = (
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
+        context: _CallContext = ctx.context
+        # Read once: torch.utils.checkpoint recomputes saved tensors at every access.
+        saved_tensors = ctx.saved_tensors
+        tensors, residual_tensors = saved_tensors[: ctx.count], saved_tensors[ctx.count :]
+        call = unflatten(context.call, context.keys, tensors)
+        needs_grad = ctx.needs_input_grad[1:]
+        input_gradients: Sequence[Tensor | None]
+        create_graph, involved = (
             torch.is_grad_enabled(),
-            [*everything, *(g for g in gradients if g is not None)],
+            [*saved_tensors, *(g for g in cotangents if g is not None)],
         )
         if (
-            again
+            create_graph
             or has_active_tracer()
-            or has_tangents(seen)
-            or "veiled" in map(storage_kind, seen)
+            or has_tangents(involved)
+            or "opaque" in map(storage_kind, involved)
         ):
-            found = traceable_gradients(
-                call, shell.keys, tensors, needed, gradients, create_graph=again
+            input_gradients = traceable_gradients(
+                call, context.keys, tensors, needs_grad, cotangents, create_graph=create_graph
             )
         else:
-            for key, tensor in zip(shell.keys, tensors, strict=True):
+            for key, tensor in zip(context.keys, tensors, strict=True):
                 check_storage(describe_key(key), tensor)
-            inner = tuple(materialize(tensor) for tensor in inner)
-            call = unflatten(shell.call, shell.keys, [materialize(tensor) for tensor in tensors])
-            saved = replace(ctx.saved, tensors=inner)
-            given = materialize_cotangents(call, gradients)
-            found = backward(shell.backend, call, shell.wrt, saved, given)
-        each = iter(found)
-        return (None, *(next(each) if need else None for need in needed))
+            residual_tensors = tuple(materialize(tensor) for tensor in residual_tensors)
+            call = unflatten(
+                context.call, context.keys, [materialize(tensor) for tensor in tensors]
+            )
+            residuals = replace(ctx.residuals, tensors=residual_tensors)
+            materialized = materialize_cotangents(call, cotangents)
+            input_gradients = backward(context.backend, call, context.wrt, residuals, materialized)
+        remaining = iter(input_gradients)
+        return (None, *(next(remaining) if need else None for need in needs_grad))

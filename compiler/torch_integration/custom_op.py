@@ -1,8 +1,8 @@
-"""Any backend as two operators of `torch.library`, so that `torch.compile` need not look inside.
+"""Wrap any backend as two operators of `torch.library`, opaque to `torch.compile`.
 
-`rnnc::forward` and `rnnc::backward` take a call's tensors in a row; what they save goes from one to
-the other as bytes, for its sizes may depend on lengths. A model is named by its text, from which a
-compiled graph makes its backends again in any process.
+`rnnc::forward` and `rnnc::backward` take the flattened tensors of a call; residuals go from one to
+the other as bytes, because their sizes may depend on lengths. A model is passed as a text, from
+which a compiled graph rebuilds its backends in any process.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from rnnc.compiler.calls.flattening import (
     unflatten,
     unflatten_result,
 )
-from rnnc.compiler.calls.plain_tensors import check_storage
 from rnnc.compiler.calls.sequence_masks import like_of
+from rnnc.compiler.calls.tensor_storage import check_storage
 from rnnc.compiler.calls.value_checks import check_values
 from rnnc.grammar.source import Source
 from rnnc.operators.analyze import analyze
@@ -64,7 +64,10 @@ def model_key(
     *,
     with_loss_inputs: bool = False,
 ) -> str:
-    """A model and how it is compiled, as text; `with_loss_inputs`: with `expose_loss_inputs`."""
+    """Serialize a program with its compile options.
+
+    with_loss_inputs: True for its graph with loss inputs as outputs (`expose_loss_inputs`).
+    """
     return json.dumps(
         [
             program.text,
@@ -83,32 +86,32 @@ def model_key(
 
 @lru_cache(maxsize=256)
 def backends_from_key(key: str) -> tuple[OperatorGraph, Backends]:
-    """The graph and the backends that such a text stands for."""
-    text, name, modules, model, parameters, *compiled, shows_kept = json.loads(key)
+    """Rebuild the graph and backends from the text of `model_key`."""
+    text, name, modules, model, parameters, *compiled, with_loss_inputs = json.loads(key)
     backend, memory, without, require = compiled
     source = Source(text, name)
     graph = analyze(
         source, model=model, parameters=parameters, modules=modules, assume_missing=False
     ).graph
     assert graph is not None
-    graph = expose_loss_inputs(graph) if shows_kept else graph
+    graph = expose_loss_inputs(graph) if with_loss_inputs else graph
     return graph, Backends(graph, backend, Options(memory, frozenset(without)), require)
 
 
 def run_as_custom_op(call: Call, key: str) -> CallResult:
-    """Run one call as an operator: what `torch.compile` sees of it."""
+    """Run one call as `rnnc::forward`, the operator that `torch.compile` sees."""
     keys, tensors = flatten(call)
     wanted: list[int] = []
     if torch._C._get_tracing_state() is not None:
-        # What is recorded must not hang on what needs a gradient today.
+        # A recorded trace must not depend on the tensors that require a gradient at its recording.
         wanted = [
             i for i, (k, t) in enumerate(zip(keys, tensors, strict=True)) if is_differentiable(k, t)
         ]
     elif torch.is_grad_enabled():
         wanted = [i for i, t in enumerate(tensors) if t.requires_grad]
     names = "\n".join([f"{kind} {name}" for kind, name in keys])
-    flat = forward_op(list(tensors), key, names, call.training, wanted)
-    return unflatten_result(call.graph, tuple(call.carry), flat, training=call.training)
+    results = forward_op(list(tensors), key, names, call.training, wanted)
+    return unflatten_result(call.graph, tuple(call.carry), results, training=call.training)
 
 
 @torch.library.custom_op("rnnc::forward", mutates_args=(), schema=f"({_CALL_SCHEMA}) -> Tensor[]")
@@ -119,17 +122,17 @@ def forward_op(
     training: bool,
     wanted: Sequence[int],
 ) -> list[Tensor]:
-    """Results, then what is saved: bytes, and a table that says what they are."""
+    """Return the flat results, then the packed residuals: bytes, and a table of their layout."""
     call, backend = _rebuild_call(tensors, key, names, training)
     keys = _parse_keys(names)
     _check_tensors(call, keys, tensors)
     check_values(call)
-    chosen = tuple(keys[i] for i in wanted)
+    wrt = tuple(keys[i] for i in wanted)
     with torch.no_grad():
-        result, saved = forward(backend, call, chosen)
+        result, residuals = forward(backend, call, wrt)
         flat = [tensor.contiguous() for tensor in flatten_result(result)]
         if wanted:
-            flat += _pack_residuals(saved, backend.residual_count(call, chosen))
+            flat += _pack_residuals(residuals, backend.residual_count(call, wrt))
         return clone_aliased(flat, tensors)
 
 
@@ -143,24 +146,26 @@ def _(
 ) -> list[Tensor]:
     call, backend = _rebuild_call(tensors, key, names, training)
     graph, like, steps, rows = call.graph, like_of(call), call.steps, call.batch_size
-    found = [
+    fake_results = [
         like.new_empty((rows, o.type.size) if o.at_end else (steps, rows, o.type.size))
         for o in graph.outputs
     ]
-    found += [value.new_empty(value.shape) for value in call.carry.values()]
+    fake_results += [value.new_empty(value.shape) for value in call.carry.values()]
     if training:
-        found += [like.new_empty(steps, rows) for _ in graph.laws]
-        found += [like.new_empty(steps, rows, graph.nodes[o.node].size) for o in graph.loss_inputs]
+        fake_results += [like.new_empty(steps, rows) for _ in graph.laws]
+        fake_results += [
+            like.new_empty(steps, rows, graph.nodes[o.node].size) for o in graph.loss_inputs
+        ]
     if wanted:
         keys = _parse_keys(names)
         for _ in range(backend.residual_count(call, tuple(keys[i] for i in wanted))):
-            found.append(like.new_empty((_data_dependent_size(),), dtype=torch.uint8))
-        found.append(torch.empty(_data_dependent_size(), dtype=torch.int64, device="cpu"))
-    return found
+            fake_results.append(like.new_empty((_data_dependent_size(),), dtype=torch.uint8))
+        fake_results.append(torch.empty(_data_dependent_size(), dtype=torch.int64, device="cpu"))
+    return fake_results
 
 
 def _data_dependent_size() -> int | torch.SymInt:
-    """A size that only the numbers tell; any, where sizes have no symbols and nobody will ask."""
+    """Return a data-dependent size; 0 where sizes have no symbols."""
     try:
         return torch.library.get_ctx().new_dynamic_size()
     except DynamicOutputShapeException:
@@ -181,21 +186,23 @@ def backward_op(
     saved: Sequence[Tensor],
     gradients: Sequence[Tensor | None],
 ) -> list[Tensor]:
-    """The gradients that are wanted."""
+    """Run the backward phases and return one gradient per key of `wrt`; None is zero."""
     call, backend = _rebuild_call(tensors, key, names, training)
     keys = _parse_keys(names)
     _check_tensors(call, keys, tensors)
-    chosen = tuple(keys[i] for i in wanted)
+    wrt = tuple(keys[i] for i in wanted)
     with torch.no_grad():
-        given = materialize_cotangents(call, gradients)
-        found = backward(backend, call, chosen, _unpack_residuals(saved), given)
-        made = [
+        cotangents = materialize_cotangents(call, gradients)
+        computed = backward(backend, call, wrt, _unpack_residuals(saved), cotangents)
+        contiguous = [
             torch.zeros_like(tensors[i], memory_format=torch.contiguous_format)
             if gradient is None
             else gradient.contiguous()
-            for i, gradient in zip(wanted, found, strict=True)
+            for i, gradient in zip(wanted, computed, strict=True)
         ]
-        return clone_aliased(made, [*tensors, *saved, *(g for g in gradients if g is not None)])
+        return clone_aliased(
+            contiguous, [*tensors, *saved, *(g for g in gradients if g is not None)]
+        )
 
 
 @backward_op.register_fake
@@ -214,8 +221,8 @@ def _(
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     tensors, *ctx.rest = inputs
     call, _ = _rebuild_call(tensors, *ctx.rest[:-1])
-    laws = (len(call.graph.laws) + len(call.graph.loss_inputs)) * call.training
-    ctx.results = len(call.graph.outputs) + len(call.carry) + laws
+    extra = (len(call.graph.laws) + len(call.graph.loss_inputs)) * call.training
+    ctx.results = len(call.graph.outputs) + len(call.carry) + extra
     ctx.count = len(tensors)
     ctx.save_for_backward(*tensors, *output[ctx.results :])
     ctx.set_materialize_grads(False)
@@ -223,20 +230,22 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> N
 
 def _backward(ctx: Any, gradients: list[Tensor | None]) -> tuple[Any, ...]:
     wanted = ctx.rest[-1]
-    inner = ctx.saved_tensors
-    tensors, saved = list(inner[: ctx.count]), list(inner[ctx.count :])
-    given = list(gradients[: ctx.results])
+    saved_tensors = ctx.saved_tensors
+    tensors, residuals = list(saved_tensors[: ctx.count]), list(saved_tensors[ctx.count :])
+    cotangents = list(gradients[: ctx.results])
     if torch.is_grad_enabled():
         call, _ = _rebuild_call(tensors, *ctx.rest[:-1])
-        needed = [i in wanted for i in range(len(tensors))]
+        needs_grad = [i in wanted for i in range(len(tensors))]
         keys = _parse_keys(ctx.rest[1])
-        found = traceable_gradients(call, keys, tensors, needed, given, create_graph=True)
+        computed = traceable_gradients(
+            call, keys, tensors, needs_grad, cotangents, create_graph=True
+        )
     else:
-        found = backward_op(tensors, *ctx.rest, saved, given)
-    each: list[Tensor | None] = [None] * len(tensors)
-    for i, gradient in zip(wanted, found, strict=True):
-        each[i] = gradient
-    return (each, *(None for _ in ctx.rest))
+        computed = backward_op(tensors, *ctx.rest, residuals, cotangents)
+    gradients_by_position: list[Tensor | None] = [None] * len(tensors)
+    for i, gradient in zip(wanted, computed, strict=True):
+        gradients_by_position[i] = gradient
+    return (gradients_by_position, *(None for _ in ctx.rest))
 
 
 forward_op.register_autograd(_backward, setup_context=_setup_context)
@@ -249,17 +258,17 @@ def _rebuild_call(
     empty: dict[str, Tensor] = {}
     bare = Call(graph, empty, empty, empty, empty, empty, {}, None, None, training, 0, 0)
     call = unflatten(bare, _parse_keys(names), tensors)
-    # Not said beside the tensors: a trace may keep what is said, and be given others.
+    # Read from the tensors: a trace keeps plain arguments, and may be called with other shapes.
     for series in call.inputs.values():
         call = replace(call, steps=series.shape[0], batch_size=series.shape[1])
     return call, backends.choose(like_of(call))
 
 
 def _check_tensors(call: Call, keys: Sequence[TensorKey], tensors: Sequence[Tensor]) -> None:
-    """Check what a call was checked for when it was traced: a trace may be given anything.
+    """Check the tensors of a traced call, because a trace may be called with any others.
 
     Raises:
-        ValueError: where a tensor is of another shape than the inputs ask for, or has no memory.
+        ValueError: if a tensor is of another shape than the inputs ask for, or has no memory.
     """
     expected = expected_shapes(call)
     for key, tensor in zip(keys, tensors, strict=True):
@@ -272,31 +281,31 @@ def _check_tensors(call: Call, keys: Sequence[TensorKey], tensors: Sequence[Tens
 
 @lru_cache(maxsize=256)
 def _parse_keys(names: str) -> tuple[TensorKey, ...]:
-    found = (line.partition(" ") for line in names.split("\n"))
-    return tuple((kind, name) for kind, _, name in found)
+    parts = (line.partition(" ") for line in names.split("\n"))
+    return tuple((kind, name) for kind, _, name in parts)
 
 
 def _pack_residuals(residuals: Residuals, count: int) -> list[Tensor]:
-    """`count` tensors of bytes, then the table: how many, notes, dtypes and shapes."""
+    """Pack residuals into `count` tensors of bytes, then a table of counts, dtypes and shapes."""
     table = [len(residuals.tensors), len(residuals.metadata), *residuals.metadata]
-    flat: list[Tensor] = []
+    packed: list[Tensor] = []
     for tensor in residuals.tensors:
         table += [_DTYPES.index(tensor.dtype), tensor.dim(), *tensor.shape]
-        flat.append(tensor.contiguous().view(-1).view(torch.uint8))
-    assert len(flat) <= count, (len(flat), count)
-    like = flat[0] if flat else torch.empty(0, dtype=torch.uint8)
-    flat += [like.new_empty(0) for _ in range(count - len(flat))]
-    return [*flat, torch.tensor(table)]
+        packed.append(tensor.contiguous().view(-1).view(torch.uint8))
+    assert len(packed) <= count, (len(packed), count)
+    like = packed[0] if packed else torch.empty(0, dtype=torch.uint8)
+    packed += [like.new_empty(0) for _ in range(count - len(packed))]
+    return [*packed, torch.tensor(table)]
 
 
 def _unpack_residuals(saved: Sequence[Tensor]) -> Residuals:
-    *flat, last = saved
-    table = last.tolist()
-    count, more = table[:2]
-    notes, rest = table[2 : 2 + more], table[2 + more :]
+    *packed, packed_table = saved
+    table = packed_table.tolist()
+    count, metadata_length = table[:2]
+    metadata, layout = table[2 : 2 + metadata_length], table[2 + metadata_length :]
     tensors: list[Tensor] = []
-    for tensor in flat[:count]:
-        dtype, axes = _DTYPES[rest[0]], rest[1]
-        tensors.append(tensor.view(dtype).view(rest[2 : 2 + axes]))
-        rest = rest[2 + axes :]
-    return Residuals(tuple(tensors), tuple(notes))
+    for tensor in packed[:count]:
+        dtype, axes = _DTYPES[layout[0]], layout[1]
+        tensors.append(tensor.view(dtype).view(layout[2 : 2 + axes]))
+        layout = layout[2 + axes :]
+    return Residuals(tuple(tensors), tuple(metadata))

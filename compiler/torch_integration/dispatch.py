@@ -1,6 +1,6 @@
-"""One call on the backend that runs it, in eager mode and in what `torch.compile` traces.
+"""Dispatch a call to its backend in eager mode, or to the custom op under `torch.compile`.
 
-What else may trace a call is told, and served, by `differentiable.run`.
+Other tracers are detected and served by `run_with_autograd`.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from .custom_op import backends_from_key, run_as_custom_op
 def dispatch_call(backends: Backends, call: Call, like: Tensor, key: str) -> CallResult:
     """Run one call, differentiably.
 
-    key: what `custom_op.backends_from_key` makes the same backends from.
+    key: the text of `custom_op.model_key`, for the same backends.
     """
     if torch.compiler.is_compiling():
-        asked = autocast_dtype(like)
-        if asked is not None and _casts_for_autocast(key, str(like.device), str(asked)):
-            return cast_result(run_as_custom_op(cast_call(call, asked), key), like.dtype)
+        dtype = autocast_dtype(like)
+        if dtype is not None and _casts_for_autocast(key, str(like.device), str(dtype)):
+            return cast_result(run_as_custom_op(cast_call(call, dtype), key), like.dtype)
         return run_as_custom_op(call, key)
-    # The tracer, which takes a second to import, is there if anything is traced. Between two parts
-    # that it traces it would look at a plan's loop, and unroll it.
+    # torch._dynamo takes a second to import, and is imported if anything is traced. After a graph
+    # break it would trace, and unroll, the loop over a plan's steps.
     if "torch._dynamo" in sys.modules:
         return _run_untraced()(backends, call, like, key)
     return _run_eager(backends, call, like, key)
 
 
-def _casts_for_autocast(key: str, device: str, dtype: str) -> bool:
-    """Whether the backend that runs a model computes in the type that autocast asks for."""
+def _casts_for_autocast(key: str, device: str, dtype_name: str) -> bool:
+    """Return True if the model's backend computes in the dtype that autocast asks for."""
     _, backends = backends_from_key(key)
-    single = torch.empty(0, device=device)
-    chosen = backends.choose(single)
-    asked = getattr(torch, dtype.removeprefix("torch."))
-    return chosen.supports_autocast and not chosen.unsupported_reason(single.to(asked))
+    float32 = torch.empty(0, device=device)
+    backend = backends.choose(float32)
+    dtype = getattr(torch, dtype_name.removeprefix("torch."))
+    return backend.supports_autocast and not backend.unsupported_reason(float32.to(dtype))
 
 
-# The tracer calls it, and takes its answer for a constant. This is all that
-# `torch.compiler.assume_constant_result` does, which would import the tracer.
+# Dynamo calls it and treats its result as a constant. `torch.compiler.assume_constant_result` does
+# no more than this, but imports Dynamo.
 _casts_for_autocast._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 

@@ -1,1 +1,1 @@
-"""Modules and weights of torch.nn as compiled models, and back."""
+"""Convert modules and weights of torch.nn to compiled models, and back."""

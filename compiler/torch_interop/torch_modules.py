@@ -1,4 +1,4 @@
-"""What a module of torch.nn is: read off the module or its state dict, and written as a spec."""
+"""Read the layers of nn.RNN, LSTM or GRU from a module or state dict; write them as a spec."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ GATE_COUNTS: Final = {"RNN": 1, "LSTM": 4, "GRU": 3}
 
 @dataclass(frozen=True, slots=True)
 class TorchLayers:
-    """The layers of an nn.RNN, LSTM or GRU.
+    """Layers of an nn.RNN, LSTM or GRU.
 
     weights: by torch's names (`weight_ih_l0`, …), shaped as torch shapes them.
-    projection: the width of an LSTM's projected h, 0 where there is none.
-    activation: of an nn.RNN; None where a state dict leaves it open.
+    projection: the width of an LSTM's projected h, 0 without one.
+    activation: of an nn.RNN; None if a state dict leaves it open.
     """
 
     kind: str
@@ -34,18 +34,18 @@ class TorchLayers:
 
     @property
     def width(self) -> int:
-        """How wide h is, in one direction."""
+        """Return the width of h in one direction."""
         return self.projection or self.hidden
 
     @property
     def name_suffixes(self) -> list[list[str]]:
-        """The ends of torch's names, by direction and layer."""
+        """Return the suffixes of torch's parameter names, by direction and layer."""
         directions = ("", "_reverse") if self.bidirectional else ("",)
         return [[f"l{layer}{end}" for layer in range(self.layers)] for end in directions]
 
 
 def read_layers(source: nn.Module | Mapping[str, Tensor]) -> TorchLayers:
-    """The layers of a module, or of a state dict that holds those of one module.
+    """Read the layers of a module, or of a state dict that holds one such module.
 
     Raises:
         ValueError: when it is no nn.RNN, LSTM or GRU, or one whose forward pass is another.
@@ -58,7 +58,7 @@ def read_layers(source: nn.Module | Mapping[str, Tensor]) -> TorchLayers:
         raise ValueError(f"expected an nn.RNN, nn.LSTM or nn.GRU, got {name}")
     if type(source).forward is not TORCH_MODULES[kind].forward:
         raise ValueError(f"expected nn.{kind}'s own forward pass, and {name} has another one")
-    # By attribute: what torch.nn.utils has parametrised is computed when it is asked for.
+    # By attribute: parameters that torch.nn.utils has parametrized are computed on access.
     weights = {name: getattr(source, name).detach() for name in source._flat_weights_names}
     return TorchLayers(
         kind,
@@ -75,24 +75,26 @@ def read_layers(source: nn.Module | Mapping[str, Tensor]) -> TorchLayers:
 
 
 def _from_state_dict(state: Mapping[str, Tensor]) -> TorchLayers:
-    first = "weight_ih_l0"
-    prefixes = [key.removesuffix(first) for key in state if key.endswith(first)]
+    first_name = "weight_ih_l0"
+    prefixes = [key.removesuffix(first_name) for key in state if key.endswith(first_name)]
     if len(prefixes) != 1:
-        found = ", ".join(f"`{prefix}`" for prefix in prefixes) or "none"
-        raise ValueError(f"expected the state dict of one nn.RNN, LSTM or GRU, got {found}")
-    inner = {k.removeprefix(prefixes[0]): v for k, v in state.items() if k.startswith(prefixes[0])}
-    weights = {k: v.detach() for k, v in inner.items() if k.startswith(("weight_", "bias_"))}
+        prefix_list = ", ".join(f"`{prefix}`" for prefix in prefixes) or "none"
+        raise ValueError(f"expected the state dict of one nn.RNN, LSTM or GRU, got {prefix_list}")
+    layer_state = {
+        k.removeprefix(prefixes[0]): v for k, v in state.items() if k.startswith(prefixes[0])
+    }
+    weights = {k: v.detach() for k, v in layer_state.items() if k.startswith(("weight_", "bias_"))}
     if "weight_hh_l0" not in weights or any(
         v.dim() != 1 + (k[0] == "w") for k, v in weights.items()
     ):
         raise ValueError("expected matrices `weight_ih_l0` and `weight_hh_l0` in the state dict")
-    rows, inputs = weights[first].shape
+    rows, inputs = weights[first_name].shape
     width = weights["weight_hh_l0"].shape[1]
     projected = weights.get("weight_hr_l0")
     hidden = width if projected is None else projected.shape[1]
     gates = {count: kind for kind, count in GATE_COUNTS.items()}
     if not hidden or rows % hidden or rows // hidden not in gates:
-        raise ValueError(f"{first}: expected 1, 3 or 4 times {hidden} rows, got {rows}")
+        raise ValueError(f"{first_name}: expected 1, 3 or 4 times {hidden} rows, got {rows}")
     layers = 0
     while f"weight_ih_l{layers}" in weights:
         layers += 1
@@ -102,7 +104,7 @@ def _from_state_dict(state: Mapping[str, Tensor]) -> TorchLayers:
         inputs,
         hidden,
         layers,
-        f"{first}_reverse" in weights,
+        f"{first_name}_reverse" in weights,
         0 if projected is None else width,
     )
     _check_weights(result)
@@ -110,26 +112,26 @@ def _from_state_dict(state: Mapping[str, Tensor]) -> TorchLayers:
 
 
 def _check_weights(layers: TorchLayers) -> None:
-    """That a state dict has every tensor of its layers, in the shape that torch has."""
+    """Check that a state dict has every tensor of its layers, in torch's shape."""
     bias = "bias_ih_l0" in layers.weights
-    wanted: dict[str, tuple[int, ...]] = {}
+    expected: dict[str, tuple[int, ...]] = {}
     rows = GATE_COUNTS[layers.kind] * layers.hidden
     for stack in layers.name_suffixes:
         for layer, tail in enumerate(stack):
             below = layers.inputs if not layer else layers.width * (1 + layers.bidirectional)
-            wanted[f"weight_ih_{tail}"] = (rows, below)
-            wanted[f"weight_hh_{tail}"] = (rows, layers.width)
+            expected[f"weight_ih_{tail}"] = (rows, below)
+            expected[f"weight_hh_{tail}"] = (rows, layers.width)
             if bias:
-                wanted |= {f"bias_ih_{tail}": (rows,), f"bias_hh_{tail}": (rows,)}
+                expected |= {f"bias_ih_{tail}": (rows,), f"bias_hh_{tail}": (rows,)}
             if layers.projection:
-                wanted[f"weight_hr_{tail}"] = (layers.projection, layers.hidden)
-    for name in sorted({*wanted, *layers.weights}):
+                expected[f"weight_hr_{tail}"] = (layers.projection, layers.hidden)
+    for name in sorted({*expected, *layers.weights}):
         if name not in layers.weights:
             raise ValueError(f"expected `{name}` in the state dict of an nn.{layers.kind}")
-        if name not in wanted:
+        if name not in expected:
             raise ValueError(f"{name}: no tensor of an nn.{layers.kind} of {layers.layers} layers")
-        if wanted[name] != (got := tuple(layers.weights[name].shape)):
-            raise ValueError(f"{name}: expected {wanted[name]}, got {got}")
+        if expected[name] != (got := tuple(layers.weights[name].shape)):
+            raise ValueError(f"{name}: expected {expected[name]}, got {got}")
 
 
 _OPERATORS: Final = {"RNN": ("plain", "deep"), "LSTM": ("lstm", "gated"), "GRU": ("gru", "gated")}
@@ -146,8 +148,8 @@ operator lstm_projected(x, (h, c)):
 
 
 def layers_to_spec(layers: TorchLayers, readout: int | None) -> str:
-    """The module as the text of a spec: `y` is its output, or a ▷ of it that is `readout` wide."""
-    both, name = layers.bidirectional, layers.kind.lower()
+    """Write the layers as a spec; `y` is the top h, or `▷` of it, `readout` wide."""
+    bidirectional, name = layers.bidirectional, layers.kind.lower()
     operator, library = _OPERATORS[layers.kind]
     head = f"use {operator} from {library}\n"
     if layers.projection:
@@ -155,33 +157,33 @@ def layers_to_spec(layers: TorchLayers, readout: int | None) -> str:
     elif layers.kind == "RNN":
         operator = f"plain(act = {layers.activation or 'tanh'})"
     pairs = [("h", "c"), ("g", "d")] if layers.kind == "LSTM" else [("h",), ("g",)]
-    pairs = pairs if both else pairs[:1]
-    drop = layers.dropout if layers.layers > 1 else 0.0
+    pairs = pairs if bidirectional else pairs[:1]
+    dropout = layers.dropout if layers.layers > 1 else 0.0
     sizes = f"inputs = {layers.inputs}, hidden = {layers.hidden}, layers = {layers.layers}"
     wide = f"{layers.projection}" if layers.projection else "hidden"
     lines = [
-        f"model {name}({sizes}{f', drop = {drop!r}' if drop else ''}):",
+        f"model {name}({sizes}{f', drop = {dropout!r}' if dropout else ''}):",
         "input x: real[inputs]",
-        f"output y: real[{readout or (f'2 * {wide}' if both else wide)}]",
+        f"output y: real[{readout or (f'2 * {wide}' if bidirectional else wide)}]",
         "z_0 = x",
         "for l in 1..layers:",
-        f"    operator {'⊕_l, ⊗_l' if both else '⊕_l'} = {operator}",
+        f"    operator {'⊕_l, ⊗_l' if bidirectional else '⊕_l'} = {operator}",
     ]
     for symbol, parts in zip("⊕⊗", pairs, strict=False):
         lines += [
             f"    state {part}_l: real[{'hidden' if index else wide}]"
             for index, part in enumerate(parts)
         ]
-        now = ", ".join(f"{part}_l'" for part in parts)
+        after = ", ".join(f"{part}_l'" for part in parts)
         before = ", ".join(f"{part}_l{'[t+1]' if symbol == '⊗' else ''}" for part in parts)
         if len(parts) > 1:
-            now, before = f"({now})", f"({before})"
-        lines.append(f"    {now} = z_{{l-1}} {symbol}_l {before}")
-    above = "[h_l' ; g_l']" if both else "h_l'"
-    if drop:
-        lines += ["    if l < layers:", f"        z_l = dropout(drop, {above})", "    else:"]
-        lines += [f"        z_l = {above}"]
+            after, before = f"({after})", f"({before})"
+        lines.append(f"    {after} = z_{{l-1}} {symbol}_l {before}")
+    top = "[h_l' ; g_l']" if bidirectional else "h_l'"
+    if dropout:
+        lines += ["    if l < layers:", f"        z_l = dropout(drop, {top})", "    else:"]
+        lines += [f"        z_l = {top}"]
     else:
-        lines.append(f"    z_l = {above}")
+        lines.append(f"    z_l = {top}")
     lines.append(f"y = {'▷ ' if readout else ''}z_{{layers}}")
     return "\n".join([head, lines[0], *(f"    {line}" for line in lines[1:]), ""])

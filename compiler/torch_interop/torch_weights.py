@@ -1,7 +1,7 @@
-"""Weights from torch.nn.RNN, LSTM and GRU, and back, with several layers and both directions.
+"""Copy weights between a compiled model and nn.RNN, LSTM or GRU, with layers and directions.
 
-A layer of torch's is an operator here: `⊕` or `⊕₁`, `⊕₂`, … run forward, `⊗₁`, `⊗₂`, … backward.
-Torch has two biases where one is enough: their sum is read, and one of them is written as zero.
+A torch layer is an operator here: `⊕` or `⊕₁`, `⊕₂`, … run forward, `⊗₁`, `⊗₂`, … backward. Torch
+has two biases where one is enough: they are added on reading, and one is written as zero.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from .torch_modules import TORCH_MODULES, TorchLayers, layers_to_spec, read_laye
 
 @dataclass(frozen=True, slots=True)
 class _LayerNames:
-    """What a layer of one kind of module is called here; gates in torch's order.
+    """Names of the parameters of one kind of layer in a spec; gates in torch's order.
 
-    `recurrent_bias` is the bias of the last gate's recurrent product, where it is one of its own;
-    `projection` the matrix that makes h of the cell, where there is one.
+    `recurrent_bias` is the separate bias of the last gate's recurrent product, if it has one;
+    `projection` the matrix that projects the cell to h, if there is one.
     """
 
     name: str
@@ -36,9 +36,9 @@ class _LayerNames:
 
     @property
     def all_names(self) -> set[str]:
-        """All parameters of a layer."""
-        alone = {name for name in (self.recurrent_bias, self.projection) if name}
-        return {*self.input_weights, *self.recurrent_weights, *self.biases} | alone
+        """Return the names of all parameters of a layer."""
+        optional = {name for name in (self.recurrent_bias, self.projection) if name}
+        return {*self.input_weights, *self.recurrent_weights, *self.biases} | optional
 
 
 _LSTM: Final = (
@@ -61,7 +61,7 @@ def from_torch(
     backend: str = "auto",
     **other: object,
 ) -> CompiledRNN:
-    """A model that gives what a torch module gives: `from_torch(m)(x)[0]` is `m(x)[0]`.
+    """Compile a model equal to a torch module: `from_torch(m)(x)[0]` is `m(x)[0]`.
 
     Layers, directions, projection, activation, dropout between layers, `batch_first`, dtype, device
     and mode are the module's. Its state, by torch's layout, is `torch_state(model, state)`.
@@ -89,8 +89,8 @@ def from_torch(
     model = compile(
         layers_to_spec(layers, readout), batch_first=layers.batch_first, backend=backend
     )
-    first = next(iter(layers.weights.values()))
-    model = model.to(device=first.device, dtype=first.dtype)
+    first_weight = next(iter(layers.weights.values()))
+    model = model.to(device=first_weight.device, dtype=first_weight.dtype)
     load_torch(model, module)
     if not any(weight.requires_grad for weight in module.parameters()):
         for name, parameter in model.named_parameters():
@@ -99,7 +99,7 @@ def from_torch(
 
 
 def torch_state(model: CompiledRNN, state: Any) -> Tensor | tuple[Tensor, Tensor]:
-    """The state of a model of torch's layers as torch has it: h, or (h, c) of an LSTM.
+    """Convert the state of a model of torch's layers to torch's form: h, or (h, c) of an LSTM.
 
     Each is (layers, B, width), from the bottom up.
 
@@ -113,9 +113,9 @@ def torch_state(model: CompiledRNN, state: Any) -> Tensor | tuple[Tensor, Tensor
             continue
         if len(stacks) == 2 or model.runs_backward:
             raise ValueError("expected a model that runs forward alone: others have no state")
-        wanted = len(stacks[0]) * (2 if kind.name == "LSTM" else 1)
-        if not isinstance(state, tuple) or len(state) != wanted:
-            raise ValueError(f"expected a state of {wanted} parts, as the model returned it")
+        expected = len(stacks[0]) * (2 if kind.name == "LSTM" else 1)
+        if not isinstance(state, tuple) or len(state) != expected:
+            raise ValueError(f"expected a state of {expected} parts, as the model returned it")
         if kind.name != "LSTM":
             return torch.stack(state)
         return torch.stack(state[::2]), torch.stack(state[1::2])
@@ -123,7 +123,7 @@ def torch_state(model: CompiledRNN, state: Any) -> Tensor | tuple[Tensor, Tensor
 
 
 def load_torch(model: CompiledRNN, source: nn.RNNBase | Mapping[str, Tensor]) -> None:
-    """Copy the weights of a torch module into the operators of a model that are its layers.
+    """Copy the weights of a torch module into a model's operators that are its layers.
 
     `source` may be a state dict, too: of the module, or of one that holds it and no other.
 
@@ -138,9 +138,9 @@ def load_torch(model: CompiledRNN, source: nn.RNNBase | Mapping[str, Tensor]) ->
         raise ValueError(
             f"expected a model with the operators of an nn.{kind.name}{projected}, got none"
         )
-    wanted, got = (layers.layers, 1 + layers.bidirectional), (len(stacks[0]), len(stacks))
-    if wanted != got:
-        raise ValueError(f"expected {wanted} layers and directions, got {got}")
+    expected, got = (layers.layers, 1 + layers.bidirectional), (len(stacks[0]), len(stacks))
+    if expected != got:
+        raise ValueError(f"expected {expected} layers and directions, got {got}")
     if layers.activation and _activations(model, stacks) != {layers.activation}:
         raise ValueError(f"expected operators of {layers.activation}, as the nn.RNN has")
     values = _read_weights(layers, kind, stacks)
@@ -154,7 +154,7 @@ def load_torch(model: CompiledRNN, source: nn.RNNBase | Mapping[str, Tensor]) ->
 
 
 def to_torch(model: CompiledRNN) -> nn.RNNBase:
-    """A torch module with the weights of a model's operators; its readout is left out.
+    """Build a torch module with the weights of a model's operators; the readout is left out.
 
     Raises:
         ValueError: when the operators are no layers that torch has.
@@ -174,7 +174,7 @@ def _layer_names(layers: TorchLayers) -> _LayerNames:
 
 
 def _operator_stacks(model: CompiledRNN, kind: _LayerNames) -> list[list[str]]:
-    """The operators that are layers, forward and then backward ones, from the bottom up."""
+    """Return the operators that are layers, forward then backward, from the bottom up."""
     owned: dict[str, set[str]] = {}
     for parameter in model.graph.parameters:
         operator, _, name = parameter.name.rpartition(".")
@@ -194,11 +194,11 @@ def _operator_stacks(model: CompiledRNN, kind: _LayerNames) -> list[list[str]]:
 def _activations(model: CompiledRNN, stacks: list[list[str]]) -> set[str]:
     graph = model.graph
     operators = {operator for stack in stacks for operator in stack}
-    inside = {a.id for a in graph.applications if a.path in operators}
+    application_ids = {a.id for a in graph.applications if a.path in operators}
     return {
         node.operation
         for node in graph.nodes
-        if node.application in inside
+        if node.application in application_ids
         and node.operation not in {"parameter", "matmul", "lookup", "add"}
     }
 
@@ -213,33 +213,35 @@ def _read_weights(
             weights = layers.weights[f"weight_ih_{tail}"].chunk(gates)
             recurrent = layers.weights[f"weight_hh_{tail}"].chunk(gates)
             zero = weights[0].new_zeros(gates * layers.hidden)
-            first, second = (
+            input_biases, recurrent_biases = (
                 layers.weights.get(f"bias_{side}_{tail}", zero).chunk(gates)
                 for side in ("ih", "hh")
             )
             for gate in range(gates):
                 values[f"{operator}.{kind.input_weights[gate]}"] = weights[gate]
                 values[f"{operator}.{kind.recurrent_weights[gate]}"] = recurrent[gate]
-                values[f"{operator}.{kind.biases[gate]}"] = first[gate] + second[gate]
+                values[f"{operator}.{kind.biases[gate]}"] = (
+                    input_biases[gate] + recurrent_biases[gate]
+                )
             if kind.recurrent_bias:
-                values[f"{operator}.{kind.biases[-1]}"] = first[-1]
-                values[f"{operator}.{kind.recurrent_bias}"] = second[-1]
+                values[f"{operator}.{kind.biases[-1]}"] = input_biases[-1]
+                values[f"{operator}.{kind.recurrent_bias}"] = recurrent_biases[-1]
             if kind.projection:
                 values[f"{operator}.{kind.projection}"] = layers.weights[f"weight_hr_{tail}"]
     return values
 
 
 def _build_module(model: CompiledRNN, kind: _LayerNames, stacks: list[list[str]]) -> nn.RNNBase:
-    first = model.get_parameter(f"{stacks[0][0]}.{kind.input_weights[0]}")
-    hidden, width = first.shape
+    input_weight = model.get_parameter(f"{stacks[0][0]}.{kind.input_weights[0]}")
+    hidden, width = input_weight.shape
     rates = {float(n.attributes[0]) for n in model.graph.nodes if n.operation == "dropout"}
     arguments: dict[str, Any] = {
         "dropout": rates.pop() if len(rates) == 1 and len(stacks[0]) > 1 else 0.0,
         "num_layers": len(stacks[0]),
         "bidirectional": len(stacks) == 2,
         "batch_first": model.batch_first,
-        "device": first.device,
-        "dtype": first.dtype,
+        "device": input_weight.device,
+        "dtype": input_weight.dtype,
     }
     if kind.name == "RNN":
         (activation, *others) = _activations(model, stacks)
@@ -267,14 +269,16 @@ def _write_weights(
 
     for side, names in (("ih", kind.input_weights), ("hh", kind.recurrent_weights)):
         weight = module.get_parameter(f"weight_{side}_{tail}")
-        if weight.shape != (wanted := joined(names)).shape:
-            got = tuple(wanted.shape)
+        if weight.shape != (joined_weight := joined(names)).shape:
+            got = tuple(joined_weight.shape)
             raise ValueError(f"{operator}: expected {tuple(weight.shape)} for torch, got {got}")
-        weight.copy_(wanted)
+        weight.copy_(joined_weight)
     module.get_parameter(f"bias_ih_{tail}").copy_(joined(kind.biases))
-    second = module.get_parameter(f"bias_hh_{tail}").zero_()
+    recurrent_bias = module.get_parameter(f"bias_hh_{tail}").zero_()
     if kind.recurrent_bias:
-        second[-module.hidden_size :] = model.get_parameter(f"{operator}.{kind.recurrent_bias}")
+        recurrent_bias[-module.hidden_size :] = model.get_parameter(
+            f"{operator}.{kind.recurrent_bias}"
+        )
     if kind.projection:
         matrix = model.get_parameter(f"{operator}.{kind.projection}")
         module.get_parameter(f"weight_hr_{tail}").copy_(matrix)

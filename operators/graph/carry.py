@@ -1,4 +1,4 @@
-"""What a graph carries from one call to the next."""
+"""List the carry of a graph: values of earlier steps that a call hands to the next."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .operator_graph import OperatorGraph
 
 @dataclass(frozen=True, slots=True)
 class CarryEntry:
-    """One variable that is carried: `steps` values back, `size` wide (0 for a symbol)."""
+    """One variable of the carry: `steps` values back, `size` wide (0 for a symbol)."""
 
     name: str
     steps: int
@@ -17,7 +17,7 @@ class CarryEntry:
 
 
 def carry_entries(graph: OperatorGraph) -> tuple[CarryEntry, ...]:
-    """What a model carries: its states, inputs whose past is read, and the age of a segment."""
+    """Return the entries of the carry: states, inputs with delays, and the age of the segment."""
     states = [
         CarryEntry(s.name, s.delay, s.type.size)
         for s in graph.states
@@ -33,7 +33,7 @@ def carry_entries(graph: OperatorGraph) -> tuple[CarryEntry, ...]:
 
 
 def age_name(graph: OperatorGraph) -> str:
-    """What a state calls the number of steps that its segment has had; windows need to know."""
+    """Return the name of the carry entry that counts a segment's steps; windows need it."""
     taken = {state.name for state in graph.states} | {v.name for v in graph.inputs}
     name = "age"
     while name in taken:

@@ -1,4 +1,4 @@
-"""Torch's modules as models, and back: the same values, and the same weights again."""
+"""Check conversion of torch modules to models and back: equal values, equal weights."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def assert_same(model: rnnc.compiler.module.compiled_rnn.CompiledRNN, module: nn
     expected, last = module(x)
     y, state = model(x)
     torch.testing.assert_close(y, expected, rtol=1e-12, atol=1e-12)
-    ours, theirs = (torch.autograd.grad(z.square().sum(), x)[0] for z in (y, expected))
-    torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-11)
+    actual, expected_gradient = (torch.autograd.grad(z.square().sum(), x)[0] for z in (y, expected))
+    torch.testing.assert_close(actual, expected_gradient, rtol=1e-11, atol=1e-11)
     if module.bidirectional:
         assert state is None
         with pytest.raises(ValueError, match="runs forward alone"):
@@ -41,10 +41,10 @@ def test_a_model_gives_what_its_module_gives_and_comes_back(kind, layers, both, 
     module = torch_module(kind, layers, both, batch_first=batch_first)
     model = from_torch(module, backend="aten")
     assert_same(model, module)
-    again = to_torch(model)
-    assert type(again) is kind
-    assert again.batch_first is batch_first
-    assert_same(model, again)
+    module_back = to_torch(model)
+    assert type(module_back) is kind
+    assert module_back.batch_first is batch_first
+    assert_same(model, module_back)
 
 
 @pytest.mark.parametrize(
@@ -63,10 +63,10 @@ def test_every_argument_of_a_module(kind, arguments, both, layers):
     module = torch_module(kind, layers, both, **arguments)
     model = from_torch(module, backend="aten")
     assert_same(model, module)
-    again = to_torch(model)
-    assert getattr(again, "proj_size", 0) == arguments.get("proj_size", 0)
-    assert again.mode == module.mode
-    assert_same(model, again)
+    module_back = to_torch(model)
+    assert getattr(module_back, "proj_size", 0) == arguments.get("proj_size", 0)
+    assert module_back.mode == module.mode
+    assert_same(model, module_back)
 
 
 def test_dropout_lies_between_the_layers():
@@ -79,9 +79,9 @@ def test_dropout_lies_between_the_layers():
     assert not from_torch(module).training
     # What the upper layer reads is dropped; what it gives, and the lower one's state, is not.
     x = torch.randn(200, 3, 5, dtype=torch.float64)
-    plain, (h, _) = module(x)
+    undropped, (h, _) = module(x)
     y, state = model.train()(x)
-    assert not torch.allclose(y, plain)
+    assert not torch.allclose(y, undropped)
     assert y.ne(0).all()
     torch.testing.assert_close(torch_state(model, state)[0][0], h[0], rtol=1e-12, atol=1e-12)
     with pytest.warns(UserWarning, match="num_layers greater than 1"):
@@ -118,12 +118,12 @@ def test_dtype_frozen_weights_and_parametrised_ones():
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_come_back_bit_for_bit(kind):
     model = from_torch(torch_module(kind, 2, False))
-    other = rnnc.compile(
+    second = rnnc.compile(
         f"zoo:{'srnn' if kind is nn.RNN else kind.__name__.lower()}", layers=2, hidden=7, notes=5
     ).double()
-    load_torch(other, to_torch(model))
+    load_torch(second, to_torch(model))
     for key, value in model.named_parameters():
-        assert torch.equal(value, other.get_parameter(key)), key
+        assert torch.equal(value, second.get_parameter(key)), key
 
 
 @pytest.mark.parametrize("prefix", ["", "encoder.rnn."])
@@ -136,29 +136,34 @@ def test_a_state_dict_is_loaded(kind, arguments, prefix):
     model = from_torch(torch_module(kind, 2, True, **arguments), backend="aten")
     state = {f"{prefix}{key}": value * 0.5 for key, value in module.state_dict().items()}
     module.load_state_dict({key: value * 0.5 for key, value in module.state_dict().items()})
-    others = {"head.weight": torch.zeros(2, 3), "head.bias": torch.zeros(2)} if prefix else {}
-    load_torch(model, {**state, **others})
+    other_weights = (
+        {"head.weight": torch.zeros(2, 3), "head.bias": torch.zeros(2)} if prefix else {}
+    )
+    load_torch(model, {**state, **other_weights})
     assert_same(model, module)
 
 
 def test_a_state_dict_that_is_none():
     module = torch_module(nn.LSTM, 2, False, proj_size=3)
     model = from_torch(module, backend="aten")
-    whole = dict(module.state_dict())
+    state_dict = dict(module.state_dict())
     for broken, message in [
         ({}, "got none"),
-        ({f"{p}{k}": v for p in ("a.", "b.") for k, v in whole.items()}, "`a.`, `b.`"),
-        ({k: v for k, v in whole.items() if k != "bias_hh_l1"}, "bias_hh_l1"),
-        ({k: v for k, v in whole.items() if k != "weight_hh_l0"}, "weight_hh_l0"),
-        ({**whole, "weight_ih_l3": whole["weight_ih_l1"]}, "weight_ih_l3"),
-        ({**whole, "weight_hr_l1": whole["weight_hr_l1"].t()}, "weight_hr_l1: expected"),
-        ({**whole, "weight_ih_l0": whole["weight_ih_l0"][1:]}, "1, 3 or 4 times 7 rows, got 27"),
-        ({**whole, "bias_ih_l0": whole["weight_ih_l0"]}, "expected matrices"),
+        ({f"{p}{k}": v for p in ("a.", "b.") for k, v in state_dict.items()}, "`a.`, `b.`"),
+        ({k: v for k, v in state_dict.items() if k != "bias_hh_l1"}, "bias_hh_l1"),
+        ({k: v for k, v in state_dict.items() if k != "weight_hh_l0"}, "weight_hh_l0"),
+        ({**state_dict, "weight_ih_l3": state_dict["weight_ih_l1"]}, "weight_ih_l3"),
+        ({**state_dict, "weight_hr_l1": state_dict["weight_hr_l1"].t()}, "weight_hr_l1: expected"),
+        (
+            {**state_dict, "weight_ih_l0": state_dict["weight_ih_l0"][1:]},
+            "1, 3 or 4 times 7 rows, got 27",
+        ),
+        ({**state_dict, "bias_ih_l0": state_dict["weight_ih_l0"]}, "expected matrices"),
     ]:
         with pytest.raises(ValueError, match=message):
             load_torch(model, broken)
     with pytest.raises(ValueError, match="load_torch"):
-        from_torch(whole)
+        from_torch(state_dict)
 
 
 def test_one_operator_of_a_spec_and_relu():

@@ -1,1 +1,1 @@
-"""The plan through ATen calls that write where the plan says; any device, no compiler."""
+"""ATen backend: execute a plan through ATen `out=` calls; any device, no compiler."""

@@ -1,6 +1,6 @@
-"""Which products a sum computes on the way: by `addmm`, or `addcmul` for two factors.
+"""Fuse products into the add that uses them: matmul as `addmm`, multiply as `addcmul`.
 
-Those that it subtracts, too: `add(a, negate(multiply(b, c)))` is one call of `addcmul`.
+A subtracted product is fused too: `add(a, negate(multiply(b, c)))` is one call of `addcmul`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rnnc.compiler.schedule.plan import Phase, Plan
 
 @dataclass(frozen=True, slots=True)
 class AddTerms:
-    """The operands of a sum by how they are added; `subtrahends` is what is subtracted."""
+    """Operands of an add, grouped by the ATen call that adds or subtracts them."""
 
     addends: tuple[Operand, ...]
     subtrahends: tuple[Operand, ...]
@@ -23,68 +23,72 @@ class AddTerms:
 
 
 def classify_terms(value: Value, values: tuple[Value, ...], fused: frozenset[int]) -> AddTerms:
-    """The operands of a sum; `fused` are values that are computed inside of their readers."""
-    plain: list[Operand] = []
-    minus: list[Operand] = []
+    """Group the operands of an add; `fused` holds the values that their user computes."""
+    addends: list[Operand] = []
+    subtrahends: list[Operand] = []
     matmuls: list[Value] = []
-    products: list[Value] = []
-    minus_products: list[Value] = []
-    for read in value.operands:
-        source = values[read.value]
-        if read.value not in fused:
-            plain.append(read)
+    added_products: list[Value] = []
+    subtracted_products: list[Value] = []
+    for operand in value.operands:
+        source = values[operand.value]
+        if operand.value not in fused:
+            addends.append(operand)
         elif source.operation == "matmul":
             matmuls.append(source)
         elif source.operation == "multiply":
-            products.append(source)
+            added_products.append(source)
         elif source.operands[0].value in fused:
-            minus_products.append(values[source.operands[0].value])
+            subtracted_products.append(values[source.operands[0].value])
         else:
-            minus.append(source.operands[0])
+            subtrahends.append(source.operands[0])
     return AddTerms(
-        tuple(plain), tuple(minus), tuple(matmuls), tuple(products), tuple(minus_products)
+        tuple(addends),
+        tuple(subtrahends),
+        tuple(matmuls),
+        tuple(added_products),
+        tuple(subtracted_products),
     )
 
 
 def find_fused_operands(plan: Plan, phase: Phase) -> frozenset[int]:
-    """The values of a phase that the sum which alone reads them computes."""
-    values, flow = plan.dataflow.values, plan.dataflow
-    inside = frozenset(phase.values)
-    wanted = {read.value for read in flow.results}
-    wanted |= {gradient.value for gradient in flow.gradients}
+    """Return the ids of values that are computed by the add that is their only user."""
+    values, dataflow = plan.dataflow.values, plan.dataflow
+    members = frozenset(phase.values)
+    result_ids = {operand.value for operand in dataflow.results}
+    result_ids |= {gradient.value for gradient in dataflow.gradients}
 
-    def is_for(reader: Value, read: Operand) -> bool:
-        source = values[read.value]
+    def can_fuse(user: Value, operand: Operand) -> bool:
+        source = values[operand.value]
         return (
-            not read.delay
-            and read.value in inside
-            and read.value not in wanted
-            and flow.has_one_use(read.value, reader)
-            and source.shape == reader.shape
+            not operand.delay
+            and operand.value in members
+            and operand.value not in result_ids
+            and dataflow.has_one_use(operand.value, user)
+            and source.shape == user.shape
             and source.rate == "step"
         )
 
-    found: set[int] = set()
-    for number in phase.values:
-        value = values[number]
+    fused: set[int] = set()
+    for value_id in phase.values:
+        value = values[value_id]
         if value.operation != "add" or value.rate != "step":
             continue
-        negative = [r for r in value.operands if values[r.value].operation == "negate"]
-        for read in value.operands:
-            source = values[read.value]
-            if not is_for(value, read):
+        negated = [r for r in value.operands if values[r.value].operation == "negate"]
+        for operand in value.operands:
+            source = values[operand.value]
+            if not can_fuse(value, operand):
                 continue
             if source.operation == "matmul" and len(values[source.operands[0].value].shape) == 2:
-                found.add(read.value)
+                fused.add(operand.value)
             if _is_binary_multiply(source):
-                found.add(read.value)
-            # Something must be there that the rest is subtracted from.
-            if source.operation == "negate" and len(negative) < len(value.operands):
-                found.add(read.value)
-                inner = source.operands[0]
-                if is_for(source, inner) and _is_binary_multiply(values[inner.value]):
-                    found.add(inner.value)
-    return frozenset(found)
+                fused.add(operand.value)
+            # At least one operand must remain to subtract from.
+            if source.operation == "negate" and len(negated) < len(value.operands):
+                fused.add(operand.value)
+                product = source.operands[0]
+                if can_fuse(source, product) and _is_binary_multiply(values[product.value]):
+                    fused.add(product.value)
+    return frozenset(fused)
 
 
 def _is_binary_multiply(value: Value) -> bool:

@@ -1,4 +1,4 @@
-"""The plan through ATen calls: the backend of every machine without a compiler."""
+"""ATen backend: executes plans on any device, without a compiler."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from .plan_runner import PlanRunner
 
 
 class AtenBackend:
-    """Runs plans in torch's own operations, on any device."""
+    """Backend that executes plans with torch's own operations, on any device."""
 
     name = "aten"
     supports_autocast = False
 
     def __init__(self, graph: OperatorGraph, options: Options) -> None:
         self.graph, self.options = graph, options
-        planner = PlanCache(graph, memory=options.memory, without=options.without)
-        self._runner = PlanRunner(graph, planner)
+        plans = PlanCache(graph, memory=options.memory, without=options.without)
+        self._runner = PlanRunner(graph, plans)
         self._runner.training_plan()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> AtenBackend:
@@ -36,15 +36,15 @@ class AtenBackend:
         return AtenBackend, (self.graph, self.options)
 
     def unsupported_reason(self, like: Tensor) -> str:
-        """It runs on every device, in real numbers."""
+        """Return the reason why a dtype is unsupported; empty for floating-point dtypes."""
         return "" if like.is_floating_point() else f"no kernels for {like.dtype}"
 
     def forward(self, call: Call, wrt: tuple[TensorKey, ...]) -> tuple[CallResult, Residuals]:
-        """The forward phases."""
+        """Run the forward phases and return the result with its residuals."""
         return self._runner.forward(call, wrt)
 
     def residual_count(self, call: Call, wrt: tuple[TensorKey, ...]) -> int:
-        """What the backward phases read."""
+        """Return the largest number of residual tensors."""
         return self._runner.residual_count(call, wrt)
 
     def backward(
@@ -54,15 +54,15 @@ class AtenBackend:
         residuals: Residuals,
         cotangents: Mapping[TensorKey, Tensor | None],
     ) -> Sequence[Tensor | None]:
-        """The backward phases."""
+        """Run the backward phases and return one gradient per key of `wrt`."""
         return self._runner.backward(call, wrt, residuals, cotangents)
 
     def plan(self) -> Plan | None:
-        """The plan of a training step."""
+        """Return the plan of a training step."""
         return self._runner.training_plan()
 
     def explain(self, phase: Phase) -> str:
-        """How a phase is computed."""
+        """Describe in a few words how a phase is executed."""
         match phase.kind:
             case "once":
                 return "once a call"

@@ -1,13 +1,15 @@
-"""One phase for all steps at once."""
+"""Execute a phase without a cycle: each operation once, for all steps of the series."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from rnnc.compiler.ir.dataflow import Value
+from rnnc.compiler.ir.dataflow import Operand, Value
 from rnnc.compiler.ir.ops import ELEMENTWISE_OPS, REDUCTION_OPS, WINDOW_OPS
 from rnnc.compiler.schedule.plan import Phase, Plan
 
@@ -34,64 +36,67 @@ BOUNDARY_GRADIENTS: Final = {
     "to_initial": initial_value_gradient,
     "unmix_history": scatter_window_history,
 }
-"""What flows out of the series."""
+"""Gradients of values outside the series: of carries and of initial values."""
 
 
 def run_batched(phase: Phase, memory: AtenMemory) -> None:
-    """Compute a phase that has no cycle."""
-    inner = find_fused_operands(memory.plan, phase)
-    uses = last_uses(phase, memory.plan, inner)
-    for number in phase.values:
-        value = memory.values[number]
-        if number in inner:
+    """Execute the operations of a batched phase in order, freeing buffers after their last use."""
+    fused = find_fused_operands(memory.plan, phase)
+    buffers_by_last_use = last_uses(phase, memory.plan, fused)
+    for value_id in phase.values:
+        value = memory.values[value_id]
+        if value_id in fused:
             continue
         if value.operation in BOUNDARY_GRADIENTS:
-            memory.bind(number, BOUNDARY_GRADIENTS[value.operation](value, memory))
+            memory.bind(value_id, BOUNDARY_GRADIENTS[value.operation](value, memory))
         elif value.rate != "step":
-            memory.bind(number, _compute_per_call(value, memory))
+            memory.bind(value_id, _compute_per_call(value, memory))
         elif not memory.plan.is_alias(value):
             if value.operation in ELEMENTWISE_OPS:
                 memory.reuse_operand_buffer(
-                    value, uses, _operands_through_fused(value, memory, inner)
+                    value, buffers_by_last_use, _operands_through_fused(value, memory, fused)
                 )
-            _compute_series(value, memory, inner)
+            _compute_series(value, memory, fused)
         if value.operation == "state":
             memory.fill_margins(value)
-        memory.free(uses.get(number, ()), phase.id)
+        memory.free(buffers_by_last_use.get(value_id, ()), phase.id)
 
 
 def last_uses(phase: Phase, plan: Plan, fused: frozenset[int]) -> dict[int, list[int]]:
-    """For a value of a phase, the buffers that it is the last one of the phase to read or write."""
-    last: dict[int, int] = {}
-    reader: dict[int, int] = {}
-    for number in phase.values:
-        if number in fused:
-            user = number
+    """Map each value of a phase to the buffers whose last access in the phase it makes."""
+    last_user: dict[int, int] = {}
+    user_of: dict[int, int] = {}
+    for value_id in phase.values:
+        if value_id in fused:
+            user = value_id
             while user in fused:
                 user = plan.dataflow.users[user][0]
-            reader[number] = user
-    for number in phase.values:
-        user = reader.get(number, number)
-        for source in (number, *(read.value for read in plan.dataflow.values[number].operands)):
-            place = plan.regions[source]
-            if place is not None:
-                last[place.buffer] = user
-    order = {number: index for index, number in enumerate(phase.values)}
-    for number in phase.values:
-        # A product that a sum computes is read when the sum is.
-        user = reader.get(number, number)
-        for read in plan.dataflow.values[number].operands:
-            place = plan.regions[read.value]
-            if place is not None and order[last[place.buffer]] < order[user]:
-                last[place.buffer] = user
-    found: dict[int, list[int]] = {}
-    for buffer, number in last.items():
-        found.setdefault(number, []).append(buffer)
-    return found
+            user_of[value_id] = user
+    for value_id in phase.values:
+        user = user_of.get(value_id, value_id)
+        for source in (
+            value_id,
+            *(operand.value for operand in plan.dataflow.values[value_id].operands),
+        ):
+            region = plan.regions[source]
+            if region is not None:
+                last_user[region.buffer] = user
+    order = {value_id: index for index, value_id in enumerate(phase.values)}
+    for value_id in phase.values:
+        # Operands of a fused product are read when the add is computed.
+        user = user_of.get(value_id, value_id)
+        for operand in plan.dataflow.values[value_id].operands:
+            region = plan.regions[operand.value]
+            if region is not None and order[last_user[region.buffer]] < order[user]:
+                last_user[region.buffer] = user
+    buffers_by_user: dict[int, list[int]] = {}
+    for buffer, value_id in last_user.items():
+        buffers_by_user.setdefault(value_id, []).append(buffer)
+    return buffers_by_user
 
 
 def _compute_per_call(value: Value, memory: AtenMemory) -> Tensor:
-    operands = [memory.load(read) for read in value.operands]
+    operands = [memory.load(operand) for operand in value.operands]
     return (
         reduce_over_steps(value, operands, memory)
         if value.operation in REDUCTION_OPS
@@ -100,11 +105,11 @@ def _compute_per_call(value: Value, memory: AtenMemory) -> Tensor:
 
 
 def reduce_over_steps(value: Value, operands: list[Tensor], memory: AtenMemory) -> Tensor:
-    """A sum over the steps that rows have; operands (T, B, n), symbols (T, B)."""
-    of_steps = [memory.values[read.value].rate == "step" for read in value.operands]
+    """Reduce over all valid steps and rows; operands are (T, B, n), symbols (T, B)."""
+    is_series = [memory.values[operand.value].rate == "step" for operand in value.operands]
     terms = [
-        memory.boundaries.zero_padding(operand) if one and operand.is_floating_point() else operand
-        for one, operand in zip(of_steps, operands, strict=True)
+        memory.boundaries.zero_padding(tensor) if masked and tensor.is_floating_point() else tensor
+        for masked, tensor in zip(is_series, operands, strict=True)
     ]
     match value.operation:
         case "total":
@@ -116,32 +121,32 @@ def reduce_over_steps(value: Value, operands: list[Tensor], memory: AtenMemory) 
 
 
 def evaluate(value: Value, operands: list[Tensor]) -> Tensor:
-    """The result of an operation in a tensor of its own."""
+    """Compute an operation into a new tensor (or a view of its operands)."""
     attributes = value.attributes
-    numbers = [int(a) for a in attributes if not isinstance(a, str)]
+    integers = [int(a) for a in attributes if not isinstance(a, str)]
     match value.operation:
         case "stack":
-            return torch.cat(operands, numbers[0])
+            return torch.cat(operands, integers[0])
         case "cut":
-            axis, start, stop = numbers
+            axis, start, stop = integers
             return operands[0].narrow(axis, start, stop - start)
         case "concatenate":
             shape = _broadcast_shape([operand.shape[:-1] for operand in operands])
             return torch.cat([o.expand(*shape, o.shape[-1]) for o in operands], -1)
         case "slice":
-            return operands[0][..., numbers[0] : numbers[1]]
+            return operands[0][..., integers[0] : integers[1]]
         case "pad":
-            return pad(operands[0], numbers[0], numbers[1])
+            return pad(operands[0], integers[0], integers[1])
         case "group_sum":
-            return group_sum(operands[0], numbers[0])
+            return group_sum(operands[0], integers[0])
         case "group_max":
-            return group_max(operands[0], numbers[0])
+            return group_max(operands[0], integers[0])
         case "spread":
-            return spread(operands[0], numbers[0])
+            return spread(operands[0], integers[0])
         case "matmul":
-            return matmul(operands[0], operands[1], bool(numbers[0]))
+            return matmul(operands[0], operands[1], bool(integers[0]))
         case "lookup":
-            return lookup_column(operands[0], operands[1], bool(numbers[0]))
+            return lookup_column(operands[0], operands[1], bool(integers[0]))
         case "state" | "stopgrad":
             return operands[0]
     shape = _broadcast_shape([operand.shape for operand in operands])
@@ -152,7 +157,7 @@ def evaluate(value: Value, operands: list[Tensor]) -> Tensor:
 
 
 def _broadcast_shape(shapes: list[torch.Size]) -> torch.Size:
-    """The shape that all broadcast to."""
+    """Return the common broadcast shape."""
     return torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call, no-any-return]
 
 
@@ -160,7 +165,7 @@ def _compute_series(value: Value, memory: AtenMemory, fused: frozenset[int]) -> 
     out = memory.output(value.id)
     if value.operation == "concatenate":
         _copy_concatenated_parts(value, memory, out)
-    elif value.operation == "add" and any(read.value in fused for read in value.operands):
+    elif value.operation == "add" and any(operand.value in fused for operand in value.operands):
         _compute_add(value, memory, fused, out)
     elif value.operation == "matmul" and len(memory.values[value.operands[0].value].shape) == 2:
         weight, vector = _matmul_operands(value, memory)
@@ -170,7 +175,7 @@ def _compute_series(value: Value, memory: AtenMemory, fused: frozenset[int]) -> 
     elif value.operation == "onehot":
         out.copy_(onehot(memory.load(value.operands[0]), value.shape[0]))
     else:
-        operands = [memory.load(read) for read in value.operands]
+        operands = [memory.load(operand) for operand in value.operands]
         if value.operation in ELEMENTWISE_OPS:
             COMPUTE[value.operation](*operands, out=out)
         else:
@@ -178,30 +183,30 @@ def _compute_series(value: Value, memory: AtenMemory, fused: frozenset[int]) -> 
 
 
 def _operands_through_fused(value: Value, memory: AtenMemory, fused: frozenset[int]) -> list[int]:
-    """All values that are read to compute one, through those that it computes on the way."""
-    found: list[int] = []
-    for read in value.operands:
-        if read.value in fused:
-            found += _operands_through_fused(memory.values[read.value], memory, fused)
+    """Return the ids of all values read for one value, looking through fused operands."""
+    value_ids: list[int] = []
+    for operand in value.operands:
+        if operand.value in fused:
+            value_ids += _operands_through_fused(memory.values[operand.value], memory, fused)
         else:
-            found.append(read.value)
-    return found
+            value_ids.append(operand.value)
+    return value_ids
 
 
 def _matmul_operands(value: Value, memory: AtenMemory) -> tuple[Tensor, Tensor]:
-    """The matrix as it stands right of the rows, and the rows of all steps."""
-    weight, vector = (memory.load(read) for read in value.operands)
+    """Return the right-hand matrix and the (T·B, n) rows of a matmul over all steps."""
+    weight, vector = (memory.load(operand) for operand in value.operands)
     vector = vector.expand(memory.call.steps, memory.call.batch_size, vector.shape[-1])
     return weight if value.attributes[0] else weight.t(), vector.flatten(0, 1)
 
 
 def _compute_add(value: Value, memory: AtenMemory, fused: frozenset[int], out: Tensor) -> None:
-    """A sum, its products computed on the way."""
+    """Compute an add over all steps, its fused matmuls and multiplies with addmm and addcmul."""
     flat = out.flatten(0, 1)
     terms = classify_terms(value, memory.values, fused)
-    plain = [memory.load(read) for read in terms.addends]
-    plain.sort(key=lambda term: (term.data_ptr() != out.data_ptr(), term.dim()))
-    total = plain.pop(0) if plain else None
+    addends = [memory.load(operand) for operand in terms.addends]
+    addends.sort(key=lambda term: (term.data_ptr() != out.data_ptr(), term.dim()))
+    total = addends.pop(0) if addends else None
     for source in terms.matmuls:
         weight, vector = _matmul_operands(source, memory)
         if total is None:
@@ -211,7 +216,7 @@ def _compute_add(value: Value, memory: AtenMemory, fused: frozenset[int], out: T
             torch.addmm(rows, vector, weight, out=flat)
         total = out
     for source in terms.added_products:
-        a, b = (memory.load(read) for read in source.operands)
+        a, b = (memory.load(operand) for operand in source.operands)
         if total is None:
             COMPUTE["multiply"](a, b, out=out)
         else:
@@ -219,27 +224,29 @@ def _compute_add(value: Value, memory: AtenMemory, fused: frozenset[int], out: T
         total = out
     assert total is not None
     for source in terms.subtracted_products:
-        a, b = (memory.load(read) for read in source.operands)
+        a, b = (memory.load(operand) for operand in source.operands)
         total = subtract_product(total, a, b, out=out)
-    for read in terms.subtrahends:
-        total = torch.sub(total, memory.load(read), out=out)
-    for term in plain:
+    for operand in terms.subtrahends:
+        total = torch.sub(total, memory.load(operand), out=out)
+    for term in addends:
         total = torch.add(total, term, out=out)
 
 
 def _copy_concatenated_parts(value: Value, memory: AtenMemory, out: Tensor) -> None:
-    """Copy the parts of a concatenation that do not already lie in it."""
-    plan = memory.plan
-    start = 0
-    place = plan.regions[value.id]
-    for read in value.operands:
-        width = memory.values[read.value].shape[0]
-        there = plan.regions[read.value]
-        assert place is not None
-        if (
-            there is None
-            or read.delay
-            or (there.buffer, there.offset) != (place.buffer, place.offset + start)
+    """Copy the operands of a concatenation that are not already stored in its buffer."""
+    for operand, columns in unplaced_parts(value, memory):
+        out[..., columns].copy_(memory.load(operand))
+
+
+def unplaced_parts(value: Value, memory: AtenMemory) -> Iterator[tuple[Operand, slice]]:
+    """Yield the operands of a concatenation that must be copied, and the columns to copy to."""
+    regions = memory.plan.regions
+    region, offset = regions[value.id], 0
+    assert region is not None
+    for operand in value.operands:
+        width = memory.values[operand.value].shape[0]
+        if operand.delay or regions[operand.value] != replace(
+            region, offset=region.offset + offset
         ):
-            out[..., start : start + width].copy_(memory.load(read))
-        start += width
+            yield operand, slice(offset, offset + width)
+        offset += width

@@ -1,4 +1,4 @@
-"""What flows out of the series: gradients of the history, and of initial values."""
+"""Gradients of values outside the series: of the carry, and of initial values of states."""
 
 from __future__ import annotations
 
@@ -11,58 +11,58 @@ from .buffers import AtenMemory
 
 
 def carry_gradient(value: Value, memory: AtenMemory) -> Tensor:
-    """(k, B, n): the gains of the k steps before the first, by the readers that look back to them.
+    """Return the gradient (k, B, n) of the k steps before the first one.
 
-    A reader d steps back reads step −j at step d − j, if no reset is between.
+    A user with delay d reads step −j at its own step d − j, if no reset lies in between.
     """
     name = str(value.attributes[0])
     call = memory.call
-    keep = len(call.carry[name])
-    total = memory.like.new_zeros(keep, call.batch_size, value.shape[0])
-    for read in value.operands:
-        if _is_carry_cotangent(value, read, memory):
+    count = len(call.carry[name])
+    total = memory.like.new_zeros(count, call.batch_size, value.shape[0])
+    for operand in value.operands:
+        if _is_carry_cotangent(value, operand, memory):
             total += memory.carry_cotangents[name]
             continue
-        if memory.values[read.value].operation == "unmix_history":
-            total += memory.series(read.value)
+        if memory.values[operand.value].operation == "unmix_history":
+            total += memory.series(operand.value)
             continue
-        back = -read.delay
-        if back <= 0:
+        delay = -operand.delay
+        if delay <= 0:
             continue
-        gain = memory.series(read.value)[:back]
-        if memory.boundaries.may_cross_segment(back, has_boundary_value=False):
-            linked = memory.boundaries.same_segment(back)[:back]
-            gain = torch.where(linked, gain, gain.new_zeros(()))
-        total[keep - back : keep - back + len(gain)] += gain
+        cotangent = memory.series(operand.value)[:delay]
+        if memory.boundaries.may_cross_segment(delay, has_boundary_value=False):
+            in_segment = memory.boundaries.same_segment(delay)[:delay]
+            cotangent = torch.where(in_segment, cotangent, cotangent.new_zeros(()))
+        total[count - delay : count - delay + len(cotangent)] += cotangent
     return total
 
 
 def initial_value_gradient(value: Value, memory: AtenMemory) -> Tensor:
-    """(B, n): the gains of an initial value, by the readers that look outside of their segment."""
+    """Return the gradient (B, n) of an initial value, summed over reads outside their segment."""
     name = str(value.attributes[0])
     boundaries, call = memory.boundaries, memory.call
     total = memory.like.new_zeros(call.batch_size, value.shape[0])
-    past = name in call.carry
-    for read in value.operands:
-        if _is_carry_cotangent(value, read, memory):
+    has_carry = name in call.carry
+    for operand in value.operands:
+        if _is_carry_cotangent(value, operand, memory):
             total += memory.initial_cotangents[name]
             continue
-        back = -read.delay
-        if back > 0 and past and call.resets is None:
+        delay = -operand.delay
+        if delay > 0 and has_carry and call.resets is None:
             continue
-        outside = ~boundaries.same_segment(back, has_carry=past)
+        outside = ~boundaries.same_segment(delay, has_carry=has_carry)
         if boundaries.valid is not None:
             outside = outside & boundaries.valid
-        gain = memory.series(read.value)
-        total += torch.where(outside, gain, gain.new_zeros(())).sum(0)
+        cotangent = memory.series(operand.value)
+        total += torch.where(outside, cotangent, cotangent.new_zeros(())).sum(0)
     return total
 
 
 def _is_carry_cotangent(value: Value, operand: Operand, memory: AtenMemory) -> bool:
-    """Whether a gain is the gradient of what is carried on of the variable itself.
+    """Return True if an operand is the cotangent of the variable's own carry.
 
-    One that comes in for something else, an output say, is a gain like all others.
+    Cotangents of other results, such as outputs, are ordinary operands.
     """
     source = memory.values[operand.value]
-    own = ("history", value.attributes[0])
-    return not operand.delay and source.operation == "seed" and source.attributes == own
+    carry_key = ("history", value.attributes[0])
+    return not operand.delay and source.operation == "seed" and source.attributes == carry_key

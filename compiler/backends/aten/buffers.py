@@ -1,4 +1,4 @@
-"""The tensors of one execution of a plan: where each value is, now and at other times."""
+"""Tensors of one execution of a plan: buffers, external values, delayed views of them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from rnnc.operators.semantics.call import Call
 
 
 class AtenMemory:
-    """Holds what is known, and hands out views of it.
+    """Tensors of one execution, with views of them for operands.
 
-    Buffers are made when they are first written to; those that a phase was the last to read are
-    let go after it.
+    A buffer is allocated at its first write and freed after the last phase that reads it.
     """
 
     def __init__(self, plan: Plan, call: Call, like: Tensor, boundaries: SequenceMasks) -> None:
@@ -26,9 +25,9 @@ class AtenMemory:
         self.buffers: dict[int, Tensor] = {}
         self.external: dict[int, tuple[Tensor, int]] = {}
         self.carry_cotangents: dict[str, Tensor] = {}
-        """Of the gradient of what is carried on, what belongs to the history."""
+        """Per variable, the part of its carry's cotangent that belongs to the incoming carry."""
         self.initial_cotangents: dict[str, Tensor] = {}
-        """Of the gradient of what is carried on, what belongs to initial values."""
+        """Per variable, the part of its carry's cotangent that belongs to its initial value."""
         self._shift_cache: dict[tuple[int, int], Tensor] = {}
         for value in self.values:
             self._bind_external(value)
@@ -38,8 +37,8 @@ class AtenMemory:
         if value.operation == "parameter":
             self.external[value.id] = (call.parameters[name].detach(), 0)
         elif value.operation == "constant":
-            number = float(value.attributes[0])
-            self.external[value.id] = (self.like.new_full((1,), number), 0)
+            constant = float(value.attributes[0])
+            self.external[value.id] = (self.like.new_full((1,), constant), 0)
         elif value.operation == "mask":
             self.external[value.id] = (call.masks[int(value.attributes[0])], 0)
         elif value.operation == "present":
@@ -50,67 +49,67 @@ class AtenMemory:
             )
         elif value.operation == "input":
             series = self.boundaries.repeat_last_step(call.inputs[name].detach())
-            history = call.carry.get(name)
-            before = 0 if history is None else len(history)
-            if history is not None:
-                series = torch.cat([history.detach(), series])
-            self.external[value.id] = (series, before)
+            carry = call.carry.get(name)
+            steps_before = 0 if carry is None else len(carry)
+            if carry is not None:
+                series = torch.cat([carry.detach(), series])
+            self.external[value.id] = (series, steps_before)
 
-    def buffer(self, number: int) -> Tensor:
-        """The tensor of a buffer, its margins filled."""
-        if number not in self.buffers:
-            self.buffers[number] = self._allocate(self.plan.buffers[number])
-        return self.buffers[number]
+    def buffer(self, buffer_id: int) -> Tensor:
+        """Return the tensor of a buffer, allocated if necessary, its margins zeroed."""
+        if buffer_id not in self.buffers:
+            self.buffers[buffer_id] = self._allocate(self.plan.buffers[buffer_id])
+        return self.buffers[buffer_id]
 
     def _allocate(self, buffer: Buffer) -> Tensor:
         steps, rows = self.call.steps, self.call.batch_size
         dtype = self.buffer_dtype(buffer)
         if buffer.extent in {"row", "step"}:
             return self.like.new_empty(rows, buffer.width, dtype=dtype)
-        before, after = buffer.steps_before, buffer.steps_after
-        tensor = self.like.new_empty(before + steps + after, rows, buffer.width, dtype=dtype)
-        if before:
-            tensor[:before].zero_()
-        if after:
-            tensor[before + steps :].zero_()
+        steps_before, steps_after = buffer.steps_before, buffer.steps_after
+        tensor = self.like.new_empty(
+            steps_before + steps + steps_after, rows, buffer.width, dtype=dtype
+        )
+        if steps_before:
+            tensor[:steps_before].zero_()
+        if steps_after:
+            tensor[steps_before + steps :].zero_()
         return tensor
 
     def buffer_dtype(self, buffer: Buffer) -> torch.dtype:
-        """The type of a buffer's numbers."""
+        """Return the dtype that a buffer is stored in."""
         return self.like.dtype
 
     def fill_margins(self, value: Value) -> None:
-        """Put a state's history in front of it, and what is beyond the end behind it."""
-        place = self.plan.regions[value.id]
-        assert place is not None
-        buffer, name = self.plan.buffers[place.buffer], str(value.attributes[0])
-        columns = self.buffer(place.buffer)[..., place.offset : place.offset + value.shape[0]]
-        history = self.call.carry.get(name)
-        if history is not None and buffer.steps_before:
-            columns[buffer.steps_before - len(history) : buffer.steps_before].copy_(
-                history.detach()
-            )
-        if buffer.steps_after and name in self.call.initial_values and history is None:
+        """Fill a state's margins: its carry in front, its initial value behind."""
+        region = self.plan.regions[value.id]
+        assert region is not None
+        buffer, name = self.plan.buffers[region.buffer], str(value.attributes[0])
+        columns = self.buffer(region.buffer)[..., region.offset : region.offset + value.shape[0]]
+        carry = self.call.carry.get(name)
+        if carry is not None and buffer.steps_before:
+            columns[buffer.steps_before - len(carry) : buffer.steps_before].copy_(carry.detach())
+        if buffer.steps_after and name in self.call.initial_values and carry is None:
             initial = self.boundaries.initial_value(name).detach()
             columns[buffer.steps_before + self.call.steps :].copy_(
                 initial if initial.dim() == 2 else initial[-1:]
             )
 
-    def bind(self, number: int, tensor: Tensor) -> None:
-        """Set a value that is computed once a call, once a row, or comes from outside."""
-        self.external[number] = (tensor, 0)
+    def bind(self, value_id: int, tensor: Tensor) -> None:
+        """Bind a tensor to a value that has no buffer: per call, per row, or from outside."""
+        self.external[value_id] = (tensor, 0)
 
-    def output(self, number: int) -> Tensor:
-        """Where a value is to be written: (T, B, n), or (B, n) for what a loop overwrites."""
-        return self._locate(number)[0]
+    def output(self, value_id: int) -> Tensor:
+        """Return the tensor to write a value to: (T, B, n), or (B, n) if a loop overwrites it."""
+        return self._locate(value_id)[0]
 
-    def _locate(self, number: int) -> tuple[Tensor, int]:
-        place = self.plan.regions[number]
-        assert place is not None, self.values[number]
-        buffer = self.plan.buffers[place.buffer]
-        tensor, width = self.buffer(place.buffer), self.values[number].shape[-1]
+    def _locate(self, value_id: int) -> tuple[Tensor, int]:
+        region = self.plan.regions[value_id]
+        assert region is not None, self.values[value_id]
+        buffer = self.plan.buffers[region.buffer]
+        tensor, width = self.buffer(region.buffer), self.values[value_id].shape[-1]
         if buffer.width != width:
-            tensor = tensor[..., place.offset : place.offset + width]
+            tensor = tensor[..., region.offset : region.offset + width]
         if buffer.extent != "series":
             return tensor, 0
         if buffer.steps_before or buffer.steps_after:
@@ -119,67 +118,71 @@ class AtenMemory:
             ], buffer.steps_before
         return tensor, 0
 
-    def padded_series(self, number: int) -> tuple[Tensor, int]:
-        """A value with its margins, and how many steps stand before the first one."""
-        if number in self.external:
-            return self.external[number]
-        place = self.plan.regions[number]
-        assert place is not None, self.values[number]
-        width = self.values[number].shape[-1]
-        tensor = self.buffer(place.buffer)[..., place.offset : place.offset + width]
-        return tensor, self.plan.buffers[place.buffer].steps_before
+    def padded_series(self, value_id: int) -> tuple[Tensor, int]:
+        """Return a value with its margins, and the number of steps before the first one."""
+        if value_id in self.external:
+            return self.external[value_id]
+        region = self.plan.regions[value_id]
+        assert region is not None, self.values[value_id]
+        width = self.values[value_id].shape[-1]
+        tensor = self.buffer(region.buffer)[..., region.offset : region.offset + width]
+        return tensor, self.plan.buffers[region.buffer].steps_before
 
-    def series(self, number: int) -> Tensor:
-        """A value at all steps: (T, B, n); (n) or a matrix for one of a call; (B, n) of a row."""
-        if number in self.external:
-            tensor, before = self.external[number]
-            return tensor[before:] if before else tensor
-        return self.output(number)
+    def series(self, value_id: int) -> Tensor:
+        """Return a value at all steps: (T, B, n); per call (n) or a matrix; per row (B, n)."""
+        if value_id in self.external:
+            tensor, steps_before = self.external[value_id]
+            return tensor[steps_before:] if steps_before else tensor
+        return self.output(value_id)
 
     def shifted_series(self, operand: Operand) -> Tensor:
-        """What a read sees at all steps, the ends of segments not yet minded."""
+        """Return an operand at all steps, shifted by its delay but not masked to segments."""
         if not operand.delay:
             return self.series(operand.value)
-        line, before = self.padded_series(operand.value)
+        padded, steps_before = self.padded_series(operand.value)
         steps = self.call.steps
-        first = before - operand.delay
-        if first >= 0 and first + steps <= len(line):
-            return line[first : first + steps]
+        first = steps_before - operand.delay
+        if first >= 0 and first + steps <= len(padded):
+            return padded[first : first + steps]
         key = (operand.value, operand.delay)
         if key not in self._shift_cache:
-            front = line.new_zeros(max(0, -first), *line.shape[1:])
-            back = line.new_zeros(max(0, first + steps - len(line)), *line.shape[1:])
-            whole = torch.cat([front, line, back])
+            zeros_before = padded.new_zeros(max(0, -first), *padded.shape[1:])
+            zeros_after = padded.new_zeros(max(0, first + steps - len(padded)), *padded.shape[1:])
+            extended = torch.cat([zeros_before, padded, zeros_after])
             first = max(first, 0)
-            self._shift_cache[key] = whole[first : first + steps]
+            self._shift_cache[key] = extended[first : first + steps]
         return self._shift_cache[key]
 
     def load(self, operand: Operand) -> Tensor:
-        """What a read sees at all steps: (T, B, n), or (n) or a matrix for what is of the call."""
+        """Return an operand at all steps, masked to segments; shapes as in `series`."""
         value = self.values[operand.value]
         if not operand.delay:
-            found = self.series(operand.value)
-            return found.expand(self.call.steps, *found.shape) if value.rate == "row" else found
+            undelayed = self.series(operand.value)
+            return (
+                undelayed.expand(self.call.steps, *undelayed.shape)
+                if value.rate == "row"
+                else undelayed
+            )
         series = self.shifted_series(operand)
-        linked = self.segment_mask(operand)
-        if linked is None:
+        in_segment = self.segment_mask(operand)
+        if in_segment is None:
             return series
         if not value.shape:
-            return series.masked_fill(~linked.squeeze(-1), -1)
-        return torch.where(linked, series, self.boundary_value(value))
+            return series.masked_fill(~in_segment.squeeze(-1), -1)
+        return torch.where(in_segment, series, self.boundary_value(value))
 
     def segment_mask(self, operand: Operand) -> Tensor | None:
-        """(T, B, 1): where a read is of its reader's own segment; None where all are."""
-        bounded = self.values[operand.value].operation in BOUNDARY_VALUE_OPS
-        past = operand.value not in self.plan.dataflow.states_without_carry
+        """Return the mask (T, B, 1) of steps that read their own segment; None if all do."""
+        has_boundary_value = self.values[operand.value].operation in BOUNDARY_VALUE_OPS
+        has_carry = operand.value not in self.plan.dataflow.states_without_carry
         if not self.boundaries.may_cross_segment(
-            operand.delay, has_boundary_value=bounded, has_carry=past
+            operand.delay, has_boundary_value=has_boundary_value, has_carry=has_carry
         ):
             return None
-        return self.boundaries.same_segment(operand.delay, has_carry=past)
+        return self.boundaries.same_segment(operand.delay, has_carry=has_carry)
 
     def boundary_value(self, value: Value) -> Tensor:
-        """What lies outside of a segment: broadcasts with (T, B, n)."""
+        """Return the value outside of a segment; it broadcasts with (T, B, n)."""
         name = str(value.attributes[0]) if value.attributes else ""
         if value.operation == "state":
             return self.boundaries.initial_value(name).detach()
@@ -188,48 +191,54 @@ class AtenMemory:
     def reuse_operand_buffer(
         self, value: Value, last_uses: dict[int, list[int]], sources: Sequence[int]
     ) -> None:
-        """Let an entrywise value overwrite an operand that nothing else will read.
+        """Store an elementwise value over an operand that nothing else reads later.
 
-        sources: all values that are read while it is computed.
+        sources: the ids of all values that are read while it is computed.
         """
-        place = self.plan.regions[value.id]
-        assert place is not None
-        mine = self.plan.buffers[place.buffer]
-        if mine.id in self.buffers or not _holds_one_series(mine, value):
+        region = self.plan.regions[value.id]
+        assert region is not None
+        target = self.plan.buffers[region.buffer]
+        if target.id in self.buffers or not _holds_one_series(target, value):
             return
-        used = [place.buffer for place in map(self.plan.regions.__getitem__, sources) if place]
-        for read in value.operands:
-            there = self.plan.regions[read.value]
-            if there is None or read.delay or used.count(there.buffer) > 1:
-                continue
-            theirs = self.plan.buffers[there.buffer]
+        source_buffers = [
+            region.buffer for region in map(self.plan.regions.__getitem__, sources) if region
+        ]
+        for operand in value.operands:
+            operand_region = self.plan.regions[operand.value]
             if (
-                theirs.id in last_uses.get(value.id, ())
-                and theirs.id in self.buffers
-                and _holds_one_series(theirs, self.values[read.value])
-                and not theirs.is_residual
-                and theirs.last_phase == mine.first_phase
-                and theirs.width == mine.width
+                operand_region is None
+                or operand.delay
+                or source_buffers.count(operand_region.buffer) > 1
             ):
-                self.buffers[mine.id] = self.buffers[theirs.id]
+                continue
+            candidate = self.plan.buffers[operand_region.buffer]
+            if (
+                candidate.id in last_uses.get(value.id, ())
+                and candidate.id in self.buffers
+                and _holds_one_series(candidate, self.values[operand.value])
+                and not candidate.is_residual
+                and candidate.last_phase == target.first_phase
+                and candidate.width == target.width
+            ):
+                self.buffers[target.id] = self.buffers[candidate.id]
                 return
 
-    def free(self, numbers: Sequence[int], phase: int) -> None:
-        """Let go of buffers that were read for the last time."""
-        for number in numbers:
-            if self.plan.buffers[number].last_phase == phase:
-                self.buffers.pop(number, None)
+    def free(self, buffer_ids: Sequence[int], phase: int) -> None:
+        """Free buffers whose last phase is this one."""
+        for buffer_id in buffer_ids:
+            if self.plan.buffers[buffer_id].last_phase == phase:
+                self.buffers.pop(buffer_id, None)
 
-    def free_after(self, phase: int, keep: frozenset[int]) -> None:
-        """Let go of the buffers that no phase after this one reads."""
-        for number in list(self.buffers):
-            if number not in keep and 0 <= self.plan.buffers[number].last_phase <= phase:
-                del self.buffers[number]
+    def free_after(self, phase: int, kept_ids: frozenset[int]) -> None:
+        """Free all buffers that no later phase reads, but for `keep`."""
+        for buffer_id in list(self.buffers):
+            if buffer_id not in kept_ids and 0 <= self.plan.buffers[buffer_id].last_phase <= phase:
+                del self.buffers[buffer_id]
         self._shift_cache.clear()
 
 
 def _holds_one_series(buffer: Buffer, value: Value) -> bool:
-    """Whether a buffer is one value's series and nothing else."""
+    """Return True if a buffer is exactly the series of one value, without margins."""
     return (
         buffer.extent == "series"
         and not buffer.steps_before

@@ -1,4 +1,8 @@
-"""A plan on one call's tensors: forward phases, and backward phases that read what those saved."""
+"""Run the forward and backward pass of one plan on the tensors of one call.
+
+The forward pass returns residuals (buffers and per-call values); the backward pass takes them with
+the cotangents of the results and returns gradients.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +25,10 @@ ATEN_ENGINE: Final = AtenEngine()
 def run_forward(
     plan: Plan, call: Call, wrt: tuple[TensorKey, ...], engine: Engine = ATEN_ENGINE
 ) -> tuple[CallResult, Residuals]:
-    """The results of a call, and the buffers and values that its backward pass reads.
+    """Run the forward phases and return the result with its residuals.
 
-    An engine computes the phases. What is saved has these notes: how many tensors are buffers, then
-    the numbers of buffers and values.
+    The metadata of the residuals: how many tensors are buffers, then the ids of the buffers and of
+    the per-call values.
     """
     memory = engine.create_buffers(plan, call)
     engine.run_phases(plan.forward_phases, memory)
@@ -33,13 +37,13 @@ def run_forward(
         return result, Residuals()
     buffers = [b.id for b in plan.buffers if b.is_residual and b.id in memory.buffers]
     values = [n for n in _unbuffered_residuals(plan) if n in memory.external]
-    tensors = [memory.buffers[number] for number in buffers]
-    tensors += [memory.external[number][0] for number in values]
+    tensors = [memory.buffers[value_id] for value_id in buffers]
+    tensors += [memory.external[value_id][0] for value_id in values]
     return result, Residuals(tuple(tensors), (len(buffers), *buffers, *values), plan)
 
 
 def residual_count(plan: Plan) -> int:
-    """How many tensors a forward pass saves at most."""
+    """Return the largest number of tensors that a forward pass saves."""
     return sum(buffer.is_residual for buffer in plan.buffers) + len(_unbuffered_residuals(plan))
 
 
@@ -51,54 +55,59 @@ def run_backward(
     cotangents: Mapping[TensorKey, Tensor | None],
     engine: Engine = ATEN_ENGINE,
 ) -> list[Tensor | None]:
-    """The gradients that are wanted."""
+    """Run the backward phases and return one gradient per key of `wrt`; None is zero."""
     memory = engine.create_buffers(plan, call)
-    count, *numbers = residuals.metadata
-    memory.buffers.update(zip(numbers[:count], residuals.tensors[:count], strict=True))
-    for number, tensor in zip(numbers[count:], residuals.tensors[count:], strict=True):
-        memory.bind(number, tensor)
+    count, *ids = residuals.metadata
+    memory.buffers.update(zip(ids[:count], residuals.tensors[:count], strict=True))
+    for value_id, tensor in zip(ids[count:], residuals.tensors[count:], strict=True):
+        memory.bind(value_id, tensor)
     _bind_cotangents(memory, cotangents)
     engine.run_phases(plan.backward_phases, memory)
-    found: dict[TensorKey, int] = {(g.kind, g.name): g.value for g in plan.dataflow.gradients}
-    return [_extract_gradient(memory, key, found.get(key, -1)) for key in wrt]
+    gradient_values: dict[TensorKey, int] = {
+        (g.kind, g.name): g.value for g in plan.dataflow.gradients
+    }
+    return [_extract_gradient(memory, key, gradient_values.get(key, -1)) for key in wrt]
 
 
 def _unbuffered_residuals(plan: Plan) -> list[int]:
-    """What is saved and lies in no buffer: values that are computed once a call."""
-    return [number for number in plan.residuals if plan.dataflow.values[number].operands]
+    """Return the ids of residuals without a buffer: values computed once a call."""
+    return [value_id for value_id in plan.residuals if plan.dataflow.values[value_id].operands]
 
 
 def _bind_cotangents(memory: AtenMemory, cotangents: Mapping[TensorKey, Tensor | None]) -> None:
-    """Put the gradients that come in where the plan reads them."""
+    """Bind the cotangents of the results to the values that the plan reads them from."""
     plan, boundaries = memory.plan, memory.boundaries
-    ends = {output.name: output.at_end for output in plan.dataflow.graph.outputs}
+    at_end_by_output = {output.name: output.at_end for output in plan.dataflow.graph.outputs}
     for value in plan.dataflow.values:
         if value.operation != "seed":
             continue
         kind, name = str(value.attributes[0]), str(value.attributes[1])
-        gradient = cotangents[kind, name]
+        cotangent = cotangents[kind, name]
         if kind == "history":
-            if gradient is not None:
-                early, gradient, replaced = boundaries.next_carry_vjp(gradient)
-                memory.carry_cotangents[name], memory.initial_cotangents[name] = early, replaced
+            if cotangent is not None:
+                carry_cotangent, cotangent, initial_cotangent = boundaries.next_carry_vjp(cotangent)
+                memory.carry_cotangents[name], memory.initial_cotangents[name] = (
+                    carry_cotangent,
+                    initial_cotangent,
+                )
             else:
                 zero = memory.like.new_zeros(())
                 memory.carry_cotangents[name] = memory.initial_cotangents[name] = zero
-        elif gradient is not None:
+        elif cotangent is not None:
             if kind == "law":
-                gradient = gradient.unsqueeze(-1)
-            at_end = kind == "output" and ends[name]
-            gradient = (boundaries.last_step_vjp if at_end else boundaries.zero_padding)(gradient)
-        if gradient is None:
+                cotangent = cotangent.unsqueeze(-1)
+            at_end = kind == "output" and at_end_by_output[name]
+            cotangent = (boundaries.last_step_vjp if at_end else boundaries.zero_padding)(cotangent)
+        if cotangent is None:
             zeros = memory.like.new_zeros(1, 1, 1)
-            gradient = zeros.expand(memory.call.steps, memory.call.batch_size, value.shape[0])
-        memory.bind(value.id, gradient)
+            cotangent = zeros.expand(memory.call.steps, memory.call.batch_size, value.shape[0])
+        memory.bind(value.id, cotangent)
 
 
-def _extract_gradient(memory: AtenMemory, key: TensorKey, number: int) -> Tensor | None:
-    if number < 0:
+def _extract_gradient(memory: AtenMemory, key: TensorKey, value_id: int) -> Tensor | None:
+    if value_id < 0:
         return None
-    gradient = memory.series(number)
+    gradient = memory.series(value_id)
     kind, name = key
     call = memory.call
     match kind:

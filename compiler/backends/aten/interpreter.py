@@ -1,4 +1,4 @@
-"""The phases of a plan, one after the other."""
+"""Interpret a plan: allocate its buffers, execute its phases in order, collect the result."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ from .scan_phase import run_scan
 
 
 class Engine(Protocol):
-    """What computes the phases of a plan, of one backend."""
+    """Executor of the phases of a plan."""
 
     def create_buffers(self, plan: Plan, call: Call) -> AtenMemory:
-        """The memory of a call before its first phase."""
+        """Create the buffers of a call before its first phase."""
 
     def run_phases(self, phases: Iterable[Phase], memory: AtenMemory) -> None:
-        """Compute some phases; what no later one reads is let go."""
+        """Execute some phases in order, freeing each buffer after its last phase."""
 
 
 class AtenEngine:
-    """Phases through ATen calls."""
+    """Executor that makes ATen calls."""
 
     def create_buffers(self, plan: Plan, call: Call) -> AtenMemory:
-        """The memory of a call before its first phase."""
+        """Create the buffers of a call before its first phase."""
         return create_buffers(plan, call)
 
     def run_phases(self, phases: Iterable[Phase], memory: AtenMemory) -> None:
-        """Compute some phases."""
+        """Execute some phases in order."""
         run_phases(phases, memory)
 
 
 def create_buffers(plan: Plan, call: Call) -> AtenMemory:
-    """The memory of a call before its first phase."""
+    """Create the buffers of a call before its first phase."""
     like = like_of(call).detach()
     return AtenMemory(plan, call, like, SequenceMasks(call, like))
 
 
 def run_phases(phases: Iterable[Phase], memory: AtenMemory) -> None:
-    """Compute some phases; what no later one reads is let go."""
+    """Execute some phases in order, freeing each buffer after its last phase."""
     for phase in phases:
         if phase.kind == "scan":
             run_scan(phase, memory)
@@ -59,35 +59,35 @@ def run_phases(phases: Iterable[Phase], memory: AtenMemory) -> None:
 
 
 def collect_result(memory: AtenMemory) -> CallResult:
-    """What a call gives, once all forward phases have run."""
+    """Collect outputs, carry, laws and loss inputs after all forward phases have run."""
     plan, call, boundaries = memory.plan, memory.call, memory.boundaries
     graph = plan.dataflow.graph
     outputs: list[Tensor] = []
-    for output, read in zip(graph.outputs, plan.dataflow.outputs, strict=True):
-        series = _materialize(memory, read)
+    for output, operand in zip(graph.outputs, plan.dataflow.outputs, strict=True):
+        series = _materialize(memory, operand)
         outputs.append(
             boundaries.last_step(series) if output.at_end else boundaries.zero_padding(series)
         )
-    history: dict[str, Tensor] = {}
-    numbers = {
+    carry: dict[str, Tensor] = {}
+    variable_ids = {
         str(v.attributes[0]): v.id
         for v in plan.dataflow.values
         if v.operation in {"state", "input"}
     }
     for name in call.carry:
-        line, before = memory.padded_series(numbers[name])
-        keep = len(call.carry[name])
-        line = line[before - keep : before + call.steps]
-        after = boundaries.next_carry(name, line)
-        # An engine may compute in a wider type than the model's.
-        history[name] = after.to(memory.like.dtype) if after.is_floating_point() else after
-    laws = tuple(_materialize(memory, read).squeeze(-1) for read in plan.dataflow.laws)
-    kept = tuple(_materialize(memory, read) for read in plan.dataflow.loss_inputs)
-    return CallResult(tuple(outputs), history, laws, kept)
+        padded, steps_before = memory.padded_series(variable_ids[name])
+        count = len(call.carry[name])
+        padded = padded[steps_before - count : steps_before + call.steps]
+        values = boundaries.next_carry(name, padded)
+        # An engine may compute in a wider dtype than the model's.
+        carry[name] = values.to(memory.like.dtype) if values.is_floating_point() else values
+    laws = tuple(_materialize(memory, operand).squeeze(-1) for operand in plan.dataflow.laws)
+    loss_inputs = tuple(_materialize(memory, operand) for operand in plan.dataflow.loss_inputs)
+    return CallResult(tuple(outputs), carry, laws, loss_inputs)
 
 
 def _materialize(memory: AtenMemory, operand: Operand) -> Tensor:
-    """A value at all steps and rows, in memory that nobody else has."""
+    """Return a value at all steps and rows, (T, B, n), in memory that no other tensor shares."""
     series = memory.load(operand).to(memory.like.dtype)
     width = memory.values[operand.value].shape[-1]
     call = memory.call
@@ -97,21 +97,22 @@ def _materialize(memory: AtenMemory, operand: Operand) -> Tensor:
 
 
 def _is_returnable(memory: AtenMemory, operand: Operand) -> bool:
-    """Whether a buffer holds this value alone and is not kept: it may go to the caller as it is."""
-    place = memory.plan.regions[operand.value]
-    if place is None or operand.delay or operand.value in memory.external:
+    """Return True if the caller may own the buffer: it holds one value and is no residual."""
+    region = memory.plan.regions[operand.value]
+    if region is None or operand.delay or operand.value in memory.external:
         return False
-    buffer = memory.plan.buffers[place.buffer]
-    whole = buffer.width == memory.values[operand.value].shape[-1]
+    buffer = memory.plan.buffers[region.buffer]
+    fills_buffer = buffer.width == memory.values[operand.value].shape[-1]
     return (
-        whole
+        fills_buffer
         and not (buffer.is_residual or buffer.steps_before or buffer.steps_after)
         and _is_unique_result(memory, operand)
     )
 
 
 def _is_unique_result(memory: AtenMemory, operand: Operand) -> bool:
-    reads = memory.plan.dataflow.results
+    results = memory.plan.dataflow.results
     return (
-        sum(memory.plan.regions[r.value] == memory.plan.regions[operand.value] for r in reads) == 1
+        sum(memory.plan.regions[r.value] == memory.plan.regions[operand.value] for r in results)
+        == 1
     )

@@ -1,4 +1,8 @@
-"""One phase step by step: a list of calls a step, each with its operands already cut to steps."""
+"""Execute a phase with a cycle step by step.
+
+A loop phase is compiled to a list of instructions whose operands are already split into steps, so
+that one step costs no more than its ATen calls.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from rnnc.compiler.ir.ops import ELEMENTWISE_OPS, WINDOW_OPS
 from rnnc.compiler.schedule.plan import Phase
 
 from .addmm_fusion import classify_terms, find_fused_operands
-from .batched_phase import evaluate
+from .batched_phase import evaluate, unplaced_parts
 from .buffers import AtenMemory
 from .op_table import ELEMENTWISE_FUNCTIONS as COMPUTE
 from .op_table import subtract_product
@@ -25,7 +29,7 @@ StepTensors = Sequence[Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One call a step: `call(*[operand[t] for operand in operands], out=out[t])`."""
+    """One ATen call per step: `call(*[operand[t] for operand in operands], out=out[t])`."""
 
     call: Callable[..., Any]
     operands: tuple[StepTensors, ...]
@@ -33,10 +37,10 @@ class Instruction:
 
 
 def run_loop(phase: Phase, memory: AtenMemory) -> None:
-    """Compute a phase that has a cycle."""
+    """Execute a loop phase: all instructions at one step, then at the next."""
     steps = memory.call.steps
-    for number in phase.values:
-        value = memory.values[number]
+    for value_id in phase.values:
+        value = memory.values[value_id]
         if value.operation == "state":
             memory.fill_margins(value)
     if not steps or not memory.call.batch_size:
@@ -52,7 +56,7 @@ def run_loop(phase: Phase, memory: AtenMemory) -> None:
 
 
 class _LoopBuilder:
-    """Makes the instructions of a loop phase."""
+    """Builder of the instructions of a loop phase."""
 
     def __init__(self, phase: Phase, memory: AtenMemory) -> None:
         self.phase, self.memory = phase, memory
@@ -64,9 +68,9 @@ class _LoopBuilder:
         self.fused = find_fused_operands(memory.plan, phase)
 
     def build(self) -> list[Instruction]:
-        for number in self.phase.values:
-            value = self.memory.values[number]
-            if number in self.fused:
+        for value_id in self.phase.values:
+            value = self.memory.values[value_id]
+            if value_id in self.fused:
                 continue
             if value.operation == "state":
                 self._emit_state(value)
@@ -81,17 +85,17 @@ class _LoopBuilder:
     ) -> None:
         self.instructions.append(Instruction(call, tuple(operands), out))
 
-    def output(self, number: int) -> StepTensors:
-        """Where a value is written at each step."""
-        if number not in self.output_cache:
-            tensor = self.memory.output(number)
-            self.output_cache[number] = (
+    def output(self, value_id: int) -> StepTensors:
+        """Return the tensors that a value is written to, one a step."""
+        if value_id not in self.output_cache:
+            tensor = self.memory.output(value_id)
+            self.output_cache[value_id] = (
                 tensor.unbind(0) if tensor.dim() == 3 else [tensor] * self.steps
             )
-        return self.output_cache[number]
+        return self.output_cache[value_id]
 
     def load(self, operand: Operand) -> StepTensors:
-        """What a read sees at each step; masks what lies outside of the segment."""
+        """Return the tensors that an operand reads, one a step, masked to its user's segment."""
         if operand in self.operand_cache:
             return self.operand_cache[operand]
         value = self.memory.values[operand.value]
@@ -99,30 +103,32 @@ class _LoopBuilder:
             return self.output(operand.value)
         if value.rate != "step":
             tensor = self.memory.series(operand.value)
-            found: StepTensors = [tensor] * self.steps
+            tensors: StepTensors = [tensor] * self.steps
         elif operand.delay and operand.value in self.members:
-            found = self._load_delayed(value, operand)
+            tensors = self._load_delayed(value, operand)
         else:
-            found = self.memory.load(operand).unbind(0)
-        self.operand_cache[operand] = found
-        return found
+            tensors = self.memory.load(operand).unbind(0)
+        self.operand_cache[operand] = tensors
+        return tensors
 
     def _load_delayed(self, value: Value, operand: Operand) -> StepTensors:
-        """A read of this loop's own values: masked step by step, as they come."""
+        """Return a delayed operand that this loop computes, masked by one instruction a step."""
         memory = self.memory
-        line, before = memory.padded_series(operand.value)
-        whole = line.unbind(0)
-        first = before - operand.delay
+        padded, steps_before = memory.padded_series(operand.value)
+        tensors = padded.unbind(0)
+        first = steps_before - operand.delay
         assert first >= 0, value
-        assert first + self.steps <= len(whole), value
-        raw = whole[first : first + self.steps]
-        linked = memory.segment_mask(operand)
-        if linked is None:
+        assert first + self.steps <= len(tensors), value
+        raw = tensors[first : first + self.steps]
+        in_segment = memory.segment_mask(operand)
+        if in_segment is None:
             return raw
-        outside = memory.boundary_value(value)
-        other: StepTensors = outside.unbind(0) if outside.dim() == 3 else [outside] * self.steps
+        boundary = memory.boundary_value(value)
+        boundaries: StepTensors = (
+            boundary.unbind(0) if boundary.dim() == 3 else [boundary] * self.steps
+        )
         scratch = [torch.empty_like(raw[0])] * self.steps
-        self.emit(torch.where, (linked.unbind(0), raw, other), scratch)
+        self.emit(torch.where, (in_segment.unbind(0), raw, boundaries), scratch)
         return scratch
 
     def _emit_state(self, value: Value) -> None:
@@ -130,17 +136,17 @@ class _LoopBuilder:
         out = self.output(value.id)
         if not memory.plan.is_alias(value):
             self.emit(_copy, (self.load(value.operands[0]),), out)
-        alive = memory.boundaries.valid
-        if alive is None:
+        valid = memory.boundaries.valid
+        if valid is None:
             return
         name = str(value.attributes[0])
         if name in memory.call.carry:
-            line, before = memory.padded_series(value.id)
-            held: StepTensors = line.unbind(0)[before - 1 : before - 1 + self.steps]
+            padded, steps_before = memory.padded_series(value.id)
+            held: StepTensors = padded.unbind(0)[steps_before - 1 : steps_before - 1 + self.steps]
         else:
             initial = memory.boundaries.initial_value(name).detach()
             held = initial.unbind(0) if initial.dim() == 3 else [initial] * self.steps
-        self.emit(torch.where, (alive.unbind(0), out, held), out)
+        self.emit(torch.where, (valid.unbind(0), out, held), out)
 
     def _emit_op(self, value: Value) -> None:
         out = self.output(value.id)
@@ -150,7 +156,7 @@ class _LoopBuilder:
         if value.operation in WINDOW_OPS:
             self._emit_window(value, out)
             return
-        operands = [self.load(read) for read in value.operands]
+        operands = [self.load(operand) for operand in value.operands]
         if value.operation in ELEMENTWISE_OPS:
             self.emit(COMPUTE[value.operation], operands, out)
         elif value.operation == "matmul" and operands[0][0].dim() == 2:
@@ -162,76 +168,69 @@ class _LoopBuilder:
     def _emit_window(self, value: Value, out: StepTensors) -> None:
         boundaries = self.memory.boundaries
         call, rows = window_step_function(value, self.memory)
-        unmixed = value.operation == "unmix"
-        others = () if unmixed else value.operands[2:]
-        there = (boundaries.reader_window_mask if unmixed else boundaries.window_mask)(
+        is_scatter = value.operation == "unmix"
+        other_operands = () if is_scatter else value.operands[2:]
+        present = (boundaries.reader_window_mask if is_scatter else boundaries.window_mask)(
             *window_bounds(value)
         )
-        operands = [*rows, *(self.load(read) for read in others), there.unbind(0)]
+        operands = [*rows, *(self.load(operand) for operand in other_operands), present.unbind(0)]
         self.emit(call, operands, out)
 
     def _emit_concatenate(self, value: Value) -> None:
-        memory = self.memory
-        place, start = memory.plan.regions[value.id], 0
-        whole = self.output(value.id)
-        for read in value.operands:
-            width = memory.values[read.value].shape[0]
-            there = memory.plan.regions[read.value]
-            assert place is not None
-            lies = there is not None and not read.delay
-            if not lies or (there.buffer, there.offset) != (place.buffer, place.offset + start):  # type: ignore[union-attr]
-                part = [step[..., start : start + width] for step in whole]
-                self.emit(_copy, (self.load(read),), part)
-            start += width
+        out = self.output(value.id)
+        for operand, columns in unplaced_parts(value, self.memory):
+            self.emit(_copy, (self.load(operand),), [step[..., columns] for step in out])
 
     def _emit_add(self, value: Value) -> None:
-        """A sum, its products computed on the way: `addmm` on the first term, then `addcmul`."""
+        """Emit an add: `addmm` on its first term, `addcmul` for fused products, then the others."""
         out = self.output(value.id)
-        found = classify_terms(value, self.memory.values, self.fused)
-        rows = (self.memory.call.batch_size, value.shape[0])
-        # Only what has all of its rows can be what a product is added to.
-        terms = sorted(map(self.load, found.addends), key=lambda term: term[0].shape != rows)
-        others = (
-            found.matmuls,
-            found.added_products,
-            found.subtrahends,
-            found.subtracted_products,
-            terms[1:],
+        add_terms = classify_terms(value, self.memory.values, self.fused)
+        row_shape = (self.memory.call.batch_size, value.shape[0])
+        # addmm and addcmul add to a tensor of the full shape, so that such an addend comes first.
+        addends = sorted(
+            map(self.load, add_terms.addends), key=lambda addend: addend[0].shape != row_shape
         )
-        if not any(others):
-            self.emit(_copy, (terms[0],), out)
+        further_terms = (
+            add_terms.matmuls,
+            add_terms.added_products,
+            add_terms.subtrahends,
+            add_terms.subtracted_products,
+            addends[1:],
+        )
+        if not any(further_terms):
+            self.emit(_copy, (addends[0],), out)
             return
-        total: StepTensors | None = terms.pop(0) if terms else None
-        for source in found.matmuls:
-            weight, vector = (self.load(read) for read in source.operands)
-            matrix = [weight[0] if source.attributes[0] else weight[0].t()] * self.steps
+        total: StepTensors | None = addends.pop(0) if addends else None
+        for product in add_terms.matmuls:
+            weight, vector = (self.load(operand) for operand in product.operands)
+            matrix = [weight[0] if product.attributes[0] else weight[0].t()] * self.steps
             if total is None:
                 self.emit(torch.mm, (vector, matrix), out)
             else:
                 self.emit(torch.addmm, (total, vector, matrix), out)
             total = out
-        for source in found.added_products:
-            a, b = (self.load(read) for read in source.operands)
+        for product in add_terms.added_products:
+            a, b = (self.load(operand) for operand in product.operands)
             if total is None:
                 self.emit(torch.mul, (a, b), out)
             else:
                 self.emit(torch.addcmul, (total, a, b), out)
             total = out
         assert total is not None
-        for source in found.subtracted_products:
-            a, b = (self.load(read) for read in source.operands)
+        for product in add_terms.subtracted_products:
+            a, b = (self.load(operand) for operand in product.operands)
             self.emit(subtract_product, (total, a, b), out)
             total = out
-        for read in found.subtrahends:
-            self.emit(torch.sub, (total, self.load(read)), out)
+        for operand in add_terms.subtrahends:
+            self.emit(torch.sub, (total, self.load(operand)), out)
             total = out
-        for term in terms:
-            self.emit(torch.add, (total, term), out)
+        for addend in addends:
+            self.emit(torch.add, (total, addend), out)
             total = out
 
 
 class _EvaluateInto:
-    """An operation that has no form with `out`."""
+    """Callable that evaluates an operation without an `out=` form and copies its result."""
 
     def __init__(self, value: Value) -> None:
         self.value = value

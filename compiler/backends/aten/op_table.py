@@ -1,6 +1,6 @@
-"""How ATen computes each operation of a flow, into a given tensor.
+"""Table from operations of the dataflow to ATen functions that write into a given tensor.
 
-The last axis is the vector; in front of it there are rows, or steps and rows, or nothing.
+The last axis is the vector; before it come rows, or steps and rows, or nothing.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from torch import Tensor
 from rnnc.operators.graph.operator_graph import Attribute
 
 OutFunction = Callable[..., Any]
-"""(operands, out=tensor) -> anything."""
+"""Signature: (*operands, out=tensor)."""
 
-_nn: Final[Any] = torch._C._nn  # the activations' own forms that take `out`
+_nn: Final[Any] = torch._C._nn  # variants of the activations with `out=`
 
 
 def _copy_into_out(function: Callable[..., Tensor]) -> OutFunction:
@@ -29,13 +29,13 @@ def _copy_into_out(function: Callable[..., Tensor]) -> OutFunction:
 
 
 def gelu_slope(z: Tensor) -> Tensor:
-    """The derivative of z Φ(z): Φ(z) + z φ(z)."""
+    """Return the derivative of z Φ(z): Φ(z) + z φ(z)."""
     normal = 0.5 * (1 + torch.erf(z * math.sqrt(0.5)))
     return normal + z * torch.exp(-0.5 * z * z) * (1 / math.sqrt(2 * math.pi))
 
 
 def softplus_slope(z: Tensor) -> Tensor:
-    """The derivative of what torch calls softplus, which is z itself from 20 on."""
+    """Return the derivative of torch's softplus, which is z itself from 20 on."""
     return torch.where(z > 20, torch.ones((), dtype=z.dtype, device=z.device), torch.sigmoid(z))
 
 
@@ -64,16 +64,18 @@ def _select(c: Tensor, a: Tensor, b: Tensor, out: Tensor) -> Tensor:
 
 
 def _variadic(pair: OutFunction) -> OutFunction:
-    """An operation of two operands on any number of them."""
+    """Extend an operation of two operands to any number of them."""
 
     def compute(*operands: Tensor, out: Tensor) -> Tensor:
-        # What is overwritten comes first, then what has all rows, as the result has.
-        here = out.data_ptr()
-        first, *rest = sorted(operands, key=lambda o: (o.data_ptr() != here, o.shape != out.shape))
-        if not rest or first.shape != out.shape:
-            first = out.copy_(first)
-        for operand in rest:
-            first = pair(first, operand, out=out)
+        # First the operand that `out` overwrites, then those with the shape of the result.
+        out_address = out.data_ptr()
+        total, *operands_left = sorted(
+            operands, key=lambda o: (o.data_ptr() != out_address, o.shape != out.shape)
+        )
+        if not operands_left or total.shape != out.shape:
+            total = out.copy_(total)
+        for operand in operands_left:
+            total = pair(total, operand, out=out)
         return out
 
     return compute
@@ -84,7 +86,7 @@ def _linear(a: Tensor, b: Tensor, v: Tensor, out: Tensor) -> Tensor:
 
 
 def subtract_product(total: Tensor, a: Tensor, b: Tensor, out: Tensor) -> Tensor:
-    """Total − a ⊙ b."""
+    """Compute total − a ⊙ b."""
     return torch.addcmul(total, a, b, value=-1, out=out)
 
 
@@ -94,7 +96,7 @@ ELEMENTWISE_FUNCTIONS: Final[dict[str, OutFunction]] = {
     "relu": _relu,
     "leaky_relu": _nn.leaky_relu,
     "elu": _nn.elu,
-    # torch's own `out=` leaves a strided float32 tensor as it was.
+    # torch's `out=` variant leaves a strided float32 tensor unchanged.
     "gelu": _copy_into_out(F.gelu),
     "silu": _nn.silu,
     "softplus": _nn.softplus,
@@ -128,59 +130,59 @@ ELEMENTWISE_FUNCTIONS: Final[dict[str, OutFunction]] = {
 
 
 def split_groups(z: Tensor, count: int) -> Tensor:
-    """The entries of a vector in `count` groups: (…, n) to (…, count, n / count)."""
+    """Split the entries of a vector into `count` groups: (…, n) to (…, count, n / count)."""
     return z.reshape(*z.shape[:-1], count, z.shape[-1] // count)
 
 
 def group_sum(z: Tensor, k: int) -> Tensor:
-    """The sum of each group of k neighbouring entries."""
+    """Sum each group of k neighboring entries."""
     if k == z.shape[-1]:
         return z.sum(-1, keepdim=True)
     return split_groups(z, z.shape[-1] // k).sum(-1)
 
 
 def group_max(z: Tensor, k: int) -> Tensor:
-    """The largest of each group of k neighbouring entries."""
+    """Return the largest entry of each group of k neighboring entries."""
     return split_groups(z, z.shape[-1] // k).amax(-1)
 
 
 def spread(z: Tensor, k: int) -> Tensor:
-    """Every entry k times."""
+    """Repeat every entry k times."""
     if z.shape[-1] == 1:
         return z.expand(*z.shape[:-1], k)
     return z.repeat_interleave(k, -1)
 
 
 def pad(z: Tensor, start: int, width: int) -> Tensor:
-    """The entries at `start` of a wider vector of zeros."""
+    """Place the entries at `start` of a vector of zeros that is `width` wide."""
     return F.pad(z, (start, width - start - z.shape[-1]))
 
 
 def onehot(symbol: Tensor, width: int) -> Tensor:
-    """One-hot vectors of integers, zero for no symbol (−1)."""
+    """Return one-hot vectors of symbols as integers; zero for no symbol (−1)."""
     return F.one_hot(symbol.clamp(min=0), width) * (symbol >= 0).unsqueeze(-1)
 
 
 def matmul(weight: Tensor, vector: Tensor, transposed: bool) -> Tensor:
-    """Matrix times vector; a matrix (k, r, c) is block-diagonal."""
+    """Multiply a matrix, or its transpose, by vectors; a matrix (k, r, c) is block-diagonal."""
     if weight.dim() == 2:
         return vector @ weight if transposed else F.linear(vector, weight)
-    parts = split_groups(vector, len(weight))
+    groups = split_groups(vector, len(weight))
     equation = "...kr,krc->...kc" if transposed else "...kc,krc->...kr"
-    return torch.einsum(equation, parts, weight).flatten(-2)
+    return torch.einsum(equation, groups, weight).flatten(-2)
 
 
 def lookup_column(weight: Tensor, symbol: Tensor, transposed: bool) -> Tensor:
-    """The column (row, if transposed) of a matrix at a symbol; zero for no symbol (−1)."""
+    """Return the column (row, if transposed) of a matrix at each symbol; zero for none (−1)."""
     if weight.dim() == 3:
         weight = torch.block_diag(*weight)  # type: ignore[no-untyped-call]
     rows = weight if transposed else weight.t()
-    found = rows[symbol.clamp(min=0)]
-    return found.masked_fill_((symbol < 0).unsqueeze(-1), 0)
+    columns = rows[symbol.clamp(min=0)]
+    return columns.masked_fill_((symbol < 0).unsqueeze(-1), 0)
 
 
 def outer_sum(a: Tensor, b: Tensor, blocks: tuple[Attribute, ...]) -> Tensor:
-    """Σ a bᵀ over all leading axes; with blocks, the diagonal blocks alone."""
+    """Return Σ a bᵀ over all leading axes; with blocks, only the diagonal blocks."""
     a = a.reshape(-1, a.shape[-1])
     b = b.reshape(-1, b.shape[-1])
     if not blocks:
@@ -190,16 +192,15 @@ def outer_sum(a: Tensor, b: Tensor, blocks: tuple[Attribute, ...]) -> Tensor:
 
 
 def indexed_sum(a: Tensor, symbol: Tensor, attributes: tuple[Attribute, ...]) -> Tensor:
-    """Σ a at the column (row, if transposed) of its symbol, in the shape of the matrix.
+    """Sum vectors into the column (row, if transposed) of their symbols; returns the matrix.
 
-    As a product with one-hot rows where that is small, else by a sum over sorted symbols: never by
-    atomic additions, so that two runs give the same bits.
+    The sum runs in a fixed order, never by atomic additions, so that two runs give equal bits.
     """
     transposed, *shape = (int(x) for x in attributes)
     rows, columns = (shape[-2] * shape[0], shape[-1] * shape[0]) if len(shape) == 3 else shape
     count = rows if transposed else columns
     flat = a.reshape(-1, a.shape[-1])
-    # One row more takes what has no symbol; it is left out again.
+    # An extra row collects steps without a symbol, and is dropped.
     index = symbol.reshape(-1)
     index = torch.where(index < 0, count, index)
     total = _ordered_index_add(flat, index, count + 1)[:count]
@@ -215,7 +216,7 @@ def _ordered_index_add(values: Tensor, index: Tensor, count: int) -> Tensor:
     if not len(values):
         return total
     if values.device.type == "cpu":
-        # On CPUs index_add_ adds in order.
+        # On CPUs index_add_ adds in a fixed order.
         return total.index_add_(0, index, values)
     order = torch.argsort(index, stable=True)
     lengths = torch.bincount(index, minlength=count)

@@ -1,4 +1,4 @@
-"""Both passes of a model's calls: each kind of call has its plan, made when it is first met."""
+"""Run the calls of one graph by plans that are made at the first call of each kind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .interpreter import Engine
 
 
 class PlanRunner:
-    """Runs the calls of one graph by its plans; an engine computes their phases."""
+    """Runner of the calls of one graph: selects the plan, an engine executes its phases."""
 
     def __init__(
         self, graph: OperatorGraph, planner: PlanCache, engine: Engine = ATEN_ENGINE
@@ -29,11 +29,11 @@ class PlanRunner:
         self._request = training_request(graph)
 
     def forward(self, call: Call, wrt: tuple[TensorKey, ...]) -> tuple[CallResult, Residuals]:
-        """The forward phases."""
+        """Run the forward phases and return the result with its residuals."""
         return run_forward(self.plan_for(call, wrt), call, wrt, self.engine)
 
     def residual_count(self, call: Call, wrt: tuple[TensorKey, ...]) -> int:
-        """How many tensors the backward phases read, at most."""
+        """Return the largest number of residual tensors."""
         return residual_count(self.plan_for(call, wrt)) if wrt else 0
 
     def backward(
@@ -43,24 +43,24 @@ class PlanRunner:
         residuals: Residuals,
         cotangents: Mapping[TensorKey, Tensor | None],
     ) -> list[Tensor | None]:
-        """The backward phases."""
+        """Run the backward phases and return one gradient per key of `wrt`."""
         plan = self.plan_for(call, wrt) if residuals.context is None else residuals.context
         return run_backward(plan, call, wrt, residuals, cotangents, self.engine)
 
     def plan_for(self, call: Call, wrt: tuple[TensorKey, ...]) -> Plan:
-        """The plan of a kind of call."""
+        """Return the plan for a call's training mode and wanted gradients."""
         key = (call.training, wrt)
-        found = self._plans.get(key)
-        if found is None:
-            seeds = all_cotangents(self.graph) if wrt else frozenset[TensorKey]()
-            found = self.planner(
-                PlanRequest(training=call.training, gradients=wrt, cotangents=seeds)
+        plan = self._plans.get(key)
+        if plan is None:
+            cotangents = all_cotangents(self.graph) if wrt else frozenset[TensorKey]()
+            plan = self.planner(
+                PlanRequest(training=call.training, gradients=wrt, cotangents=cotangents)
             )
-            self._plans[key] = found
-        return found
+            self._plans[key] = plan
+        return plan
 
     def training_plan(self) -> Plan:
-        """The plan of a training step.
+        """Return the plan of a training step.
 
         Raises:
             Unsupported: when the graph holds an operation that only the reference knows.

@@ -1,8 +1,7 @@
-"""A linear recurrence for all steps: v[t] = a[t] ⊙ v[t-1] + b[t], in either direction of time.
+"""Solve the linear recurrence v[t] = a[t] ⊙ v[t-1] + b[t], in either direction of time.
 
-Blocks of steps are solved side by side from zero, then the value that enters each block is carried
-through (Blelloch 1990, in two levels): about 3 √T calls instead of T, where a call has so few
-numbers that its own cost counts most.
+Two-level blocked scan (Blelloch 1990): blocks of steps are solved side by side from zero, then the
+value entering each block is carried through. This takes about 3 √T calls instead of T.
 """
 
 from __future__ import annotations
@@ -20,24 +19,34 @@ from rnnc.compiler.schedule.plan import Phase
 from .buffers import AtenMemory
 
 MAX_BLOCKED_NUMEL: Final = 1 << 15
-"""Numbers a step up to which blocks are worth their second pass over memory."""
+"""Elements a step up to which the blocked scan is used.
+
+Beyond that, arithmetic outweighs the overhead of calls, and the second pass over memory costs more
+than the calls it saves.
+"""
 
 
 def run_scan(phase: Phase, memory: AtenMemory) -> None:
-    """Compute a phase whose cycle is one `linear` value, and perhaps the state that takes it."""
+    """Execute a scan phase: one `linear` value, and possibly the state that stores it."""
     states = [n for n in phase.values if memory.values[n].operation == "state"]
-    number = next(n for n in phase.values if memory.values[n].operation == "linear")
+    linear_id = next(n for n in phase.values if memory.values[n].operation == "linear")
     for state in states:
         memory.fill_margins(memory.values[state])
     steps = memory.call.steps
     if not steps:
         return
-    out, turn = memory.output(number), memory.values[number].operands[2]
-    a, b = (memory.load(read).expand(out.shape) for read in memory.values[number].operands[:2])
-    a, b = _mask_coefficients(memory, number, a, b)
-    line, before = memory.padded_series(turn.value)
+    out, delayed = memory.output(linear_id), memory.values[linear_id].operands[2]
+    a, b = (
+        memory.load(operand).expand(out.shape) for operand in memory.values[linear_id].operands[:2]
+    )
+    a, b = _mask_coefficients(memory, linear_id, a, b)
+    padded, steps_before = memory.padded_series(delayed.value)
     solve_recurrence(
-        a, b, line[before - 1 if turn.delay > 0 else before + steps], out, turn.delay < 0
+        a,
+        b,
+        padded[steps_before - 1 if delayed.delay > 0 else steps_before + steps],
+        out,
+        delayed.delay < 0,
     )
     for state in states:
         if not memory.plan.is_alias(memory.values[state]):
@@ -45,65 +54,72 @@ def run_scan(phase: Phase, memory: AtenMemory) -> None:
 
 
 def _mask_coefficients(
-    memory: AtenMemory, number: int, a: Tensor, b: Tensor
+    memory: AtenMemory, linear_id: int, a: Tensor, b: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Coefficients that begin anew with each segment, and hold still where a row has ended."""
+    """Mask the coefficients: segments start from their initial value, ended rows hold theirs."""
     boundaries = memory.boundaries
-    turn = memory.values[number].operands[2]
-    source = memory.values[turn.value]
-    nothing = a.new_zeros(())
+    delayed = memory.values[linear_id].operands[2]
+    source = memory.values[delayed.value]
+    zero = a.new_zeros(())
     if boundaries.may_cross_segment(
-        turn.delay, has_boundary_value=source.operation in BOUNDARY_VALUE_OPS
+        delayed.delay, has_boundary_value=source.operation in BOUNDARY_VALUE_OPS
     ):
-        linked = boundaries.same_segment(turn.delay)
-        b = torch.where(linked, b, b + a * memory.boundary_value(source))
-        a = torch.where(linked, a, nothing)
+        in_segment = boundaries.same_segment(delayed.delay)
+        b = torch.where(in_segment, b, b + a * memory.boundary_value(source))
+        a = torch.where(in_segment, a, zero)
     if boundaries.valid is not None:
-        holds = source.operation == "state" and turn.delay > 0
-        a = torch.where(boundaries.valid, a, a.new_ones(()) if holds else nothing)
-        b = torch.where(boundaries.valid, b, nothing)
+        is_held = source.operation == "state" and delayed.delay > 0
+        a = torch.where(boundaries.valid, a, a.new_ones(()) if is_held else zero)
+        b = torch.where(boundaries.valid, b, zero)
     return a, b
 
 
 def solve_recurrence(
     a: Tensor, b: Tensor, initial: Tensor, out: Tensor, reverse: bool = False
 ) -> None:
-    """Write v[t] = a[t] v[t-1] + b[t] into `out`; all (T, B, n), v[-1] = entering (B, n).
+    """Write v[t] = a[t] v[t-1] + b[t] into `out`; all (T, B, n), v[-1] = initial (B, n).
 
-    reverse: v[t] = a[t] v[t+1] + b[t] and v[T] = entering.
+    reverse: v[t] = a[t] v[t+1] + b[t] and v[T] = initial.
     """
     steps = len(a)
+    # √T / 2 steps a block take √T calls within blocks and 2 √T between them. Below 64 steps
+    # there is little to save.
     block = math.isqrt(steps) // 2
     if block < 4 or initial.numel() > MAX_BLOCKED_NUMEL:
         _solve_sequentially(a, b, initial, out, reverse)
         return
     count = steps // block
-    first = steps - count * block if reverse else 0
-    inside = slice(first, first + count * block)
-    # (blocks, steps of a block, B, n); a strided tensor is copied here, once.
-    slopes, offsets = (x[inside].reshape(count, block, *x.shape[1:]) for x in (a, b))
-    values, gains = torch.empty_like(offsets), torch.empty_like(slopes)
+    first_blocked = steps - count * block if reverse else 0
+    blocked = slice(first_blocked, first_blocked + count * block)
+    # (blocks, steps of a block, B, n); reshape copies a strided tensor once.
+    slopes, offsets = (x[blocked].reshape(count, block, *x.shape[1:]) for x in (a, b))
+    values, products = torch.empty_like(offsets), torch.empty_like(slopes)
     order = range(block - 1, -1, -1) if reverse else range(block)
-    before = order[0]
-    values[:, before], gains[:, before] = offsets[:, before], slopes[:, before]
+    last = order[0]
+    values[:, last], products[:, last] = offsets[:, last], slopes[:, last]
     for i in order[1:]:
-        torch.addcmul(offsets[:, i], slopes[:, i], values[:, before], out=values[:, i])
-        torch.mul(slopes[:, i], gains[:, before], out=gains[:, i])
-        before = i
-    carried = torch.empty_like(gains[:, 0])
+        torch.addcmul(offsets[:, i], slopes[:, i], values[:, last], out=values[:, i])
+        torch.mul(slopes[:, i], products[:, last], out=products[:, i])
+        last = i
+    entering = torch.empty_like(products[:, 0])
     blocks = range(count - 1, -1, -1) if reverse else range(count)
-    carried[blocks[0]] = initial
-    for c, after in pairwise(blocks):
-        torch.addcmul(values[c, before], gains[c, before], carried[c], out=carried[after])
-    values.addcmul_(gains, carried.unsqueeze(1))
-    out[inside].copy_(values.flatten(0, 1))
-    rest = slice(0, first) if reverse else slice(count * block, steps)
-    at = first if reverse else count * block - 1
-    _solve_sequentially(a[rest], b[rest], out[at], out[rest], reverse)
+    entering[blocks[0]] = initial
+    for current, following in pairwise(blocks):
+        torch.addcmul(
+            values[current, last],
+            products[current, last],
+            entering[current],
+            out=entering[following],
+        )
+    values.addcmul_(products, entering.unsqueeze(1))
+    out[blocked].copy_(values.flatten(0, 1))
+    remainder = slice(0, first_blocked) if reverse else slice(count * block, steps)
+    last_blocked = first_blocked if reverse else count * block - 1
+    _solve_sequentially(a[remainder], b[remainder], out[last_blocked], out[remainder], reverse)
 
 
 def _solve_sequentially(a: Tensor, b: Tensor, initial: Tensor, out: Tensor, reverse: bool) -> None:
-    before = initial
+    value = initial
     steps = list(zip(a.unbind(0), b.unbind(0), out.unbind(0), strict=True))
-    for slope, offset, after in reversed(steps) if reverse else steps:
-        before = torch.addcmul(offset, slope, before, out=after)
+    for slope, offset, step_out in reversed(steps) if reverse else steps:
+        value = torch.addcmul(offset, slope, value, out=step_out)

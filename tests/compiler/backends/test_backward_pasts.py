@@ -1,4 +1,4 @@
-"""Before the first step a state that runs backward is its initial value, whoever runs the model."""
+"""Check that a backward state has its initial value before the first step, on every backend."""
 
 from __future__ import annotations
 

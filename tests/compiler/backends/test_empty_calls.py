@@ -1,4 +1,4 @@
-"""Calls without steps, without rows, or without anything in any row: on every backend alike."""
+"""Check calls without steps, without rows, or with only empty rows, on every backend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A machine that goes bad while a model runs: slower, and said once; an error where it is asked."""
+"""Check the fallback when kernels no longer build: slower, with one warning, or an error."""
 
 from __future__ import annotations
 
@@ -74,28 +74,28 @@ def test_auto_goes_on_and_says_so_once(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    net, right = model(), step(model(backend="reference"))
+    net, expected = model(), step(model(backend="reference"))
     assert net.backend == "cpu"
     breaks(tmp_path, monkeypatch, script)
     monkeypatch.setattr(
         program_module, "build_library", partial(build_module.build_library, timeout=1)
     )
     for _ in range(2):
-        assert_close(step(net), right, 1e-5)
-        assert_close(step(model()), right, 1e-5)
-    told = [line for line in capfd.readouterr().err.splitlines() if "on to backend" in line]
-    assert len(told) == 1
-    assert any(part in told[0] for part in said.split("|"))
+        assert_close(step(net), expected, 1e-5)
+        assert_close(step(model()), expected, 1e-5)
+    messages = [line for line in capfd.readouterr().err.splitlines() if "on to backend" in line]
+    assert len(messages) == 1
+    assert any(part in messages[0] for part in said.split("|"))
     assert net.backend == "aten"
 
 
 def test_a_compiler_that_has_gone_is_no_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    net, right = model(), step(model(backend="reference"))
+    net, expected = model(), step(model(backend="reference"))
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert_close(step(net), right, 1e-5)
+    assert_close(step(net), expected, 1e-5)
     assert "on to backend `aten`, which is slower: no C compiler" in capfd.readouterr().err
 
 
@@ -115,20 +115,20 @@ def test_what_is_compiled_already_stays(tmp_path: Path, monkeypatch: pytest.Monk
     y, _ = net(x)
     breaks(tmp_path, monkeypatch)
     with torch.no_grad():
-        again, _ = net(x)
+        replayed_y, _ = net(x)
     assert net.backend == "aten"
-    assert_close(again, y.detach(), 1e-5)
+    assert_close(replayed_y, y.detach(), 1e-5)
     y.sum().backward()
     assert_close(step(net), step(model(backend="reference")), 1e-5)
 
 
 def test_copies_have_a_guard_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    net, right = model(), step(model(backend="reference"))
+    net, expected = model(), step(model(backend="reference"))
     pickler = multiprocessing.reduction.ForkingPickler
     twins = [copy.deepcopy(net), pickler.loads(pickler.dumps(net))]
     breaks(tmp_path, monkeypatch)
     for twin in twins:
-        assert_close(step(twin), right, 1e-5)
+        assert_close(step(twin), expected, 1e-5)
 
 
 def test_without_a_compiler_commands_say_what_runs_instead(
@@ -136,8 +136,8 @@ def test_without_a_compiler_commands_say_what_runs_instead(
 ) -> None:
     monkeypatch.setattr(backend_module, "compiler_failure", lambda: "no C compiler: there is none")
     (tmp_path / "m.rnn").write_text(MODEL)
-    told = CliRunner().invoke(main, ["compile", str(tmp_path / "m.rnn")]).output
-    assert "backend aten\nnot cpu: no C compiler: there is none\n" in told
+    messages = CliRunner().invoke(main, ["compile", str(tmp_path / "m.rnn")]).output
+    assert "backend aten\nnot cpu: no C compiler: there is none\n" in messages
     doctor = CliRunner().invoke(main, ["doctor"]).output
     assert "missing  backend cpu: no C compiler: there is none" in doctor
     (line,) = _slower_backend_lines(SimpleNamespace(model=model()))  # type: ignore[arg-type]

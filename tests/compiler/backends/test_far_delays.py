@@ -1,4 +1,4 @@
-"""Delays as long as the language allows are computed by every backend; nothing absurd is let in."""
+"""Check the longest delays that the language allows, on every backend."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ def everything(backend: str, text: str) -> list[Tensor]:
     ).double()
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(3, 2, 2, generator=generator, dtype=torch.float64).requires_grad_()
-    found: list[Tensor] = []
+    tensors: list[Tensor] = []
     state = None
     for lengths in (None, [3, 2]):
         y, after = model(x, state, lengths=lengths)
         state = None if model.runs_backward else after
-        found.append(y)
+        tensors.append(y)
         if state is not None:
-            found += [part.double() for part in state]
-    total = sum((v.square().sum() for v in found), torch.zeros(()))
+            tensors += [part.double() for part in state]
+    total = sum((v.square().sum() for v in tensors), torch.zeros(()))
     sources = [x, *model.parameters()]
-    return [*found, *torch.autograd.grad(total, sources, materialize_grads=True)]
+    return [*tensors, *torch.autograd.grad(total, sources, materialize_grads=True)]
 
 
 @pytest.mark.parametrize("far", FAR)
 def test_every_backend_agrees(far: str) -> None:
-    right = everything("reference", FAR[far])
+    expected = everything("reference", FAR[far])
     for backend in AVAILABLE_BACKENDS:
-        assert_close(everything(backend, FAR[far]), right, 1e-10, backend)
+        assert_close(everything(backend, FAR[far]), expected, 1e-10, backend)
 
 
 @pytest.mark.parametrize("value", [1e39, -1e39, 10**13, 10**400])

@@ -1,4 +1,4 @@
-"""NaN or infinity in one row of a batch stays in that row, forward and backward, on any backend."""
+"""Check that NaN or infinity in one row of a batch stays in that row, forward and backward."""
 
 from __future__ import annotations
 
@@ -32,18 +32,22 @@ def run(model: Any, given: CallArguments) -> tuple[list[Tensor], list[Tensor]]:
     torch.manual_seed(0)
     y, after = model(x, state, lengths=given.lengths, resets=given.resets)
     ys = list(y) if isinstance(y, tuple) else [y]
-    made = [v.movedim(1, 0) if v.dim() > 2 else v for v in ys]
-    made += [v.movedim(-2, 0) if v.is_floating_point() else v.movedim(-1, 0) for v in after or ()]
+    results = [v.movedim(1, 0) if v.dim() > 2 else v for v in ys]
+    results += [
+        v.movedim(-2, 0) if v.is_floating_point() else v.movedim(-1, 0) for v in after or ()
+    ]
     # A sum of squares: infinite, or no number, in the gradient of the bad row, too.
-    total = sum((v[r].double().square().sum() for v in made for r in range(ROWS)), torch.zeros(()))
-    found: list[Tensor] = []
+    total = sum(
+        (v[r].double().square().sum() for v in results for r in range(ROWS)), torch.zeros(())
+    )
+    gradients: list[Tensor] = []
     sources = [(v, 1) for v in x.values() if v.is_floating_point()]
     sources += [(v, v.dim() - 2) for v in state or () if v.is_floating_point()]
     if isinstance(total, Tensor) and total.requires_grad and sources:
         grads = torch.autograd.grad(total, [v for v, _ in sources], allow_unused=True)
         pairs = zip(sources, grads, strict=True)
-        found = [g.movedim(axis, 0) for (_, axis), g in pairs if g is not None]
-    return made, found
+        gradients = [g.movedim(axis, 0) for (_, axis), g in pairs if g is not None]
+    return results, gradients
 
 
 def assert_apart(seed: int, bad: float, backend: str, rows: list[int]) -> None:
@@ -52,18 +56,18 @@ def assert_apart(seed: int, bad: float, backend: str, rows: list[int]) -> None:
     model = rnnc.compile(spec.text, backend=backend, parameters=spec.sizes)
     randomize_parameters(model, seed).train(bool(seed % 2))
     flags = {"ragged": seed % 3 == 0, "reset": seed % 4 == 0, "carry": seed % 5 == 0}
-    given = feed(model, STEPS, ROWS, seed=seed, **flags)
-    clean = run(model, given)
-    for value in given.inputs.values():
+    arguments = feed(model, STEPS, ROWS, seed=seed, **flags)
+    clean = run(model, arguments)
+    for value in arguments.inputs.values():
         if value.is_floating_point():
             value[1, BAD] = bad
-    for value in given.state or ():
+    for value in arguments.state or ():
         if value.is_floating_point():
             value[..., BAD, :1] = bad
-    dirty = run(model, given)
+    dirty = run(model, arguments)
     for before, after in zip(clean, dirty, strict=True):
-        for right, value in zip(before, after, strict=True):
-            assert torch.equal(right[rows], value[rows])
+        for value_before, value in zip(before, after, strict=True):
+            assert torch.equal(value_before[rows], value[rows])
 
 
 @pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
@@ -103,7 +107,7 @@ def test_what_lies_past_a_row_s_end_is_never_seen(backend: str) -> None:
     model = rnnc.compile(SPEC, backend=backend)
     x = torch.randn(5, 2, 3)
     lengths = torch.tensor([2, 5])
-    found: list[list[Tensor]] = []
+    results: list[list[Tensor]] = []
     for beyond in (0.0, float("nan")):
         x[2:, 0] = beyond
         model.zero_grad()
@@ -111,6 +115,6 @@ def test_what_lies_past_a_row_s_end_is_never_seen(backend: str) -> None:
         y.square().sum().backward()
         assert x.grad is not None
         parts = [y, state.h, x.grad, *(p.grad for p in model.parameters() if p.grad is not None)]
-        found.append([part.detach().clone() for part in parts])
+        results.append([part.detach().clone() for part in parts])
         x = x.detach()
-    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))

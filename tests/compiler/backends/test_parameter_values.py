@@ -1,4 +1,4 @@
-"""What is computed from parameters alone has no rows, and no sum over rows counts it for each."""
+"""Check that sums over rows do not count per-call values once per row."""
 
 from __future__ import annotations
 

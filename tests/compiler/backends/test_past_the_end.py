@@ -1,7 +1,7 @@
-"""What a row would hold past its end touches nothing: neither values nor gradients.
+"""Check that values past a row's length affect neither values nor gradients.
 
-There a state is held, an input is repeated (a row of no steps has zeros), and functions are taken
-of what no step of the row has ever seen: slopes may be infinite, or belong to another value.
+Past its length a row holds its states and repeats its last input (zeros for an empty row), so that
+functions are evaluated at points that no real step has reached: their slopes may be infinite.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ LENGTHS = [3, 0, 5]
 
 def _together_and_apart(text: str, backend: str) -> tuple[Any, Any]:
     """Results and gradients of ragged rows in one call, and of each row in a call of its own."""
-    found: list[Any] = []
+    results: list[Any] = []
     torch.manual_seed(3)
     x = torch.rand(5, 3, 4, dtype=torch.float64) + 0.5
     model = rnnc.compile(text, backend=backend).double()
@@ -106,19 +106,19 @@ def _together_and_apart(text: str, backend: str) -> tuple[Any, Any]:
             parameter.normal_()
     for parts in ([[0, 1, 2]], [[0], [1], [2]]):
         model.zero_grad()
-        given, ys = x.clone().requires_grad_(), []
+        leaf, ys = x.clone().requires_grad_(), []
         for rows in parts:
             lengths = [LENGTHS[row] for row in rows]
             steps = max(lengths)
             if not steps:
                 ys.append(x[:0, 0])
                 continue
-            y, _ = model(given[:steps, rows], lengths=lengths if len(rows) > 1 else None)
+            y, _ = model(leaf[:steps, rows], lengths=lengths if len(rows) > 1 else None)
             (y * weight[:steps, rows]).sum().backward()
             ys += [y[: LENGTHS[row], i].detach() for i, row in enumerate(rows)]
         grads = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-        found.append((tuple(ys), {**grads, "x": given.grad}))
-    return found[0], found[1]
+        results.append((tuple(ys), {**grads, "x": leaf.grad}))
+    return results[0], results[1]
 
 
 @pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
@@ -126,12 +126,14 @@ def _together_and_apart(text: str, backend: str) -> tuple[Any, Any]:
 def test_a_row_without_steps_and_a_function_with_a_pole(place: str, backend: str) -> None:
     names = NEVER_SEEN if backend == "aten" else ["log"]
     for name in names:
-        ours, theirs = _together_and_apart(HEADER + PLACES[place].format(NEVER_SEEN[name]), backend)
-        assert_close(ours, theirs, 1e-12, f"{name} {place}")
+        together, apart = _together_and_apart(
+            HEADER + PLACES[place].format(NEVER_SEEN[name]), backend
+        )
+        assert_close(together, apart, 1e-12, f"{name} {place}")
 
 
 def test_the_comparison_sees_what_a_held_state_would_do() -> None:
-    plain = compute_results(SPECS["maxout"], "aten", seed=11, steps=5, rows=4)
+    unmasked = compute_results(SPECS["maxout"], "aten", seed=11, steps=5, rows=4)
     ragged = compute_results(SPECS["maxout"], "aten", seed=11, steps=5, rows=4, ragged=True)
     with pytest.raises(AssertionError):
-        assert_close(plain, ragged, 1e-9)
+        assert_close(unmasked, ragged, 1e-9)

@@ -1,4 +1,4 @@
-"""Memory begins as NaN in all that `agreement` runs: what nobody writes is seen, at every run."""
+"""Check that `agreement` starts memory as NaN, so that every unwritten value is detected."""
 
 from __future__ import annotations
 
@@ -70,15 +70,15 @@ def test_what_is_kept_for_the_next_call_holds_no_number_of_the_last_one(
     leave_out("cpu", monkeypatch)
     net, x = rnnc.compile(MODEL, backend="cpu"), torch.randn(4, 2, 3)
     with torch.no_grad():
-        whole = [net(x, lengths=lengths)[0] for _ in range(3)]
+        complete = [net(x, lengths=lengths)[0] for _ in range(3)]
         monkeypatch.setenv(SAID, "1")
         with poison_memory() if poison else nullcontext():
-            found = [net(x, lengths=lengths)[0] for _ in range(3)]
-    assert torch.stack(whole).isfinite().all()
+            actual = [net(x, lengths=lengths)[0] for _ in range(3)]
+    assert torch.stack(complete).isfinite().all()
     if poison:
-        assert torch.stack(found).isnan().all()
+        assert torch.stack(actual).isnan().all()
     else:
-        assert all(map(torch.equal, found, whole))
+        assert all(map(torch.equal, actual, complete))
 
 
 def test_memory_is_as_it_was_afterwards() -> None:

@@ -1,4 +1,4 @@
-"""What must hold of every model, on random specs: time, segments, padding, rows, gradients."""
+"""Check properties of random specs: time, segments, padding, independent rows, gradients."""
 
 from __future__ import annotations
 
@@ -91,10 +91,12 @@ def in_parts(model: CompiledRNN, given: CallArguments, cuts: list[int]) -> tuple
 
 
 def check_parts(model: CompiledRNN, seed: int, kind: str, cuts: list[int]) -> None:
-    given = feed(model, 7, 4, seed=seed, ragged="ragged" in kind, reset="reset" in kind, carry=True)
+    arguments = feed(
+        model, 7, 4, seed=seed, ragged="ragged" in kind, reset="reset" in kind, carry=True
+    )
     with torch.no_grad():
-        y, after = given.call(model)
-        ys, afters = in_parts(model, given, cuts)
+        y, after = arguments.call(model)
+        ys, afters = in_parts(model, arguments, cuts)
     assert_close(ys, list(several(y)), ROUNDING, "y")
     assert_close(tuple(afters), tuple(after), ROUNDING, "state")
 
@@ -118,8 +120,11 @@ def test_a_forgotten_history_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
         return value
 
     monkeypatch.setattr(Segments, "next_carry", forgetful)
-    deep = [s for s in forward_models() if any(
-        item.steps > 1 and item.size for item in carry.carry_entries(compiled(s).graph))]  # fmt: skip
+    deep = [
+        s
+        for s in forward_models()
+        if any(entry.steps > 1 and entry.size for entry in carry.carry_entries(compiled(s).graph))
+    ]
     caught = 0
     for seed in deep[:8]:
         try:
@@ -134,14 +139,14 @@ def test_resets_are_separate_sequences() -> None:
         model = compiled(seed)
         if is_drawn(model):
             continue
-        given = feed(model, 7, 3, seed=seed)
+        arguments = feed(model, 7, 3, seed=seed)
         cut = 1 + seed % 6
         resets = torch.zeros(7, 3, dtype=torch.bool)
         resets[cut] = True
         with torch.no_grad():
-            y, after = model(given.inputs, resets=resets)
-            first, _ = part(given, 0, cut, None).call(model)
-            second, fresh = part(given, cut, 7, None).call(model)
+            y, after = model(arguments.inputs, resets=resets)
+            first, _ = part(arguments, 0, cut, None).call(model)
+            second, fresh = part(arguments, cut, 7, None).call(model)
         joined = [
             b if end else torch.cat([a, b])
             for a, b, end in zip(several(first), several(second), ends(model), strict=True)
@@ -166,24 +171,26 @@ def poisoned(given: CallArguments) -> CallArguments:
 def test_padding_touches_neither_values_nor_gradients(training: bool) -> None:
     for seed in SEEDS:
         model = compiled(seed).train(training)
-        given = feed(model, 6, 4, seed=seed, ragged=True, reset=seed % 2 == 0)
-        assert given.lengths is not None
+        arguments = feed(model, 6, 4, seed=seed, ragged=True, reset=seed % 2 == 0)
+        assert arguments.lengths is not None
         answers = []
-        for one in (given, poisoned(given)):
+        for call in (arguments, poisoned(arguments)):
             model.zero_grad()
-            xs = {k: v.clone().requires_grad_(v.is_floating_point()) for k, v in one.inputs.items()}
+            xs = {
+                k: v.clone().requires_grad_(v.is_floating_point()) for k, v in call.inputs.items()
+            }
             torch.manual_seed(seed)
-            y, after = CallArguments(xs, None, one.lengths, one.resets).call(model)
+            y, after = CallArguments(xs, None, call.lengths, call.resets).call(model)
             backward(weighted_sum((y, after)) + sum(model.laws().values(), torch.zeros(())))
             inputs = [v.grad for v in xs.values() if v.requires_grad]
             answers.append(([*several(y)], list(after or ()), parameter_gradients(model), inputs))
         model.eval()
         assert_close(answers[1], answers[0], 0.0, f"spec {seed}")
         for gradient in answers[1][3]:
-            for b, length in enumerate(given.lengths.tolist()):
+            for b, length in enumerate(arguments.lengths.tolist()):
                 assert gradient is None or not gradient[length:, b].any()
         for value, end in zip(answers[1][0], ends(model), strict=True):
-            for b, length in enumerate(given.lengths.tolist()):
+            for b, length in enumerate(arguments.lengths.tolist()):
                 if not end:
                     assert not value[length:, b].any()
                 elif not length:
@@ -193,20 +200,20 @@ def test_padding_touches_neither_values_nor_gradients(training: bool) -> None:
 def test_rows_do_not_know_each_other() -> None:
     for seed in SEEDS:
         model = compiled(seed)
-        given = feed(model, 5, 3, seed=seed, ragged=True, reset=not is_drawn(model), carry=True)
+        arguments = feed(model, 5, 3, seed=seed, ragged=True, reset=not is_drawn(model), carry=True)
         if is_drawn(model) and model.runs_backward:
             continue
         with torch.no_grad():
-            y, after = given.call(model)
+            y, after = arguments.call(model)
             for b in range(3):
-                assert given.lengths is not None
-                alone = CallArguments(
-                    {k: v[:, b : b + 1] for k, v in given.inputs.items()},
-                    one_row(model, given.state, b),
-                    given.lengths[b : b + 1],
-                    None if given.resets is None else given.resets[:, b : b + 1],
+                assert arguments.lengths is not None
+                row_arguments = CallArguments(
+                    {k: v[:, b : b + 1] for k, v in arguments.inputs.items()},
+                    one_row(model, arguments.state, b),
+                    arguments.lengths[b : b + 1],
+                    None if arguments.resets is None else arguments.resets[:, b : b + 1],
                 )
-                y_, after_ = alone.call(model)
+                y_, after_ = row_arguments.call(model)
                 expected = [
                     v[b : b + 1] if end else v[:, b : b + 1]
                     for v, end in zip(several(y), ends(model), strict=True)
@@ -230,16 +237,16 @@ def test_not_a_number_stays_in_its_row() -> None:
         model = compiled(seed)
         if is_drawn(model):
             continue
-        given = feed(model, 5, 3, seed=seed, ragged=True, reset=True)
-        real = [k for k, v in given.inputs.items() if v.is_floating_point()]
+        arguments = feed(model, 5, 3, seed=seed, ragged=True, reset=True)
+        real = [k for k, v in arguments.inputs.items() if v.is_floating_point()]
         if not real:
             continue
-        bad = {k: v.clone() for k, v in given.inputs.items()}
+        bad = {k: v.clone() for k, v in arguments.inputs.items()}
         bad[real[0]][2, 1] = float("nan")
         answers = []
-        for x in (given.inputs, bad):
+        for x in (arguments.inputs, bad):
             xs = {k: v.clone().requires_grad_(v.is_floating_point()) for k, v in x.items()}
-            y, after = model(xs, lengths=given.lengths, resets=given.resets)
+            y, after = model(xs, lengths=arguments.lengths, resets=arguments.resets)
             backward(weighted_sum((y, after)))
             gradients = [
                 torch.zeros_like(v)[:, [0, 2]] if v.grad is None else v.grad[:, [0, 2]]
@@ -258,17 +265,20 @@ def test_batch_first() -> None:
         spec, model = random_spec(seed), compiled(seed)
         if is_drawn(model):
             continue
-        other = rnnc.compile(
+        batch_first_model = rnnc.compile(
             spec.text, backend="reference", batch_first=True, parameters=spec.sizes
         ).double()
-        other.load_state_dict(model.state_dict())
-        given = feed(model, 5, 3, seed=seed, ragged=True, reset=True, carry=True)
-        assert given.resets is not None
-        x = {k: v.transpose(0, 1) for k, v in given.inputs.items()}
+        batch_first_model.load_state_dict(model.state_dict())
+        arguments = feed(model, 5, 3, seed=seed, ragged=True, reset=True, carry=True)
+        assert arguments.resets is not None
+        x = {k: v.transpose(0, 1) for k, v in arguments.inputs.items()}
         with torch.no_grad():
-            y, after = given.call(model)
-            y_, after_ = other.eval()(
-                x, given.state, lengths=given.lengths, resets=given.resets.transpose(0, 1)
+            y, after = arguments.call(model)
+            y_, after_ = batch_first_model.eval()(
+                x,
+                arguments.state,
+                lengths=arguments.lengths,
+                resets=arguments.resets.transpose(0, 1),
             )
         for a, b, end in zip(several(y_), several(y), ends(model), strict=True):
             assert_close(a, b if end else b.transpose(0, 1), 0.0)
@@ -281,31 +291,31 @@ def test_nothing_is_a_sequence_too(steps: int, rows: int) -> None:
         model = compiled(seed)
         for training in (True, False):
             model.train(training)
-            given = feed(model, steps, rows, seed=seed, ragged=True, reset=True, carry=True)
-            y, after = given.call(model)
+            arguments = feed(model, steps, rows, seed=seed, ragged=True, reset=True, carry=True)
+            y, after = arguments.call(model)
             backward(weighted_sum((y, after)))
             for value, output in zip(several(y), model.graph.outputs, strict=True):
                 shape = (rows,) if output.at_end else (steps, rows)
                 assert value.shape == (*shape, output.type.size)
-            if given.state is not None and not steps:
-                assert_close(tuple(after), tuple(given.state), 0.0)
+            if arguments.state is not None and not steps:
+                assert_close(tuple(after), tuple(arguments.state), 0.0)
             model.zero_grad()
 
 
 def test_steps_one_by_one_are_the_call() -> None:
     for seed in forward_models():
         model = compiled(seed)
-        given = feed(model, 5, 2, seed=seed)
+        arguments = feed(model, 5, 2, seed=seed)
         begin = random_state(model, 2, seed=seed)
         with torch.no_grad():
-            y, after = model(given.inputs, begin)
+            y, after = model(arguments.inputs, begin)
             carried, series = begin, []
             for t in range(5):
-                y_t, carried = model.step({k: v[t] for k, v in given.inputs.items()}, carried)
+                y_t, carried = model.step({k: v[t] for k, v in arguments.inputs.items()}, carried)
                 series.append(several(y_t))
         for index, (value, end) in enumerate(zip(several(y), ends(model), strict=True)):
-            found = series[-1][index] if end else torch.stack([s[index] for s in series])
-            assert_close(found, value, ROUNDING, f"spec {seed}")
+            actual = series[-1][index] if end else torch.stack([s[index] for s in series])
+            assert_close(actual, value, ROUNDING, f"spec {seed}")
         assert_close(tuple(carried), tuple(after), ROUNDING, f"spec {seed}")
 
 
@@ -315,32 +325,37 @@ def check_gradients(seed: int, *, training: bool, fast: bool) -> None:
     text = spec.text.replace("stopgrad(", "identity(")
     model = rnnc.compile(text, backend="reference", parameters=spec.sizes).double()
     randomize_parameters(model, seed).train(training)
-    given = feed(model, 4, 3, seed=seed, ragged=True, reset=True, carry=True)
+    arguments = feed(model, 4, 3, seed=seed, ragged=True, reset=True, carry=True)
     # Zeros and ones tie in `maxout`, where there is no derivative to compare with.
     apart = torch.Generator().manual_seed(seed)
-    for name, value in given.inputs.items():
+    for name, value in arguments.inputs.items():
         if value.is_floating_point():
             moved = 0.1 * torch.rand(value.shape, generator=apart, dtype=value.dtype)
-            given.inputs[name] = value + moved
+            arguments.inputs[name] = value + moved
     names = [k for k, p in model.named_parameters() if p.requires_grad]
-    real = [k for k, v in given.inputs.items() if v.is_floating_point()]
-    carried = [v for v in given.state or () if v.is_floating_point()]
+    real = [k for k, v in arguments.inputs.items() if v.is_floating_point()]
+    carried = [v for v in arguments.state or () if v.is_floating_point()]
 
     def run(*values: Tensor) -> Any:
         parts = iter(values)
         parameters = {name: next(parts) for name in names}
-        x = {**given.inputs, **{name: next(parts) for name in real}}
-        begin = given.state
+        x = {**arguments.inputs, **{name: next(parts) for name in real}}
+        begin = arguments.state
         if begin is not None:
             begin = type(begin)(*(next(parts) if v.is_floating_point() else v for v in begin))
         torch.manual_seed(seed)
         y, after = functional_call(
-            model, parameters, (x, begin), {"lengths": given.lengths, "resets": given.resets}
+            model,
+            parameters,
+            (x, begin),
+            {"lengths": arguments.lengths, "resets": arguments.resets},
         )
         return (*several(y), *(v for v in after or () if v.is_floating_point()))
 
-    own = dict(model.named_parameters())
-    values = [own[name] for name in names] + [given.inputs[k] for k in real] + carried
+    parameters_by_name = dict(model.named_parameters())
+    values = (
+        [parameters_by_name[name] for name in names] + [arguments.inputs[k] for k in real] + carried
+    )
     leaves = [v.detach().clone().requires_grad_() for v in values]
     if leaves:
         assert torch.autograd.gradcheck(run, leaves, fast_mode=fast), f"spec {seed}"
@@ -389,11 +404,11 @@ def test_a_planted_fault_is_caught(fault: str, check: Any, monkeypatch: pytest.M
             lambda self, series: series.sum((0, 1), keepdim=True)[0].expand(self.call.rows, -1),
         )
     else:
-        wrong = {
+        faults = {
             name: lambda z, f=f: f(z.detach()) + 0.9 * (z - z.detach())
             for name, f in interpreter.UNARY_OPS.items()
             if name not in {"sum", "negate"}
         }
-        monkeypatch.setattr(interpreter, "UNARY_OPS", interpreter.UNARY_OPS | wrong)
+        monkeypatch.setattr(interpreter, "UNARY_OPS", interpreter.UNARY_OPS | faults)
     with pytest.raises((AssertionError, RuntimeError)):
         check()

@@ -1,4 +1,4 @@
-"""One value read at several delays: what a sum takes in of it, and what must be in memory."""
+"""Check a value that is read at several delays: its fusion into a sum, and its buffer."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_product_that_a_sum_takes_in_and_reads_again_is_seen_at_every_run(
 
     monkeypatch.setattr(Dataflow, "has_one_use", reads_it)
     for _ in range(3):
-        found = compute_results(
+        actual = compute_results(
             MULTIPLE_DELAYS["one matrix, backward"], "cpu", seed=1, steps=4, rows=3
         )
-        assert found["gradients"]["W"].isnan().all()
+        assert actual["gradients"]["W"].isnan().all()

@@ -1,4 +1,4 @@
-"""Calls shorter than the history, as reinforcement learning makes them, with masks or without."""
+"""Check calls shorter than the carry, with and without masks."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def test_they_agree_with_the_reference(spec: str, backend: str) -> None:
     for steps in (1, 2, 3, 8):
         for ragged in (False, True):
             for reset in (False, True):
-                said = {"ragged": ragged, "reset": reset, "seed": steps, "carry": True}
-                assert_agree(SPECS[spec], backend, steps=steps, rows=3, **said)
+                options = {"ragged": ragged, "reset": reset, "seed": steps, "carry": True}
+                assert_agree(SPECS[spec], backend, steps=steps, rows=3, **options)
 
 
 @pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
@@ -52,9 +52,9 @@ def test_step_by_step_gives_what_the_whole_gives(spec: str, backend: str) -> Non
     torch.manual_seed(0)
     model = rnnc.compile(SPECS[spec], backend=backend).double().eval()
     steps, rows = 12, 3
-    made: dict[str, Any] = {"x": torch.randn(steps, rows, 2, dtype=torch.float64)}
+    inputs: dict[str, Any] = {"x": torch.randn(steps, rows, 2, dtype=torch.float64)}
     if len(model.graph.inputs) > 1:
-        made["s"] = torch.randint(-1, 3, (steps, rows))
+        inputs["s"] = torch.randint(-1, 3, (steps, rows))
     resets = torch.zeros(steps, rows, dtype=torch.bool)
     resets[7, 1] = resets[8, 1] = True
     masks: list[dict[str, Any]] = [
@@ -63,18 +63,18 @@ def test_step_by_step_gives_what_the_whole_gives(spec: str, backend: str) -> Non
         {"resets": resets},
         {"lengths": torch.full((rows,), steps)},
     ]
-    for said in masks:
-        whole, last = model(made, model.initial_state(rows), **said)
+    for options in masks:
+        complete, last = model(inputs, model.initial_state(rows), **options)
         ys, state = [], model.initial_state(rows)
         for t in range(steps):
-            one: dict[str, Any] = {}
-            if "resets" in said:
-                one["resets"] = said["resets"][t : t + 1]
-            if "lengths" in said:
-                one["lengths"] = torch.ones(rows, dtype=torch.int64)
-            y, state = model({k: v[t : t + 1] for k, v in made.items()}, state, **one)
+            step_options: dict[str, Any] = {}
+            if "resets" in options:
+                step_options["resets"] = options["resets"][t : t + 1]
+            if "lengths" in options:
+                step_options["lengths"] = torch.ones(rows, dtype=torch.int64)
+            y, state = model({k: v[t : t + 1] for k, v in inputs.items()}, state, **step_options)
             ys.append(y)
-        assert_close((torch.cat(ys), tuple(state)), (whole, tuple(last)), 1e-12, backend)
+        assert_close((torch.cat(ys), tuple(state)), (complete, tuple(last)), 1e-12, backend)
 
 
 @pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)

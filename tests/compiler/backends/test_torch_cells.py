@@ -1,4 +1,4 @@
-"""RNN, LSTM and GRU written as specs are torch's own: values, final states and every gradient."""
+"""Compare RNN, LSTM and GRU specs with torch's: values, final states and all gradients."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def compiled(text: str) -> CompiledRNN:
 def spec(cell: str, inputs: int, hidden: int) -> str:
     states = "h, c" if cell == "lstm" else "h"
     left = "(h', c')" if cell == "lstm" else "h'"
-    right = "(h, c)" if cell == "lstm" else "h"
+    state = "(h, c)" if cell == "lstm" else "h"
     return (
         f"{OPERATORS[cell]}input x: real[{inputs}]\nstate {states}: real[{hidden}]\n"
-        f"output y: real[{hidden}]\n{left} = x ⊕ {right}\ny = h'\n"
+        f"output y: real[{hidden}]\n{left} = x ⊕ {state}\ny = h'\n"
     )
 
 
@@ -68,7 +68,7 @@ y = [h' ; g']
 
 def copied(model: CompiledRNN, cell: str, prefix: str = "plus", suffix: str = "") -> dict[str, Any]:
     """What torch's parameters of a cell are, made of the spec's."""
-    own = dict(model.named_parameters())
+    parameters = dict(model.named_parameters())
     second = "h" if cell == "rnn" else "_h"
     names = {
         "weight_ih_l0": [f"{prefix}.U{gate}" for gate in GATES[cell]],
@@ -77,26 +77,26 @@ def copied(model: CompiledRNN, cell: str, prefix: str = "plus", suffix: str = ""
         "bias_hh_l0": [f"{prefix}.b{second}{gate}" for gate in GATES[cell]],
     }
     return {
-        name + suffix: torch.cat([own[part].detach() for part in parts])
+        name + suffix: torch.cat([parameters[part].detach() for part in parts])
         for name, parts in names.items()
     }
 
 
 def gathered(model: CompiledRNN, cell: str, prefix: str = "plus", suffix: str = "") -> Any:
     """The spec's gradients, as torch lays them out."""
-    found = parameter_gradients(model)
+    gradients = parameter_gradients(model)
     values = copied(model, cell, prefix, suffix)
-    own = dict(model.named_parameters())
+    parameters = dict(model.named_parameters())
     for name in values:
-        parts = [k for k in own if k.startswith(prefix + ".")]
+        parts = [k for k in parameters if k.startswith(prefix + ".")]
         kind = {"weight_ih_l0": "U", "weight_hh_l0": "W"}.get(name.removesuffix(suffix))
         second = "h" if cell == "rnn" else "_h"
-        wanted = [
+        names = [
             f"{prefix}.{kind or 'b'}{second if 'bias_hh' in name else ''}{gate}"
             for gate in GATES[cell]
         ]
-        assert set(wanted) <= set(parts)
-        values[name] = torch.cat([found[part] for part in wanted])
+        assert set(names) <= set(parts)
+        values[name] = torch.cat([gradients[part] for part in names])
     return values
 
 
@@ -109,8 +109,8 @@ def compare(
     cell: str, steps: int, rows: int, inputs: int, hidden: int, lengths: Tensor | None
 ) -> None:
     model = randomize_parameters(compiled(spec(cell, inputs, hidden)), 1)
-    theirs = TORCH[cell](inputs, hidden).double()
-    theirs.load_state_dict(copied(model, cell))
+    module = TORCH[cell](inputs, hidden).double()
+    module.load_state_dict(copied(model, cell))
     parts = 2 if cell == "lstm" else 1
     x, x_ = (draw(steps, rows, inputs, seed=2) for _ in range(2))
     first = [draw(rows, hidden, seed=3 + i) for i in range(parts)]
@@ -118,7 +118,7 @@ def compare(
 
     y, state = model(x, tuple(first), lengths=lengths)
     packed = x_ if lengths is None else pack_padded_sequence(x_, lengths, enforce_sorted=False)
-    y_, state_ = theirs(packed, tuple(first_) if cell == "lstm" else first_[0])
+    y_, state_ = module(packed, tuple(first_) if cell == "lstm" else first_[0])
     if lengths is not None:
         y_, _ = pad_packed_sequence(y_, total_length=steps)
     state_ = tuple(s[0] for s in (state_ if cell == "lstm" else (state_,)))
@@ -129,7 +129,7 @@ def compare(
     weighted_sum((y_, state_)).backward()
     assert_close(x.grad, x_.grad, TOLERANCE, "x.grad")
     assert_close([f.grad for f in first], [f.grad[0] for f in first_], TOLERANCE, "state.grad")
-    assert_close(gathered(model, cell), parameter_gradients(theirs), TOLERANCE, "weights")
+    assert_close(gathered(model, cell), parameter_gradients(module), TOLERANCE, "weights")
 
 
 SIZES = [(7, 3, 5, 4), (1, 2, 3, 2), (5, 1, 1, 3), (1, 1, 1, 1), (13, 5, 2, 7)]
@@ -152,23 +152,23 @@ def test_bidirectional(ragged: bool) -> None:
     steps, rows = 7, 4
     lengths = torch.tensor([7, 3, 1, 5]) if ragged else None
     model = randomize_parameters(compiled(bidirectional(3, 2)), 5)
-    theirs = nn.GRU(3, 2, bidirectional=True).double()
-    theirs.load_state_dict(
+    module = nn.GRU(3, 2, bidirectional=True).double()
+    module.load_state_dict(
         copied(model, "gru", "plus_1") | copied(model, "gru", "plus_2", "_reverse")
     )
     x, x_ = (draw(steps, rows, 3, seed=2) for _ in range(2))
     y, state = model(x, lengths=lengths)
     assert state is None
     packed = x_ if lengths is None else pack_padded_sequence(x_, lengths, enforce_sorted=False)
-    y_, _ = theirs(packed)
+    y_, _ = module(packed)
     if lengths is not None:
         y_, _ = pad_packed_sequence(y_, total_length=steps)
     assert_close(y, y_, TOLERANCE, "y")
     weighted_sum(y).backward()
     weighted_sum(y_).backward()
     assert_close(x.grad, x_.grad, TOLERANCE)
-    found = gathered(model, "gru", "plus_1") | gathered(model, "gru", "plus_2", "_reverse")
-    assert_close(found, parameter_gradients(theirs), TOLERANCE)
+    actual = gathered(model, "gru", "plus_1") | gathered(model, "gru", "plus_2", "_reverse")
+    assert_close(actual, parameter_gradients(module), TOLERANCE)
 
 
 def test_two_layers_are_torchs() -> None:
@@ -181,11 +181,11 @@ h_2' = tanh(W2 h_2 + U2 h_1' + b2 + b_h2)
 y = h_2'
 """
     model = randomize_parameters(compiled(text), 3)
-    theirs = nn.RNN(3, 4, 2).double()
-    own = model.state_dict()
-    theirs.load_state_dict(
+    module = nn.RNN(3, 4, 2).double()
+    state_dict = model.state_dict()
+    module.load_state_dict(
         {
-            f"{kind}_l{layer - 1}": own[f"{letter}{layer}"]
+            f"{kind}_l{layer - 1}": state_dict[f"{letter}{layer}"]
             for layer in (1, 2)
             for kind, letter in [
                 ("weight_hh", "W"), ("weight_ih", "U"), ("bias_ih", "b"), ("bias_hh", "b_h"),
@@ -193,7 +193,7 @@ y = h_2'
         }
     )  # fmt: skip
     x = draw(6, 2, 3)
-    (y, state), (y_, state_) = model(x), theirs(x)
+    (y, state), (y_, state_) = model(x), module(x)
     assert_close(y, y_, TOLERANCE)
     assert_close(torch.stack(list(state)), state_, TOLERANCE)
 

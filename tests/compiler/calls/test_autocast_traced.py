@@ -1,4 +1,4 @@
-"""`torch.compile` around a backend that obeys autocast computes in the type that it asks for."""
+"""Check that a traced call computes in autocast's dtype on a backend that supports it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_compiled_call_computes_what_an_eager_one_does(backend: str, obeys: bo
     model = rnnc.compile(SPEC, backend=backend)
     traced = torch.compile(model, backend="aot_eager", fullgraph=True)
     x = torch.randn(6, 2, 3)
-    found = []
+    results = []
     for call in (model, traced):
         model.zero_grad()
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -55,9 +55,9 @@ def test_a_compiled_call_computes_what_an_eager_one_does(backend: str, obeys: bo
         y.square().sum().backward()
         grads = [p.grad.clone() for p in model.parameters() if p.grad is not None]
         assert len(grads) == 5
-        found.append([y.detach(), *grads])
+        results.append([y.detach(), *grads])
     plain = model(x)[0].detach()
-    assert torch.equal(found[0][0], plain) is not obeys
-    for ours, theirs in zip(*found, strict=True):
-        assert torch.equal(ours, theirs)
+    assert torch.equal(results[0][0], plain) is not obeys
+    for eager, compiled in zip(*results, strict=True):
+        assert torch.equal(eager, compiled)
     assert torch.equal(traced(x)[0].detach(), plain), "outside of autocast as ever"

@@ -1,4 +1,4 @@
-"""The calls that are checked, as they are written and read."""
+"""Check the text form of cases, how they shrink, and the arguments drawn for them."""
 
 from __future__ import annotations
 
@@ -36,38 +36,38 @@ def test_every_length_and_everything_that_can_be_given_is_among_them() -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_what_is_smaller_ends_with_one_step_of_one_row(case: Case) -> None:
-    seen, new = set[Case](), {case}
+    visited, new = set[Case](), {case}
     while new:
-        seen |= new
-        new = {simpler for one in new for simpler in simplify(one)} - seen
-    assert Case(1, 1) in seen
+        visited |= new
+        new = {simpler for candidate in new for simpler in simplify(candidate)} - visited
+    assert Case(1, 1) in visited
     assert case not in set(simplify(case))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_case_gives_what_it_says(case: Case) -> None:
-    given = draw_arguments(rnnc.compile(TEXT, backend="reference").double(), case)
-    assert given.x["x"].shape == (case.steps, case.rows)
-    assert case.steps * case.rows == 1 or (given.x["x"] == -1).any()
-    assert (given.state is not None) == case.carry
-    assert given.x["z"].requires_grad == case.carry
+    arguments = draw_arguments(rnnc.compile(TEXT, backend="reference").double(), case)
+    assert arguments.x["x"].shape == (case.steps, case.rows)
+    assert case.steps * case.rows == 1 or (arguments.x["x"] == -1).any()
+    assert (arguments.state is not None) == case.carry
+    assert arguments.x["z"].requires_grad == case.carry
     if case.lengths:
-        assert given.lengths is not None
-        assert case.rows == 1 or int(given.lengths.max()) == case.steps
-        assert case.rows < 3 or int(given.lengths.min()) == 0
-        assert given.x["z"].isnan().any() == (given.lengths < case.steps).any()
+        assert arguments.lengths is not None
+        assert case.rows == 1 or int(arguments.lengths.max()) == case.steps
+        assert case.rows < 3 or int(arguments.lengths.min()) == 0
+        assert arguments.x["z"].isnan().any() == (arguments.lengths < case.steps).any()
     else:
-        assert given.lengths is None
-        assert not given.x["z"].isnan().any()
+        assert arguments.lengths is None
+        assert not arguments.x["z"].isnan().any()
     if case.resets:
-        assert given.resets is not None
-        assert bool(given.resets.any()) == (case.resets == "some")
+        assert arguments.resets is not None
+        assert bool(arguments.resets.any()) == (case.resets == "some")
     else:
-        assert given.resets is None
+        assert arguments.resets is None
 
 
 def test_the_same_numbers_come_again() -> None:
     model = rnnc.compile(TEXT, backend="reference").double()
-    one, other = (draw_arguments(model, Case(3, 2)) for _ in range(2))
-    assert torch.equal(one.x["z"], other.x["z"])
-    assert not torch.equal(one.x["z"], draw_arguments(model, Case(3, 2), seed=1).x["z"])
+    first, second = (draw_arguments(model, Case(3, 2)) for _ in range(2))
+    assert torch.equal(first.x["z"], second.x["z"])
+    assert not torch.equal(first.x["z"], draw_arguments(model, Case(3, 2), seed=1).x["z"])

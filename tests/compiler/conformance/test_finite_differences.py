@@ -1,4 +1,4 @@
-"""Gradients against finite differences: no false alarm, and a wrong gradient is found."""
+"""Check finite differences: no false alarm, and every wrong gradient detected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wrong arguments: a ValueError with expected and got, before anything is computed."""
+"""Check that wrong arguments raise ValueError with expected and got, before a call runs."""
 
 from __future__ import annotations
 

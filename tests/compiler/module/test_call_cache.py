@@ -1,4 +1,4 @@
-"""A call that is like an earlier one takes a short way to the same bits, any other the long one."""
+"""Check that replayed calls give equal bits, and that every other call takes the normal path."""
 
 from __future__ import annotations
 
@@ -103,12 +103,12 @@ def test_both_ways_give_the_same_bits(
 ) -> None:
     model, call = made().train(training), CALLS[name]
     learn(model, call)
-    found = short_way(model, call, monkeypatch)
-    assert_close(found, long_way(model, call), 0.0)
+    actual = short_way(model, call, monkeypatch)
+    assert_close(actual, long_way(model, call), 0.0)
     assert type(call(model)[1])._fields == ("h", "c", "x")
 
 
-def _zoo(name: str, seen: set[str]) -> None:
+def _zoo(name: str, cells: set[str]) -> None:
     torch.manual_seed(0)
     model = random_arguments.randomize_parameters(
         rnnc.compile(f"zoo:{name}", backend="cpu"), 1
@@ -118,23 +118,23 @@ def _zoo(name: str, seen: set[str]) -> None:
     state = feed.state
     if state is not None:
         state = type(state)(*(v.float() if v.is_floating_point() else v for v in state))
-    given = tuple(x.values()) if len(x) > 1 else next(iter(x.values()))
+    inputs = tuple(x.values()) if len(x) > 1 else next(iter(x.values()))
     with torch.no_grad():
-        right = flat(model(given, state))
+        expected = flat(model(inputs, state))
         for _ in range(3):
-            assert_close(flat(model(given, state)), right, 0.0, name)
-        if any(type(known) is not bool for known in model._repeats._entries.values()):
-            seen.add(name)
+            assert_close(flat(model(inputs, state)), expected, 0.0, name)
+        if any(type(known) is not bool for known in model._call_cache._entries.values()):
+            cells.add(name)
 
 
 @pytest.mark.parametrize("part", range(2))
 def test_the_zoo_has_the_same_bits_both_ways(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: set[str] = set()
+    cells: set[str] = set()
     names = [n for n in zoo_names() if rnnc.compile(f"zoo:{n}").backend == "cpu"][part::2]
-    for case in compile_in_one_library([partial(_zoo, name, seen) for name in names], monkeypatch):
+    for case in compile_in_one_library([partial(_zoo, name, cells) for name in names], monkeypatch):
         case()
-    assert {"lstm", "gru", "rnn"} & set(names) <= seen
-    assert len(seen) > len(names) / 2
+    assert {"lstm", "gru", "rnn"} & set(names) <= cells
+    assert len(cells) > len(names) / 2
 
 
 def _in_place(model: CompiledRNN) -> None:
@@ -147,8 +147,8 @@ def _replaced(model: CompiledRNN) -> None:
 
 
 def _transposed(model: CompiledRNN) -> None:
-    inner = model._modules["plus"]._parameters["W"]  # type: ignore[union-attr]
-    inner.data = inner.data.t()  # type: ignore[union-attr]
+    operator = model._modules["plus"]._parameters["W"]  # type: ignore[union-attr]
+    operator.data = operator.data.t()  # type: ignore[union-attr]
 
 
 def _loaded(model: CompiledRNN) -> None:
@@ -157,10 +157,10 @@ def _loaded(model: CompiledRNN) -> None:
 
 
 def _another_module(model: CompiledRNN) -> None:
-    other = Operators()
+    operators = Operators()
     for name, value in model._modules["plus"]._parameters.items():  # type: ignore[union-attr]
-        other._parameters[name] = torch.nn.Parameter(torch.randn_like(value))  # type: ignore[arg-type]
-    model._modules["plus"] = other
+        operators._parameters[name] = torch.nn.Parameter(torch.randn_like(value))  # type: ignore[arg-type]
+    model._modules["plus"] = operators
 
 
 CHANGES = {
@@ -181,9 +181,9 @@ def test_changed_parameters_are_noticed(change: str, monkeypatch: pytest.MonkeyP
         learn(model, call)
     CHANGES[change](model)
     for call in (CALLS["a step"], CALLS["a series"]):
-        right = long_way(model, call)
+        expected = long_way(model, call)
         for _ in range(3):
-            assert_close(flat(call(model)), right, 0.0)
+            assert_close(flat(call(model)), expected, 0.0)
     if change not in ("transposed", "another module"):
         assert_close(short_way(model, step, monkeypatch), long_way(model, step), 0.0)
 
@@ -210,9 +210,9 @@ def test_wrong_arguments_give_the_same_error(wrong: str) -> None:
         WRONG[wrong](model)
     for call in CALLS.values():
         learn(model, call)
-    with pytest.raises(ValueError, match="expected") as again:
+    with pytest.raises(ValueError, match="expected") as second_error:
         WRONG[wrong](model)
-    assert str(again.value) == str(first.value)
+    assert str(second_error.value) == str(first.value)
 
 
 @torch.no_grad()
@@ -231,11 +231,11 @@ def test_what_is_given_and_found_stays_apart() -> None:
     model = made().eval()
     learn(model, step)
     first = flat(step(model))
-    kept = [part.clone() for part in first]
+    before = [part.clone() for part in first]
     for part in flat(step(model)):
         part.fill_(float("nan"))
-    assert_close(first, kept, 0.0)
-    assert_close(flat(step(model)), kept, 0.0)
+    assert_close(first, before, 0.0)
+    assert_close(flat(step(model)), before, 0.0)
 
 
 def test_gradients_are_those_of_the_long_way() -> None:
@@ -251,16 +251,16 @@ def test_gradients_are_those_of_the_long_way() -> None:
 
 @torch.no_grad()
 def test_hooks_are_called() -> None:
-    model, seen = made().eval(), []
+    model, cells = made().eval(), []
     learn(model, step)
-    handle = model.register_forward_hook(lambda *_: seen.append("own"))
+    handle = model.register_forward_hook(lambda *_: cells.append("own"))
     step(model)
     handle.remove()
-    handle = torch.nn.modules.module.register_module_forward_hook(lambda *_: seen.append("all"))
+    handle = torch.nn.modules.module.register_module_forward_hook(lambda *_: cells.append("all"))
     step(model)
     handle.remove()
     step(model)
-    assert seen == ["own", "all"]
+    assert cells == ["own", "all"]
 
 
 @torch.no_grad()
@@ -271,7 +271,7 @@ def test_copies_learn_for_themselves() -> None:
     torch.save(model, file)
     file.seek(0)
     for twin in (copy.deepcopy(model), torch.load(file, weights_only=False)):
-        assert not twin._repeats._entries
+        assert not twin._call_cache._entries
         _in_place(twin)
         learn(twin, step)
         assert_close(flat(step(twin)), long_way(twin, step), 0.0)
@@ -283,7 +283,7 @@ def test_threads_take_the_short_way_at_once(monkeypatch: pytest.MonkeyPatch) -> 
     model = made().eval()
     learn(model, step)
     xs = torch.randn(40, 3, 5)
-    right = [long_way(model, partial(step, x=x)) for x in xs]
+    expected = [long_way(model, partial(step, x=x)) for x in xs]
 
     def run(x: Tensor) -> list[Tensor]:
         # In a thread of its own gradients are on.
@@ -292,7 +292,7 @@ def test_threads_take_the_short_way_at_once(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(CompiledRNN, "_run_call", None)
     with ThreadPoolExecutor(8) as pool:
-        assert_close(list(pool.map(run, xs)), right, 0.0)
+        assert_close(list(pool.map(run, xs)), expected, 0.0)
 
 
 @torch.no_grad()
@@ -300,7 +300,7 @@ def test_many_shapes_are_not_all_kept() -> None:
     model = made().eval()
     for rows in [*range(1, 40)] * 2:
         model.step(torch.zeros(rows, 5))
-    assert len(model._repeats._entries) <= 16
+    assert len(model._call_cache._entries) <= 16
 
 
 DRAWN = """
@@ -317,5 +317,5 @@ def test_what_draws_takes_the_long_way() -> None:
     for text in (DRAWN, DRAWN.replace(" = uniform(-1, 1)", "")):
         model = rnnc.compile(text, backend="cpu").train()
         x = torch.ones(1, 64, 2)
-        found = [model(x)[0] for _ in range(4)]
-        assert not torch.equal(found[2], found[3])
+        actual = [model(x)[0] for _ in range(4)]
+        assert not torch.equal(actual[2], actual[3])

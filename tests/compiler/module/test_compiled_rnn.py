@@ -1,5 +1,5 @@
 # ruff: noqa: E501
-"""A compiled model is a torch.nn.Module like any other, and its names read like the spec."""
+"""Check that a compiled model behaves as a torch.nn.Module, with the names of its spec."""
 
 from __future__ import annotations
 
@@ -138,29 +138,29 @@ def test_states_whose_names_would_be_one_field() -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_copies_are_equal_and_apart(seed: int) -> None:
     model = compiled(seed)
-    given = feed(model, 4, 2, seed=seed, carry=True)
+    arguments = feed(model, 4, 2, seed=seed, carry=True)
     stream = io.BytesIO()
     torch.save(model.state_dict(), stream)
     stream.seek(0)
     fresh = compiled(seed)
     fresh.load_state_dict(torch.load(stream, weights_only=True), strict=True)
     torch.manual_seed(0)
-    y, after = given.call(model)
+    y, after = arguments.call(model)
     for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), fresh):
         torch.manual_seed(0)
-        y_, after_ = given.call(twin)
+        y_, after_ = arguments.call(twin)
         assert_close(
             tuple(y_) if isinstance(y, tuple) else y_, tuple(y) if isinstance(y, tuple) else y, 0.0
         )
         assert_close(after_, after, 0.0)
         assert repr(twin) == repr(model)
-        for own, theirs in zip(twin.parameters(), model.parameters(), strict=True):
-            assert own is not theirs
-            assert own.requires_grad == theirs.requires_grad
+        for copied, original in zip(twin.parameters(), model.parameters(), strict=True):
+            assert copied is not original
+            assert copied.requires_grad == original.requires_grad
             with torch.no_grad():
-                own.add_(1.0)
+                copied.add_(1.0)
     torch.manual_seed(0)
-    assert_close(given.call(model)[1], after, 0.0)
+    assert_close(arguments.call(model)[1], after, 0.0)
 
 
 def test_dtypes_move() -> None:
@@ -170,9 +170,9 @@ def test_dtypes_move() -> None:
         torch.manual_seed(1)
         y, _ = twice.call(model)
         model.float()
-        once = feed(model, 4, 2, seed=seed)
+        arguments = feed(model, 4, 2, seed=seed)
         torch.manual_seed(1)
-        y_, after = once.call(model)
+        y_, after = arguments.call(model)
         for a, b in zip(several(y_), several(y), strict=True):
             assert a.dtype == torch.float32
             if not any(s.initial_value.kind == "uniform" for s in model.graph.states):
@@ -199,12 +199,12 @@ def test_torch_func_works() -> None:
     def loss(values: dict[str, Tensor], x: Tensor) -> Tensor:
         return functional_call(model, values, (x,))[0].square().sum()
 
-    found = grad(loss)(parameters, x)
+    actual = grad(loss)(parameters, x)
     loss(parameters, x).backward()
-    assert_close(found, parameter_gradients(model), 1e-12)
+    assert_close(actual, parameter_gradients(model), 1e-12)
     assert jacrev(lambda x: functional_call(model, parameters, (x,))[0])(x).shape == (4, 2, 3) * 2
-    each = vmap(lambda x: grad(loss)(parameters, x), in_dims=1)(x.unsqueeze(2))
-    assert_close({k: v.sum(0) for k, v in each.items()}, found, 1e-12)
+    row_gradients = vmap(lambda x: grad(loss)(parameters, x), in_dims=1)(x.unsqueeze(2))
+    assert_close({k: v.sum(0) for k, v in row_gradients.items()}, actual, 1e-12)
 
 
 def test_second_derivatives_are_right_on_the_reference() -> None:
@@ -255,7 +255,7 @@ def test_several_threads() -> None:
     givens = [feed(m, 6, 2, seed=3, carry=True) for m in models]
     with torch.no_grad():
         expected = [weighted_sum(g.call(m)) for g, m in zip(givens, models, strict=True)]
-    wrong: list[str] = []
+    failures: list[str] = []
 
     def work(index: int) -> None:
         with torch.no_grad():
@@ -265,14 +265,14 @@ def test_several_threads() -> None:
                     try:
                         assert_close(weighted_sum(givens[i].call(models[i])), expected[i], 1e-12)
                     except Exception as error:
-                        wrong.append(repr(error))
+                        failures.append(repr(error))
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert not wrong
+    assert not failures
 
 
 def test_in_and_outputs_by_name() -> None:

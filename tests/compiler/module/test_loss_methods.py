@@ -1,4 +1,4 @@
-"""`model.loss`: targets and weights by name, what has no target, and what a wrong one is told."""
+"""Check `model.loss`: targets and weights by name, unscored outputs, errors."""
 
 from __future__ import annotations
 
@@ -60,17 +60,19 @@ def called(model: CompiledRNN, **said: Any) -> tuple[Any, dict[str, Tensor]]:
 def test_outputs_that_are_not_named_are_left_out():
     model = made(THREE).eval()
     y, targets = called(model)
-    each = {
+    losses = {
         "y": mean_loss("symbol", y.y, targets["y"]),
         "z": mean_loss("binary", y.z, targets["z"]),
         "x": mean_loss("real", y.x, targets["x"]),
     }
     for names in ({"y"}, {"z", "x"}, {"x", "y", "z"}, set()):
-        found = model.loss(y, {name: targets[name] for name in names})
-        torch.testing.assert_close(found, sum((each[n] for n in names), torch.zeros(()).double()))
+        actual = model.loss(y, {name: targets[name] for name in names})
+        torch.testing.assert_close(
+            actual, sum((losses[n] for n in names), torch.zeros(()).double())
+        )
     in_order = tuple(targets.values())
-    torch.testing.assert_close(model.loss(y, in_order), sum(each.values()))
-    torch.testing.assert_close(model.loss(y._asdict(), in_order), sum(each.values()))
+    torch.testing.assert_close(model.loss(y, in_order), sum(losses.values()))
+    torch.testing.assert_close(model.loss(y._asdict(), in_order), sum(losses.values()))
 
 
 @pytest.mark.parametrize("batch_first", [False, True])
@@ -82,12 +84,12 @@ def test_weights_are_one_for_all_or_by_name(batch_first):
     expected = mean_loss("symbol", y.y, targets["y"], lengths, steps)
     expected = expected + mean_loss("binary", y.z, targets["z"], None, ends)
     if batch_first:
-        other = made(THREE, batch_first=True).eval()
+        second = made(THREE, batch_first=True).eval()
         y = type(y)(*(v if v.dim() == 2 else v.transpose(0, 1) for v in y))
         targets = {n: v if n == "z" else v.transpose(0, 1) for n, v in targets.items()}
-        steps, model = steps.T, other
-    found = model.loss(y, targets, lengths=lengths, weight={"z": ends, "y": steps})
-    torch.testing.assert_close(found, expected)
+        steps, model = steps.T, second
+    actual = model.loss(y, targets, lengths=lengths, weight={"z": ends, "y": steps})
+    torch.testing.assert_close(actual, expected)
     only = {"y": targets["y"]}
     torch.testing.assert_close(
         model.loss(y, only, lengths=lengths, weight=steps),
@@ -101,12 +103,12 @@ def test_weights_are_one_for_all_or_by_name(batch_first):
 def test_weights_of_0_and_1_are_as_leaving_out():
     model = made(THREE).eval()
     y, targets = called(model)
-    kept = torch.rand(STEPS, ROWS) < 0.5
-    fewer = torch.where(kept, targets["y"], -1)
+    is_scored = torch.rand(STEPS, ROWS) < 0.5
+    fewer = torch.where(is_scored, targets["y"], -1)
     torch.testing.assert_close(
-        model.loss(y, {"y": targets["y"]}, weight=kept), model.loss(y, {"y": fewer})
+        model.loss(y, {"y": targets["y"]}, weight=is_scored), model.loss(y, {"y": fewer})
     )
-    assert model.loss(y, {"y": targets["y"]}, weight=kept & False) == 0
+    assert model.loss(y, {"y": targets["y"]}, weight=is_scored & False) == 0
 
 
 @pytest.mark.parametrize(
@@ -156,17 +158,17 @@ def test_loss_lines_alone_score_a_mixture_in_training_and_in_evaluation(backend,
     for training in (True, False):
         model.train(training)
         y, state = model(x, lengths=lengths)
-        found = model.loss(y, after, lengths=lengths)
+        actual = model.loss(y, after, lengths=lengths)
         weights, means = (v.transpose(0, 1) if batch_first else v for v in y)
         likely = (weights * (-0.5 * (means - line[1:]).square()).exp()).sum(-1)
         alive = torch.arange(STEPS).unsqueeze(-1) < lengths
-        torch.testing.assert_close(found, -2 * likely[alive].log().mean())
-        gradients = torch.autograd.grad(found, list(model.parameters()))
+        torch.testing.assert_close(actual, -2 * likely[alive].log().mean())
+        gradients = torch.autograd.grad(actual, list(model.parameters()))
         assert all(gradient.abs().max() > 0 for gradient in gradients)
         with torch.no_grad():
-            again, other = model(x, lengths=lengths)
-            torch.testing.assert_close(other, state) if not training else None
-            assert type(again) is type(y)
+            repeated, second = model(x, lengths=lengths)
+            torch.testing.assert_close(second, state) if not training else None
+            assert type(repeated) is type(y)
     with pytest.raises(ValueError, match=r"reads the next value of x, .* got none"):
         model.loss(y)
     with pytest.raises(ValueError, match=r"target: expected a tensor for each of \[\], got 1"):
@@ -179,8 +181,8 @@ def test_evaluation_of_a_mixture_is_that_of_its_copy_and_of_small_calls_again():
     line = torch.randn(3, 2, 1, dtype=torch.float64)
     with torch.no_grad():
         losses = [model.loss(model(line[:-1])[0], {"x": line[1:]}) for _ in range(5)]
-        other = copy.deepcopy(model)
-        losses.append(other.loss(other(line[:-1])[0], {"x": line[1:]}))
+        second = copy.deepcopy(model)
+        losses.append(second.loss(second(line[:-1])[0], {"x": line[1:]}))
         for _ in range(4):
             y, _ = model.step(line[0])
             losses.append(model.loss([v.unsqueeze(0) for v in y], {"x": line[1:2]}))
@@ -195,8 +197,8 @@ def test_a_mixture_is_traced_in_evaluation():
     line = torch.randn(4, 2, 1, dtype=torch.float64)
     expected = model.loss(model(line[:-1])[0], {"x": line[1:]})
     traced = torch.compile(model, fullgraph=True, backend="aot_eager")
-    found = model.loss(traced(line[:-1])[0], {"x": line[1:]})
-    torch.testing.assert_close(found, expected)
+    actual = model.loss(traced(line[:-1])[0], {"x": line[1:]})
+    torch.testing.assert_close(actual, expected)
     torch._dynamo.reset()
 
 
@@ -240,26 +242,26 @@ def test_a_line_reads_the_next_value_of_an_input_that_nothing_predicts():
     for t in range(STEPS):
         _, state = model.step({name: value[t] for name, value in x.items()}, state)
         hidden.append(state.h)
-    h, found = torch.stack(hidden), torch.zeros(STEPS, ROWS, dtype=torch.float64)
+    h, actual = torch.stack(hidden), torch.zeros(STEPS, ROWS, dtype=torch.float64)
     for t in range(STEPS):
         for b in range(ROWS):
             symbol = int(after["s"][t, b])
             if symbol >= 0:
                 met = sum(int(x["s"][i, b]) == symbol for i in range(max(0, t - 2), t + 1))
-                found[t, b] = 3 * met + model.E[:, symbol] @ h[t, b]
-            found[t, b] += after["x"][t, b].sum()
+                actual[t, b] = 3 * met + model.E[:, symbol] @ h[t, b]
+            actual[t, b] += after["x"][t, b].sum()
     for lengths in (None, torch.tensor([6, 0, 3, 5])):
         y, _ = model(x, lengths=lengths)
-        given = {"y": goal, **{name: value.clone() for name, value in after.items()}}
-        inside = torch.ones(STEPS, ROWS, dtype=torch.bool)
+        named_targets = {"y": goal, **{name: value.clone() for name, value in after.items()}}
+        valid = torch.ones(STEPS, ROWS, dtype=torch.bool)
         if lengths is not None:
-            inside = torch.arange(STEPS).unsqueeze(-1) < lengths
-            given["s"][~inside], given["x"][~inside] = 10**6, torch.nan
-        total = model.loss(y, given, lengths=lengths)
-        plain = mean_loss("real", y, goal, lengths)
-        torch.testing.assert_close(total, plain + found[inside].mean())
-        torch.testing.assert_close(model.eval().loss(y, goal, lengths=lengths), plain)
-        torch.testing.assert_close(model.loss(y, given, lengths=lengths), plain)
+            valid = torch.arange(STEPS).unsqueeze(-1) < lengths
+            named_targets["s"][~valid], named_targets["x"][~valid] = 10**6, torch.nan
+        total = model.loss(y, named_targets, lengths=lengths)
+        target_loss = mean_loss("real", y, goal, lengths)
+        torch.testing.assert_close(total, target_loss + actual[valid].mean())
+        torch.testing.assert_close(model.eval().loss(y, goal, lengths=lengths), target_loss)
+        torch.testing.assert_close(model.loss(y, named_targets, lengths=lengths), target_loss)
         model.train()
 
 
@@ -278,9 +280,9 @@ def test_a_next_value_is_checked_before_a_line_reads_it(change, words):
     model = made(SYMBOLS)
     x = random_arguments.random_inputs(model.graph, STEPS, ROWS, seed=1)
     y, _ = model(x)
-    given = {"y": torch.zeros_like(y), **x, **change}
+    named_targets = {"y": torch.zeros_like(y), **x, **change}
     with pytest.raises(ValueError, match=words):
-        model.loss(y, {name: value for name, value in given.items() if value is not None})
+        model.loss(y, {name: value for name, value in named_targets.items() if value is not None})
 
 
 def test_a_prediction_that_a_line_reads_is_not_left_out():
@@ -301,12 +303,12 @@ def test_by_hand_is_the_last_call_with_its_lengths():
     lengths = torch.tensor([6, 0, 1, 4])
     n = (lengths - 1).clamp(min=0)
     y, _ = model(x[:-1], lengths=n)
-    found = model.loss(y, x[1:], lengths=n)
-    inside = torch.arange(STEPS - 1).unsqueeze(-1) < n
+    actual = model.loss(y, x[1:], lengths=n)
+    valid = torch.arange(STEPS - 1).unsqueeze(-1) < n
     losses, _ = weighted_losses("real", y, x[1:], n)
-    expected = (losses.sum() + 0.1 * x[1:][inside].square().sum()) / inside.sum()
+    expected = (losses.sum() + 0.1 * x[1:][valid].square().sum()) / valid.sum()
     expected = expected + 0.5 * sum(model.laws().values())
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(actual, expected)
 
 
 def test_a_target_that_was_the_input_is_warned_of_once():
@@ -383,8 +385,8 @@ def test_lines_that_alone_score_are_in_evaluation_what_they_are_in_training(back
         bare = replace(
             model.graph, outputs=tuple(replace(o, unscored=True) for o in model.graph.outputs)
         )
-        alone = CompiledRNN(bare, model.program, backend=backend).double()
-        alone.load_state_dict(model.state_dict())
+        bare_model = CompiledRNN(bare, model.program, backend=backend).double()
+        bare_model.load_state_dict(model.state_dict())
         feed = random_arguments.feed(model, STEPS, ROWS, seed=seed, ragged=True, reset=True)
         y, _ = feed.call(model)
         after = random_arguments.random_inputs(model.graph, STEPS, ROWS, seed=seed + 1)
@@ -403,9 +405,9 @@ def test_lines_that_alone_score_are_in_evaluation_what_they_are_in_training(back
         )
         expected = expected - model.eval().loss(y, targets, lengths=feed.lengths)
         read = {i.name: after[i.name] for i in model.graph.loss_targets}
-        alone.eval()
-        y, _ = feed.call(alone)
-        torch.testing.assert_close(alone.loss(y, read, lengths=feed.lengths), expected)
+        bare_model.eval()
+        y, _ = feed.call(bare_model)
+        torch.testing.assert_close(bare_model.loss(y, read, lengths=feed.lengths), expected)
         compared += 1
     assert compared > 4
 

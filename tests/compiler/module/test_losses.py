@@ -1,4 +1,4 @@
-"""Losses against textbook forms, padding that poisons, and arguments that do not fit."""
+"""Compare losses with textbook forms; check poisoned padding, and wrong arguments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rnnc.compiler.module.losses import LOSS_KINDS, mean_loss, step_losses, weighted_losses
+from rnnc.compiler.module.loss_checks import LOSS_KINDS
+from rnnc.compiler.module.losses import mean_loss, step_losses, weighted_losses
 
 SIZES = st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(1, 6))
 
@@ -90,9 +91,9 @@ def test_the_mean_is_over_steps_and_not_over_rows():
 def test_an_output_at_the_end_has_one_loss_a_row(kind):
     y, target = drawn(kind, 1, 5, 3, seed=2)
     assert step_losses(kind, y[0], target[0]).shape == (5,)
-    whole = mean_loss(kind, y[0], target[0])
-    assert torch.equal(whole, mean_loss(kind, y[0], target[0], torch.arange(1, 6)))
-    assert torch.equal(whole, mean_loss(kind, y, target))
+    complete = mean_loss(kind, y[0], target[0])
+    assert torch.equal(complete, mean_loss(kind, y[0], target[0], torch.arange(1, 6)))
+    assert torch.equal(complete, mean_loss(kind, y, target))
 
 
 @pytest.mark.parametrize("kind", ["binary", "symbol"])
@@ -155,41 +156,41 @@ def test_weights_make_a_weighted_mean(kind, sizes, seed, ragged):
     generator = torch.Generator().manual_seed(seed)
     weight = torch.rand(steps, rows, generator=generator, dtype=torch.float64)
     lengths = torch.randint(0, steps + 1, (rows,), generator=generator) if ragged else None
-    total, whole = 0.0, 0.0
+    total, weight_sum = 0.0, 0.0
     for t in range(steps):
         for b in range(rows):
             if lengths is None or t < lengths[b]:
                 total += weight[t, b].item() * by_hand(
                     kind, y[t, b].tolist(), target[t, b].tolist()
                 )
-                whole += weight[t, b].item()
-    found = mean_loss(kind, y, target, lengths, weight)
-    assert found.item() == pytest.approx(total / whole if whole else 0.0, rel=1e-9)
+                weight_sum += weight[t, b].item()
+    actual = mean_loss(kind, y, target, lengths, weight)
+    assert actual.item() == pytest.approx(total / weight_sum if weight_sum else 0.0, rel=1e-9)
 
 
 @given(kind=st.sampled_from(LOSS_KINDS), sizes=SIZES, seed=st.integers(0, 2**31))
 def test_a_weight_of_0_is_as_leaving_out(kind, sizes, seed):
     """Also where the target, or y, is what no step may have."""
     y, target = drawn(kind, *sizes, seed)
-    kept = torch.rand(sizes[:2], generator=torch.Generator().manual_seed(seed)) < 0.6
-    total = step_losses(kind, y, target)[kept].sum()
-    y[~kept], target[~kept] = torch.nan, torch.nan if kind == "real" else 10**6
+    is_scored = torch.rand(sizes[:2], generator=torch.Generator().manual_seed(seed)) < 0.6
+    total = step_losses(kind, y, target)[is_scored].sum()
+    y[~is_scored], target[~is_scored] = torch.nan, torch.nan if kind == "real" else 10**6
     y.requires_grad_()
-    found = mean_loss(kind, y, target, weight=kept)
-    (gradient,) = torch.autograd.grad(found, y)
-    assert found.item() == pytest.approx((total / max(1, int(kept.sum()))).item(), rel=1e-9)
+    actual = mean_loss(kind, y, target, weight=is_scored)
+    (gradient,) = torch.autograd.grad(actual, y)
+    assert actual.item() == pytest.approx((total / max(1, int(is_scored.sum()))).item(), rel=1e-9)
     assert gradient.isfinite().all()
-    assert not gradient[~kept].any()
+    assert not gradient[~is_scored].any()
 
 
 def test_a_symbol_below_0_is_left_out_of_the_mean_too():
     y, target = drawn("symbol", 4, 3, 5, seed=4)
     target[1, 2], target[3, 0], target[0, 1] = -1, -100, -1
-    there = target >= 0
+    is_symbol = target >= 0
     losses, weights = weighted_losses("symbol", y, target)
-    assert torch.equal(weights, there.double())
-    assert torch.equal(losses[there], step_losses("symbol", y[there], target[there]))
-    assert not losses[~there].any()
+    assert torch.equal(weights, is_symbol.double())
+    assert torch.equal(losses[is_symbol], step_losses("symbol", y[is_symbol], target[is_symbol]))
+    assert not losses[~is_symbol].any()
     assert mean_loss("symbol", y, target).item() == pytest.approx(losses.sum().item() / 9)
     assert mean_loss("symbol", y, target * 0 - 1).item() == 0
 

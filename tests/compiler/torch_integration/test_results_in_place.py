@@ -1,4 +1,4 @@
-"""Outputs and states belong to who called: in-place work on one changes nothing else."""
+"""Check that in-place changes of one result change nothing else."""
 
 from __future__ import annotations
 
@@ -91,17 +91,17 @@ def test_in_place_work_is_differentiated(backend: str, name: str, work: str) -> 
             x = X.clone().requires_grad_()
             count = len(flat(CALLS[name](net, x, None)))
             sources = [x, *net.parameters()]
-            for at in range(count):
-                made: list[list[Tensor]] = []
+            for index in range(count):
+                cases: list[list[Tensor]] = []
                 for in_place in (True, False):
                     results = flat(CALLS[name](net, x, None))
                     if not in_place:
-                        results[at] = results[at].clone()
-                    WORK[work](results[at])
+                        results[index] = results[index].clone()
+                    WORK[work](results[index])
                     total = sum(r.square().sum() for r in results) + sum(net.laws().values())
-                    found = torch.autograd.grad(total, sources, materialize_grads=True)
-                    made.append([*results, *found])
-                assert_close(made[0], made[1], 1e-12, f"result {at}")
+                    actual = torch.autograd.grad(total, sources, materialize_grads=True)
+                    cases.append([*results, *actual])
+                assert_close(cases[0], cases[1], 1e-12, f"result {index}")
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -109,33 +109,39 @@ def test_in_place_work_is_differentiated(backend: str, name: str, work: str) -> 
 def test_in_place_work_touches_nothing_else(backend: str, name: str, learning: bool) -> None:
     for text in texts(name):
         net, x = model(backend, text).eval(), X.clone()
-        given: tuple[Tensor, ...] = ()
+        arguments: tuple[Tensor, ...] = ()
         if not net.runs_backward and text != STILL:
             first = net(X)[1]
-            given = tuple(part.detach().clone() for part in first)
-        count = len(flat(CALLS[name](net, x, given or None)))
-        for at in range(count):
+            arguments = tuple(part.detach().clone() for part in first)
+        count = len(flat(CALLS[name](net, x, arguments or None)))
+        for index in range(count):
             for _ in range(2):  # the second one may take a short way
                 with torch.set_grad_enabled(learning):
-                    results = flat(CALLS[name](net, x, given or None))
-                others = [*results[:at], *results[at + 1 :], x, *given, *net.parameters()]
-                kept = [other.detach().clone() for other in others]
+                    results = flat(CALLS[name](net, x, arguments or None))
+                untouched = [
+                    *results[:index],
+                    *results[index + 1 :],
+                    x,
+                    *arguments,
+                    *net.parameters(),
+                ]
+                before = [tensor.detach().clone() for tensor in untouched]
                 # With gradients on again: what was made without is changed as torch's own is.
-                results[at].mul_(nn.Parameter(torch.full((), 3.0, dtype=torch.float64)))
-                assert_close([o.detach() for o in others], kept, 0.0, f"result {at}")
+                results[index].mul_(nn.Parameter(torch.full((), 3.0, dtype=torch.float64)))
+                assert_close([o.detach() for o in untouched], before, 0.0, f"result {index}")
 
 
 @pytest.mark.parametrize("rows", [1, 3])
 def test_initial_states_may_be_changed(backend: str, rows: int) -> None:
     net = model(backend)
-    kept = [parameter.detach().clone() for parameter in net.parameters()]
+    before = [parameter.detach().clone() for parameter in net.parameters()]
     for learning in (True, False):
-        for at in range(3):
+        for index in range(3):
             with torch.set_grad_enabled(learning):
                 state = net.initial_state(rows)
-            state[at].mul_(3).add_(nn.Parameter(torch.ones((), dtype=torch.float64)))
+            state[index].mul_(3).add_(nn.Parameter(torch.ones((), dtype=torch.float64)))
             net(X[:, :rows], state)[0].y.sum().backward()
-    assert_close([parameter.detach() for parameter in net.parameters()], kept, 0.0)
+    assert_close([parameter.detach() for parameter in net.parameters()], before, 0.0)
 
 
 def test_what_the_backward_pass_reads_is_guarded(backend: str) -> None:

@@ -1,4 +1,4 @@
-"""`torch.compile(model, fullgraph=True)` computes what eager mode does, bit for bit."""
+"""Check that `torch.compile(model, fullgraph=True)` equals eager mode bit for bit."""
 
 from __future__ import annotations
 
@@ -62,18 +62,18 @@ def test_nll_is_traced_as_one_graph():
     net = model(text + "x' = ▷ h'\ns' = ▷₂ h'")
     x = {"x": (torch.rand(6, 4, 3) < 0.5).float(), "s": torch.randint(-1, 5, (6, 4))}
     resets, lengths = torch.rand(6, 4) < 0.2, torch.tensor([6, 0, 3, 5])
-    said = {"lengths": lengths, "resets": resets, "weight": torch.rand(6, 4)}
+    options = {"lengths": lengths, "resets": resets, "weight": torch.rand(6, 4)}
     _, carry = net.nll(x)
-    expected, after = net.nll(x, carry, **said)
+    expected, after = net.nll(x, carry, **options)
 
     def piece(x: Any, carry: Any) -> tuple[Tensor, Any]:
-        loss, after = net.nll(x, carry, **said)
+        loss, after = net.nll(x, carry, **options)
         return loss, after.detach()
 
-    found, other = torch.compile(piece, fullgraph=True, backend="eager")(x, carry)
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(other.state, after.state)
-    torch.testing.assert_close(other.x, after.x)
+    actual, second = torch.compile(piece, fullgraph=True, backend="eager")(x, carry)
+    torch.testing.assert_close(actual, expected)
+    torch.testing.assert_close(second.state, after.state)
+    torch.testing.assert_close(second.x, after.x)
     assert graphs() == 1
 
 
@@ -109,8 +109,8 @@ def test_eager_numbers_for_any_size_from_two_graphs(backend: str, training: bool
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
     for steps, rows in ((5, 3), (6, 4), (9, 3), (4, 2)):
         expected = everything(net, net, steps, rows)
-        found = everything(net, compiled, steps, rows)
-        assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+        actual = everything(net, compiled, steps, rows)
+        assert all(torch.equal(a, b) for a, b in zip(actual, expected, strict=True))
     assert graphs() == 2  # the first sizes that are met, then any
 
 
@@ -154,14 +154,14 @@ def test_generated_code_around_a_call_reads_its_results() -> None:
     net = Net()
     compiled = torch.compile(net, fullgraph=True)
     x = feed(5, 2)[0]
-    found = [compiled(x)]
-    found[0].backward()
-    found += [p.grad.clone() for p in net.parameters() if p.grad is not None]
+    actual = [compiled(x)]
+    actual[0].backward()
+    actual += [p.grad.clone() for p in net.parameters() if p.grad is not None]
     net.zero_grad()
     expected = [net(x)]
     expected[0].backward()
     expected += [p.grad for p in net.parameters() if p.grad is not None]
-    for a, b in zip(found, expected, strict=True):
+    for a, b in zip(actual, expected, strict=True):
         torch.testing.assert_close(a, b)
 
 
@@ -170,8 +170,8 @@ def test_laws_of_a_compiled_call_enter_the_loss() -> None:
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
     x, target = feed(5, 2)[0], torch.zeros(5, 2, 2)
     expected = net.loss(net(x)[0], target)
-    found = net.loss(compiled(x)[0], target)
-    assert torch.equal(found, expected)
+    actual = net.loss(compiled(x)[0], target)
+    assert torch.equal(actual, expected)
 
 
 @pytest.mark.parametrize(
@@ -209,9 +209,9 @@ def test_what_torch_asks_of_an_operator() -> None:
     names = [f"parameter {name}" for name, _ in net.named_parameters()]
     names += ["input x", "history h", "initial h"]
     for wanted in ([], list(range(len(sources)))):
-        said = (sources, net._model_key, "\n".join(names), True, wanted)
+        options = (sources, net._model_key, "\n".join(names), True, wanted)
         torch.library.opcheck(
-            forward_op, said, test_utils=("test_schema", "test_autograd_registration")
+            forward_op, options, test_utils=("test_schema", "test_autograd_registration")
         )
 
 

@@ -1,4 +1,4 @@
-"""A compiled module is a module on any backend: copies, threads, autocast, DDP, torch.func."""
+"""Check modules on every backend: copies, threads, autocast, DDP, torch.func."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def feed() -> Tensor:
 def gradients(net: torch.nn.Module, x: Tensor) -> dict[str, Tensor]:
     net.zero_grad()
     net(x)[0].square().sum().backward()
-    found = {name: p.grad for name, p in net.named_parameters()}
-    return {name: g.clone() for name, g in found.items() if g is not None}
+    by_name = {name: p.grad for name, p in net.named_parameters()}
+    return {name: g.clone() for name, g in by_name.items() if g is not None}
 
 
 def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
@@ -80,37 +80,37 @@ def test_copies_and_pickles_compute_the_same(backend: str) -> None:
 
 def test_weights_go_from_backend_to_backend(backend: str) -> None:
     net, x = model(backend), feed()
-    other = rnnc.compile(TEXT, backend="reference")
-    assert other.load_state_dict(net.state_dict(), strict=True)
-    torch.testing.assert_close(other(x)[0], net(x)[0])
+    second = rnnc.compile(TEXT, backend="reference")
+    assert second.load_state_dict(net.state_dict(), strict=True)
+    torch.testing.assert_close(second(x)[0], net(x)[0])
     with torch.no_grad():
-        for parameter in other.parameters():
+        for parameter in second.parameters():
             parameter.mul_(1.5)
-    net.load_state_dict(other.state_dict())
-    assert all(torch.equal(net.state_dict()[k], v) for k, v in other.state_dict().items())
-    torch.testing.assert_close(net(x)[0], other(x)[0])
+    net.load_state_dict(second.state_dict())
+    assert all(torch.equal(net.state_dict()[k], v) for k, v in second.state_dict().items())
+    torch.testing.assert_close(net(x)[0], second(x)[0])
 
 
 def test_threads_share_a_model(backend: str) -> None:
     net, x = model(backend), feed()
-    found: list[dict[str, Tensor] | None] = [None] * 4
+    actual: list[dict[str, Tensor] | None] = [None] * 4
 
     def work(index: int) -> None:
         y = net(x)[0]
         sources = list(net.parameters())
-        made = torch.autograd.grad(y.square().sum(), sources)
-        found[index] = {"y": y, **{str(i): g for i, g in enumerate(made)}}
+        thread_gradients = torch.autograd.grad(y.square().sum(), sources)
+        actual[index] = {"y": y, **{str(i): g for i, g in enumerate(thread_gradients)}}
 
     threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    first = found[0]
+    first = actual[0]
     assert first is not None
-    for other in found[1:]:
-        assert other is not None
-        assert all(torch.equal(other[k], v) for k, v in first.items())
+    for second in actual[1:]:
+        assert second is not None
+        assert all(torch.equal(second[k], v) for k, v in first.items())
 
 
 def test_two_runs_give_the_same_bits(backend: str) -> None:
@@ -131,19 +131,19 @@ def test_autocast_computes_in_the_parameters_dtype(backend: str) -> None:
 
 
 def test_parametrised_and_pruned_weights_are_read(backend: str) -> None:
-    net, plain, x = model(backend), model(backend), feed()
+    net, plain_net, x = model(backend), model(backend), feed()
     parametrizations.weight_norm(net, "W")
     prune.l1_unstructured(net, "V", 0.5)
     with torch.no_grad():
         mask = net.get_buffer("V_mask")
-        plain.get_parameter("V").mul_(mask)
-    expected = gradients(plain, x)
-    assert torch.allclose(net(x)[0], plain(x)[0], atol=1e-6)
+        plain_net.get_parameter("V").mul_(mask)
+    expected = gradients(plain_net, x)
+    assert torch.allclose(net(x)[0], plain_net(x)[0], atol=1e-6)
     net(x)[0].square().sum().backward()
-    found = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
-    torch.testing.assert_close(found["U"], expected["U"])
-    torch.testing.assert_close(found["V_orig"], expected["V"] * mask)
-    assert found["parametrizations.W.original1"].norm() > 0
+    actual = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
+    torch.testing.assert_close(actual["U"], expected["U"])
+    torch.testing.assert_close(actual["V_orig"], expected["V"] * mask)
+    assert actual["parametrizations.W.original1"].norm() > 0
 
 
 def test_parameters_that_do_not_fit_are_refused(backend: str) -> None:
@@ -166,15 +166,15 @@ def test_parameters_that_do_not_fit_are_refused(backend: str) -> None:
 
 def test_functional_call_takes_other_parameters(backend: str) -> None:
     net, x = model(backend), feed()
-    other = copy.deepcopy(net)
+    second = copy.deepcopy(net)
     with torch.no_grad():
-        for parameter in other.parameters():
+        for parameter in second.parameters():
             parameter.mul_(2)
     values = {name: parameter * 2 for name, parameter in net.named_parameters()}
     y, _ = torch.func.functional_call(net, values, (x,))
-    assert torch.equal(y, other(x)[0])
+    assert torch.equal(y, second(x)[0])
     y.square().sum().backward()
-    expected = gradients(other, x)
+    expected = gradients(second, x)
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None
         torch.testing.assert_close(parameter.grad, 2 * expected[name])
@@ -189,11 +189,13 @@ def test_transforms_of_functions_see_the_reference(backend: str) -> None:
         return y.square().sum()
 
     expected = gradients(net, x)
-    found = torch.func.grad(score)(values, x)
-    each = torch.func.vmap(torch.func.grad(score), in_dims=(None, 1))(values, x.unsqueeze(2))
+    actual = torch.func.grad(score)(values, x)
+    row_gradients = torch.func.vmap(torch.func.grad(score), in_dims=(None, 1))(
+        values, x.unsqueeze(2)
+    )
     for name in expected:
-        torch.testing.assert_close(found[name], expected[name])
-        torch.testing.assert_close(each[name].sum(0), expected[name])
+        torch.testing.assert_close(actual[name], expected[name])
+        torch.testing.assert_close(row_gradients[name].sum(0), expected[name])
     _, along = torch.func.jvp(lambda x: net(x)[0], (x,), (torch.ones_like(x),))
     step = 1e-3
     difference = (net(x + step)[0] - net(x - step)[0]) / (2 * step)
@@ -219,7 +221,7 @@ def test_second_derivatives_are_right(backend: str) -> None:
 def test_forward_mode_takes_tangents_along(backend: str, with_gradients: bool) -> None:
     net, x, along = model(backend), feed(), torch.randn(5, 2, 3)
     weight = net.get_parameter("W").detach()
-    _, right = torch.func.jvp(
+    _, expected = torch.func.jvp(
         lambda x, w: torch.func.functional_call(net, {"W": w}, (x,))[0],
         (x, weight),
         (along, weight),
@@ -229,8 +231,8 @@ def test_forward_mode_takes_tangents_along(backend: str, with_gradients: bool) -
         values = {"W": torch.autograd.forward_ad.make_dual(weight, weight)}
         for _ in range(3):
             y, state = torch.func.functional_call(net, values, (dual,))
-            found = torch.autograd.forward_ad.unpack_dual(y).tangent
-            torch.testing.assert_close(found, right)
+            actual = torch.autograd.forward_ad.unpack_dual(y).tangent
+            torch.testing.assert_close(actual, expected)
             assert torch.autograd.forward_ad.unpack_dual(state.h).tangent is not None
             # What has no tangent is computed as ever.
             assert torch.autograd.forward_ad.unpack_dual(net(x)[0]).tangent is None
@@ -250,9 +252,9 @@ def test_outputs_may_be_changed_in_place(backend: str) -> None:
     y, state = net(x)
     expected = gradients(net, x)
     net.zero_grad()
-    kept = state.h.clone()
+    before = state.h.clone()
     y.mul_(1)
-    assert torch.equal(state.h, kept)
+    assert torch.equal(state.h, before)
     y.square().sum().backward()
     assert_same({n: p.grad for n, p in net.named_parameters() if p.grad is not None}, expected)
 
@@ -270,8 +272,8 @@ def test_a_graph_that_is_retained_gives_the_same_gradients_again(backend: str) -
     net.zero_grad()
     score = net(x)[0].square().sum()
     for _ in range(2):
-        found = torch.autograd.grad(score, list(net.parameters()), retain_graph=True)
-        assert_same(dict(zip(expected, found, strict=True)), expected)
+        actual = torch.autograd.grad(score, list(net.parameters()), retain_graph=True)
+        assert_same(dict(zip(expected, actual, strict=True)), expected)
 
 
 @pytest.mark.parametrize("reentrant", [True, False])
@@ -284,25 +286,25 @@ def test_checkpoints_of_torch_compute_it_again(backend: str, reentrant: bool) ->
     x.grad = None
     y, _ = checkpoint(net, x, use_reentrant=reentrant)
     y.square().sum().backward()
-    found = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
-    assert_same(found, expected)
+    actual = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
+    assert_same(actual, expected)
     assert torch.equal(x.grad, of_x)
 
 
 def test_hooks_see_gradients_and_may_change_them(backend: str) -> None:
     net, x = model(backend), feed().requires_grad_()
     expected = gradients(net, x)
-    seen: list[str] = []
+    hook_calls: list[str] = []
     for name, parameter in net.named_parameters():
-        parameter.register_hook(lambda g, name=name: (seen.append(name), 2 * g)[1])
+        parameter.register_hook(lambda g, name=name: (hook_calls.append(name), 2 * g)[1])
     calls: list[Callable[..., None] | str] = []
-    net.register_forward_hook(lambda module, given, found: calls.append("forward"))
+    net.register_forward_hook(lambda module, arguments, actual: calls.append("forward"))
     net.register_full_backward_hook(lambda module, inner, outer: calls.append("backward"))
-    found = gradients(net, x)
-    assert sorted(seen) == sorted(expected)
+    actual = gradients(net, x)
+    assert sorted(hook_calls) == sorted(expected)
     assert calls == ["forward", "backward"]
     for name in expected:
-        assert torch.equal(found[name], 2 * expected[name])
+        assert torch.equal(actual[name], 2 * expected[name])
 
 
 def test_what_is_saved_may_be_moved(backend: str) -> None:

@@ -1,4 +1,4 @@
-"""Ways in which users of torch use a module: each backend gives what the reference gives."""
+"""Compare backends with the reference in common uses of a torch module."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def inference_then_training(net: CompiledRNN) -> list[Tensor]:
 
 
 def gradients_switched_on_and_off(net: CompiledRNN) -> list[Tensor]:
-    found: list[Tensor] = []
+    results: list[Tensor] = []
     for all_of_them in (True, False, True):
-        for at, parameter in enumerate(net.parameters()):
-            parameter.requires_grad_(all_of_them or at % 2 == 0)
-        found += learned(net, net(X)[0])
-    return found
+        for index, parameter in enumerate(net.parameters()):
+            parameter.requires_grad_(all_of_them or index % 2 == 0)
+        results += learned(net, net(X)[0])
+    return results
 
 
 def weights_swapped_by_data(net: CompiledRNN) -> list[Tensor]:
@@ -70,16 +70,16 @@ def weights_swapped_by_data(net: CompiledRNN) -> list[Tensor]:
         for _ in range(3):
             net(X)
         weight.data = weight.data.t()
-        found = [net(X)[0]]
-    return [*found, *learned(net, net(X)[0])]
+        results = [net(X)[0]]
+    return [*results, *learned(net, net(X)[0])]
 
 
 def one_row_for_all(net: CompiledRNN) -> list[Tensor]:
     x, weight = X[:1, :1].clone().requires_grad_(), X[0, 0, :1].repeat(4).requires_grad_()
     values = {"W": weight.expand(4, 4)}
     y = torch.func.functional_call(net, values, (x.expand(5, 3, 3),))[0]
-    one = torch.ones((), dtype=y.dtype).expand_as(y)
-    return [y, *torch.autograd.grad(y, [x, weight, net.get_parameter("U")], one)]
+    unit = torch.ones((), dtype=y.dtype).expand_as(y)
+    return [y, *torch.autograd.grad(y, [x, weight, net.get_parameter("U")], unit)]
 
 
 def garbage_past_lengths(net: CompiledRNN) -> list[Tensor]:
@@ -90,16 +90,16 @@ def garbage_past_lengths(net: CompiledRNN) -> list[Tensor]:
 
 
 def streaming_in_place(net: CompiledRNN) -> list[Tensor]:
-    found: list[Tensor] = []
+    results: list[Tensor] = []
     for learning in (True, False):
         state = None
         with torch.set_grad_enabled(learning):
             for x in (*X, *X):
                 y, state = net.step(x, state)
                 state.h[0].zero_()
-                found.append(y.relu_())
+                results.append(y.relu_())
                 state.x.mul_(2)
-    return [*found, *learned(net, torch.stack(found[:10]))]
+    return [*results, *learned(net, torch.stack(results[:10]))]
 
 
 def jacobians(net: CompiledRNN) -> list[Tensor]:
@@ -119,19 +119,19 @@ def jacobians(net: CompiledRNN) -> list[Tensor]:
 
 def an_ensemble(net: CompiledRNN) -> list[Tensor]:
     twins = [copy.deepcopy(net) for _ in range(3)]
-    for at, twin in enumerate(twins):
-        twin.get_parameter("W").data.mul_(at)
+    for index, twin in enumerate(twins):
+        twin.get_parameter("W").data.mul_(index)
     values, _ = torch.func.stack_module_state(twins)  # type: ignore[arg-type]
     run = torch.vmap(lambda values: torch.func.functional_call(net, values, (X,))[0])
     return [run(values)]
 
 
 def selective_checkpoints(net: CompiledRNN) -> list[Tensor]:
-    said = partial(
+    options = partial(
         create_selective_checkpoint_contexts,
         lambda *_, **__: CheckpointPolicy.PREFER_RECOMPUTE,
     )
-    y = checkpoint(lambda x: net(x)[0], X, use_reentrant=False, context_fn=said)
+    y = checkpoint(lambda x: net(x)[0], X, use_reentrant=False, context_fn=options)
     return learned(net, y)
 
 
@@ -182,8 +182,8 @@ def test_every_backend_gives_what_the_reference_gives(backend: str, use: str) ->
 
 def test_another_weight_would_be_seen() -> None:
     net = model("reference")
-    right = learned(net, net(X)[0])
+    expected = learned(net, net(X)[0])
     with torch.no_grad():
         net.get_parameter("W").add_(1e-6)
     with pytest.raises(AssertionError, match="off by"):
-        assert_close(learned(net, net(X)[0]), right, 1e-9)
+        assert_close(learned(net, net(X)[0]), expected, 1e-9)

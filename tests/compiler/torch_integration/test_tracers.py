@@ -1,4 +1,4 @@
-"""What traces a call of torch sees it: one operator, or the reference's operations."""
+"""Check that each tracer sees one operator, or the operations of the reference."""
 
 from __future__ import annotations
 
@@ -76,17 +76,17 @@ def test_torch_jit_trace(backend: str, way: str) -> None:
     file = io.BytesIO()
     torch.jit.save(traced, file)
     file.seek(0)
-    other = feed(seed=2)
+    second = feed(seed=2)
     for run in (traced, torch.jit.load(file)):
-        for given in (x, other):
-            assert_close(run(given), net(given)[0], TOLERANCE)
+        for sample in (x, second):
+            assert_close(run(sample), net(sample)[0], TOLERANCE)
         if way == "gradients":
             sources = list(run.parameters())
-            found = torch.autograd.grad(run(other).square().sum(), sources)
-            right = torch.autograd.grad(net(other)[0].square().sum(), list(net.parameters()))
-            named = dict(zip((n for n, _ in net.named_parameters()), right, strict=True))
+            actual = torch.autograd.grad(run(second).square().sum(), sources)
+            expected = torch.autograd.grad(net(second)[0].square().sum(), list(net.parameters()))
+            named = dict(zip((n for n, _ in net.named_parameters()), expected, strict=True))
             names = [n.removeprefix("core.") for n, _ in run.named_parameters()]
-            assert_close(list(found), [named[n] for n in names], 1e-5)
+            assert_close(list(actual), [named[n] for n in names], 1e-5)
 
 
 def test_a_trace_takes_other_sizes_or_says_that_it_does_not(backend: str) -> None:
@@ -121,7 +121,7 @@ def test_what_a_trace_has_kept_must_fit(backend: str) -> None:
 def test_make_fx(backend: str, mode: str, learning: bool) -> None:
     net, x = model(backend), feed()
     early = mode == "before dispatch"
-    made = make_fx(
+    traced = make_fx(
         lambda x: net(x),
         tracing_mode="real" if early else mode,
         pre_dispatch=early,
@@ -130,11 +130,11 @@ def test_make_fx(backend: str, mode: str, learning: bool) -> None:
     with torch.set_grad_enabled(learning):
         for _ in range(3):
             net(x)
-        graph = made(x)
-        for given in (x, feed(seed=2)):
-            y, state = graph(given)
-            right, after = net(given)
-            assert_close([y, *state], [right, *after], TOLERANCE)
+        graph = traced(x)
+        for sample in (x, feed(seed=2)):
+            y, state = graph(sample)
+            expected, after = net(sample)
+            assert_close([y, *state], [expected, *after], TOLERANCE)
 
 
 def test_make_fx_of_gradients(backend: str) -> None:
@@ -143,8 +143,8 @@ def test_make_fx_of_gradients(backend: str) -> None:
     def whole(x: Tensor) -> Tensor:
         return torch.autograd.grad(net(x)[0].square().sum(), x)[0]
 
-    other = feed(seed=2).requires_grad_()
-    assert_close(make_fx(whole)(x)(other), whole(other), TOLERANCE)
+    second = feed(seed=2).requires_grad_()
+    assert_close(make_fx(whole)(x)(second), whole(second), TOLERANCE)
     y, _ = net(x)
 
     def back(gradient: Tensor) -> Tensor:
@@ -169,8 +169,8 @@ def test_onnx_sees_operations_of_torch(backend: str, monkeypatch: pytest.MonkeyP
 
 def both(call: Callable[[], Any], mode: Callable[[], Any]) -> tuple[Any, Any]:
     with mode():
-        found = call()
-    return found, call()
+        result = call()
+    return result, call()
 
 
 def test_modes_of_dispatch(backend: str) -> None:
@@ -243,13 +243,13 @@ def test_transforms_of_functions_over_symbols(backend: str) -> None:
     net = model(backend, SYMBOLS)
     s = torch.randint(-1, 5, (6, 4), generator=torch.Generator().manual_seed(1))
     lengths = torch.tensor([6, 0, 3, 1])
-    right = net(s, lengths=lengths)[0]
+    expected = net(s, lengths=lengths)[0]
 
     def one(s: Tensor, length: Tensor) -> Tensor:
         return net(s.unsqueeze(1), lengths=length.unsqueeze(0))[0].squeeze(1)  # type: ignore[no-any-return]
 
-    found = torch.vmap(one, in_dims=(1, 0), out_dims=1)(s, lengths)
-    assert_close(found, right, TOLERANCE)
+    actual = torch.vmap(one, in_dims=(1, 0), out_dims=1)(s, lengths)
+    assert_close(actual, expected, TOLERANCE)
     with pytest.raises(ValueError, match="input s: expected symbols from 0 to 4"):
         torch.vmap(one, in_dims=(1, 0))(s + 3, lengths)
     with pytest.raises(ValueError, match="lengths: expected values from 0 to 6, got 7"):
@@ -257,29 +257,29 @@ def test_transforms_of_functions_over_symbols(backend: str) -> None:
     values = dict(net.named_parameters())
 
     def score(values: dict[str, Tensor], s: Tensor, length: Tensor) -> Tensor:
-        given = s.unsqueeze(1)
+        sample = s.unsqueeze(1)
         return (
             torch.func.functional_call(  # type: ignore[no-any-return]
-                net, values, (given,), {"lengths": length.unsqueeze(0)}
+                net, values, (sample,), {"lengths": length.unsqueeze(0)}
             )[0]
             .square()
             .sum()
         )
 
-    each = torch.vmap(torch.func.grad(score), in_dims=(None, 1, 0))(values, s, lengths)
-    whole = torch.autograd.grad(right.square().sum(), list(values.values()))
-    assert_close([g.sum(0) for g in each.values()], list(whole), 1e-5)
+    row_gradients = torch.vmap(torch.func.grad(score), in_dims=(None, 1, 0))(values, s, lengths)
+    complete = torch.autograd.grad(expected.square().sum(), list(values.values()))
+    assert_close([g.sum(0) for g in row_gradients.values()], list(complete), 1e-5)
 
 
 def test_functional_tensors(backend: str) -> None:
     net, x = model(backend), feed()
     assert_close(torch.func.functionalize(lambda x: net(x)[0])(x), net(x)[0], TOLERANCE)
-    veiled = torch._to_functional_tensor(x)
+    functional = torch._to_functional_tensor(x)
     with torch.no_grad():
         for _ in range(3):
-            found = net(veiled)[0]
-            torch._sync(found)
-            assert_close(torch._from_functional_tensor(found), net(x)[0], TOLERANCE)
+            actual = net(functional)[0]
+            torch._sync(actual)
+            assert_close(torch._from_functional_tensor(actual), net(x)[0], TOLERANCE)
 
 
 def test_a_tracer_sees_wrong_numbers_refused_when_it_runs(backend: str) -> None:

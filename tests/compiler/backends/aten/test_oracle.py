@@ -1,4 +1,4 @@
-"""The plan through ATen equals the reference: values, states, laws and every gradient."""
+"""Compare the ATen backend with the reference: values, states, laws and all gradients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every elementwise operation writes all of where it is told to, and only there."""
+"""Check that elementwise functions write all of a strided `out` and nothing beside it."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def test_a_strided_tensor_is_written(operation: str, dtype: torch.dtype) -> None
     operands = [torch.rand(2, 3, dtype=dtype) + 0.5 for _ in range(abs(number))]
     if number < 0:
         operands[0] = operands[0] > 1
-    plain = torch.full((2, 3), float("nan"), dtype=dtype)
-    ELEMENTWISE_FUNCTIONS[operation](*operands, out=plain)
+    contiguous = torch.full((2, 3), float("nan"), dtype=dtype)
+    ELEMENTWISE_FUNCTIONS[operation](*operands, out=contiguous)
     wide = torch.full((2, 5), 7.0, dtype=dtype)
     wide[:, 1:4] = float("nan")
     ELEMENTWISE_FUNCTIONS[operation](*operands, out=wide[:, 1:4])
-    assert torch.equal(wide[:, 1:4], plain)
+    assert torch.equal(wide[:, 1:4], contiguous)
     assert wide[:, 0].eq(7).all()
     assert wide[:, 4].eq(7).all()
-    assert plain.isfinite().all()
+    assert contiguous.isfinite().all()
 
 
 def test_what_torch_leaves_unwritten_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Checks within their time: a clock that moves only when a case is run."""
+"""Check the budget of checks, with a clock that moves only when a case runs."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def check(
 
 
 def found(checks: list[Check], seconds: float) -> list[Finding]:
-    said: list[str] = []
+    started: list[str] = []
     findings = list(
-        run_checks(checks, Budget(seconds), said.append, lambda place, case: f"again {case}")
+        run_checks(checks, Budget(seconds), started.append, lambda place, case: f"again {case}")
     )
-    assert said == [finding.name for finding in findings]
+    assert started == [finding.name for finding in findings]
     return findings
 
 
@@ -54,16 +54,16 @@ def taking(clock: list[float], seconds: float, outcome: Outcome) -> Callable[[Ca
 
 
 def test_all_cases_run_where_there_is_time(clock: list[float]) -> None:
-    (one,) = found([check(DOUBLE, taking(clock, 1, Outcome("right")))], 100)
-    assert (one.status, one.seen, one.detail) == ("ok", len(CASES), "")
+    (first,) = found([check(DOUBLE, taking(clock, 1, Outcome("right")))], 100)
+    assert (first.status, first.seen, first.detail) == ("ok", len(CASES), "")
 
 
 def test_no_case_begins_after_the_time_is_over(clock: list[float]) -> None:
     checks = [check(place, taking(clock, 3, Outcome("right"))) for place in (DOUBLE, SINGLE)]
-    one, other = found(checks, 10)
-    assert (one.status, other.status) == ("unfinished", "unfinished")
+    first, second = found(checks, 10)
+    assert (first.status, second.status) == ("unfinished", "unfinished")
     assert clock[0] <= 110
-    assert one.seen + other.seen == 3
+    assert first.seen + second.seen == 3
 
 
 def test_a_check_leaves_time_for_the_others(clock: list[float]) -> None:
@@ -73,49 +73,49 @@ def test_a_check_leaves_time_for_the_others(clock: list[float]) -> None:
 
 def test_a_case_is_not_begun_where_it_took_more_than_is_left(clock: list[float]) -> None:
     run = taking(clock, 6, Outcome("right"))
-    one, other = found([check(place, run, CASES[:1]) for place in (DOUBLE, SINGLE)], 10)
-    assert (one.status, one.seen) == ("ok", 1)
-    assert (other.status, other.seen) == ("unfinished", 0)
+    first, second = found([check(place, run, CASES[:1]) for place in (DOUBLE, SINGLE)], 10)
+    assert (first.status, first.seen) == ("ok", 1)
+    assert (second.status, second.seen) == ("unfinished", 0)
     assert clock[0] == 106
 
 
 def test_the_smallest_case_that_fails_is_shown(clock: list[float]) -> None:
     def run(case: Case) -> Outcome:
-        wrong = case.steps > 2 and case.rows > 1 and case.resets == "False"
-        return Outcome("wrong", "off") if wrong else Outcome("right")
+        fails = case.steps > 2 and case.rows > 1 and case.resets == "False"
+        return Outcome("wrong", "off") if fails else Outcome("right")
 
     wide = Case(6, 3, lengths=True, resets="False", carry=True)
-    (one,) = found([check(DOUBLE, run, (Case(1, 1), wide))], 100)
-    assert (one.status, one.seen, one.detail) == ("failed", 2, "off")
-    assert (one.case, one.show) == ("T=3,B=2,resets=False", "again T=3,B=2,resets=False")
+    (first,) = found([check(DOUBLE, run, (Case(1, 1), wide))], 100)
+    assert (first.status, first.seen, first.detail) == ("failed", 2, "off")
+    assert (first.case, first.show) == ("T=3,B=2,resets=False", "again T=3,B=2,resets=False")
     assert all(run(case).status == "right" for case in simplify(Case(3, 2, resets="False")))
 
 
 def test_a_search_that_takes_long_ends(clock: list[float]) -> None:
-    (one,) = found([check(DOUBLE, taking(clock, 1, Outcome("wrong", "off")), CASES[1:2])], 1)
-    assert one.status == "failed"
+    (first,) = found([check(DOUBLE, taking(clock, 1, Outcome("wrong", "off")), CASES[1:2])], 1)
+    assert first.status == "failed"
     assert clock[0] <= 104
 
 
 def test_what_has_no_answer_anywhere_is_skipped(clock: list[float]) -> None:
-    (one,) = found([check(DOUBLE, taking(clock, 0, Outcome("aside", "no number")))], 10)
-    assert (one.status, one.detail) == ("skipped", "no number")
+    (first,) = found([check(DOUBLE, taking(clock, 0, Outcome("aside", "no number")))], 10)
+    assert (first.status, first.detail) == ("skipped", "no number")
 
 
 def test_what_was_set_aside_is_said(clock: list[float]) -> None:
     def run(case: Case) -> Outcome:
         return Outcome("aside", "no number") if case.carry else Outcome("right")
 
-    (one,) = found([check(DOUBLE, run, (Case(1, 1), Case(1, 1, carry=True)))], 10)
-    assert (one.status, one.detail) == ("ok", "no number, at T=1,B=1,carry")
+    (first,) = found([check(DOUBLE, run, (Case(1, 1), Case(1, 1, carry=True)))], 10)
+    assert (first.status, first.detail) == ("ok", "no number, at T=1,B=1,carry")
 
 
 def test_what_raises_is_wrong_but_for_memory(clock: list[float]) -> None:
     def fail(case: Case) -> Outcome:
         raise ValueError("of all things")
 
-    (one,) = found([check(DOUBLE, fail, CASES[:1])], 10)
-    assert (one.status, one.detail) == ("failed", "raises ValueError: of all things")
+    (first,) = found([check(DOUBLE, fail, CASES[:1])], 10)
+    assert (first.status, first.detail) == ("failed", "raises ValueError: of all things")
 
     def exhaust(case: Case) -> Outcome:
         raise MemoryError

@@ -1,4 +1,4 @@
-"""Tensors that are more than what lies at their address: read right, or refused by name."""
+"""Check tensors that are more than their memory: read right, or rejected by name."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Wrapped(Tensor):
 
     @staticmethod
     def __new__(cls, inner: Tensor) -> Wrapped:
-        made = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        wrapper = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
             cls, inner.shape, dtype=inner.dtype, requires_grad=inner.requires_grad
         )
-        made.inner = inner
-        return made  # type: ignore[no-any-return]
+        wrapper.inner = inner
+        return wrapper  # type: ignore[no-any-return]
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -95,12 +95,12 @@ def results(net: CompiledRNN, given: dict[str, Tensor], *, learning: bool) -> li
     state = (given["h"], given["c"], given["past"])
     with torch.set_grad_enabled(learning):
         y, after = net(given["x"], state)
-    found = [y, *after]
+    tensors = [y, *after]
     if learning:
         sources = [*net.parameters(), given["x"], *state]
         sources = [source for source in sources if source.requires_grad]
-        found += torch.autograd.grad(y, sources, given["gradient"], materialize_grads=True)
-    return [bare(value) for value in found]
+        tensors += torch.autograd.grad(y, sources, given["gradient"], materialize_grads=True)
+    return [bare(value) for value in tensors]
 
 
 PLACES = ("x", "h", "c", "past", "gradient", "W", "b", "init.h")
@@ -113,31 +113,31 @@ def test_whatever_it_is_gives_its_numbers(backend: str, guise: str, learning: bo
     for place in PLACES:
         if place == "gradient" and not learning:
             continue
-        net, plain = model(backend), model("reference")
-        given, same = arguments(), arguments()
+        net, reference = model(backend), model("reference")
+        call_arguments, same = arguments(), arguments()
         for _ in range(2):  # so that a short way is known
-            results(net, given, learning=learning)
-        if place in given:
-            given[place] = disguised(given[place])
-            same[place] = torch.as_tensor(bare(given[place]) + 0.0)
+            results(net, call_arguments, learning=learning)
+        if place in call_arguments:
+            call_arguments[place] = disguised(call_arguments[place])
+            same[place] = torch.as_tensor(bare(call_arguments[place]) + 0.0)
         else:
             path, _, name = place.rpartition(".")
             value = disguised(net.get_parameter(place).detach())
             net.get_submodule(path)._parameters[name] = nn.Parameter(value)
             with torch.no_grad():
-                plain.get_parameter(place).copy_(torch.as_tensor(bare(value) + 0.0))
-        right = results(plain, same, learning=learning)
+                reference.get_parameter(place).copy_(torch.as_tensor(bare(value) + 0.0))
+        expected = results(reference, same, learning=learning)
         for _ in range(3):
-            found = results(net, given, learning=learning)
-            assert_close(found, right, TOLERANCE, f"{place}, {guise}")
+            actual = results(net, call_arguments, learning=learning)
+            assert_close(actual, expected, TOLERANCE, f"{place}, {guise}")
 
 
 def test_a_wrong_sign_would_be_seen(backend: str) -> None:
-    net, given = model(backend), arguments()
-    right = results(net, given, learning=True)
-    given["x"] = -given["x"]
+    net, call_arguments = model(backend), arguments()
+    expected = results(net, call_arguments, learning=True)
+    call_arguments["x"] = -call_arguments["x"]
     with pytest.raises(AssertionError, match="off by"):
-        assert_close(results(net, given, learning=True), right, TOLERANCE)
+        assert_close(results(net, call_arguments, learning=True), expected, TOLERANCE)
 
 
 NAMES = {
@@ -155,14 +155,18 @@ NAMES = {
 def test_memory_that_is_gone_is_named(backend: str, place: str, left: int) -> None:
     for learning in (True, False):
         for calls in (0, 2):
-            net, given = model(backend), arguments()
+            net, call_arguments = model(backend), arguments()
             for _ in range(calls):
-                results(net, given, learning=learning)
-            gone = given[place] if place in given else net.get_parameter(place)
+                results(net, call_arguments, learning=learning)
+            gone = call_arguments[place] if place in call_arguments else net.get_parameter(place)
             gone.untyped_storage().resize_(left)
             for call in (
-                lambda net=net, given=given: results(net, given, learning=False),
-                lambda net=net, given=given: results(net, given, learning=True),
+                lambda net=net, call_arguments=call_arguments: results(
+                    net, call_arguments, learning=False
+                ),
+                lambda net=net, call_arguments=call_arguments: results(
+                    net, call_arguments, learning=True
+                ),
             ):
                 with pytest.raises(ValueError, match=rf"^{NAMES[place]}: expected .* {left} bytes"):
                     call()
@@ -172,14 +176,14 @@ def test_memory_that_is_gone_is_named(backend: str, place: str, left: int) -> No
 def test_memory_that_is_gone_before_the_backward_pass_is_named(backend: str, place: str) -> None:
     if backend == "reference":
         pytest.skip("autograd's own nodes read what they have saved")
-    net, given = model(backend), arguments()
-    x = given["x"].requires_grad_()
+    net, call_arguments = model(backend), arguments()
+    x = call_arguments["x"].requires_grad_()
     y, _ = net(x)
-    gone = given[place] if place in given else net.get_parameter(place)
+    gone = call_arguments[place] if place in call_arguments else net.get_parameter(place)
     gone.untyped_storage().resize_(0)
     name = NAMES.get(place, "gradient of output y" if place == "gradient" else f"parameter {place}")
     with pytest.raises(ValueError, match=rf"^{name}: expected .* 0 bytes"):
-        y.backward(given["gradient"])
+        y.backward(call_arguments["gradient"])
 
 
 def test_tables_lengths_resets_and_targets_without_memory_are_named(backend: str) -> None:
@@ -188,7 +192,7 @@ def test_tables_lengths_resets_and_targets_without_memory_are_named(backend: str
         "h' = tanh(W h + U s)\ny = V h'\n",
         backend=backend,
     )
-    given = {
+    call_arguments = {
         "input s": torch.randint(5, (4, 2)),
         "lengths": torch.tensor([4, 2]),
         "resets": torch.zeros(4, 2, dtype=torch.bool),
@@ -196,41 +200,49 @@ def test_tables_lengths_resets_and_targets_without_memory_are_named(backend: str
     }
 
     def call() -> None:
-        y, _ = net(given["input s"], lengths=given["lengths"], resets=given["resets"])
-        net.loss(y, given["target for y"])
+        y, _ = net(
+            call_arguments["input s"],
+            lengths=call_arguments["lengths"],
+            resets=call_arguments["resets"],
+        )
+        net.loss(y, call_arguments["target for y"])
 
     call()
-    for name, tensor in given.items():
-        kept = tensor.clone()
+    for name, tensor in call_arguments.items():
+        before = tensor.clone()
         tensor.untyped_storage().resize_(0)
         with pytest.raises(ValueError, match=f"^{name}: expected .* 0 bytes"):
             call()
-        given[name] = kept
+        call_arguments[name] = before
 
 
 def test_other_layouts_are_refused_by_name(backend: str) -> None:
     for place in ("x", "h", "W", "resets"):
-        net, given = model(backend), arguments()
+        net, call_arguments = model(backend), arguments()
         resets = torch.zeros(5, 2, dtype=torch.bool)
         if place == "resets":
             resets = resets.to_sparse()
-        elif place in given:
-            given[place] = given[place].to_sparse()
+        elif place in call_arguments:
+            call_arguments[place] = call_arguments[place].to_sparse()
         else:
             net._parameters[place] = nn.Parameter(net.get_parameter(place).detach().to_sparse())
         name = {**NAMES, "resets": "resets"}[place]
         with pytest.raises(ValueError, match=f"^{name}: expected a dense tensor, got .*sparse"):
-            net(given["x"], (given["h"], given["c"], given["past"]), resets=resets)
+            net(
+                call_arguments["x"],
+                (call_arguments["h"], call_arguments["c"], call_arguments["past"]),
+                resets=resets,
+            )
 
 
 def test_a_sparse_gradient_is_read(backend: str) -> None:
     if backend == "reference":
         pytest.skip("autograd's own nodes do not take one")
-    net, given = model(backend), arguments()
-    x, gradient = given["x"].requires_grad_(), given["gradient"]
+    net, call_arguments = model(backend), arguments()
+    x, gradient = call_arguments["x"].requires_grad_(), call_arguments["gradient"]
     y, _ = net(x)
-    right = torch.autograd.grad(y, x, gradient, retain_graph=True)
-    assert_close(torch.autograd.grad(y, x, gradient.to_sparse()), right, 0.0)
+    expected = torch.autograd.grad(y, x, gradient, retain_graph=True)
+    assert_close(torch.autograd.grad(y, x, gradient.to_sparse()), expected, 0.0)
 
 
 @pytest.mark.parametrize("again", [True, False])
@@ -240,25 +252,27 @@ def test_gradients_of_what_was_made_of_another_one_are_counted_once(
     """A learned initial value is made of a parameter, a carried state of the call before."""
 
     def found(name: str) -> list[Tensor]:
-        net, given = model(name), arguments()
+        net, call_arguments = model(name), arguments()
         sources = list(net.parameters())
-        x = given["x"].requires_grad_()
+        x = call_arguments["x"].requires_grad_()
         _, state = net(x)
         y, _ = net(x, state)
-        made = torch.autograd.grad(y, [*sources, x], given["gradient"], create_graph=again)
+        gradients = torch.autograd.grad(
+            y, [*sources, x], call_arguments["gradient"], create_graph=again
+        )
         if not again:
-            return list(made)
-        norm = sum((g.square().sum() for g in made), torch.zeros(()))
-        return [*made, *torch.autograd.grad(norm, [*sources, x], materialize_grads=True)]
+            return list(gradients)
+        norm = sum((g.square().sum() for g in gradients), torch.zeros(()))
+        return [*gradients, *torch.autograd.grad(norm, [*sources, x], materialize_grads=True)]
 
     assert_close(found(backend), found("reference"), 1e-10)
 
 
 def test_many_gradients_at_once(backend: str) -> None:
-    net, given = model(backend), arguments()
-    x = given["x"].requires_grad_()
+    net, call_arguments = model(backend), arguments()
+    x = call_arguments["x"].requires_grad_()
     y, _ = net(x)
-    each = torch.randn(4, *y.shape, dtype=y.dtype)
-    (found,) = torch.autograd.grad(y, x, each, retain_graph=True, is_grads_batched=True)
-    right = [torch.autograd.grad(y, x, one, retain_graph=True)[0] for one in each]
-    assert_close(found, torch.stack(right), TOLERANCE)
+    gradients = torch.randn(4, *y.shape, dtype=y.dtype)
+    (actual,) = torch.autograd.grad(y, x, gradients, retain_graph=True, is_grads_batched=True)
+    expected = [torch.autograd.grad(y, x, gradient, retain_graph=True)[0] for gradient in gradients]
+    assert_close(actual, torch.stack(expected), TOLERANCE)

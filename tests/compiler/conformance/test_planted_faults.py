@@ -1,4 +1,4 @@
-"""Every check of `verify` can fail: a fault is planted for each, and found where it is smallest."""
+"""Check that each check of `verify` detects a planted fault, and shrinks its case."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def against_reference(text: str, backend: str) -> list[Finding]:
     graph = analyze(Source(text)).require_graph()
     subject = Subject(graph, draw_weights(graph), frozenset(graph.parameters_by_name))
     cpu = torch.device("cpu")
-    places = [ExecutionTarget(backend, cpu, dtype) for dtype in (torch.float64, torch.float32)]
-    checks = [c for c in build_checks(subject, places) if c.kind == "against the reference"]
+    targets = [ExecutionTarget(backend, cpu, dtype) for dtype in (torch.float64, torch.float32)]
+    checks = [c for c in build_checks(subject, targets) if c.kind == "against the reference"]
     return list(run_checks(checks, Budget(60), lambda name: None, lambda place, case: "again"))
 
 
@@ -143,18 +143,18 @@ def test_a_fault_in_a_value_or_gradient(
 
 def test_a_fault_in_float32_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BACKENDS, "planted", faulty_backend("output", is_single))
-    found = failures(PLAIN, "planted")
-    assert "against the reference: planted, float32" in found
-    assert not any("float64" in name for name in found)
+    findings = failures(PLAIN, "planted")
+    assert "against the reference: planted, float32" in findings
+    assert not any("float64" in name for name in findings)
 
 
 def test_a_fault_without_gradients_or_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
         BACKENDS, "planted", faulty_backend("output", lambda call: not call.training)
     )
-    found = failures(PLAIN, "planted")
-    assert found["step by step: planted, float64"].case == "T=2,B=1"
-    assert not any(name.startswith("against the reference") for name in found)
+    findings = failures(PLAIN, "planted")
+    assert findings["step by step: planted, float64"].case == "T=2,B=1"
+    assert not any(name.startswith("against the reference") for name in findings)
 
 
 def test_a_fault_in_the_short_way_of_a_known_call(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,8 +167,8 @@ def test_a_fault_in_the_short_way_of_a_known_call(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setitem(BACKENDS, "planted", faulty_backend("nothing"))
     monkeypatch.setattr(CallCache, "try_call", run)
-    found = failures(PLAIN, "planted")
-    assert found["step by step: planted, float64"].case == "T=2,B=1"
+    findings = failures(PLAIN, "planted")
+    assert findings["step by step: planted, float64"].case == "T=2,B=1"
 
 
 def test_a_backend_that_raises(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,8 +176,8 @@ def test_a_backend_that_raises(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("of all things")
 
     monkeypatch.setitem(BACKENDS, "planted", faulty_backend("output", fail))
-    found = failures(PLAIN, "planted")
-    finding = found["against the reference: planted, float64"]
+    findings = failures(PLAIN, "planted")
+    finding = findings["against the reference: planted, float64"]
     assert (finding.case, finding.detail) == ("T=1,B=1", "raises AssertionError: of all things")
 
 
@@ -195,8 +195,8 @@ def test_a_wrong_rule_of_derivatives(monkeypatch: pytest.MonkeyPatch) -> None:
         return m.create("one_minus", y)
 
     monkeypatch.setitem(vjp_rules.VJP_RULES, "tanh", vjp_rules._elementwise_vjp(wrong))
-    found = failures(PLAIN, "aten")
-    finding = found["against the reference: aten, float64"]
+    findings = failures(PLAIN, "aten")
+    finding = findings["against the reference: aten, float64"]
     assert finding.case == "T=1,B=1"
     assert finding.detail.startswith("gradient of ")
 
@@ -207,21 +207,21 @@ def test_a_state_that_does_not_carry_on_what_the_whole_has(monkeypatch: pytest.M
         Segments, "next_carry", lambda self, node, series: self.call.history[self._names[node]]
     )
     monkeypatch.setitem(BACKENDS, "planted", faulty_backend("nothing"))
-    found = failures(PLAIN, "planted")
-    assert not any(name.startswith("against the reference") for name in found)
+    findings = failures(PLAIN, "planted")
+    assert not any(name.startswith("against the reference") for name in findings)
     for where in ("planted, float64", "planted, float32", "reference, float64"):
-        assert found[f"step by step: {where}"].case == "T=2,B=1"
-        assert found[f"parts against the whole: {where}"].case == "T=2,B=1"
-        assert f"rows alone: {where}" not in found
+        assert findings[f"step by step: {where}"].case == "T=2,B=1"
+        assert findings[f"parts against the whole: {where}"].case == "T=2,B=1"
+        assert f"rows alone: {where}" not in findings
 
 
 def test_gradients_that_do_not_pass_from_part_to_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = Segments.next_carry
+    next_carry = Segments.next_carry
     monkeypatch.setattr(
-        Segments, "next_carry", lambda self, node, series: right(self, node, series).detach()
+        Segments, "next_carry", lambda self, node, series: next_carry(self, node, series).detach()
     )
-    found = failures(PLAIN, "reference")
-    finding = found["parts against the whole: reference, float64"]
+    findings = failures(PLAIN, "reference")
+    finding = findings["parts against the whole: reference, float64"]
     assert finding.case == "T=2,B=1"
     assert finding.detail.startswith("gradient of ")
 
@@ -231,10 +231,10 @@ def test_rows_that_depend_on_each_other(monkeypatch: pytest.MonkeyPatch) -> None
         interpreter.UNARY_OPS, "tanh", lambda z: z.tanh() + 0.01 * z.mean(0, keepdim=True)
     )
     monkeypatch.setitem(BACKENDS, "planted", faulty_backend("nothing"))
-    found = failures(PLAIN, "planted")
-    assert not any(name.startswith(("against", "parts", "step")) for name in found)
+    findings = failures(PLAIN, "planted")
+    assert not any(name.startswith(("against", "parts", "step")) for name in findings)
     for where in ("planted, float64", "planted, float32", "reference, float64"):
-        assert found[f"rows alone: {where}"].case == "T=1,B=2"
+        assert findings[f"rows alone: {where}"].case == "T=1,B=2"
 
 
 class _TooMuch(torch.autograd.Function):
@@ -250,7 +250,7 @@ class _TooMuch(torch.autograd.Function):
 
 def test_gradients_that_grow_with_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(interpreter.UNARY_OPS, "tanh", lambda z: _TooMuch.apply(z.tanh()))
-    found = failures(PLAIN, "reference")
-    finding = found["rows alone: reference, float64"]
+    findings = failures(PLAIN, "reference")
+    finding = findings["rows alone: reference, float64"]
     assert finding.case == "T=1,B=2"
     assert "gradient of " in finding.detail

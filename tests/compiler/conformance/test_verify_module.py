@@ -1,4 +1,4 @@
-"""`rnnc.verify`: a module as it is, which nothing changes."""
+"""Check `rnnc.verify` on a module as it is, which it must not change."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def test_its_own_weights_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not report
     assert report.failed[0].name == "against the reference: planted, float32"
     assert report.failed[0].show == 'rnnc.verify(model, case="T=1,B=1")'
-    again = rnnc.verify(model, case="T=1,B=1", seconds=60)
-    assert again.failed[0].detail == report.failed[0].detail
-    assert again.failed[0].detail in str(again)
+    second_report = rnnc.verify(model, case="T=1,B=1", seconds=60)
+    assert second_report.failed[0].detail == report.failed[0].detail
+    assert second_report.failed[0].detail in str(second_report)
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ def test_rows_first_are_checked_as_such(text: str) -> None:
 
 
 def test_a_fault_of_rows_first_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = faulty_backend("output", lambda call: not call.inputs["x"].is_contiguous())
-    monkeypatch.setitem(BACKENDS, "planted", wrong)
+    faulty = faulty_backend("output", lambda call: not call.inputs["x"].is_contiguous())
+    monkeypatch.setitem(BACKENDS, "planted", faulty)
     assert rnnc.verify(rnnc.compile(TEXT, backend="planted"), seconds=60)
     report = rnnc.verify(rnnc.compile(TEXT, backend="planted", batch_first=True), seconds=60)
     assert report.failed[0].case == "T=2,B=2"
@@ -77,12 +77,12 @@ def test_a_model_without_inputs_has_nothing_to_check() -> None:
 
 def test_its_own_options_are_checked() -> None:
     model = rnnc.compile(TEXT, backend="aten", memory="recompute", without=["stack"])
-    seen: list[Any] = []
+    backends: list[Any] = []
     (backend,) = model.backends.candidates
     forward = backend.forward
-    backend.forward = lambda *given: seen.append(given) or forward(*given)  # type: ignore[method-assign, func-returns-value]
+    backend.forward = lambda *given: backends.append(given) or forward(*given)  # type: ignore[method-assign, func-returns-value]
     assert rnnc.verify(model, seconds=60)
-    assert seen
+    assert backends
 
 
 def test_the_module_is_left_as_it_was() -> None:

@@ -1,4 +1,4 @@
-"""`nll` against its definition, one segment of one row at a time; and in pieces."""
+"""Compare `nll` with its definition, row by row and segment by segment, and in parts."""
 
 from __future__ import annotations
 
@@ -129,8 +129,8 @@ def row(model: CompiledRNN, carry: Any, b: int) -> list[Tensor]:
 
 
 def assert_same(found: Iterable[Tensor], expected: Iterable[Tensor]) -> None:
-    for ours, theirs in zip(found, expected, strict=True):
-        assert_near(ours, theirs)
+    for actual_part, expected_part in zip(found, expected, strict=True):
+        assert_near(actual_part, expected_part)
 
 
 def assert_near(found: Tensor, expected: Tensor) -> None:
@@ -143,10 +143,10 @@ def test_each_step_is_scored_by_what_came_before_it(seed, ragged, reset):
     model = predicting(seed)
     call = call_of(model, seed, ragged=ragged, reset=reset)
     with torch.no_grad():
-        found, _ = model.nll(**call, reduction="none")
-        assert_near(found, by_hand(model, **call))
+        actual, _ = model.nll(**call, reduction="none")
+        assert_near(actual, by_hand(model, **call))
         total, _ = model.nll(**call, reduction="sum")
-        assert_near(total, found.sum())
+        assert_near(total, actual.sum())
 
 
 @pytest.mark.parametrize("backend", ["reference", "aten", "cpu"])
@@ -155,8 +155,8 @@ def test_several_inputs_of_which_some_are_predicted(backend, reset):
     model = made(SEVERAL, backend=backend)
     call = call_of(model, 3, ragged=True, reset=reset)
     with torch.no_grad():
-        found, _ = model.nll(**call, reduction="none")
-        assert_near(found, by_hand(made(SEVERAL, backend="reference"), **call))
+        actual, _ = model.nll(**call, reduction="none")
+        assert_near(actual, by_hand(made(SEVERAL, backend="reference"), **call))
 
 
 @settings(max_examples=60)
@@ -174,11 +174,11 @@ def test_pieces_give_what_the_whole_gives(seed, ragged, reset, weighted, cuts):
     weight = torch.rand(STEPS, ROWS, generator=generator) if weighted else None
     lengths = call["lengths"]
     with torch.no_grad():
-        whole, last = model.nll(**call, weight=weight, reduction="none")
+        complete, last = model.nll(**call, weight=weight, reduction="none")
         total, _ = model.nll(**call, weight=weight, reduction="sum")
-        places = [0, *sorted(cuts), STEPS]
+        boundaries = [0, *sorted(cuts), STEPS]
         carry, parts, sums = None, [], []
-        for start, stop in pairwise(places):
+        for start, stop in pairwise(boundaries):
             part = {
                 "x": {name: value[start:stop] for name, value in call["x"].items()},
                 "lengths": None if lengths is None else (lengths - start).clamp(0, stop - start),
@@ -189,7 +189,7 @@ def test_pieces_give_what_the_whole_gives(seed, ragged, reset, weighted, cuts):
             added, carry = model.nll(**part, carry=carry, reduction="sum")
             parts.append(losses)
             sums.append(added)
-    assert_near(torch.cat(parts), whole)
+    assert_near(torch.cat(parts), complete)
     assert_near(torch.stack(sums).sum(), total)
     assert_same(flat(carry), flat(last))
 
@@ -200,10 +200,10 @@ def test_pieces_of_every_length_on_every_backend(backend):
     model = made(SEVERAL, backend=backend)
     call = call_of(model, 3, ragged=True, reset=True)
     with torch.no_grad():
-        whole, last = model.nll(**call, reduction="none")
-        for places in ([0, 1, 2, 2, 3, 4, 5, 6, 7], [0, 0, 2, 5, 7], [0, 4, 7, 7]):
+        complete, last = model.nll(**call, reduction="none")
+        for boundaries in ([0, 1, 2, 2, 3, 4, 5, 6, 7], [0, 0, 2, 5, 7], [0, 4, 7, 7]):
             carry, parts = None, []
-            for start, stop in pairwise(places):
+            for start, stop in pairwise(boundaries):
                 losses, carry = model.nll(
                     {name: value[start:stop] for name, value in call["x"].items()},
                     carry,
@@ -212,7 +212,7 @@ def test_pieces_of_every_length_on_every_backend(backend):
                     reduction="none",
                 )
                 parts.append(losses)
-            assert_near(torch.cat(parts), whole)
+            assert_near(torch.cat(parts), complete)
             assert_same(flat(carry), flat(last))
 
 
@@ -220,12 +220,12 @@ def test_a_beginning_that_is_drawn_is_drawn_once_a_segment():
     model = made("input x: real[2]\nstate h: real[3] = uniform(0, 1)\nh' = x ⊕ h\nx' = ▷ h'\n")
     x = random_arguments.random_inputs(model.graph, STEPS, ROWS, seed=1)["x"]
     torch.manual_seed(3)
-    whole, _ = model.nll(x, reduction="none")
+    complete, _ = model.nll(x, reduction="none")
     torch.manual_seed(3)
     first, carry = model.nll(x[:0], reduction="none")
     second, carry = model.nll(x[:2], carry, reduction="none")
     third, _ = model.nll(x[2:], carry, reduction="none")
-    assert_near(torch.cat([first, second, third]), whole)
+    assert_near(torch.cat([first, second, third]), complete)
 
 
 def test_pieces_that_forget_the_last_step_would_be_seen():
@@ -233,10 +233,10 @@ def test_pieces_that_forget_the_last_step_would_be_seen():
     call = call_of(model, 0, ragged=False, reset=False)
     first, second = ({n: v[part] for n, v in call["x"].items()} for part in (slice(3), slice(3, 7)))
     with torch.no_grad():
-        whole, _ = model.nll(**call, reduction="sum")
+        complete, _ = model.nll(**call, reduction="sum")
         a, carry = model.nll(first, reduction="sum")
         b, _ = model.nll(second, carry._replace(x=torch.zeros_like(carry.x)), reduction="sum")
-    assert (a + b - whole).abs() > 1e-6
+    assert (a + b - complete).abs() > 1e-6
 
 
 @pytest.mark.parametrize("backend", ["reference", "aten", "cpu"])
@@ -253,18 +253,18 @@ def test_the_carry_predicts_what_comes_next(backend):
         assert_near(carry.x.x, torch.stack([x["x"][5, 0], torch.zeros(2), x["x"][3, 2]]))
         y, _ = model.step(carry.x, carry.state)
         after = random_arguments.random_inputs(model.graph, 1, 3, seed=2)
-        found, _ = model.nll(after, carry, reduction="none")
+        actual, _ = model.nll(after, carry, reduction="none")
     for row in range(3):
         expected = loss_of("symbol", y.s[row].tolist(), int(after["s"][0, row]))
         expected += loss_of("real", y.x[row].tolist(), after["x"][0, row].tolist())
-        assert found[0, row].item() == pytest.approx(expected, abs=1e-12)
+        assert actual[0, row].item() == pytest.approx(expected, abs=1e-12)
 
 
 def test_no_carry_is_a_blank_step_and_the_initial_state():
     model = made(SEVERAL)
     x = random_arguments.random_inputs(model.graph, 4, 3, seed=1)
-    nothing, start = model.nll({name: value[:0] for name, value in x.items()})
-    assert nothing == 0
+    empty_loss, start = model.nll({name: value[:0] for name, value in x.items()})
+    assert empty_loss == 0
     assert start.x.s.tolist() == [-1, -1, -1]
     assert not start.x.x.any()
     assert not start.x.e.any()
@@ -279,15 +279,15 @@ def test_a_row_of_length_0_keeps_its_carry_and_a_reset_at_0_drops_it():
     resets = torch.zeros(4, 3, dtype=torch.bool)
     resets[0, 1:] = True
     lengths = torch.tensor([4, 4, 0])
-    found, after = model.nll(x, carry, lengths, resets, reduction="none")
-    fresh, other = model.nll(x, lengths=lengths, reduction="none")
-    kept, _ = model.nll(x, carry, lengths=lengths, reduction="none")
-    assert_near(found[:, 0], kept[:, 0])
-    assert_near(found[:, 1], fresh[:, 1])
-    assert not found[:, 2].any()
-    assert (fresh - kept)[:, :2].abs().min() > 0
+    actual, after = model.nll(x, carry, lengths, resets, reduction="none")
+    fresh_loss, second = model.nll(x, lengths=lengths, reduction="none")
+    kept_loss, _ = model.nll(x, carry, lengths=lengths, reduction="none")
+    assert_near(actual[:, 0], kept_loss[:, 0])
+    assert_near(actual[:, 1], fresh_loss[:, 1])
+    assert not actual[:, 2].any()
+    assert (fresh_loss - kept_loss)[:, :2].abs().min() > 0
     assert_same(row(model, after, 2), row(model, carry, 2))
-    assert_same(row(model, after, 1), row(model, other, 1))
+    assert_same(row(model, after, 1), row(model, second, 1))
 
 
 def test_what_lies_before_a_reset_is_scored_and_not_read():
@@ -308,20 +308,24 @@ def test_what_lies_before_a_reset_is_scored_and_not_read():
 @pytest.mark.parametrize("several", [False, True])
 def test_batch_first_turns_all_but_the_carry(several):
     text = SEVERAL if several else "input x: binary[3]\nstate h: real[2]\nh' = x ⊕ h\nx' = ▷ h'\n"
-    model, other = made(text), made(text, batch_first=True)
+    model, second = made(text), made(text, batch_first=True)
     call = call_of(model, 5, ragged=True, reset=True)
     weight = torch.rand(STEPS, ROWS)
     _, carry = model.nll(random_arguments.random_inputs(model.graph, 2, ROWS, seed=6))
     turned = {name: value.transpose(0, 1) for name, value in call["x"].items()}
     for reduction in ("none", "sum", "mean"):
-        found, after = other.nll(
+        actual, after = second.nll(
             turned, carry, call["lengths"], call["resets"].T, weight.T, reduction
         )
         expected, last = model.nll(**call, carry=carry, weight=weight, reduction=reduction)
-        assert_near(found.T if reduction == "none" else found, expected)
+        assert_near(actual.T if reduction == "none" else actual, expected)
         assert_same(flat(after), flat(last))
-    ours, theirs = (m.step(c.x, c.state)[0] for m, c in ((other, after), (model, last)))
-    assert_same(ours if several else (ours,), theirs if several else (theirs,))
+    actual_part, expected_part = (
+        m.step(c.x, c.state)[0] for m, c in ((second, after), (model, last))
+    )
+    assert_same(
+        actual_part if several else (actual_part,), expected_part if several else (expected_part,)
+    )
 
 
 def test_the_mean_is_over_what_is_scored():
@@ -329,17 +333,17 @@ def test_the_mean_is_over_what_is_scored():
     s = torch.randint(0, 4, (6, 3))
     s[2, 1] = s[4, 0] = -1
     lengths = torch.tensor([6, 4, 0])
-    each, _ = model.nll(s, lengths=lengths, reduction="none")
-    assert_near(model.nll(s, lengths=lengths)[0], each.sum() / 8)
-    assert not each[4:, 1].any()
-    assert not each[2, 1]
+    losses, _ = model.nll(s, lengths=lengths, reduction="none")
+    assert_near(model.nll(s, lengths=lengths)[0], losses.sum() / 8)
+    assert not losses[4:, 1].any()
+    assert not losses[2, 1]
     weight = torch.rand(6, 3, dtype=torch.float64)
-    there = (each != 0).double() * weight
+    is_scored = (losses != 0).double() * weight
     weighed, _ = model.nll(s, lengths=lengths, weight=weight)
-    assert_near(weighed, (each * weight).sum() / there.sum())
+    assert_near(weighed, (losses * weight).sum() / is_scored.sum())
     assert_near(
         model.nll(s, lengths=lengths, weight=weight > 0.5)[0],
-        (each[weight > 0.5].sum()) / (there > 0.5).sum(),
+        (losses[weight > 0.5].sum()) / (is_scored > 0.5).sum(),
     )
     assert model.nll(s * 0 - 1)[0] == 0
     assert model.nll(s, lengths=torch.zeros(3, dtype=torch.int64))[0] == 0
@@ -387,18 +391,18 @@ def test_in_training_laws_and_loss_lines_are_added_as_loss_adds_them(training):
     torch.manual_seed(4)
     y, _ = model(fed, lengths=lengths, resets=resets)
     expected = model.loss(y, {"x": x["x"], "e": x["e"]}, lengths=lengths)
-    plain = model.eval().loss(y, {"x": x["x"]}, lengths=lengths)
+    target_loss = model.eval().loss(y, {"x": x["x"]}, lengths=lengths)
     model.train(training)
     torch.manual_seed(4)
-    found, _ = model.nll(x, lengths=lengths, resets=resets)
-    assert_near(found, expected)
-    assert ((found - plain).abs() > 1e-3) == training
+    actual, _ = model.nll(x, lengths=lengths, resets=resets)
+    assert_near(actual, expected)
+    assert ((actual - target_loss).abs() > 1e-3) == training
     torch.manual_seed(4)
-    whole, _ = model.nll(x, lengths=lengths, resets=resets, reduction="sum")
+    complete, _ = model.nll(x, lengths=lengths, resets=resets, reduction="sum")
     torch.manual_seed(4)
-    each, _ = model.nll(x, lengths=lengths, resets=resets, reduction="none")
-    assert_near(each.sum(), plain * 8)
-    assert_near(whole, each.sum() + (found - plain))
+    losses, _ = model.nll(x, lengths=lengths, resets=resets, reduction="none")
+    assert_near(losses.sum(), target_loss * 8)
+    assert_near(complete, losses.sum() + (actual - target_loss))
 
 
 def test_gradients_reach_what_came_before_through_the_carry_until_it_is_detached():
@@ -406,15 +410,15 @@ def test_gradients_reach_what_came_before_through_the_carry_until_it_is_detached
     x = random_arguments.random_inputs(model.graph, 3, 2, seed=1)
     x["x"].requires_grad_()
     _, carry = model.nll(x)
-    again = random_arguments.random_inputs(model.graph, 3, 2, seed=2)
-    (gradient,) = torch.autograd.grad(model.nll(again, carry)[0], x["x"], retain_graph=True)
+    inputs = random_arguments.random_inputs(model.graph, 3, 2, seed=2)
+    (gradient,) = torch.autograd.grad(model.nll(inputs, carry)[0], x["x"], retain_graph=True)
     assert gradient.abs().min() > 0
     cut = carry.detach()
     assert type(cut) is type(carry)
-    for ours, theirs in zip(flat(cut), flat(carry), strict=True):
-        assert not ours.requires_grad
-        assert torch.equal(ours, theirs)
-    loss, _ = model.nll(again, cut)
+    for actual_part, expected_part in zip(flat(cut), flat(carry), strict=True):
+        assert not actual_part.requires_grad
+        assert torch.equal(actual_part, expected_part)
+    loss, _ = model.nll(inputs, cut)
     assert torch.autograd.grad(loss, x["x"], allow_unused=True) == (None,)
 
 
@@ -424,16 +428,16 @@ def test_gradients_are_those_of_each_row_alone(backend):
     call = call_of(model, 4, ragged=True, reset=True)
     weights = list(model.parameters())
     total, _ = model.nll(**call, reduction="sum")
-    found = torch.autograd.grad(total, weights)
+    actual = torch.autograd.grad(total, weights)
     expected = [torch.zeros_like(weight) for weight in weights]
     for b, n in enumerate(call["lengths"].tolist()):
         x = {name: value[:n, b : b + 1] for name, value in call["x"].items()}
         if n:
-            alone, _ = model.nll(x, resets=call["resets"][:n, b : b + 1], reduction="sum")
-            for sum_, part in zip(expected, torch.autograd.grad(alone, weights), strict=True):
+            row_loss, _ = model.nll(x, resets=call["resets"][:n, b : b + 1], reduction="sum")
+            for sum_, part in zip(expected, torch.autograd.grad(row_loss, weights), strict=True):
                 sum_ += part
-    for ours, theirs in zip(found, expected, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+    for actual_part, expected_part in zip(actual, expected, strict=True):
+        torch.testing.assert_close(actual_part, expected_part, rtol=1e-9, atol=1e-9)
 
 
 def test_a_state_is_cut_off_too():
@@ -466,9 +470,9 @@ def test_a_model_that_runs_backward_takes_and_gives_no_carry():
     model = made(BACKWARD)
     x = random_arguments.random_inputs(model.graph, STEPS, ROWS, seed=1)
     call = call_of(model, 1, ragged=True, reset=True)
-    found, carry = model.nll(**call, reduction="none")
+    actual, carry = model.nll(**call, reduction="none")
     assert carry is None
-    assert_near(found, by_hand(model, **call))
+    assert_near(actual, by_hand(model, **call))
     forward = made(BACKWARD.replace("⊕₂ g[t+1]", "⊕₂ g[t-1]"))
     with pytest.raises(ValueError, match="no carry to go on from: g runs backward in time"):
         model.nll(x, forward.nll(x)[1])
@@ -521,7 +525,7 @@ def test_binary_targets_are_checked():
 def test_hooks_see_the_call():
     """What torch hangs on a module (a parametrisation of old, a profiler) is part of `nll`."""
     model = made("input x: real[2]\nstate h: real[4]\nh' = x ⊕ h\nx' = ▷ h'")
-    seen = []
-    model.register_forward_pre_hook(lambda module, given: seen.append(len(given)))
+    calls = []
+    model.register_forward_pre_hook(lambda module, arguments: calls.append(len(arguments)))
     model.nll(X)
-    assert seen == [2]
+    assert calls == [2]
