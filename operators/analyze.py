@@ -15,9 +15,9 @@ from rnnc.grammar.diagnostics.diagnostic import Diagnostic
 from rnnc.grammar.diagnostics.errors import RnnError
 from rnnc.grammar.diagnostics.report import Report
 from rnnc.grammar.diagnostics.suggestions import did_you_mean
-from rnnc.grammar.expand import StaticValue
 from rnnc.grammar.parser import parse
 from rnnc.grammar.source import Source, Span
+from rnnc.grammar.substitution import StaticValue
 from rnnc.operators.elaborate.context.environment import file_environment
 from rnnc.operators.elaborate.model import build_model
 from rnnc.operators.elaborate.model_parameters import bind_parameters

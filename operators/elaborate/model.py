@@ -10,15 +10,13 @@ from rnnc.grammar import syntax
 from rnnc.grammar.diagnostics.diagnostic import Label
 from rnnc.grammar.diagnostics.report import Report
 from rnnc.grammar.diagnostics.suggestions import closest_name
-from rnnc.grammar.expand import StaticValue, expand
+from rnnc.grammar.expand import expand
 from rnnc.grammar.source import Span
+from rnnc.grammar.substitution import StaticValue
+from rnnc.grammar.syntax import flatten_targets, names_in
 from rnnc.operators.analysis.causality import check_causality
 from rnnc.operators.elaborate.context.environment import Environment, model_environment
-from rnnc.operators.elaborate.context.equation_order import (
-    flatten_targets,
-    names_in,
-    sort_equations,
-)
+from rnnc.operators.elaborate.context.equation_order import sort_equations
 from rnnc.operators.elaborate.context.graph_builder import GraphBuilder
 from rnnc.operators.elaborate.context.parameters import read_annotations
 from rnnc.operators.elaborate.context.scope import Scope, Variable

@@ -10,7 +10,7 @@ from rnnc.grammar.constant_eval import NotConstantError, evaluate_constant, rang
 from rnnc.grammar.diagnostics.diagnostic import Diagnostic, Label
 from rnnc.grammar.diagnostics.report import Report
 from rnnc.grammar.diagnostics.suggestions import did_you_mean
-from rnnc.grammar.expand import StaticValue
+from rnnc.grammar.substitution import StaticValue
 from rnnc.operators.semantics.primitives import RESERVED_FUNCTIONS
 
 ASSUMED_SIZE: Final = 64

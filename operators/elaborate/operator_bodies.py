@@ -8,12 +8,9 @@ from rnnc.grammar import syntax
 from rnnc.grammar.diagnostics.diagnostic import Label
 from rnnc.grammar.diagnostics.suggestions import shown
 from rnnc.grammar.source import Span
+from rnnc.grammar.syntax import flatten_targets, names_in
 from rnnc.operators.elaborate.context.environment import Definition, expand_body
-from rnnc.operators.elaborate.context.equation_order import (
-    flatten_targets,
-    names_in,
-    sort_equations,
-)
+from rnnc.operators.elaborate.context.equation_order import sort_equations
 from rnnc.operators.elaborate.context.parameters import ParameterAnnotations, read_annotations
 from rnnc.operators.elaborate.context.values import ElaborationError, Literal, Value
 from rnnc.operators.elaborate.expressions.evaluator import Evaluator

@@ -9,7 +9,7 @@ from rnnc.grammar.diagnostics.diagnostic import Label
 from rnnc.grammar.diagnostics.report import Report
 from rnnc.grammar.diagnostics.suggestions import shown
 from rnnc.grammar.source import Span
-from rnnc.operators.elaborate.context.equation_order import names_in
+from rnnc.grammar.syntax import names_in
 from rnnc.operators.elaborate.context.parameters import (
     ParameterAnnotations,
     ParameterTable,
@@ -117,16 +117,8 @@ def _shadowed_terms(
                 pass
 
 
-def _sum_terms(node: object) -> Iterator[syntax.Name]:
-    waiting: list[object] = [node]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, tuple):
-            waiting += item
-            continue
-        if not hasattr(item, "__dataclass_fields__") or isinstance(item, Span):
-            continue
-        if isinstance(item, syntax.Chain) and any(sign in "+-" for sign, _ in item.operations):
-            operands = [item.first, *(operand for _, operand in item.operations)]
+def _sum_terms(tree: object) -> Iterator[syntax.Name]:
+    for node in syntax.walk(tree):
+        if isinstance(node, syntax.Chain) and any(sign in "+-" for sign, _ in node.operations):
+            operands = [node.first, *(operand for _, operand in node.operations)]
             yield from (operand for operand in operands if isinstance(operand, syntax.Name))
-        waiting += [getattr(item, field) for field in item.__dataclass_fields__ if field != "span"]

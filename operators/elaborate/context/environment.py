@@ -10,8 +10,9 @@ from rnnc.grammar.constant_eval import NotConstantError, evaluate_constant
 from rnnc.grammar.diagnostics.diagnostic import Label
 from rnnc.grammar.diagnostics.report import Report
 from rnnc.grammar.diagnostics.suggestions import did_you_mean, shown
-from rnnc.grammar.expand import StaticValue, Substitution, expand
+from rnnc.grammar.expand import expand
 from rnnc.grammar.source import Span
+from rnnc.grammar.substitution import StaticValue, Substitution
 from rnnc.operators.semantics.primitives import RESERVED_FUNCTIONS
 from rnnc.operators.sources.modules import ModuleLoader
 

@@ -7,32 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from rnnc.grammar import syntax
 from rnnc.grammar.diagnostics.diagnostic import Label
 from rnnc.grammar.diagnostics.report import Report
-
-
-def names_in(node: object) -> Iterator[str]:
-    """The names of variables that an expression mentions, however they are marked."""
-    waiting: list[object] = [node]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, syntax.Name):
-            yield item.name
-        elif isinstance(item, tuple):
-            waiting += item
-        elif isinstance(item, syntax.Argument):
-            waiting.append(item.value)
-        elif hasattr(item, "__dataclass_fields__") and not isinstance(item, syntax.Symbol):
-            waiting += [
-                getattr(item, field) for field in item.__dataclass_fields__ if field != "span"
-            ]
-
-
-def flatten_targets(target: syntax.Expression) -> Iterator[syntax.Expression]:
-    """The variables that a left side sets, tuples taken apart."""
-    if isinstance(target, syntax.Parentheses):
-        for argument in target.arguments:
-            yield from flatten_targets(argument.value)
-    else:
-        yield target
+from rnnc.grammar.syntax import flatten_targets, names_in
 
 
 def sort_equations(
