@@ -28,7 +28,7 @@ _OPENING_BRACKETS = {")": "(", "]": "[", "}": "{"}
 class LogicalLine:
     """Logical line, over several text lines inside brackets, with its indented block.
 
-    `has_error`: reported already, not to be parsed. `is_misindented`: reported already, but parsable.
+    `has_error` lines are reported and not parsed; `is_misindented` lines are reported and parsed.
     """
 
     span: Span

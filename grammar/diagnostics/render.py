@@ -82,14 +82,13 @@ def _render_excerpt(label: Label, width: int, style: Style, *, primary: bool) ->
     highlighted = window[column - 1 - start : column - 1 - start + length]
     left_ellipsis = "…" if start else ""
     right_ellipsis = "…" if start + MAX_LINE_WIDTH < len(text) else ""
-    underline = ("^" if primary else "-") * max(
-        1, display_width(_replace_control_characters(highlighted))
-    )
-    pointer = " " * (
-        display_width(_replace_control_characters(before)) + len(left_ellipsis)
-    ) + style("caret" if primary else "related", f"{underline} {label.text}".rstrip())
+    width_before = display_width(_replace_control_characters(before)) + len(left_ellipsis)
+    marker_width = max(1, display_width(_replace_control_characters(highlighted)))
+    marker = f"{('^' if primary else '-') * marker_width} {label.text}".rstrip()
+    pointer = " " * width_before + style("caret" if primary else "related", marker)
+    excerpt = f"{left_ellipsis}{_replace_control_characters(window)}{right_ellipsis}"
     return [
-        f"  {number:>{width}} | {left_ellipsis}{_replace_control_characters(window)}{right_ellipsis}".rstrip(),
+        f"  {number:>{width}} | {excerpt}".rstrip(),
         f"  {' ' * width} | {pointer}",
     ]
 

@@ -15,11 +15,6 @@ Of a longer list only names with the same initial and about the same length are 
 """
 
 
-def shown(name: str) -> str:
-    """A canonical name as the language prints it: `⊕_1` is `⊕₁`."""
-    return display_name(name)
-
-
 def closest_name(name: str, candidates: Iterable[str]) -> str:
     """Return the candidate closest to a mistyped name, or an empty string."""
     candidates = sorted(candidates)
@@ -35,5 +30,5 @@ def closest_name(name: str, candidates: Iterable[str]) -> str:
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """Return a hint with the closest candidate, or an empty string."""
-    meant = closest_name(name, candidates)
-    return f"did you mean `{shown(meant)}`?" if meant else ""
+    closest = closest_name(name, candidates)
+    return f"did you mean `{display_name(closest)}`?" if closest else ""
