@@ -181,8 +181,8 @@ def _error_statement(statement: syntax.Statement) -> syntax.ErrorStatement:
 
 def _parameters_hint(bindings: Mapping[str, StaticValue]) -> str:
     listed = ", ".join(f"`{name}`" for name in sorted(bindings))
-    names = f", here {listed}" if listed else "; there are none here: `model name(layers = 2):`"
-    return f"ranges and conditions are made of numbers and parameters{names}"
+    available = f", here {listed}" if listed else "; there are none here: `model name(layers = 2):`"
+    return f"ranges and conditions are made of numbers and parameters{available}"
 
 
 def expand(

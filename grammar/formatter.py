@@ -107,8 +107,8 @@ class _SourceFormatter:
 
     def _token_range(self, number: int, row: _StatementTokens) -> range:
         lines = [self.source.position(token.start_pos or 0)[0] for token in row.tokens]
-        inside = [index for index, line in enumerate(lines) if line == number]
-        return range(inside[0], inside[-1] + 1) if inside else range(0)
+        indices = [index for index, line in enumerate(lines) if line == number]
+        return range(indices[0], indices[-1] + 1) if indices else range(0)
 
     def _comment_depth(self, number: int, code_text: str) -> int:
         """Return the depth of a comment line: that of the statement below it.

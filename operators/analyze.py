@@ -207,10 +207,10 @@ def _select_model(file: syntax.File, name: str | None, report: Report) -> syntax
 
 
 def zoo_parameters(name: str) -> dict[str, int | float]:
-    """The parameters of a zoo model with their defaults, in the order of its header.
+    """Return the parameters of a zoo model with their defaults, in the order of its header.
 
     Raises:
-        RnnError: RNN606, when there is no model of that name.
+        RnnError: RNN606, if there is no model of that name.
     """
     report = Report()
     (model,) = parse(zoo_source(name), report).models

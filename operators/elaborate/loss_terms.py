@@ -189,14 +189,16 @@ def build_loss_graph(
         suffix = f" #{counts[term.text]}" if counts[term.text] > 1 else ""
         value = copy_node(term.operand)
         outputs.append(Output(f"{term.text}{suffix}", Type("real", 1), value, False, None))
-    used = {str(node.attributes[0]) for node in loss_nodes if node.operation == "parameter"}
+    parameter_names = {
+        str(node.attributes[0]) for node in loss_nodes if node.operation == "parameter"
+    }
     graph = OperatorGraph(
         f"{name} loss",
         tuple(loss_nodes),
         tuple(inputs),
         (),
         tuple(outputs),
-        tuple(parameter for parameter in parameters if parameter.name in used),
+        tuple(parameter for parameter in parameters if parameter.name in parameter_names),
         (),
     )
     return LossGraph(graph, tuple(term.weight for term in terms))

@@ -166,7 +166,7 @@ def _bind_operands(
 
 
 def _operands_hint(operator: syntax.Operator) -> str:
-    """Show the call of an operator, and a header with a template's parameter."""
+    """Return an example of the call of an operator, and of a template's header."""
     operands = ", ".join(operand.span.text for operand in operator.operands)
     if isinstance(operator.name, syntax.Symbol):
         return "a template's parameter has a default: `operator deep(x, h, layers = 2):`"

@@ -76,9 +76,9 @@ def evaluate_body(body: Evaluator, definition: Definition, span: Span) -> Value:
         )
     value = body.evaluate(results[-1].value)
     if not report.has_errors and not is_library_span(definition.operator.span):
-        drafts = body.builder.parameter_table.parameters
+        parameters = body.builder.parameter_table.parameters
         warn_unused_annotations(
-            definition.operator.body, scope.annotations, drafts, scope.path, report
+            definition.operator.body, scope.annotations, parameters, scope.path, report
         )
     return body.to_vector(value, results[-1].span) if isinstance(value, Literal) else value
 

@@ -99,23 +99,25 @@ def _shadowed_terms(
     statements: Sequence[syntax.Statement],
     static_spans: Mapping[str, Span],
     *,
-    inside: bool = False,
+    in_body: bool = False,
 ) -> Iterator[tuple[syntax.Name, Span]]:
     """Yield static names of a model used as a term of a sum, where a bias would stand."""
     for statement in statements:
         match statement:
             case syntax.For(variable=variable, body=body):
-                visible = static_spans if inside else {**static_spans, variable.name: variable.span}
-                yield from _shadowed_terms(body, visible, inside=inside)
+                visible = (
+                    static_spans if in_body else {**static_spans, variable.name: variable.span}
+                )
+                yield from _shadowed_terms(body, visible, in_body=in_body)
             case syntax.If(body=body, orelse=orelse):
-                yield from _shadowed_terms((*body, *orelse), static_spans, inside=inside)
+                yield from _shadowed_terms((*body, *orelse), static_spans, in_body=in_body)
             case syntax.Operator(operands=operands, parameters=parameters, body=body):
                 operand_names = {p.name.name for p in parameters} | set(names_in(operands))
                 visible = {
                     name: span for name, span in static_spans.items() if name not in operand_names
                 }
-                yield from _shadowed_terms(body, visible, inside=True)
-            case syntax.Equation(value=value) | syntax.Result(value=value) if inside:
+                yield from _shadowed_terms(body, visible, in_body=True)
+            case syntax.Equation(value=value) | syntax.Result(value=value) if in_body:
                 for term in _sum_terms(value):
                     if term.name in static_spans and is_bias_name(term.name):
                         yield term, static_spans[term.name]

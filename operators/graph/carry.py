@@ -1,4 +1,4 @@
-"""What a graph carries from one call to the next."""
+"""The carry: values that one call hands to the next."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .operator_graph import OperatorGraph
 
 @dataclass(frozen=True, slots=True)
 class CarryEntry:
-    """One variable that is carried: `steps` values back, `size` wide (0 for a symbol)."""
+    """Carried variable: its last `steps` values of `size` entries (0 for a symbol)."""
 
     name: str
     steps: int
@@ -17,7 +17,7 @@ class CarryEntry:
 
 
 def carry_entries(graph: OperatorGraph) -> tuple[CarryEntry, ...]:
-    """What a model carries: its states, inputs whose past is read, and the age of a segment."""
+    """Return the carry of a model: states, inputs with delayed reads, the age of a segment."""
     states = [
         CarryEntry(s.name, s.delay, s.type.size)
         for s in graph.states
@@ -33,9 +33,9 @@ def carry_entries(graph: OperatorGraph) -> tuple[CarryEntry, ...]:
 
 
 def age_name(graph: OperatorGraph) -> str:
-    """What a state calls the number of steps that its segment has had; windows need to know."""
-    taken = {state.name for state in graph.states} | {v.name for v in graph.inputs}
+    """Return the name of the entry that counts a segment's steps, which windows need."""
+    names = {state.name for state in graph.states} | {v.name for v in graph.inputs}
     name = "age"
-    while name in taken:
+    while name in names:
         name += "_"
     return name

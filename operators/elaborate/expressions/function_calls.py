@@ -26,7 +26,7 @@ def call_function(
     evaluator: Evaluator, name: syntax.Name, arguments: syntax.Parentheses, span: Span
 ) -> Value:
     """Return the value of `name(arguments)`: a function of the language or a named operator."""
-    given = [argument.value for argument in arguments.arguments]
+    expressions = [argument.value for argument in arguments.arguments]
     named_argument = next((a for a in arguments.arguments if a.keyword or a.type), None)
     if named_argument is not None:
         evaluator.fail(
@@ -36,13 +36,13 @@ def call_function(
             hint=f"instantiate the template first: `operator f = {name.name}(…)`, then call `f`",
         )
     if name.name == "split":
-        return _call_split(evaluator, given, span)
+        return _call_split(evaluator, expressions, span)
     primitive = PRIMITIVES_BY_NAME.get(name.name)
     if primitive is not None:
-        return _call_primitive(evaluator, primitive, name, given, span)
+        return _call_primitive(evaluator, primitive, name, expressions, span)
     if not evaluator.scope.environment.is_defined(name.name):
         evaluator.report_unknown_function(name)
-    return evaluator.apply_operator(evaluator, name.name, evaluator.evaluate_all(given), span)
+    return evaluator.apply_operator(evaluator, name.name, evaluator.evaluate_all(expressions), span)
 
 
 def _call_primitive(

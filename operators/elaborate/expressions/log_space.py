@@ -161,9 +161,7 @@ def _elementwise(operation: str) -> _RewriteRule:
         mask = rewriter.intersect_masks(pair, size)
         if mask and operation == "logaddexp":
             return None
-        return rewriter.add_vector(
-            operation, (pair[0].operand, pair[1].operand), size, mask=mask
-        )
+        return rewriter.add_vector(operation, (pair[0].operand, pair[1].operand), size, mask=mask)
 
     return rule
 

@@ -105,8 +105,8 @@ class ScopedBuilder:
                 return self.add_vector(
                     "constant", (), self.sizes.constant(1), span, (float(number),)
                 )
-            case Matrix(draft) if draft.form == "diagonal":
-                return Vector(self.parameter_operand(draft, span), draft.rows)
+            case Matrix(parameter) if parameter.form == "diagonal":
+                return Vector(self.parameter_operand(parameter, span), parameter.rows)
             case Matrix():
                 self.fail(
                     "RNN305",
