@@ -286,8 +286,8 @@ class OperatorGraph:
     def components(self) -> tuple[tuple[int, ...], ...]:
         """Return the strongly connected components in topological order.
 
-        Of the components that are ready, the one with the smallest node comes first, so that the order
-        is the same in every run.
+        Of the components that are ready, the one with the smallest node comes first, so that the
+        order is the same in every run.
         """
         targets: list[list[int]] = [[] for _ in self.nodes]
         for source, target, _ in self.edges():
