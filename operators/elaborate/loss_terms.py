@@ -142,11 +142,11 @@ def build_loss_graph(
         )
         return len(loss_nodes) - 1
 
-    def add_input(name: str, type_: Type, old: Operand, history: int) -> None:
+    def add_input(name: str, type_: Type, old: Operand, max_delay: int) -> None:
         span = nodes[old.node].span
         new_ids[old] = len(loss_nodes)
         loss_nodes.append(Node(len(loss_nodes), "input", (), type_.size, (name,), -1, span))
-        inputs.append(Input(name, type_, new_ids[old], history))
+        inputs.append(Input(name, type_, new_ids[old], max_delay))
 
     for number, operand in enumerate(partition.inputs):
         add_input(f"kept {number}", Type("real", nodes[operand.node].size), operand, 0)

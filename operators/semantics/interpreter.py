@@ -294,14 +294,14 @@ def _collect_outputs(
 def _collect_carry(
     call: Call, env: dict[int, Tensor | list[Tensor]], segments: Segments
 ) -> dict[str, Tensor]:
-    history: dict[str, Tensor] = {}
+    carry: dict[str, Tensor] = {}
     nodes = {state.name: state.node for state in call.graph.states}
     nodes |= {variable.name: variable.node for variable in call.graph.inputs}
     for name in call.carry:
         series = env[nodes[name]]
         assert isinstance(series, list)
-        history[name] = segments.next_carry(nodes[name], series)
-    return history
+        carry[name] = segments.next_carry(nodes[name], series)
+    return carry
 
 
 def _law_errors(

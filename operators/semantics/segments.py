@@ -97,10 +97,10 @@ class Segments:
         if source >= len(series):
             return self._boundary_value(node, t)
         if source < 0:
-            history = self.call.carry.get(self._names[node])
-            if history is None:
+            carry = self.call.carry.get(self._names[node])
+            if carry is None:
                 return self._boundary_value(node, t)  # a state that runs backward has no past
-            value = history[len(history) + source]
+            value = carry[len(carry) + source]
         else:
             value = series[source]
         if delay > 0 and self.call.resets is None:
@@ -121,10 +121,10 @@ class Segments:
         source = t - delay
         absent = torch.zeros_like(self.valid[t])
         if source < 0:
-            history = self.call.carry.get(self._names[node])
-            if history is None or len(history) + source < 0:
+            carry = self.call.carry.get(self._names[node])
+            if carry is None or len(carry) + source < 0:
                 return None, absent
-            value = history[len(history) + source]
+            value = carry[len(carry) + source]
         elif source >= len(series):
             return None, absent
         else:

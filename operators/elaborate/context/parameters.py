@@ -145,20 +145,20 @@ def _apply_annotation(
             "matrix" if len(annotation.sizes) == 2 else "vector"
         )
         return
-    call = _parse_annotation(annotation, report)
-    if call is None:
+    rule = _parse_annotation(annotation, report)
+    if rule is None:
         return
-    match call.name:
+    match rule.name:
         case "frozen":
             annotations.is_frozen = True
         case "weightdrop":
-            annotations.weightdrop = call.arguments[0]
+            annotations.weightdrop = rule.arguments[0]
         case "blocks":
-            annotations.form, annotations.block_count = "blocks", int(call.arguments[0])
+            annotations.form, annotations.block_count = "blocks", int(rule.arguments[0])
         case "diagonal" | "vector":
-            annotations.form = "diagonal" if call.name == "diagonal" else "vector"
+            annotations.form = "diagonal" if rule.name == "diagonal" else "vector"
         case _:
-            annotations.initializers = (*annotations.initializers, call)
+            annotations.initializers = (*annotations.initializers, rule)
 
 
 def _parse_annotation(annotation: syntax.Expression, report: Report) -> Initializer | None:
