@@ -1,4 +1,7 @@
-"""Constant expressions: sizes, ranges, subscripts, conditions, real constants."""
+"""Evaluate constant expressions: sizes, ranges, subscripts, conditions, real constants.
+
+Input: a syntax tree without variables; output: an int (exact, bounded) or a finite float.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,16 @@ Constant = int | float
 ConstantLookup = Callable[[syntax.Name], "Constant | None"]
 
 MAX_INTEGER: Final = 10**12
-"""No constant integer may be larger; sizes have a smaller limit of their own."""
+"""Largest absolute value of an integer constant; sizes have a smaller limit of their own."""
 
 MAX_REAL: Final = 1e38
-"""No constant may be larger: a difference of two such numbers is the last that float32 holds."""
+"""Largest absolute value of a real constant: float32 still holds the difference of two of them."""
 
 TOO_LARGE_MESSAGE: Final = f"an integer constant is larger than {MAX_INTEGER:,}"
 
 
 class NotConstantError(Exception):
-    """An expression has no constant value; says where and why."""
+    """An expression without a constant value, with span and reason."""
 
     def __init__(self, span: Span, reason: str, name: str = "") -> None:
         super().__init__(reason)
@@ -30,35 +33,35 @@ class NotConstantError(Exception):
 
 
 def empty_lookup(name: syntax.Name) -> Constant | None:
-    """The lookup that knows no names."""
+    """Return None for every name."""
     return None
 
 
 def evaluate_constant(  # noqa: C901
     expression: syntax.Expression, lookup: ConstantLookup = empty_lookup
 ) -> Constant:
-    """The value of a constant expression; conditions give 0 or 1.
+    """Return the value of a constant expression; conditions give 0 or 1.
 
     Raises:
-        NotConstant: with the place and the reason.
+        NotConstantError: with the span and the reason.
     """
     match expression:
         case syntax.Number(value):
             result = value
         case syntax.Name() as name:
-            found = lookup(name)
-            if found is None:
+            value_of_name = lookup(name)
+            if value_of_name is None:
                 raise NotConstantError(
                     name.span, f"`{name.span.text}` has no constant value", name.name
                 )
-            result = found
+            result = value_of_name
         case syntax.Parentheses((syntax.Argument(value=inner, type=None, keyword=None),)):
             result = evaluate_constant(inner, lookup)
         case syntax.Prefix(symbols, operand) if not any(symbols):
             result = evaluate_constant(operand, lookup) * (-1) ** len(symbols)
-        case syntax.Chain(first, rest):
+        case syntax.Chain(first, operations):
             result = evaluate_constant(first, lookup)
-            for sign, operand in rest:
+            for sign, operand in operations:
                 result = _apply_operator(
                     sign, result, evaluate_constant(operand, lookup), operand.span
                 )
@@ -85,14 +88,14 @@ def evaluate_constant(  # noqa: C901
             )
         case _:
             raise NotConstantError(expression.span, f"`{expression.span.text}` is not a constant")
-    absurd = range_error(result)
-    if absurd:
-        raise NotConstantError(expression.span, absurd)
+    reason = range_error(result)
+    if reason:
+        raise NotConstantError(expression.span, reason)
     return result
 
 
 def range_error(value: Constant) -> str:
-    """Why a number is no constant of the language; empty where it is one."""
+    """Return the reason for which a number is no constant, or an empty string."""
     if isinstance(value, float) and not isfinite(value):
         return "a constant is not a finite number"
     if isinstance(value, int) and abs(value) > MAX_INTEGER:

@@ -1,4 +1,7 @@
-"""Parse events -> expressions of the syntax tree."""
+"""Build expressions of the syntax tree from lark's parse events (a bottom-up transformer).
+
+Methods named as the rules of rnn.lark are called by the parser, innermost first.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +19,18 @@ from .syntax_errors import SyntaxErrorReporter
 
 Items = list[Any]
 NUMBER_LIMIT = 40
-"""Characters of a number."""
+"""Maximal number of characters of a number, far below the 4,300 digits that int() reads."""
 
 
 class ExpressionBuilder(Transformer[Token, Any]):
-    """Called by the parser, rule by rule, innermost first."""
+    """Lark transformer from the rules of expressions to tree nodes."""
 
     source: Source
     report: Report
     syntax_errors: SyntaxErrorReporter
 
     def set_source(self, source: Source, report: Report) -> None:
-        """Say which text the next events are about."""
+        """Set the source and report of the following parse events."""
         self.source, self.report = source, report
         self.syntax_errors = SyntaxErrorReporter(report)
 
@@ -42,15 +45,15 @@ class ExpressionBuilder(Transformer[Token, Any]):
         return Span(self.source, self._span_of(items[0]).start, self._span_of(items[-1]).end)
 
     def name(self, items: Items) -> syntax.Name:
-        """`h`, `h₁`, `z_{l-1}`."""
+        """Build `h`, `h₁`, `z_{l-1}`."""
         return syntax.Name(canonical_name(items[0]), self._full_span(items), _indices(items))
 
     def infix_symbol(self, items: Items) -> syntax.Symbol:
-        """`⊕`, `(+)_1`, `⊕_{l}`."""
+        """Build `⊕`, `(+)_1`, `⊕_{l}`."""
         return self._build_symbol(items, "infix")
 
     def prefix_symbol(self, items: Items) -> syntax.Symbol:
-        """`▷`, `|>_1`."""
+        """Build `▷`, `|>_1`."""
         return self._build_symbol(items, "prefix")
 
     def _build_symbol(self, items: Items, fixity: Literal["infix", "prefix"]) -> syntax.Symbol:
@@ -58,11 +61,11 @@ class ExpressionBuilder(Transformer[Token, Any]):
         return syntax.Symbol(name, fixity, self._full_span(items), _indices(items))
 
     def subscript(self, items: Items) -> _Subscript:
-        """`_{l-1}`."""
+        """Build `_{l-1}`."""
         return _Subscript(items[1], self._full_span(items))
 
     def number(self, items: Items) -> syntax.Number:
-        """`3`, `0.5`, `1e-3`."""
+        """Build `3`, `0.5`, `1e-3`."""
         text, span = str(items[0]), self._full_span(items)
         if len(text) > NUMBER_LIMIT:
             self.report.error(
@@ -84,23 +87,23 @@ class ExpressionBuilder(Transformer[Token, Any]):
         return syntax.Number(value, span)
 
     def primed(self, items: Items) -> syntax.Primed:
-        """`h'`."""
+        """Build `h'`."""
         return syntax.Primed(items[0], self._full_span(items))
 
     def transposed(self, items: Items) -> syntax.Transposed:
-        """`Wᵀ`."""
+        """Build `Wᵀ`."""
         return syntax.Transposed(items[0], self._full_span(items))
 
     def argument(self, items: Items) -> syntax.Argument:
-        """Never called for a plain expression; `_as_argument` wraps those."""
+        """Wrap a plain expression; lark skips this rule, `_as_argument` does its work."""
         return self._as_argument(items[0])
 
     def typed(self, items: Items) -> syntax.Argument:
-        """`x: real[m]`."""
+        """Build `x: real[m]`."""
         return syntax.Argument(items[0], self._full_span(items), type=items[2])
 
     def keyword(self, items: Items) -> syntax.Argument:
-        """`layers = 2`."""
+        """Build `layers = 2`."""
         span = self._full_span(items)
         if not isinstance(items[0], syntax.Name) or items[0].indices:
             self.report.error(
@@ -110,8 +113,8 @@ class ExpressionBuilder(Transformer[Token, Any]):
                 hint="an argument by name is `layers = 2`",
             )
             names = [i for i in getattr(items[0], "items", ()) if isinstance(i, syntax.Name)]
-            meant = names[0] if names else syntax.Name("_", self._span_of(items[0]))
-            return syntax.Argument(items[2], span, keyword=meant)
+            name = names[0] if names else syntax.Name("_", self._span_of(items[0]))
+            return syntax.Argument(items[2], span, keyword=name)
         return syntax.Argument(items[2], span, keyword=items[0])
 
     def _as_argument(self, item: Any) -> syntax.Argument:
@@ -120,40 +123,38 @@ class ExpressionBuilder(Transformer[Token, Any]):
         return syntax.Argument(item, item.span)
 
     def parentheses(self, items: Items) -> syntax.Parentheses:
-        """`(a)`, `(a, b)`, `()`."""
+        """Build `(a)`, `(a, b)`, `()`."""
         parts = tuple(self._as_argument(item) for item in items if not isinstance(item, Token))
         return syntax.Parentheses(parts, self._full_span(items))
 
     def bracket(self, items: Items) -> syntax.Concatenation:
-        """`[a ; b]`, or a time when it stands behind a name."""
+        """Build `[a ; b]`, or a time if it follows a name."""
         parts = tuple(item for item in items if not isinstance(item, Token))
         return syntax.Concatenation(parts, self._full_span(items))
 
     def window(self, items: Items) -> _Range:
-        """`[t-99..t]`."""
+        """Build `[t-99..t]`."""
         return _Range(items[1], items[3], self._full_span(items))
 
     def run(self, items: Items) -> syntax.Expression:
-        """Items side by side, or one; a bracket of one part behind a name is a time."""
-        grouped: list[syntax.Expression] = []
+        """Build a juxtaposition, or its only item; `[t-1]` after a name is a time."""
+        groups: list[syntax.Expression] = []
         for item in items:
-            last = grouped[-1] if grouped else None
+            previous = groups[-1] if groups else None
             if isinstance(item, _Range):
-                grouped.append(self._build_window(last, item))
-                if isinstance(last, syntax.Name):
-                    del grouped[-2]
+                groups.append(self._build_window(previous, item))
+                if isinstance(previous, syntax.Name):
+                    del groups[-2]
             elif (
                 isinstance(item, syntax.Concatenation)
                 and len(item.parts) == 1
-                and isinstance(last, syntax.Name)
+                and isinstance(previous, syntax.Name)
             ):
-                span = last.span.to(item.span)
-                grouped[-1] = syntax.Timed(last, item.parts[0], span)
+                span = previous.span.to(item.span)
+                groups[-1] = syntax.Timed(previous, item.parts[0], span)
             else:
-                grouped.append(item)
-        return (
-            grouped[0] if len(grouped) == 1 else syntax.Run(tuple(grouped), self._full_span(items))
-        )
+                groups.append(item)
+        return groups[0] if len(groups) == 1 else syntax.Run(tuple(groups), self._full_span(items))
 
     def _build_window(self, name: syntax.Expression | None, item: _Range) -> syntax.Expression:
         if isinstance(name, syntax.Name):
@@ -168,39 +169,39 @@ class ExpressionBuilder(Transformer[Token, Any]):
         return syntax.Number(0, item.span)
 
     def power(self, items: Items) -> syntax.Power:
-        """`2**l`."""
+        """Build `2**l`."""
         return syntax.Power(items[0], items[2], self._full_span(items))
 
     def prefix(self, items: Items) -> syntax.Prefix:
-        """`▷ a`, `-a`."""
+        """Build `▷ a`, `-a`."""
         symbols = tuple(None if isinstance(item, Token) else item for item in items[:-1])
         return syntax.Prefix(symbols, items[-1], self._full_span(items))
 
     def product(self, items: Items) -> syntax.Chain:
-        """`a ⊙ b / c`."""
+        """Build `a ⊙ b / c`."""
         return self._build_chain(items)
 
     def sum(self, items: Items) -> syntax.Chain:
-        """`a + b - c`."""
+        """Build `a + b - c`."""
         return self._build_chain(items)
 
     def _build_chain(self, items: Items) -> syntax.Chain:
-        rest = tuple(
+        operations = tuple(
             (cast(Any, "*" if str(sign) == "⊙" else str(sign)), operand)
             for sign, operand in zip(items[1::2], items[2::2], strict=True)
         )
-        return syntax.Chain(items[0], rest, self._full_span(items))
+        return syntax.Chain(items[0], operations, self._full_span(items))
 
     def expr(self, items: Items) -> syntax.Infix:
-        """`x ⊕ y ⊕ h`."""
+        """Build `x ⊕ y ⊕ h`."""
         symbols: tuple[syntax.Symbol, ...] = tuple(items[1::2])
-        odd = next((s for s in symbols if (s.name, s.indices) != _symbol_key(symbols[0])), None)
-        if odd is not None:
-            first, second = symbols[0].span.text, odd.span.text
+        other = next((s for s in symbols if (s.name, s.indices) != _symbol_key(symbols[0])), None)
+        if other is not None:
+            first, second = symbols[0].span.text, other.span.text
             self.report.error(
                 "RNN112",
                 f"`{first}` and `{second}` stand in a row without parentheses",
-                odd.span,
+                other.span,
                 "which of the two comes first?",
                 hint=f"write `a {first} (b {second} c)` or `(a {first} b) {second} c`",
             )
@@ -208,24 +209,24 @@ class ExpressionBuilder(Transformer[Token, Any]):
         return syntax.Infix(symbols, operands, self._full_span(items))
 
     def comparison(self, items: Items) -> syntax.Compare:
-        """`layers > 1`."""
+        """Build `layers > 1`."""
         return syntax.Compare(items[0], cast(Any, str(items[1])), items[2], self._full_span(items))
 
     def condition(self, items: Items) -> syntax.Logic:
-        """`a or b`."""
+        """Build `a or b`."""
         return syntax.Logic("or", tuple(items[0::2]), self._full_span(items))
 
     def conjunction(self, items: Items) -> syntax.Logic:
-        """`a and b`."""
+        """Build `a and b`."""
         return syntax.Logic("and", tuple(items[0::2]), self._full_span(items))
 
     def negation(self, items: Items) -> syntax.Logic:
-        """`not a`; however often it is said, it is one or two of them."""
-        once = syntax.Logic("not", (items[-1],), self._full_span(items))
-        return once if len(items) % 2 == 0 else syntax.Logic("not", (once,), once.span)
+        """Build `not a`; an even number of `not` folds to two, an odd one to one."""
+        negated = syntax.Logic("not", (items[-1],), self._full_span(items))
+        return negated if len(items) % 2 == 0 else syntax.Logic("not", (negated,), negated.span)
 
     def type(self, items: Items) -> syntax.Type:
-        """`real[400]`."""
+        """Build `real[400]`."""
         sizes = tuple(item for item in items[1:] if not isinstance(item, Token))
         return syntax.Type(cast(Any, str(items[0])), sizes, self._full_span(items))
 

@@ -1,4 +1,8 @@
-"""A spec in canonical layout and symbols: the same tokens, the same comments, the same meaning."""
+"""Rewrite a spec in canonical layout and spelling, token by token.
+
+Input: a parsable source; output: the same tokens and comments, verified to parse to an
+equivalent tree.
+"""
 
 from __future__ import annotations
 
@@ -18,31 +22,31 @@ from .syntax import is_equivalent
 
 INDENT_WIDTH: Final = 4
 MAX_BLANK_LINES: Final = 2
-"""Blank lines in a row that are kept."""
+"""Maximal number of consecutive blank lines, as in PEP 8."""
 
 
 def format_source(source: Source, *, ascii_only: bool = False) -> str:
-    r"""A spec's text in canonical form, with `\n` line ends and one at the end.
+    r"""Return a spec's text in canonical form, with `\n` line ends and one at the end.
 
-    Blocks are indented by four spaces, comments stay where they are, line breaks inside brackets
-    are kept, and of several blank lines two. `ascii_only` writes `(+)` for `⊕` and so on.
+    Blocks are indented by four spaces, comments and line breaks inside brackets stay, and at most
+    two blank lines follow each other. `ascii_only` writes `(+)` for `⊕` and so on.
 
     Raises:
-        RnnError: when the spec cannot be parsed; nothing is known then of what it means.
+        RnnError: if the spec does not parse, since its meaning is unknown then.
     """
     report = Report()
     tree = parse(source, report)
     report.raise_if_errors()
     text = _SourceFormatter(source, ascii_only).format()
-    again = parse(Source(text, source.name, source.path), report)
-    if report.has_errors or not is_equivalent(tree, again):
+    formatted_tree = parse(Source(text, source.name, source.path), report)
+    if report.has_errors or not is_equivalent(tree, formatted_tree):
         raise AssertionError(f"formatting would change the meaning of {source.name}")
     return text
 
 
 @dataclass(slots=True)
 class _StatementTokens:
-    """What stands on one line of text: tokens of a statement, and how deep."""
+    """Tokens of one statement, the text lines that it spans, and its nesting depth."""
 
     depth: int
     first: int
@@ -57,32 +61,36 @@ class _SourceFormatter:
         self.source, self.ascii_only = source, ascii_only
         lines = list(_flatten_lines(split_logical_lines(source, Report()), 0))
         statements = [(line, depth, tokenize(line.span)) for line, depth in lines]
-        known = classify_names(tokens for _, _, tokens in statements)
+        name_roles = classify_names(tokens for _, _, tokens in statements)
         self.statements: dict[int, _StatementTokens] = {}
         self.depths: dict[int, tuple[int, int]] = {}
         for line, depth, tokens in statements:
             first = source.position(line.span.start)[0]
             last = source.position(max(line.span.start, line.span.end - 1))[0]
             row = _StatementTokens(
-                depth, first, last, tokens, StatementFormatter(tokens, known, ascii_only=ascii_only)
+                depth,
+                first,
+                last,
+                tokens,
+                StatementFormatter(tokens, name_roles, ascii_only=ascii_only),
             )
             self.depths[first] = (len(line.indent.expandtabs(INDENT_WIDTH)), depth)
             for number in range(first, last + 1):
                 self.statements[number] = row
 
     def format(self) -> str:
-        done: list[str] = []
-        blank = 0
-        for number, written in enumerate(self.source.text.split("\n"), 1):
-            code, _, comment = written.partition("#")
-            note = _format_comment(comment) if "#" in written else ""
+        lines: list[str] = []
+        blank_lines = 0
+        for number, line in enumerate(self.source.text.split("\n"), 1):
+            code, _, comment = line.partition("#")
+            note = _format_comment(comment) if "#" in line else ""
             if not code.strip() and not note:
-                blank += 1
+                blank_lines += 1
                 continue
-            done += [""] * min(blank, MAX_BLANK_LINES)
-            blank = 0
-            done.append(self._format_line(number, code, note))
-        return "\n".join(done) + "\n" if done else ""
+            lines += [""] * min(blank_lines, MAX_BLANK_LINES)
+            blank_lines = 0
+            lines.append(self._format_line(number, code, note))
+        return "\n".join(lines) + "\n" if lines else ""
 
     def _format_line(self, number: int, code_text: str, comment: str) -> str:
         row = self.statements.get(number)
@@ -99,13 +107,13 @@ class _SourceFormatter:
 
     def _token_range(self, number: int, row: _StatementTokens) -> range:
         lines = [self.source.position(token.start_pos or 0)[0] for token in row.tokens]
-        inside = [index for index, line in enumerate(lines) if line == number]
-        return range(inside[0], inside[-1] + 1) if inside else range(0)
+        indices = [index for index, line in enumerate(lines) if line == number]
+        return range(indices[0], indices[-1] + 1) if indices else range(0)
 
     def _comment_depth(self, number: int, code_text: str) -> int:
-        """How deep a comment on a line of its own stands: as the statement below it.
+        """Return the depth of a comment line: that of the statement below it.
 
-        At the end of a block it stays in the block that its indentation puts it into.
+        At the end of a block the comment stays in the block that its indentation matches.
         """
         indent = len(code_text.expandtabs(INDENT_WIDTH))
         below = [n for n in self.depths if n > number]
@@ -116,11 +124,11 @@ class _SourceFormatter:
             return depth
         above = sorted((n for n in self.depths if n < number), reverse=True)
         for line in above:
-            width, found = self.depths[line]
-            if found <= depth:
+            width, depth_above = self.depths[line]
+            if depth_above <= depth:
                 break
             if width <= indent:
-                return found
+                return depth_above
         return depth
 
 

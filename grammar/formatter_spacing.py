@@ -1,4 +1,4 @@
-"""The canonical spelling of each token of a statement, and the space between two of them."""
+"""Decide the canonical spelling of each token and the spaces between tokens."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ARITHMETIC: Final = frozenset(
 _VALUE_ENDS: Final = frozenset(
     {"NAME", "NUMBER", "RPAR", "RSQB", "RBRACE", "PRIME", "TRANSPOSE", "TYPE", "END"}
 )
-"""Tokens that end a value: a minus behind one of them is a difference."""
+"""Tokens that end a value: a minus after one of them subtracts."""
 
 _LETTER_SUBSCRIPT: Final = re.compile(r"_[^\W\d_]\w*$")
 _NUMERIC_SUBSCRIPT: Final = re.compile(r"([^_]+)_([0-9]+)")
@@ -34,7 +34,7 @@ _SUBSCRIPT_DIGITS: Final = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇
 
 @dataclass(frozen=True, slots=True)
 class NameRoles:
-    """What the names of one file are.
+    """Names of one file by their role.
 
     `operators` are called, `f(x)`; `parameters` stand before a vector, `W (x)`; `constants` are
     given a number in a header; `stems` have computed subscripts, so `z_0` goes with `z_{l-1}`.
@@ -47,38 +47,38 @@ class NameRoles:
 
 
 def classify_names(statements: Iterable[Sequence[Token]]) -> NameRoles:
-    """Collect what the names of a file are."""
+    """Collect the names of a file by their role."""
     operators: set[str] = set()
     parameters: set[str] = set()
     constants: set[str] = set()
     stems: set[str] = set()
     for tokens in statements:
-        following = [token.type for token in tokens[1:]] + [""]
-        for token, after in zip(tokens, following, strict=True):
+        next_types = [token.type for token in tokens[1:]] + [""]
+        for token, next_type in zip(tokens, next_types, strict=True):
             if token.type != "NAME":
                 continue
             name = canonical_name(token)
-            if after == "SUBSCRIPT_OPEN" or _LETTER_SUBSCRIPT.search(name):
+            if next_type == "SUBSCRIPT_OPEN" or _LETTER_SUBSCRIPT.search(name):
                 stems.add(name.split("_")[0])
         if not tokens or tokens[0].type not in {"OPERATOR", "MODEL", "USE", "PARAM", "FOR"}:
             continue
         if tokens[0].type == "FOR":
             constants.add(canonical_name(tokens[1]))
             continue
-        found = parameters if tokens[0].type == "PARAM" else operators
+        role = parameters if tokens[0].type == "PARAM" else operators
         for index, token in enumerate(tokens[1:], 1):
-            if token.type in {"COLON", "FROM", "LPAR"} or following[index - 1] == "EQUAL":
-                found = set()
+            if token.type in {"COLON", "FROM", "LPAR"} or next_types[index - 1] == "EQUAL":
+                role = set()
             if token.type != "NAME":
                 continue
-            found.add(canonical_name(token))
-            if following[index] == "EQUAL":
+            role.add(canonical_name(token))
+            if next_types[index] == "EQUAL":
                 constants.add(canonical_name(token))
     return NameRoles(*map(frozenset, (operators, parameters, constants, stems)))
 
 
 class StatementFormatter:
-    """One statement's tokens with what is known of their brackets."""
+    """Tokens of one statement with their matching brackets."""
 
     def __init__(self, tokens: Sequence[Token], words: NameRoles, *, ascii_only: bool) -> None:
         self.tokens, self.names, self.ascii_only = tokens, words, ascii_only
@@ -89,7 +89,7 @@ class StatementFormatter:
         self._match_brackets()
 
     def format(self, indices: range) -> str:
-        """Some neighbouring tokens as they are written on one line."""
+        """Format neighboring tokens of one text line."""
         parts: list[str] = []
         for index in indices:
             if parts and self._needs_space(index):
@@ -104,18 +104,18 @@ class StatementFormatter:
                 self.opening_index[index] = stack.pop()
             self.enclosing.append(self.kinds[stack[-1]] if stack else None)
             if token.type in {"LPAR", "LSQB", "SUBSCRIPT_OPEN"}:
-                around = self.enclosing[index]
-                inner = around if around in {"time", "subscript"} else self._bracket_kind(index)
-                self.kinds[index] = inner
+                outer = self.enclosing[index]
+                kind = outer if outer in {"time", "subscript"} else self._bracket_kind(index)
+                self.kinds[index] = kind
                 stack.append(index)
         self.closing_index = {opening: closing for closing, opening in self.opening_index.items()}
 
     def _bracket_kind(self, index: int) -> BracketKind:
         token = self.tokens[index]
-        before = self.tokens[index - 1].type if index else ""
+        previous = self.tokens[index - 1].type if index else ""
         if token.type == "SUBSCRIPT_OPEN":
             return "subscript"
-        if token.type == "LSQB" and before == "TYPE":
+        if token.type == "LSQB" and previous == "TYPE":
             return "type"
         if (
             token.type == "LSQB"
@@ -137,12 +137,12 @@ class StatementFormatter:
         return False
 
     def _preceding_name(self, index: int) -> str:
-        """The name that ends right before a token, its computed subscripts apart."""
+        """Return the name that ends right before a token, without its computed subscripts."""
         index -= 1
         while index > 0 and self.tokens[index].type == "RBRACE":
             index = self.opening_index.get(index, 0) - 1
-        found = index >= 0 and self.tokens[index].type == "NAME"
-        return canonical_name(self.tokens[index]) if found else ""
+        is_name = index >= 0 and self.tokens[index].type == "NAME"
+        return canonical_name(self.tokens[index]) if is_name else ""
 
     def _is_call(self, index: int) -> bool:
         name = self._preceding_name(index)
@@ -155,17 +155,17 @@ class StatementFormatter:
         return is_minus and (index == 0 or self.tokens[index - 1].type not in _VALUE_ENDS)
 
     def _needs_space(self, index: int) -> bool:
-        """Whether a space stands between a token and the one before it."""
-        before, kind = self.tokens[index - 1].type, self.tokens[index].type
-        if kind in _TIGHT_BEFORE or before in _TIGHT_AFTER:
+        """Return true if a space separates a token from the one before it."""
+        previous, kind = self.tokens[index - 1].type, self.tokens[index].type
+        if kind in _TIGHT_BEFORE or previous in _TIGHT_AFTER:
             return False
-        if {before, kind} & _TIGHT_AROUND or self._is_sign(index - 1):
+        if {previous, kind} & _TIGHT_AROUND or self._is_sign(index - 1):
             return False
         if kind == "LSQB":
             return self.kinds[index] == "other"
         if kind == "LPAR":
             return not self._is_call(index)
-        pair = {before, kind}
+        pair = {previous, kind}
         is_tight = self.enclosing[index] in {"time", "subscript"} and pair & _ARITHMETIC
         return not is_tight or bool(pair & {"PREFIX", "INFIX"})
 
@@ -195,7 +195,7 @@ class StatementFormatter:
         return name
 
     def _is_constant_product(self, index: int) -> bool:
-        """Whether a product is one of constants, written `2 * n`, and not elementwise."""
+        """Return true for a product of constants, written `2 * n` instead of `⊙`."""
         if self.enclosing[index] in {"time", "type", "subscript"}:
             return True
         if self.tokens[0].type in {"FOR", "IF", "MODEL", "INPUT", "STATE", "OUTPUT"}:
@@ -209,7 +209,7 @@ class StatementFormatter:
         return self._is_constant(first, index) or self._is_constant(index + 1, last + 1)
 
     def _is_constant(self, start: int, stop: int) -> bool:
-        """Whether the tokens of an operand are numbers and names of constants alone."""
+        """Return true if an operand consists of numbers and names of constants."""
         if start and self.tokens[start].type == "LPAR" and self._preceding_name(start):
             return False
         values = [token for token in self.tokens[start:stop] if token.type in {"NUMBER", "NAME"}]

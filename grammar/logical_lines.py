@@ -1,4 +1,8 @@
-"""Source text -> logical lines, nested by their indentation."""
+"""Split a source into logical lines, nested into blocks by indentation.
+
+Follows Python's line structure (Language Reference, 2.1): a line goes on inside open brackets.
+Input: a source; output: a forest of `LogicalLine`. An error ends with its line.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from rnnc.grammar.diagnostics.report import Report
 from .source import Source, Span
 
 NESTING_LIMIT = 100
-"""Brackets within brackets, and blocks within blocks."""
+"""Maximal nesting of brackets, and of blocks; Python's own parser stops at 100 indentations."""
 
 _STATEMENT_START = re.compile(
     r"\s*(?:input|state|output|operator|model|use|param|law|loss|for|if|else)(?!\w)"
@@ -22,10 +26,9 @@ _OPENING_BRACKETS = {")": "(", "]": "[", "}": "{"}
 
 @dataclass(slots=True)
 class LogicalLine:
-    """One logical line (it may span several lines of text inside brackets) and the block below it.
+    """Logical line, over several text lines inside brackets, with its indented block.
 
-    `has_error` lines have already been reported and are not to be parsed; those that are `is_misindented`
-    have been, too, but can be.
+    `has_error` lines are reported and not parsed; `is_misindented` lines are reported and parsed.
     """
 
     span: Span
@@ -36,16 +39,16 @@ class LogicalLine:
 
 
 def split_logical_lines(source: Source, report: Report) -> list[LogicalLine]:
-    """The top-level lines of a source, each with its indented block.
+    """Return the top-level lines of a source, each with its indented block.
 
-    Reports brackets that are never closed (RNN103), indentation that does not fit (RNN104), tabs
-    and spaces mixed (RNN105) and too deep nesting (RNN107).
+    Reports unclosed brackets (RNN103), inconsistent indentation (RNN104), mixed tabs and spaces
+    (RNN105) and too deep nesting (RNN107).
     """
     return _nest_blocks(list(_scan_logical_lines(source, report)), report)
 
 
 def _physical_lines(source: Source) -> Iterator[tuple[int, int]]:
-    """Start and end of each line's code, comments and trailing blanks cut off."""
+    """Yield start and end of each line's code, without comments and trailing blanks."""
     start = 0
     for text in source.text.split("\n"):
         code = text.split("#", 1)[0].rstrip(" \t\f\v")
@@ -90,24 +93,24 @@ def _scan_logical_lines(source: Source, report: Report) -> Iterator[LogicalLine]
 def _find_last_line(
     text: str, lines: list[tuple[int, int]], first: int
 ) -> tuple[int, int | None, int | None]:
-    """The last line of the logical line that begins at `first`.
+    """Return the index of the last physical line of the logical line at `first`.
 
-    Also the place of a bracket that is never closed, and of one that nests too deep.
+    Also the offset of an unclosed bracket and that of a bracket nested too deep, None without one.
     """
     open_brackets: list[int] = []
     for index in range(first, len(lines)):
         start, end = lines[index]
         if index > first and _STATEMENT_START.match(text, start, end):
             return first, open_brackets[-1], None
-        for place in range(start, end):
-            character = text[place]
+        for offset in range(start, end):
+            character = text[offset]
             if character in "([{":
-                open_brackets.append(place)
+                open_brackets.append(offset)
                 if len(open_brackets) > NESTING_LIMIT:
-                    return index, None, place
+                    return index, None, offset
             elif character in ")]}" and open_brackets:
                 if text[open_brackets[-1]] != _OPENING_BRACKETS[character]:
-                    return index, None, None  # the parser reports the one that does not fit
+                    return index, None, None  # the parser reports the mismatched bracket
                 open_brackets.pop()
         if not open_brackets:
             return index, None, None
@@ -115,10 +118,10 @@ def _find_last_line(
 
 
 def _nest_blocks(lines: list[LogicalLine], report: Report) -> list[LogicalLine]:
-    top: list[LogicalLine] = []
+    top_level: list[LogicalLine] = []
     stack: list[tuple[str, list[LogicalLine]]] = []
     first_indent: LogicalLine | None = None
-    accepted: dict[int, set[str]] = {}
+    reported_indents: dict[int, set[str]] = {}
     for line in lines:
         if line.indent:
             first_indent = first_indent or line
@@ -135,7 +138,7 @@ def _nest_blocks(lines: list[LogicalLine], report: Report) -> list[LogicalLine]:
                 )
                 line.indent = line.indent.expandtabs(4)
         if not stack:
-            stack.append((line.indent, top))
+            stack.append((line.indent, top_level))
         while len(stack) > 1 and len(line.indent) < len(stack[-1][0]):
             stack.pop()
         indent, block = stack[-1]
@@ -149,26 +152,29 @@ def _nest_blocks(lines: list[LogicalLine], report: Report) -> list[LogicalLine]:
                         hint="move inner blocks into operators",
                     )
                 line.has_error = True
-                block[-1].block.append(line)  # and so is what is deeper still
+                block[-1].block.append(line)  # deeper lines land here as well, unreported
                 continue
             block = block[-1].block
             if block:
-                _report_misindented(line, block, accepted, report)
+                _report_misindented(line, block, reported_indents, report)
             stack.append((block[0].indent if block else line.indent, block))
         elif line.indent != indent:
-            _report_misindented(line, block, accepted, report)
+            _report_misindented(line, block, reported_indents, report)
         block.append(line)
-    return top
+    return top_level
 
 
 def _report_misindented(
-    line: LogicalLine, block: list[LogicalLine], accepted: dict[int, set[str]], report: Report
+    line: LogicalLine,
+    block: list[LogicalLine],
+    reported_indents: dict[int, set[str]],
+    report: Report,
 ) -> None:
-    """Report a line that is not aligned with its block; further ones like it are one mistake."""
-    known = accepted.setdefault(id(block), set())
-    if line.indent in known:
+    """Report a line not aligned with its block; once for each indentation in a block."""
+    reported = reported_indents.setdefault(id(block), set())
+    if line.indent in reported:
         return
-    known.add(line.indent)
+    reported.add(line.indent)
     line.is_misindented = True
     report.error(
         "RNN104",

@@ -1,4 +1,7 @@
-"""Source text -> syntax tree, with every mistake reported and the rest of the file still read."""
+"""Parse a source into a syntax tree, line by line, with an LALR(1) grammar (rnn.lark).
+
+A line that does not parse becomes an `ErrorStatement`; the lines after it are still parsed.
+"""
 
 from __future__ import annotations
 
@@ -44,12 +47,12 @@ def _load_parser() -> tuple[Lark, StatementBuilder]:
 
 @cache
 def _load_lexer() -> Lark:
-    # A parser builds its lexer anew each time that it is asked for tokens; this one keeps its own.
+    # Lark.lex of a parser builds its lexer on every call; a Lark without parser keeps it.
     return Lark(_GRAMMAR_PATH.read_text(encoding="utf-8"), parser=None, lexer="basic")
 
 
 def parse(source: Source, report: Report) -> syntax.File:
-    """The syntax tree of a source; lines that cannot be read become `syntax.ErrorStatement`."""
+    """Return the syntax tree of a source; unreadable lines become `syntax.ErrorStatement`."""
     lines = split_logical_lines(source, report)
     with _PARSER_LOCK:
         parser, statements = _load_parser()
@@ -57,18 +60,18 @@ def parse(source: Source, report: Report) -> syntax.File:
         body = _parse_block(parser, statements, lines, report)
     uses = tuple(s for s in body if isinstance(s, syntax.Use))
     models = tuple(s for s in body if isinstance(s, syntax.Model))
-    loose = tuple(s for s in body if not isinstance(s, syntax.Use | syntax.Model))
+    top_level = tuple(s for s in body if not isinstance(s, syntax.Use | syntax.Model))
     definitions: tuple[syntax.DefinitionStatement, ...] = tuple(
-        s for s in loose if isinstance(s, syntax.Operator | syntax.Instance)
+        s for s in top_level if isinstance(s, syntax.Operator | syntax.Instance)
     )
-    whole = Span(source, 0, len(source.text))
-    variables = [s for s in loose if not isinstance(s, syntax.Operator | syntax.Instance)]
+    file_span = Span(source, 0, len(source.text))
+    variables = [s for s in top_level if not isinstance(s, syntax.Operator | syntax.Instance)]
     if models:
         _report_outside_models(variables, models, report)
         models = tuple(m for m in models if not _is_unreadable(m))
         definitions = tuple(
             s
-            for s in loose
+            for s in top_level
             if isinstance(
                 s,
                 syntax.Operator | syntax.Instance | syntax.For | syntax.If | syntax.ErrorStatement,
@@ -77,39 +80,39 @@ def parse(source: Source, report: Report) -> syntax.File:
     elif not all(isinstance(statement, syntax.ErrorStatement) for statement in variables):
         stem = source.path.stem if source.path else Path(source.name).stem
         name = "".join(c if c.isalnum() or c == "_" else "_" for c in stem).strip("_") or "model"
-        models = (syntax.Model(name, (), loose, whole),)
-    return syntax.File(uses, definitions, models, whole)
+        models = (syntax.Model(name, (), top_level, file_span),)
+    return syntax.File(uses, definitions, models, file_span)
 
 
 def tokenize(span: Span) -> list[Token]:
-    """The tokens of one logical line that can be parsed, comments and blanks left out."""
+    """Return the tokens of one parsable logical line, without comments and blanks."""
     text = span.source.text
     with _PARSER_LOCK:
         tokens = list(_load_lexer().lex(TextSlice(text, span.start, span.end)))
-    # It is written as a name is, also where it is a word.
+    # The formatter writes the keyword `unscored` as it writes names.
     return [t.update(type="NAME") if t.type == "UNSCORED" else t for t in tokens]
 
 
 def _report_outside_models(
     statements: Sequence[syntax.Statement], models: tuple[syntax.Model, ...], report: Report
 ) -> None:
-    """Report the first statement outside of every model; the others are the same mistake."""
-    odd = [
+    """Report the first statement outside every model, and count the others."""
+    misplaced = [
         s for s in statements if not isinstance(s, syntax.For | syntax.If | syntax.ErrorStatement)
     ]
-    if odd and not any(_is_unreadable(model) for model in models):
-        more = f", and {len(odd) - 1} more" if len(odd) > 1 else ""
+    if misplaced and not any(_is_unreadable(model) for model in models):
+        count = f", and {len(misplaced) - 1} more" if len(misplaced) > 1 else ""
         report.error(
             "RNN113",
-            f"this statement belongs to no model{more}",
-            odd[0].span,
+            f"this statement belongs to no model{count}",
+            misplaced[0].span,
             "outside of every model",
             hint="indent it into the block of a `model`, or leave the `model` header out",
         )
 
 
 def _is_unreadable(model: syntax.Model) -> bool:
-    """Whether nothing of a model's block could be read, which has been reported."""
+    """Return true if no line of a model's block parsed, which has been reported."""
     return all(isinstance(statement, syntax.ErrorStatement) for statement in model.body)
 
 
@@ -121,26 +124,28 @@ def _parse_block(
     *,
     suppress_errors: bool = False,
 ) -> tuple[syntax.Statement, ...]:
-    """The statements of a block.
+    """Parse the lines of a block into statements.
 
-    It is `suppress_errors` about lines that go on with one that could not be read: they are its rest.
+    suppress_errors: report nothing, since the lines continue one that did not parse.
     """
     block: list[syntax.Statement] = []
     for line in lines:
         text = line.span.text
-        is_rest = bool(block) and isinstance(block[-1], syntax.ErrorStatement) and text[0] in ")]},"
-        silent = suppress_errors or is_rest or line.is_misindented
+        continues_error = (
+            bool(block) and isinstance(block[-1], syntax.ErrorStatement) and text[0] in ")]},"
+        )
+        is_silent = suppress_errors or continues_error or line.is_misindented
         header = (
             None
             if line.has_error
-            else _parse_line(parser, statements, line, suppress_errors=silent)
+            else _parse_line(parser, statements, line, suppress_errors=is_silent)
         )
-        is_cut = header is None and not line.has_error and text[-1] != ":"
-        body = _parse_block(
-            parser, statements, line.block, report, suppress_errors=suppress_errors or is_cut
+        is_truncated = header is None and not line.has_error and text[-1] != ":"
+        nested = _parse_block(
+            parser, statements, line.block, report, suppress_errors=suppress_errors or is_truncated
         )
         statement = (
-            statements.close_block(header, body, block) if header else _error_statement(line)
+            statements.close_block(header, nested, block) if header else _error_statement(line)
         )
         if isinstance(statement, syntax.ErrorStatement):
             names = frozenset().union(statement.names, *map(_names_in_line, line.block))
@@ -148,7 +153,7 @@ def _parse_block(
         if statement is not None:
             block.append(statement)
         if not isinstance(header, BlockHeader | None):
-            block += body  # indented by mistake, which has been reported
+            block += nested  # lines indented by mistake, already reported
     return tuple(block)
 
 
@@ -157,7 +162,7 @@ def _parse_line(
 ) -> object | None:
     span = line.span
     statements.line = span
-    told = statements.report, statements.syntax_errors
+    outer_reporters = statements.report, statements.syntax_errors
     if suppress_errors:
         statements.set_source(span.source, Report())
     try:
@@ -166,7 +171,7 @@ def _parse_line(
         statements.syntax_errors.report_unexpected(error, span)
         return None
     finally:
-        statements.report, statements.syntax_errors = told
+        statements.report, statements.syntax_errors = outer_reporters
 
 
 def _error_statement(line: LogicalLine) -> syntax.ErrorStatement:
@@ -174,21 +179,21 @@ def _error_statement(line: LogicalLine) -> syntax.ErrorStatement:
 
 
 def _possible_definitions(line: LogicalLine) -> frozenset[str]:
-    """What a line that begins with `operator` or `use` may define, computed subscripts apart."""
-    first, _, rest = line.span.text.partition(" ")
-    if first == "use":
-        return frozenset(map(canonical_name, _NAME_PATTERN.findall(rest)))
-    if first != "operator":
+    """Return the operators that an unreadable `operator` or `use` line may define."""
+    keyword, _, remainder = line.span.text.partition(" ")
+    if keyword == "use":
+        return frozenset(map(canonical_name, _NAME_PATTERN.findall(remainder)))
+    if keyword != "operator":
         return frozenset()
-    header = re.split("[=:]", rest)[0]
+    header = re.split("[=:]", remainder)[0]
     symbols = {canonical_symbol(symbol) for symbol in _SYMBOL_PATTERN.findall(header)}
     stems = {symbol[0] for symbol in symbols if "_" in symbol and not symbol[-1].isdecimal()}
     return frozenset(symbols | stems or set(map(canonical_name, _NAME_PATTERN.findall(header)[:1])))
 
 
 def _names_in_line(line: LogicalLine) -> frozenset[str]:
-    """The names in a line and its block; of a subscripted one also what stands before it."""
-    own = {canonical_name(word) for word in _NAME_PATTERN.findall(line.span.text)}
+    """Return the names in a line and its block, and the stems of subscripted ones."""
+    names = {canonical_name(word) for word in _NAME_PATTERN.findall(line.span.text)}
     return frozenset().union(
-        own, {name.split("_")[0] for name in own}, *map(_names_in_line, line.block)
+        names, {name.split("_")[0] for name in names}, *map(_names_in_line, line.block)
     )

@@ -1,4 +1,4 @@
-"""Source text and places in it."""
+"""Source texts, normalized to Unicode NFC, and character spans in them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    r"""One spec's text, in Unicode NFC with `\n` line ends, and the name that diagnostics show.
+    r"""Text of one spec, in Unicode NFC with `\n` line ends, and its name in diagnostics.
 
-    `path` is where the text came from, or None for text that has no file; `use` looks beside it.
+    `path` is the file that the text was read from, or None; `use` looks for modules beside it.
     """
 
     text: str = field(repr=False)
@@ -27,12 +27,12 @@ class Source:
         object.__setattr__(self, "_line_starts", tuple(starts))
 
     def position(self, offset: int) -> tuple[int, int]:
-        """Line and column of a character offset, both counted from 1, in characters."""
+        """Return the line and column of a character offset, both counted from 1."""
         line = bisect_right(self._line_starts, offset)
         return line, offset - self._line_starts[line - 1] + 1
 
     def line(self, number: int) -> str:
-        """The text of a line, counted from 1, without its line end."""
+        """Return the text of a line, counted from 1, without its line end."""
         start = self._line_starts[number - 1]
         end = self._line_starts[number] - 1 if number < len(self._line_starts) else len(self.text)
         return self.text[start:end]
@@ -40,7 +40,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The characters `start` (included) to `end` (excluded) of a source."""
+    """Range of characters in a source: `start` included, `end` excluded."""
 
     source: Source
     start: int
@@ -48,11 +48,11 @@ class Span:
 
     @property
     def text(self) -> str:
-        """The characters themselves."""
+        """Return the characters of the span."""
         return self.source.text[self.start : self.end]
 
     def to(self, other: Span) -> Span:
-        """From the start of this span to the end of another."""
+        """Return the span from the start of this one to the end of another."""
         return Span(self.source, min(self.start, other.start), max(self.end, other.end))
 
     def __str__(self) -> str:

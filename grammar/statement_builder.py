@@ -1,4 +1,7 @@
-"""Parse events -> statements of the syntax tree."""
+"""Build statements of the syntax tree from lark's parse events (a bottom-up transformer).
+
+Methods named as the rules of rnn.lark are called by the parser, innermost first.
+"""
 
 from __future__ import annotations
 
@@ -14,23 +17,23 @@ from .symbols import RESERVED_WORDS
 
 
 class BlockHeader:
-    """The first line of a block, until its block is known."""
+    """First line of a block, before the block below it is parsed."""
 
     def __init__(self, kind: str, items: tuple[Any, ...], span: Span) -> None:
         self.kind, self.items, self.span = kind, items, span
 
 
 class StatementBuilder(ExpressionBuilder):
-    """Called by the parser, rule by rule, innermost first; `close_block` joins headers and blocks."""
+    """Lark transformer from the rules of a line to statements; `close_block` adds blocks."""
 
     line: Span
 
     def start(self, items: Items) -> object:
-        """A whole line."""
+        """Unwrap a whole line."""
         return items[0]
 
     def use(self, items: Items) -> syntax.Use:
-        """`use lstm, gru from gated`."""
+        """Build `use lstm, gru from gated`."""
         names = [
             syntax.Name(str(token), self._span_of(token))
             for token in items
@@ -39,24 +42,24 @@ class StatementBuilder(ExpressionBuilder):
         return syntax.Use(tuple(names[:-1]), names[-1], self.line)
 
     def declaration(self, items: Items) -> syntax.Declaration | None:
-        """`input x: T`, `state h: T = initial`, `output y: T at end unscored`."""
+        """Build `input x: T`, `state h: T = initial`, `output y: T at end unscored`."""
         role = str(items[0])
         names = tuple(item for item in items[1:] if isinstance(item, syntax.Name))
-        kinds = [item.type if isinstance(item, Token) else "" for item in items]
+        token_types = [item.type if isinstance(item, Token) else "" for item in items]
         type_ = next(item for item in items if isinstance(item, syntax.Type))
-        initial = items[-1] if "EQUAL" in kinds else None
+        initial = items[-1] if "EQUAL" in token_types else None
         if initial is not None:
             names = tuple(n for n in names if n is not initial)
         for name in names:
             self._check_reserved(name)
-        if "AT" in kinds and role != "output":
+        if "AT" in token_types and role != "output":
             self.report.error(
                 "RNN109",
                 f"only an output can be `at end`, not {_with_article(role)}",
                 self.line,
                 hint="`at end` asks for one output a sequence: `output y: real at end`",
             )
-        if "UNSCORED" in kinds and role != "output":
+        if "UNSCORED" in token_types and role != "output":
             self.report.error(
                 "RNN109",
                 f"only an output can be `unscored`, not {_with_article(role)}",
@@ -74,15 +77,21 @@ class StatementBuilder(ExpressionBuilder):
             )
             initial = None
         return syntax.Declaration(
-            cast(Any, role), names, type_, "AT" in kinds, "UNSCORED" in kinds, initial, self.line
+            cast(Any, role),
+            names,
+            type_,
+            "AT" in token_types,
+            "UNSCORED" in token_types,
+            initial,
+            self.line,
         )
 
     def annotation(self, items: Items) -> object:
-        """One thing said of a parameter."""
+        """Mark one annotation of a `param` line."""
         return _Annotation(items[0])
 
     def parameter(self, items: Items) -> syntax.Parameter:
-        """`param W: orthogonal`."""
+        """Build `param W: orthogonal`."""
         names = tuple(item for item in items if isinstance(item, syntax.Name))
         for name in names:
             self._check_reserved(name)
@@ -90,16 +99,16 @@ class StatementBuilder(ExpressionBuilder):
         return syntax.Parameter(names, annotations, self.line)
 
     def law(self, items: Items) -> syntax.Law:
-        """`law a ≈ b weight w`."""
+        """Build `law a ≈ b weight w`."""
         weight = items[5] if len(items) > 5 else None
         return syntax.Law(items[1], items[3], weight, self.line)
 
     def loss(self, items: Items) -> syntax.Loss:
-        """`loss a weight w`."""
+        """Build `loss a weight w`."""
         return syntax.Loss(items[1], items[3] if len(items) > 3 else None, self.line)
 
     def equation(self, items: Items) -> syntax.Statement | None:
-        """`target [: type] = value`, or the result of a body."""
+        """Build `target [: type] = value`, or the result of an operator's body."""
         if len(items) == 1:
             return syntax.Result(items[0], self.line)
         type_ = items[2] if isinstance(items[1], Token) and items[1].type == "COLON" else None
@@ -109,16 +118,18 @@ class StatementBuilder(ExpressionBuilder):
         return syntax.Equation(items[0], type_, items[-1], self.line)
 
     def _report_missing_value(self, target: Any) -> None:
-        """Report `name: type` without a value, which may be a declaration's misspelt keyword."""
+        """Report `name: type` without a value, perhaps a declaration with a mistyped keyword."""
         words = self.line.text.split(None, 1)
         if isinstance(target, syntax.Run) and isinstance(target.items[0], syntax.Name):
-            near = get_close_matches(words[0].lower(), ("input", "state", "output", "param"), n=1)
+            keywords = get_close_matches(
+                words[0].lower(), ("input", "state", "output", "param"), n=1
+            )
             self.report.error(
                 "RNN109",
                 f"`{words[0]}` does not begin a declaration",
                 target.items[0].span,
-                hint=f"did you mean `{near[0]} {words[1]}`?"
-                if near
+                hint=f"did you mean `{keywords[0]} {words[1]}`?"
+                if keywords
                 else "a declaration begins with `input`, `state` or `output`",
             )
             return
@@ -130,11 +141,11 @@ class StatementBuilder(ExpressionBuilder):
         )
 
     def signature(self, items: Items) -> object:
-        """What stands between `operator` and `=` or `:`."""
+        """Unwrap the part between `operator` and `=` or `:`."""
         return items[0]
 
     def operator_line(self, items: Items) -> syntax.Statement:
-        """`operator x ⊕ h = …`, `operator ⊕₁, ⊕₂ = lstm`."""
+        """Build `operator x ⊕ h = …` or `operator ⊕₁, ⊕₂ = lstm`."""
         signatures = [item for item in items[1:-2] if not isinstance(item, Token)]
         value = items[-1]
         if all(isinstance(item, syntax.Symbol | syntax.Name) for item in signatures):
@@ -150,32 +161,32 @@ class StatementBuilder(ExpressionBuilder):
         return self._build_definition(signatures[0], (result,))
 
     def operator_block(self, items: Items) -> BlockHeader:
-        """`operator x ⊕ h:`."""
+        """Build the header `operator x ⊕ h:`."""
         signatures = [item for item in items[1:-1] if not isinstance(item, Token)]
         return BlockHeader("operator", tuple(signatures), self.line)
 
     def model(self, items: Items) -> BlockHeader:
-        """`model srnn(layers = 2):`."""
+        """Build the header `model srnn(layers = 2):`."""
         return BlockHeader("model", (items[1],), self.line)
 
     def for_(self, items: Items) -> BlockHeader:
-        """`for l in 1..layers:`."""
+        """Build the header `for l in 1..layers:`."""
         variable = syntax.Name(str(items[1]), self._span_of(items[1]))
         self._check_reserved(variable)
         return BlockHeader("for", (variable, items[3], items[5]), self.line)
 
     def if_(self, items: Items) -> BlockHeader:
-        """`if shortcut:`."""
+        """Build the header `if shortcut:`."""
         return BlockHeader("if", (items[1],), self.line)
 
     def else_(self, items: Items) -> BlockHeader:
-        """`else:`."""
+        """Build the header `else:`."""
         return BlockHeader("else", (), self.line)
 
     def close_block(
         self, header: object, body: tuple[syntax.Statement, ...], siblings: list[syntax.Statement]
     ) -> syntax.Statement | None:
-        """A header with the block below it; `siblings` holds what the block around it has so far."""
+        """Join a header with its block; `siblings` are the statements before it."""
         if not isinstance(header, BlockHeader):
             if body and not isinstance(body[0], syntax.ErrorStatement):
                 self.report.error(
@@ -215,8 +226,10 @@ class StatementBuilder(ExpressionBuilder):
         siblings: list[syntax.Statement],
     ) -> syntax.Statement | None:
         if siblings and isinstance(siblings[-1], syntax.If) and not siblings[-1].orelse:
-            known = siblings[-1]
-            siblings[-1] = syntax.If(known.condition, known.body, body, known.span)
+            condition_block = siblings[-1]
+            siblings[-1] = syntax.If(
+                condition_block.condition, condition_block.body, body, condition_block.span
+            )
             return None
         if siblings and isinstance(siblings[-1], syntax.ErrorStatement):
             return syntax.ErrorStatement(frozenset(), header.span)  # its `if` could not be read
@@ -284,19 +297,19 @@ class StatementBuilder(ExpressionBuilder):
         parameters: list[syntax.StaticParameter] = []
         name: syntax.Symbol | syntax.Name
         match signature:
-            case syntax.Infix(symbols, operands) if len(symbols) == 1:
-                name, parts = symbols[0], operands
-                found = [self._build_operand(part) for part in parts]
+            case syntax.Infix(symbols, sides) if len(symbols) == 1:
+                name = symbols[0]
+                operands = [self._build_operand(side) for side in sides]
             case syntax.Prefix((syntax.Symbol() as symbol,), operand):
                 name = symbol
-                found = [self._build_operand(operand)]
+                operands = [self._build_operand(operand)]
             case syntax.Run((syntax.Name() as name, syntax.Parentheses(arguments))):
-                found = []
+                operands = []
                 for argument in arguments:
                     if argument.keyword is not None:
                         parameters += [p for p in [self._build_static_parameter(argument)] if p]
                     else:
-                        found.append(self._operand_from_argument(argument))
+                        operands.append(self._operand_from_argument(argument))
             case _:
                 self.report.error(
                     "RNN110",
@@ -307,10 +320,10 @@ class StatementBuilder(ExpressionBuilder):
                 )
                 return syntax.ErrorStatement(_bare_names(signature), self.line)
         self._check_reserved(name)
-        operands_ = tuple(operand for operand in found if operand is not None)
-        if len(operands_) < len(found):
+        readable = tuple(operand for operand in operands if operand is not None)
+        if len(readable) < len(operands):
             return syntax.ErrorStatement(frozenset({name.name}), self.line)
-        return syntax.Operator(name, operands_, tuple(parameters), body, signature.span)
+        return syntax.Operator(name, readable, tuple(parameters), body, signature.span)
 
     def _build_operand(self, item: Any) -> syntax.Operand | None:
         return self._operand_from_argument(syntax.Argument(item, item.span))
@@ -322,10 +335,10 @@ class StatementBuilder(ExpressionBuilder):
             return syntax.Operand(argument.span, value, argument.type)
         if isinstance(value, syntax.Parentheses) and value.arguments and argument.type is None:
             parts = [self._operand_from_argument(part) for part in value.arguments]
-            found = tuple(part for part in parts if part is not None)
-            if len(found) < len(parts):
+            readable = tuple(part for part in parts if part is not None)
+            if len(readable) < len(parts):
                 return None
-            return found[0] if len(found) == 1 else syntax.Operand(value.span, parts=found)
+            return readable[0] if len(readable) == 1 else syntax.Operand(value.span, parts=readable)
         self.report.error(
             "RNN110",
             "an operand is a name, or names in parentheses",
@@ -346,7 +359,7 @@ class _Annotation:
 
 
 def _split_call(value: Any) -> tuple[syntax.Name | None, tuple[syntax.Argument, ...] | None]:
-    """The name and the arguments of `name` or `name(…)`."""
+    """Return name and arguments of `name` or `name(…)`; (None, None) for anything else."""
     if isinstance(value, syntax.Name):
         return value, None
     if (

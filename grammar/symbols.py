@@ -1,4 +1,7 @@
-"""The spellings of the language: free operators, Greek letters, subscripts, look-alikes."""
+"""Spelling tables of the language: free operators, reserved words, subscripts, look-alikes.
+
+Maps every Unicode and ASCII spelling of a name or symbol to one canonical form.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Final, Literal
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """A free operator: in Unicode, in ASCII, and as a word in a state_dict."""
+    """Free operator as written in Unicode, in ASCII, and as a word in a state_dict."""
 
     unicode: str
     ascii: str
@@ -132,16 +135,16 @@ _SUBSCRIPT_SUFFIX: Final = re.compile(r"_?([₀-₉]+)$")
 
 
 def canonical_name(text: str) -> str:
-    """The one spelling that stands for a name: `h₁` and `h_01` become `h_1`."""
+    """Return the canonical spelling of a name: `h₁` and `h_01` become `h_1`."""
     text = _SUBSCRIPT_SUFFIX.sub(lambda match: "_" + match[1].translate(_SUBSCRIPT_DIGITS), text)
     if "_" not in text:
         return text
-    head, *rest = text.split("_")
-    return "_".join([head, *(_normalize_index(part) for part in rest)])
+    stem, *indices = text.split("_")
+    return "_".join([stem, *map(_normalize_index, indices)])
 
 
 def canonical_symbol(text: str) -> str:
-    """The one spelling of a free operator: `(+)₁` and `(+)_1` become `⊕_1`."""
+    """Return the canonical spelling of a free operator: `(+)₁` and `(+)_1` become `⊕_1`."""
     for ascii_, unicode_ in _UNICODE_SYMBOLS.items():
         if text.startswith(ascii_):
             return unicode_ + canonical_name(text[len(ascii_) :])
@@ -149,17 +152,17 @@ def canonical_symbol(text: str) -> str:
 
 
 def _normalize_index(part: str) -> str:
-    # A limit, because int() of thousands of digits raises.
+    # At most 19 digits: int() raises on more than 4,300, and no index needs so many.
     return str(int(part)) if part.isdecimal() and part.isascii() and len(part) < 20 else part
 
 
 def ascii_name(name: str) -> str:
-    """The name of an operator in a state_dict: `⊕_1` is `plus_1`; other names stay."""
+    """Return an operator's name in a state_dict: `⊕_1` is `plus_1`; other names stay."""
     return OPERATOR_WORDS[name[0]] + name[1:] if name[0] in OPERATOR_WORDS else name
 
 
 def display_name(name: str) -> str:
-    """A canonical name as the language prints it: `h_1` stays, `⊕_1` is `⊕₁`."""
+    """Return a canonical name as the language prints it: `h_1` stays, `⊕_1` is `⊕₁`."""
     if name[0] in OPERATOR_WORDS and re.fullmatch(r".(?:_[0-9]+)?", name):
         return name[0] + name[2:].translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
     return name

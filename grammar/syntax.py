@@ -1,12 +1,12 @@
-"""The syntax tree: one immutable type per construct, each with its place in the text.
+"""Syntax tree: one immutable type per construct, each with its span in the text.
 
-Names are kept in their canonical ASCII spelling (`h₁` is `h_1`, `(+)_l` is `⊕_l`); the span still
-shows what was written. Chains of one precedence stay flat, so the depth of a tree is the nesting of
-its brackets and nothing else.
+Names are kept in their canonical ASCII spelling (`h₁` is `h_1`, `(+)_l` is `⊕_l`); the span has
+the original text. Chains of one precedence stay flat, so that a tree is as deep as its brackets.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +15,7 @@ from .source import Span
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """`h`, `W_1`, or `z_{l-1}`, whose `indices` are computed when the spec is expanded."""
+    """`h`, `W_1`, or `z_{l-1}`, whose `indices` are evaluated during expansion."""
 
     name: str
     span: Span
@@ -24,7 +24,7 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """A free operator with its subscript: `⊕`, `▷_2`, `⊕_{l+1}`."""
+    """Free operator with its subscript: `⊕`, `▷_2`, `⊕_{l+1}`."""
 
     name: str
     fixity: Literal["infix", "prefix"]
@@ -34,7 +34,7 @@ class Symbol:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A literal; integers stay integers."""
+    """Literal; integers stay integers."""
 
     value: int | float
     span: Span
@@ -42,7 +42,7 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Primed:
-    """`h'`: the value coming out of the step."""
+    """`h'`: the value after the step."""
 
     name: Name
     span: Span
@@ -50,7 +50,7 @@ class Primed:
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """`h[t-2]`: a variable at a time."""
+    """`h[t-2]`: a variable at another time."""
 
     name: Name
     time: Expression
@@ -59,7 +59,7 @@ class Timed:
 
 @dataclass(frozen=True, slots=True)
 class Windowed:
-    """`h[t-99..t]`: a matrix with one row a step."""
+    """`h[t-99..t]`: a matrix with one row per step."""
 
     name: Name
     first: Expression
@@ -77,7 +77,7 @@ class Transposed:
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """One part of a parenthesis: `x`, `x: real[m]`, or `layers = 2`."""
+    """Item in parentheses: `x`, `x: real[m]`, or `layers = 2`."""
 
     value: Expression
     span: Span
@@ -103,7 +103,7 @@ class Concatenation:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Items side by side: products and calls, told apart once names are known."""
+    """Juxtaposition: products and calls, told apart by name resolution."""
 
     items: tuple[Expression, ...]
     span: Span
@@ -129,7 +129,7 @@ class Prefix:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """`a + b - c` or `a ⊙ b / c`: one precedence, grouping to the left."""
+    """`a + b - c` or `a ⊙ b / c`: operations of one precedence, left-associative."""
 
     first: Expression
     operations: tuple[tuple[Literal["+", "-", "*", "/", "//", "%"], Expression], ...]
@@ -138,7 +138,7 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Infix:
-    """`x ⊕ y ⊕ h`: one operator, grouping to the right."""
+    """`x ⊕ y ⊕ h`: one free operator, right-associative."""
 
     symbols: tuple[Symbol, ...]
     operands: tuple[Expression, ...]
@@ -235,7 +235,7 @@ class Equation:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The last line of an operator's body."""
+    """Last line of an operator's body."""
 
     value: Expression
     span: Span
@@ -262,7 +262,7 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """One operand of an operator: a name with an optional type, or a tuple of operands."""
+    """Operand of an operator: a name with an optional type, or a tuple of operands."""
 
     span: Span
     name: Name | None = None
@@ -272,7 +272,7 @@ class Operand:
 
 @dataclass(frozen=True, slots=True)
 class StaticParameter:
-    """A parameter of a model or a template, with its default where it has one."""
+    """Parameter of a model or template, with its default if it has one."""
 
     name: Name
     default: Expression | None
@@ -281,7 +281,7 @@ class StaticParameter:
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """A definition: what the operator `name` does with its operands."""
+    """Definition of an operator: its name, operands, template parameters and body."""
 
     name: Symbol | Name
     operands: tuple[Operand, ...]
@@ -292,7 +292,7 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """`operator ⊕₁, ⊕₂ = deep(layers = 3)`: one definition, own parameters for each name."""
+    """`operator ⊕₁, ⊕₂ = deep(layers = 3)`: one definition, separate parameters for each name."""
 
     names: tuple[Symbol | Name, ...]
     definition: Name
@@ -323,7 +323,7 @@ class If:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model with its parameters; a file's loose statements make one without a header."""
+    """Model with its parameters; top-level statements of a file form one without a header."""
 
     name: str
     parameters: tuple[StaticParameter, ...]
@@ -333,9 +333,9 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class ErrorStatement:
-    """A line that could not be read; what it names is not reported again.
+    """Placeholder for a line that did not parse; its names are not reported again.
 
-    `operators` are those that it may have defined or taken over.
+    `operators` are those that the line may have defined or imported.
     """
 
     names: frozenset[str]
@@ -365,7 +365,7 @@ DefinitionStatement = Operator | Instance | For | If | ErrorStatement
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A parsed file."""
+    """Parsed file."""
 
     uses: tuple[Use, ...]
     operators: tuple[DefinitionStatement, ...]
@@ -374,19 +374,56 @@ class File:
 
 
 def is_equivalent(left: object, right: object) -> bool:
-    """Whether two pieces of syntax mean the same; their places in the text do not count."""
-    waiting = [(left, right)]
-    while waiting:
-        a, b = waiting.pop()
+    """Return true if two trees have the same meaning: equal up to spans and `σ` for `sigmoid`."""
+    pairs = [(left, right)]
+    while pairs:
+        a, b = pairs.pop()
         if type(a) is not type(b):
             return False
         if isinstance(a, tuple) and isinstance(b, tuple):
             if len(a) != len(b):
                 return False
-            waiting += zip(a, b, strict=True)
+            pairs += zip(a, b, strict=True)
         elif hasattr(a, "__dataclass_fields__"):
             fields = [name for name in a.__dataclass_fields__ if name != "span"]
-            waiting += [(getattr(a, name), getattr(b, name)) for name in fields]
+            pairs += [(getattr(a, name), getattr(b, name)) for name in fields]
         elif a != b and {a, b} != {"sigmoid", "σ"}:
             return False
     return True
+
+
+def walk(tree: object, leaves: tuple[type, ...] = ()) -> Iterator[object]:
+    """Yield a node, or a tuple of nodes, and all nodes below; spans are left out.
+
+    leaves: types of nodes that are yielded without the nodes below them.
+    """
+    pending = [tree]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, tuple):
+            pending += node
+        elif hasattr(node, "__dataclass_fields__") and not isinstance(node, Span):
+            yield node
+            if not isinstance(node, leaves):
+                pending += [getattr(node, f) for f in node.__dataclass_fields__ if f != "span"]
+
+
+def names_in(tree: object) -> Iterator[str]:
+    """Yield the names of variables that a tree mentions, primed, timed or bare.
+
+    Computed subscripts, operators, and types and keywords of arguments are left out.
+    """
+    for node in walk(tree, leaves=(Name, Symbol, Argument)):
+        if isinstance(node, Name):
+            yield node.name
+        elif isinstance(node, Argument):
+            yield from names_in(node.value)
+
+
+def flatten_targets(target: Expression) -> Iterator[Expression]:
+    """Yield the targets of a left side, tuples flattened."""
+    if isinstance(target, Parentheses):
+        for argument in target.arguments:
+            yield from flatten_targets(argument.value)
+    else:
+        yield target

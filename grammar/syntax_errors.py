@@ -1,4 +1,8 @@
-"""Why a line cannot be read, and what its writer may have meant."""
+"""Explain lines that do not parse: find the mistake and suggest a correction.
+
+Input: lark's UnexpectedInput and the line; output: one diagnostic, with the first hint whose
+pattern matches the text before and at the unexpected token.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,7 @@ _DECLARATION_KEYWORDS: Final = frozenset({"input", "state", "output"})
 _TYPE_KEYWORDS: Final = frozenset({"real", "binary", "symbol"})
 _PREFIX_SYMBOLS: Final = "▷◁△▽"
 
-# what stands before and at the place that cannot be read -> hint; the first that fits is given
+# (pattern of text before, NUL, unexpected token) -> hint; the first match wins
 _HINT_PATTERNS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
     (re.compile(pattern), hint)
     for pattern, hint in (
@@ -69,13 +73,13 @@ _HINT_PATTERNS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
 
 @dataclass(slots=True)
 class SyntaxErrorReporter:
-    """Reports the lines of one source that cannot be read, each mistake once."""
+    """Reporter of the unreadable lines of one source, each mistake once."""
 
     report: Report
     _reported_words: set[str] = field(default_factory=set)
 
     def report_unexpected(self, error: UnexpectedInput, span: Span) -> None:
-        """Report why a line cannot be read."""
+        """Report the reason why a line does not parse."""
         if isinstance(error, UnexpectedCharacters):
             self._report_character(span.source, error.pos_in_stream or span.start)
             return
@@ -89,7 +93,7 @@ class SyntaxErrorReporter:
         self._report_token(span, Span(span.source, token.start_pos, token.end_pos))
 
     def report_reserved_word(self, span: Span, name: str = "") -> None:
-        """Report a reserved word that stands for a name; its further uses are the same mistake."""
+        """Report a reserved word used as a name, once for each word."""
         name = name or span.text
         if name in self._reported_words:
             return
@@ -104,53 +108,59 @@ class SyntaxErrorReporter:
             else f"choose another name, such as `{name}_1`",
         )
 
-    def _report_token(self, span: Span, place: Span) -> None:
-        before, word = span.source.text[span.start : place.start], place.text
+    def _report_token(self, span: Span, token_span: Span) -> None:
+        before, word = span.source.text[span.start : token_span.start], token_span.text
         hint = next((h for p, h in _HINT_PATTERNS if p.match(f"{before}\0{word}")), "")
-        first = before.split(None, 1)[0] if before.strip() else ""
-        named = (
+        keyword = before.split(None, 1)[0] if before.strip() else ""
+        name_match = (
             re.search(r"(\w+)\s*$", before)
             if word in _TYPE_KEYWORDS and "=" not in before
             else None
         )
-        if named and named[1] not in RESERVED_WORDS:
+        if name_match and name_match[1] not in RESERVED_WORDS:
             self.report.error(
                 "RNN102",
                 "a colon is missing",
-                place,
+                token_span,
                 "before the type",
-                hint=f"a name and its type are joined by a colon: `{named[1]}: {word}`",
+                hint=f"a name and its type are joined by a colon: `{name_match[1]}: {word}`",
             )
         elif before.strip() in RESERVED_WORDS and word in {"=", "'", ":", ","}:
             self.report_reserved_word(
                 Span(span.source, span.start, span.start + len(before.rstrip()))
             )
-        elif word in RESERVED_WORDS and (not hint or first in _DECLARATION_KEYWORDS):
-            self.report_reserved_word(place)
-        elif word in _OPENING_BRACKETS and (opened := _last_open_bracket(before)) is not None:
-            self._report_mismatched_bracket(span, place, opened)
+        elif word in RESERVED_WORDS and (not hint or keyword in _DECLARATION_KEYWORDS):
+            self.report_reserved_word(token_span)
+        elif (
+            word in _OPENING_BRACKETS and (opening_offset := _last_open_bracket(before)) is not None
+        ):
+            self._report_mismatched_bracket(span, token_span, opening_offset)
         elif word in _OPENING_BRACKETS:
             self.report.error(
-                "RNN103", f"`{word}` closes nothing", place, "no bracket is open", hint="delete it"
+                "RNN103",
+                f"`{word}` closes nothing",
+                token_span,
+                "no bracket is open",
+                hint="delete it",
             )
         else:
             self.report.error(
                 "RNN102",
                 f"`{word}` cannot stand here",
-                place,
+                token_span,
                 "not expected here",
                 hint=hint or "a line is one statement: a declaration, an equation `z = …`, …",
             )
 
-    def _report_mismatched_bracket(self, span: Span, place: Span, opening_offset: int) -> None:
-        """A closing bracket that cannot stand where it does."""
+    def _report_mismatched_bracket(self, span: Span, token_span: Span, opening_offset: int) -> None:
+        """Report a closing bracket of another kind, or one right after an operator."""
         start = span.start + opening_offset
         bracket = span.source.text[start]
-        if _OPENING_BRACKETS[place.text] == bracket:
+        if _OPENING_BRACKETS[token_span.text] == bracket:
             self.report.error(
                 "RNN102",
-                f"`{place.text}` cannot stand here",
-                place,
+                f"`{token_span.text}` cannot stand here",
+                token_span,
                 "something is missing before it",
                 hint="the brackets hold a value, or several separated by commas",
             )
@@ -158,16 +168,16 @@ class SyntaxErrorReporter:
         closing = {o: c for c, o in _OPENING_BRACKETS.items()}[bracket]
         self.report.error(
             "RNN103",
-            f"`{place.text}` closes a `{bracket}`",
-            place,
+            f"`{token_span.text}` closes a `{bracket}`",
+            token_span,
             f"`{closing}` belongs here",
             related=(Label(Span(span.source, start, start + 1), "opened here"),),
             hint=f"a `{bracket}` is closed by `{closing}`",
         )
 
-    def _report_character(self, source: Source, place: int) -> None:
-        character = source.text[place]
-        span = Span(source, place, place + 1)
+    def _report_character(self, source: Source, offset: int) -> None:
+        character = source.text[offset]
+        span = Span(source, offset, offset + 1)
         shown = character if character.isprintable() and not character.isspace() else ""
         shown = shown or f"U+{ord(character):04X}"
         hint = CHARACTER_HINTS.get(character, "")
@@ -190,28 +200,28 @@ class SyntaxErrorReporter:
 
     def _report_line_end(self, span: Span) -> None:
         text = span.text
-        first = text.split(None, 1)[0]
+        keyword = text.split(None, 1)[0]
         end = Span(span.source, max(span.start, span.end - 1), span.end)
         if text in RESERVED_WORDS and text not in _BLOCK_KEYWORDS | _DECLARATION_KEYWORDS:
             self.report_reserved_word(span)
             return
         message, hint = "the line ends too early", ""
-        if first in _BLOCK_KEYWORDS and not text.endswith(":"):
+        if keyword in _BLOCK_KEYWORDS and not text.endswith(":"):
             message, hint = "a colon is missing", "the header of a block ends in a colon"
-            if first == "operator":
+            if keyword == "operator":
                 message = "the definition ends too early"
                 hint = "write `operator x ⊕ h = …` on one line, or end the header in a colon"
-        elif first in _DECLARATION_KEYWORDS and ":" not in text:
+        elif keyword in _DECLARATION_KEYWORDS and ":" not in text:
             hint = f"a declaration needs a type: `{text}: real[200]`"
-        elif first in _DECLARATION_KEYWORDS:
+        elif keyword in _DECLARATION_KEYWORDS:
             hint = "the types are `real[n]`, `binary[n]` and `symbol[n]`"
-        elif first == "param":
+        elif keyword == "param":
             hint = "write `param W: orthogonal`, a name and what is said of it"
-        elif first == "law":
+        elif keyword == "law":
             hint = "a law has two sides: `law a ⊕ b ≈ b ⊕ a weight 0.1`"
-        elif first == "use":
+        elif keyword == "use":
             hint = "write `use lstm, gru from gated`"
-        elif first in {"def", "class", "while"}:
+        elif keyword in {"def", "class", "while"}:
             hint = "an operator is defined by `operator x ⊕ h:`, and there are no loops over time"
         elif text[-1] in "+-*/⊙=⊕⊗⊖⊛⊞⊠" + _PREFIX_SYMBOLS:
             hint = f"a value is missing behind `{text[-1]}`; a line goes on only inside brackets"
@@ -219,11 +229,11 @@ class SyntaxErrorReporter:
 
 
 def _last_open_bracket(text: str) -> int | None:
-    """Where the innermost bracket that is still open was opened."""
-    opened: list[int] = []
-    for place, character in enumerate(text):
+    """Return the offset of the innermost open bracket, or None."""
+    open_offsets: list[int] = []
+    for offset, character in enumerate(text):
         if character in "([{":
-            opened.append(place)
-        elif character in _OPENING_BRACKETS and opened:
-            opened.pop()
-    return opened[-1] if opened else None
+            open_offsets.append(offset)
+        elif character in _OPENING_BRACKETS and open_offsets:
+            open_offsets.pop()
+    return open_offsets[-1] if open_offsets else None

@@ -1,4 +1,4 @@
-"""The version of rnnc, in its one place; part of the key of everything that is cached."""
+"""The version of rnnc: its single definition, and part of the key of every cache entry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text -> diagnostics and operator graph: the front door of the language."""
+"""Analyze a spec: parse it, elaborate its models, return diagnostics and operator graphs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from rnnc.grammar.diagnostics.diagnostic import Diagnostic
 from rnnc.grammar.diagnostics.errors import RnnError
 from rnnc.grammar.diagnostics.report import Report
 from rnnc.grammar.diagnostics.suggestions import did_you_mean
-from rnnc.grammar.expand import StaticValue
 from rnnc.grammar.parser import parse
 from rnnc.grammar.source import Source, Span
+from rnnc.grammar.substitution import StaticValue
 from rnnc.operators.elaborate.context.environment import file_environment
 from rnnc.operators.elaborate.model import build_model
 from rnnc.operators.elaborate.model_parameters import bind_parameters
@@ -32,9 +32,9 @@ _NO_PARAMETERS: Final[Mapping[str, StaticValue]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """What became of a model: its graph (None after an error), and all diagnostics.
+    """Result of analyzing a model: its graph (None after an error) and all diagnostics.
 
-    `model_source` holds what is needed to build it again.
+    `model_source` holds all that is needed to build the model again.
     """
 
     graph: OperatorGraph | None
@@ -42,10 +42,10 @@ class Analysis:
     model_source: ModelSource | None = None
 
     def require_graph(self) -> OperatorGraph:
-        """The graph.
+        """Return the graph.
 
         Raises:
-            RnnError: with every diagnostic, when there is none.
+            RnnError: with all diagnostics, if there is no graph.
         """
         if self.graph is None:
             raise RnnError(self.diagnostics)
@@ -54,17 +54,17 @@ class Analysis:
 
 @contextmanager
 def _relax_interpreter_limits() -> Iterator[None]:
-    # Nesting is limited where it is read (100 brackets, 64 operators), to more frames than
-    # Python allows by default. And a tree that only grows is not worth collecting: the collector
-    # would walk all of it again and again, at a cost that grows faster than the spec.
-    before, collecting = sys.getrecursionlimit(), gc.isenabled()
-    sys.setrecursionlimit(max(before, 20_000))
+    # The limits on nesting (100 brackets, 64 operators) allow more frames than Python's default of
+    # 1,000. The collector is off, since the tree only grows: it would traverse all of it again and
+    # again, in time that grows faster than the spec.
+    recursion_limit, was_enabled = sys.getrecursionlimit(), gc.isenabled()
+    sys.setrecursionlimit(max(recursion_limit, 20_000))
     gc.disable()
     try:
         yield
     finally:
-        sys.setrecursionlimit(before)
-        if collecting:
+        sys.setrecursionlimit(recursion_limit)
+        if was_enabled:
             gc.enable()
 
 
@@ -76,27 +76,27 @@ def analyze(
     modules: Mapping[str, str] = MappingProxyType({}),
     assume_missing: bool = True,
 ) -> Analysis:
-    """Build one model of a spec.
+    """Build the graph of one model of a spec; a mistake in the spec never raises.
 
-    `model` picks one of several; `parameters` binds its parameters; `modules` holds the texts of
-    used files by name (they win over files); `assume_missing` lets a parameter without a value be some
-    size. Never raises for a bad spec: the diagnostics say what is wrong.
+    model: name of one of several models. parameters: values of its parameters. modules: texts of
+    used files by name, which win over files. assume_missing: give parameters without a value some
+    size.
     """
     report = Report()
-    found = ModuleLoader(report, modules)
+    loader = ModuleLoader(report, modules)
     with _relax_interpreter_limits():
         file = parse(source, report)
-        chosen = _select_model(file, model, report)
+        selected = _select_model(file, model, report)
         graph = None
-        if chosen is not None:
+        if selected is not None:
             graph = _build_graph(
-                file, chosen, parameters, found, report, assume_missing=assume_missing
+                file, selected, parameters, loader, report, assume_missing=assume_missing
             )
-    program = None
-    if graph is not None and chosen is not None:
-        bound = {k: v for k, v in parameters.items() if not isinstance(v, str)}
-        program = ModelSource(source.text, source.name, found.texts, chosen.name, bound)
-    return Analysis(graph, tuple(report), program)
+    model_source = None
+    if graph is not None and selected is not None:
+        numbers = {k: v for k, v in parameters.items() if not isinstance(v, str)}
+        model_source = ModelSource(source.text, source.name, loader.texts, selected.name, numbers)
+    return Analysis(graph, tuple(report), model_source)
 
 
 def check(
@@ -105,7 +105,7 @@ def check(
     model: str | None = None,
     parameters: Mapping[str, StaticValue] = _NO_PARAMETERS,
 ) -> tuple[Diagnostic, ...]:
-    """All diagnostics of a spec, of all its models (or of one)."""
+    """Return all diagnostics of a spec, of all its models or of one."""
     return check_models(source, model=model, parameters=parameters)[1]
 
 
@@ -115,21 +115,23 @@ def check_models(
     model: str | None = None,
     parameters: Mapping[str, StaticValue] = _NO_PARAMETERS,
 ) -> tuple[tuple[OperatorGraph, ...], tuple[Diagnostic, ...]]:
-    """The graphs of every model of a spec (or of one), and all diagnostics."""
+    """Return the graphs of all models of a spec, or of one, and all diagnostics."""
     report = Report()
     graphs: list[OperatorGraph] = []
     with _relax_interpreter_limits():
         file = parse(source, report)
-        modules = ModuleLoader(report)
+        loader = ModuleLoader(report)
         if model is not None:
-            chosen = _select_model(file, model, report)
-            models = [chosen] if chosen is not None else []
+            selected = _select_model(file, model, report)
+            models = [selected] if selected is not None else []
         else:
             models = list(file.models)
             if not models:
-                _check_definitions(file, modules, report)
-        for item in models:
-            graph = _build_graph(file, item, parameters, modules, report, assume_missing=True)
+                _check_definitions(file, loader, report)
+        for selected_model in models:
+            graph = _build_graph(
+                file, selected_model, parameters, loader, report, assume_missing=True
+            )
             if graph is not None:
                 graphs.append(graph)
     return tuple(graphs), tuple(report)
@@ -139,26 +141,26 @@ def _build_graph(
     file: syntax.File,
     model: syntax.Model,
     parameters: Mapping[str, StaticValue],
-    modules: ModuleLoader,
+    loader: ModuleLoader,
     report: Report,
     *,
     assume_missing: bool,
 ) -> OperatorGraph | None:
-    own = Report()
-    around = file_environment(file, modules, own)
-    unread = report.has_errors
-    values = bind_parameters(model, parameters, own, assume_missing=assume_missing)
-    graph = build_model(model, around, values, own)
-    for diagnostic in own:
-        # What a broken line would have said is unknown, so nothing looks suspicious without it.
-        if not (unread and diagnostic.severity == "warning"):
+    model_report = Report()
+    file_operators = file_environment(file, loader, model_report)
+    has_syntax_errors = report.has_errors
+    values = bind_parameters(model, parameters, model_report, assume_missing=assume_missing)
+    graph = build_model(model, file_operators, values, model_report)
+    for diagnostic in model_report:
+        # An unreadable line may hold what a warning misses.
+        if not (has_syntax_errors and diagnostic.severity == "warning"):
             report.add(diagnostic)
     return None if report.has_errors else graph
 
 
-def _check_definitions(file: syntax.File, modules: ModuleLoader, report: Report) -> None:
-    """A file without a model: a library is fine to check, an empty file is not."""
-    environment = file_environment(file, modules, report)
+def _check_definitions(file: syntax.File, loader: ModuleLoader, report: Report) -> None:
+    """Check a file without models: a library may have none, an empty file is an error."""
+    environment = file_environment(file, loader, report)
     check_unused_operators(environment, {}, set(), report)
     if not file.operators and not report.has_errors:
         _report_no_model(file, report)
@@ -194,21 +196,21 @@ def _select_model(file: syntax.File, name: str | None, report: Report) -> syntax
     for model in file.models:
         if model.name == name:
             return model
-    known = [model.name for model in file.models]
+    names = [model.name for model in file.models]
     report.error(
         "RNN212",
         f"there is no model `{name}` in this file",
         Span(file.span.source, 0, 0),
-        hint=did_you_mean(name, known) or f"there are: {', '.join(known)}",
+        hint=did_you_mean(name, names) or f"there are: {', '.join(names)}",
     )
     return None
 
 
 def zoo_parameters(name: str) -> dict[str, int | float]:
-    """The parameters of a zoo model with their defaults, in the order of its header.
+    """Return the parameters of a zoo model with their defaults, in the order of its header.
 
     Raises:
-        RnnError: RNN606, when there is no model of that name.
+        RnnError: RNN606, if there is no model of that name.
     """
     report = Report()
     (model,) = parse(zoo_source(name), report).models

@@ -1,4 +1,4 @@
-"""The codes of all diagnostics and what each one means, in one line."""
+"""Table of all diagnostic codes with a one-line meaning each."""
 
 from __future__ import annotations
 
@@ -99,5 +99,5 @@ CODES: Final[dict[str, str]] = {
 
 
 def code_title(code: str) -> str:
-    """What a code means, in one line."""
+    """Return the one-line meaning of a code."""
     return CODES[code]

@@ -1,4 +1,4 @@
-"""Diagnostics as values: what is wrong, where, and what to write instead."""
+"""Diagnostics as immutable values: code, message, labeled spans, and a hint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Severity = Literal["error", "warning", "note"]
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A place in the text with its own words."""
+    """Span of a source with a short explanation."""
 
     span: Span
     text: str = ""
@@ -20,9 +20,9 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One mistake: a stable code, a headline in the user's own names, its places, and a hint.
+    """One mistake: stable code, message in the user's own names, labels, and a hint.
 
-    `source` names the file when the mistake has no place in the text (a missing file, say).
+    `source` names the file of a mistake without a span (a missing file, for example).
     """
 
     code: str
@@ -35,12 +35,12 @@ class Diagnostic:
 
     @property
     def span(self) -> Span | None:
-        """The primary place, where there is one."""
+        """Return the primary span, or None."""
         return self.label.span if self.label else None
 
     @property
     def file(self) -> str:
-        """The name of the file at fault, or an empty string."""
+        """Return the name of the file at fault, or an empty string."""
         if self.label:
             return self.label.span.source.name
         return self.source.name if self.source else ""

@@ -1,4 +1,4 @@
-"""The exception that carries diagnostics."""
+"""The exception that carries diagnostics to the user."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .diagnostic import Diagnostic
 
 
 class RnnError(Exception):
-    """A spec, data file or checkpoint is at fault; `diagnostics` says where and what to do."""
+    """Failure of a spec, data file or checkpoint, described by its `diagnostics`."""
 
     def __init__(self, diagnostics: tuple[Diagnostic, ...]) -> None:
         super().__init__(diagnostics)
@@ -23,5 +23,5 @@ class RnnError(Exception):
 
 
 def fail(code: str, message: str, *, hint: str = "", source: Source | None = None) -> NoReturn:
-    """Raise one diagnostic that has no place in a spec's text (a data file, a checkpoint)."""
+    """Raise one diagnostic without a span in a spec (of a data file, a checkpoint)."""
     raise RnnError((Diagnostic(code, message, hint=hint, source=source),))

@@ -1,4 +1,4 @@
-"""Diagnostics as text for terminals and as JSON for tools."""
+"""Rendering of diagnostics as text for terminals and as JSON for tools."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_LINE_WIDTH = 160
 
 
 def plain_style(role: str, text: str) -> str:
-    """No colour at all."""
+    """Return text without colors."""
     return text
 
 
@@ -30,12 +30,12 @@ ANSI_COLORS = {
 
 
 def ansi_style(role: str, text: str) -> str:
-    """Colours for a terminal."""
+    """Return text in the ANSI colors of its role."""
     return f"{ANSI_COLORS[role]}{text}\x1b[0m" if text else text
 
 
 def display_width(text: str) -> int:
-    """How many terminal cells a text takes: wide characters two, combining ones none."""
+    """Count the terminal cells of a text: wide characters take two, combining ones none."""
     return sum(_character_width(character) for character in text)
 
 
@@ -46,16 +46,17 @@ def _character_width(character: str) -> int:
 
 
 def _replace_control_characters(text: str) -> str:
-    """A source line as a terminal shows it: tabs as four blanks, control characters as `?`."""
+    """Replace tabs by four blanks and unprintable characters by `�`."""
     text = text.replace("\t", "    ")
     return "".join("�" if unicodedata.category(c) in {"Cc", "Co", "Cs"} else c for c in text)
 
 
 def render_text(diagnostic: Diagnostic, style: Style = plain_style) -> str:
-    """One diagnostic as a terminal shows it: place, code, headline, lines with carets, hint."""
-    place = str(diagnostic.span) if diagnostic.span else diagnostic.file
-    head = style(diagnostic.severity, f"{diagnostic.severity}[{diagnostic.code}]")
-    lines = [f"{style('place', place + ': ') if place else ''}{head}: {diagnostic.message}"]
+    """Render one diagnostic for a terminal: location, message, source lines, hint."""
+    location = str(diagnostic.span) if diagnostic.span else diagnostic.file
+    prefix = style("place", location + ": ") if location else ""
+    severity = style(diagnostic.severity, f"{diagnostic.severity}[{diagnostic.code}]")
+    lines = [f"{prefix}{severity}: {diagnostic.message}"]
     labels = ([diagnostic.label] if diagnostic.label else []) + list(diagnostic.related)
     numbers = [label.span.source.position(label.span.start)[0] for label in labels]
     width = max((len(str(number)) for number in numbers), default=1)
@@ -64,9 +65,9 @@ def render_text(diagnostic: Diagnostic, style: Style = plain_style) -> str:
             lines.append(f"  {' ' * width} {style('place', f'in {label.span.source.name}')}")
         lines += _render_excerpt(label, width, style, primary=index == 0)
     if diagnostic.hint:
-        first, *rest = diagnostic.hint.splitlines()
+        first, *further_lines = diagnostic.hint.splitlines()
         lines.append(f"  {style('hint', 'hint')}: {first}")
-        lines += [f"        {line}" for line in rest]
+        lines += [f"        {line}" for line in further_lines]
     return "\n".join(lines)
 
 
@@ -76,23 +77,24 @@ def _render_excerpt(label: Label, width: int, style: Style, *, primary: bool) ->
     text = source.line(number)
     length = max(1, min(label.span.end - label.span.start, len(text) - column + 1))
     start = max(0, column - 1 - MAX_LINE_WIDTH // 2) if len(text) > MAX_LINE_WIDTH else 0
-    shown = text[start : start + MAX_LINE_WIDTH]
+    window = text[start : start + MAX_LINE_WIDTH]
     before = text[start : column - 1]
-    marked = shown[column - 1 - start : column - 1 - start + length]
-    lead = "…" if start else ""
-    tail = "…" if start + MAX_LINE_WIDTH < len(text) else ""
-    mark = ("^" if primary else "-") * max(1, display_width(_replace_control_characters(marked)))
-    pointer = " " * (display_width(_replace_control_characters(before)) + len(lead)) + style(
-        "caret" if primary else "related", f"{mark} {label.text}".rstrip()
-    )
+    highlighted = window[column - 1 - start : column - 1 - start + length]
+    left_ellipsis = "…" if start else ""
+    right_ellipsis = "…" if start + MAX_LINE_WIDTH < len(text) else ""
+    width_before = display_width(_replace_control_characters(before)) + len(left_ellipsis)
+    marker_width = max(1, display_width(_replace_control_characters(highlighted)))
+    marker = f"{('^' if primary else '-') * marker_width} {label.text}".rstrip()
+    pointer = " " * width_before + style("caret" if primary else "related", marker)
+    excerpt = f"{left_ellipsis}{_replace_control_characters(window)}{right_ellipsis}"
     return [
-        f"  {number:>{width}} | {lead}{_replace_control_characters(shown)}{tail}".rstrip(),
+        f"  {number:>{width}} | {excerpt}".rstrip(),
         f"  {' ' * width} | {pointer}",
     ]
 
 
 def render_json(diagnostics: Iterable[Diagnostic]) -> dict[str, list[dict[str, object]]]:
-    """All diagnostics as one JSON document; lines and columns count from 1, in characters."""
+    """Convert diagnostics to one JSON document; lines and columns count from 1, in characters."""
     return {"diagnostics": [_diagnostic_json(diagnostic) for diagnostic in diagnostics]}
 
 

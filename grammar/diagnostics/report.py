@@ -1,4 +1,4 @@
-"""Diagnostics collected while a text is analyzed."""
+"""Collection of diagnostics, so that one run reports every mistake."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .errors import RnnError
 
 
 class Report:
-    """Collects the diagnostics of a run, so that one run reports every mistake."""
+    """Diagnostics of one run, without duplicates, iterated in the order of the text."""
 
     def __init__(self) -> None:
         self._diagnostics: dict[tuple[object, ...], Diagnostic] = {}
@@ -26,7 +26,7 @@ class Report:
         hint: str = "",
         related: tuple[Label, ...] = (),
     ) -> None:
-        """Add an error at a place."""
+        """Add an error at a span."""
         self.add(Diagnostic(code, message, "error", Label(span, label), related, hint))
 
     def warning(
@@ -39,18 +39,20 @@ class Report:
         hint: str = "",
         related: tuple[Label, ...] = (),
     ) -> None:
-        """Add a warning at a place."""
+        """Add a warning at a span."""
         self.add(Diagnostic(code, message, "warning", Label(span, label), related, hint))
 
     def add(self, diagnostic: Diagnostic) -> None:
-        """Add a diagnostic; one mistake met twice (a loop, a body used twice) stays one message."""
+        """Add a diagnostic, once for each code and span.
+
+        Loops and repeated uses of a body report the same mistake again.
+        """
         span = diagnostic.span
-        place = (id(span.source), span.start, span.end) if span else ()
-        what = place or diagnostic.message
-        self._diagnostics.setdefault((diagnostic.code, what), diagnostic)
+        location = (id(span.source), span.start, span.end) if span else diagnostic.message
+        self._diagnostics.setdefault((diagnostic.code, location), diagnostic)
 
     def __iter__(self) -> Iterator[Diagnostic]:
-        """In the order of the text, file by file as they were first met."""
+        """Yield diagnostics in text order, files in the order of their first diagnostic."""
         files: dict[str, int] = {}
         for diagnostic in self._diagnostics.values():
             files.setdefault(diagnostic.file, len(files))
@@ -63,10 +65,10 @@ class Report:
 
     @property
     def has_errors(self) -> bool:
-        """Whether there is an error among them."""
+        """Return true if any diagnostic is an error."""
         return any(diagnostic.severity == "error" for diagnostic in self._diagnostics.values())
 
     def raise_if_errors(self) -> None:
-        """Raise everything collected when there is an error among it."""
+        """Raise RnnError with all diagnostics if one of them is an error."""
         if self.has_errors:
             raise RnnError(tuple(self))

@@ -1,4 +1,8 @@
-"""What must hold of a finished graph in time: no cycle without delay, no mixture, no future."""
+"""Check causality: no cycle without delay, no mixed cycle, no read of the future.
+
+Input: a finished graph and the reads of states in the text; output: diagnostics RNN217, RNN311
+and RNN401 to RNN408. Synchronous languages (Lustre, Esterel) call the first check by this name.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,14 @@ from rnnc.grammar.diagnostics.diagnostic import Label
 from rnnc.grammar.diagnostics.report import Report
 from rnnc.grammar.source import Span
 from rnnc.operators.graph.operator_graph import OperatorGraph, Output
+from rnnc.operators.graph.topological_order import topological_order
 from rnnc.operators.graph.user_spans import is_library_span, user_span
 
 from .state_reads import StateRead
 
 
 def check_causality(graph: OperatorGraph, reads: Sequence[StateRead], report: Report) -> None:
-    """Report what a graph does wrong in time, and what is legal but suspicious."""
+    """Report violations of causality, and reads that are legal but suspicious."""
     _report_instantaneous_cycles(graph, reads, report)
     if report.has_errors:
         return
@@ -49,23 +54,23 @@ def check_causality(graph: OperatorGraph, reads: Sequence[StateRead], report: Re
 def _report_instantaneous_cycles(
     graph: OperatorGraph, reads: Sequence[StateRead], report: Report
 ) -> None:
-    if not _has_instantaneous_cycle(graph):
+    if len(topological_order(graph)) == len(graph.nodes):
         return
     import networkx as nx
 
-    instant: nx.DiGraph[int] = nx.DiGraph()
-    instant.add_edges_from((u, v) for u, v, delay in graph.edges() if delay == 0)
-    for component in sorted(nx.strongly_connected_components(instant), key=min):
+    instantaneous: nx.DiGraph[int] = nx.DiGraph()
+    instantaneous.add_edges_from((u, v) for u, v, delay in graph.edges() if delay == 0)
+    for component in sorted(nx.strongly_connected_components(instantaneous), key=min):
         first = min(component)
-        if len(component) == 1 and not instant.has_edge(first, first):
+        if len(component) == 1 and not instantaneous.has_edge(first, first):
             continue
-        cycle = [edge[0] for edge in nx.find_cycle(instant.subgraph(component), first)]
+        cycle = [edge[0] for edge in nx.find_cycle(instantaneous.subgraph(component), first)]
         names = _cycle_names(graph, cycle)
-        place = _first_read_on_cycle(cycle, graph, reads) or _user_span_of_node(graph, cycle[0])
+        span = _first_read_on_cycle(cycle, graph, reads) or _user_span_of_node(graph, cycle[0])
         report.error(
             "RNN401",
             "a cycle without a delay: " + " → ".join(f"`{n}`" for n in [*names, names[0]]),
-            place,
+            span,
             "read here",
             hint="the bare name of a state is its value from the step before; the primed one is "
             "the new value",
@@ -80,60 +85,48 @@ def _user_span_of_node(graph: OperatorGraph, number: int) -> Span:
 def _first_read_on_cycle(
     cycle: Sequence[int], graph: OperatorGraph, reads: Sequence[StateRead]
 ) -> Span | None:
-    """Where a cycle first reads, within the step, one of the states on it."""
+    """Return the first read, within the step, of a state on a cycle."""
     states = {graph.states_by_node[n].name for n in cycle if n in graph.states_by_node}
-    places: list[Span] = []
+    span_candidates: list[Span] = []
     for number in cycle:
         node = graph.nodes[number]
         if number not in graph.states_by_node:
-            places.append(node.span)
+            span_candidates.append(node.span)
         application = node.application
         while application >= 0:
-            places.append(graph.applications[application].span)
+            span_candidates.append(graph.applications[application].span)
             application = graph.applications[application].parent
-    found = [
+    spans = [
         read.span
         for read in reads
         if read.state in states
         and read.delay == 0
-        and any(p.source is read.span.source and p.start <= read.span.start < p.end for p in places)
+        and any(
+            p.source is read.span.source and p.start <= read.span.start < p.end
+            for p in span_candidates
+        )
     ]
-    found = found or [r.span for r in reads if r.state in states and r.delay == 0]
-    return min(found, key=lambda span: span.start, default=None)
-
-
-def _has_instantaneous_cycle(graph: OperatorGraph) -> bool:
-    """Whether some node needs its own value of the same step."""
-    waiting = [sum(o.delay == 0 for o in node.operands) for node in graph.nodes]
-    readers: list[list[int]] = [[] for _ in graph.nodes]
-    for source, target, delay in graph.edges():
-        if delay == 0:
-            readers[source].append(target)
-    ready = [number for number, count in enumerate(waiting) if not count]
-    done = 0
-    while ready:
-        done += 1
-        for reader in readers[ready.pop()]:
-            waiting[reader] -= 1
-            if not waiting[reader]:
-                ready.append(reader)
-    return done < len(graph.nodes)
+    spans = spans or [r.span for r in reads if r.state in states and r.delay == 0]
+    return min(spans, key=lambda span: span.start, default=None)
 
 
 def _transitive_operands(
     graph: OperatorGraph, start: int, *, within_step: bool = False
 ) -> set[int]:
-    """The nodes that a node depends on, itself included; of all steps, or of its own alone."""
-    found: set[int] = set()
-    waiting = [start]
-    while waiting:
-        number = waiting.pop()
-        if number not in found:
-            found.add(number)
-            waiting += [
-                o.node for o in graph.nodes[number].operands if not (within_step and o.delay)
+    """Return the nodes that a node depends on, itself included.
+
+    within_step: follow edges without delay only.
+    """
+    reachable: set[int] = set()
+    pending = [start]
+    while pending:
+        node_id = pending.pop()
+        if node_id not in reachable:
+            reachable.add(node_id)
+            pending += [
+                o.node for o in graph.nodes[node_id].operands if not (within_step and o.delay)
             ]
-    return found
+    return reachable
 
 
 def _cycle_names(graph: OperatorGraph, cycle: Sequence[int]) -> list[str]:
@@ -144,14 +137,14 @@ def _cycle_names(graph: OperatorGraph, cycle: Sequence[int]) -> list[str]:
 def _report_mixed_cycles(graph: OperatorGraph, report: Report) -> None:
     for component in graph.components:
         members = set(component)
-        inner = [
+        inner_edges = [
             (operand.node, number, operand.delay)
             for number in component
             for operand in graph.nodes[number].operands
             if operand.node in members
         ]
-        past = [edge for edge in inner if edge[2] > 0]
-        future = [edge for edge in inner if edge[2] < 0]
+        past = [edge for edge in inner_edges if edge[2] > 0]
+        future = [edge for edge in inner_edges if edge[2] < 0]
         if not past or not future:
             continue
         names = ", ".join(f"`{state.name}`" for state in graph.states if state.node in members)
@@ -167,10 +160,12 @@ def _report_mixed_cycles(graph: OperatorGraph, report: Report) -> None:
 
 def _check_prediction(graph: OperatorGraph, output: Output, report: Report) -> None:
     value = output.value.node
-    seen = _transitive_operands(graph, value)
-    ahead = sorted(seen & graph.backward_nodes)
-    if ahead:
-        names = [s.name for s in graph.states if s.node in seen and s.node in graph.backward_nodes]
+    sources = _transitive_operands(graph, value)
+    backward_sources = sorted(sources & graph.backward_nodes)
+    if backward_sources:
+        names = [
+            s.name for s in graph.states if s.node in sources and s.node in graph.backward_nodes
+        ]
         report.error(
             "RNN404",
             f"the prediction `{output.name}` has already seen its target: it reads "
@@ -189,39 +184,41 @@ def _check_prediction(graph: OperatorGraph, output: Output, report: Report) -> N
 
 
 def _ignores_current_input(graph: OperatorGraph, value: int) -> bool:
-    """Whether a value depends on old states, not on this step's input, while the states do."""
+    """Return true if a value reads old states that depend on the input, but not the input."""
     inputs = {variable.node for variable in graph.inputs}
-    now = _transitive_operands(graph, value, within_step=True)
-    if now & inputs:
+    current_sources = _transitive_operands(graph, value, within_step=True)
+    if current_sources & inputs:
         return False
-    old = {
+    delayed_states = {
         operand.node
-        for number in now
+        for number in current_sources
         for operand in graph.nodes[number].operands
         if operand.delay > 0 and operand.node in graph.states_by_node
     }
-    return any(_transitive_operands(graph, state, within_step=True) & inputs for state in old)
+    return any(
+        _transitive_operands(graph, state, within_step=True) & inputs for state in delayed_states
+    )
 
 
 def _check_activation(graph: OperatorGraph, output: Output, report: Report) -> None:
     node = graph.nodes[output.value.node]
-    own = {"binary": "sigmoid", "symbol": "softmax"}.get(output.type.kind)
-    if node.operation != own:
+    implied = {"binary": "sigmoid", "symbol": "softmax"}.get(output.type.kind)
+    if node.operation != implied:
         return
     report.warning(
         "RNN311",
-        f"`{own}` stands before a target of type {output.type}, which has its own",
+        f"`{implied}` stands before a target of type {output.type}, which has its own",
         output.span if is_library_span(node.span) and output.span else node.span,
         "applied twice in effect",
-        hint=f"a `{output.type.kind}` target takes logits: leave the `{own}` out",
+        hint=f"a `{output.type.kind}` target takes logits: leave the `{implied}` out",
     )
 
 
 def _report_unused_states(graph: OperatorGraph, report: Report) -> None:
-    read = {source for source, target, _ in graph.edges() if source != target}
-    read |= {output.value.node for output in graph.outputs}
+    read_nodes = {source for source, target, _ in graph.edges() if source != target}
+    read_nodes |= {output.value.node for output in graph.outputs}
     for state in graph.states:
-        if state.node not in read:
+        if state.node not in read_nodes:
             report.warning(
                 "RNN217",
                 f"state `{state.name}` is set but never read",

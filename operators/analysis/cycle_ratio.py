@@ -1,4 +1,7 @@
-"""Cycles of a graph whose edges have a length and a delay: the largest and the smallest ratio."""
+"""Extreme cycle ratio: the largest or smallest length per delay of a graph's cycles.
+
+Dinkelbach's method (1967) over Bellman-Ford searches for cycles of positive weight.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +14,25 @@ CycleEdge = tuple[int, int, int, int]
 
 
 def extreme_cycle_ratio(edges: list[CycleEdge], *, sign: int) -> Fraction:
-    """The largest (sign 1) or smallest (−1) length per delay among all cycles of a component.
+    """Return the largest (sign 1) or smallest (−1) length per delay of any cycle.
 
-    Dinkelbach's method: a cycle that beats the best ratio so far has a positive sum of
-    `sign · (length − ratio · delay)`, and Bellman-Ford finds one. Cycles are never listed.
+    edges: those of one strongly connected component. A cycle that beats the best ratio so far has a
+    positive sum of `sign · (length − ratio · delay)`, which Bellman-Ford finds; cycles are never
+    enumerated.
     """
-    place = _topological_positions(edges)
-    leaving: dict[int, list[int]] = {}
+    position = _topological_positions(edges)
+    outgoing: dict[int, list[int]] = {}
     for number, edge in enumerate(edges):
-        leaving.setdefault(edge[0], []).append(number)
+        outgoing.setdefault(edge[0], []).append(number)
     best: Fraction | None = None
     while True:
         if best is None:
-            # Any cycle will do to begin with: with every edge worth one, each has a positive sum.
-            worth = [1] * len(edges)
+            # Start from any cycle: with weight 1 on every edge, each cycle is positive.
+            weights = [1] * len(edges)
         else:
             p, q = best.numerator, best.denominator
-            worth = [sign * (length * q - delay * p) for _, _, length, delay in edges]
-        cycle = _find_positive_cycle(edges, worth, leaving, place)
+            weights = [sign * (length * q - delay * p) for _, _, length, delay in edges]
+        cycle = _find_positive_cycle(edges, weights, outgoing, position)
         if cycle is None:
             assert best is not None, "a strongly connected component has a cycle"
             return best
@@ -36,24 +40,24 @@ def extreme_cycle_ratio(edges: list[CycleEdge], *, sign: int) -> Fraction:
 
 
 def _topological_positions(edges: list[CycleEdge]) -> dict[int, int]:
-    """The nodes of some edges in an order that follows those within a step."""
-    waiting: dict[int, int] = {}
-    leaving: dict[int, list[int]] = {}
+    """Return the nodes of some edges with their position along edges without delay."""
+    edge_counts: dict[int, int] = {}
+    outgoing: dict[int, list[int]] = {}
     for source, target, _, delay in edges:
-        waiting.setdefault(source, 0)
-        waiting[target] = waiting.get(target, 0) + (delay == 0)
+        edge_counts.setdefault(source, 0)
+        edge_counts[target] = edge_counts.get(target, 0) + (delay == 0)
         if not delay:
-            leaving.setdefault(source, []).append(target)
-    ready = sorted(node for node, count in waiting.items() if count == 0)
-    found: dict[int, int] = {}
+            outgoing.setdefault(source, []).append(target)
+    ready = sorted(node for node, count in edge_counts.items() if count == 0)
+    positions: dict[int, int] = {}
     while ready:
         node = ready.pop()
-        found[node] = len(found)
-        for target in leaving.get(node, []):
-            waiting[target] -= 1
-            if waiting[target] == 0:
+        positions[node] = len(positions)
+        for target in outgoing.get(node, []):
+            edge_counts[target] -= 1
+            if edge_counts[target] == 0:
                 ready.append(target)
-    return found
+    return positions
 
 
 def _find_positive_cycle(
@@ -62,19 +66,19 @@ def _find_positive_cycle(
     outgoing: Mapping[int, Sequence[int]],
     position: Mapping[int, int],
 ) -> list[int] | None:
-    """The edges of a cycle with a positive sum of worth, or None when there is none."""
-    best = dict.fromkeys(position, 0)
-    last: dict[int, int] = {}
-    look = 1
+    """Return the edges of a cycle with a positive sum of weights, or None."""
+    distances = dict.fromkeys(position, 0)
+    predecessors: dict[int, int] = {}
+    next_search = 1
     for number, _ in enumerate(
-        relax_edges(edges, weights, outgoing, position, best, last, position), 1
+        relax_edges(edges, weights, outgoing, position, distances, predecessors, position), 1
     ):
-        # To look for a cycle takes as long as a round of all nodes, and few rounds move so many.
-        if number == look:
-            cycle = _predecessor_cycle(last, edges)
+        # Rounds double between searches: a search costs a round of all nodes, most rounds less.
+        if number == next_search:
+            cycle = _predecessor_cycle(predecessors, edges)
             if cycle is not None:
                 return cycle
-            look *= 2
+            next_search *= 2
     return None
 
 
@@ -87,49 +91,49 @@ def relax_edges(
     predecessors: dict[int, int],
     sources: Iterable[int],
 ) -> Iterator[None]:
-    """Follow edges from some nodes for as long as a path is worth more than the best so far.
+    """Relax edges from some nodes until no path gets heavier; yield after each round.
 
-    A round follows all edges within a step, and then those to the next one, of the nodes that
-    the round before has improved; it stops between two rounds. best and last are kept up to date:
-    what the best path to a node is worth, and its last edge.
+    A round follows all edges within a step, then those to the next one, from the nodes that the
+    round before has improved. distances (weight of the best path to a node) and predecessors (its
+    last edge) are updated in place.
     """
-    moved = set(sources)
-    while moved:
-        ready = [(position[node], node) for node in moved]
+    improved = set(sources)
+    while improved:
+        ready = [(position[node], node) for node in improved]
         heapify(ready)
-        now, moved = moved, set()
+        current, improved = improved, set()
         while ready:
             _, node = heappop(ready)
             for number in outgoing.get(node, ()):
                 _, target, _, delay = edges[number]
-                reached = distances[node] + weights[number]
-                if target in distances and reached <= distances[target]:
+                distance = distances[node] + weights[number]
+                if target in distances and distance <= distances[target]:
                     continue
-                distances[target], predecessors[target] = reached, number
+                distances[target], predecessors[target] = distance, number
                 if delay:
-                    moved.add(target)
-                elif target not in now:
-                    now.add(target)
+                    improved.add(target)
+                elif target not in current:
+                    current.add(target)
                     heappush(ready, (position[target], target))
-        if moved:
+        if improved:
             yield
 
 
 def _predecessor_cycle(
     predecessors: Mapping[int, int], edges: Sequence[CycleEdge]
 ) -> list[int] | None:
-    """A cycle among the predecessor edges, if there is one; such a cycle is always positive."""
-    seen: dict[int, int] = {}
+    """Return a cycle of predecessor edges, whose weight is always positive, or None."""
+    start_of: dict[int, int] = {}
     for start in predecessors:
         node = start
-        while node in predecessors and node not in seen:
-            seen[node] = start
+        while node in predecessors and node not in start_of:
+            start_of[node] = start
             node = edges[predecessors[node]][0]
-        if seen.get(node) == start and node in predecessors:
+        if start_of.get(node) == start and node in predecessors:
             cycle = [predecessors[node]]
-            at = edges[predecessors[node]][0]
-            while at != node:
-                cycle.append(predecessors[at])
-                at = edges[predecessors[at]][0]
+            node_on_cycle = edges[predecessors[node]][0]
+            while node_on_cycle != node:
+                cycle.append(predecessors[node_on_cycle])
+                node_on_cycle = edges[predecessors[node_on_cycle]][0]
             return cycle
     return None

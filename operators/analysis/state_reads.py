@@ -1,4 +1,4 @@
-"""Reads of states as the text has them."""
+"""Reads of states in the text, recorded for the checks of causality."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rnnc.grammar.source import Span
 
 @dataclass(frozen=True, slots=True)
 class StateRead:
-    """A state as it was read in the text, for the checks of time."""
+    """Read of a state: its delay, its span, and if it is the bare name."""
 
     state: str
     delay: int

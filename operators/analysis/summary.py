@@ -1,4 +1,4 @@
-"""What a model is, in numbers: the document that `rnnc inspect --json` prints."""
+"""Summarize a model in numbers: the document that `rnnc inspect --json` prints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .depth import measure_depth
 
 
 def summarize(graph: OperatorGraph) -> dict[str, Any]:
-    """Inputs, states, outputs, parameters and depths of a model, as plain JSON values."""
+    """Return inputs, states, outputs, parameters and depths of a model as JSON values."""
     measures = measure_depth(graph)
     skip = measures.skip_coefficient
     return {

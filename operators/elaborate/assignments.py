@@ -1,4 +1,4 @@
-"""Values against left sides: annotations, widths, tuples taken apart."""
+"""Match values with the left sides of equations: annotations, sizes, tuples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rnnc.operators.elaborate.expressions.evaluator import Evaluator
 def apply_type_annotation(
     evaluator: Evaluator, type_: syntax.Type, value: Value, equation: syntax.Equation
 ) -> Value:
-    """A value that must have the annotated width."""
+    """Return an equation's value after unifying its size with the annotated one."""
     if type_.kind != "real" or len(type_.sizes) > 1:
         evaluator.fail(
             "RNN310",
@@ -20,7 +20,7 @@ def apply_type_annotation(
             type_.span,
             hint="locals are real vectors: `z: real[400] = …`",
         )
-    # It says a width and nothing else: what is missing stays missing.
+    # An annotation constrains the size alone: the mask of missing entries stays.
     vector = evaluator.to_masked_vector(value, equation.value.span)
     size = evaluator.resolve_size(type_.sizes[0]) if type_.sizes else evaluator.sizes.constant(1)
     if size is None:
@@ -37,19 +37,19 @@ def apply_type_annotation(
 def unify_target_size(
     evaluator: Evaluator, size: int, vector: Vector, equation: syntax.Equation
 ) -> None:
-    """Demand that an equation's value is as wide as its left side."""
+    """Unify the size of an equation's value with that of its left side."""
     target, value = equation.target.span, equation.value.span
     try:
         evaluator.sizes.unify(size, vector.size)
     except SizeConflictError as conflict:
-        number = evaluator.builder.nodes[vector.operand.node].application
+        application = evaluator.builder.nodes[vector.operand.node].application
         applications = evaluator.builder.applications
-        if number >= 0:
-            path = applications[number].path
-            earlier = next(i for i, a in enumerate(applications) if a.path == path)
-            latest = max(i for i, a in enumerate(applications) if a.path == path)
-            if earlier != latest:
-                evaluator.report_shape_conflict(earlier, latest, conflict, target.text)
+        if application >= 0:
+            path = applications[application].path
+            first = next(i for i, a in enumerate(applications) if a.path == path)
+            last = max(i for i, a in enumerate(applications) if a.path == path)
+            if first != last:
+                evaluator.report_shape_conflict(first, last, conflict, target.text)
         evaluator.fail(
             "RNN301",
             f"`{target.text}` is {conflict.left} wide, and its value {conflict.right}",
@@ -63,13 +63,13 @@ def unify_target_size(
 def unpack_tuple(
     evaluator: Evaluator, target: syntax.Parentheses, value: Value, equation: syntax.Equation
 ) -> tuple[Value, ...]:
-    """The values for the names of a tuple on a left side."""
+    """Return the values for the targets of a tuple on a left side."""
     parts = value.parts if isinstance(value, TupleValue) else (value,)
     if len(parts) != len(target.arguments):
-        got = f"a tuple of {len(parts)}" if len(parts) > 1 else "one value"
+        received = f"a tuple of {len(parts)}" if len(parts) > 1 else "one value"
         evaluator.fail(
             "RNN307",
-            f"the left side takes {len(target.arguments)} values, and the right side is {got}",
+            f"the left side takes {len(target.arguments)} values, and the right side is {received}",
             equation.span,
             hint="both sides have the same number of values, in the same order",
         )

@@ -1,4 +1,4 @@
-"""Declarations of a model -> variables with their types and initial values."""
+"""Turn a model's declarations into variables with nodes, types and initial values."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ def declare_variables(
     poisoned: frozenset[str],
     parameter_names: frozenset[str],
 ) -> dict[str, Variable]:
-    """The variables of a model by name, each with its node.
+    """Return the variables of a model by name, each with its node.
 
-    `parameter_names` are the names of the model's parameters, which a variable cannot have.
+    poisoned: names of unreadable lines. parameter_names: names of the model's parameters, which a
+    variable cannot have.
     """
     variables: dict[str, Variable] = {}
     report = builder.report
@@ -37,19 +38,19 @@ def declare_variables(
         for name in statement.names:
             if not _is_available(name, variables, parameter_names, report):
                 continue
-            known = type_ or Type("real", 1)
+            declared_type = type_ or Type("real", 1)
             origin = SizeOrigin(
                 statement.type.span, f"`{name.name}` is declared {statement.type.span.text} here"
             )
             size = (
-                builder.sizes.constant(known.size, origin)
+                builder.sizes.constant(declared_type.size, origin)
                 if type_ is not None
                 else builder.sizes.new_size()
             )
             variable = Variable(
                 statement.role,
                 name.name,
-                known,
+                declared_type,
                 size,
                 name.span,
                 initial_value=initial,
@@ -61,7 +62,7 @@ def declare_variables(
                     statement.role, (), size, name.span, (name.name,), deduplicate=False
                 )
                 variable.node = operand.node
-                if known.kind == "symbol":
+                if declared_type.kind == "symbol":
                     builder.symbol_nodes.add(operand.node)
             variables[name.name] = variable
     return variables

@@ -1,11 +1,11 @@
-"""The last steps of building: sizes settled, parameters and variables given their final form."""
+"""Finalize a model: solve its sizes, build its graph, complete parameters and variables."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from rnnc.grammar.diagnostics.suggestions import shown
 from rnnc.grammar.source import Span
+from rnnc.grammar.symbols import display_name
 from rnnc.operators.elaborate.context.scope import Variable
 from rnnc.operators.elaborate.context.size_inference import SizeConflictError
 from rnnc.operators.elaborate.context.values import Vector
@@ -38,10 +38,10 @@ def finalize_graph(
     terms: list[LossTerm],
     span: Span,
 ) -> OperatorGraph | None:
-    """The graph of a model whose equations have all been evaluated; None after an error."""
-    assembly, report = evaluator.builder, evaluator.report
+    """Return the graph of a model whose equations are evaluated; None after an error."""
+    builder, report = evaluator.builder, evaluator.report
     try:
-        assembly.sizes.solve()
+        builder.sizes.solve()
     except SizeConflictError as conflict:
         report.error(
             "RNN301",
@@ -49,60 +49,70 @@ def finalize_graph(
             next((o.span for o in conflict.origins if o), span),
             hint="the sizes of the parts of `[a ; b]` add up to the size of the whole",
         )
-    # What a broken line would have said of a size is unknown, so none is asked for.
+    # An unreadable line may determine sizes, so no size is reported as unknown.
     if report.has_errors or evaluator.scope.poisoned_names:
         return None
     values = _output_operands(variables, predictions)
     roots = [v.node for v in variables.values() if v.node >= 0]
     roots += [operand.node for operand in values.values()]
     roots += [operand.node for _, *sides in laws for operand in sides]
-    needed = assembly.reachable_nodes([*roots, *(term.operand.node for term in terms)])
-    _check_sizes_inferred(evaluator, needed)
+    reachable = builder.reachable_nodes([*roots, *(term.operand.node for term in terms)])
+    _check_sizes_inferred(evaluator, reachable)
     if report.has_errors:
         return None
-    drafts = {number: assembly.sized_node(number) for number in sorted(needed)} if terms else {}
-    late = partition_loss_nodes(drafts, terms, assembly.target_nodes, list(values.values()))
-    nodes, renumbered, applications = assembly.build(
-        roots + [operand.node for operand in late.inputs]
+    sized_nodes = (
+        {number: builder.sized_node(number) for number in sorted(reachable)} if terms else {}
+    )
+    partition = partition_loss_nodes(
+        sized_nodes, terms, builder.target_nodes, list(values.values())
+    )
+    nodes, new_ids, applications = builder.build(
+        roots + [operand.node for operand in partition.inputs]
     )
     parameters = [
-        finalize_parameter(draft, assembly.sizes, report)
-        for draft in assembly.parameter_table.parameters.values()
-        if draft.node in needed
+        finalize_parameter(parameter, builder.sizes, report)
+        for parameter in builder.parameter_table.parameters.values()
+        if parameter.node in reachable
     ]
     if report.has_errors:
         return None
 
-    def renew(operand: Operand) -> Operand:
-        return Operand(renumbered[operand.node], operand.delay)
+    def renumber(operand: Operand) -> Operand:
+        return Operand(new_ids[operand.node], operand.delay)
 
     outputs = tuple(
-        _build_output(variables[name], renew(operand), _output_span(variables[name], predictions))
+        _build_output(
+            variables[name], renumber(operand), _output_span(variables[name], predictions)
+        )
         for name, operand in values.items()
     )
-    renewed = tuple(replace(law, left=renew(a), right=renew(b)) for law, a, b in laws)
-    reads = [operand for node in nodes for operand in node.operands]
-    reads += [output.value for output in outputs]
-    reads += [side for law in renewed for side in (law.left, law.right)]
-    reads += [renew(operand) for number in late.window_nodes for operand in drafts[number].operands]
-    kept = tuple(renew(operand) for operand in late.inputs)
-    reads += kept
+    renumbered_laws = tuple(replace(law, left=renumber(a), right=renumber(b)) for law, a, b in laws)
+    all_reads = [operand for node in nodes for operand in node.operands]
+    all_reads += [output.value for output in outputs]
+    all_reads += [side for law in renumbered_laws for side in (law.left, law.right)]
+    all_reads += [
+        renumber(operand)
+        for number in partition.window_nodes
+        for operand in sized_nodes[number].operands
+    ]
+    loss_inputs = tuple(renumber(operand) for operand in partition.inputs)
+    all_reads += loss_inputs
     delays: dict[int, list[int]] = {}
-    for operand in reads:
+    for operand in all_reads:
         delays.setdefault(operand.node, []).append(operand.delay)
     states = tuple(
         State(
             v.name,
             v.type,
-            renumbered[v.node],
+            new_ids[v.node],
             v.initial_value,
-            _state_delay(delays, renumbered[v.node]),
+            _state_delay(delays, new_ids[v.node]),
         )
         for v in variables.values()
         if v.role == "state"
     )
     inputs = tuple(
-        Input(v.name, v.type, renumbered[v.node], max(delays.get(renumbered[v.node], [0])))
+        Input(v.name, v.type, new_ids[v.node], max(delays.get(new_ids[v.node], [0])))
         for v in variables.values()
         if v.role == "input"
     )
@@ -111,7 +121,11 @@ def finalize_graph(
         for state in states
         if state.has_learned_initial_value
     ]
-    losses = build_loss_graph(name, drafts, late, terms, variables, parameters) if terms else None
+    loss_graph = (
+        build_loss_graph(name, sized_nodes, partition, terms, variables, parameters)
+        if terms
+        else None
+    )
     return OperatorGraph(
         name,
         nodes,
@@ -120,16 +134,16 @@ def finalize_graph(
         outputs,
         tuple(parameters),
         applications,
-        renewed,
-        kept,
-        losses,
+        renumbered_laws,
+        loss_inputs,
+        loss_graph,
     )
 
 
 def _output_operands(
     variables: dict[str, Variable], predictions: Predictions
 ) -> dict[str, Operand]:
-    """What a model gives, by the name of the output or of the predicted input."""
+    """Return the values of outputs and predictions by the name of their variable."""
     values: dict[str, Operand] = {}
     for variable in variables.values():
         if variable.role == "output" and isinstance(variable.value, Vector):
@@ -140,7 +154,7 @@ def _output_operands(
 
 
 def _output_span(variable: Variable, predictions: Predictions) -> Span | None:
-    """The right side of the equation that gives an output or a prediction."""
+    """Return the right side of the equation of an output or a prediction."""
     prediction = predictions.get(variable.name)
     return prediction[2] if prediction else variable.value_span
 
@@ -160,50 +174,61 @@ def _initial_value_parameter(state: State, span: Span) -> Parameter:
 
 
 def _state_delay(delays: dict[int, list[int]], node: int) -> int:
-    """How far back a state is read; negative, how far ahead; 1 where only its new value is."""
-    read = delays.get(node, [])
-    return min(read) if read and min(read) < 0 else max([1, *read])
+    """Return the largest delay of a state's reads, or the smallest if one is negative.
+
+    1 for a state that is read within its step alone, since a call hands on its last value.
+    """
+    node_delays = delays.get(node, [])
+    return min(node_delays) if node_delays and min(node_delays) < 0 else max([1, *node_delays])
 
 
 def _check_sizes_inferred(evaluator: Evaluator, reachable: set[int]) -> None:
-    """Report each group of sizes that nothing determines, once, naming what to annotate."""
+    """Report each class of unknown sizes once, with the name to annotate."""
     sizes, report = evaluator.sizes, evaluator.report
-    named: dict[int, tuple[str, Span]] = {}
-    assembly = evaluator.builder
-    for name, value, place in assembly.named_values:
+    name_of_root: dict[int, tuple[str, Span]] = {}
+    builder = evaluator.builder
+    for name, value, span in builder.named_values:
         if isinstance(value, Vector):
-            named.setdefault(sizes.find_root(value.size), (name, place))
+            name_of_root.setdefault(sizes.find_root(value.size), (name, span))
     reported: set[int] = set()
-    for draft in assembly.parameter_table.parameters.values():
-        if draft.node not in reachable:
+    for parameter in builder.parameter_table.parameters.values():
+        if parameter.node not in reachable:
             continue
-        dims = [draft.rows] if draft.form in {"vector", "diagonal"} else [draft.rows, draft.columns]
+        dims = (
+            [parameter.rows]
+            if parameter.form in {"vector", "diagonal"}
+            else [parameter.rows, parameter.columns]
+        )
         for dim in dims:
             root = sizes.find_root(dim)
             if sizes.value(dim) is not None or root in reported:
                 continue
             reported.add(root)
-            local = named.get(root)
+            local = name_of_root.get(root)
             hint = "annotate the vector that it belongs to: `z: real[400] = …`"
             if local is not None:
                 hint = f"annotate it: `{local[0]}: real[400] = …`"
-            what = f"the size of `{local[0]}`" if local else f"a size of `{draft.name}`"
-            meant = _suggest_function(draft.name)
-            if meant and not local:
-                hint = f"`{draft.name}` is taken for a weight matrix; the function is `{meant}`"
-            place = user_span(draft.span, draft.application, assembly.applications)
-            if place is not draft.span and not local:
-                what = f"a size of `{draft.name}` of `{shown(draft.operator or '')}`"
+            subject = f"the size of `{local[0]}`" if local else f"a size of `{parameter.name}`"
+            function = _suggest_function(parameter.name)
+            if function and not local:
+                hint = (
+                    f"`{parameter.name}` is taken for a weight matrix; the function is `{function}`"
+                )
+            span = user_span(parameter.span, parameter.application, builder.applications)
+            if span is not parameter.span and not local:
+                subject = (
+                    f"a size of `{parameter.name}` of `{display_name(parameter.operator or '')}`"
+                )
                 hint = "give its result a name and a size: `z: real[400] = …`"
             report.error(
                 "RNN303",
-                f"{what} cannot be inferred",
-                local[1] if local else place,
+                f"{subject} cannot be inferred",
+                local[1] if local else span,
                 "nothing says how wide it is",
                 hint=hint,
             )
 
 
 def _suggest_function(name: str) -> str:
-    close = [f for f in RESERVED_FUNCTIONS if f.replace("_", "") == name.lower().replace("_", "")]
-    return close[0] if close else ""
+    matches = [f for f in RESERVED_FUNCTIONS if f.replace("_", "") == name.lower().replace("_", "")]
+    return matches[0] if matches else ""

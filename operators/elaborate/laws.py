@@ -1,4 +1,4 @@
-"""`law a ≈ b weight w` -> pairs of values whose difference a loss may hold small."""
+"""Elaborate `law a ≈ b weight w` to pairs of values that a soft constraint keeps close."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from rnnc.operators.graph.operator_graph import Law, Operand
 def evaluate_laws(
     statements: Iterable[syntax.Statement], evaluator: Evaluator
 ) -> list[tuple[Law, Operand, Operand]]:
-    """The laws of a model, their sides evaluated on values that count as constants.
+    """Return the laws of a model with the operands of both sides.
 
-    Randomness is off inside: `dropout` and its kin are what they are in evaluation.
+    Variables count as constants inside, and random functions take their form of evaluation.
     """
     laws: list[tuple[Law, Operand, Operand]] = []
     evaluator.scope.in_law = True

@@ -1,7 +1,7 @@
-"""`loss EXPR weight w` -> a graph of its own, computed when the targets are known.
+"""Elaborate `loss` lines to a separate graph, evaluated once the targets are known.
 
-What a term needs and does not depend on a target is computed with the model and kept; the rest, a
-small graph, has the kept values and the targets as its inputs.
+Partition: nodes that no target reaches are computed with the model and become inputs of the
+loss graph; the nodes behind a target are its nodes (docs/decisions/0007).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from rnnc.operators.graph.types import Type
 
 @dataclass(frozen=True, slots=True)
 class LossTerm:
-    """A term while its model is built."""
+    """Term of a loss during the elaboration of its model."""
 
     operand: Operand
     weight: float
@@ -41,7 +41,7 @@ class LossTerm:
 def evaluate_loss_terms(
     statements: Iterable[syntax.Statement], evaluator: Evaluator
 ) -> list[LossTerm]:
-    """The `loss` lines of a model; in them, and only there, an input has a next value, `x'`."""
+    """Evaluate the `loss` lines of a model, where `x'` is the next value of an input."""
     terms: list[LossTerm] = []
     evaluator.scope.in_loss = True
     for statement in statements:
@@ -71,9 +71,9 @@ def evaluate_loss_terms(
 
 @dataclass(frozen=True, slots=True)
 class LossPartition:
-    """The nodes of a model that only its `loss` terms need, as numbers of one graph.
+    """Nodes that only the `loss` terms need, as ids in the graph of model and terms.
 
-    `inputs` are the values that the model computes for them; `target_nodes` are nodes by variable.
+    `inputs` are the values that the model computes for them; `target_nodes` is by variable.
     """
 
     nodes: frozenset[int]
@@ -88,33 +88,37 @@ def partition_loss_nodes(
     target_nodes: Mapping[str, int],
     outputs: Sequence[Operand],
 ) -> LossPartition:
-    """What depends on a target, and what it needs of the rest; `nodes` come in order.
+    """Partition nodes by their dependence on a target; `nodes` come in topological order.
 
-    Terms that need nothing keep an output, whose precision is the one that they are computed in.
+    Terms without inputs take an output of the model as one, whose dtype they are computed in.
     """
-    late = set(target_nodes.values()) & nodes.keys()
+    dependent = set(target_nodes.values()) & nodes.keys()
     changed = True
     while changed:
-        found = {n for n, node in nodes.items() if any(o.node in late for o in node.operands)}
-        changed = not found <= late
-        late |= found
-    kept: dict[Operand, None] = {}
+        readers = {
+            n for n, node in nodes.items() if any(o.node in dependent for o in node.operands)
+        }
+        changed = not readers <= dependent
+        dependent |= readers
+    inputs: dict[Operand, None] = {}
     windows: set[int] = set()
-    needed = [o for n in sorted(late) for o in nodes[n].operands] + [term.operand for term in terms]
-    for operand in needed:
+    operands = [o for n in sorted(dependent) for o in nodes[n].operands] + [
+        term.operand for term in terms
+    ]
+    for operand in operands:
         node = nodes[operand.node]
-        if operand.node in late or node.operation in {"parameter", "constant"}:
+        if operand.node in dependent or node.operation in {"parameter", "constant"}:
             continue
         if node.operation == "window":
             windows.add(operand.node)
             variable = nodes[node.operands[0].node]
             if variable.operation == "state":
-                kept[Operand(variable.id)] = None
+                inputs[Operand(variable.id)] = None
             continue
-        kept[operand] = None
-    if terms and not kept:
-        kept[outputs[0]] = None
-    return LossPartition(frozenset(late), tuple(kept), target_nodes, frozenset(windows))
+        inputs[operand] = None
+    if terms and not inputs:
+        inputs[outputs[0]] = None
+    return LossPartition(frozenset(dependent), tuple(inputs), target_nodes, frozenset(windows))
 
 
 def build_loss_graph(
@@ -125,22 +129,24 @@ def build_loss_graph(
     variables: Mapping[str, Variable],
     parameters: Sequence[Parameter],
 ) -> LossGraph:
-    """The graph of the terms, whose inputs are what `LossGraph` says."""
-    made: list[Node] = []
-    renewed: dict[Operand, int] = {}
+    """Build the graph of the loss terms, with the inputs that `LossGraph` lists."""
+    loss_nodes: list[Node] = []
+    new_ids: dict[Operand, int] = {}
     inputs: list[Input] = []
 
     def add(node: Node, operands: tuple[Operand, ...]) -> int:
-        made.append(
-            Node(len(made), node.operation, operands, node.size, node.attributes, -1, node.span)
+        loss_nodes.append(
+            Node(
+                len(loss_nodes), node.operation, operands, node.size, node.attributes, -1, node.span
+            )
         )
-        return len(made) - 1
+        return len(loss_nodes) - 1
 
-    def add_input(name: str, type_: Type, old: Operand, history: int) -> None:
+    def add_input(name: str, type_: Type, old: Operand, max_delay: int) -> None:
         span = nodes[old.node].span
-        renewed[old] = len(made)
-        made.append(Node(len(made), "input", (), type_.size, (name,), -1, span))
-        inputs.append(Input(name, type_, renewed[old], history))
+        new_ids[old] = len(loss_nodes)
+        loss_nodes.append(Node(len(loss_nodes), "input", (), type_.size, (name,), -1, span))
+        inputs.append(Input(name, type_, new_ids[old], max_delay))
 
     for number, operand in enumerate(partition.inputs):
         add_input(f"kept {number}", Type("real", nodes[operand.node].size), operand, 0)
@@ -151,43 +157,52 @@ def build_loss_graph(
         operand for number in sorted(partition.window_nodes) for operand in nodes[number].operands
     ]
     for source in dict.fromkeys(operand.node for operand in ends):
-        text = str(nodes[source].attributes[0])
-        back = max(0, *(operand.delay for operand in ends if operand.node == source))
-        add_input(text, variables[text].type, Operand(source, _WINDOW_VARIABLE_DELAY), back)
+        variable_name = str(nodes[source].attributes[0])
+        steps_back = max(0, *(operand.delay for operand in ends if operand.node == source))
+        add_input(
+            variable_name,
+            variables[variable_name].type,
+            Operand(source, _WINDOW_VARIABLE_DELAY),
+            steps_back,
+        )
     for number in sorted(partition.window_nodes):
         window = nodes[number]
-        key = Operand(window.operands[0].node, _WINDOW_VARIABLE_DELAY)
-        moved = tuple(Operand(renewed[key], operand.delay) for operand in window.operands)
-        renewed[Operand(number)] = add(window, moved)
+        marked_variable = Operand(window.operands[0].node, _WINDOW_VARIABLE_DELAY)
+        window_operands = tuple(
+            Operand(new_ids[marked_variable], operand.delay) for operand in window.operands
+        )
+        new_ids[Operand(number)] = add(window, window_operands)
 
-    def renew(operand: Operand) -> Operand:
-        if operand not in renewed:
+    def copy_node(operand: Operand) -> Operand:
+        if operand not in new_ids:
             node = nodes[operand.node]
-            renewed[operand] = add(node, tuple(renew(o) for o in node.operands))
-        return Operand(renewed[operand])
+            new_ids[operand] = add(node, tuple(copy_node(o) for o in node.operands))
+        return Operand(new_ids[operand])
 
     for number in sorted(partition.nodes):
-        renew(Operand(number))
-    # One line in a `for` is several terms, and backends tell outputs apart by their names.
+        copy_node(Operand(number))
+    # A line in a `for` gives several terms, and backends identify outputs by name.
     counts: Counter[str] = Counter()
     outputs: list[Output] = []
     for term in terms:
         counts[term.text] += 1
-        again = f" #{counts[term.text]}" if counts[term.text] > 1 else ""
-        value = renew(term.operand)
-        outputs.append(Output(f"{term.text}{again}", Type("real", 1), value, False, None))
-    used = {str(node.attributes[0]) for node in made if node.operation == "parameter"}
+        suffix = f" #{counts[term.text]}" if counts[term.text] > 1 else ""
+        value = copy_node(term.operand)
+        outputs.append(Output(f"{term.text}{suffix}", Type("real", 1), value, False, None))
+    parameter_names = {
+        str(node.attributes[0]) for node in loss_nodes if node.operation == "parameter"
+    }
     graph = OperatorGraph(
         f"{name} loss",
-        tuple(made),
+        tuple(loss_nodes),
         tuple(inputs),
         (),
         tuple(outputs),
-        tuple(parameter for parameter in parameters if parameter.name in used),
+        tuple(parameter for parameter in parameters if parameter.name in parameter_names),
         (),
     )
     return LossGraph(graph, tuple(term.weight for term in terms))
 
 
 _WINDOW_VARIABLE_DELAY = -(2**40)
-"""Marks, as a delay that no text can have, the variable of a window among kept values."""
+"""Delay that no spec can have: it marks a window's variable among the inputs of the loss graph."""

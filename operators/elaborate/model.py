@@ -1,4 +1,8 @@
-"""One model's syntax -> its operator graph: names resolved, shapes inferred, operators inlined."""
+"""Elaborate one model to its operator graph.
+
+Input: the syntax tree of the model and the operators of its file; output: a checked graph, with
+names resolved, sizes inferred and operators inlined (docs/decisions/0002).
+"""
 
 from __future__ import annotations
 
@@ -10,15 +14,13 @@ from rnnc.grammar import syntax
 from rnnc.grammar.diagnostics.diagnostic import Label
 from rnnc.grammar.diagnostics.report import Report
 from rnnc.grammar.diagnostics.suggestions import closest_name
-from rnnc.grammar.expand import StaticValue, expand
+from rnnc.grammar.expand import expand
 from rnnc.grammar.source import Span
+from rnnc.grammar.substitution import StaticValue
+from rnnc.grammar.syntax import flatten_targets, names_in
 from rnnc.operators.analysis.causality import check_causality
 from rnnc.operators.elaborate.context.environment import Environment, model_environment
-from rnnc.operators.elaborate.context.equation_order import (
-    flatten_targets,
-    names_in,
-    sort_equations,
-)
+from rnnc.operators.elaborate.context.equation_order import sort_equations
 from rnnc.operators.elaborate.context.graph_builder import GraphBuilder
 from rnnc.operators.elaborate.context.parameters import read_annotations
 from rnnc.operators.elaborate.context.scope import Scope, Variable
@@ -46,7 +48,7 @@ from .unused_operators import check_unused_operators
 
 @dataclass(slots=True)
 class ModelContext:
-    """A model while it is built: its scope and what its equations have set so far."""
+    """State of a model's elaboration: its scope, and the values of its equations so far."""
 
     evaluator: Evaluator
     variables: dict[str, Variable]
@@ -59,46 +61,50 @@ def build_model(
     parameters: Mapping[str, StaticValue],
     report: Report,
 ) -> OperatorGraph | None:
-    """The operator graph of a model; None when a mistake, which is reported, prevents it."""
-    assembly = GraphBuilder(report)
+    """Return the operator graph of a model; None after a mistake, which is reported."""
+    builder = GraphBuilder(report)
     statements = expand(model.body, parameters, report)
     if any(diagnostic.code == "RNN214" for diagnostic in report):
-        return None  # what is left of the model would only raise more
-    broken = frozenset().union(
+        return None  # the truncated model would raise errors of its own
+    poisoned = frozenset().union(
         *(s.names for s in statements if isinstance(s, syntax.ErrorStatement))
     )
-    variables = declare_variables(statements, assembly, broken, frozenset(parameters))
+    variables = declare_variables(statements, builder, poisoned, frozenset(parameters))
     environment = model_environment(file_operators, statements, report)
-    declared = {n.name for s in statements if isinstance(s, syntax.Declaration) for n in s.names}
-    broken |= declared - variables.keys()
+    declared_names = {
+        n.name for s in statements if isinstance(s, syntax.Declaration) for n in s.names
+    }
+    poisoned |= declared_names - variables.keys()
     annotations = read_annotations(statements, report)
     for name, annotation in annotations.items():
         if name in variables:
-            assembly.parameter_table.report_redeclaration(
+            builder.parameter_table.report_redeclaration(
                 syntax.Name(name, annotation.span), variables[name].span
             )
-    scope = Scope(environment, variables=variables, annotations=annotations, poisoned_names=broken)
-    evaluator = Evaluator(assembly, scope, apply_operator, call_function)
-    known = ModelContext(evaluator, variables, {})
-    equations = _collect_equations(statements, known)
-    own = _collect_locals(equations, known)
-    scope.pending_locals = frozenset(own)
-    for equation in sort_equations(equations, own, report):
-        _evaluate_equation(equation, known)
-    _check_variables_assigned(model, known, equations)
+    scope = Scope(
+        environment, variables=variables, annotations=annotations, poisoned_names=poisoned
+    )
+    evaluator = Evaluator(builder, scope, apply_operator, call_function)
+    context = ModelContext(evaluator, variables, {})
+    equations = _collect_equations(statements, context)
+    local_names = _collect_locals(equations, context)
+    scope.pending_locals = frozenset(local_names)
+    for equation in sort_equations(equations, local_names, report):
+        _evaluate_equation(equation, context)
+    _check_variables_assigned(model, context, equations)
     laws, terms = evaluate_laws(statements, evaluator), evaluate_loss_terms(statements, evaluator)
     for operators in (environment, file_operators):
-        check_unused_operators(operators, annotations, assembly.applied_operators, report)
+        check_unused_operators(operators, annotations, builder.applied_operators, report)
     graph = finalize_graph(
-        model.name, evaluator, variables, known.predictions, laws, terms, model.span
+        model.name, evaluator, variables, context.predictions, laws, terms, model.span
     )
-    # What a line that could not be read says of time is not known, in operators as in the model.
-    unread = environment.has_error_statements() or any(
+    # Unreadable lines of the model or an operator may hold delays, so time is not checked.
+    has_syntax_errors = environment.has_error_statements() or any(
         isinstance(s, syntax.ErrorStatement) for s in statements
     )
-    if graph is not None and not unread:
+    if graph is not None and not has_syntax_errors:
         check_causality(graph, evaluator.builder.state_reads, report)
-        warn_shadowed_parameters(model, annotations, assembly.parameter_table, report)
+        warn_shadowed_parameters(model, annotations, builder.parameter_table, report)
     return None if report.has_errors else graph
 
 
@@ -136,8 +142,8 @@ def _collect_equations(
 
 
 def _collect_locals(equations: Sequence[syntax.Equation], context: ModelContext) -> list[str]:
-    """Check every left side, and give the names of the locals."""
-    first: dict[str, Span] = {}
+    """Check all left sides and return the names of the locals."""
+    first_spans: dict[str, Span] = {}
     report, scope = context.evaluator.report, context.evaluator.scope
     for equation in equations:
         for target in flatten_targets(equation.target):
@@ -159,7 +165,7 @@ def _collect_locals(equations: Sequence[syntax.Equation], context: ModelContext)
                             hint=prime,
                         )
                     elif variable is None:
-                        _declare_local(target, first, context)
+                        _declare_local(target, first_spans, context)
                 case syntax.Primed(syntax.Name(name)) | syntax.Timed(syntax.Name(name)):
                     if name not in context.variables and not scope.is_poisoned(name):
                         _report_undeclared(target, name, context)
@@ -171,31 +177,33 @@ def _collect_locals(equations: Sequence[syntax.Equation], context: ModelContext)
                         target.span,
                         hint="a left side is `h'`, `x'`, an output, a new name, or a tuple of them",
                     )
-    return list(first)
+    return list(first_spans)
 
 
 def _report_undeclared(target: syntax.Expression, name: str, context: ModelContext) -> None:
     scope = context.evaluator.scope
-    meant = closest_name(name, context.variables)
-    scope.poison(name, *([meant] if meant else []))
+    closest = closest_name(name, context.variables)
+    scope.poison(name, *([closest] if closest else []))
     context.evaluator.report.error(
         "RNN201",
         f"`{name}` is not declared",
         target.span,
-        hint=f"did you mean `{meant}`?" if meant else f"declare it: `state {name}: real[200]`",
+        hint=f"did you mean `{closest}`?" if closest else f"declare it: `state {name}: real[200]`",
     )
 
 
-def _declare_local(target: syntax.Name, first: dict[str, Span], context: ModelContext) -> None:
+def _declare_local(
+    target: syntax.Name, first_spans: dict[str, Span], context: ModelContext
+) -> None:
     report, scope = context.evaluator.report, context.evaluator.scope
     name = target.name
-    if name in first:
+    if name in first_spans:
         report.error(
             "RNN205",
             f"`{target.span.text}` is set twice",
             target.span,
             "again here",
-            related=(Label(first[name], "first here"),),
+            related=(Label(first_spans[name], "first here"),),
             hint="a name stands for one value; use another name",
         )
     elif name in scope.annotations:
@@ -210,7 +218,7 @@ def _declare_local(target: syntax.Name, first: dict[str, Span], context: ModelCo
             hint="it is the current time" if name == "t" else "it is a function of the language",
         )
         scope.values[name] = None
-    first.setdefault(name, target.span)
+    first_spans.setdefault(name, target.span)
 
 
 def _evaluate_equation(equation: syntax.Equation, context: ModelContext) -> None:
@@ -257,15 +265,15 @@ def _assign_variable(
     variable = context.variables.get(name)
     if variable is None or (isinstance(target, syntax.Name) and variable.role != "output"):
         return
-    wanted = 1 if variable.role == "input" else 0
-    if steps != wanted:
+    expected = 1 if variable.role == "input" else 0
+    if steps != expected:
         evaluator.scope.poison(name)
-        meant = {"input": f"{name}'", "state": f"{name}'", "output": name}[variable.role]
+        example = {"input": f"{name}'", "state": f"{name}'", "output": name}[variable.role]
         evaluator.fail(
             "RNN111",
             f"`{target.span.text}` cannot be set",
             target.span,
-            hint=f"an equation sets `{meant}`",
+            hint=f"an equation sets `{example}`",
         )
     if variable.target_span is not None:
         evaluator.fail(
@@ -298,11 +306,11 @@ def _assign_variable(
 def _report_tuple_for_variable(
     variable: Variable, parts: int, equation: syntax.Equation, context: ModelContext
 ) -> None:
-    """Report a tuple that one variable is to take; the others it was meant for are then unset."""
-    others = [
+    """Report a tuple on the right of one variable; poison the states it was meant for."""
+    unset_states = [
         v.name for v in context.variables.values() if v.role == "state" and v.target_span is None
     ]
-    names = [variable.name, *others][:parts]
+    names = [variable.name, *unset_states][:parts]
     if variable.role != "state" or len(names) < parts:
         return
     context.evaluator.scope.poison(*names)
@@ -316,7 +324,7 @@ def _report_tuple_for_variable(
 
 
 def _target_time(target: syntax.Expression, evaluator: Evaluator) -> tuple[str, int]:
-    """The variable that a left side names, and the step that it sets, 0 being now."""
+    """Return the variable of a left side and the step that it sets, 0 being the current one."""
     match target:
         case syntax.Name(name):
             return name, 0
@@ -346,23 +354,25 @@ def _check_variables_assigned(
             continue
         if context.evaluator.scope.is_poisoned(variable.name):
             continue
-        mark = "'" if variable.role == "state" else ""
+        prime = "'" if variable.role == "state" else ""
         report.error(
             "RNN204",
             f"`{variable.name}` is never set",
             variable.span,
             f"a declared {variable.role}",
-            hint=f"add an equation: `{variable.name}{mark} = …`",
+            hint=f"add an equation: `{variable.name}{prime} = …`",
         )
     has_output = any(v.role == "output" for v in context.variables.values())
-    predicted = any(
+    has_prediction = any(
         isinstance(t, syntax.Primed | syntax.Timed)
         and (v := context.variables.get(t.name.name)) is not None
         and v.role == "input"
         for equation in equations
         for t in flatten_targets(equation.target)
     )
-    if not (has_output or predicted or report.has_errors or context.evaluator.scope.poisoned_names):
+    if not (
+        has_output or has_prediction or report.has_errors or context.evaluator.scope.poisoned_names
+    ):
         first = next((v for v in context.variables.values() if v.role == "input"), None)
         example = f"{first.name}' = ▷ h'" if first else "output y: real"
         report.error(

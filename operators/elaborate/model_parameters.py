@@ -1,4 +1,4 @@
-"""The parameters of a model and their values: given, default, or (for a check) assumed."""
+"""Bind the parameters of a model: to arguments, defaults, or (for a check) an assumed size."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from rnnc.grammar.constant_eval import NotConstantError, evaluate_constant, rang
 from rnnc.grammar.diagnostics.diagnostic import Diagnostic, Label
 from rnnc.grammar.diagnostics.report import Report
 from rnnc.grammar.diagnostics.suggestions import did_you_mean
-from rnnc.grammar.expand import StaticValue
+from rnnc.grammar.substitution import StaticValue
 from rnnc.operators.semantics.primitives import RESERVED_FUNCTIONS
 
 ASSUMED_SIZE: Final = 64
-"""What a parameter without a value is taken to be while a spec is only checked."""
+"""Value of a parameter that has none, while a spec is only checked."""
 
 
 def bind_parameters(
@@ -24,12 +24,12 @@ def bind_parameters(
     *,
     assume_missing: bool = True,
 ) -> dict[str, StaticValue]:
-    """The values of a model's parameters: given ones, then defaults.
+    """Return the values of a model's parameters: arguments first, then defaults.
 
-    A parameter without either is assumed to be some size, with a note, when `assume_missing` is set.
+    assume_missing: give a parameter without either some size, with a note instead of an error.
     """
     values: dict[str, StaticValue] = {}
-    known = [parameter.name.name for parameter in model.parameters]
+    names = [parameter.name.name for parameter in model.parameters]
     for parameter in model.parameters:
         name = parameter.name.name
         if name in values:
@@ -55,13 +55,14 @@ def bind_parameters(
             values[name] = ASSUMED_SIZE
             _report_missing(parameter, report, assume_missing=assume_missing)
     for name in arguments:
-        if name not in known:
-            listed = ", ".join(f"`{k}`" for k in known)
-            hint = did_you_mean(name, known) or (
-                f"its parameters are {listed}"
-                if known
+        if name not in names:
+            listing = ", ".join(f"`{k}`" for k in names)
+            hint = did_you_mean(name, names) or (
+                f"its parameters are {listing}"
+                if names
                 else (
-                    f"it has none; write a header: `model {model.name}({name} = {arguments[name]}):`"
+                    "it has none; write a header: "
+                    f"`model {model.name}({name} = {arguments[name]}):`"
                 )
             )
             report.error(
@@ -73,13 +74,13 @@ def bind_parameters(
 def _check_argument(
     parameter: syntax.StaticParameter, value: StaticValue, report: Report
 ) -> StaticValue:
-    absurd = "" if isinstance(value, str) else range_error(value)
-    if not absurd:
+    reason = "" if isinstance(value, str) else range_error(value)
+    if not reason:
         return value
     name = parameter.name.name
     report.error(
         "RNN213",
-        f"`{name}` is bound to {value}: {absurd}",
+        f"`{name}` is bound to {value}: {reason}",
         parameter.span,
         hint="the parameters of a model are integers and reals",
     )

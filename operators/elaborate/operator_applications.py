@@ -1,4 +1,4 @@
-"""Applications of operators: operands bound, the body evaluated, parameters shared by name."""
+"""Apply operators: bind operands, inline the body, share parameters by name."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Final
 from rnnc.grammar import syntax
 from rnnc.grammar.diagnostics.diagnostic import Label
 from rnnc.grammar.diagnostics.report import Report
-from rnnc.grammar.diagnostics.suggestions import did_you_mean, shown
+from rnnc.grammar.diagnostics.suggestions import did_you_mean
 from rnnc.grammar.parser import parse
 from rnnc.grammar.source import Source, Span
-from rnnc.grammar.symbols import OPERATOR_WORDS, ascii_name
+from rnnc.grammar.symbols import OPERATOR_WORDS, ascii_name, display_name
 from rnnc.operators.elaborate.context.environment import Definition, Environment
 from rnnc.operators.elaborate.context.graph_builder import PendingApplication
 from rnnc.operators.elaborate.context.scope import Scope
@@ -33,10 +33,10 @@ from rnnc.operators.graph.user_spans import LIBRARY
 from .operator_bodies import evaluate_body
 
 DEPTH_LIMIT: Final = 64
-"""Operators inside operators inside operators."""
+"""Maximal nesting of operators: inlining recurses, and `analyze` allows it 20,000 frames."""
 
 APPLICATION_LIMIT: Final = 50_000
-"""Uses of operators in one model, those inside other operators counted each time."""
+"""Maximal number of applications in one model, nested ones counted at each use."""
 
 
 @cache
@@ -50,14 +50,14 @@ def _default_definitions() -> dict[str, Definition]:
 
 
 def apply_operator(evaluator: Evaluator, name: str, values: Sequence[Value], span: Span) -> Value:
-    """The result of an operator for some operands, its body inlined."""
+    """Return the result of an operator for some operands, its body inlined."""
     definition = _resolve_definition(evaluator, name, span)
     scope = evaluator.scope
     evaluator.builder.applied_operators.add(definition.operator.span)
     if any(outer is definition.operator for outer in scope.operator_stack):
         evaluator.fail(
             "RNN209",
-            f"`{shown(name)}` uses itself",
+            f"`{display_name(name)}` uses itself",
             span,
             "used inside its own body",
             hint="an operator is made of others; what repeats is written with `for`",
@@ -69,10 +69,10 @@ def apply_operator(evaluator: Evaluator, name: str, values: Sequence[Value], spa
             span,
             hint="an operator inside an operator is inlined; repeat with `for` instead",
         )
-    word = ascii_name(name)
-    path = f"{scope.path}.{word}" if scope.path else word
-    number = len(evaluator.builder.applications)
-    if number >= APPLICATION_LIMIT:
+    ascii_word = ascii_name(name)
+    path = f"{scope.path}.{ascii_word}" if scope.path else ascii_word
+    application = len(evaluator.builder.applications)
+    if application >= APPLICATION_LIMIT:
         evaluator.fail(
             "RNN214",
             f"operators are used more than {APPLICATION_LIMIT:,} times",
@@ -84,24 +84,26 @@ def apply_operator(evaluator: Evaluator, name: str, values: Sequence[Value], spa
         PendingApplication(name, path, scope.application, operands, span)
     )
     environment = definition.environment
-    shared = (scope.model_annotations or scope.annotations) if environment.sees_model else {}
+    visible_annotations = (
+        (scope.model_annotations or scope.annotations) if environment.sees_model else {}
+    )
     if scope.in_operator_body:
-        shared = scope.model_annotations if environment.sees_model else {}
-    inner = Scope(
+        visible_annotations = scope.model_annotations if environment.sees_model else {}
+    body_scope = Scope(
         environment,
         path,
         name,
-        number,
-        model_annotations=shared,
+        application,
+        model_annotations=visible_annotations,
         operator_stack=(*scope.operator_stack, definition.operator),
         outer_variables=scope.outer_variables | frozenset(scope.variables),
         in_law=scope.in_law,
         poisoned_names=scope.poisoned_names,
     )
-    body = Evaluator(evaluator.builder, inner, apply_operator, call_function)
+    body = Evaluator(evaluator.builder, body_scope, apply_operator, call_function)
     _bind_operands(body, definition.operator, values, span)
     result = evaluate_body(body, definition, span)
-    evaluator.builder.applications[number].results = tuple(_flatten_operands(result))
+    evaluator.builder.applications[application].results = tuple(_flatten_operands(result))
     return result
 
 
@@ -111,25 +113,25 @@ def _resolve_definition(evaluator: Evaluator, name: str, span: Span) -> Definiti
     if definition is not None:
         return definition
     if environment.is_defined(name) or name in evaluator.scope.poisoned_names:
-        raise ElaborationError  # a definition with a mistake, which has been reported
-    plain = name[0]
-    if plain in _default_definitions():
-        if name != plain and environment.is_defined(plain):
+        raise ElaborationError  # the mistake in its definition has been reported
+    base_symbol = name[0]
+    if base_symbol in _default_definitions():
+        if name != base_symbol and environment.is_defined(base_symbol):
             evaluator.report.warning(
                 "RNN219",
-                f"`{shown(name)}` is not defined and takes its default, though `{plain}` is "
-                "defined",
+                f"`{display_name(name)}` is not defined and takes its default, "
+                f"though `{base_symbol}` is defined",
                 span,
                 hint=f"different subscripts are different operators; give the definition a name "
-                f"and instantiate it: `operator {plain}, {shown(name)} = name`",
+                f"and instantiate it: `operator {base_symbol}, {display_name(name)} = name`",
             )
-        return _default_definitions()[plain]
+        return _default_definitions()[base_symbol]
     example = f"operator a {name[0]} b = …"
     if name[0] in OPERATOR_WORDS and name[0] in "▷◁△▽":
         example = f"operator {name[0]} a = …"
     evaluator.fail(
         "RNN206",
-        f"`{shown(name)}` is not defined",
+        f"`{display_name(name)}` is not defined",
         span,
         hint=did_you_mean(name, environment.visible_names()) or f"define it: `{example}`",
     )
@@ -148,12 +150,13 @@ def _flatten_operands(value: Value) -> list[Operand]:
 def _bind_operands(
     body: Evaluator, operator: syntax.Operator, values: Sequence[Value], span: Span
 ) -> None:
-    wanted = len(operator.operands)
-    if len(values) != wanted:
-        name = shown(operator.name.name)
+    expected = len(operator.operands)
+    if len(values) != expected:
+        name = display_name(operator.name.name)
         body.fail(
             "RNN207",
-            f"`{name}` takes {wanted} operand{'s' if wanted > 1 else ''}, and got {len(values)}",
+            f"`{name}` takes {expected} operand{'s' if expected > 1 else ''}, "
+            f"and got {len(values)}",
             span,
             related=(Label(operator.span, "defined here"),),
             hint=_operands_hint(operator),
@@ -163,11 +166,11 @@ def _bind_operands(
 
 
 def _operands_hint(operator: syntax.Operator) -> str:
-    """How an operator is used, and what a name without a default means in its header."""
+    """Return an example of the call of an operator, and of a template's header."""
     operands = ", ".join(operand.span.text for operand in operator.operands)
     if isinstance(operator.name, syntax.Symbol):
         return "a template's parameter has a default: `operator deep(x, h, layers = 2):`"
-    name = shown(operator.name.name)
+    name = display_name(operator.name.name)
     return f"write `{name}({operands})`; a template's parameter has a default: `layers = 2`"
 
 
@@ -217,20 +220,20 @@ def _bind_operand_type(body: Evaluator, type_: syntax.Type, value: Value, span: 
         body.fail("RNN310", "an operand is a vector and has one size", type_.span)
     size = type_.sizes[0] if type_.sizes else None
     sizes = body.scope.sizes
-    known_name = isinstance(size, syntax.Name) and size.name not in sizes
-    if isinstance(size, syntax.Name) and known_name:
+    binds_name = isinstance(size, syntax.Name) and size.name not in sizes
+    if isinstance(size, syntax.Name) and binds_name:
         sizes[size.name] = value.size
         return
-    wanted = body.resolve_size(size) if size is not None else body.sizes.constant(1)
-    if wanted is None:
+    expected = body.resolve_size(size) if size is not None else body.sizes.constant(1)
+    if expected is None:
         return
-    number = body.sizes.value(wanted)
+    number = body.sizes.value(expected)
     if number is not None:
-        wanted = body.sizes.constant(
+        expected = body.sizes.constant(
             number, SizeOrigin(type_.span, f"the operand is {number} wide")
         )
     try:
-        body.sizes.unify(wanted, value.size)
+        body.sizes.unify(expected, value.size)
     except SizeConflictError as conflict:
         body.fail(
             "RNN301",

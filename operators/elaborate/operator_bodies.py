@@ -1,4 +1,4 @@
-"""The body of an operator: its locals in order, then its result."""
+"""Evaluate the body of an operator: its locals in topological order, then its result."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ from collections.abc import Sequence
 
 from rnnc.grammar import syntax
 from rnnc.grammar.diagnostics.diagnostic import Label
-from rnnc.grammar.diagnostics.suggestions import shown
 from rnnc.grammar.source import Span
+from rnnc.grammar.symbols import display_name
+from rnnc.grammar.syntax import flatten_targets, names_in
 from rnnc.operators.elaborate.context.environment import Definition, expand_body
-from rnnc.operators.elaborate.context.equation_order import (
-    flatten_targets,
-    names_in,
-    sort_equations,
-)
+from rnnc.operators.elaborate.context.equation_order import sort_equations
 from rnnc.operators.elaborate.context.parameters import ParameterAnnotations, read_annotations
 from rnnc.operators.elaborate.context.values import ElaborationError, Literal, Value
 from rnnc.operators.elaborate.expressions.evaluator import Evaluator
@@ -24,9 +21,9 @@ from .shadowed_parameters import warn_unused_annotations
 
 
 def evaluate_body(body: Evaluator, definition: Definition, span: Span) -> Value:
-    """The result of a body whose operands are bound."""
+    """Return the result of a body whose operands are bound."""
     scope, report = body.scope, body.report
-    # Not by its place in the text: a `for` of the model writes one operator for each round there.
+    # The key is not the span: a `for` in the model defines an operator per iteration at one span.
     key = id(definition.operator), definition.arguments
     statements = body.builder.expanded_bodies.get(key)
     if statements is None:
@@ -37,7 +34,7 @@ def evaluate_body(body: Evaluator, definition: Definition, span: Span) -> Value:
     scope.annotations = read_annotations(statements, report)
     equations: list[syntax.Equation] = []
     results: list[syntax.Result] = []
-    broken = False
+    has_error_statement = False
     for statement in statements:
         match statement:
             case syntax.Equation():
@@ -47,7 +44,7 @@ def evaluate_body(body: Evaluator, definition: Definition, span: Span) -> Value:
             case syntax.Parameter():
                 pass
             case syntax.ErrorStatement():
-                broken = True
+                has_error_statement = True
             case _:
                 report.error(
                     "RNN113",
@@ -55,39 +52,39 @@ def evaluate_body(body: Evaluator, definition: Definition, span: Span) -> Value:
                     statement.span,
                     hint="a body holds locals, `param` lines, `for`, `if`, and its result last",
                 )
-    own = _collect_locals(body, equations)
-    scope.pending_locals = frozenset(own) - scope.values.keys()
-    for equation in sort_equations(equations, own, report):
+    local_names = _collect_locals(body, equations)
+    scope.pending_locals = frozenset(local_names) - scope.values.keys()
+    for equation in sort_equations(equations, local_names, report):
         _evaluate_local(body, equation)
     if not results:
-        if broken:
+        if has_error_statement:
             raise ElaborationError
         body.fail(
             "RNN110",
-            f"the body of `{shown(definition.operator.name.name)}` has no result",
+            f"the body of `{display_name(definition.operator.name.name)}` has no result",
             definition.operator.span,
             hint="the last line of a body is its result: an expression without `=`",
         )
-    for extra in results[1:]:
+    for second_result in results[1:]:
         report.error(
             "RNN110",
             "a body has one result",
-            extra.span,
+            second_result.span,
             "a second one",
             related=(Label(results[0].span, "the first"),),
             hint="several values are a tuple: `(h, c)`",
         )
     value = body.evaluate(results[-1].value)
     if not report.has_errors and not is_library_span(definition.operator.span):
-        drafts = body.builder.parameter_table.parameters
+        parameters = body.builder.parameter_table.parameters
         warn_unused_annotations(
-            definition.operator.body, scope.annotations, drafts, scope.path, report
+            definition.operator.body, scope.annotations, parameters, scope.path, report
         )
     return body.to_vector(value, results[-1].span) if isinstance(value, Literal) else value
 
 
 def _collect_locals(body: Evaluator, equations: Sequence[syntax.Equation]) -> list[str]:
-    """The names that a body's equations set; each may be set once."""
+    """Return the names that a body's equations set; report names set twice."""
     scope, report = body.scope, body.report
     first: dict[str, Span] = {}
     for equation in equations:
@@ -120,7 +117,7 @@ def _collect_locals(body: Evaluator, equations: Sequence[syntax.Equation]) -> li
 
 
 def _evaluate_local(evaluator: Evaluator, equation: syntax.Equation) -> None:
-    """Evaluate an equation whose targets are locals; a mistake poisons them silently."""
+    """Evaluate an equation of locals; after a mistake its locals have no value."""
     names = [t for t in flatten_targets(equation.target) if isinstance(t, syntax.Name)]
     try:
         value = evaluator.evaluate(equation.value)

@@ -1,4 +1,7 @@
-"""Operators that nothing uses are read, too: a mistyped name in one is still a mistake."""
+"""Check unused operators, in which a mistyped name is a mistake, too.
+
+Each is applied to operands of unknown size; mistakes in sizes and arguments are ignored.
+"""
 
 from __future__ import annotations
 
@@ -30,26 +33,23 @@ def check_unused_operators(
     applied_operators: Container[Span],
     report: Report,
 ) -> None:
-    """Report the mistakes in names of an environment's operators that are not among `applied_operators`.
-
-    What depends on sizes and on arguments is only known where an operator is used.
-    """
-    reached: set[Span] = set()  # what an unused operator uses has been read with it
+    """Report the mistakes in the names of operators that are not applied."""
+    checked: set[Span] = set()  # operators that an unused one applies are checked with it
     for name, definition in environment.definitions.items():
         if not isinstance(definition, Definition) or definition.environment is not environment:
             continue
-        if definition.operator.span in applied_operators or definition.operator.span in reached:
+        if definition.operator.span in applied_operators or definition.operator.span in checked:
             continue
-        found = Report()
-        assembly = GraphBuilder(found)
+        operator_report = Report()
+        builder = GraphBuilder(operator_report)
         scope = Scope(environment, annotations=annotations)
-        evaluator = Evaluator(assembly, scope, apply_operator, call_function)
+        evaluator = Evaluator(builder, scope, apply_operator, call_function)
         operator = definition.operator
-        values = [_placeholder_value(operand, assembly) for operand in operator.operands]
+        values = [_placeholder_value(operand, builder) for operand in operator.operands]
         with suppress(ElaborationError):
             apply_operator(evaluator, name, values, operator.span)
-        reached |= assembly.applied_operators
-        for diagnostic in found:
+        checked |= builder.applied_operators
+        for diagnostic in operator_report:
             if (
                 diagnostic.code[:4] in {"RNN1", "RNN2"}
                 and diagnostic.code not in _USE_DEPENDENT_CODES
@@ -61,7 +61,7 @@ def _placeholder_value(operand: syntax.Operand, builder: GraphBuilder) -> Value:
     if operand.parts:
         return TupleValue(tuple(_placeholder_value(part, builder) for part in operand.parts))
     size = builder.sizes.new_size()
-    made = builder.add_node(
+    operand_node = builder.add_node(
         "input", (), size, operand.span, (operand.span.text,), deduplicate=False
     )
-    return Vector(made, size)
+    return Vector(operand_node, size)

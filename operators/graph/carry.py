@@ -1,4 +1,4 @@
-"""List the carry of a graph: values of earlier steps that a call hands to the next."""
+"""The carry: values that one call hands to the next."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .operator_graph import OperatorGraph
 
 @dataclass(frozen=True, slots=True)
 class CarryEntry:
-    """One variable of the carry: `steps` values back, `size` wide (0 for a symbol)."""
+    """Carried variable: its last `steps` values of `size` entries (0 for a symbol)."""
 
     name: str
     steps: int
@@ -17,7 +17,7 @@ class CarryEntry:
 
 
 def carry_entries(graph: OperatorGraph) -> tuple[CarryEntry, ...]:
-    """Return the entries of the carry: states, inputs with delays, and the age of the segment."""
+    """Return the carry of a model: states, inputs with delayed reads, the age of a segment."""
     states = [
         CarryEntry(s.name, s.delay, s.type.size)
         for s in graph.states
@@ -33,9 +33,9 @@ def carry_entries(graph: OperatorGraph) -> tuple[CarryEntry, ...]:
 
 
 def age_name(graph: OperatorGraph) -> str:
-    """Return the name of the carry entry that counts a segment's steps; windows need it."""
-    taken = {state.name for state in graph.states} | {v.name for v in graph.inputs}
+    """Return the name of the entry that counts a segment's steps, which windows need."""
+    names = {state.name for state in graph.states} | {v.name for v in graph.inputs}
     name = "age"
-    while name in taken:
+    while name in names:
         name += "_"
     return name

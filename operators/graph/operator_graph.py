@@ -1,8 +1,7 @@
 """The operator graph: a directed multigraph whose edges carry integer delays.
 
-This is the cyclic graph of Zhang et al. (2016, arXiv 1602.08210), at the grain of primitive
-operations. Operands and types live in the immutable nodes; networkx gets node numbers and delays
-only, when an algorithm asks for them.
+This is the cyclic graph of Zhang et al. (2016, arXiv 1602.08210), with primitive operations as
+its nodes. networkx gets ids of nodes and delays alone, to explain cycles in messages.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ Attribute = int | float | str | bool
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """A value `delay` steps ago (negative: steps ahead) of a node."""
+    """Value of a node `delay` steps ago (negative: steps ahead)."""
 
     node: int
     delay: int = 0
@@ -36,11 +35,11 @@ class Operand:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One primitive operation (see `catalogue`), its operands in order, and its width.
+    """Primitive operation (see `semantics.primitives`), its operands in order, and its size.
 
-    `application` is the operator application that it belongs to, or -1 for the model's own
-    equations; `attributes` are constants (the `k` of maxout, the name of a parameter); `local_name` is
-    the name that the spec gives to the value, where it does.
+    application: id of the application that the node belongs to; -1 for the model's equations.
+    attributes: constants (the `k` of maxout, the name of a parameter).
+    local_name: name of the value in the spec, or an empty string.
     """
 
     id: int
@@ -55,7 +54,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """One use of an operator: `name` as the spec writes it, `path` as a state_dict does."""
+    """Use of an operator: `name` as in the spec, `path` as in a state_dict."""
 
     id: int
     name: str
@@ -68,7 +67,7 @@ class Application:
 
 @dataclass(frozen=True, slots=True)
 class InitialValue:
-    """The value of a state before its segment: zero, a constant, learned, or drawn."""
+    """Value of a state before its segment: a constant, learned, or drawn."""
 
     kind: Literal["constant", "learned", "uniform"]
     low: float = 0.0
@@ -82,7 +81,7 @@ class InitialValue:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """An input variable. `max_delay` is how many steps back it is read."""
+    """Input variable; `max_delay` is the largest delay of its reads."""
 
     name: str
     type: Type
@@ -92,7 +91,11 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A state variable. `delay` is how far back (negative: ahead) it is read; 1 where it is not."""
+    """State variable.
+
+    `delay` is the largest delay of its reads, and negative if one reads ahead; 1 if all reads are
+    of its new value.
+    """
 
     name: str
     type: Type
@@ -102,15 +105,15 @@ class State:
 
     @property
     def has_learned_initial_value(self) -> bool:
-        """Whether its initial value is a parameter, `init.NAME`."""
+        """Return true if the initial value is a parameter, `init.NAME`."""
         return self.initial_value.kind == "learned"
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a model gives: an `output`, or the prediction `x'` of the input that it `predicted_input`.
+    """Output of a model, or the prediction `x'` of its input `predicted_input`.
 
-    An `unscored` one has no loss of its own, and so no target.
+    An `unscored` output has no loss of its own, and so no target.
     """
 
     name: str
@@ -124,7 +127,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Initializer:
-    """`name(arguments)` of an annotation, or of an initial value."""
+    """Rule `name(arguments)` by which a parameter starts, or another annotation of it."""
 
     name: str
     arguments: tuple[float, ...] = ()
@@ -139,11 +142,11 @@ class Initializer:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A learned or frozen array.
+    """Learned or frozen array.
 
-    `form` is matrix (rows, columns), vector (n), diagonal (n) or blocks (k, rows/k, columns/k);
-    `initializers` is applied in order; `operator` is the spec's name of the operator, or None for the
-    model's own; `weightdrop` is the probability with which an entry is dropped for a call.
+    form: matrix (rows, columns), vector (n), diagonal (n) or blocks (k, rows/k, columns/k).
+    initializers: applied in order. operator: name of the operator in the spec, or None for the
+    model's own. weightdrop: probability with which an entry is dropped during a call.
     """
 
     name: str
@@ -157,7 +160,7 @@ class Parameter:
 
     @property
     def numel(self) -> int:
-        """How many numbers it holds."""
+        """Return the number of entries."""
         product = 1
         for size in self.shape:
             product *= size
@@ -165,13 +168,13 @@ class Parameter:
 
     @property
     def is_matrix(self) -> bool:
-        """Whether it maps vectors to vectors by products (what depth is counted in)."""
+        """Return true for linear maps of vectors, by which depth is measured."""
         return self.form in {"matrix", "blocks"}
 
 
 @dataclass(frozen=True, slots=True)
 class Law:
-    """A soft equation: the mean squared difference of two values is added to the loss."""
+    """Soft constraint: the mean squared difference of two values is added to the loss."""
 
     left: Operand
     right: Operand
@@ -182,11 +185,11 @@ class Law:
 
 @dataclass(frozen=True)
 class LossGraph:
-    """The `loss` terms of a model, computed once the targets are known.
+    """The `loss` terms of a model, evaluated once the targets are known.
 
-    `graph` has one output of width 1 a term, no states, and as inputs: `kept 0`, `kept 1`, …, the
-    values that the model keeps; `x'`, the next value of the input x; and by their own names the
-    variables that windows look through.
+    `graph` has one output of size 1 per term and no states. Its inputs are `kept 0`, `kept 1`, …,
+    the model's `loss_inputs`; `x'`, the next value of the input x; and, by their own names, the
+    variables of windows.
     """
 
     graph: OperatorGraph
@@ -195,9 +198,9 @@ class LossGraph:
 
 @dataclass(frozen=True)
 class OperatorGraph:
-    """A checked model. Nodes are numbered in an order fixed by the text of the spec.
+    """Checked model, with nodes numbered in an order fixed by the text of the spec.
 
-    `loss_inputs` are the values that its `loss` terms need of it, wanted in training only.
+    `loss_inputs` are the values for its `loss` terms, computed in training only.
     """
 
     name: str
@@ -213,65 +216,65 @@ class OperatorGraph:
 
     @cached_property
     def parameters_by_name(self) -> dict[str, Parameter]:
-        """Parameters by their name in a state_dict."""
+        """Return the parameters by their name in a state_dict."""
         return {parameter.name: parameter for parameter in self.parameters}
 
     @cached_property
     def scored_outputs(self) -> tuple[Output, ...]:
-        """The outputs that have a loss of their own, and so a target."""
+        """Return the outputs with a loss of their own, and so with a target."""
         return tuple(output for output in self.outputs if not output.unscored)
 
     @cached_property
     def predictions(self) -> tuple[Output, ...]:
-        """The outputs that predict an input's next value."""
+        """Return the outputs that predict an input's next value."""
         return tuple(output for output in self.outputs if output.predicted_input is not None)
 
     @property
     def loss_targets(self) -> tuple[Input, ...]:
-        """The inputs whose next values `loss` lines read."""
+        """Return the inputs whose next values `loss` lines read."""
         if self.loss_graph is None:
             return ()
-        read = {i.name for i in self.loss_graph.graph.inputs}
-        return tuple(i for i in self.inputs if f"{i.name}'" in read)
+        names = {i.name for i in self.loss_graph.graph.inputs}
+        return tuple(i for i in self.inputs if f"{i.name}'" in names)
 
     @cached_property
     def parameters_by_operator(self) -> dict[str, list[str]]:
-        """By the path of an operator the names of its parameters, and of those of inner ones."""
-        found: dict[str, list[str]] = {}
+        """Return the names of parameters by the path of each operator around them."""
+        names_by_path: dict[str, list[str]] = {}
         for parameter in self.parameters:
             path = parameter.name
             while "." in path:
                 path = path.rpartition(".")[0]
-                found.setdefault(path, []).append(parameter.name)
-        return found
+                names_by_path.setdefault(path, []).append(parameter.name)
+        return names_by_path
 
     @cached_property
     def application_counts(self) -> Counter[str]:
-        """How often each operator is applied, by its path."""
+        """Return the number of applications of each operator, by its path."""
         return Counter(application.path for application in self.applications)
 
     @cached_property
     def states_by_node(self) -> dict[int, State]:
-        """States by the number of their node."""
+        """Return the states by the id of their node."""
         return {state.node: state for state in self.states}
 
     @cached_property
     def roots(self) -> tuple[int, ...]:
-        """The nodes whose values somebody outside wants: of outputs, states, laws, loss terms."""
-        wanted = [output.value.node for output in self.outputs]
-        wanted += [state.node for state in self.states]
-        wanted += [side.node for law in self.laws for side in (law.left, law.right)]
-        wanted += [operand.node for operand in self.loss_inputs]
-        return tuple(dict.fromkeys(wanted))
+        """Return the nodes read from outside: of outputs, states, laws and loss terms."""
+        nodes = [output.value.node for output in self.outputs]
+        nodes += [state.node for state in self.states]
+        nodes += [side.node for law in self.laws for side in (law.left, law.right)]
+        nodes += [operand.node for operand in self.loss_inputs]
+        return tuple(dict.fromkeys(nodes))
 
     def edges(self) -> Iterator[tuple[int, int, int]]:
-        """All edges as (source, target, delay)."""
+        """Yield all edges as (source, target, delay)."""
         for node in self.nodes:
             for operand in node.operands:
                 yield operand.node, node.id, operand.delay
 
     def to_networkx(self) -> nx.MultiDiGraph[int]:
-        """The graph as networkx has it, delays on the edges."""
+        """Convert to a networkx graph with delays on its edges."""
         import networkx as nx
 
         network: nx.MultiDiGraph[int] = nx.MultiDiGraph()
@@ -281,64 +284,64 @@ class OperatorGraph:
 
     @cached_property
     def components(self) -> tuple[tuple[int, ...], ...]:
-        """The strongly connected components, in an order in which each one's operands come first.
+        """Return the strongly connected components in topological order.
 
-        The order is fixed by the node numbers, so that it is the same in every run: among those
-        that are ready, the component with the smallest number comes first.
+        Of the components that are ready, the one with the smallest node comes first, so that the
+        order is the same in every run.
         """
         targets: list[list[int]] = [[] for _ in self.nodes]
         for source, target, _ in self.edges():
             targets[source].append(target)
-        found = {min(nodes): tuple(sorted(nodes)) for nodes in strong_components(targets)}
-        home = {number: first for first, nodes in found.items() for number in nodes}
-        waiting = dict.fromkeys(found, 0)
-        readers: dict[int, list[int]] = {first: [] for first in found}
+        components = {min(nodes): tuple(sorted(nodes)) for nodes in strong_components(targets)}
+        component_of = {number: first for first, nodes in components.items() for number in nodes}
+        operand_counts = dict.fromkeys(components, 0)
+        readers: dict[int, list[int]] = {first: [] for first in components}
         for source, target, _ in self.edges():
-            before, after = home[source], home[target]
+            before, after = component_of[source], component_of[target]
             if before != after:
-                waiting[after] += 1
+                operand_counts[after] += 1
                 readers[before].append(after)
-        ready = [first for first, count in waiting.items() if not count]
+        ready = [first for first, count in operand_counts.items() if not count]
         heapify(ready)
         order: list[tuple[int, ...]] = []
         while ready:
             first = heappop(ready)
-            order.append(found[first])
+            order.append(components[first])
             for reader in readers[first]:
-                waiting[reader] -= 1
-                if not waiting[reader]:
+                operand_counts[reader] -= 1
+                if not operand_counts[reader]:
                     heappush(ready, reader)
         return tuple(order)
 
     @cached_property
     def has_windows(self) -> bool:
-        """Whether some value looks through a window, and so must know what is missing."""
+        """Return true if a value reads a window, and so has to know its missing rows."""
         graphs = [self] + ([self.loss_graph.graph] if self.loss_graph else [])
         return any(node.operation == "window" for graph in graphs for node in graph.nodes)
 
     @cached_property
     def random_nodes(self) -> tuple[Node, ...]:
-        """The nodes that draw a mask in training."""
-        drawing = {"dropout", "variational", "zoneout"}
-        return tuple(node for node in self.nodes if node.operation in drawing)
+        """Return the nodes that draw a mask in training."""
+        random_operations = {"dropout", "variational", "zoneout"}
+        return tuple(node for node in self.nodes if node.operation in random_operations)
 
     @cached_property
     def recurrent_nodes(self) -> frozenset[int]:
-        """The nodes on cycles."""
-        found: set[int] = set()
+        """Return the nodes on cycles."""
+        recurrent: set[int] = set()
         for component in self.components:
             if len(component) > 1:
-                found |= set(component)
+                recurrent |= set(component)
             else:
                 node = self.nodes[component[0]]
                 if any(operand.node == node.id for operand in node.operands):
-                    found.add(node.id)
-        return frozenset(found)
+                    recurrent.add(node.id)
+        return frozenset(recurrent)
 
     @cached_property
     def backward_nodes(self) -> frozenset[int]:
-        """The nodes of cycles that run backward in time."""
-        found: set[int] = set()
+        """Return the nodes on cycles that run backward in time."""
+        backward: set[int] = set()
         for component in self.components:
             members = set(component)
             delays = {
@@ -348,11 +351,11 @@ class OperatorGraph:
                 if operand.node in members
             }
             if any(delay < 0 for delay in delays):
-                found |= members
-        return frozenset(found)
+                backward |= members
+        return frozenset(backward)
 
     def to_text(self) -> str:
-        """A stable text form: one line a variable, parameter and node."""
+        """Format the graph as stable text: one line per variable, parameter and node."""
         lines = [f"model {self.name}"]
         lines += [f"input {i.name}: {i.type} = %{i.node}" for i in self.inputs]
         lines += [
@@ -366,18 +369,18 @@ class OperatorGraph:
             )
         for parameter in self.parameters:
             shape = ", ".join(map(str, parameter.shape))
-            marks = [parameter.form, *map(str, parameter.initializers)]
-            marks += ["frozen"] if parameter.is_frozen else []
-            marks += [f"weightdrop({parameter.weightdrop:g})"] if parameter.weightdrop else []
-            lines.append(f"parameter {parameter.name}: real[{shape}] {', '.join(marks)}")
+            annotations = [parameter.form, *map(str, parameter.initializers)]
+            annotations += ["frozen"] if parameter.is_frozen else []
+            annotations += [f"weightdrop({parameter.weightdrop:g})"] if parameter.weightdrop else []
+            lines.append(f"parameter {parameter.name}: real[{shape}] {', '.join(annotations)}")
         for node in self.nodes:
             attributes = "".join(f"[{attribute}]" for attribute in node.attributes)
             operands = ", ".join(_operand_text(operand) for operand in node.operands)
-            where = ""
+            location = ""
             if node.application >= 0:
-                where = f"  in {self.application_name(node.application)}"
+                location = f"  in {self.application_name(node.application)}"
             lines.append(
-                f"%{node.id} = {node.operation}{attributes}({operands}): {node.size}{where}"
+                f"%{node.id} = {node.operation}{attributes}({operands}): {node.size}{location}"
             )
         for law in self.laws:
             lines.append(
@@ -391,7 +394,7 @@ class OperatorGraph:
         return "\n".join(lines) + "\n"
 
     def application_name(self, application_id: int) -> str:
-        """An application as a path of the spec's own names: `⊕₁#0/mlp#1`."""
+        """Return an application's path in names of the spec: `⊕₁#0/mlp#1`."""
         parts: list[str] = []
         while application_id >= 0:
             application = self.applications[application_id]
@@ -401,15 +404,15 @@ class OperatorGraph:
 
 
 def expose_loss_inputs(graph: OperatorGraph) -> OperatorGraph:
-    """A graph with all that its `loss` terms need among its outputs, behind its own.
+    """Return a graph with its `loss_inputs` as further outputs.
 
-    For evaluation, which keeps nothing, of a model that nothing else scores.
+    Evaluation computes no loss inputs; it uses this graph for models that `loss` lines alone score.
     """
-    shown = (
+    exposed = (
         Output(f"kept {i}", Type("real", graph.nodes[o.node].size), o, False, None)
         for i, o in enumerate(graph.loss_inputs)
     )
-    return replace(graph, outputs=(*graph.outputs, *shown), loss_inputs=())
+    return replace(graph, outputs=(*graph.outputs, *exposed), loss_inputs=())
 
 
 def _operand_text(operand: Operand) -> str:

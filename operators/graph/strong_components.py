@@ -1,7 +1,7 @@
-"""Strongly connected components of a graph (Tarjan 1972).
+"""Strongly connected components (Tarjan 1972), in an order fixed by that of nodes and edges.
 
-networkx has them too, and takes longer to import than a spec takes to be checked; the tests hold
-this against it. The order of components is fixed by that of nodes and edges.
+networkx has them too, but takes longer to import than a spec takes to be checked; tests compare
+the two.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from collections.abc import Iterator, Sequence
 
 
 def strong_components(successors: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-    """The components of a graph; `successors` holds, by node, where its edges lead.
+    """Yield the components of a graph, each after all that it can reach.
 
-    A component comes after all that can be reached from it.
+    successors: by node, the targets of its edges.
     """
     index = [-1] * len(successors)
-    low = [0] * len(successors)
+    low_link = [0] * len(successors)
     open_nodes: list[int] = []
     is_open = [False] * len(successors)
-    count = 0
+    next_index = 0
     for root in range(len(successors)):
         if index[root] >= 0:
             continue
@@ -26,24 +26,24 @@ def strong_components(successors: Sequence[Sequence[int]]) -> Iterator[list[int]
         while path:
             node, edge = path.pop()
             if edge == 0:
-                index[node] = low[node] = count
-                count += 1
+                index[node] = low_link[node] = next_index
+                next_index += 1
                 open_nodes.append(node)
                 is_open[node] = True
-            for place in range(edge, len(successors[node])):
-                target = successors[node][place]
+            for edge_index in range(edge, len(successors[node])):
+                target = successors[node][edge_index]
                 if index[target] < 0:
-                    path += [(node, place + 1), (target, 0)]
+                    path += [(node, edge_index + 1), (target, 0)]
                     break
                 if is_open[target]:
-                    low[node] = min(low[node], low[target])
+                    low_link[node] = min(low_link[node], low_link[target])
             else:
-                if low[node] == index[node]:
-                    found: list[int] = []
-                    while not found or found[-1] != node:
-                        found.append(open_nodes.pop())
-                        is_open[found[-1]] = False
-                    yield found
+                if low_link[node] == index[node]:
+                    component: list[int] = []
+                    while not component or component[-1] != node:
+                        component.append(open_nodes.pop())
+                        is_open[component[-1]] = False
+                    yield component
                 if path:
                     parent = path[-1][0]
-                    low[parent] = min(low[parent], low[node])
+                    low_link[parent] = min(low_link[parent], low_link[node])

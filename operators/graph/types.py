@@ -1,4 +1,4 @@
-"""Types of variables, and sizes that are inferred by unification."""
+"""Types of variables, and the limits on sizes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Final, Literal
 
 TypeKind = Literal["real", "binary", "symbol"]
 SIZE_LIMIT: Final = 2**27
-"""The largest width of a vector; the largest matrix has as many entries times sixteen."""
+"""Largest size of a vector; the largest parameter has sixteen times as many entries."""
 
 MATRIX_LIMIT: Final = 2**31
-"""The largest number of entries of one parameter."""
+"""Largest number of entries of a parameter."""
 
 
 @dataclass(frozen=True, slots=True)

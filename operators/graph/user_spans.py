@@ -1,4 +1,4 @@
-"""Where a user can mend a mistake: never inside the library that ships with rnnc."""
+"""Map spans in the shipped library to the user's own text, where a mistake can be corrected."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from typing import Final, Protocol
 from rnnc.grammar.source import Span
 
 LIBRARY: Final = Path(__file__).parent.parent / "library"
-"""The folder of the library that ships with rnnc."""
+"""Folder of the library that ships with rnnc."""
 
 
 class ApplicationSite(Protocol):
-    """An application of an operator: where it stands, and inside which other one."""
+    """Application of an operator, as its span and the application around it."""
 
     @property
     def parent(self) -> int:
-        """The number of the application around it, or -1."""
+        """Return the index of the application around it, or -1."""
 
     @property
     def span(self) -> Span:
-        """Where the operator is used."""
+        """Return the span of the application."""
 
 
 def is_library_span(span: Span) -> bool:
-    """Whether a place is in the library."""
+    """Return true if a span lies in the shipped library."""
     path = span.source.path
     return path is not None and path.parent == LIBRARY
 
 
 def user_span(span: Span, application: int, applications: Sequence[ApplicationSite]) -> Span:
-    """A place, or the use of the library's operator in which it lies."""
+    """Return a span, or the innermost application around it outside the library."""
     while is_library_span(span) and application >= 0:
-        used = applications[application]
-        span, application = used.span, used.parent
+        site = applications[application]
+        span, application = site.span, site.parent
     return span

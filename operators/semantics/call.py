@@ -1,4 +1,4 @@
-"""What every backend is given for one call of a model, and what it gives back."""
+"""Arguments and results of one call of a model, as every backend takes and returns them."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call: T steps of B rows, all arguments checked, all chance already drawn.
+    """Call of a model: T steps of B rows, with checked arguments and drawn random numbers.
 
     parameters: by name, weight-drop applied.
     inputs: by name; (T, B, n), or (T, B) of int64 for symbols, −1 being no symbol.
     carry: by name of state or input; (k, B, n) or (k, B), oldest first: the k values before the
         first step. States that run backward have none.
-    initial_values: by name of state; (B, n): the value before the segment that goes on at the first step.
-    reset_values: by name of a state with a drawn initial value; (T, B, n): that value for a segment that
-        is reset before step t.
+    initial_values: by name of state; (B, n): the value before the segment that goes on at the
+        first step.
+    reset_values: by name of a state with a drawn initial value; (T, B, n): that value for a
+        segment that is reset before step t.
     masks: by node; in training only. dropout (T, B, n) and variational (B, n) hold factors,
         zoneout (T, B, n) booleans that are true where the old value stays.
     lengths: (B,) of int64, or None when all rows have T steps.
     resets: (T, B) of bool, or None.
     age: (B,) of int64: how many steps before the first one belong to the segment that goes on
         there; only for models with windows, which must know what is missing.
-    training: whether laws are evaluated, and values kept for `loss` terms.
+    training: evaluate laws, and the inputs of `loss` terms.
     steps, batch_size: T and B.
     """
 
@@ -50,14 +51,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class CallResult:
-    """What a call gives.
+    """Result of a call.
 
     outputs: in the graph's order; (T, B, m), zero past a row's length; at the end, (B, m).
     carry: as in `Call`, for the call that goes on from here.
     laws: in the graph's order; (T, B): the squared difference of both sides, averaged over their
         entries; not yet masked. Empty outside of training.
-    loss_inputs: in the graph's order; (T, B, n): the values that `loss` terms need. Empty outside of
-        training.
+    loss_inputs: in the graph's order; (T, B, n): the values that `loss` terms need. Empty outside
+        of training.
     """
 
     outputs: tuple[Tensor, ...]

@@ -1,12 +1,12 @@
-"""The meaning of an operator graph: interpreted step by step in plain PyTorch.
+"""Reference semantics of operator graphs: interpreted step by step in plain PyTorch.
 
-Slow and obvious on purpose. Every other backend is held against this one, for values and gradients;
-it works in any dtype, on any device, and under autograd of any order.
+Slow and simple on purpose: every backend is compared with it, for values and gradients. It works
+in any dtype, on any device, and under autograd of any order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 import torch
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rnnc.operators.graph.operator_graph import Node, Operand, OperatorGraph
+from rnnc.operators.graph.topological_order import topological_order
 
 from .call import Call, CallResult
 from .segments import Segments
@@ -53,47 +54,49 @@ BINARY_OPS: Final[dict[str, Callable[[Tensor, Tensor], Tensor]]] = {
 
 
 StopGradientValues = dict[tuple[int, int | None], Tensor]
-"""Values of `stopgrad` by node and step; no step where a value is the same at all steps."""
+"""Values of `stopgrad` by node and step; step None for a value that is the same at all steps."""
 
 
 def interpret(call: Call, stop_gradient_values: StopGradientValues | None = None) -> CallResult:
-    """All outputs and the final history of one call.
+    """Return all outputs and the carry of one call.
 
-    stop_gradient_values: values of `stopgrad` that are taken as they are; those that are missing are put there.
-        What derivatives hold constant is held in a second call of the same T and B, however its
-        arguments moved.
+    stop_gradient_values: values of `stopgrad` by node and step. Those in the table replace the
+    computed ones, all others are added to it. So a second call of the same T and B holds constant
+    what derivatives of the first one hold constant, whatever its arguments.
     """
     graph = call.graph
     segments = Segments(call)
-    fixed = _time_invariant_nodes(graph)
-    known: dict[int, Tensor | list[Tensor]] = {}
+    invariant = _time_invariant_nodes(graph)
+    env: dict[int, Tensor | list[Tensor]] = {}
     for variable in graph.inputs:
-        known[variable.node] = list(segments.repeat_last_step(call.inputs[variable.name]).unbind(0))
+        env[variable.node] = list(segments.repeat_last_step(call.inputs[variable.name]).unbind(0))
     for component in graph.components:
-        if component[0] in known:
+        if component[0] in env:
             continue
-        if component[0] in fixed:
-            value = _evaluate_node(graph.nodes[component[0]], call, None, known, segments)
-            known[component[0]] = _hold_stop_gradient(
+        if component[0] in invariant:
+            value = _evaluate_node(graph.nodes[component[0]], call, None, env, segments)
+            env[component[0]] = _hold_stop_gradient(
                 graph.nodes[component[0]], None, value, stop_gradient_values
             )
             continue
         steps = range(call.steps)
-        for number in component:
-            known[number] = [torch.empty(0)] * call.steps
-        order = _topological_order(graph, component)
-        backward = component[0] in graph.backward_nodes
-        for t in reversed(steps) if backward else steps:
-            for number in order:
-                value = _evaluate_node(graph.nodes[number], call, t, known, segments)
-                series = known[number]
+        for node_id in component:
+            env[node_id] = [torch.empty(0)] * call.steps
+        order = topological_order(graph, component)
+        runs_backward = component[0] in graph.backward_nodes
+        for t in reversed(steps) if runs_backward else steps:
+            for node_id in order:
+                value = _evaluate_node(graph.nodes[node_id], call, t, env, segments)
+                series = env[node_id]
                 assert isinstance(series, list)
-                series[t] = _hold_stop_gradient(graph.nodes[number], t, value, stop_gradient_values)
+                series[t] = _hold_stop_gradient(
+                    graph.nodes[node_id], t, value, stop_gradient_values
+                )
     return CallResult(
-        _collect_outputs(call, known, segments),
-        _collect_carry(call, known, segments),
-        _law_errors(call, known, segments),
-        _collect_loss_inputs(call, known, segments),
+        _collect_outputs(call, env, segments),
+        _collect_carry(call, env, segments),
+        _law_errors(call, env, segments),
+        _collect_loss_inputs(call, env, segments),
     )
 
 
@@ -102,54 +105,32 @@ def _hold_stop_gradient(
 ) -> Tensor:
     if stop_gradient_values is None or node.operation != "stopgrad":
         return value
-    # A copy: the value of a parameter alone is the parameter's own storage.
+    # A copy: a parameter's value is its own storage, which may change before the second call.
     return stop_gradient_values.setdefault((node.id, t), value.clone())
 
 
 def _time_invariant_nodes(graph: OperatorGraph) -> set[int]:
-    """Nodes whose value is the same at all steps and rows: made of parameters and constants."""
-    fixed: set[int] = set()
+    """Return the nodes that depend on parameters and constants alone."""
+    invariant: set[int] = set()
     for component in graph.components:
         node = graph.nodes[component[0]]
         if node.operation in {"parameter", "constant"} or (
             node.operands
             and node.operation not in {"state", "dropout", "variational", "zoneout"}
-            and all(operand.node in fixed for operand in node.operands)
+            and all(operand.node in invariant for operand in node.operands)
         ):
-            fixed.add(node.id)
-    return fixed
-
-
-def _topological_order(graph: OperatorGraph, component: Sequence[int]) -> list[int]:
-    """The nodes of a component, each after those that it needs of the same step."""
-    members, done = set(component), set[int]()
-    order: list[int] = []
-    stack = list(reversed(component))
-    while stack:
-        number = stack[-1]
-        needs = [
-            o.node
-            for o in graph.nodes[number].operands
-            if o.delay == 0 and o.node in members and o.node not in done
-        ]
-        if needs:
-            stack += needs
-            continue
-        stack.pop()
-        if number not in done:
-            done.add(number)
-            order.append(number)
-    return order
+            invariant.add(node.id)
+    return invariant
 
 
 def _read_operand(
     operand: Operand,
     t: int | None,
-    known: dict[int, Tensor | list[Tensor]],
+    env: dict[int, Tensor | list[Tensor]],
     segments: Segments,
 ) -> Tensor:
-    """The value of an operand as its reader at step t sees it."""
-    series = known[operand.node]
+    """Return an operand's value as its reader at step t sees it."""
+    series = env[operand.node]
     if isinstance(series, Tensor):
         return series
     assert t is not None
@@ -161,19 +142,19 @@ def _read_operand(
 def _read_defined_operand(
     operand: Operand,
     t: int | None,
-    known: dict[int, Tensor | list[Tensor]],
+    env: dict[int, Tensor | list[Tensor]],
     segments: Segments,
 ) -> Tensor:
-    """As `_read_operand`, harmless where the row has no such step."""
-    value = _read_operand(operand, t, known, segments)
-    return value if t is None or value is known[operand.node] else segments.fill_past_end(value, t)
+    """Return an operand's value, set to 1 in rows that have ended."""
+    value = _read_operand(operand, t, env, segments)
+    return value if t is None or value is env[operand.node] else segments.fill_past_end(value, t)
 
 
 def _evaluate_node(
     node: Node,
     call: Call,
     t: int | None,
-    known: dict[int, Tensor | list[Tensor]],
+    env: dict[int, Tensor | list[Tensor]],
     segments: Segments,
 ) -> Tensor:
     operation = node.operation
@@ -186,15 +167,15 @@ def _evaluate_node(
     if operation in WINDOW_READING_OPS:
         assert t is not None
         rows = call.graph.nodes[node.operands[0].node]
-        others = [
-            _read_defined_operand(operand, t, known, segments) for operand in node.operands[1:]
+        arguments = [
+            _read_defined_operand(operand, t, env, segments) for operand in node.operands[1:]
         ]
-        return evaluate_window_op(node, rows, known, t, others, segments)
+        return evaluate_window_op(node, rows, env, t, arguments, segments)
     if operation == "state":
         assert t is not None
-        value = _read_operand(node.operands[0], t, known, segments)
-        return segments.hold_past_end(node.id, value, t, known[node.id])
-    values = [_read_defined_operand(operand, t, known, segments) for operand in node.operands]
+        value = _read_operand(node.operands[0], t, env, segments)
+        return segments.hold_past_end(node.id, value, t, env[node.id])
+    values = [_read_defined_operand(operand, t, env, segments) for operand in node.operands]
     if operation in UNARY_OPS:
         return UNARY_OPS[operation](values[0])
     if operation in BINARY_OPS:
@@ -225,8 +206,8 @@ def _evaluate_other_op(
             return lp(values[0], values[1], int(node.attributes[0]))
         case "layernorm":
             z, g, b = values
-            centred = z - z.mean(-1, keepdim=True)
-            return g * centred * (centred.square().mean(-1, keepdim=True) + 1e-5).rsqrt() + b
+            centered = z - z.mean(-1, keepdim=True)
+            return g * centered * (centered.square().mean(-1, keepdim=True) + 1e-5).rsqrt() + b
         case "logsumexp":
             return logsumexp(*values)
         case "zoneout":
@@ -249,12 +230,15 @@ def _zoneout(node: Node, call: Call, t: int | None, values: list[Tensor]) -> Ten
 
 
 def split_groups(z: Tensor, count: int) -> Tensor:
-    """The entries of a vector in `count` groups, side by side: (…, n) to (…, count, n / count)."""
+    """Split a vector into `count` groups: (…, n) to (…, count, n / count)."""
     return z.reshape(*z.shape[:-1], count, z.shape[-1] // count)
 
 
 def multiply_matrix(weight: Tensor, vector: Tensor, *, transposed: bool) -> Tensor:
-    """Matrix times vector: (r, c) and (…, c) give (…, r); (k, r, c) is block-diagonal."""
+    """Multiply a matrix and a vector: (r, c) and (…, c) give (…, r).
+
+    (k, r, c) is a block-diagonal matrix of k blocks.
+    """
     if weight.dim() == 2:
         return vector @ weight if transposed else F.linear(vector, weight)
     k = len(weight)
@@ -264,28 +248,31 @@ def multiply_matrix(weight: Tensor, vector: Tensor, *, transposed: bool) -> Tens
 
 
 def lookup_symbol(weight: Tensor, symbol: Tensor, *, transposed: bool) -> Tensor:
-    """The column (transposed: the row) of a matrix at a symbol; zero for no symbol (−1)."""
+    """Return the column (transposed: the row) of a matrix at a symbol; 0 for no symbol (−1)."""
     if weight.dim() == 3:
         weight = torch.block_diag(*weight)  # type: ignore[no-untyped-call]
     rows = weight if transposed else weight.t()
-    found = rows[symbol.clamp(min=0)]
-    return torch.where((symbol >= 0).unsqueeze(-1), found, torch.zeros_like(found))
+    entries = rows[symbol.clamp(min=0)]
+    return torch.where((symbol >= 0).unsqueeze(-1), entries, torch.zeros_like(entries))
 
 
 def lp(z: Tensor, rho: Tensor, k: int) -> Tensor:
-    """(mean |z|^p)^(1/p) over groups of k, p = 1 + softplus(ρ) (Gulcehre et al. 2014, eq. 3)."""
+    """Compute (mean |z|^p)^(1/p) over groups of k entries, p = 1 + softplus(ρ).
+
+    Gulcehre et al. 2014, arXiv 1311.1780, eq. 3.
+    """
     p = (1 + F.softplus(rho)).unsqueeze(-1)
     mean = split_groups(z, z.shape[-1] // k).abs().pow(p).mean(-1)
     return mean.clamp(min=torch.finfo(z.dtype).tiny).pow(1 / p.squeeze(-1))
 
 
 def _stack_steps(
-    operand: Operand, call: Call, known: dict[int, Tensor | list[Tensor]], segments: Segments
+    operand: Operand, call: Call, env: dict[int, Tensor | list[Tensor]], segments: Segments
 ) -> Tensor:
-    """All steps of a value, (T, B, n)."""
+    """Return all steps of a value, (T, B, n)."""
     size = call.graph.nodes[operand.node].size
     values = [
-        _read_operand(operand, t, known, segments).expand(call.batch_size, size)
+        _read_operand(operand, t, env, segments).expand(call.batch_size, size)
         for t in range(call.steps)
     ]
     if not values:
@@ -294,39 +281,36 @@ def _stack_steps(
 
 
 def _collect_outputs(
-    call: Call, known: dict[int, Tensor | list[Tensor]], segments: Segments
+    call: Call, env: dict[int, Tensor | list[Tensor]], segments: Segments
 ) -> tuple[Tensor, ...]:
     outputs: list[Tensor] = []
     for output in call.graph.outputs:
-        series = _stack_steps(output.value, call, known, segments)
+        series = _stack_steps(output.value, call, env, segments)
         series = torch.where(segments.valid.unsqueeze(-1), series, torch.zeros_like(series))
         outputs.append(segments.last_step(series) if output.at_end else series)
     return tuple(outputs)
 
 
 def _collect_carry(
-    call: Call, known: dict[int, Tensor | list[Tensor]], segments: Segments
+    call: Call, env: dict[int, Tensor | list[Tensor]], segments: Segments
 ) -> dict[str, Tensor]:
-    history: dict[str, Tensor] = {}
+    carry: dict[str, Tensor] = {}
     nodes = {state.name: state.node for state in call.graph.states}
     nodes |= {variable.name: variable.node for variable in call.graph.inputs}
     for name in call.carry:
-        series = known[nodes[name]]
+        series = env[nodes[name]]
         assert isinstance(series, list)
-        history[name] = segments.next_carry(nodes[name], series)
-    return history
+        carry[name] = segments.next_carry(nodes[name], series)
+    return carry
 
 
 def _law_errors(
-    call: Call, known: dict[int, Tensor | list[Tensor]], segments: Segments
+    call: Call, env: dict[int, Tensor | list[Tensor]], segments: Segments
 ) -> tuple[Tensor, ...]:
     if not call.training:
         return ()
     return tuple(
-        (
-            _stack_steps(law.left, call, known, segments)
-            - _stack_steps(law.right, call, known, segments)
-        )
+        (_stack_steps(law.left, call, env, segments) - _stack_steps(law.right, call, env, segments))
         .square()
         .mean(-1)
         for law in call.graph.laws
@@ -334,8 +318,8 @@ def _law_errors(
 
 
 def _collect_loss_inputs(
-    call: Call, known: dict[int, Tensor | list[Tensor]], segments: Segments
+    call: Call, env: dict[int, Tensor | list[Tensor]], segments: Segments
 ) -> tuple[Tensor, ...]:
     if not call.training:
         return ()
-    return tuple(_stack_steps(operand, call, known, segments) for operand in call.graph.loss_inputs)
+    return tuple(_stack_steps(operand, call, env, segments) for operand in call.graph.loss_inputs)

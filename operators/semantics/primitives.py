@@ -1,6 +1,6 @@
-"""Every primitive operation of the operator graph: what it takes, what it means, where it is from.
+"""Table of all primitive operations: operands, meaning, and source.
 
-The tables of the backends (and `reference.py`, the oracle) say how each one is computed.
+`interpreter.py` (the oracle) and the tables of the backends implement them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ ShapeRule = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Primitive:
-    """One function of the language.
+    """Function of the language.
 
-    `constants` are the leading arguments that must be numbers: (name, test, what it wants).
+    `constants` are the leading arguments, which must be numbers: (name, test, requirement).
     """
 
     name: str
@@ -35,7 +35,7 @@ class Primitive:
 
     @property
     def signature(self) -> str:
-        """As a user writes a call: `dropout(p, z)`."""
+        """Return the call of the function as a user writes it: `dropout(p, z)`."""
         return f"{self.name}({', '.join([c[0] for c in self.constants] + list(self.operands))})"
 
 
@@ -174,7 +174,7 @@ WINDOW_OPS: Final = {
     "log_mix": "(window of a symbol, l, m): log Σ e^lᵢ rowᵢ over the rows that are not missing "
     "and where m is not 0, −∞ for symbols that none of them holds; m may be left out",
 }
-"""Attention over the past. No operation needs a copy of the window."""
+"""Operations on windows: attention over the past, without a copy of the window."""
 
 LOG_SPACE_OPS: Final = {
     "masked_softmax": "(z, m): softmax over the entries where m is not 0, and 0 elsewhere; all 0 "
@@ -182,6 +182,6 @@ LOG_SPACE_OPS: Final = {
     "logsumexp": "(z) or (z, m): log Σ eᶻ, over the entries where m is not 0; −∞ for none",
     "logaddexp": "(a, b): log(eᵃ + eᵇ), elementwise and broadcasting; one of them may be −∞",
 }
-"""What `log` of sums and products of probabilities becomes, so that none of it underflows."""
+"""Operations of rewritten logarithms of probabilities, which would underflow otherwise."""
 
 RESERVED_FUNCTIONS: Final = frozenset(PRIMITIVES_BY_NAME) | {"split"}

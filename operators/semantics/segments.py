@@ -1,7 +1,7 @@
-"""The one rule of time: a read outside of its reader's own segment gives the initial value.
+"""Segments: a read outside its reader's segment gives the initial value.
 
-A sequence is cut into segments by its start, by resets, and by its length. For a state the initial
-value is what its declaration says; for an input it is nothing: zero, or no symbol.
+A sequence is cut into segments by its start, by resets, and by its length. The initial value of
+a state is declared; that of an input is 0, or no symbol.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .call import Call
 
 
 class Segments:
-    """Knows, for one call, which steps belong together, and reads accordingly."""
+    """Bounds of the segments of one call, and reads that respect them."""
 
     def __init__(self, call: Call) -> None:
         self.call = call
@@ -22,20 +22,20 @@ class Segments:
         self._names = {state.node: state.name for state in call.graph.states}
         self._names |= {variable.node: variable.name for variable in call.graph.inputs}
         device = self.like.device
-        step = torch.arange(call.steps, device=device).unsqueeze(-1)
-        whole = torch.full((call.batch_size,), call.steps, device=device)
-        self.lengths = whole if call.lengths is None else call.lengths
-        self.valid = step < self.lengths
-        """(T, B): whether a row still has a step t."""
+        step_index = torch.arange(call.steps, device=device).unsqueeze(-1)
+        full_length = torch.full((call.batch_size,), call.steps, device=device)
+        self.lengths = full_length if call.lengths is None else call.lengths
+        self.valid = step_index < self.lengths
+        """(T, B): true where a row has a step t."""
         far = torch.full((call.steps, call.batch_size), call.steps, device=device)
-        # Further back than any history: a segment that began in an earlier call.
+        # A segment of an earlier call starts before any carry.
         self.start, self.end = torch.full_like(far, -(2**62)), far
         if call.resets is not None and call.steps:
-            hit = torch.where(call.resets, step.expand_as(far), self.start)
-            self.start = hit.cummax(0).values
-            after = torch.where(call.resets, step.expand_as(far), far)
-            after = torch.cat([after[1:], far[:1]])
-            self.end = after.flip(0).cummin(0).values.flip(0)
+            reset_steps = torch.where(call.resets, step_index.expand_as(far), self.start)
+            self.start = reset_steps.cummax(0).values
+            next_resets = torch.where(call.resets, step_index.expand_as(far), far)
+            next_resets = torch.cat([next_resets[1:], far[:1]])
+            self.end = next_resets.flip(0).cummin(0).values.flip(0)
         self.end = torch.minimum(self.end, self.lengths.expand_as(self.end))
         self._initial: dict[str, list[Tensor]] = {}
 
@@ -45,17 +45,17 @@ class Segments:
         return next((t for t in tensors if t.is_floating_point()), torch.empty(0))
 
     def constant(self, value: float, size: int) -> Tensor:
-        """A constant vector."""
+        """Return a constant vector in the dtype and on the device of the call."""
         return self.like.new_full((size,), value)
 
     def batch_shape(self, values: list[Tensor]) -> tuple[int, ...]:
-        """The shape in front of the last axis that values of different ranks share."""
+        """Return the leading shape that values of different ranks broadcast to."""
         return (self.call.batch_size,) if any(value.dim() > 1 for value in values) else ()
 
     def repeat_last_step(self, series: Tensor) -> Tensor:
-        """An input whose steps past a row's length repeat its last one.
+        """Repeat an input's last step in the steps past a row's length.
 
-        What a caller leaves there (NaN, say) must touch neither values nor gradients.
+        The caller's padding (NaN, for example) must affect neither values nor gradients.
         """
         if self.call.lengths is None or not self.call.steps:
             return series
@@ -68,17 +68,17 @@ class Segments:
         return torch.where(empty.unsqueeze(-1), torch.zeros_like(series), series.gather(0, index))
 
     def fill_past_end(self, value: Tensor, t: int) -> Tensor:
-        """An operand at step t: 1 in rows that have ended.
+        """Set an operand at step t to 1 in rows that have ended.
 
-        Nobody asks for what is computed there; but of a slope that is infinite (of the logarithm of
-        an empty row's zeros, say) not even a gradient of zero gives zero. At 1 no slope is.
+        Nothing reads these rows, but a gradient of 0 times an infinite slope (of the logarithm of
+        zeros, for example) is NaN. At 1 no slope is infinite.
         """
         if self.call.lengths is None or not value.is_floating_point():
             return value
         return torch.where(self.valid[t].unsqueeze(-1), value, torch.ones_like(value))
 
     def initial_value_at(self, name: str, t: int) -> Tensor:
-        """(B, n): what a state is before the segment that step t belongs to."""
+        """Return (B, n): a state's value before the segment of step t."""
         if name not in self._initial:
             value = self.call.initial_values[name]
             values: list[Tensor] = []
@@ -92,40 +92,41 @@ class Segments:
         return self._initial[name][t]
 
     def read_delayed(self, node: int, series: list[Tensor], t: int, delay: int) -> Tensor:
-        """The value of a variable `delay` steps before step t (negative: after)."""
+        """Return the value of a variable `delay` steps before step t (negative: after)."""
         source = t - delay
         if source >= len(series):
             return self._boundary_value(node, t)
         if source < 0:
-            history = self.call.carry.get(self._names[node])
-            if history is None:
+            carry = self.call.carry.get(self._names[node])
+            if carry is None:
                 return self._boundary_value(node, t)  # a state that runs backward has no past
-            value = history[len(history) + source]
+            value = carry[len(carry) + source]
         else:
             value = series[source]
         if delay > 0 and self.call.resets is None:
             return value
-        belongs = source < self.end[t] if delay < 0 else source >= self.start[t]
-        outside = self._boundary_value(node, t)
-        return torch.where(belongs if value.dim() == 1 else belongs.unsqueeze(-1), value, outside)
+        in_segment = source < self.end[t] if delay < 0 else source >= self.start[t]
+        boundary_value = self._boundary_value(node, t)
+        return torch.where(
+            in_segment if value.dim() == 1 else in_segment.unsqueeze(-1), value, boundary_value
+        )
 
     def read_window_row(
         self, node: int, series: list[Tensor], t: int, delay: int
     ) -> tuple[Tensor | None, Tensor]:
-        """A row of a window that step t looks through, and (B,): whether it is there.
+        """Return a row of the window of step t, and (B,): true where it exists.
 
-        The row is the value as it is, also where it belongs to another segment; None where there
-        is none at all.
+        The value is not replaced in other segments; it is None outside of all steps and the carry.
         """
         source = t - delay
-        nowhere = torch.zeros_like(self.valid[t])
+        absent = torch.zeros_like(self.valid[t])
         if source < 0:
-            history = self.call.carry.get(self._names[node])
-            if history is None or len(history) + source < 0:
-                return None, nowhere
-            value = history[len(history) + source]
+            carry = self.call.carry.get(self._names[node])
+            if carry is None or len(carry) + source < 0:
+                return None, absent
+            value = carry[len(carry) + source]
         elif source >= len(series):
-            return None, nowhere
+            return None, absent
         else:
             value = series[source]
         start = self.start[t]
@@ -143,47 +144,55 @@ class Segments:
     def hold_past_end(
         self, node: int, value: Tensor, t: int, series: Tensor | list[Tensor]
     ) -> Tensor:
-        """A state's new value, held still where a row has ended."""
+        """Return a state's new value; a row that has ended keeps its last one."""
         name = self._names[node]
         value = value.expand(self.call.batch_size, value.shape[-1])
         if self.call.lengths is None:
             return value
         if name not in self.call.carry:
-            held = self.initial_value_at(name, t)
+            last_value = self.initial_value_at(name, t)
         elif t:
-            held = series[t - 1]
+            last_value = series[t - 1]
         else:
-            held = self.call.carry[name][-1]
-        return torch.where(self.valid[t].unsqueeze(-1), value, held)
+            last_value = self.call.carry[name][-1]
+        return torch.where(self.valid[t].unsqueeze(-1), value, last_value)
 
     def last_step(self, series: Tensor) -> Tensor:
-        """(B, m): each row's value at its last step; zero for rows without any."""
+        """Return (B, m): each row's value at its last step; 0 for empty rows."""
         if not self.call.steps:
             return series.new_zeros(self.call.batch_size, series.shape[-1])
         index = (self.lengths - 1).clamp(min=0)
-        chosen = series.gather(0, index.view(1, -1, 1).expand(1, -1, series.shape[-1]))[0]
-        return torch.where((self.lengths > 0).unsqueeze(-1), chosen, torch.zeros_like(chosen))
+        values = series.gather(0, index.view(1, -1, 1).expand(1, -1, series.shape[-1]))[0]
+        return torch.where((self.lengths > 0).unsqueeze(-1), values, torch.zeros_like(values))
 
     def next_carry(self, node: int, series: list[Tensor]) -> Tensor:
-        """The last values of a variable in each row, those before a reset already replaced."""
+        """Return each row's last values of a variable, replaced before its last reset."""
         name = self._names[node]
-        before = self.call.carry[name]
+        carry = self.call.carry[name]
         if not self.call.steps:
-            return before.clone()
-        keep = len(before)
-        line = torch.cat([before, torch.stack(series)])
-        back = torch.arange(keep, device=line.device).unsqueeze(-1)
-        index = back + self.lengths
-        wide = index if line.dim() == 2 else index.unsqueeze(-1).expand(-1, -1, line.shape[-1])
-        values = line.gather(0, wide)
+            return carry.clone()
+        count = len(carry)
+        timeline = torch.cat([carry, torch.stack(series)])
+        offsets = torch.arange(count, device=timeline.device).unsqueeze(-1)
+        index = offsets + self.lengths
+        gather_index = (
+            index if timeline.dim() == 2 else index.unsqueeze(-1).expand(-1, -1, timeline.shape[-1])
+        )
+        values = timeline.gather(0, gather_index)
         if self.call.resets is None:
             return values
         end = (self.lengths - 1).clamp(min=0)
         start = self.start.gather(0, end.unsqueeze(0))
-        belongs = (index - keep >= start) | (self.lengths == 0)
-        outside = torch.stack([self._boundary_value(node, t) for t in range(self.call.steps)])
-        at = (
-            end.view(1, -1) if line.dim() == 2 else end.view(1, -1, 1).expand(1, -1, line.shape[-1])
+        in_segment = (index - count >= start) | (self.lengths == 0)
+        boundary_values = torch.stack(
+            [self._boundary_value(node, t) for t in range(self.call.steps)]
         )
-        replaced = outside.gather(0, at).expand_as(values)
-        return torch.where(belongs if line.dim() == 2 else belongs.unsqueeze(-1), values, replaced)
+        end_index = (
+            end.view(1, -1)
+            if timeline.dim() == 2
+            else end.view(1, -1, 1).expand(1, -1, timeline.shape[-1])
+        )
+        replaced = boundary_values.gather(0, end_index).expand_as(values)
+        return torch.where(
+            in_segment if timeline.dim() == 2 else in_segment.unsqueeze(-1), values, replaced
+        )

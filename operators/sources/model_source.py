@@ -1,4 +1,4 @@
-"""Everything that is needed to build the same model again, without any other file."""
+"""All that is needed to build a model again, without any other file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """A spec's text, the texts of the files that it uses, the model's name and its parameters."""
+    """Text of a spec and of the modules that it uses, the model's name, and its parameters."""
 
     text: str
     name: str

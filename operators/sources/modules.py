@@ -1,4 +1,4 @@
-"""Where `use` finds its files: beside the spec, then in the library that ships with rnnc."""
+"""Load the modules of `use`: files beside the spec, then the library that ships with rnnc."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from rnnc.operators.graph.user_spans import LIBRARY
 from .regular_files import open_regular
 
 MAX_MODULE_BYTES: Final = 4 * 2**20
-"""Bytes of a spec."""
+"""Largest module in bytes, four times the largest spec."""
 
 
 class ModuleLoader:
-    """Reads and parses used files once; `texts` holds what came from outside the library."""
+    """Loader that reads and parses each module once.
+
+    `texts` holds the modules from outside the library.
+    """
 
     def __init__(self, report: Report, overrides: Mapping[str, str] | None = None) -> None:
         self._report = report
@@ -29,7 +32,7 @@ class ModuleLoader:
         self.texts: dict[str, str] = {}
 
     def load(self, use: syntax.Use) -> syntax.File | None:
-        """The file that a `use` names; None, with a diagnostic (RNN210), when there is none."""
+        """Load the module of a `use`; None, with a diagnostic (RNN210), if there is none."""
         name = use.module.name
         source = self._find_source(name, use.span.source, use.module.span)
         if source is None:
@@ -40,38 +43,38 @@ class ModuleLoader:
         return self._parsed[key]
 
     def _find_source(self, name: str, user: Source, span: Span) -> Source | None:
-        shipped = LIBRARY / f"{name}.rnn"
+        library_path = LIBRARY / f"{name}.rnn"
         in_library = user.path is not None and user.path.parent == LIBRARY
         if name in self._overrides and not in_library:
             text = self._overrides[name]
             self.texts[name] = text
             return Source(text, f"{name}.rnn")
         if user.path is not None and not in_library:
-            beside = user.path.parent / f"{name}.rnn"
-            if _is_file(beside):
-                read = self._read_text(beside, span)
-                if read is None:
+            sibling_path = user.path.parent / f"{name}.rnn"
+            if _is_file(sibling_path):
+                text_beside = self._read_text(sibling_path, span)
+                if text_beside is None:
                     return None
-                self.texts[name] = read
-                return Source(read, beside.name, beside)
-        if _is_file(shipped):
-            return Source(shipped.read_text(encoding="utf-8"), f"library:{name}", shipped)
-        known = sorted({path.stem for path in self._candidate_paths(user)} | set(self._overrides))
-        close = difflib.get_close_matches(name, known, 1)
+                self.texts[name] = text_beside
+                return Source(text_beside, sibling_path.name, sibling_path)
+        if _is_file(library_path):
+            return Source(library_path.read_text(encoding="utf-8"), f"library:{name}", library_path)
+        names = sorted({path.stem for path in self._candidate_paths(user)} | set(self._overrides))
+        matches = difflib.get_close_matches(name, names, 1)
         self._report.error(
             "RNN210",
             f"there is no `{name}.rnn` to use",
             span,
             "neither beside the spec nor in the library",
-            hint=f"did you mean `{close[0]}`?" if close else f"there are: {', '.join(known)}",
+            hint=f"did you mean `{matches[0]}`?" if matches else f"there are: {', '.join(names)}",
         )
         return None
 
     def _candidate_paths(self, user: Source) -> list[Path]:
-        places = list(LIBRARY.glob("*.rnn"))
+        paths = list(LIBRARY.glob("*.rnn"))
         if user.path is not None:
-            places += [path for path in user.path.parent.glob("*.rnn") if path != user.path]
-        return places
+            paths += [path for path in user.path.parent.glob("*.rnn") if path != user.path]
+        return paths
 
     def _read_text(self, path: Path, span: Span) -> str | None:
         try:
@@ -88,7 +91,7 @@ class ModuleLoader:
 
 
 def _is_file(path: Path) -> bool:
-    """Whether a file is there; nothing can be, where a name is longer than a file's may be."""
+    """Return true if a path is a file; false if its name is too long for the system."""
     try:
         return path.is_file()
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Files that others name, opened only where they are regular files: none that waits or acts."""
+"""Open files named by a user, if they are regular: a pipe could block, a device could act."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _FILE_KINDS: Final = {
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a file for reading, through links; one that is no regular file is not even opened.
+    """Open a regular file for reading, through links; other files are not even opened.
 
     Raises:
-        OSError: when it cannot be opened, and IsADirectoryError for a directory; the reason of a
-            pipe, a socket or a device, which may wait for ever or do something, says what it is.
+        OSError: if it cannot be opened, or is a pipe, a socket or a device.
+        IsADirectoryError: for a directory.
     """
     _check_regular(path, os.stat(path).st_mode)
-    # What has taken its place meanwhile shall not wait either.
+    # A pipe that replaced the file since the check must not block either.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _OPEN_FLAGS)
     try:
         _check_regular(path, os.fstat(descriptor).st_mode)

@@ -1,4 +1,4 @@
-"""The argument FILE: a path, `-` for standard input, or `zoo:NAME`, as a Source."""
+"""Read the argument FILE: a path, `-` for standard input, or `zoo:NAME`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from rnnc.grammar.source import Source, Span
 from .regular_files import open_regular
 
 MAX_SPEC_BYTES = 2**20
-"""Bytes of the largest spec that is read; some hundred pages of equations fit."""
+"""Largest spec in bytes: some hundred pages of equations."""
 
 
 def read_spec(argument: str) -> Source:
-    """The spec that a FILE argument names.
+    """Read the spec of a FILE argument.
 
     Raises:
-        RnnError: with RNN601 (no such file), RNN602 (cannot be read), RNN603 (not UTF-8 text),
-            RNN604 (too large), or what the zoo says about a name that it does not have.
+        RnnError: RNN601 (no such file), RNN602 (unreadable), RNN603 (not UTF-8 text), RNN604 (too
+            large), or RNN606 (no such model in the zoo).
     """
     if argument.startswith("zoo:"):
         from .zoo import zoo_source
@@ -53,7 +53,7 @@ def _read_standard_input() -> bytes:
 
 
 def decode_spec(data: bytes, name: str, path: Path | None) -> Source:
-    """The text in a file's bytes; raises RnnError when it is none, or too long."""
+    """Decode a file's bytes to a source; raise RnnError if they are no text or too long."""
     if len(data) > MAX_SPEC_BYTES:
         limit = f"{MAX_SPEC_BYTES:,} bytes"
         fail("RNN604", f"`{name}` is larger than {limit}, the largest spec that rnnc reads")
@@ -81,19 +81,19 @@ def _fail_at(source: Source, offset: int, message: str, hint: str) -> None:
 
 def _stream_hint(path: Path) -> str:
     try:
-        stream = path.exists() and not path.is_file()
+        is_stream = path.exists() and not path.is_file()
     except (OSError, ValueError):
         return ""
-    return "`-` reads standard input" if stream else ""
+    return "`-` reads standard input" if is_stream else ""
 
 
 def _suggest_path(path: Path) -> str:
-    """What may have been meant by a path where nothing is."""
+    """Return a hint for a path without a file."""
     folder = path.parent
     if not folder.is_dir():
         return f"there is no folder `{folder}` either"
-    near = get_close_matches(path.name, _spec_names(folder), n=1)
-    return f"did you mean `{folder / near[0]}`?" if near else ""
+    matches = get_close_matches(path.name, _spec_names(folder), n=1)
+    return f"did you mean `{folder / matches[0]}`?" if matches else ""
 
 
 def _suggest_spec_in(folder: Path) -> str:

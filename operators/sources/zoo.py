@@ -1,4 +1,4 @@
-"""The specs that ship with rnnc: the zoo's models."""
+"""The models that ship with rnnc: names, texts, descriptions."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ ZOO: Final = Path(__file__).parent.parent / "zoo"
 
 
 def zoo_names() -> tuple[str, ...]:
-    """The models of the zoo, sorted."""
+    """Return the names of the zoo's models, sorted."""
     return tuple(sorted(path.stem for path in ZOO.glob("*.rnn")))
 
 
 def zoo_source(name: str) -> Source:
-    """The text of a zoo model.
+    """Return the text of a zoo model.
 
     Raises:
-        RnnError: RNN606, when there is none of that name.
+        RnnError: RNN606, if there is no model of that name.
     """
     if name not in zoo_names():
-        known = zoo_names()
+        names = zoo_names()
         fail(
             "RNN606",
             f"there is no `{name}` in the zoo",
-            hint=did_you_mean(name, known) or f"there are: {', '.join(known)}",
+            hint=did_you_mean(name, names) or f"there are: {', '.join(names)}",
         )
     path = ZOO / f"{name}.rnn"
     return Source(path.read_text(encoding="utf-8"), f"zoo:{name}", path)
 
 
 def zoo_description(name: str) -> str:
-    """What a zoo model is, and where it is from: its first comment.
+    """Return the description of a zoo model and its origin: its first comment.
 
     Raises:
-        RnnError: RNN606, when there is no model of that name.
+        RnnError: RNN606, if there is no model of that name.
     """
     lines = zoo_source(name).text.splitlines()
     comment = takewhile(lambda line: line.startswith("#"), lines)
@@ -48,7 +48,7 @@ def zoo_description(name: str) -> str:
 
 
 def zoo_summary(name: str) -> str:
-    """The first sentence of `zoo_description`."""
+    """Return the first sentence of `zoo_description`."""
     return _SENTENCE_END.split(zoo_description(name), maxsplit=1)[0].rstrip(".")
 
 

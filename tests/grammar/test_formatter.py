@@ -1,4 +1,4 @@
-"""`format_source`: canonical, idempotent, comments kept, and never another meaning."""
+"""`format_source`: canonical, idempotent, with all comments, and equivalent to its input."""
 
 from __future__ import annotations
 
@@ -27,10 +27,12 @@ def formatted(text: str, *, ascii_only: bool = False) -> str:
 
 
 def graph(text: str, sizes: dict[str, int] | None = None) -> str:
-    found = analyze(Source(text), parameters=sizes or {}).require_graph().to_text()
+    text_form = analyze(Source(text), parameters=sizes or {}).require_graph().to_text()
     # Laws and losses quote the spec.
-    found = re.sub(r"^ *output loss .*: real", "output loss: real", found, flags=re.MULTILINE)
-    return re.sub(r"^law .*$", "law", found, flags=re.MULTILINE)
+    text_form = re.sub(
+        r"^ *output loss .*: real", "output loss: real", text_form, flags=re.MULTILINE
+    )
+    return re.sub(r"^law .*$", "law", text_form, flags=re.MULTILINE)
 
 
 def comments(text: str) -> list[str]:
@@ -66,7 +68,7 @@ def test_random_specs_keep_their_meaning(seed: int) -> None:
 
 @given(st.integers(0, 10_000), st.randoms(use_true_random=False))
 def test_other_spaces_are_put_right(seed, random):
-    """White space between tokens and blank lines never change what comes out."""
+    """White space between tokens and blank lines do not change the result."""
     text = formatted(random_spec(seed).text)
     lines = []
     for line in text.splitlines():

@@ -1,4 +1,4 @@
-"""A few hundred broken texts, seeded; `make fuzz` tries as many as one likes."""
+"""A few hundred broken texts from seeds; `make fuzz` tries any number."""
 
 from __future__ import annotations
 

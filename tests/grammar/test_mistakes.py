@@ -27,13 +27,13 @@ class Case(NamedTuple):
 
 
 def cases() -> list[Case]:
-    found = []
+    listed = []
     for part in CASES.read_text(encoding="utf-8").split("\n## ")[1:]:
-        name, _, rest = part.partition("\n")
-        spec, arrow, expected = rest.partition("\n-> ")
+        name, _, remainder = part.partition("\n")
+        spec, arrow, expected = remainder.partition("\n-> ")
         spec = re.sub(r"\\u([0-9a-f]{4})", lambda match: chr(int(match[1], 16)), spec)
-        found.append(Case(name, spec + "\n", (arrow.lstrip() + expected).strip()))
-    return found
+        listed.append(Case(name, spec + "\n", (arrow.lstrip() + expected).strip()))
+    return listed
 
 
 def written(diagnostics: tuple[Diagnostic, ...]) -> str:

@@ -1,4 +1,4 @@
-"""Slips of one token: no traceback, few messages, and the first one where the slip is."""
+"""Mutations of one token: no traceback, few messages, and the first one at the mutation."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ def test_a_line_of_an_operator_that_cannot_be_read_says_nothing_of_time():
         "input x: real[2]\nstate g: real[2]\noutput y: real[2]\n"
         "g[t] = x ⊕ g[t+1]\ny = g[t+1]\n"
     )
-    found = analyze(Source(text)).diagnostics
-    assert [d.code for d in found if d.severity == "error"] == ["RNN103"]
+    diagnostics = analyze(Source(text)).diagnostics
+    assert [d.code for d in diagnostics if d.severity == "error"] == ["RNN103"]

@@ -1,5 +1,5 @@
 # ruff: noqa: E501
-"""No text, however broken, long, deep or large, gives anything but diagnostics, and soon."""
+"""Texts of any kind, broken, long, deep or large, give diagnostics alone, and soon."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_any_right_side(tokens: list[str]) -> None:
 
 
 def mutations(text: str, rng: random.Random) -> str:
-    """A text with a few of its pieces lost, doubled, exchanged or replaced."""
+    """Return a text with a few of its pieces deleted, doubled, exchanged or replaced."""
     pieces = re.findall(r"\w+|\s+|[^\w\s]", text)
     for _ in range(rng.randint(1, 4)):
         i, j = rng.randrange(len(pieces)), rng.randrange(len(pieces))
@@ -94,8 +94,8 @@ def mutations(text: str, rng: random.Random) -> str:
                 pieces.insert(i, rng.choice(TOKENS))
             case _:
                 whole = "".join(pieces)
-                at = rng.randrange(len(whole))
-                pieces = re.findall(r"\w+|\s+|[^\w\s]", whole[:at] + whole[at + 1 :]) or ["x"]
+                index = rng.randrange(len(whole))
+                pieces = re.findall(r"\w+|\s+|[^\w\s]", whole[:index] + whole[index + 1 :]) or ["x"]
     return "".join(pieces)
 
 
@@ -254,10 +254,10 @@ def test_what_is_not_a_bomb_passes() -> None:
 
 def test_a_crash_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The examination itself: a place outside of the text, or an internal code, is caught."""
-    found = examine("input x: real")[1][0]
-    assert found.code == "RNN114"
-    for wrong in ("RNN901", "X", ""):
-        bad = Diagnostic(wrong, "m", label=found.label)
+    diagnostic = examine("input x: real")[1][0]
+    assert diagnostic.code == "RNN114"
+    for bad_code in ("RNN901", "X", ""):
+        bad = Diagnostic(bad_code, "m", label=diagnostic.label)
         monkeypatch.setitem(
             examine.__globals__, "check_models", lambda source, bad=bad: ((), (bad,))
         )

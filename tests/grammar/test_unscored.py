@@ -51,8 +51,8 @@ def graph(text: str) -> OperatorGraph:
 
 
 def test_the_graph_knows_which_outputs_are_not_scored():
-    found = {o.name: (o.unscored, o.at_end) for o in graph(MIXTURE).outputs}
-    assert found == {
+    outputs = {o.name: (o.unscored, o.at_end) for o in graph(MIXTURE).outputs}
+    assert outputs == {
         "a": (True, False),
         "b": (True, False),
         "c": (True, True),
@@ -63,12 +63,12 @@ def test_the_graph_knows_which_outputs_are_not_scored():
 
 
 def test_graph_and_summary_say_so():
-    found = graph(MIXTURE)
-    text = found.to_text()
+    operator_graph = graph(MIXTURE)
+    text = operator_graph.to_text()
     assert "output a: real[6] unscored = " in text
     assert "output c: symbol[4] at end unscored = " in text
     assert "output f: real = " in text
-    outputs = {o["name"]: o for o in summarize(found)["outputs"]}
+    outputs = {o["name"]: o for o in summarize(operator_graph)["outputs"]}
     assert outputs["c"] == {"name": "c", "type": "symbol[4]", "at_end": True, "unscored": True}
     assert outputs["f"] == {"name": "f", "type": "real"}
 

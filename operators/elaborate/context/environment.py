@@ -1,4 +1,7 @@
-"""Which definition an operator's name stands for, in which file."""
+"""Environments: the operator definition of a name, by file and model.
+
+Resolves `use`, nested definitions and instances of templates.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,18 @@ from rnnc.grammar import syntax
 from rnnc.grammar.constant_eval import NotConstantError, evaluate_constant
 from rnnc.grammar.diagnostics.diagnostic import Label
 from rnnc.grammar.diagnostics.report import Report
-from rnnc.grammar.diagnostics.suggestions import did_you_mean, shown
-from rnnc.grammar.expand import StaticValue, Substitution, expand
+from rnnc.grammar.diagnostics.suggestions import did_you_mean
+from rnnc.grammar.expand import expand
 from rnnc.grammar.source import Span
+from rnnc.grammar.substitution import StaticValue, Substitution
+from rnnc.grammar.symbols import display_name
 from rnnc.operators.semantics.primitives import RESERVED_FUNCTIONS
 from rnnc.operators.sources.modules import ModuleLoader
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Definition:
-    """An operator's definition, the names that its body sees, and the arguments given so far."""
+    """Definition of an operator, the environment of its body, and its template arguments."""
 
     operator: syntax.Operator
     environment: Environment
@@ -27,9 +32,9 @@ class Definition:
 
 @dataclass(slots=True, eq=False)
 class Environment:
-    """The operators visible at one place: its own, then those of the file around it.
+    """Operators visible in one file or model, with the environment around it.
 
-    `sees_model` tells whether bodies written here see the model's `param` lines.
+    sees_model: bodies written here see the model's `param` lines.
     """
 
     report: Report
@@ -42,47 +47,49 @@ class Environment:
     _instances_in_progress: set[str] = field(default_factory=set)
 
     def lookup(self, name: str) -> Definition | None:
-        """The definition behind a name, with the arguments of its instance; None if undefined."""
-        found = self._lookup_local(name)
-        if found is None:
+        """Return the definition of a name, with its instance's arguments; None if undefined."""
+        definition = self._lookup_local(name)
+        if definition is None:
             return self.parent.lookup(name) if self.parent else None
-        if isinstance(found, Definition):
-            return found
-        if isinstance(found, syntax.ErrorStatement):
+        if isinstance(definition, Definition):
+            return definition
+        if isinstance(definition, syntax.ErrorStatement):
             return None
         if name not in self._instances:
             if name in self._instances_in_progress:
                 self.report.error(
                     "RNN209",
-                    f"`{shown(name)}` is an instance of itself",
-                    found.span,
+                    f"`{display_name(name)}` is an instance of itself",
+                    definition.span,
                     hint="right of the `=` stands a definition with a body, or a used one",
                 )
                 return None
             self._instances_in_progress.add(name)
-            self._instances[name] = self._instantiate(found)
+            self._instances[name] = self._instantiate(definition)
             self._instances_in_progress.discard(name)
         return self._instances[name]
 
     def has_error_statements(self) -> bool:
-        """Whether a line of an operator that is visible here could not be read."""
+        """Return true if a line of a visible operator did not parse."""
         return (self.parent is not None and self.parent.has_error_statements()) or any(
-            isinstance(found, syntax.ErrorStatement)
+            isinstance(definition, syntax.ErrorStatement)
             or (
-                isinstance(found, Definition)
-                and any(isinstance(line, syntax.ErrorStatement) for line in found.operator.body)
+                isinstance(definition, Definition)
+                and any(
+                    isinstance(line, syntax.ErrorStatement) for line in definition.operator.body
+                )
             )
-            for found in self.definitions.values()
+            for definition in self.definitions.values()
         )
 
     def is_defined(self, name: str) -> bool:
-        """Whether a name stands for an operator, be its definition sound or not."""
+        """Return true if a name is an operator, even one with a mistake in its definition."""
         return self._lookup_local(name) is not None or (
             self.parent is not None and self.parent.is_defined(name)
         )
 
     def visible_names(self) -> set[str]:
-        """All names of operators that are visible."""
+        """Return the names of all visible operators."""
         return set(self.definitions) | (self.parent.visible_names() if self.parent else set())
 
     def define(self, statements: Iterable[syntax.Statement]) -> None:
@@ -94,17 +101,17 @@ class Environment:
                 for name in statement.names:
                     self._add_definition(name, statement)
             elif isinstance(statement, syntax.ErrorStatement):
-                for lost in statement.operators:
-                    self.definitions.setdefault(lost, statement)
+                for operator in statement.operators:
+                    self.definitions.setdefault(operator, statement)
 
     def _lookup_local(
         self, name: str
     ) -> Definition | syntax.Instance | syntax.ErrorStatement | None:
-        found = self.definitions.get(name)
-        if found is None and "_" in name:  # `⊕_1`, of a broken `operator ⊕_l …`
+        definition = self.definitions.get(name)
+        if definition is None and "_" in name:  # `⊕_1`, of an unreadable `operator ⊕_l …`
             stem = self.definitions.get(name.split("_")[0])
             return stem if isinstance(stem, syntax.ErrorStatement) else None
-        return found
+        return definition
 
     def bind(self, name: str, definition: Definition) -> None:
         """Make another file's operator visible under its name."""
@@ -113,7 +120,7 @@ class Environment:
     def _add_definition(
         self, name: syntax.Name | syntax.Symbol, meaning: Definition | syntax.Instance
     ) -> None:
-        before = self.definitions.get(name.name)
+        existing = self.definitions.get(name.name)
         if name.name in RESERVED_FUNCTIONS:
             self.report.error(
                 "RNN108",
@@ -123,8 +130,10 @@ class Environment:
                 hint=f"choose another name, such as `{name.name}_1`",
             )
             return
-        if isinstance(before, Definition | syntax.Instance):
-            first = before.operator.name if isinstance(before, Definition) else before.names[0]
+        if isinstance(existing, Definition | syntax.Instance):
+            first = (
+                existing.operator.name if isinstance(existing, Definition) else existing.names[0]
+            )
             self.report.error(
                 "RNN202",
                 f"`{name.span.text}` is defined twice",
@@ -149,27 +158,27 @@ class Environment:
                     or f"define it: `operator {name}(x, h): …`, or `use {name} from …`",
                 )
             return None
-        allowed = {p.name.name for p in definition.operator.parameters}
-        given = dict(definition.arguments)
+        parameters = {p.name.name for p in definition.operator.parameters}
+        arguments = dict(definition.arguments)
         for argument in instance.arguments:
-            if argument.keyword is None or argument.keyword.name not in allowed:
-                takes = ", ".join(sorted(allowed)) or "none"
+            if argument.keyword is None or argument.keyword.name not in parameters:
+                listed = ", ".join(sorted(parameters)) or "none"
                 self.report.error(
                     "RNN208",
                     f"`{name}` has no parameter `{argument.keyword.span.text}`"
                     if argument.keyword
                     else "the arguments of a template are given by name",
                     argument.span,
-                    hint=f"the parameters of `{name}`: {takes}",
+                    hint=f"the parameters of `{name}`: {listed}",
                 )
                 continue
             value = self.evaluate_static(argument.value)
             if value is not None:
-                given[argument.keyword.name] = value
-        return Definition(definition.operator, definition.environment, tuple(given.items()))
+                arguments[argument.keyword.name] = value
+        return Definition(definition.operator, definition.environment, tuple(arguments.items()))
 
     def evaluate_static(self, expression: syntax.Expression) -> StaticValue | None:
-        """The value of a template's argument: a number, or the name of a function."""
+        """Evaluate a template's argument: a number, or the name of a function."""
         if isinstance(expression, syntax.Name) and expression.name in RESERVED_FUNCTIONS:
             return expression.name
         try:
@@ -185,7 +194,7 @@ class Environment:
 
 
 def expand_body(definition: Definition, report: Report, span: Span) -> tuple[syntax.Statement, ...]:
-    """The expanded body of a definition; reports parameters without a value (RNN211).
+    """Expand the body of a definition, its template parameters substituted.
 
     A parameter may default to a size that an operand's type binds, `operator f(h: real[n], width =
     n)`: it is then another name of that size.
@@ -207,13 +216,13 @@ def expand_body(definition: Definition, report: Report, span: Span) -> tuple[syn
 
 
 def _bound_size_names(operands: Iterable[syntax.Operand]) -> set[str]:
-    """The names of sizes that the types of operands bind."""
-    found: set[str] = set()
+    """Return the names of sizes that the types of operands bind."""
+    names: set[str] = set()
     for operand in operands:
-        found |= _bound_size_names(operand.parts)
+        names |= _bound_size_names(operand.parts)
         if operand.type is not None:
-            found |= {size.name for size in operand.type.sizes if isinstance(size, syntax.Name)}
-    return found
+            names |= {size.name for size in operand.type.sizes if isinstance(size, syntax.Name)}
+    return names
 
 
 def file_environment(
@@ -223,17 +232,17 @@ def file_environment(
     loading: tuple[syntax.File, ...] = (),
     cache: dict[int, Environment] | None = None,
 ) -> Environment:
-    """The operators of a file: its own and those that it uses."""
+    """Return the operators of a file: its own and those that it uses."""
     cache = {} if cache is None else cache
     environment = Environment(report)
     cache[id(file)] = environment
     for use in file.uses:
-        used = modules.load(use)
-        if used is None:
+        used_file = modules.load(use)
+        if used_file is None:
             for name in use.names:
                 environment.definitions[name.name] = syntax.ErrorStatement(frozenset(), name.span)
             continue
-        if used is file or used in loading:
+        if used_file is file or used_file in loading:
             report.error(
                 "RNN210",
                 f"`{use.module.name}` uses itself",
@@ -243,10 +252,10 @@ def file_environment(
             for name in use.names:
                 environment.definitions[name.name] = syntax.ErrorStatement(frozenset(), name.span)
             continue
-        theirs = cache.get(id(used)) or file_environment(
-            used, modules, report, (*loading, file), cache
+        used_environment = cache.get(id(used_file)) or file_environment(
+            used_file, modules, report, (*loading, file), cache
         )
-        _import_operators(use, theirs, environment, report)
+        _import_operators(use, used_environment, environment, report)
     environment.define(expand(file.operators, {}, report))
     return environment
 
@@ -261,19 +270,19 @@ def _import_operators(
             continue
         destination.definitions[name.name] = syntax.ErrorStatement(frozenset(), name.span)
         if not source.is_defined(name.name):
-            known = ", ".join(sorted(map(shown, source.visible_names())))
+            available = ", ".join(sorted(map(display_name, source.visible_names())))
             report.error(
                 "RNN210",
                 f"`{use.module.name}` has no operator `{name.name}`",
                 name.span,
-                hint=did_you_mean(name.name, source.visible_names()) or f"it has: {known}",
+                hint=did_you_mean(name.name, source.visible_names()) or f"it has: {available}",
             )
 
 
 def model_environment(
     parent: Environment, statements: Iterable[syntax.Statement], report: Report
 ) -> Environment:
-    """The operators of a model: those written in it, then those of its file."""
+    """Return the operators of a model: those defined in it, then those of its file."""
     environment = Environment(report, parent, sees_model=True)
     environment.define(statements)
     return environment

@@ -1,4 +1,7 @@
-"""Equations in any order -> an order in which every local comes before its readers."""
+"""Sort equations so that every local is set before its readers (depth-first search).
+
+Input: equations in the order of the text; output: a topological order, close to that of the text.
+"""
 
 from __future__ import annotations
 
@@ -7,86 +10,61 @@ from collections.abc import Iterable, Iterator, Sequence
 from rnnc.grammar import syntax
 from rnnc.grammar.diagnostics.diagnostic import Label
 from rnnc.grammar.diagnostics.report import Report
-
-
-def names_in(node: object) -> Iterator[str]:
-    """The names of variables that an expression mentions, however they are marked."""
-    waiting: list[object] = [node]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, syntax.Name):
-            yield item.name
-        elif isinstance(item, tuple):
-            waiting += item
-        elif isinstance(item, syntax.Argument):
-            waiting.append(item.value)
-        elif hasattr(item, "__dataclass_fields__") and not isinstance(item, syntax.Symbol):
-            waiting += [
-                getattr(item, field) for field in item.__dataclass_fields__ if field != "span"
-            ]
-
-
-def flatten_targets(target: syntax.Expression) -> Iterator[syntax.Expression]:
-    """The variables that a left side sets, tuples taken apart."""
-    if isinstance(target, syntax.Parentheses):
-        for argument in target.arguments:
-            yield from flatten_targets(argument.value)
-    else:
-        yield target
+from rnnc.grammar.syntax import flatten_targets, names_in
 
 
 def sort_equations(
     equations: Sequence[syntax.Equation], locals_: Iterable[str], report: Report
 ) -> list[syntax.Equation]:
-    """The equations, each after those that set the locals it reads.
+    """Return the equations, each after those that set the locals it reads.
 
-    A cycle of locals is reported (RNN401), once.
+    Reports each cycle of locals once (RNN401).
     """
-    known = set(locals_)
+    names = set(locals_)
     setter: dict[str, int] = {}
     for index, equation in enumerate(equations):
         for target in flatten_targets(equation.target):
-            if isinstance(target, syntax.Name) and target.name in known:
+            if isinstance(target, syntax.Name) and target.name in names:
                 setter.setdefault(target.name, index)
-    needs = [
+    operands_of = [
         [setter[name] for name in dict.fromkeys(names_in(equation.value)) if name in setter]
         for equation in equations
     ]
-    done: dict[int, bool] = {}
-    result: list[syntax.Equation] = []
+    is_finished: dict[int, bool] = {}
+    ordered: list[syntax.Equation] = []
     reported: set[int] = set()
     for start in range(len(equations)):
-        if start in done:
+        if start in is_finished:
             continue
-        stack: list[tuple[int, Iterator[int]]] = [(start, iter(needs[start]))]
-        done[start] = False
+        stack: list[tuple[int, Iterator[int]]] = [(start, iter(operands_of[start]))]
+        is_finished[start] = False
         while stack:
-            index, waiting = stack[-1]
-            following = next(waiting, None)
-            if following is None:
+            index, operands = stack[-1]
+            operand = next(operands, None)
+            if operand is None:
                 stack.pop()
-                done[index] = True
-                result.append(equations[index])
-            elif following not in done:
-                done[following] = False
-                stack.append((following, iter(needs[following])))
-            elif not done[following]:
+                is_finished[index] = True
+                ordered.append(equations[index])
+            elif operand not in is_finished:
+                is_finished[operand] = False
+                stack.append((operand, iter(operands_of[operand])))
+            elif not is_finished[operand]:
                 path = [i for i, _ in stack]
-                cycle = path[path.index(following) :]
+                cycle = path[path.index(operand) :]
                 if not reported.intersection(cycle):
                     _report_cycle(equations, cycle, report)
                 reported.update(cycle)
-    return result
+    return ordered
 
 
 def _report_cycle(equations: Sequence[syntax.Equation], cycle: list[int], report: Report) -> None:
     names = [f"`{equations[index].target.span.text}`" for index in cycle]
-    first, *others = cycle
+    first, *further = cycle
     report.error(
         "RNN401",
         "a cycle without a delay: " + " → ".join([*reversed(names), names[-1]]),
         equations[first].span,
         "needs its own value of the same step",
-        related=tuple(Label(equations[index].span, "through this") for index in others),
+        related=tuple(Label(equations[index].span, "through this") for index in further),
         hint="a value from the step before is a state: `state z: …`, then `z' = …`",
     )

@@ -1,4 +1,8 @@
-"""The operator graph while it grows: nodes are shared when they mean the same value."""
+"""Build the operator graph of one model, with value numbering (equal nodes are one node).
+
+Input: nodes in the order of evaluation, with unknown sizes; output: the nodes that roots depend
+on, with their sizes, in the order in which they were added.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +20,12 @@ from .size_inference import Dim, SizeSolver
 from .values import ElaborationError, Value, Vector
 
 NODE_LIMIT: Final = 200_000
-"""Nodes of one graph."""
+"""Maximal number of nodes of one graph; operators inside operators multiply them."""
 
 
 @dataclass(slots=True)
 class UnsizedNode:
-    """A node whose width is not yet known."""
+    """Node with a size that is not inferred yet."""
 
     operation: str
     operands: tuple[Operand, ...]
@@ -33,7 +37,7 @@ class UnsizedNode:
 
 @dataclass(slots=True)
 class PendingApplication:
-    """An application of an operator, its results filled in once they are known."""
+    """Application of an operator; its results are set after its body is evaluated."""
 
     name: str
     path: str
@@ -45,9 +49,9 @@ class PendingApplication:
 
 @dataclass(slots=True)
 class GraphBuilder:
-    """Everything about one model that is shared by all of its scopes.
+    """Graph under construction and all else that the scopes of one model share.
 
-    `applied_operators` holds the places of the definitions that were applied.
+    `applied_operators` holds the spans of the definitions that were applied.
     """
 
     report: Report
@@ -63,7 +67,7 @@ class GraphBuilder:
     expanded_bodies: dict[tuple[object, ...], tuple[syntax.Statement, ...]] = field(
         default_factory=dict
     )
-    """Expanded bodies by the identity of the definition and the arguments given to it."""
+    """Expanded bodies by the identity of a definition and its template arguments."""
     parameter_table: ParameterTable = field(init=False)
     _value_numbers: dict[tuple[object, ...], int] = field(default_factory=dict)
 
@@ -81,16 +85,16 @@ class GraphBuilder:
         application: int = -1,
         deduplicate: bool = True,
     ) -> Operand:
-        """A node's value, the node being an existing one where that means the same.
+        """Add a node, or find the equal one, and return its value.
 
-        Random nodes are never shared: each has a mask of its own.
+        deduplicate: false for random nodes, each of which has a mask of its own.
         """
         key = (operation, operands, attributes, self.sizes.find_root(size) if not operands else 0)
         if deduplicate and key in self._value_numbers:
-            number = self._value_numbers[key]
+            node_id = self._value_numbers[key]
             if operands:
-                self.sizes.unify(self.nodes[number].size, size)
-            return Operand(number)
+                self.sizes.unify(self.nodes[node_id].size, size)
+            return Operand(node_id)
         if len(self.nodes) >= NODE_LIMIT:
             self.report.error(
                 "RNN214",
@@ -100,13 +104,13 @@ class GraphBuilder:
             )
             raise ElaborationError
         self.nodes.append(UnsizedNode(operation, operands, size, attributes, application, span))
-        number = len(self.nodes) - 1
+        node_id = len(self.nodes) - 1
         if deduplicate:
-            self._value_numbers[key] = number
-        return Operand(number)
+            self._value_numbers[key] = node_id
+        return Operand(node_id)
 
     def sized_node(self, node_id: int) -> Node:
-        """A node as it is in a graph, once sizes are known, with its number in the assembly."""
+        """Return a node with its inferred size, under its id in the builder."""
         node = self.nodes[node_id]
         size = self.sizes.value(node.size) or 0
         return Node(
@@ -122,68 +126,66 @@ class GraphBuilder:
     def build(
         self, roots: list[int]
     ) -> tuple[tuple[Node, ...], dict[int, int], tuple[Application, ...]]:
-        """The nodes that the roots need, renumbered in their order, and their applications.
+        """Return the nodes that the roots depend on, renumbered, and their applications.
 
-        Also the map from the old numbers of nodes to the new ones.
+        Between the two, the map from old ids of nodes to new ones. The order of nodes stays.
         """
-        needed = self.reachable_nodes(roots)
-        renumbered = {old: new for new, old in enumerate(sorted(needed))}
-        nodes = [self.nodes[old] for old in sorted(needed)]
-        live: set[int] = set()
+        reachable = self.reachable_nodes(roots)
+        new_ids = {old: new for new, old in enumerate(sorted(reachable))}
+        nodes = [self.nodes[old] for old in sorted(reachable)]
+        live_applications: set[int] = set()
         for node in nodes:
             application = node.application
-            while application >= 0 and application not in live:
-                live.add(application)
+            while application >= 0 and application not in live_applications:
+                live_applications.add(application)
                 application = self.applications[application].parent
-        chosen = {old: new for new, old in enumerate(sorted(live))}
-        chosen[-1] = -1
+        new_application_ids = {old: new for new, old in enumerate(sorted(live_applications))}
+        new_application_ids[-1] = -1
         names = {
             value.operand.node: name
             for name, value, _ in reversed(self.named_values)
             if isinstance(value, Vector) and not value.operand.delay
         }
 
-        def renew(operands: tuple[Operand, ...]) -> tuple[Operand, ...]:
-            return tuple(
-                Operand(renumbered[o.node], o.delay) for o in operands if o.node in renumbered
-            )
+        def renumber(operands: tuple[Operand, ...]) -> tuple[Operand, ...]:
+            return tuple(Operand(new_ids[o.node], o.delay) for o in operands if o.node in new_ids)
 
         return (
             tuple(
                 Node(
-                    number,
+                    new_id,
                     node.operation,
-                    renew(node.operands),
+                    renumber(node.operands),
                     self.sizes.value(node.size) or 0,
                     node.attributes,
-                    chosen[node.application],
+                    new_application_ids[node.application],
                     node.span,
                     names.get(old, ""),
                 )
-                for number, (old, node) in enumerate(zip(sorted(needed), nodes, strict=True))
+                for new_id, (old, node) in enumerate(zip(sorted(reachable), nodes, strict=True))
             ),
-            renumbered,
+            new_ids,
             tuple(
                 Application(
-                    chosen[old],
+                    new_application_ids[old],
                     self.applications[old].name,
                     self.applications[old].path,
-                    chosen[self.applications[old].parent],
-                    tuple(renew(part) for part in self.applications[old].operands),
-                    renew(self.applications[old].results),
+                    new_application_ids[self.applications[old].parent],
+                    tuple(renumber(part) for part in self.applications[old].operands),
+                    renumber(self.applications[old].results),
                     self.applications[old].span,
                 )
-                for old in sorted(live)
+                for old in sorted(live_applications)
             ),
         )
 
     def reachable_nodes(self, roots: list[int]) -> set[int]:
-        """The nodes that some nodes depend on, themselves included."""
-        needed: set[int] = set()
-        waiting = list(roots)
-        while waiting:
-            number = waiting.pop()
-            if number not in needed:
-                needed.add(number)
-                waiting += [operand.node for operand in self.nodes[number].operands]
-        return needed
+        """Return the nodes that the roots depend on, the roots included."""
+        reachable: set[int] = set()
+        pending = list(roots)
+        while pending:
+            node_id = pending.pop()
+            if node_id not in reachable:
+                reachable.add(node_id)
+                pending += [operand.node for operand in self.nodes[node_id].operands]
+        return reachable

@@ -1,4 +1,4 @@
-"""Parameters while a graph is built: found by name, annotated by `param`, sized by inference."""
+"""Parameters during elaboration: created by name, annotated by `param`, sized by inference."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _SUBSCRIPT_SUFFIX: Final = re.compile(r"(?:_[0-9]+)+$")
 
 
 def is_matrix_name(name: str) -> bool:
-    """Whether an unbound name is a weight matrix: it begins with a capital letter."""
+    """Return true if an unbound name is a weight matrix: it begins with a capital letter."""
     return name[0].isupper()
 
 
 def is_bias_name(name: str) -> bool:
-    """Whether an unbound name is a bias: `b`, `b1`, `bi`, `b_in`, `bias…`, subscripts apart."""
+    """Return true if an unbound name is a bias: `b`, `b1`, `bi`, `b_in`, `bias…`, subscripted."""
     return _BIAS_PATTERN.fullmatch(_SUBSCRIPT_SUFFIX.sub("", name)) is not None
 
 
 @dataclass(slots=True)
 class ParameterAnnotations:
-    """What `param` lines say of one name."""
+    """Annotations of one name by `param` lines."""
 
     span: Span
     form: ParameterForm | None = None
@@ -48,7 +48,7 @@ class ParameterAnnotations:
 
 @dataclass(slots=True, eq=False)
 class UnsizedParameter:
-    """A parameter whose sizes are not yet known; a vector has `rows` alone."""
+    """Parameter with sizes that are not inferred yet; a vector has only `rows`."""
 
     path: str
     name: str
@@ -78,7 +78,7 @@ def _is_probability(value: float) -> bool:
     return 0 <= value < 1
 
 
-# name -> for each argument a test; what the annotation does is in the manual's table
+# Annotation -> a test for each of its arguments; docs/language.md explains the annotations.
 ANNOTATION_ARGUMENTS: Final[dict[str, tuple[Callable[[float], bool], ...]]] = {
     "orthogonal": (),
     "sparse": (_is_positive_integer,),
@@ -113,16 +113,16 @@ ANNOTATION_MEANINGS: Final[dict[str, str]] = {
 def read_annotations(
     statements: Iterable[syntax.Statement], report: Report
 ) -> dict[str, ParameterAnnotations]:
-    """What the `param` lines of a block say, by name."""
-    found: dict[str, ParameterAnnotations] = {}
+    """Collect the annotations of a block's `param` lines by name."""
+    annotations_by_name: dict[str, ParameterAnnotations] = {}
     for statement in statements:
         if not isinstance(statement, syntax.Parameter):
             continue
         for name in statement.names:
-            known = found.setdefault(name.name, ParameterAnnotations(name.span))
+            annotations = annotations_by_name.setdefault(name.name, ParameterAnnotations(name.span))
             for annotation in statement.annotations:
-                _apply_annotation(known, annotation, name, report)
-    return found
+                _apply_annotation(annotations, annotation, name, report)
+    return annotations_by_name
 
 
 def _apply_annotation(
@@ -145,20 +145,20 @@ def _apply_annotation(
             "matrix" if len(annotation.sizes) == 2 else "vector"
         )
         return
-    call = _parse_annotation(annotation, report)
-    if call is None:
+    rule = _parse_annotation(annotation, report)
+    if rule is None:
         return
-    match call.name:
+    match rule.name:
         case "frozen":
             annotations.is_frozen = True
         case "weightdrop":
-            annotations.weightdrop = call.arguments[0]
+            annotations.weightdrop = rule.arguments[0]
         case "blocks":
-            annotations.form, annotations.block_count = "blocks", int(call.arguments[0])
+            annotations.form, annotations.block_count = "blocks", int(rule.arguments[0])
         case "diagonal" | "vector":
-            annotations.form = "diagonal" if call.name == "diagonal" else "vector"
+            annotations.form = "diagonal" if rule.name == "diagonal" else "vector"
         case _:
-            annotations.initializers = (*annotations.initializers, call)
+            annotations.initializers = (*annotations.initializers, rule)
 
 
 def _parse_annotation(annotation: syntax.Expression, report: Report) -> Initializer | None:
@@ -182,10 +182,10 @@ def _parse_annotation(annotation: syntax.Expression, report: Report) -> Initiali
         return None
     tests = ANNOTATION_ARGUMENTS[name]
     if len(arguments) != len(tests) or any(a.keyword or a.type for a in arguments):
-        wanted = f"{len(tests)} argument{'s' if len(tests) != 1 else ''}"
+        expected = f"{len(tests)} argument{'s' if len(tests) != 1 else ''}"
         report.error(
             "RNN207",
-            f"`{name}` takes {wanted}, and got {len(arguments)}",
+            f"`{name}` takes {expected}, and got {len(arguments)}",
             annotation.span,
             hint=ANNOTATION_MEANINGS[name],
         )
@@ -219,9 +219,9 @@ def _parse_annotation(annotation: syntax.Expression, report: Report) -> Initiali
 
 @dataclass(slots=True)
 class ParameterTable:
-    """All parameters of a model, in the order in which they are first met.
+    """All parameters of a model, in the order of their first use.
 
-    `uses` tells which operators (None: an equation of the model) use the model's `param` names.
+    `uses` lists the operators (None: an equation of the model) that use the model's `param` names.
     """
 
     sizes: SizeSolver
@@ -239,45 +239,55 @@ class ParameterTable:
         span: Span,
         resolve_size: Callable[[syntax.Expression], Dim | None],
     ) -> UnsizedParameter:
-        """The parameter with a name in one operator (or the model), made when it is first met."""
-        full = f"{path}.{name}" if path else name
-        if full in self.parameters:
-            return self.parameters[full]
-        said = annotations or ParameterAnnotations(span)
-        form: ParameterForm = said.form or ("matrix" if is_matrix_name(name) else "vector")
+        """Return the parameter of a name in an operator (or the model).
+
+        It is created at its first use.
+        """
+        full_name = f"{path}.{name}" if path else name
+        if full_name in self.parameters:
+            return self.parameters[full_name]
+        given_annotations = annotations or ParameterAnnotations(span)
+        form: ParameterForm = given_annotations.form or (
+            "matrix" if is_matrix_name(name) else "vector"
+        )
         rows, columns = self.sizes.new_size(), self.sizes.new_size()
         if form == "diagonal":
             columns = rows
-        draft = UnsizedParameter(full, name, form, rows, columns, said, operator, application, span)
-        self.parameters[full] = draft
-        self._apply_size_annotation(draft, resolve_size)
-        return draft
+        created = UnsizedParameter(
+            full_name, name, form, rows, columns, given_annotations, operator, application, span
+        )
+        self.parameters[full_name] = created
+        self._apply_size_annotation(created, resolve_size)
+        return created
 
     def _apply_size_annotation(
-        self, draft: UnsizedParameter, resolve_size: Callable[[syntax.Expression], Dim | None]
+        self, parameter: UnsizedParameter, resolve_size: Callable[[syntax.Expression], Dim | None]
     ) -> None:
-        expressions = draft.annotations.sizes
+        expressions = parameter.annotations.sizes
         if expressions is None:
             return
-        wanted = 2 if draft.form in {"matrix", "blocks"} else 1
-        if len(expressions) != wanted and not (draft.form == "diagonal" and len(expressions) == 2):
+        dimensions = 2 if parameter.form in {"matrix", "blocks"} else 1
+        if len(expressions) != dimensions and not (
+            parameter.form == "diagonal" and len(expressions) == 2
+        ):
             self.report.error(
                 "RNN309",
-                f"`{draft.name}` is a {draft.form} and has {wanted} size{'s' * (wanted > 1)}",
-                draft.annotations.span,
+                f"`{parameter.name}` is a {parameter.form} and has {dimensions} "
+                f"size{'s' * (dimensions > 1)}",
+                parameter.annotations.span,
             )
             return
-        for dim, expression in zip((draft.rows, draft.columns), expressions, strict=False):
-            known = resolve_size(expression)
-            value = None if known is None else self.sizes.value(known)
+        for dim, expression in zip((parameter.rows, parameter.columns), expressions, strict=False):
+            size = resolve_size(expression)
+            value = None if size is None else self.sizes.value(size)
             if value is not None:
-                origin = SizeOrigin(expression.span, f"`{draft.name}` is annotated here")
-                known = self.sizes.constant(value, origin)
-            if known is not None:
-                self.sizes.unify(dim, known)
+                origin = SizeOrigin(expression.span, f"`{parameter.name}` is annotated here")
+                size = self.sizes.constant(value, origin)
+            if size is not None:
+                self.sizes.unify(dim, size)
 
     def report_redeclaration(self, name: syntax.Name, first: Span) -> None:
-        """Report a parameter that is also something else."""
+        """Report a parameter whose name is also something else."""
         self.report.error(
             "RNN202",
             f"`{name.name}` is declared twice",

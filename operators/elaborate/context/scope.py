@@ -1,4 +1,4 @@
-"""What names mean at one place: in a model's equations, or in the body of an operator."""
+"""Meaning of names in one block: a model's equations, or the body of an operator."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .values import Value
 
 @dataclass(slots=True)
 class Variable:
-    """An input, state or output of a model."""
+    """Input, state or output of a model."""
 
     role: str
     name: str
@@ -35,11 +35,12 @@ class Variable:
 
 @dataclass(slots=True)
 class Scope:
-    """One block of equations while it is evaluated.
+    """Scope of one block of equations during its evaluation.
 
-    `variables` is empty in an operator's body, where there is no time; `values` holds operands and
-    locals, None standing for one whose mistake has been reported. `poisoned_names` names are not reported,
-    nor are `pending_locals` ones, locals that are not yet known because they wait for each other.
+    variables: empty in an operator's body, where there is no time.
+    values: operands and locals; None after a mistake, which has been reported.
+    poisoned_names: names whose mistake has been reported, and which are not reported again.
+    pending_locals: locals without a value yet, since they wait for each other.
     """
 
     environment: Environment
@@ -59,16 +60,16 @@ class Scope:
     in_loss: bool = False
 
     def poison(self, *names: str) -> None:
-        """Report nothing more about names: their mistake is known."""
+        """Suppress further reports about names whose mistake has been reported."""
         self.poisoned_names |= frozenset(names)
 
     def is_poisoned(self, name: str) -> bool:
-        """Whether the mistake about a name, or about all its subscripts, has been reported."""
+        """Return true if a mistake about the name, or about its stem, has been reported."""
         return name in self.poisoned_names or (
             "_" in name and name.split("_")[0] in self.poisoned_names
         )
 
     @property
     def in_operator_body(self) -> bool:
-        """Whether this is the body of an operator."""
+        """Return true in the body of an operator."""
         return self.operator is not None

@@ -1,4 +1,4 @@
-"""Size expressions -> numbers, with their limits."""
+"""Evaluate size expressions to numbers within limits."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def evaluate_size(
     poisoned: frozenset[str] = frozenset(),
     candidates: frozenset[str] = frozenset(),
 ) -> int | None:
-    """The number that a size stands for; None when its mistake has been reported.
+    """Return the number of a size expression; None after a mistake, which is reported.
 
-    Reports what is no constant (RNN213) and what is no sensible size (RNN308).
+    Reports expressions that are not constant (RNN213) and sizes outside the limits (RNN308).
     """
     try:
         value = evaluate_constant(expression, lookup)

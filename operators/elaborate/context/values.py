@@ -1,4 +1,4 @@
-"""What an expression stands for while a graph is built."""
+"""Values of expressions during elaboration."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from .size_inference import Dim
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A number that is not yet a node, so that constants fold."""
+    """Number without a node, so that constants fold."""
 
     value: int | float
 
 
 @dataclass(frozen=True, slots=True)
 class Vector:
-    """A real vector; numbers that are computed are vectors of one entry.
+    """Real vector; computed numbers are vectors of one entry.
 
-    `mask` is a vector of 1 where an entry is there and 0 where it is missing, if any may be.
-    `log_mask` is the same of a softmax, and of what is a multiple of it: there an entry is 0 where
-    none was, and its logarithm is missing again.
+    mask: a vector of 1 for entries that exist and 0 for missing ones; None if all exist.
+    log_mask: mask for the logarithm. A softmax, and each multiple of it, has 0 in missing entries,
+    whose logarithm is missing again.
     """
 
     operand: Operand
@@ -34,7 +34,7 @@ class Vector:
 
 @dataclass(frozen=True, slots=True)
 class SymbolVector:
-    """A symbol input at a time: one-hot, but never built as such unless it must be."""
+    """Symbol input at a time; becomes a one-hot vector only if one is needed."""
 
     operand: Operand
     size: Dim
@@ -43,7 +43,7 @@ class SymbolVector:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """A matrix parameter, perhaps transposed."""
+    """Matrix parameter, transposed or not."""
 
     parameter: UnsizedParameter
     transposed: bool = False
@@ -51,7 +51,7 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A matrix with one row a step: `length` values of a variable, each `size` wide."""
+    """Matrix with one row per step: `length` values of a variable, each of `size` entries."""
 
     operand: Operand
     length: Dim
@@ -62,7 +62,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class TupleValue:
-    """Several values."""
+    """Tuple of values."""
 
     parts: tuple[Value, ...]
 
@@ -71,4 +71,4 @@ Value = Literal | Vector | SymbolVector | Matrix | Window | TupleValue
 
 
 class ElaborationError(Exception):
-    """An expression has no value; why has been reported."""
+    """An expression has no value; the reason has been reported."""

@@ -1,4 +1,4 @@
-"""Expressions -> values of the growing graph: arithmetic, products, calls, operators."""
+"""Evaluate expressions to values of the graph: arithmetic, products, calls, operators."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ _ARITHMETIC_OPS: Final = {"+": "add", "-": "subtract", "*": "multiply", "/": "di
 
 
 class Evaluator(NameResolver):
-    """Evaluates the expressions of one scope.
+    """Evaluator of the expressions of one scope.
 
-    `apply_operator` applies an operator to values and `call_function` a function to arguments; they live in files of
-    their own and come back here for the bodies.
+    `apply_operator` and `call_function` are passed in, since they evaluate bodies with an
+    Evaluator themselves.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Evaluator(NameResolver):
         self.apply_operator, self.call_function = apply_operator, call_function
 
     def evaluate_all(self, expressions: Sequence[syntax.Expression]) -> list[Value]:
-        """The values of several expressions; the mistakes of all of them are reported."""
+        """Evaluate several expressions, and report the mistakes of all of them."""
         values: list[Value] = []
         for expression in expressions:
             try:
@@ -69,10 +69,10 @@ class Evaluator(NameResolver):
         return values
 
     def evaluate(self, expression: syntax.Expression) -> Value:  # noqa: C901
-        """The value of an expression.
+        """Evaluate an expression.
 
         Raises:
-            Stop: when it has none; the reason has been reported.
+            ElaborationError: if it has no value; the reason has been reported.
         """
         span = expression.span
         match expression:
@@ -96,8 +96,8 @@ class Evaluator(NameResolver):
                 return self._evaluate_juxtaposition(items)
             case syntax.Prefix(symbols, operand):
                 return self._evaluate_prefix(symbols, operand, span)
-            case syntax.Chain(first, rest):
-                return self._evaluate_chain(first, rest, span)
+            case syntax.Chain(first, operations):
+                return self._evaluate_chain(first, operations, span)
             case syntax.Infix(symbols, operands):
                 values = self.evaluate_all(operands)
                 result = values.pop()
@@ -158,8 +158,10 @@ class Evaluator(NameResolver):
         if len(vectors) == 1:
             return vectors[0]
         size = self.sizes.sum_sizes(tuple(vector.size for vector in vectors))
-        joined = self.add_vector("concatenate", tuple(v.operand for v in vectors), size, span)
-        return replace(joined, mask=concatenate_masks(self, vectors, size, span))
+        concatenation = self.add_vector(
+            "concatenate", tuple(v.operand for v in vectors), size, span
+        )
+        return replace(concatenation, mask=concatenate_masks(self, vectors, size, span))
 
     def _evaluate_juxtaposition(self, items: tuple[syntax.Expression, ...]) -> Value:
         values: list[tuple[Value, Span]] = []
@@ -167,17 +169,17 @@ class Evaluator(NameResolver):
         index = 0
         while index < len(items):
             item, span = items[index], items[index].span
-            following = items[index + 1] if index + 1 < len(items) else None
+            next_item = items[index + 1] if index + 1 < len(items) else None
             index += 1
             try:
                 if (
                     isinstance(item, syntax.Name)
-                    and isinstance(following, syntax.Parentheses)
+                    and isinstance(next_item, syntax.Parentheses)
                     and self._is_function_call(item)
                 ):
                     index += 1
-                    span = span.to(following.span)
-                    values.append((self.call_function(self, item, following, span), span))
+                    span = span.to(next_item.span)
+                    values.append((self.call_function(self, item, next_item, span), span))
                 else:
                     values.append((self.evaluate(item), span))
             except ElaborationError:
@@ -197,7 +199,7 @@ class Evaluator(NameResolver):
             return False
         if text in RESERVED_FUNCTIONS or scope.environment.is_defined(text):
             return True
-        # An unbound small name before parentheses can only be a mistyped function.
+        # An unbound lowercase name before parentheses can only be a mistyped function.
         return not (
             is_matrix_name(text) or text in scope.annotations or text in scope.model_annotations
         )
@@ -206,32 +208,32 @@ class Evaluator(NameResolver):
         if isinstance(left, Window):
             return multiply_window(self, left, right, a, b, span)
         if not isinstance(left, Matrix):
-            what = "a number" if isinstance(left, Literal) else "a vector"
-            what = "a tuple" if isinstance(left, TupleValue) else what
-            what = "a symbol" if isinstance(left, SymbolVector) else what
+            kind = "a number" if isinstance(left, Literal) else "a vector"
+            kind = "a tuple" if isinstance(left, TupleValue) else kind
+            kind = "a symbol" if isinstance(left, SymbolVector) else kind
             hint = "write `*` or `⊙` for the elementwise product, `dot(a, b)` for the scalar one"
-            declared = self.scope.variables.get(a.text)
-            if declared is not None:
-                what = f"an {declared.role}" if declared.role == "input" else "a state"
+            variable = self.scope.variables.get(a.text)
+            if variable is not None:
+                kind = f"an {variable.role}" if variable.role == "input" else "a state"
                 if is_matrix_name(a.text):
                     hint = f"rename one of the two if `{a.text}` is to be a weight matrix here"
             self.fail(
                 "RNN304",
-                f"`{a.text}` is {what} and stands before a vector",
+                f"`{a.text}` is {kind} and stands before a vector",
                 a,
                 "only a matrix can stand here",
                 hint=hint,
-                related=(Label(declared.span, "declared here"),) if declared else (),
+                related=(Label(variable.span, "declared here"),) if variable else (),
             )
-        draft = left.parameter
-        if draft.form == "diagonal":
-            diagonal = Vector(self.parameter_operand(draft, a), draft.rows)
+        parameter = left.parameter
+        if parameter.form == "diagonal":
+            diagonal = Vector(self.parameter_operand(parameter, a), parameter.rows)
             vector = self.to_vector(right, b)
-            self.unify(diagonal.size, vector.size, span, a, b, draft)
+            self.unify(diagonal.size, vector.size, span, a, b, parameter)
             return self.add_vector(
                 "multiply", (diagonal.operand, vector.operand), vector.size, span
             )
-        rows, columns = draft.rows, draft.columns
+        rows, columns = parameter.rows, parameter.columns
         if left.transposed:
             rows, columns = columns, rows
         if isinstance(right, Matrix) and right.parameter.form != "diagonal":
@@ -246,8 +248,8 @@ class Evaluator(NameResolver):
             operation, vector = "lookup", Vector(right.operand, right.size)
         else:
             vector = self.to_vector(right, b)
-        self.unify(columns, vector.size, span, a, b, draft)
-        weight = self.parameter_operand(draft, a)
+        self.unify(columns, vector.size, span, a, b, parameter)
+        weight = self.parameter_operand(parameter, a)
         return self.add_vector(operation, (weight, vector.operand), rows, span, (left.transposed,))
 
     def _evaluate_prefix(
@@ -261,25 +263,25 @@ class Evaluator(NameResolver):
                 value = Literal(-value.value)
             else:
                 vector = self.to_masked_vector(value, operand.span)
-                negative = self.add_vector("negate", (vector.operand,), vector.size, span)
-                value = replace(negative, mask=vector.mask)
+                negated = self.add_vector("negate", (vector.operand,), vector.size, span)
+                value = replace(negated, mask=vector.mask)
         return value
 
     def _evaluate_chain(
         self,
         first: syntax.Expression,
-        rest: tuple[tuple[str, syntax.Expression], ...],
+        operations: tuple[tuple[str, syntax.Expression], ...],
         span: Span,
     ) -> Value:
-        values = self.evaluate_all([first, *(operand for _, operand in rest)])
+        values = self.evaluate_all([first, *(operand for _, operand in operations)])
         result, left = values[0], first.span
-        for (sign, operand), value in zip(rest, values[1:], strict=True):
-            joined = left.to(operand.span)
+        for (sign, operand), value in zip(operations, values[1:], strict=True):
+            chain_span = left.to(operand.span)
             if isinstance(result, Literal) and isinstance(value, Literal):
-                result = self._fold_constants(sign, result, value, joined, operand.span)
+                result = self._fold_constants(sign, result, value, chain_span, operand.span)
             else:
                 result = self._add_arithmetic(sign, result, value, left, operand.span)
-            left = joined
+            left = chain_span
         return result
 
     def _fold_constants(
@@ -304,6 +306,6 @@ class Evaluator(NameResolver):
         result = self.add_vector(_ARITHMETIC_OPS[sign], (x.operand, y.operand), size, span)
         result = replace(result, mask=intersect_masks(self, [x, y], size, span))
         if sign in {"*", "/"}:
-            marked = [with_log_mask(x), with_log_mask(y)]
-            result = replace(result, log_mask=intersect_masks(self, marked, size, span))
+            log_masked = [with_log_mask(x), with_log_mask(y)]
+            result = replace(result, log_mask=intersect_masks(self, log_masked, size, span))
         return result

@@ -1,4 +1,4 @@
-"""Names -> values: operands and locals, variables at their times, parameters, constants."""
+"""Resolve names to values: operands, locals, variables at their times, parameters, constants."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def _time_lookup(t: int) -> ConstantLookup:
 
 
 class NameResolver(ScopedBuilder):
-    """Resolves the names of one scope."""
+    """Resolver of the names of one scope."""
 
     def evaluate_constant(self, expression: syntax.Expression) -> Constant:
-        """The value of an expression that must be a number."""
+        """Evaluate an expression that must be a number."""
         try:
             return evaluate_constant(expression, self._lookup_constant)
         except NotConstantError as error:
@@ -61,12 +61,12 @@ class NameResolver(ScopedBuilder):
         return None if dim is None else self.sizes.value(dim)
 
     def time_offset(self, time: syntax.Expression) -> int:
-        """The `k` of a time `t + k`."""
+        """Return the `k` of a time `t + k`."""
         try:
-            at = [evaluate_constant(time, _time_lookup(t)) for t in (0, 1)]
+            offsets = [evaluate_constant(time, _time_lookup(t)) for t in (0, 1)]
         except NotConstantError:
-            at = [0, 0]
-        if at[1] - at[0] != 1 or at[0] != int(at[0]):
+            offsets = [0, 0]
+        if offsets[1] - offsets[0] != 1 or offsets[0] != int(offsets[0]):
             self.fail(
                 "RNN406",
                 f"`{time.span.text}` is not a time",
@@ -74,17 +74,17 @@ class NameResolver(ScopedBuilder):
                 hint="write `t` plus or minus an integer: `h[t-2]`"
                 + ("; `[a ; b]` joins vectors" if isinstance(time, syntax.Name) else ""),
             )
-        if abs(at[0]) > WINDOW_LENGTH_LIMIT:
+        if abs(offsets[0]) > WINDOW_LENGTH_LIMIT:
             self.fail(
                 "RNN406",
-                f"`{time.span.text}` is {abs(at[0]):,} steps away",
+                f"`{time.span.text}` is {abs(offsets[0]):,} steps away",
                 time.span,
                 hint=f"a variable is read at most {WINDOW_LENGTH_LIMIT:,} steps earlier or later",
             )
-        return int(at[0])
+        return int(offsets[0])
 
     def resolve_name(self, name: syntax.Name) -> Value:
-        """The value of a bare name."""
+        """Return the value of a bare name."""
         scope, text = self.scope, name.name
         if text in scope.values:
             value = scope.values[text]
@@ -97,42 +97,50 @@ class NameResolver(ScopedBuilder):
             return Literal(self.evaluate_constant(name))
         if text in scope.pending_locals:
             raise ElaborationError
-        draft = self.resolve_parameter(name)
-        if draft is not None:
-            return self._parameter_value(draft, name.span)
+        parameter = self.resolve_parameter(name)
+        if parameter is not None:
+            return self._parameter_value(parameter, name.span)
         self.report_unknown_name(name)
 
-    def _parameter_value(self, draft: UnsizedParameter, span: Span) -> Value:
-        if draft.form == "vector":
-            return Vector(self.parameter_operand(draft, span), draft.rows)
-        return Matrix(draft)
+    def _parameter_value(self, parameter: UnsizedParameter, span: Span) -> Value:
+        if parameter.form == "vector":
+            return Vector(self.parameter_operand(parameter, span), parameter.rows)
+        return Matrix(parameter)
 
     def resolve_parameter(self, name: syntax.Name) -> UnsizedParameter | None:
-        """The parameter that a name stands for here, or None."""
+        """Return the parameter that a name stands for here, or None."""
         scope, text = self.scope, name.name
         table = self.builder.parameter_table
         if text in scope.annotations:
-            said = scope.annotations[text]
+            annotations = scope.annotations[text]
             if not scope.in_operator_body:
                 table.uses.setdefault(text, []).append((None, name.span))
         elif text in scope.model_annotations:
-            said = scope.model_annotations[text]
+            annotations = scope.model_annotations[text]
             table.uses.setdefault(text, []).append((scope.operator, name.span))
-            return table.get_or_create("", text, said, None, -1, said.span, self.resolve_size)
+            return table.get_or_create(
+                "", text, annotations, None, -1, annotations.span, self.resolve_size
+            )
         elif text in RESERVED_FUNCTIONS or scope.environment.is_defined(text):
             return None
         elif scope.is_poisoned(text):
             raise ElaborationError
         elif is_matrix_name(text) or is_bias_name(text):
-            said = None
+            annotations = None
         else:
             return None
         return table.get_or_create(
-            scope.path, text, said, scope.operator, scope.application, name.span, self.resolve_size
+            scope.path,
+            text,
+            annotations,
+            scope.operator,
+            scope.application,
+            name.span,
+            self.resolve_size,
         )
 
     def resolve_size(self, expression: syntax.Expression) -> Dim | None:
-        """The size that an expression of a type stands for; None when that was reported."""
+        """Return the size of an expression in a type; None after a mistake, which is reported."""
         if isinstance(expression, syntax.Name) and expression.name in self.scope.sizes:
             return self.scope.sizes[expression.name]
         value = evaluate_size(
@@ -141,12 +149,12 @@ class NameResolver(ScopedBuilder):
         return None if value is None else self.sizes.constant(value)
 
     def report_unknown_name(self, name: syntax.Name) -> NoReturn:
-        """Report a name that means nothing here."""
+        """Report a name without a meaning here."""
         scope, text = self.scope, name.name
         if scope.is_poisoned(text):
             raise ElaborationError
         scope.poison(text)
-        shown_name = name.span.text
+        source_text = name.span.text
         if text == "t":
             self.fail(
                 "RNN201",
@@ -157,43 +165,43 @@ class NameResolver(ScopedBuilder):
         if text in RESERVED_FUNCTIONS or scope.environment.is_defined(text):
             self.fail(
                 "RNN207",
-                f"`{shown_name}` needs its arguments in parentheses",
+                f"`{source_text}` needs its arguments in parentheses",
                 name.span,
-                hint=f"write `{shown_name}(…)`",
+                hint=f"write `{source_text}(…)`",
             )
         if text in scope.outer_variables:
             self.fail(
                 "RNN201",
-                f"`{shown_name}` is a variable of the model, which the body of an operator "
+                f"`{source_text}` is a variable of the model, which the body of an operator "
                 "does not see",
                 name.span,
-                hint=f"make it an operand: `operator ({shown_name}, x) ⊕ h = …`",
+                hint=f"make it an operand: `operator ({source_text}, x) ⊕ h = …`",
             )
-        known = {*scope.values, *scope.variables, *scope.sizes, *scope.annotations}
-        hint = did_you_mean(text, known) or (
+        candidates = {*scope.values, *scope.variables, *scope.sizes, *scope.annotations}
+        hint = did_you_mean(text, candidates) or (
             "weights begin with a capital letter and biases with `b`; any other parameter is "
-            f"declared: `param {shown_name}: vector`"
+            f"declared: `param {source_text}: vector`"
         )
-        self.fail("RNN201", f"unknown name `{shown_name}`", name.span, hint=hint)
+        self.fail("RNN201", f"unknown name `{source_text}`", name.span, hint=hint)
 
     def report_unknown_function(self, name: syntax.Name) -> NoReturn:
-        """Report a call of something that is no function."""
+        """Report a call of an unknown function."""
         if self.scope.is_poisoned(name.name):
             raise ElaborationError
         self.scope.poison(name.name)
-        known = {*RESERVED_FUNCTIONS, *self.scope.environment.visible_names()}
+        candidates = {*RESERVED_FUNCTIONS, *self.scope.environment.visible_names()}
         self.fail(
             "RNN206",
             f"`{name.span.text}` is neither a function nor an operator",
             name.span,
-            hint=did_you_mean(name.name, known)
+            hint=did_you_mean(name.name, candidates)
             or f"define it: `operator {name.span.text}(a, b) = …`",
         )
 
     def resolve_variable(
         self, name: syntax.Name, delay: int | None, span: Span, *, prime: bool = False
     ) -> Value:
-        """A variable `delay` steps ago; None is its bare name, which means a time of its own."""
+        """Return a variable `delay` steps ago; with delay None the value of its bare name."""
         scope, text = self.scope, name.name
         variable = scope.variables.get(text)
         if variable is None:
@@ -209,15 +217,15 @@ class NameResolver(ScopedBuilder):
             )
         if variable.role == "input":
             return self._resolve_input(variable, 0 if delay is None else delay, span, prime=prime)
-        bare = delay is None
+        is_bare = delay is None
         steps = 1 if delay is None else delay
-        self.builder.state_reads.append(StateRead(text, steps, bare, span))
+        self.builder.state_reads.append(StateRead(text, steps, is_bare, span))
         return self._stop_gradient(Vector(Operand(variable.node, steps), variable.size), span)
 
     def resolve_window(
         self, name: syntax.Name, first: syntax.Expression, last: syntax.Expression, span: Span
     ) -> Value:
-        """`h[t-99..t]`: a variable at all times from one to another."""
+        """Return the window `h[t-99..t]` of a variable."""
         ends = self.time_offset(first), self.time_offset(last)
         if self.scope.in_law:
             self._report_window_in_law(span)
@@ -235,14 +243,14 @@ class NameResolver(ScopedBuilder):
         )
 
     def _resolve_target(self, variable: Variable, span: Span) -> Value:
-        """The next value of an input, predicted or not, in `loss`."""
-        assembly, name = self.builder, variable.name
-        if name not in assembly.target_nodes:
-            operand = assembly.add_node(
+        """Return the next value of an input, which only `loss` lines have."""
+        builder, name = self.builder, variable.name
+        if name not in builder.target_nodes:
+            operand = builder.add_node(
                 "target", (), variable.size, span, (name,), deduplicate=False
             )
-            assembly.target_nodes[name] = operand.node
-        operand = Operand(assembly.target_nodes[name])
+            builder.target_nodes[name] = operand.node
+        operand = Operand(builder.target_nodes[name])
         if variable.type.kind == "symbol":
             return SymbolVector(operand, variable.size, f"{name}'")
         return Vector(operand, variable.size)
@@ -264,14 +272,14 @@ class NameResolver(ScopedBuilder):
         return self._stop_gradient(Vector(operand, variable.size), span)
 
     def _stop_gradient(self, vector: Vector, span: Span) -> Vector:
-        # A law shapes the operators, not the trajectory: what it reads counts as constant.
+        # The loss of a law trains operators, not the trajectory: no gradient enters its operands.
         if not self.scope.in_law:
             return vector
-        still = self.add_vector("stopgrad", (vector.operand,), vector.size, span)
-        return replace(still, mask=vector.mask, log_mask=vector.log_mask)
+        constant = self.add_vector("stopgrad", (vector.operand,), vector.size, span)
+        return replace(constant, mask=vector.mask, log_mask=vector.log_mask)
 
     def _read_local(self, value: Value, span: Span) -> Value:
-        """A local of the model as an equation reads it, or a law."""
+        """Return a local of the model as an equation, or a law, reads it."""
         match value:
             case Vector():
                 return self._stop_gradient(value, span)

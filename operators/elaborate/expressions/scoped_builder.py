@@ -1,12 +1,12 @@
-"""The ground of evaluation: errors, new values, and the agreement of sizes."""
+"""Add values to the graph within one scope: errors, conversions, unification of sizes."""
 
 from __future__ import annotations
 
 from typing import NoReturn
 
 from rnnc.grammar.diagnostics.diagnostic import Label
-from rnnc.grammar.diagnostics.suggestions import shown
 from rnnc.grammar.source import Span
+from rnnc.grammar.symbols import display_name
 from rnnc.operators.elaborate.context.graph_builder import GraphBuilder
 from rnnc.operators.elaborate.context.parameters import UnsizedParameter
 from rnnc.operators.elaborate.context.scope import Scope
@@ -26,7 +26,7 @@ from rnnc.operators.graph.user_spans import user_span
 
 
 class ScopedBuilder:
-    """One scope of a growing graph: adds values to it and makes sizes agree."""
+    """Builder of one scope's values, and base of name resolution and evaluation."""
 
     def __init__(self, builder: GraphBuilder, scope: Scope) -> None:
         self.builder, self.scope = builder, scope
@@ -42,12 +42,12 @@ class ScopedBuilder:
         hint: str = "",
         related: tuple[Label, ...] = (),
     ) -> NoReturn:
-        """Report an error and give the expression up."""
-        place = user_span(span, self.scope.application, self.builder.applications)
-        if place is not span:
+        """Report an error at the user's own span and abandon the expression."""
+        shown_span = user_span(span, self.scope.application, self.builder.applications)
+        if shown_span is not span:
             related = (Label(span, label or "in the library"), *related)
             label = "used here"
-        self.report.error(code, message, place, label, hint=hint, related=related)
+        self.report.error(code, message, shown_span, label, hint=hint, related=related)
         raise ElaborationError
 
     def add_vector(
@@ -60,7 +60,7 @@ class ScopedBuilder:
         *,
         deduplicate: bool = True,
     ) -> Vector:
-        """A new value of this scope."""
+        """Add a node of this scope and return its value."""
         application = self.scope.application
         operand = self.builder.add_node(
             operation,
@@ -74,7 +74,7 @@ class ScopedBuilder:
         return Vector(operand, self.builder.nodes[operand.node].size if deduplicate else size)
 
     def parameter_operand(self, parameter: UnsizedParameter, span: Span) -> Operand:
-        """The node that stands for a parameter."""
+        """Return the value of a parameter, whose node is added at its first use."""
         if parameter.node < 0:
             operand = self.builder.add_node(
                 "parameter",
@@ -88,16 +88,16 @@ class ScopedBuilder:
         return Operand(parameter.node)
 
     def to_vector(self, value: Value, span: Span) -> Vector:
-        """A value as a real vector without gaps, or an error that says what it is instead."""
+        """Convert a value to a real vector with 0 in missing entries, or fail."""
         vector = self.to_masked_vector(value, span)
         if vector.mask is None:
             return vector
         if self.builder.nodes[vector.operand.node].operation in {"scores", "matches"}:
-            return Vector(vector.operand, vector.size)  # 0 already, where there is no row
+            return Vector(vector.operand, vector.size)  # already 0 in missing rows
         return self.add_vector("multiply", (vector.operand, vector.mask), vector.size, span)
 
     def to_masked_vector(self, value: Value, span: Span) -> Vector:
-        """A value as a real vector, entries of which may be missing."""
+        """Convert a value to a real vector that may have missing entries, or fail."""
         match value:
             case Vector():
                 return value
@@ -105,8 +105,8 @@ class ScopedBuilder:
                 return self.add_vector(
                     "constant", (), self.sizes.constant(1), span, (float(number),)
                 )
-            case Matrix(draft) if draft.form == "diagonal":
-                return Vector(self.parameter_operand(draft, span), draft.rows)
+            case Matrix(parameter) if parameter.form == "diagonal":
+                return Vector(self.parameter_operand(parameter, span), parameter.rows)
             case Matrix():
                 self.fail(
                     "RNN305",
@@ -138,7 +138,7 @@ class ScopedBuilder:
                 )
 
     def broadcast_size(self, x: Vector, y: Vector, left: Span, right: Span) -> Dim:
-        """The width of an elementwise result: numbers go with every vector."""
+        """Return the size of an elementwise result; a number broadcasts to any vector."""
         if self.sizes.value(x.size) == 1:
             return y.size
         if self.sizes.value(y.size) != 1:
@@ -154,13 +154,15 @@ class ScopedBuilder:
         b: Span,
         parameter: UnsizedParameter | None = None,
     ) -> None:
-        """Make two sizes equal; where they cannot be, say which side is how wide and why."""
+        """Make two sizes equal, or fail with both sizes and their origins."""
         try:
             self.sizes.unify(expected, actual)
         except SizeConflictError as conflict:
-            here = self.scope.application
-            if parameter is not None and parameter.application not in {here, -1}:
-                self.report_shape_conflict(parameter.application, here, conflict, parameter.name)
+            application = self.scope.application
+            if parameter is not None and parameter.application not in {application, -1}:
+                self.report_shape_conflict(
+                    parameter.application, application, conflict, parameter.name
+                )
             related = tuple(
                 Label(origin.span, origin.text) for origin in conflict.origins if origin
             )
@@ -173,22 +175,22 @@ class ScopedBuilder:
             self.fail("RNN301", message, span, hint=_sizes_hint(a, b, parameter), related=related)
 
     def report_shape_conflict(
-        self, first: int, second: int, conflict: SizeConflictError, what: str
+        self, first: int, second: int, conflict: SizeConflictError, parameter_name: str
     ) -> NoReturn:
         """Report one operator at two shapes, at the second use."""
         applications = self.builder.applications
-        now, before = applications[second], applications[first]
-        if now.span in self.builder.reported_shape_conflicts:
+        second_use, first_use = applications[second], applications[first]
+        if second_use.span in self.builder.reported_shape_conflicts:
             raise ElaborationError
-        self.builder.reported_shape_conflicts.add(now.span)
-        name = shown(now.name)
+        self.builder.reported_shape_conflicts.add(second_use.span)
+        name = display_name(second_use.name)
         self.fail(
             "RNN302",
-            f"`{name}` is used at two shapes: `{what}` would be {conflict.left} and "
+            f"`{name}` is used at two shapes: `{parameter_name}` would be {conflict.left} and "
             f"{conflict.right} wide",
-            now.span,
+            second_use.span,
             "second use",
-            related=(Label(before.span, "first use"),),
+            related=(Label(first_use.span, "first use"),),
             hint=f"uses of one operator share their parameters; make them two, such as `{name}₁` "
             f"and `{name}₂`"
             if name in "⊕⊗⊖⊛⊞⊠▷◁△▽"
@@ -203,8 +205,8 @@ def _sizes_hint(a: Span, b: Span, parameter: UnsizedParameter | None) -> str:
             f"only vectors of one size go together; a matrix changes a size: `W {_parenthesize(b)}`"
         )
     return (
-        f"within one operator, or one model's equations, `{parameter.name}` is one parameter; where "
-        "sizes differ give each use a name of its own"
+        f"within one operator, or one model's equations, `{parameter.name}` is one parameter; "
+        "where sizes differ give each use a name of its own"
     )
 
 

@@ -1,4 +1,4 @@
-"""Diagnostics as values and as text: columns, wide characters, colours, several files, order."""
+"""Diagnostics as values and as text: columns, wide characters, colors, several files, order."""
 
 from __future__ import annotations
 
@@ -28,8 +28,10 @@ def caret_columns(rendered: str) -> tuple[str, str]:
 
 def test_the_form_of_a_diagnostic():
     span = at(TEXT, "y")
-    found = Diagnostic("RNN203", "`y` is an output", label=Label(span, "read here"), hint="a\nb")
-    assert render_text(found) == (
+    diagnostic = Diagnostic(
+        "RNN203", "`y` is an output", label=Label(span, "read here"), hint="a\nb"
+    )
+    assert render_text(diagnostic) == (
         "a.rnn:2:19: error[RNN203]: `y` is an output\n"
         "  2 | h' = tanh(W h + U y + b)\n"
         "    |                   ^ read here\n"
@@ -44,8 +46,8 @@ def test_the_form_of_a_diagnostic():
 )
 def test_the_caret_stands_below_what_it_marks(before):
     text = f"{before} = ! q"
-    shown, caret = caret_columns(render_text(Diagnostic("RNN101", "m", label=Label(at(text, "!")))))
-    assert display_width(shown[: shown.index("!")]) == caret.index("^")
+    line, caret = caret_columns(render_text(Diagnostic("RNN101", "m", label=Label(at(text, "!")))))
+    assert display_width(line[: line.index("!")]) == caret.index("^")
 
 
 def test_a_wide_mark_is_as_wide_as_what_it_marks():
@@ -57,34 +59,36 @@ def test_a_wide_mark_is_as_wide_as_what_it_marks():
 
 def test_a_long_line_is_cut_around_the_place():
     text = "z = " + "a + " * 500 + "! + " + "a + " * 500
-    shown, caret = caret_columns(render_text(Diagnostic("RNN101", "m", label=Label(at(text, "!")))))
-    assert shown[caret.index("^")] == "!"
-    assert len(shown) < 200
+    line, caret = caret_columns(render_text(Diagnostic("RNN101", "m", label=Label(at(text, "!")))))
+    assert line[caret.index("^")] == "!"
+    assert len(line) < 200
 
 
 def test_control_characters_do_not_reach_the_terminal():
-    shown = render_text(Diagnostic("RNN101", "m", label=Label(at("z = \x1b[31m !", "!"))))
-    assert "\x1b" not in shown
+    text = render_text(Diagnostic("RNN101", "m", label=Label(at("z = \x1b[31m !", "!"))))
+    assert "\x1b" not in text
 
 
 def test_a_second_place_in_another_file_is_named():
     other = Span(Source("operator f(x) = x\n", "lib.rnn"), 9, 13)
-    found = Diagnostic("RNN207", "m", label=Label(at(TEXT, "y")), related=(Label(other, "here"),))
-    assert "in lib.rnn" in render_text(found)
+    diagnostic = Diagnostic(
+        "RNN207", "m", label=Label(at(TEXT, "y")), related=(Label(other, "here"),)
+    )
+    assert "in lib.rnn" in render_text(diagnostic)
 
 
-def test_colours_add_nothing_but_colours():
-    found = Diagnostic("RNN203", "m", label=Label(at(TEXT, "y"), "here"), hint="do")
-    coloured = render_text(found, ansi_style)
-    assert "\x1b[" in coloured
+def test_colors_add_nothing_but_colors():
+    diagnostic = Diagnostic("RNN203", "m", label=Label(at(TEXT, "y"), "here"), hint="do")
+    colored = render_text(diagnostic, ansi_style)
+    assert "\x1b[" in colored
     for code in ("\x1b[1;31m", "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[0m"):
-        coloured = coloured.replace(code, "")
-    assert coloured == render_text(found)
+        colored = colored.replace(code, "")
+    assert colored == render_text(diagnostic)
 
 
 def test_json_counts_from_one_in_characters():
-    found = Diagnostic("RNN203", "m", label=Label(at("界 = y", "y")), hint="do")
-    document = json.loads(json.dumps(render_json([found])))
+    diagnostic = Diagnostic("RNN203", "m", label=Label(at("界 = y", "y")), hint="do")
+    document = json.loads(json.dumps(render_json([diagnostic])))
     assert document == {
         "diagnostics": [
             {

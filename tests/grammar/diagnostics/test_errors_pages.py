@@ -1,4 +1,4 @@
-"""The pages of the diagnostics: each is run, its output compared, its mended version checked."""
+"""The pages of the diagnostics: run each, compare its output, check its corrected version."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ def blocks(code: str, fence: str) -> list[str]:
 
 
 def options(command: str) -> dict[str, Any]:
-    """What a command line `rnnc check spec.rnn --set n=3 --model m` binds."""
+    """Return the options of a command line `rnnc check spec.rnn --set n=3 --model m`."""
     words = shlex.split(command)
-    found: dict[str, Any] = {"parameters": {}, "model": None}
+    bindings: dict[str, Any] = {"parameters": {}, "model": None}
     for option, value in zip(words[4::2], words[5::2], strict=True):
         if option == "--model":
-            found["model"] = value
+            bindings["model"] = value
         else:
             name, _, number = value.partition("=")
-            found["parameters"][name] = int(number)
-    return found
+            bindings["parameters"][name] = int(number)
+    return bindings
 
 
 def output(spec: str, command: str) -> str:
-    found = check(Source(spec, "spec.rnn"), **options(command))
-    return "\n\n".join(map(render_text, found)) + "\n"
+    diagnostics = check(Source(spec, "spec.rnn"), **options(command))
+    return "\n\n".join(map(render_text, diagnostics)) + "\n"
 
 
 def test_there_is_a_page_for_every_code_and_no_other():
@@ -91,8 +91,8 @@ def find(folder: Path) -> list[str]:
 
 def test_explain_prints_the_page_that_ships():
     assert read_page("RNN203") == text_of("RNN203").rstrip("\n")
-    done = rnnc("explain", "rnn203")
-    assert (done.returncode, done.stdout.decode()) == (0, text_of("RNN203"))
+    result = rnnc("explain", "rnn203")
+    assert (result.returncode, result.stdout.decode()) == (0, text_of("RNN203"))
 
 
 def test_a_wrong_output_on_a_page_would_be_seen():

@@ -1,5 +1,5 @@
 # ruff: noqa: E501
-"""Depths against the worked values of both papers, and against the unfolded network itself."""
+"""Depths compared with the worked values of both papers, and with the unfolded network."""
 
 from __future__ import annotations
 
@@ -95,14 +95,14 @@ WORKED: dict[str, tuple[str, tuple[Any, ...]]] = {
 @pytest.mark.parametrize("name", WORKED)
 def test_worked_values(name: str) -> None:
     text, values = WORKED[name]
-    found = measure_depth(graph_of(text))
+    depth = measure_depth(graph_of(text))
     assert (
-        found.input_to_hidden,
-        found.hidden_to_hidden,
-        found.hidden_to_output,
-        found.recurrent_depth,
-        found.feedforward_depth,
-        found.skip_coefficient,
+        depth.input_to_hidden,
+        depth.hidden_to_hidden,
+        depth.hidden_to_output,
+        depth.recurrent_depth,
+        depth.feedforward_depth,
+        depth.skip_coefficient,
     ) == values
 
 
@@ -111,8 +111,8 @@ def test_an_infinite_skip_coefficient_is_a_word() -> None:
 
 
 def edges_of(graph: OperatorGraph) -> list[tuple[int, int, int, int]]:
-    """(source, target, learned matrices, delay), a weight's own node left out."""
-    found: list[tuple[int, int, int, int]] = []
+    """Return (source, target, learned matrices, delay) for all edges, nodes of weights left out."""
+    edges: list[tuple[int, int, int, int]] = []
     for node in graph.nodes:
         length = 0
         if node.operation in {"matmul", "lookup"}:
@@ -120,8 +120,8 @@ def edges_of(graph: OperatorGraph) -> list[tuple[int, int, int, int]]:
             length = int(
                 graph.parameters_by_name[str(weight.attributes[0])].form in {"matrix", "blocks"}
             )
-        found += [(o.node, node.id, length, abs(o.delay)) for o in node.operands]
-    return found
+        edges += [(o.node, node.id, length, abs(o.delay)) for o in node.operands]
+    return edges
 
 
 def unfolded(graph: OperatorGraph, steps: int, *, longest: bool) -> list[dict[int, int]]:
@@ -149,25 +149,25 @@ def unfolded(graph: OperatorGraph, steps: int, *, longest: bool) -> list[dict[in
 
 
 def _instant(graph: OperatorGraph) -> list[list[int]]:
-    done: set[int] = set()
+    finished: set[int] = set()
     rounds: list[list[int]] = []
     waiting = {n.id for n in graph.nodes}
     while waiting:
         ready = [
             n
             for n in sorted(waiting)
-            if all(o.delay or o.node in done for o in graph.nodes[n].operands)
+            if all(o.delay or o.node in finished for o in graph.nodes[n].operands)
         ]
         rounds.append(ready)
-        done |= set(ready)
+        finished |= set(ready)
         waiting -= set(ready)
     return rounds
 
 
 def compare_with_unfolding(graph: OperatorGraph) -> bool:
     """Whether there was anything to compare; asserts that it agrees."""
-    found = measure_depth(graph)
-    if not graph.recurrent_nodes or graph.backward_nodes or found.skip_coefficient is None:
+    depth = measure_depth(graph)
+    if not graph.recurrent_nodes or graph.backward_nodes or depth.skip_coefficient is None:
         return False
     steps = 60
     rounds = 60 // (6 * max(1, max(s.delay for s in graph.states)))
@@ -177,17 +177,17 @@ def compare_with_unfolding(graph: OperatorGraph) -> bool:
     for t in range(steps):
         for end in ends:
             if t >= end.delay and end.node in longest[t - end.delay]:
-                value = longest[t - end.delay][end.node] - t * found.recurrent_depth
+                value = longest[t - end.delay][end.node] - t * depth.recurrent_depth
                 best = value if best is None else max(best, value)
-    assert best == found.feedforward_depth
+    assert best == depth.feedforward_depth
     slopes: list[float] = []
     for node in graph.recurrent_nodes:
         slope = [r[node] for r in longest if node in r]
         if len(slope) > steps - 10:
             slopes.append((slope[-1] - slope[0]) / len(slope))
-            assert slopes[-1] <= float(found.recurrent_depth) + 1 / rounds
+            assert slopes[-1] <= float(depth.recurrent_depth) + 1 / rounds
     # Some cycle is as deep as that, but for the steps in which it has not yet begun to count.
-    assert not slopes or max(slopes) >= float(found.recurrent_depth) * (1 - 12 / steps)
+    assert not slopes or max(slopes) >= float(depth.recurrent_depth) * (1 - 12 / steps)
     return True
 
 
@@ -202,23 +202,23 @@ def test_feedforward_and_recurrent_depth_are_those_of_the_unfolded_network() -> 
 @pytest.mark.parametrize("name", WORKED)
 def test_slopes_of_the_unfolded_network(name: str) -> None:
     graph = graph_of(WORKED[name][0])
-    found = measure_depth(graph)
+    depth = measure_depth(graph)
     steps = 61
     longest, shortest = (unfolded(graph, steps, longest=flag) for flag in (True, False))
     state = graph.states[-1].node
     if state not in graph.recurrent_nodes:
         return
-    assert Fraction(longest[60][state] - longest[12][state], 48) == found.recurrent_depth
+    assert Fraction(longest[60][state] - longest[12][state], 48) == depth.recurrent_depth
     slope = Fraction(shortest[60][state] - shortest[12][state], 48)
-    assert found.skip_coefficient == (1 / slope if slope else None)
+    assert depth.skip_coefficient == (1 / slope if slope else None)
 
 
 @pytest.mark.parametrize("wrong", ["ratio", "feedforward"])
 def test_a_planted_fault_is_caught(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if wrong == "ratio":
-        right = depths.extreme_cycle_ratio
+        true_ratio = depths.extreme_cycle_ratio
         monkeypatch.setattr(
-            depths, "extreme_cycle_ratio", lambda edges, sign: right(edges, sign=sign) + 1
+            depths, "extreme_cycle_ratio", lambda edges, sign: true_ratio(edges, sign=sign) + 1
         )
     else:
         monkeypatch.setattr(depths, "_feedforward", lambda *arguments: Fraction(9))
@@ -268,7 +268,7 @@ def test_cycles_are_never_listed() -> None:
     lines.append(f"x' = ▷ h_{layers}'")
     graph = graph_of("\n".join(lines) + "\n")
     start = time.process_time()
-    found = measure_depth(graph)
+    depth = measure_depth(graph)
     assert time.process_time() - start < 10
     # A cycle climbs from some layer to a higher one within a step and comes back after a delay.
     best = max(
@@ -276,7 +276,7 @@ def test_cycles_are_never_listed() -> None:
         for top in range(1, layers + 1)
         for bottom in range(1, top + 1)
     )
-    assert found.recurrent_depth == best
+    assert depth.recurrent_depth == best
 
 
 def stack(layers: int) -> str:
@@ -323,9 +323,9 @@ def test_the_work_grows_as_the_model_does(name: str) -> None:
 
 def test_rings_have_the_depths_that_they_should() -> None:
     for forward in (True, False):
-        found = depths.measure_depth(
+        depth = depths.measure_depth(
             analyze(Source(chain(9, forward=forward), "g.rnn")).require_graph()
         )
-        assert (found.hidden_to_hidden, found.recurrent_depth, found.skip_coefficient) == (0, 1, 1)
-    found = depths.measure_depth(analyze(Source(stack(9), "g.rnn")).require_graph())
-    assert (found.hidden_to_hidden, found.recurrent_depth) == (10, 10)
+        assert (depth.hidden_to_hidden, depth.recurrent_depth, depth.skip_coefficient) == (0, 1, 1)
+    depth = depths.measure_depth(analyze(Source(stack(9), "g.rnn")).require_graph())
+    assert (depth.hidden_to_hidden, depth.recurrent_depth) == (10, 10)

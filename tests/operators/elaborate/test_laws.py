@@ -1,4 +1,4 @@
-"""Laws: soft equations between operators, held where training meets them."""
+"""Laws: soft constraints between operators, checked at the points that training visits."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def test_a_law_is_its_definition_in_value_and_gradient(lengths):
     expected = by_hand(model, x, long)
     torch.testing.assert_close(value, expected)
     weights = [model.get_parameter(f"plus.{name}") for name in "WUb"]
-    found = torch.autograd.grad(value, weights, retain_graph=True)
-    for a, b in zip(found, torch.autograd.grad(expected, weights), strict=True):
+    gradients = torch.autograd.grad(value, weights, retain_graph=True)
+    for a, b in zip(gradients, torch.autograd.grad(expected, weights), strict=True):
         torch.testing.assert_close(a, b)
     loss = model.loss(y, torch.where(padded.isnan(), 0, target), lengths=long)
     model.eval()
@@ -79,7 +79,7 @@ def test_a_gradient_through_the_trajectory_would_be_seen():
     x, _ = data()
     model(x)
     (value,) = model.laws().values()
-    (found,) = torch.autograd.grad(value, [model.get_parameter("plus.W")])
+    (gradient,) = torch.autograd.grad(value, [model.get_parameter("plus.W")])
     w = {name.removeprefix("plus."): value for name, value in model.named_parameters()}
     h, total = torch.zeros(3, 3).double(), 0
     for t in range(len(x)):
@@ -91,8 +91,8 @@ def test_a_gradient_through_the_trajectory_would_be_seen():
         difference = plus(x[t], plus(before, h)) - plus(before, plus(x[t], h))
         total = total + difference.square().mean()
         h = plus(x[t], h)  # not detached
-    (wrong,) = torch.autograd.grad(total / len(x), [w["W"]])
-    assert (wrong - found).abs().max() > 1e-4
+    (wrong_gradient,) = torch.autograd.grad(total / len(x), [w["W"]])
+    assert (wrong_gradient - gradient).abs().max() > 1e-4
 
 
 def test_laws_are_off_in_evaluation():
@@ -193,8 +193,8 @@ def moved_by(model: CompiledRNN, x: torch.Tensor) -> set[str]:
     model(x)
     total = sum(model.laws().values())
     named = dict(model.named_parameters())
-    found = torch.autograd.grad(total, list(named.values()), allow_unused=True)
-    return {n for n, g in zip(named, found, strict=True) if g is not None and g.abs().max() > 0}
+    gradients = torch.autograd.grad(total, list(named.values()), allow_unused=True)
+    return {n for n, g in zip(named, gradients, strict=True) if g is not None and g.abs().max() > 0}
 
 
 def test_what_a_law_meets_is_constant_in_tuples_too():

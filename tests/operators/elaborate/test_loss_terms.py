@@ -1,4 +1,4 @@
-"""`loss EXPR weight w`: what it adds, when, and what may be read in it."""
+"""`loss EXPR weight w`: its share in the loss, and the values that it may read."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def codes(text: str) -> list[str]:
 
 
 def pair(text: str, extra: str) -> tuple[CompiledRNN, CompiledRNN]:
-    """The model with and without some more lines, with equal weights."""
+    """Return the model without and with some more lines, with equal weights."""
     torch.manual_seed(0)
     plain = rnnc.compile(text).double()
-    more = rnnc.compile(text + extra).double()
-    more.load_state_dict(plain.state_dict(), strict=False)
-    return plain, more
+    extended = rnnc.compile(text + extra).double()
+    extended.load_state_dict(plain.state_dict(), strict=False)
+    return plain, extended
 
 
 def data(text: str, steps: int = 6, rows: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
@@ -44,16 +44,16 @@ def data(text: str, steps: int = 6, rows: int = 4) -> tuple[torch.Tensor, torch.
     return line[:-1], line[1:]
 
 
-def added(plain, more, x, target, **arguments):
-    """What the terms add to the loss in training."""
-    y, _ = more(x, **arguments)
+def added(plain, extended, x, target, **arguments):
+    """Return the share of the terms in the loss of training."""
+    y, _ = extended(x, **arguments)
     lengths = {"lengths": arguments["lengths"]} if "lengths" in arguments else {}
-    with_terms = more.loss(y, target, **lengths)
+    with_terms = extended.loss(y, target, **lengths)
     return with_terms - plain.loss(plain(x, **arguments)[0], target, **lengths)
 
 
 def test_a_term_is_a_weighted_mean_over_steps():
-    plain, more = pair(BINARY, "loss dot(h', h') weight 0.5\nloss sum(h - h')\n")
+    plain, extended = pair(BINARY, "loss dot(h', h') weight 0.5\nloss sum(h - h')\n")
     x, target = data(BINARY)
     long = torch.tensor([6, 0, 3, 1])
     long[1] = 2
@@ -68,20 +68,20 @@ def test_a_term_is_a_weighted_mean_over_steps():
     for arguments, mask in (({}, torch.ones(6, 4).double()), ({"lengths": long}, alive)):
         each = 0.5 * h.square().sum(-1) + (before - h).sum(-1)
         expected = (each * mask).sum() / mask.sum()
-        found = added(plain, more, x, target, **arguments)
-        torch.testing.assert_close(found, expected)
+        share = added(plain, extended, x, target, **arguments)
+        torch.testing.assert_close(share, expected)
 
 
 def test_the_target_may_be_read():
-    plain, more = pair(BINARY, "z = σ(▷ h')\nloss dot(z - x', z - x') weight 2\n")
+    plain, extended = pair(BINARY, "z = σ(▷ h')\nloss dot(z - x', z - x') weight 2\n")
     x, target = data(BINARY)
     y, _ = plain(x)
     expected = 2 * (y.sigmoid() - target).square().sum(-1).mean()
-    torch.testing.assert_close(added(plain, more, x, target), expected)
+    torch.testing.assert_close(added(plain, extended, x, target), expected)
 
 
 def test_a_symbol_is_looked_up_and_windows_are_searched():
-    plain, more = pair(
+    plain, extended = pair(
         SYMBOL, "param E: real[3, 5]\nX = x[t-2..t]\nloss dot(E x', h')\nloss sum(X x') weight 3\n"
     )
     x, target = data(SYMBOL)
@@ -89,19 +89,19 @@ def test_a_symbol_is_looked_up_and_windows_are_searched():
     for t in range(6):
         _, state = plain(x[t : t + 1], state)
         h.append(state.h)
-    looked_up = more.E.t()[target]
+    looked_up = extended.E.t()[target]
     first = (looked_up * torch.stack(h)).sum(-1).mean()
-    found = [
+    shares = [
         [sum(x[i, row] == target[t, row] for i in range(max(0, t - 2), t + 1)) for row in range(4)]
         for t in range(6)
     ]
-    expected = first + 3 * torch.tensor(found).double().mean()
-    torch.testing.assert_close(added(plain, more, x, target), expected)
+    expected = first + 3 * torch.tensor(shares).double().mean()
+    torch.testing.assert_close(added(plain, extended, x, target), expected)
 
 
 def test_a_window_over_a_state_is_searched_with_the_target():
     text = BINARY.replace("h: real[3]", "h: real[4]").replace("W h", "h").replace("U x", "x")
-    plain, more = pair(text, "M = h[t-1..t]\nloss sum(M x')\n")
+    plain, extended = pair(text, "M = h[t-1..t]\nloss sum(M x')\n")
     x, target = data(BINARY)
     h, state = [], None
     for t in range(6):
@@ -109,20 +109,20 @@ def test_a_window_over_a_state_is_searched_with_the_target():
         h.append(state.h)
     line = torch.stack(h)
     both = line + torch.cat([torch.zeros_like(line[:1]), line[:-1]])
-    torch.testing.assert_close(added(plain, more, x, target), (both * target).sum(-1).mean())
+    torch.testing.assert_close(added(plain, extended, x, target), (both * target).sum(-1).mean())
 
 
 def test_a_segment_in_two_parts_with_resets_is_searched_as_a_whole():
-    _, more = pair(SYMBOL, "X = x[t-2..t]\nloss sum(X x')\n")
+    _, extended = pair(SYMBOL, "X = x[t-2..t]\nloss sum(X x')\n")
     x, target = data(SYMBOL)
     resets = torch.zeros(6, 4, dtype=torch.bool)
     resets[4, 1] = True
-    y, _ = more(x, resets=resets)
-    whole = more.loss(y, target)
+    y, _ = extended(x, resets=resets)
+    whole = extended.loss(y, target)
     total, state = 0, None
     for part in (slice(0, 3), slice(3, 6)):
-        y, state = more(x[part], state, resets=resets[part])
-        total = total + more.loss(y, target[part]) / 2
+        y, state = extended(x[part], state, resets=resets[part])
+        total = total + extended.loss(y, target[part]) / 2
     torch.testing.assert_close(total, whole)
 
 
@@ -135,18 +135,18 @@ def test_gradients_reach_every_weight_through_a_term():
 
 
 def test_terms_are_off_in_evaluation_and_need_a_call():
-    plain, more = pair(BINARY, "loss sum(x') weight 5\n")
+    plain, extended = pair(BINARY, "loss sum(x') weight 5\n")
     x, target = data(BINARY)
-    more.eval()
-    y, _ = more(x)
-    torch.testing.assert_close(more.loss(y, target), plain.loss(y, target))
-    more.train()
+    extended.eval()
+    y, _ = extended(x)
+    torch.testing.assert_close(extended.loss(y, target), plain.loss(y, target))
+    extended.train()
     with pytest.raises(ValueError, match="a call in training first"):
-        more.loss(y, target)
-    y, _ = more(x)
+        extended.loss(y, target)
+    y, _ = extended(x)
     with pytest.raises(ValueError, match=r"target of x'"):
-        more.loss(y[:3], target[:3])
-    assert copy.deepcopy(more).training
+        extended.loss(y[:3], target[:3])
+    assert copy.deepcopy(extended).training
 
 
 def test_batch_first():
@@ -194,10 +194,10 @@ def test_a_line_in_a_loop_is_several_terms(backend):
     x, target = data(BINARY)
     y, _ = model(x)
     model.loss(y, target).backward()
-    found = [model.get_parameter(f"w_{k}").grad for k in (1, 2, 3)]
-    assert found[0].abs().max() > 0.01
-    torch.testing.assert_close(found[1], 2 * found[0])
-    torch.testing.assert_close(found[2], 3 * found[0])
+    gradients = [model.get_parameter(f"w_{k}").grad for k in (1, 2, 3)]
+    assert gradients[0].abs().max() > 0.01
+    torch.testing.assert_close(gradients[1], 2 * gradients[0])
+    torch.testing.assert_close(gradients[2], 3 * gradients[0])
 
 
 @pytest.mark.parametrize("backend", AVAILABLE_BACKENDS)
@@ -213,13 +213,13 @@ def test_chance_in_a_term_is_drawn_in_training(chance, backend):
     torch.manual_seed(0)
     model = rnnc.compile(f"{text}loss sum({term})\n", backend=backend).double()
     ones = torch.ones(5, 3, 4, dtype=torch.float64)
-    found = set()
+    values = set()
     for _ in range(4):
         y, _ = model(0 * ones)
-        found.add(model.loss(y, {"x": ones}).item() * 15)
-    kept = 1 if "zoneout" in chance else 2
-    assert len(found) > 1
-    assert all(abs(value / kept - round(value / kept)) < 1e-9 for value in found)
+        values.add(model.loss(y, {"x": ones}).item() * 15)
+    scale = 1 if "zoneout" in chance else 2
+    assert len(values) > 1
+    assert all(abs(value / scale - round(value / scale)) < 1e-9 for value in values)
     model.eval()
     y, _ = model(0 * ones)
     mean = 0.5 if "zoneout" in chance else 1.0
@@ -234,5 +234,5 @@ def test_a_term_has_the_precision_of_its_model(line, backend):
     model = rnnc.compile(text + line, backend=backend).double()
     x, target = data(SYMBOL)
     y, _ = model(x)
-    found = model.loss(y, {"x": target} if "x'" in line else {})
-    assert found.item() == pytest.approx(0.1, rel=1e-12)
+    loss = model.loss(y, {"x": target} if "x'" in line else {})
+    assert loss.item() == pytest.approx(0.1, rel=1e-12)

@@ -1,4 +1,4 @@
-"""Operators that a loop writes: each round is a definition of its own."""
+"""Operators in a loop: each iteration defines one of its own."""
 
 from __future__ import annotations
 

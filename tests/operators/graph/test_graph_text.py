@@ -1,4 +1,4 @@
-"""The stable text form of the operator graph, as recorded."""
+"""The stable text form of the operator graph, compared with a recording."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ def test_the_text_is_the_same_in_every_run() -> None:
 
 def test_a_change_of_the_graph_is_a_change_of_the_text() -> None:
     text = SPECS["both ways"]
-    known = analyze(Source(text)).require_graph().to_text()
+    original = analyze(Source(text)).require_graph().to_text()
     for old, new in [("t+2", "t+1"), ("tanh", "σ"), ("real[3]", "real[4]"), ("at end", ""),
                      ("x[t-1]", "x"), ("h' ; g'", "g' ; h'"), ("⊕₁, ⊕₂", "⊕₂, ⊕₁"),
                      ("W h + U x", "U x + W h")]:  # fmt: skip
         changed = analyze(Source(text.replace(old, new))).require_graph().to_text()
-        assert (changed != known) == (old != "⊕₁, ⊕₂"), old
+        assert (changed != original) == (old != "⊕₁, ⊕₂"), old

@@ -1,4 +1,4 @@
-"""Strongly connected components, held against networkx's."""
+"""Strongly connected components, compared with networkx's."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def test_components_are_those_of_networkx(targets: list[list[int]]) -> None:
     graph: nx.DiGraph[int] = nx.DiGraph()
     graph.add_nodes_from(range(len(targets)))
     graph.add_edges_from((u, v) for u, reached in enumerate(targets) for v in reached)
-    found = [frozenset(part) for part in strong_components(targets)]
-    assert set(found) == {frozenset(part) for part in nx.strongly_connected_components(graph)}
-    assert sum(map(len, found)) == len(targets)
-    place = {node: number for number, part in enumerate(found) for node in part}
+    components = [frozenset(part) for part in strong_components(targets)]
+    assert set(components) == {frozenset(part) for part in nx.strongly_connected_components(graph)}
+    assert sum(map(len, components)) == len(targets)
+    place = {node: number for number, part in enumerate(components) for node in part}
     assert all(place[v] <= place[u] for u, v in graph.edges)
 
 
@@ -41,7 +41,7 @@ def test_a_long_chain_and_a_long_cycle_need_no_deep_stack() -> None:
 @pytest.mark.parametrize("name", zoo_names())
 def test_a_models_components_are_those_of_its_network(name: str) -> None:
     graph = analyze(zoo_source(name)).require_graph()
-    wanted = {frozenset(part) for part in nx.strongly_connected_components(graph.to_networkx())}
-    assert {frozenset(part) for part in graph.components} == wanted
+    expected = {frozenset(part) for part in nx.strongly_connected_components(graph.to_networkx())}
+    assert {frozenset(part) for part in graph.components} == expected
     place = {node: number for number, part in enumerate(graph.components) for node in part}
     assert all(place[u] <= place[v] for u, v, _ in graph.edges())

@@ -1,4 +1,4 @@
-"""Every operator of the library is what its paper says, written again in NumPy."""
+"""Operators of the library, compared with their papers written again in NumPy."""
 
 from __future__ import annotations
 
@@ -102,11 +102,11 @@ CASES: list[tuple[str, str, str, str, Callable[..., Any], dict[str, Any]]] = [
 
 
 def operators() -> set[str]:
-    """The named operators that the library has."""
-    found: set[str] = set()
+    """Return the named operators of the library."""
+    names: set[str] = set()
     for path in LIBRARY.glob("*.rnn"):
-        found |= set(re.findall(r"^operator (\w+)\(", path.read_text(encoding="utf-8"), re.M))
-    return found
+        names |= set(re.findall(r"^operator (\w+)\(", path.read_text(encoding="utf-8"), re.M))
+    return names
 
 
 def test_every_operator_of_the_library_is_tested():

@@ -1,4 +1,4 @@
-"""docs/library.md lists what ships, no more and no less."""
+"""docs/library.md lists the shipped operators, all of them and no others."""
 
 from __future__ import annotations
 

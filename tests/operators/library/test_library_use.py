@@ -1,4 +1,4 @@
-"""Operators of the library used: their annotations, sizes and conditions, and what goes wrong."""
+"""Uses of the library's operators: annotations, sizes, conditions, and mistakes."""
 
 from __future__ import annotations
 

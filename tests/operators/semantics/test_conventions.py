@@ -1,4 +1,4 @@
-"""What the manual says of edges, where there is more than one way: all backends, both oracles."""
+"""Conventions of the manual where several would do: all backends, both oracles."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ THIRD, HALF = 1 / 3, 1 / 2
 
 
 def jacobians(backend: str, text: str, x: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Values of every output at the first step, and its slopes by the input, (m, n)."""
+    """Return each output at the first step, and its derivatives by the input, (m, n)."""
     model = rnnc.compile(text, backend=backend).double()
-    given = torch.tensor(x, dtype=torch.float64).view(1, 1, -1).requires_grad_()
-    y, _ = model(given)
+    point = torch.tensor(x, dtype=torch.float64).view(1, 1, -1).requires_grad_()
+    y, _ = model(point)
     named = y._asdict() if isinstance(y, tuple) else {"y": y}
     slopes = {
         name: np.stack(
-            [torch.autograd.grad(e, given, retain_graph=True)[0].numpy().ravel() for e in v[0, 0]]
+            [torch.autograd.grad(e, point, retain_graph=True)[0].numpy().ravel() for e in v[0, 0]]
         )
         for name, v in named.items()
     }

@@ -138,24 +138,24 @@ def both(p: dict[str, Any], segment: Segment) -> None:
 
 
 def by_hand(
-    model: CompiledRNN, run: Callable[[dict[str, Any], Segment], None], given: CallArguments
+    model: CompiledRNN, run: Callable[[dict[str, Any], Segment], None], arguments: CallArguments
 ) -> tuple[Any, dict[str, Any]]:
     """(B, T) of outputs, None past a row's end, and what each row carries on, by name."""
     p = {name: value.detach().numpy() for name, value in model.state_dict().items()}
-    (name, x) = next(iter(given.inputs.items()))
+    (name, x) = next(iter(arguments.inputs.items()))
     steps, rows = x.shape[:2]
     symbols_ = not x.is_floating_point()
     history: dict[str, Tensor] = {}
-    if given.state is not None:
-        for field_ in given.state._fields:
-            value = getattr(given.state, field_)
+    if arguments.state is not None:
+        for field_ in arguments.state._fields:
+            value = getattr(arguments.state, field_)
             single = value.dim() < (2 if field_ == name and symbols_ else 3)
             history[field_] = value[None] if single else value
     outputs: list[Row] = []
     carried: dict[str, Row] = {}
     for b in range(rows):
-        length = steps if given.lengths is None else int(given.lengths[b])
-        cuts = [t for t in range(length) if given.resets is not None and given.resets[t, b]]
+        length = steps if arguments.lengths is None else int(arguments.lengths[b])
+        cuts = [t for t in range(length) if arguments.resets is not None and arguments.resets[t, b]]
         before = {key: [v.detach().numpy() for v in value[:, b]] for key, value in history.items()}
         if symbols_ and name in before:
             before[name] = [int(v) for v in before[name]]
@@ -178,11 +178,11 @@ def by_hand(
 def compare(
     text: str,
     run: Callable[[dict[str, Any], Segment], None],
-    given: CallArguments,
+    arguments: CallArguments,
     model: CompiledRNN,
 ) -> None:
-    y, state = given.call(model)
-    outputs, carried = by_hand(model, run, given)
+    y, state = arguments.call(model)
+    outputs, carried = by_hand(model, run, arguments)
     if model.graph.outputs[0].at_end:
         rows = [np.array(row[-1]) if row else np.zeros(y.shape[-1]) for row in outputs]
         expected = torch.from_numpy(np.stack(rows))
@@ -214,19 +214,19 @@ def prepared(case: str, kind: str, steps: int, seed: int) -> tuple[CompiledRNN, 
 @pytest.mark.parametrize("case", CASES)
 def test_every_row_is_its_segments_one_by_one(case: str, kind: str) -> None:
     for seed, steps in enumerate([1, 2, 5, 12]):
-        model, given = prepared(case, kind, steps, seed)
+        model, arguments = prepared(case, kind, steps, seed)
         with torch.no_grad():
-            compare(*CASES[case], given, model)
+            compare(*CASES[case], arguments, model)
 
 
 @pytest.mark.parametrize("change", [("h[t-3]", "h[t-2]"), ("x[t-2]", "x[t-1]"), ("0.3", "0.2")])
 def test_a_wrong_delay_or_initial_value_is_caught(change: tuple[str, str]) -> None:
-    _, given = prepared("long", "reset", 12, 0)
-    wrong = randomize_parameters(
+    _, arguments = prepared("long", "reset", 12, 0)
+    wrong_model = randomize_parameters(
         rnnc.compile(LONG.replace(*change), backend="reference").double(), 0
     )
     with pytest.raises(AssertionError):
-        compare(*CASES["long"], given, wrong)
+        compare(*CASES["long"], arguments, wrong_model)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_a_wrong_delay_or_initial_value_is_caught(change: tuple[str, str]) -> No
     [("long", "resets"), ("symbols", "resets"), ("both", "resets"), ("both", "lengths")],
 )
 def test_a_lost_argument_is_caught(case: str, lost: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, given = prepared(case, "ragged reset", 12, 1)
+    model, arguments = prepared(case, "ragged reset", 12, 1)
     init = Segments.__init__
 
     def forgetful(self: Segments, call: Any) -> None:
@@ -247,4 +247,4 @@ def test_a_lost_argument_is_caught(case: str, lost: str, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Segments, "__init__", forgetful)
     with torch.no_grad(), pytest.raises(AssertionError):
-        compare(*CASES[case], given, model)
+        compare(*CASES[case], arguments, model)

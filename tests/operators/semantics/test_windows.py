@@ -1,4 +1,4 @@
-"""Windows of time: what is missing is missing, and nothing underflows."""
+"""Windows of time: missing rows take no part, and nothing underflows."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def test_a_missing_row_that_counted_as_zero_would_be_seen():
     x = torch.randint(0, 6, (1, 1))
     expected = by_hand(model, x[:, 0].numpy())[0]
     h = np.tanh(weights(model)["U"][:, x.item()] + weights(model)["b"])
-    wrong = softmax(np.array([0, 0, h @ h, h @ h]))
-    assert abs(wrong[-1] - softmax(np.array([h @ h, h @ h]))[-1]) > 0.1
+    wrong_weights = softmax(np.array([0, 0, h @ h, h @ h]))
+    assert abs(wrong_weights[-1] - softmax(np.array([h @ h, h @ h]))[-1]) > 0.1
     np.testing.assert_allclose(model(x)[0][0, 0].exp().detach(), expected, rtol=1e-12)
 
 
@@ -178,17 +178,17 @@ def test_nothing_as_large_as_a_window_for_each_step_is_kept():
     y = Mᵀ softmax(M h')
     """
     model = rnnc.compile(text)
-    kept: dict[int, int] = {}
+    saved_sizes: dict[int, int] = {}
 
     def measure(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes() // 4
+        saved_sizes[storage.data_ptr()] = storage.nbytes() // 4
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(measure, lambda t: t):
         y, _ = model(torch.randn(60, 2, 64))
     y.sum().backward()
-    assert sum(kept.values()) < 60 * 2 * 50 * 64 / 3
+    assert sum(saved_sizes.values()) < 60 * 2 * 50 * 64 / 3
 
 
 def test_a_state_that_carries_its_age_can_be_copied_with_its_model():
@@ -311,8 +311,10 @@ def outputs(equations: str) -> torch.Tensor:
 
 
 def test_an_annotation_says_a_width_and_nothing_else():
-    plain, said = (outputs(f"z{type_} = M w + 1\ny = softmax(z)\n") for type_ in ("", ": real[3]"))
-    torch.testing.assert_close(said, plain, rtol=0, atol=0)
+    plain, annotated = (
+        outputs(f"z{type_} = M w + 1\ny = softmax(z)\n") for type_ in ("", ": real[3]")
+    )
+    torch.testing.assert_close(annotated, plain, rtol=0, atol=0)
     assert plain[0, 0].tolist() == [0, 0, 1]
 
 

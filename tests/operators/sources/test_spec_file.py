@@ -1,4 +1,4 @@
-"""The argument FILE: every way in which it can be no spec gets one clear diagnostic."""
+"""The argument FILE: every way to be no spec gets one clear diagnostic."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from support.processes.commands import rnnc
 def diagnostic(argument: str | Path) -> Diagnostic:
     with pytest.raises(RnnError) as caught:
         read_spec(str(argument))
-    (found,) = caught.value.diagnostics
-    return found
+    (problem,) = caught.value.diagnostics
+    return problem
 
 
 def test_a_file_keeps_its_name_and_path(tmp_path: Path) -> None:
@@ -35,28 +35,28 @@ def test_a_file_keeps_its_name_and_path(tmp_path: Path) -> None:
     assert (source.text, source.name, source.path) == ("input x: real\n", str(path), path)
 
 
-def test_a_missing_file_names_its_neighbour(tmp_path: Path) -> None:
+def test_a_missing_file_names_its_neighbor(tmp_path: Path) -> None:
     (tmp_path / "conventional.rnn").touch()
     (tmp_path / "conventionel.txt").touch()
-    found = diagnostic(tmp_path / "conventionel.rnn")
-    assert found.code == "RNN601"
-    assert found.hint == f"did you mean `{tmp_path / 'conventional.rnn'}`?"
+    problem = diagnostic(tmp_path / "conventionel.rnn")
+    assert problem.code == "RNN601"
+    assert problem.hint == f"did you mean `{tmp_path / 'conventional.rnn'}`?"
     assert diagnostic(tmp_path / "zzz.rnn").hint == ""
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    found = diagnostic(tmp_path / "nowhere" / "a.rnn")
-    assert found.code == "RNN601"
-    assert f"`{tmp_path / 'nowhere'}`" in found.hint
+    problem = diagnostic(tmp_path / "nowhere" / "a.rnn")
+    assert problem.code == "RNN601"
+    assert f"`{tmp_path / 'nowhere'}`" in problem.hint
     (tmp_path / "file").touch()
     assert diagnostic(tmp_path / "file" / "a.rnn").code == "RNN601"
 
 
 def test_a_directory_names_a_spec_inside(tmp_path: Path) -> None:
     (tmp_path / "a.rnn").touch()
-    found = diagnostic(tmp_path)
-    assert (found.code, found.message) == ("RNN602", f"`{tmp_path}` is a directory")
-    assert str(tmp_path / "a.rnn") in found.hint
+    problem = diagnostic(tmp_path)
+    assert (problem.code, problem.message) == ("RNN602", f"`{tmp_path}` is a directory")
+    assert str(tmp_path / "a.rnn") in problem.hint
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
@@ -69,10 +69,12 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path: Path, kind: str) -> Non
     else:
         with socket.socket(socket.AF_UNIX) as ours:
             ours.bind(str(path))
-    found = diagnostic(path)
-    assert found.code == "RNN602"
-    assert re.search(rf"cannot be read: it is a (named )?{kind}, not a regular file", found.message)
-    assert found.hint == "`-` reads standard input"
+    problem = diagnostic(path)
+    assert problem.code == "RNN602"
+    assert re.search(
+        rf"cannot be read: it is a (named )?{kind}, not a regular file", problem.message
+    )
+    assert problem.hint == "`-` reads standard input"
 
 
 @pytest.mark.parametrize("length", [251, 252, 300, 5000])
@@ -105,10 +107,10 @@ def test_an_unreadable_path_is_told(tmp_path: Path) -> None:
 def test_the_first_bad_byte_has_a_place() -> None:
     with pytest.raises(RnnError) as caught:
         decode_spec("ab\r\né".encode() + b"\xff\xfe", "a.rnn", None)
-    (found,) = caught.value.diagnostics
-    assert found.code == "RNN603"
-    assert found.message == "`a.rnn` is not UTF-8 text: byte 0xff at offset 6"
-    assert str(found.span) == "a.rnn:2:2"
+    (problem,) = caught.value.diagnostics
+    assert problem.code == "RNN603"
+    assert problem.message == "`a.rnn` is not UTF-8 text: byte 0xff at offset 6"
+    assert str(problem.span) == "a.rnn:2:2"
 
 
 def test_utf_16_is_recognised(tmp_path: Path) -> None:
@@ -120,9 +122,9 @@ def test_utf_16_is_recognised(tmp_path: Path) -> None:
 def test_nul_has_a_place(tmp_path: Path) -> None:
     path = tmp_path / "a.rnn"
     path.write_bytes(b"input x: real\nst\0te")
-    found = diagnostic(path)
-    assert found.code == "RNN603"
-    assert str(found.span) == f"{path}:2:3"
+    problem = diagnostic(path)
+    assert problem.code == "RNN603"
+    assert str(problem.span) == f"{path}:2:3"
 
 
 def test_the_size_limit_is_stated(tmp_path: Path) -> None:
@@ -130,9 +132,9 @@ def test_the_size_limit_is_stated(tmp_path: Path) -> None:
     path.write_bytes(b"#" * MAX_SPEC_BYTES)
     assert len(read_spec(str(path)).text) == MAX_SPEC_BYTES
     path.write_bytes(b"#" * (MAX_SPEC_BYTES + 1))
-    found = diagnostic(path)
-    assert found.code == "RNN604"
-    assert f"{MAX_SPEC_BYTES:,}" in found.message
+    problem = diagnostic(path)
+    assert problem.code == "RNN604"
+    assert f"{MAX_SPEC_BYTES:,}" in problem.message
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="needs an endless file")
@@ -147,24 +149,24 @@ def test_any_bytes_are_text_or_one_diagnostic(data: bytes) -> None:
     try:
         source = decode_spec(data, "a.rnn", None)
     except RnnError as error:
-        found = error.diagnostics
+        diagnostics = error.diagnostics
     else:
         assert "\0" not in source.text
         return
-    assert [(d.code, d.span is not None) for d in found] == [("RNN603", True)]
-    assert render_text(found[0])
+    assert [(d.code, d.span is not None) for d in diagnostics] == [("RNN603", True)]
+    assert render_text(diagnostics[0])
 
 
 def test_standard_input_is_a_file_too() -> None:
     result = rnnc("check", "-", "--json", stdin=b"\xff")
     assert result.returncode == 1
-    (found,) = json.loads(result.stdout)["diagnostics"]
-    assert (found["code"], found["file"], found["line"]) == ("RNN603", "<stdin>", 1)
+    (problem,) = json.loads(result.stdout)["diagnostics"]
+    assert (problem["code"], problem["file"], problem["line"]) == ("RNN603", "<stdin>", 1)
 
 
 @pytest.mark.parametrize("name", ["lsmt", "", "../../etc/passwd", "\0", "zoo:lstm"])
 def test_the_zoo_says_what_it_has_not(name: str) -> None:
-    found = diagnostic(f"zoo:{name}")
-    assert found.code.startswith("RNN")
+    problem = diagnostic(f"zoo:{name}")
+    assert problem.code.startswith("RNN")
     if name == "lsmt":
-        assert "lstm" in found.hint
+        assert "lstm" in problem.hint

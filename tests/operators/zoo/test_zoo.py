@@ -1,4 +1,4 @@
-"""Every model of the zoo holds what the product promises of any model, and what its paper says."""
+"""Models of the zoo: the properties of every model, and those of their papers."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ CASES = [
 
 
 def sizes_of(name: str, vocab: int = 0) -> dict[str, int | float]:
-    """Small sizes for a zoo model, of symbols where `vocab` is not zero."""
-    known = zoo_parameters(name)
-    sizes = {key: value for key, value in SMALL.items() if key in known}
-    if vocab or known.get("vocab"):
+    """Return small sizes for a zoo model, of symbols if `vocab` is not zero."""
+    parameters = zoo_parameters(name)
+    sizes = {key: value for key, value in SMALL.items() if key in parameters}
+    if vocab or parameters.get("vocab"):
         sizes["vocab"] = vocab or 9
     return sizes
 
@@ -205,17 +205,17 @@ def test_depths_are_those_of_zhang_et_al(name, recurrent, feedforward, skip):
     # Zhang et al. 2016, arXiv 1602.08210: stacking deepens forward, transitions deepen over
     # time, and a shortcut brings the skip coefficient back.
     measures = measure_depth(analyze(zoo_source(name)).require_graph())
-    found = (measures.recurrent_depth, measures.feedforward_depth, measures.skip_coefficient)
-    assert found == (recurrent, feedforward, skip)
+    depths = (measures.recurrent_depth, measures.feedforward_depth, measures.skip_coefficient)
+    assert depths == (recurrent, feedforward, skip)
 
 
 @pytest.mark.parametrize("layers", [1, 2, 4])
 def test_depths_grow_with_layers_as_pascanu_et_al_define_them(layers):
     def places(name: str, **more: int) -> tuple[int, int, int]:
-        found = measure_depth(
+        depth = measure_depth(
             analyze(zoo_source(name), parameters={"layers": layers, **more}).require_graph()
         )
-        return found.input_to_hidden, found.hidden_to_hidden, found.hidden_to_output
+        return depth.input_to_hidden, depth.hidden_to_hidden, depth.hidden_to_output
 
     assert places("di_rnn") == (layers + 1, 1, 1)
     assert places("dt_rnn") == (layers, layers, 1)
@@ -253,5 +253,5 @@ def test_a_frozen_core_stays_while_the_rest_learns():
 def test_the_cerebellum_counts_as_in_the_authors_code():
     # Voce et al. 2026, results of the authors' code: 37,504 in the cerebellum, 41,922 in all.
     graph = analyze(zoo_source("cb_rnn")).require_graph()
-    own = sum(p.numel for p in graph.parameters if p.name.startswith("cerebellum."))
-    assert (own, sum(p.numel for p in graph.parameters)) == (37_504, 41_922)
+    count = sum(p.numel for p in graph.parameters if p.name.startswith("cerebellum."))
+    assert (count, sum(p.numel for p in graph.parameters)) == (37_504, 41_922)
