@@ -1,4 +1,4 @@
-"""The plan as generated Triton kernels."""
+"""Backend `cuda`: run a plan in generated Triton kernels, or the whole model in cuDNN."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ from rnnc.operators.graph.operator_graph import OperatorGraph
 from rnnc.operators.semantics.call import Call, CallResult
 
 CUDNN_NOTE: Final = 2
-"""The last note of what torch's library has saved; that of own plans is 0 or 1."""
+"""Last entry of `Residuals.metadata` after a cuDNN forward pass; `OomRetry` writes 0 or 1."""
 
 
 class CudaBackend:
-    """Runs plans in kernels of its own, on NVIDIA's GPUs."""
+    """The backend of NVIDIA GPUs: generated kernels, with cuDNN where it was measured faster."""
 
     name = "cuda"
     supports_autocast = True
@@ -69,7 +69,7 @@ class CudaBackend:
         return CudaBackend, (self.graph, self.options)
 
     def unsupported_reason(self, like: Tensor) -> str:
-        """It needs Triton, a GPU that Triton knows, and a kernel for everything in the graph."""
+        """Return why the device, the dtype, Triton or an operation rules the backend out; or ""."""
         missing = triton_unavailable_reason()
         interpreted = not missing and is_interpreted()
         if like.device.type != "cuda" and not interpreted:
@@ -91,11 +91,11 @@ class CudaBackend:
         return self._unsupported
 
     def forward(self, call: Call, wrt: tuple[TensorKey, ...]) -> tuple[CallResult, Residuals]:
-        """The forward phases.
+        """Run the forward phases, or cuDNN where the tuning table prefers it.
 
         Raises:
             RnnError: RNN503, when a kernel cannot be built; RNN504, when the GPU fails.
-            torch.OutOfMemoryError: when there is too little memory, also after a second try.
+            torch.OutOfMemoryError: when memory runs out again in the retry.
         """
         if self._uses_cudnn(call):
             found, _, why = attempt(lambda: self._cudnn_layers.forward(call, wrt))
@@ -106,7 +106,7 @@ class CudaBackend:
         return self._oom_retry.forward(call, wrt)
 
     def residual_count(self, call: Call, wrt: tuple[TensorKey, ...]) -> int:
-        """What the backward phases read."""
+        """Return the maximum number of residual tensors of a call."""
         return self._oom_retry.residual_count(call, wrt)
 
     def backward(
@@ -116,13 +116,13 @@ class CudaBackend:
         residuals: Residuals,
         cotangents: Mapping[TensorKey, Tensor | None],
     ) -> Sequence[Tensor | None]:
-        """The backward phases; raises what `forward` does."""
+        """Run the backward phases, or cuDNN's backward pass; raise what `forward` raises."""
         if residuals.metadata[-1] == CUDNN_NOTE:
             return self._cudnn_layers.backward(call, wrt, residuals, cotangents)
         return self._oom_retry.backward(call, wrt, residuals, cotangents)
 
     def _uses_cudnn(self, call: Call) -> bool:
-        """Whether cuDNN is known to be faster here: never before `rnnc bench --tune` has run."""
+        """Look cuDNN up in the tuning table; False until `rnnc bench --tune` has measured it."""
         library, like = self._cudnn_layers, like_of(call)
         if library.stack is None:
             return False
@@ -132,14 +132,14 @@ class CudaBackend:
         return known and library.supports(call)
 
     def plan(self) -> Plan | None:
-        """The plan of a training step."""
+        """Return the plan of a training step."""
         return self._plan_runner.training_plan()
 
     def code(self) -> str:
-        """The kernels of a training step, as they are without resets and lengths.
+        """Return the Triton source of a training step without resets and lengths.
 
         Raises:
-            Unsupported: when the graph holds an operation that no kernel is written for.
+            Unsupported: when the graph holds an operation that has no kernel.
         """
         source = self._generate_source()
         if source is None:
@@ -147,7 +147,7 @@ class CudaBackend:
         return source
 
     def explain(self, phase: Phase) -> str:
-        """How a phase is computed: for a loop its tier, and why none that is faster."""
+        """Describe the implementation of a phase; for a loop its strategy and the rejected ones."""
         match phase.kind:
             case "once":
                 return "torch's library, once a call"
@@ -162,7 +162,7 @@ class CudaBackend:
                 )
 
     def _describe_cudnn(self) -> str:
-        """For which batches cuDNN runs the model instead, in words."""
+        """List the batch sizes at which cuDNN runs the model, or return ""."""
         if self._cudnn_layers.stack is None:
             return ""
         found = cudnn_batches(
@@ -173,7 +173,7 @@ class CudaBackend:
         return f"; by cuDNN, measured to be faster: {rows}, no lengths or resets" if rows else ""
 
     def _generate_source(self) -> str | None:
-        """The source of a training step; None, and the reason, where it cannot be written."""
+        """Generate and cache the source of a training step; on failure keep the reason."""
         with self._lock:
             if self._source is None and not self._unsupported:
                 try:

@@ -1,4 +1,7 @@
-"""What a kernel takes of a GPU: compiled for a chip, whether or not there is one here."""
+"""Measure registers and shared memory of a kernel by ahead-of-time compilation.
+
+The device need not be present: Triton cross-compiles, and its `ptxas` reports the registers.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ TRITON_POINTER_TYPES = {"float32": "*fp32", "float16": "*fp16", "bfloat16": "*bf
 
 @dataclass(frozen=True, slots=True)
 class KernelResources:
-    """Registers of a thread, bytes it spills, bytes of shared memory of a program."""
+    """Registers and spilled bytes per thread, bytes of shared memory per program."""
 
     registers: int
     spilled_bytes: int
@@ -37,7 +40,7 @@ def measure_resources(
     dtype: str,
     precision: MatmulPrecision,
 ) -> KernelResources:
-    """Compile a kernel of a file for a chip.
+    """Compile a kernel of a file for a device, and return the resources that it needs.
 
     dtype: the model's: `float32`, `float16` or `bfloat16`.
 
@@ -76,10 +79,10 @@ def measure_resources(
 
 
 def compile_options(kernel: TritonKernel, tiling: Tiling) -> dict[str, Any]:
-    """How a kernel is compiled and launched."""
+    """Return the options of Triton's compiler and launcher for a kernel."""
     options: dict[str, Any] = {"num_warps": tiling.warps}
     if kernel.layout is not None:
-        # What a step reads the one before it has written: nothing can be loaded ahead.
+        # Each step reads the result of the step before, so software pipelining gains nothing.
         options["num_stages"] = 1
     if kernel.kind == "grid":
         options["launch_cooperative_grid"] = True
@@ -87,7 +90,7 @@ def compile_options(kernel: TritonKernel, tiling: Tiling) -> dict[str, Any]:
 
 
 def _parameter_type(name: str, kernel: TritonKernel, dtype: str) -> str:
-    """The type of a parameter, as Triton writes it."""
+    """Return the type of a parameter in Triton's signature syntax."""
     if name in NUMBERS:
         return "*i64"
     argument = next((a for a in kernel.arguments if a.name == name), None)
@@ -99,7 +102,7 @@ def _parameter_type(name: str, kernel: TritonKernel, dtype: str) -> str:
 
 
 def _assemble(ptx: str) -> tuple[int, int]:
-    """(registers, spilled bytes) of a thread, by the assembler that Triton brings along."""
+    """Return (registers, spilled bytes) per thread, as Triton's `ptxas` reports them."""
     import triton
 
     target = re.search(r"\.target (\w+)", ptx)

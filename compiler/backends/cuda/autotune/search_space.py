@@ -1,4 +1,4 @@
-"""What might be faster than the rules, for `rnnc bench --tune` to try: tiers, then tiles."""
+"""Autotuning search space: loop strategies, tile sizes and cuDNN, for `rnnc bench --tune`."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from .tuning_table import TuningTable, kernel_key, loop_key
 
 @dataclass(frozen=True, slots=True)
 class TuningTask:
-    """One thing to choose: tables, of one entry each, to try; what the rules say is not there."""
+    """One decision to tune: its key, and one single-entry table per alternative to the default."""
 
     key: str
     candidates: tuple[TuningTable, ...]
 
 
 def strategy_tasks(plan: Plan, context: DeviceContext) -> Iterator[TuningTask]:
-    """For each loop the tiers that the rules have not taken and that fit it."""
+    """Yield a task per loop: the feasible strategies besides the default one."""
     usual = select_strategies(plan, context)
     asked: set[str] = set()
     for phase in plan.phases:
@@ -55,7 +55,7 @@ def _is_feasible(plan: Plan, phase: Phase, context: DeviceContext, strategy: Loo
 
 
 def cudnn_tasks(graph: OperatorGraph, dtype: torch.dtype, batch_size: int) -> Iterator[TuningTask]:
-    """Whether torch's library is faster, where the graph is layers that it has."""
+    """Yield the task of running the whole model in cuDNN, if the graph is a layer stack."""
     library = CudnnLayers(graph)
     if library.stack is not None:
         key = library.tuning_key(dtype, batch_size)
@@ -63,7 +63,7 @@ def cudnn_tasks(graph: OperatorGraph, dtype: torch.dtype, batch_size: int) -> It
 
 
 def tiling_tasks(plan: Plan, context: DeviceContext) -> Iterator[TuningTask]:
-    """For each kernel whose tiles are free, tiles near those of the rules."""
+    """Yield a task per kernel with free tile sizes: the neighbors of the default tiling."""
     program = generate_kernel_file(plan, KernelVariant(), select_strategies(plan, context))
     kernels = [k for groups in program.batched_kernels.values() for group in groups for k in group]
     kernels += [kernel for loop in program.loop_kernels.values() for kernel in loop]

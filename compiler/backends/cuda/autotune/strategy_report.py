@@ -1,4 +1,8 @@
-"""How a loop is computed, in words: its tier, what it takes of the chip, why none is faster."""
+"""Describe the strategy of a loop in words, for `inspect --plan`.
+
+The text names the strategy, its use of registers and shared memory, and why faster strategies
+were rejected.
+"""
 
 from __future__ import annotations
 
@@ -30,15 +34,15 @@ from .tuning_table import slower_strategies
 
 
 def default_device_context() -> DeviceContext:
-    """Calls in float32 on the GPU of this machine; on an H200 where there is none."""
+    """Return the context of float32 calls on the local GPU, or on an H200 if there is none."""
     return DeviceContext(_local_device()[0], 4, float32_matmul_precision())
 
 
 def describe_strategy(plan: Plan, phase: Phase) -> str:
-    """The tier of a loop on the GPU here, or on an H200 where there is none, in float32.
+    """Describe the strategy of a float32 loop on the local GPU, or on an H200 if there is none.
 
     Raises:
-        RnnError: when a tier is forced that does not fit (RNN501).
+        RnnError: when the environment forces a strategy that does not fit (RNN501).
     """
     setting, (chip, present) = default_device_context(), _local_device()
     forced = forced_strategy()
@@ -51,7 +55,7 @@ def describe_strategy(plan: Plan, phase: Phase) -> str:
 
 
 def _describe_slices(choice: StrategyChoice) -> str:
-    """How many programs share a row, where several do."""
+    """Name the number of programs that share a row, if it is more than one."""
     if choice.layout is None or choice.layout.slices == 1:
         return ""
     what = "of independent columns" if choice.strategy == "chip" else "that meet after each product"
@@ -59,21 +63,21 @@ def _describe_slices(choice: StrategyChoice) -> str:
 
 
 def _local_device() -> tuple[DeviceLimits, bool]:
-    """A chip, and whether it is in this machine."""
+    """Return the local GPU's limits and True, or those of an H200 and False."""
     import torch
 
     try:
         if torch.version.hip is None and torch.cuda.is_available():
             return query_device_limits(torch.cuda.current_device()), True
     except (RuntimeError, AssertionError):
-        pass  # It does not answer, which `why_not_this_chip` says.
+        pass  # `unsupported_device_reason` reports a GPU that does not answer.
     return H200, False
 
 
 def _describe_resources(
     plan: Plan, phase: Phase, context: DeviceContext, choice: StrategyChoice
 ) -> str:
-    """What its kernels take of a multiprocessor: compiled where Triton is there, else estimated."""
+    """Describe registers, shared memory and occupancy; only an estimate where nothing compiles."""
     try:
         kernels = generate_loop_kernels(plan, phase, KernelVariant(), choice)
         if triton_unavailable_reason() or is_interpreted():

@@ -22,12 +22,12 @@ def select_strategies(
     forced: LoopStrategy | None = None,
     rejected: Mapping[int, Mapping[LoopStrategy, str]] = MappingProxyType({}),
 ) -> dict[int, StrategyChoice]:
-    """For each loop of a plan its tier.
+    """Select the strategy of each loop: the fastest feasible one, or the tuned one.
 
-    rejected: for some loops tiers that this machine has turned down, and why.
+    rejected: by loop, strategies whose launch has failed on this machine, and why.
 
     Raises:
-        RnnError: when the tier that is forced does not fit (RNN501).
+        RnnError: when the forced strategy does not fit (RNN501).
     """
     found: dict[int, StrategyChoice] = {}
     for phase in plan.phases:

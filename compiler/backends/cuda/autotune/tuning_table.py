@@ -1,7 +1,6 @@
-"""What was found fastest on a kind of chip, in the place of the rules in `tiling` and `tiers`.
+"""Tuning table: the fastest tile sizes, strategies and libraries by kernel and loop sizes.
 
-A table is filled by `rnnc bench --tune` alone, and kept in the user's cache folder as JSON. It is
-looked up by sizes; what is not in it goes by the rules.
+`rnnc bench --tune` alone fills it. A key that is not in the table takes the default.
 """
 
 from __future__ import annotations
@@ -41,17 +40,18 @@ V = TypeVar("V")
 FORMAT_VERSION: Final = 1
 FOLDER: Final = "tuning"
 MAX_FILE_BYTES: Final = 1 << 24
-"""Bytes of a table that is ours."""
+"""Largest file that is read: `save_table` writes far smaller ones."""
 
 SLOWER_REASON: Final = "slower here, as `rnnc bench --tune` has measured"
 
 
 @dataclass(frozen=True, slots=True)
 class TuningTable:
-    """For kernels and loops of some sizes what is fastest.
+    """The fastest implementations that were measured on one device.
 
-    tilings: by `kernel_key`. tiers: by `loop_key`. libraries: by `cudnn.Library.tuning_key`, what runs
-        the whole model in the place of own kernels.
+    tilings: by `kernel_key`.
+    tiers: strategies of loops by `loop_key`.
+    libraries: by `CudnnLayers.tuning_key`, models that run faster in a library as a whole.
     """
 
     tilings: Mapping[str, Tiling] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class TuningTable:
     libraries: Mapping[str, Literal["cudnn"]] = field(default_factory=dict)
 
     def merge(self, other: TuningTable) -> TuningTable:
-        """This table, and where it says nothing another one."""
+        """Return the union of two tables; this one takes precedence."""
         return TuningTable(
             {**other.tilings, **self.tilings},
             {**other.tiers, **self.tiers},
@@ -67,7 +67,7 @@ class TuningTable:
         )
 
     def without(self, keys: Collection[str]) -> TuningTable:
-        """This table less some entries."""
+        """Return the table without the entries of some keys."""
 
         def rest(part: Mapping[str, V]) -> dict[str, V]:
             return {key: value for key, value in part.items() if key not in keys}
@@ -76,12 +76,12 @@ class TuningTable:
 
 
 def kernel_key(kernel: TritonKernel, element_size: int) -> str:
-    """What the best tiling of a kernel depends on."""
+    """Return the key of a kernel's tiling: kind, width, matmuls and element size."""
     return f"{kernel.kind} width={kernel.width} products={kernel.matmuls} bytes={element_size}"
 
 
 def loop_key(plan: Plan, phase: Phase, context: DeviceContext) -> str:
-    """What the best tier of a loop depends on; rows of the batch to the next power of two."""
+    """Return the key of a loop's strategy: sizes, dtype, batch size rounded up to 2ⁿ."""
     sizes = [
         f"{stage.width}:" + "+".join(str(p.depth) for p in stage_matmuls(plan, stage))
         for stage in partition_stages(plan, phase.values).stages
@@ -92,7 +92,7 @@ def loop_key(plan: Plan, phase: Phase, context: DeviceContext) -> str:
 
 
 def tuned_tiling(kernel: TritonKernel, element_size: int, device: int | None) -> Tiling | None:
-    """The tiling that a table has for a kernel without a shape of its own."""
+    """Look up the tiling of a kernel; None if it is not tuned, or has a persistent layout."""
     if device is None or kernel.layout is not None:
         return None
     tilings = load_table(device_name(device)).tilings
@@ -100,7 +100,7 @@ def tuned_tiling(kernel: TritonKernel, element_size: int, device: int | None) ->
 
 
 def slower_strategies(plan: Plan, phase: Phase, context: DeviceContext) -> dict[LoopStrategy, str]:
-    """The tiers that the rules put before the one in the table."""
+    """Return the strategies that precede the tuned one by default, each with the reason."""
     tiers = load_table(context.device.name).tiers
     best = tiers.get(loop_key(plan, phase, context)) if tiers else None
     return (
@@ -109,20 +109,20 @@ def slower_strategies(plan: Plan, phase: Phase, context: DeviceContext) -> dict[
 
 
 def is_cudnn_faster(key: Callable[[], str], device: int | None) -> bool:
-    """Whether a model is faster by torch's library, as measured on the GPU of a number."""
+    """Test whether cuDNN was measured faster on the GPU of this index."""
     libraries = {} if device is None else load_table(device_name(device)).libraries
     return bool(libraries) and key() in libraries
 
 
 def cudnn_batches(chip: str, prefix: str) -> list[str]:
-    """For which rows a model of some sizes runs by a library on a chip."""
+    """List the batch sizes, as in the keys, at which a model runs in cuDNN on a device."""
     keys = sorted(load_table(chip).libraries)
     return [key.removeprefix(prefix).strip() for key in keys if key.startswith(f"{prefix} ")]
 
 
 @cache
 def device_name(device: int) -> str:
-    """The name of the GPU of a number."""
+    """Return the name of the GPU of this index, cached."""
     return query_device_limits(device).name
 
 
@@ -131,7 +131,7 @@ _lock = threading.Lock()
 
 
 def load_table(device: str) -> TuningTable:
-    """The table of a chip, read once a process."""
+    """Return the table of a device, read from disk once per process."""
     with _lock:
         if device not in _tables:
             _tables[device] = _read_table(device)
@@ -140,7 +140,7 @@ def load_table(device: str) -> TuningTable:
 
 @contextmanager
 def use_table(device: str, table: TuningTable) -> Iterator[None]:
-    """Go by this table meanwhile."""
+    """Use a table for a device within the context."""
     before = load_table(device)
     _tables[device] = table
     try:
@@ -150,9 +150,9 @@ def use_table(device: str, table: TuningTable) -> Iterator[None]:
 
 
 def save_table(device: str, table: TuningTable, replaced_keys: Collection[str] = ()) -> Path:
-    """Add a table to what is kept for a chip, in one step; the file.
+    """Merge a table into the file of a device atomically, and return its path.
 
-    replaced_keys: keys of which older answers no longer count.
+    replaced_keys: keys whose older entries are dropped.
 
     Raises:
         OSError: when it cannot be written.
@@ -185,7 +185,7 @@ def save_table(device: str, table: TuningTable, replaced_keys: Collection[str] =
 
 
 def table_path(device: str) -> Path:
-    """Where the table of a chip is kept.
+    """Return the path of a device's table.
 
     Raises:
         ImportError: where the cache folder is not known.
@@ -195,7 +195,7 @@ def table_path(device: str) -> Path:
 
 
 def _read_table(device: str) -> TuningTable:
-    """What is kept for a chip; nothing, and one line, where that is of no use."""
+    """Read the table of a device; if its file is unusable, warn once and return an empty one."""
     try:
         path = table_path(device)
         if not os.path.lexists(path):

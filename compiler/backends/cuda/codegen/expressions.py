@@ -1,4 +1,4 @@
-"""How Triton computes each elementwise operation on tiles of real numbers."""
+"""Triton expressions of elementwise operations, and the device functions that they call."""
 
 from __future__ import annotations
 
@@ -115,11 +115,11 @@ _MULTI_OPERAND: Final = {
     "select": "tl.where({0} != 0, {1}, {2})",
 }
 EXPRESSIONS: Final = {**_UNARY, **_MULTI_OPERAND}
-"""For each operation its expression; sums and products of any number of terms are apart."""
+"""The expression of each operation of fixed arity; `add` and `multiply` take any number."""
 
 
 def collect_functions(source: str) -> list[str]:
-    """The functions above that a source calls, those first that others call."""
+    """Return the device functions that a source needs, callees first."""
     found: list[str] = []
     for text in reversed(_DEVICE_FUNCTIONS.strip("\n").split("\n\n\n")):
         name = text.split("def ")[1].split("(")[0]
@@ -129,7 +129,7 @@ def collect_functions(source: str) -> list[str]:
 
 
 def format_expression(operation: str, operands: Sequence[str]) -> str:
-    """An operation on names of tiles, as Triton source."""
+    """Return an elementwise operation on Triton expressions as a Triton expression."""
     if operation == "add":
         return " + ".join(operands)
     if operation == "multiply":

@@ -1,4 +1,4 @@
-"""All kernels of a plan, in one file."""
+"""Generate all kernels of a plan as one file of Triton source."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from .stage_kernels import (
 
 @dataclass(frozen=True)
 class KernelFile:
-    """The kernels of a plan for one case.
+    """The kernels of a plan for one variant and one set of strategies.
 
-    batched_kernels: for each batched phase, those of each of its groups.
-    loop_kernels: for each scan its kernel; for each loop that of all steps, or those of a step, in order.
-    strategies: for each loop its tier.
+    batched_kernels: by batched phase, the kernels of each of its fusion groups.
+    loop_kernels: by scan its kernel; by loop its persistent kernel, or its step kernels in order.
+    strategies: by loop.
     """
 
     source: str
@@ -37,10 +37,10 @@ class KernelFile:
 def generate_kernel_file(
     plan: Plan, variant: KernelVariant, strategies: Mapping[int, StrategyChoice]
 ) -> KernelFile:
-    """The kernels of a plan.
+    """Generate the kernels of a plan.
 
     Raises:
-        Unsupported: when a phase holds what no kernel is written for.
+        Unsupported: when a phase has an operation without a kernel.
     """
     groups: dict[int, tuple[tuple[TritonKernel, ...], ...]] = {}
     loops: dict[int, tuple[TritonKernel, ...]] = {}
@@ -61,10 +61,10 @@ def generate_kernel_file(
 def generate_loop_kernels(
     plan: Plan, phase: Phase, variant: KernelVariant, choice: StrategyChoice
 ) -> tuple[TritonKernel, ...]:
-    """The kernels of a loop in its tier.
+    """Generate the kernels of a loop for its strategy.
 
     Raises:
-        Unsupported: when it holds what no kernel is written for.
+        Unsupported: when the loop has an operation without a kernel.
     """
     if choice.layout is None:
         return generate_step_kernels(plan, phase, variant)

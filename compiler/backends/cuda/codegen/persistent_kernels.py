@@ -1,4 +1,8 @@
-"""Kernels that run all steps of a loop, whose weights stay where the program is."""
+"""Generate persistent kernels: one launch runs all steps of a loop with weights on chip.
+
+Block-persistent (`chip`): a program holds all weights of its columns and never waits for another.
+Grid-persistent (`grid`): the programs of a row each hold a slice and meet at a grid barrier.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +25,10 @@ _ROW_MASK: Final = "rows = b < B"
 def generate_block_persistent_kernel(
     plan: Plan, phase: Phase, variant: KernelVariant, layout: PersistentLayout
 ) -> TritonKernel:
-    """All steps of some rows, and of all columns or of some that are independent.
+    """Generate a kernel in which a program runs all steps of a row tile and independent columns.
 
-    Nothing is handed from program to program. What one thread has written another one may read
-    after a barrier, which is between stages that need one another and between any two steps.
+    Programs exchange nothing. Threads of a program exchange data through memory, with a block
+    barrier after each dependency level and so between any two steps.
     """
     stages, _ = partition_independent_stages(plan, phase.values)
     tile = PersistentTile(stages, variant, freeze_ended_rows=True, layout=layout)
@@ -55,10 +59,11 @@ def _emit_block_persistent(tile: PersistentTile, phase: Phase) -> Iterator[str]:
 def generate_grid_persistent_kernel(
     plan: Plan, phase: Phase, variant: KernelVariant, layout: PersistentLayout
 ) -> TritonKernel:
-    """All steps of some rows, whose columns all programs share; axis 1 is that of the rows.
+    """Generate a kernel whose programs each run all steps of a row group and a slice of columns.
 
-    After each level all programs that share rows meet. `LEVEL` is -1; any other number leaves one
-    level alone, without meeting: so an interpreter that runs one program after the other drives it.
+    Grid axis 0 is the slice, axis 1 the row group; the programs of a group meet at a grid barrier
+    after each dependency level. `LEVEL` is -1 on a GPU. Any other value runs that level alone and
+    without a barrier, for an interpreter that runs one program after the other.
     """
     stages = partition_stages(plan, phase.values)
     written = frozenset(store.buffer for stage in stages.stages for store in stage.stores)
@@ -104,13 +109,13 @@ def _emit_grid_persistent(tile: PersistentTile, phase: Phase) -> Iterator[str]:
 
 
 def stage_levels(tile: PersistentTile) -> Iterator[list[int]]:
-    """The numbers of stages that need nothing of each other, level by level."""
+    """Yield the indices of the stages of each dependency level, in order."""
     stages = tile.partition.stages
     for level in dict.fromkeys(stage.level for stage in stages):
         yield [index for index, stage in enumerate(stages) if stage.level == level]
 
 
 def _step_expression(phase: Phase) -> str:
-    """The step of a turn of the loop, in 64 bits."""
+    """Return the int64 step index of a loop iteration, reversed in a backward phase."""
     done = "done" if phase.direction > 0 else "steps - 1 - done"
     return f"tl.cast({done}, tl.int64)"

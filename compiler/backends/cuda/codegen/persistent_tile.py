@@ -1,8 +1,8 @@
-"""Stages whose weights stay on chip: loaded before the first step, whole where the products are.
+"""Emit the stages of a persistent kernel, whose weights are loaded once for all steps.
 
-A program has a share of every stage's columns: all of them, one block of block-diagonal matrices,
-or a slice. Shares and products are cut into tiles whose extents are powers of two; the text of each
-is written out, for what stays in registers or shared memory has no address.
+A program owns a slice of every stage's columns: all of them, one block of block-diagonal matrices,
+or an equal slice. Slices and matmul depths are unrolled into tiles of power-of-two extents, since
+registers cannot be indexed in a loop. Technique: Diamos et al. (2016), "Persistent RNNs".
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _INDEX_NAME = re.compile(r"\b(u|j|k|inside|deep)\b")
 
 @dataclass
 class PersistentTile(TileEmitter):
-    """Writes the stages of a loop that keeps its weights.
+    """Emitter of the stages of a persistent kernel.
 
-    initial_sum: what a sum of products begins with.
+    initial_sum: the expression that initializes the accumulators of matmuls.
     """
 
     layout: PersistentLayout = field(
@@ -38,10 +38,10 @@ class PersistentTile(TileEmitter):
     _suffix: str = ""
 
     def emit_weight_loads(self) -> Iterator[str]:
-        """Loads every matrix, before the first step.
+        """Emit the loads of all weights, before the first step.
 
-        Columns and entries have names of their own here: a loop would carry along what it sets
-        again, and Triton wants that of one extent.
+        Index variables get a suffix: the time loop assigns them again with other extents, and
+        Triton requires that a variable carried through a loop keeps its shape.
         """
         yield from (_INDEX_NAME.sub(r"\1_", line) for line in self._emit_weight_loads())
 
@@ -58,7 +58,7 @@ class PersistentTile(TileEmitter):
                             yield f"{self._weight_name(product, at)} = {self.weight_expression(product, stage.width)}"
 
     def weight_expression(self, matmul: MatmulSlice, width: int) -> str:
-        """Of a block-diagonal matrix the block of this program."""
+        """Return the load of a weight tile; of a block-diagonal matrix this program's block."""
         if not matmul.block_stride:
             return super().weight_expression(matmul, width)
         base = self.arguments.add(KernelArgument(f"w{matmul.matrix}", "whole", matmul.matrix))
@@ -66,7 +66,7 @@ class PersistentTile(TileEmitter):
         return f"tl.load({address}, mask=deep[:, None] & inside[None, :], other=0.0)"
 
     def emit_stage(self, index: int) -> Iterator[str]:
-        """One stage, all tiles of a program's share of it."""
+        """Emit one stage: all column tiles of the program's slice."""
         stage = self.partition.stages[index]
         for first, extent in self._column_tiles(stage):
             self._suffix = f"_{index}_{first}" if first else f"_{index}"
@@ -80,7 +80,7 @@ class PersistentTile(TileEmitter):
             yield from _hoist_loads(self.emit_body(stage))
 
     def emit_matmuls(self, stage: KernelStage) -> Iterator[str]:
-        """Sums over the parts of a vector, with the weights that are at hand."""
+        """Emit the matmuls of a stage, unrolled over the depth tiles of the resident weights."""
         shared: dict[tuple[Operand, int, int], list[MatmulSlice]] = {}
         for product in stage_matmuls(self.plan, stage):
             key = (product.vector, product.vector_start, product.depth)
@@ -102,13 +102,13 @@ class PersistentTile(TileEmitter):
                     yield f"{name} = tl.sum({name}, 1)[:, None]"
 
     def _column_tiles(self, stage: KernelStage) -> tuple[tuple[int, int], ...]:
-        """(first column, extent) of each tile of a share."""
+        """Return (first column, extent) of each tile of the program's slice of a stage."""
         if stage.width == 1:
             return ((0, MIN_EXTENT),)
         return split_extents(self.layout.stage_slice_width(stage.width), self.layout.min_extent)
 
     def _emit_column_index(self, stage: KernelStage, first: int, extent: int) -> Iterator[str]:
-        """Sets `u`, the columns of a tile, and which of them are there."""
+        """Emit `u`, the column indices of a tile, and `inside`, their bounds check."""
         self.extent = str(extent)
         if stage.width == 1:
             return
@@ -132,19 +132,19 @@ class PersistentTile(TileEmitter):
         yield f"deep = k < {depth}"
 
     def _depth_tiles(self, matmuls: Iterable[MatmulSlice]) -> Iterator[tuple[int, int, int]]:
-        """(depth, first entry, extent) of each part, for each depth that products have."""
+        """Yield (depth, first entry, extent) of each depth tile, for each distinct depth."""
         for depth in dict.fromkeys(product.depth for product in matmuls):
             for first, extent in split_extents(depth):
                 yield depth, first, extent
 
     def _weight_name(self, matmul: MatmulSlice, first: int) -> str:
-        """The name of the part of a matrix that meets the entries from `first` on."""
+        """Return the variable of the weight tile whose depth begins at `first`."""
         piece = f"{matmul.output.value}_{matmul.output.start}"
         return f"kept{self._suffix}_{piece}_{first}"
 
 
 def _hoist_loads(lines: Iterable[str]) -> Iterator[str]:
-    """Entries that are read as they are before the products, so that nobody waits for them."""
+    """Move the loads of elementwise operands before the matmuls, to overlap their latency."""
     rest = []
     for line in lines:
         if _LOAD_LINE.match(line):

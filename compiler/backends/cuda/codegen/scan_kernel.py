@@ -1,8 +1,8 @@
-"""The source of a scan: v[t] = a[t] ⊙ v[t-1] + b[t], in either direction of time.
+"""Generate the kernel of a linear recurrence v[t] = a[t] ⊙ v[t-1] + b[t], or in reverse.
 
-Composition of x -> a x + b is associative, so a block of steps is solved by a parallel scan over
-its pairs (a, b); the value that goes into a block is then put in: v = g v_in + v₀, with g the
-product of the slopes so far, and v₀ the block's answer from zero.
+Composition of x -> a x + b is associative, so a parallel scan over the pairs (a, b) solves a block
+of steps (Blelloch 1990). The carry into the block enters afterwards: v = g v_in + v₀, where g is
+the product of the slopes so far, and v₀ the solution from zero.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from .tile_body import TileEmitter
 
 
 def emit_scan(tile: TileEmitter, phase: Phase) -> Iterator[str]:
-    """The body of the kernel of a phase whose cycle is one `linear` value.
+    """Emit the kernel body of a scan phase, whose cycle is one `linear` value.
 
     Raises:
-        Unsupported: when what moved into the scan is of several widths.
+        Unsupported: when values that were sunk into the scan have several widths.
     """
     values = tile.plan.dataflow.values
     pieces = list(chain.from_iterable(stage.slices for stage in tile.partition.stages))
@@ -68,7 +68,7 @@ def emit_scan(tile: TileEmitter, phase: Phase) -> Iterator[str]:
 def _emit_initial_value(
     tile: TileEmitter, output: ValueSlice, width: int, reverse: bool
 ) -> Iterator[str]:
-    """What the first step finds before it: in the margin of the value's own series."""
+    """Emit the load of the carry into the first step, from the margin of the value's buffer."""
     turn = tile.plan.dataflow.values[output.value].operands[2]
     yield f"row = {'tl.cast(steps - 1, tl.int64) * B + b' if reverse else 'b'}"
     yield "rows = (tl.arange(0, BM) == 0) & (steps > 0)"
@@ -99,7 +99,7 @@ def _emit_block_solution(
 
 
 def _emit_segment_masks(tile: TileEmitter, output: ValueSlice, carry: Operand) -> Iterator[str]:
-    """Begin anew with each segment; hold still where a row has ended, or is yet to begin."""
+    """Emit masks of `a` and `c`: restart at segment starts, and freeze rows that have ended."""
     source = tile.plan.dataflow.values[carry.value]
     state = source.operation == "state"
     if tile.variant.may_cross_segment(

@@ -1,4 +1,4 @@
-"""The kernels of a phase: for each stage its source, and what it is launched with."""
+"""Generate one kernel per stage: for a step of a loop, and for all rows of a batched phase."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _LEADING_PARAMETERS: Final[dict[KernelKind, tuple[str, ...]]] = {
     "chip": ("steps", "B"),
     "grid": ("steps", "B", "first", "last", "patience", "counters"),
 }
-"""The first parameters: whole numbers, the clock of a loop, the counters of a barrier."""
+"""The first parameters: integers, the step counter of a loop, the counters of a barrier."""
 
 _CONSTEXPR_PARAMETERS: Final[dict[KernelKind, tuple[str, ...]]] = {
     "chip": ("PRECISION", "BM"),
     "grid": ("PRECISION", "BM", "LEVEL"),
 }
-"""What is known when a kernel is compiled, where the text does not say more."""
+"""The compile-time constants of persistent kernels; all other kinds take `_TILE_CONSTANTS`."""
 
 INT64_POINTERS: Final = ("clock", "counters")
-"""Those of them that are tensors of 64 bits."""
+"""The leading parameters that are int64 tensors."""
 
 _BATCH_ROWS: Final = (
     "b = tl.program_id(0).to(tl.int64) * BM + tl.arange(0, BM)",
@@ -61,14 +61,14 @@ _ALL_ROWS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class TritonKernel:
-    """One generated function.
+    """One generated Triton function.
 
-    kind: what one launch computes: a `step` of all rows of the batch, all `rows` of all steps at
-        once, a `scan` over all steps, or a loop over them (`chip`, `grid`).
-    width: of its stage, which a launch cuts into tiles.
-    matmuls: how many sums of products a tile keeps in registers; how many levels of stages a
-        `grid` has.
-    layout: of a loop that keeps its weights, which the source is written for.
+    kind: the work of one launch: a `step` of the whole batch; all `rows` (T·B) at once; a `scan`
+        over all steps; or a persistent loop over all steps (`chip`, `grid`).
+    width: columns of its stage, which a launch divides into tiles; 0 for a persistent loop.
+    matmuls: accumulators that a tile keeps in registers; 0 for a persistent loop.
+    layout: of a persistent loop, for which the source is specialized.
+    levels: dependency levels of the stages of a `grid` loop.
     """
 
     name: str
@@ -81,7 +81,7 @@ class TritonKernel:
 
 
 def format_kernel_file(kernels: Iterable[TritonKernel], variant: KernelVariant) -> str:
-    """The source of a file of kernels."""
+    """Return the text of a kernel file: header, device functions, kernels."""
     kernels = tuple(kernels)
     sources = [kernel.source for kernel in kernels]
     meeting = (
@@ -99,7 +99,7 @@ def format_kernel_file(kernels: Iterable[TritonKernel], variant: KernelVariant) 
 def generate_step_kernels(
     plan: Plan, phase: Phase, variant: KernelVariant
 ) -> tuple[TritonKernel, ...]:
-    """One kernel for each stage of a loop, to be launched in this order at every step."""
+    """Generate one kernel per stage of a loop, to be launched in this order at every step."""
     stages = partition_stages(plan, phase.values)
     before = _FORWARD_STEP if phase.direction > 0 else _BACKWARD_STEP
     return tuple(
@@ -117,7 +117,7 @@ def generate_step_kernels(
 def generate_row_kernels(
     plan: Plan, phase: Phase, group: FusionGroup, variant: KernelVariant
 ) -> tuple[TritonKernel, ...]:
-    """The kernels of a group's elementwise values, for all steps and rows at once."""
+    """Generate the kernels of a fusion group's epilogue, for all T·B rows at once."""
     stages = partition_stages(plan, [n for n in group.epilogue if has_generated_kernel(plan, n)])
     at = phase.groups.index(group)
     return tuple(
@@ -133,10 +133,10 @@ def generate_row_kernels(
 
 
 def generate_scan_kernel(plan: Plan, phase: Phase, variant: KernelVariant) -> TritonKernel:
-    """The kernel of an affine recurrence: one row and some columns for all steps.
+    """Generate the kernel of a linear recurrence: a program runs all steps of one row.
 
-    Steps are taken in blocks, each solved by a parallel scan (Blelloch 1990), and what goes in is
-    carried from block to block.
+    Each block of steps is solved by a parallel scan (Blelloch 1990), and its last value is carried
+    into the next block.
     """
     stages = partition_stages(plan, phase.values)
     tile = TileEmitter(stages, variant, freeze_ended_rows=False)
@@ -149,7 +149,7 @@ def generate_scan_kernel(plan: Plan, phase: Phase, variant: KernelVariant) -> Tr
 
 
 def has_generated_kernel(plan: Plan, value_id: int) -> bool:
-    """Whether a value that a batched phase fuses is computed by a generated kernel."""
+    """Test whether a generated kernel computes an epilogue value of a batched phase."""
     value = plan.dataflow.values[value_id]
     return value.rate == "step" and value.operation != "onehot"
 
@@ -170,7 +170,7 @@ def _generate_kernel(
 def format_function(
     name: str, kind: KernelKind, arguments: Iterable[KernelArgument], lines: Iterable[str]
 ) -> str:
-    """The text of a kernel: parameters, tensors and sizes of a tile, and its body."""
+    """Return the text of a kernel: leading parameters, tensors, constants and body."""
     given = _LEADING_PARAMETERS[kind]
     whole = ", ".join(f'"{g}"' for g in given if g not in INT64_POINTERS)
     tensors = "".join(f"{argument.name}, " for argument in arguments)

@@ -1,8 +1,8 @@
-"""The source of one stage: loads, products, what is made of them, stores.
+"""Emit the Triton source of a stage: loads, matmuls, elementwise epilogue, stores.
 
-Whatever drives it (one launch a step, a loop inside a kernel, all rows at once) has set these:
-`row` and `b`, the place of each row of the tile among all (T B) rows and in its batch; `rows`,
-whether it is there; `B`. A tile's columns are `u`, those that are there `inside`, its mask `at`.
+The code around it defines, for the rows of a tile: `row`, the index among all T·B rows; `b`, the
+index in the batch; `rows`, the bounds check; and `B`. The emitted code defines the column indices
+`u`, their bounds check `inside`, and the mask of the tile `at`.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from .kernel_arguments import KernelArgument, KernelArguments, KernelVariant, is
 
 @dataclass
 class TileEmitter:
-    """Writes the stages of one phase.
+    """Emitter of the stages of one phase.
 
-    freeze_ended_rows: whether a state keeps its value where a row has ended, as it must in a loop.
-    extent: how many columns a tile has, as Triton source.
-    shared_buffers: the buffers that other programs write while this one runs.
+    freeze_ended_rows: whether states keep their value after the end of a row, as loops require.
+    extent: the number of columns of a tile, as Triton source.
+    shared_buffers: buffers that other programs write during the launch.
     """
 
     partition: StagePartition
@@ -53,11 +53,11 @@ class TileEmitter:
 
     @property
     def plan(self) -> Plan:
-        """The plan."""
+        """Return the plan of the stages."""
         return self.partition.plan
 
     def emit_columns(self, width: int, first: str) -> Iterator[str]:
-        """Sets `u` and `at` for a stage; `first` is the tile's first column."""
+        """Emit `u`, `inside` and `at` of a tile whose first column is the expression `first`."""
         if width == 1:
             yield "at = rows[:, None]"
             return
@@ -66,7 +66,7 @@ class TileEmitter:
         yield "at = rows[:, None] & inside[None, :]"
 
     def emit_body(self, stage: KernelStage) -> Iterator[str]:
-        """Everything between the columns of a stage and its end."""
+        """Emit matmuls, elementwise operations and stores of a stage."""
         own = frozenset(stage.slices)
         self.forget_loads()
         yield from self.emit_matmuls(stage)
@@ -75,13 +75,17 @@ class TileEmitter:
             yield from self.emit_store(store, own)
 
     def forget_loads(self) -> None:
-        """Nothing that was loaded so far is at hand any more."""
+        """Forget the variables of earlier loads, before code that may not reuse them."""
         self._loaded_names.clear()
 
     def emit_elementwise(
         self, slices: Iterable[ValueSlice], local_slices: frozenset[ValueSlice]
     ) -> Iterator[str]:
-        """All pieces but products, from each other and from memory."""
+        """Emit all slices but matmuls.
+
+        Raises:
+            Unsupported: when an operation has no kernel.
+        """
         for piece in slices:
             value = self.plan.dataflow.values[piece.value]
             if value.operation == "matmul":
@@ -102,20 +106,20 @@ class TileEmitter:
                 yield from self.emit_after_loads(line)
 
     def emit_after_loads(self, line: str) -> Iterator[str]:
-        """A line, after the loads that it waits for."""
+        """Emit the pending loads, then the line that needs them."""
         yield from self._pending_loads
         self._pending_loads.clear()
         yield line
 
     def local_name(self, output: ValueSlice) -> str:
-        """The local name of a piece."""
+        """Return the variable name of a slice."""
         whole = output.stop - output.start == self.plan.dataflow.values[output.value].shape[0]
         return f"v{output.value}" if whole else f"v{output.value}_{output.start}"
 
     def operand_expression(
         self, output: ValueSlice, operand: Operand, local_slices: frozenset[ValueSlice]
     ) -> str:
-        """An operand's entries: a local name, or what loads them."""
+        """Return the entries of an operand: a variable, or a load expression."""
         return self._source_expression(
             self.partition.resolve_operand(output, operand), local_slices
         )
@@ -130,7 +134,7 @@ class TileEmitter:
         return self.reuse_load(Operand(source.value), source.start, source.stop)
 
     def reuse_load(self, operand: Operand, start: int, stop: int, *, masked: bool = True) -> str:
-        """The local name of loaded entries; their load goes before the line that is being made."""
+        """Return the variable of loaded entries; its load is emitted before the next line."""
         text = self.load_expression(operand, start, stop, masked=masked)
         if self.plan.dataflow.values[operand.value].operation == "constant":
             return text
@@ -143,7 +147,7 @@ class TileEmitter:
         return self._loaded_names[text]
 
     def emit_matmuls(self, stage: KernelStage) -> Iterator[str]:
-        """The products of a stage; those of one vector share a loop over its entries."""
+        """Emit the matmuls of a stage; those of one vector share a loop over its depth."""
         shared: dict[tuple[Operand, int, int], list[MatmulSlice]] = {}
         for product in stage_matmuls(self.plan, stage):
             key = (product.vector, product.vector_start, product.depth)
@@ -167,12 +171,12 @@ class TileEmitter:
     def vector_expression(
         self, operand: Operand, first: int, depth: int, columns: str = "k"
     ) -> str:
-        """What loads the entries `k` of a product's vector, those that are `deep` enough."""
+        """Return the load of the entries `k` of a matmul's vector, masked by `deep`."""
         mask = "rows[:, None] & deep[None, :]"
         return self.load_expression(operand, first, first + depth, columns=columns, mask=mask)
 
     def weight_expression(self, matmul: MatmulSlice, width: int) -> str:
-        """What loads the part of a matrix that a tile needs: entries `k`, and columns `u`."""
+        """Return the load of a weight tile: rows `k`, columns `u`."""
         base = self.arguments.add(KernelArgument(f"w{matmul.matrix}", "whole", matmul.matrix))
         first = f"tl.arange(0, {self.extent})"
         column, inside = ("u", "inside") if width > 1 else (first, f"({first} < 1)")
@@ -180,7 +184,7 @@ class TileEmitter:
         return f"tl.load({address}, mask=deep[:, None] & {inside}[None, :], other=0.0)"
 
     def _emit_group(self, value: Value, output: ValueSlice) -> Iterator[str]:
-        """Sums and maxima over neighbours, and their opposite, from memory."""
+        """Emit a sum or maximum over groups of neighboring entries, or its broadcast `spread`."""
         read, k = value.operands[0], int(value.attributes[0])
         name = self.local_name(output)
         u = "0" if output.width == 1 and output.start == 0 else f"(u + {output.start})"
@@ -210,7 +214,7 @@ class TileEmitter:
     def _state_update(
         self, value: Value, output: ValueSlice, local_slices: frozenset[ValueSlice]
     ) -> str:
-        """The value that comes out of a step; where a row has ended, the one that went in."""
+        """Return the assignment of a state: its new value, or the old one after a row's end."""
         name = self.local_name(output)
         new = self.operand_expression(output, value.operands[0], local_slices)
         if not (self.variant.lengths and self.freeze_ended_rows):
@@ -221,7 +225,7 @@ class TileEmitter:
         return f"{name} = tl.where({self.valid_mask()}, {new}, {held})"
 
     def is_backward_state(self, value: Value) -> bool:
-        """Whether a state runs backward in time, so that it has no history."""
+        """Test for a state that runs backward in time, which has no carry."""
         graph = self.plan.dataflow.graph
         name = str(value.attributes[0])
         return any(s.name == name and s.node in graph.backward_nodes for s in graph.states)
@@ -237,7 +241,13 @@ class TileEmitter:
         mask: str = "",
         masked: bool = True,
     ) -> str:
-        """Entries of a value in memory, as the tile sees them; as the call's own type for `k`."""
+        """Return the load of an operand's entries, replaced outside of the segment.
+
+        columns: the column indices; with the default `u` the entries are `start` to `stop`.
+        scalar: the index of a single entry instead.
+        mask: the mask of the load; that of the tile by default.
+        masked: whether to replace entries from outside of the segment.
+        """
         value = self.plan.dataflow.values[operand.value]
         if value.operation == "constant":
             return _literal(float(value.attributes[0]))
@@ -277,12 +287,12 @@ class TileEmitter:
         )
 
     def valid_mask(self) -> str:
-        """Whether a row still has this step, a column."""
+        """Return the mask (rows, 1) of rows that have not ended at this step."""
         name = self.arguments.add(KernelArgument("alive", "alive"))
         return f"(tl.load({name} + row, mask=rows, other=0) != 0)[:, None]"
 
     def same_segment_mask(self, delay: int, *, has_carry: bool = True) -> str:
-        """Whether the step `delay` ago belongs to the segment of this one, a column."""
+        """Return the mask (rows, 1) of rows whose step `delay` ago is in the same segment."""
         kind: Literal["linked", "within"] = "linked" if has_carry or delay < 0 else "within"
         name = self.arguments.add(KernelArgument(f"{kind}_{delay_suffix(delay)}", kind, delay))
         return f"(tl.load({name} + row, mask=rows, other=0) != 0)[:, None]"
@@ -296,7 +306,7 @@ class TileEmitter:
         scalar: str = "",
         mask: str = "at",
     ) -> str:
-        """What a state is before the segment of a step."""
+        """Return the load of a state's initial value, which precedes the segment."""
         name = str(value.attributes[0])
         number = value.id
         base = self.arguments.add(KernelArgument(f"initial_{number}", "initial", name))
@@ -314,7 +324,7 @@ class TileEmitter:
         return f"tl.load({base} + {at}, mask={mask}, other=0.0).to(REAL)"
 
     def _row_location(self, operand: Operand, value: Value) -> tuple[str, str, int]:
-        """(argument, each row's number in it, entries a row) of a value of rows."""
+        """Return (base pointer, row index, entries per row) of an operand with rows."""
         place = self.plan.regions[operand.value]
         if value.rate == "row":
             base = self.arguments.add(KernelArgument(f"a{value.id}", "whole", value.id))
@@ -333,7 +343,10 @@ class TileEmitter:
         return name, "row", value.shape[0]
 
     def _cache_modifier(self, operand: Operand) -> str:
-        """How what other programs have written is loaded: from where all of them see it."""
+        """Return the modifier that bypasses the L1 cache for buffers of other programs.
+
+        The L1 caches of multiprocessors are not coherent; `.cg` reads from L2.
+        """
         place = self.plan.regions[operand.value]
         there = place is not None and place.buffer in self.shared_buffers
         return ', cache_modifier=".cg"' if there else ""
@@ -345,7 +358,7 @@ class TileEmitter:
         )
 
     def emit_store(self, store: SliceStore, local_slices: frozenset[ValueSlice]) -> Iterator[str]:
-        """Put some entries into memory."""
+        """Emit one store."""
         buffer = self.plan.buffers[store.buffer]
         base = self._buffer_argument(buffer)
         where = "b" if buffer.extent == "step" else _shifted_row(buffer.steps_before)
@@ -358,12 +371,12 @@ class TileEmitter:
 
 
 def delay_suffix(delay: int) -> str:
-    """A delay in a name."""
+    """Return a delay as part of a name."""
     return f"{abs(delay)}_{'ahead' if delay < 0 else 'ago'}"
 
 
 def file_header(variant: KernelVariant) -> Sequence[str]:
-    """What every file of kernels begins with, before the functions of `expressions`."""
+    """Return the first lines of a kernel file: imports and constants."""
     return (
         "import triton",
         "import triton.language as tl",
@@ -386,7 +399,7 @@ def _offset_suffix(offset: int) -> str:
 
 
 def _shifted_row(steps: int) -> str:
-    """Rows of a series, some steps further on."""
+    """Return the row index in a series, some steps further on."""
     if not steps:
         return "row"
     return f"(row + {'' if steps == 1 else f'{steps} * '}B)"

@@ -1,4 +1,4 @@
-"""A model that is layers of torch.nn, run by torch's own library: on a GPU by cuDNN."""
+"""Run a graph that is a stack of torch.nn layers through torch's RNN functions (cuDNN)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .layer_matching import LayerGate, LayerStack, TorchLayer, match_layer_stack
 
 
 class CudnnLayers:
-    """Runs the calls of one graph by `torch._VF.lstm` and its like.
+    """The torch.nn layers of one graph, run through `torch._VF.lstm` and its siblings.
 
-    stack: the layers; why: the reason where the graph has none.
+    stack: None if the graph is no layer stack; `mismatch_reason` then tells why.
     """
 
     def __init__(self, graph: OperatorGraph) -> None:
@@ -30,7 +30,7 @@ class CudnnLayers:
         self.mismatch_reason = found if isinstance(found, str) else ""
 
     def supports(self, call: Call) -> bool:
-        """Whether a call is one that the layers of torch.nn have: no lengths and no resets."""
+        """Test whether torch's layers can run a call: no lengths, resets, masks or broadcasting."""
         whole = (
             call.lengths is None and call.resets is None and call.steps > 0 and call.batch_size > 0
         )
@@ -44,18 +44,18 @@ class CudnnLayers:
         ) and all(call.parameters[o.weight].dim() == 2 for o in self.stack.readouts if o.weight)
 
     def tuning_key(self, dtype: torch.dtype, batch_size: int) -> str:
-        """What decides whether it is faster: kinds and sizes; rows to the next power of two."""
+        """Return the tuning table's key: layer kinds, sizes, dtype, batch size rounded up to 2ⁿ."""
         near = 1 << max(0, batch_size - 1).bit_length()
         return f"{self.tuning_key_prefix(dtype)} rows={near}"
 
     def tuning_key_prefix(self, dtype: torch.dtype) -> str:
-        """The part of such keys that calls of all batches share."""
+        """Return the tuning key without the batch size."""
         assert self.stack is not None
         sizes = " ".join(f"{a.kind}:{a.input_size}:{a.hidden_size}" for a in self.stack.layers)
         return f"{sizes} {str(dtype).removeprefix('torch.')}"
 
     def forward(self, call: Call, wrt: tuple[TensorKey, ...]) -> tuple[CallResult, Residuals]:
-        """The results; what torch saves for the backward pass is in `more`, where it can be."""
+        """Run the layers; if autograd can record them here, keep its graph in `context`."""
         if not wrt:
             return self._run(call, training=False), Residuals()
         keys, tensors = flatten(call)
@@ -69,7 +69,7 @@ class CudnnLayers:
             (),
         )
         sources = [t for k, t in zip(keys, own, strict=True) if k in wrt]
-        # Inside of an operator of torch nothing is recorded.
+        # Autograd records nothing inside a custom operator: `backward` then runs the layers again.
         more = (flat, sources) if any(y.requires_grad for y in flat) else None
         return bare, Residuals(context=more)
 
@@ -80,7 +80,7 @@ class CudnnLayers:
         saved: Residuals,
         gradients: Mapping[TensorKey, Tensor | None],
     ) -> Sequence[Tensor | None]:
-        """The gradients that are wanted."""
+        """Return the gradients of `wrt`, from the recorded graph or by running the layers again."""
         given = tuple(gradients.values())
         if saved.context is not None:
             results, sources = saved.context
@@ -116,7 +116,7 @@ class CudnnLayers:
 
 
 def _expected_shapes(layer: TorchLayer, gate: LayerGate) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Parameters of a gate, and what torch wants them to be: no blocks, nothing broadcast."""
+    """Yield the parameters of a gate with the shapes that torch requires."""
     yield gate.input_weight, (layer.hidden_size, layer.input_size)
     yield gate.recurrent_weight, (layer.hidden_size, layer.hidden_size)
     for name in (*gate.biases, *gate.recurrent_biases):
@@ -126,7 +126,7 @@ def _expected_shapes(layer: TorchLayer, gate: LayerGate) -> Iterator[tuple[str, 
 def _run_layer(
     layer: TorchLayer, x: Tensor, call: Call, training: bool
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """The series of h, and the states after the last step, each (1, B, n)."""
+    """Run one layer; return h at all steps (T, B, n), and the final states, each (1, B, n)."""
     p, gates = call.parameters, layer.gates
     inner = layer.kind == "GRU"
     weights = [

@@ -1,7 +1,7 @@
-"""Which states of a graph are the layers of torch.nn.LSTM, GRU or RNN, proved from its operations.
+"""Match the operations of a graph against the equations of torch.nn.LSTM, GRU and RNN.
 
-Names play no part. A layer's equations are torch's own (documentation of `torch.nn.LSTM`,
-`torch.nn.GRU`, `torch.nn.RNN`), with sums in any order and at most any number of bias vectors.
+Equations: documentation of `torch.nn.LSTM`, `torch.nn.GRU`, `torch.nn.RNN`. Names play no part;
+sums may be nested and ordered in any way and have any number of bias vectors.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ TorchLayerKind = Literal["LSTM", "GRU", "RNN_TANH", "RNN_RELU"]
 
 @dataclass(frozen=True, slots=True)
 class LayerGate:
-    """W x + U h + biases: names of parameters; `recurrent_biases` are biases within a GRU's reset."""
+    """W x + U h + biases, as parameter names; a GRU's reset gate scales `recurrent_biases`."""
 
     input_weight: str
     recurrent_weight: str
@@ -27,9 +27,9 @@ class LayerGate:
 
 @dataclass(frozen=True, slots=True)
 class TorchLayer:
-    """One layer; gates in torch's order.
+    """One torch.nn layer, its gates in torch's order.
 
-    input_node: the node whose series goes in: an input, or a state at the same step.
+    input_node: an input, or the state of another layer at the same step.
     states: the names of h, and for an LSTM of c.
     """
 
@@ -43,7 +43,7 @@ class TorchLayer:
 
 @dataclass(frozen=True, slots=True)
 class Readout:
-    """An output: a state of a layer, or a matrix times it and biases; no matrix: an empty name."""
+    """An output: weight · state + biases; without a weight (an empty name) the state itself."""
 
     state: int
     weight: str
@@ -52,14 +52,14 @@ class Readout:
 
 @dataclass(frozen=True, slots=True)
 class LayerStack:
-    """A whole graph as layers, each after those that it reads, and what comes out of them."""
+    """A whole graph as layers in topological order, and its outputs."""
 
     layers: tuple[TorchLayer, ...]
     readouts: tuple[Readout, ...]
 
 
 def match_layer_stack(graph: OperatorGraph) -> LayerStack | str:
-    """A graph as layers of torch.nn; the reason where it is not."""
+    """Match a whole graph; return its layer stack, or the reason why it is none."""
     if graph.laws or graph.loss_inputs:
         return "it has laws or loss terms"
     if graph.backward_nodes:
@@ -99,7 +99,7 @@ def match_layer_stack(graph: OperatorGraph) -> LayerStack | str:
 
 @dataclass(frozen=True, slots=True)
 class _GateMatch:
-    """A gate while it is looked at; empty names for what it lacks."""
+    """A partially matched gate; empty names for missing terms, input_node -1 without a W x."""
 
     input_weight: str
     input_node: int
@@ -109,14 +109,14 @@ class _GateMatch:
 
 
 class _LayerMatcher:
-    """Looks at the nodes of one graph."""
+    """A pattern matcher over the nodes of one graph."""
 
     def __init__(self, graph: OperatorGraph) -> None:
         self.nodes = graph.nodes
         self.states = {state.node: state.name for state in graph.states}
 
     def match_layer(self, state: int) -> TorchLayer | None:
-        """The layer whose h is this state."""
+        """Match the layer whose h is this state node."""
         (after,) = self.nodes[state].operands
         if after.delay or self.nodes[after.node].size != self.nodes[state].size:
             return None
@@ -127,7 +127,7 @@ class _LayerMatcher:
         )
 
     def match_readout(self, operand: Operand, layer_outputs: set[int]) -> Readout | None:
-        """An output of these states."""
+        """Match an output that reads one of these states, directly or through one weight."""
         if operand.delay:
             return None
         if operand.node in layer_outputs:
@@ -147,7 +147,7 @@ class _LayerMatcher:
         return Readout(products[0][1].node, products[0][0], tuple(biases))
 
     def _match_rnn(self, h: int, update: Operand) -> TorchLayer | None:
-        """H' = tanh(W x + U h + b), or relu."""
+        """Match h' = tanh(W x + U h + b), or relu."""
         kinds: dict[str, TorchLayerKind] = {"tanh": "RNN_TANH", "relu": "RNN_RELU"}
         node = self.nodes[update.node]
         if node.operation not in kinds or node.attributes:
@@ -157,7 +157,7 @@ class _LayerMatcher:
         )
 
     def _match_lstm(self, h: int, update: Operand) -> TorchLayer | None:
-        """C' = f ⊙ c + i ⊙ g, h' = o ⊙ tanh(c')."""
+        """Match c' = f ⊙ c + i ⊙ g, h' = o ⊙ tanh(c')."""
         for out, squashed in self._factor_pairs(update):
             o, inner = (
                 self._function_argument(out, "sigmoid"),
@@ -166,7 +166,7 @@ class _LayerMatcher:
             if o is None or inner is None or inner.delay:
                 continue
             cells = [s for s in self.states if self.nodes[s].operands == (inner,) and s != h]
-            # What reads the cell's new value may read it by the state's own name.
+            # The operand of tanh may be the state c itself, or the node that computes it.
             if inner.node in self.states:
                 cells = [inner.node]
                 inner = self.nodes[inner.node].operands[0]
@@ -199,7 +199,7 @@ class _LayerMatcher:
         return None
 
     def _match_gru(self, h: int, update: Operand) -> TorchLayer | None:
-        """H' = (1 - z) ⊙ n + z ⊙ h, n = tanh(W x + b + r ⊙ (U h + b'))."""
+        """Match h' = (1 - z) ⊙ n + z ⊙ h, n = tanh(W x + b + r ⊙ (U h + b'))."""
         terms = self._sum_terms(update)
         if len(terms) != 2:
             return None
@@ -221,7 +221,7 @@ class _LayerMatcher:
     def _match_candidate(
         self, operand: Operand, h: int
     ) -> tuple[Operand | None, _GateMatch | None]:
-        """The reset gate's argument, and W x + b + r ⊙ (U h + b')."""
+        """Match W x + b + r ⊙ (U h + b'); return the argument of r, and the gate."""
         terms = self._sum_terms(operand)
         for index, term in enumerate(terms):
             outer = self._match_affine(terms[:index] + terms[index + 1 :], h)
@@ -249,12 +249,12 @@ class _LayerMatcher:
         return None, None
 
     def _match_gate(self, operand: Operand, h: int) -> _GateMatch | None:
-        """W x + U h + biases."""
+        """Match W x + U h + biases, with both weights."""
         found = self._match_affine(self._sum_terms(operand), h)
         return found if found and found.input_weight and found.recurrent_weight else None
 
     def _match_affine(self, terms: list[Operand], h: int) -> _GateMatch | None:
-        """A sum of at most one W x, at most one U h, and biases."""
+        """Match a sum of at most one W x, at most one U h, and biases."""
         of_input, source, of_state, biases = "", -1, "", list[str]()
         for term in terms:
             bias, product = self._parameter_name(term), self._match_matmul(term)
@@ -273,7 +273,7 @@ class _LayerMatcher:
     def _build_layer(
         self, kind: TorchLayerKind, states: tuple[int, ...], gate_matches: list[_GateMatch | None]
     ) -> TorchLayer | None:
-        """The layer, if all gates read one source and are whole."""
+        """Return the layer if all gates matched, read one input and have one size."""
         found = [part for part in gate_matches if part is not None]
         if len(found) != len(gate_matches) or len({part.input_node for part in found}) != 1:
             return None
@@ -288,7 +288,7 @@ class _LayerMatcher:
         return TorchLayer(kind, source, names, gates, self.nodes[source].size, size)
 
     def _is_complement(self, operand: Operand, gate: Operand) -> bool:
-        """Whether it is one less a gate."""
+        """Test for 1 - gate."""
         node = self.nodes[operand.node]
         if operand.delay or node.operation != "subtract":
             return False
@@ -298,14 +298,14 @@ class _LayerMatcher:
         return is_one and other == gate
 
     def _sum_terms(self, operand: Operand) -> list[Operand]:
-        """What a sum adds up, whichever way it is nested."""
+        """Return the terms of a nested sum."""
         node = self.nodes[operand.node]
         if operand.delay or node.operation != "add":
             return [operand]
         return [term for part in node.operands for term in self._sum_terms(part)]
 
     def _factor_pairs(self, operand: Operand) -> Iterator[tuple[Operand, Operand]]:
-        """The factors of an elementwise product, both ways round."""
+        """Yield the factors of an elementwise product in both orders."""
         node = self.nodes[operand.node]
         if not operand.delay and node.operation == "multiply":
             first, second = node.operands
@@ -314,13 +314,13 @@ class _LayerMatcher:
                 yield second, first
 
     def _function_argument(self, operand: Operand, function: str) -> Operand | None:
-        """What a function is applied to."""
+        """Return the operand of an application of `function`, or None."""
         node = self.nodes[operand.node]
         fits = not operand.delay and node.operation == function and not node.attributes
         return node.operands[0] if fits else None
 
     def _match_matmul(self, operand: Operand) -> tuple[str, Operand] | None:
-        """The name of a matrix, and the vector that it is multiplied with."""
+        """Match parameter · vector; return the parameter's name and the vector."""
         node = self.nodes[operand.node]
         if operand.delay or node.operation != "matmul" or node.attributes != (False,):
             return None

@@ -1,4 +1,4 @@
-"""Launches whose programs wait for each other: their counters, and what became of them."""
+"""Track the barrier counters of cooperative launches and report timeouts (RNN505)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _MAX_PENDING: Final = 64
 
 
 class CooperativeLaunches:
-    """Counters of launches, and whether the programs of each have met.
+    """Barrier counters of launches in flight.
 
-    A GPU works behind the processor's back, so that a meeting that failed is told by a later call,
-    as CUDA's own errors are; until then what it has computed is NaN.
+    A GPU runs asynchronously, so a failed barrier is reported by a later call, as CUDA errors are;
+    the results of the failed launch are NaN.
     """
 
     def __init__(self) -> None:
@@ -28,14 +28,14 @@ class CooperativeLaunches:
         self._lock = threading.Lock()
 
     def allocate_counters(self, groups: int, device: torch.device) -> Tensor:
-        """One counter for each group of programs, and after those whether any waited in vain."""
+        """Allocate a zeroed counter per row group, and an error flag behind them."""
         return torch.zeros((groups + 1) * COUNTER_STRIDE, dtype=torch.int64, device=device)
 
     def track(self, counters: Tensor) -> None:
-        """A launch with these counters is under way.
+        """Watch the error flag of a launch.
 
         Raises:
-            RnnError: when this or an earlier one is known to have failed (RNN505).
+            RnnError: when a barrier of this or an earlier launch has timed out (RNN505).
         """
         said = counters[-COUNTER_STRIDE:][:1]
         done = None
@@ -48,10 +48,10 @@ class CooperativeLaunches:
         self.check()
 
     def check(self) -> None:
-        """Look at the launches that have ended; wait for one where very many have not.
+        """Read the error flags of finished launches; wait if too many are in flight.
 
         Raises:
-            RnnError: when one has failed (RNN505).
+            RnnError: when a barrier has timed out (RNN505).
         """
         with self._lock:
             while self._pending:
@@ -81,7 +81,7 @@ def run_cooperative(
     launches: CooperativeLaunches,
     device: torch.device,
 ) -> None:
-    """All steps of a loop in one launch; where programs are interpreted, level by level.
+    """Run all steps of a grid-persistent loop in one launch; level by level if interpreted.
 
     sizes: (T, B).
     """

@@ -1,4 +1,4 @@
-"""The phases of a plan on a GPU: kernels launched, and what the library does between them."""
+"""Run the phases of a plan on a GPU: generated kernels, and library calls between them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from .library_ops import run_library_ops
 
 @dataclass(frozen=True)
 class BoundKernel:
-    """A kernel with the tensors of one call, ready to be started any number of times."""
+    """A kernel bound to the tensors and the grid of one call, launchable any number of times."""
 
     function: Any
     tensors: tuple[Tensor, ...]
@@ -52,17 +52,17 @@ class BoundKernel:
 
     @property
     def capture_key(self) -> tuple[Any, ...]:
-        """All that a recording of it depends on."""
+        """Return everything that a CUDA graph of this launch depends on."""
         addresses = tuple(tensor.data_ptr() for tensor in self.tensors)
         return (id(self.function), self.grid, tuple(self.options.items()), addresses)
 
     def __call__(self, *leading: Any, **trailing: Any) -> None:
-        """Start it; `leading` are its first parameters, `trailing` the last ones."""
+        """Launch the kernel; `leading` come before its tensors, `trailing` after them."""
         self.function[self.grid](*leading, *self.tensors, **self.options, **trailing)
 
 
 class CudaEngine:
-    """Computes phases; shared by all calls of a model, in any thread."""
+    """The engine of backend `cuda`; thread-safe, shared by all calls of a model."""
 
     def __init__(self) -> None:
         self._kernel_files: dict[tuple[Any, ...], KernelFile] = {}
@@ -76,13 +76,13 @@ class CudaEngine:
         self._persistent_disabled = False
 
     def release_caches(self) -> None:
-        """Drop what was recorded: each recording has memory of its own."""
+        """Release all CUDA graphs, each of which owns a memory pool."""
         self._graphs.clear()
 
     def disable_persistent_kernels(self, why: str) -> bool:
-        """After a kernel that cannot be built: keep no weights on chip from now on, and say so.
+        """Run every loop as CUDA graphs from now on, because a kernel cannot be built; warn once.
 
-        Returns: whether that is anything new.
+        Returns: False if no persistent kernel was in use, or the environment forces a strategy.
         """
         tiers = {
             tier.strategy
@@ -96,15 +96,15 @@ class CudaEngine:
         return True
 
     def create_buffers(self, plan: Plan, call: Call) -> CudaMemory:
-        """The memory of a call before its first phase."""
+        """Return the buffers of a call before its first phase."""
         like = like_of(call).detach()
         return CudaMemory(plan, call, like, SequenceMasks(call, like))
 
     def kernel_file(self, memory: AtenMemory) -> KernelFile:
-        """The kernels of a call, written when they are first asked for.
+        """Return the kernels of a call, generated at the first such call.
 
         Raises:
-            RnnError: when a tier is forced that does not fit (RNN501).
+            RnnError: when the environment forces a strategy that does not fit (RNN501).
         """
         plan, case = memory.plan, kernel_variant(memory)
         setting, forced = (
@@ -123,7 +123,7 @@ class CudaEngine:
             return self._kernel_files[written]
 
     def run_phases(self, phases: Iterable[Phase], memory: AtenMemory) -> None:
-        """Compute some phases; what no later one reads is let go."""
+        """Run phases in order, and free each buffer after its last use."""
         assert isinstance(memory, CudaMemory)
         self._cooperative_launches.check()
         program = self.kernel_file(memory)
@@ -149,7 +149,7 @@ class CudaEngine:
             memory.free_after(phase.id, frozenset())
 
     def _run_loop(self, file: KernelFile, phase_number: int, memory: CudaMemory) -> KernelFile:
-        """All steps of a loop; the program with the tier that the machine could run."""
+        """Run a loop, by the next strategy if a launch fails; return the kernels that ran."""
         while True:
             tier = file.strategies[phase_number].strategy
             try:
@@ -188,7 +188,7 @@ class CudaEngine:
     def bind_kernel(
         self, file: KernelFile, kernel: TritonKernel, memory: CudaMemory
     ) -> BoundKernel:
-        """A kernel bound to the tensors of a call."""
+        """Bind a kernel to the tensors of a call, with its grid and tile sizes."""
         call, like = memory.call, memory.like
         tuned = tuned_tiling(kernel, like.element_size(), like.device.index)
         tiling = tuned or default_tiling(kernel, like.element_size())
@@ -221,7 +221,7 @@ class CudaEngine:
 
 
 def device_context(memory: AtenMemory) -> DeviceContext:
-    """What tiers are chosen from; in the interpreter, for an H200."""
+    """Return the context that selects the strategies of a call; an H200's in the interpreter."""
     like = memory.like
     chip = query_device_limits(like.device.index or 0) if like.device.type == "cuda" else H200
     recorded = like.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
@@ -232,7 +232,7 @@ def device_context(memory: AtenMemory) -> DeviceContext:
 
 
 def kernel_variant(memory: AtenMemory) -> KernelVariant:
-    """What kernels of a call are written for."""
+    """Return the variant of the kernels that a call needs."""
     call, dtype = memory.call, memory.like.dtype
     return KernelVariant(
         resets=call.resets is not None,

@@ -1,4 +1,7 @@
-"""What torch's own library computes: products over all steps, sums, look-ups, once-a-call work."""
+"""Run the operations of a batched phase that torch's library computes.
+
+These are matmuls over all T·B rows, reductions, table lookups, windows and per-call values.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from .buffers import CudaMemory
 
 
 def run_library_ops(group: FusionGroup, memory: CudaMemory) -> None:
-    """Compute those values of a batched group that no generated kernel computes."""
+    """Compute the values of a fusion group that no generated kernel computes."""
     for number in (
         *group.roots,
         *(n for n in group.epilogue if not has_generated_kernel(memory.plan, n)),
@@ -38,7 +41,7 @@ def run_library_ops(group: FusionGroup, memory: CudaMemory) -> None:
 
 
 def _read_operands(value: Value, memory: CudaMemory) -> list[Tensor]:
-    """Operands in the model's type: what is carried in a wider one is rounded here."""
+    """Load the operands of a value, rounded from float32 buffers to the model's dtype."""
     found = [memory.load(read) for read in value.operands]
     return [o.to(memory.like.dtype) if o.is_floating_point() else o for o in found]
 

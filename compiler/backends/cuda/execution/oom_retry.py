@@ -1,7 +1,7 @@
-"""Calls on a GPU that may run out of memory: once more with less, and then one clear error.
+"""Retry calls that run out of GPU memory with a rematerializing plan.
 
-The second try comes after everything was let go that can be had again. It keeps for the backward
-pass only what `memory="recompute"` keeps; so do later calls that are as large.
+Before the retry all caches are released. The lean plan saves only what `memory="recompute"` saves;
+later calls of at least this size use it at once. A second failure is one clear error.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ LEAN_PLAN_TEXT: Final = 'saving less for the backward pass (as memory="recompute
 
 
 class DegradableEngine(Protocol):
-    """An engine that can do with less."""
+    """An engine that can release memory and give up kernels that do not build."""
 
     def release_caches(self) -> None:
-        """Drop what takes memory and can be had again."""
+        """Release memory that can be rebuilt on demand."""
 
     def disable_persistent_kernels(self, why: str) -> bool:
-        """Do without kernels that may not be built; whether that is anything new."""
+        """Stop using persistent kernels; return False if none were in use."""
 
 
 class OomRetry:
-    """Runs calls by their usual plans and, where memory runs out, by lean ones."""
+    """A plan runner that falls back from the default plan to the lean one when memory runs out."""
 
     def __init__(self, usual: PlanRunner, lean: PlanRunner, engine: DegradableEngine) -> None:
         self.default, self.lean, self.engine = usual, lean, engine
         self._smallest_failure: int | None = None
-        """The fewest steps, of all rows together, that there was no memory for."""
+        """Smallest T·B that has run out of memory."""
 
     def forward(self, call: Call, wrt: tuple[TensorKey, ...]) -> tuple[CallResult, Residuals]:
-        """The forward phases; the last note of what is saved says whether the plan is lean.
+        """Run the forward phases; append 1 to the residuals' metadata if the plan was lean, else 0.
 
         Raises:
             RnnError: RNN503, when a kernel cannot be built; RNN504, when the GPU fails.
-            torch.OutOfMemoryError: when there is too little memory, also after a second try.
+            torch.OutOfMemoryError: when memory runs out again in the retry.
         """
         lean = self._is_too_large(call)
         planned = self.lean if lean else self.default
@@ -65,7 +65,7 @@ class OomRetry:
         return result, replace(saved, metadata=(*saved.metadata, int(lean))) if wrt else saved
 
     def residual_count(self, call: Call, wrt: tuple[TensorKey, ...]) -> int:
-        """How many tensors either plan saves, at most."""
+        """Return the maximum number of residual tensors of either plan."""
         return max(planned.residual_count(call, wrt) for planned in (self.default, self.lean))
 
     def backward(
@@ -75,7 +75,7 @@ class OomRetry:
         residuals: Residuals,
         cotangents: Mapping[TensorKey, Tensor | None],
     ) -> Sequence[Tensor | None]:
-        """The backward phases; raises what `forward` does."""
+        """Run the backward phases of the plan that ran forward; raise what `forward` raises."""
         *notes, lean = residuals.metadata
         kept, planned = (
             replace(residuals, metadata=tuple(notes)),
@@ -103,7 +103,7 @@ class OomRetry:
         )
 
     def _free_memory(self, call: Call, why: str) -> None:
-        """Let go of what can be had again, and say so."""
+        """Record the size of the failed call, warn once, and release all caches."""
         size = call.steps * call.batch_size
         self._smallest_failure = (
             size if self._smallest_failure is None else min(self._smallest_failure, size)
@@ -112,13 +112,13 @@ class OomRetry:
             f"rnnc: out of memory on {like_of(call).device}: trying again, {LEAN_PLAN_TEXT}: {why}"
         )
         self.engine.release_caches()
-        # Cycles of Python objects may hold tensors: those of a traceback do.
+        # Reference cycles, as a traceback makes them, may still hold tensors.
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
     def _attempt_or_fail(self, work: Callable[[], T]) -> tuple[T | None, str]:
-        """What some work answers; or nothing, and how it ran out of memory.
+        """Call `work`; return its result, or None and the message if memory ran out.
 
         Raises:
             RnnError: RNN503, when a kernel cannot be built; RNN504, when the GPU fails.
@@ -135,11 +135,11 @@ class OomRetry:
         return found, why
 
     def _retry(self, call: Call, work: Callable[[], T]) -> T:
-        """What a second try answers.
+        """Call `work` once more and return its result.
 
         Raises:
-            RnnError: as the first one.
-            torch.OutOfMemoryError: when it runs out of memory, too.
+            RnnError: as `_attempt_or_fail`.
+            torch.OutOfMemoryError: when memory runs out again.
         """
         found, why = self._attempt_or_fail(work)
         if found is None:
@@ -152,9 +152,9 @@ class OomRetry:
 
 
 def attempt(work: Callable[[], T]) -> tuple[T | None, FailureKind, str]:
-    """What some work answers; or nothing, how it has failed, and why in words.
+    """Call `work`; return its result, or None with the kind of failure and its message.
 
-    The exception is gone when this returns, and with it the tensors that its frames have held.
+    The exception is dropped here, because the frames of its traceback hold tensors.
     """
     try:
         return work(), "", ""
@@ -166,9 +166,9 @@ def attempt(work: Callable[[], T]) -> tuple[T | None, FailureKind, str]:
 
 
 def _free_buffers(saved: Residuals) -> None:
-    """Free the buffers that were saved, where nobody else can have them.
+    """Free the memory of saved buffers if the call owns them.
 
-    What torch.compile has kept is its own: only a call in eager mode brings its plan along.
+    Only residuals of eager calls have a context; those of torch.compile belong to its own graph.
     """
     if saved.context is not None:
         for tensor in saved.tensors[: saved.metadata[0]]:
@@ -176,7 +176,7 @@ def _free_buffers(saved: Residuals) -> None:
 
 
 def _is_freed(saved: Residuals) -> bool:
-    """Whether what was saved has been dropped: a backward pass may run a second time."""
+    """Test for freed residuals, which a second backward pass (`retain_graph=True`) may meet."""
     return any(
         tensor.numel() and not tensor.untyped_storage().nbytes()
         for tensor in saved.tensors[: saved.metadata[0]]

@@ -1,7 +1,7 @@
-"""Loops whose columns fall into parts that need nothing of each other.
+"""Partition the columns of a loop into independent parts.
 
-With block-diagonal matrices, y = diag(W₁, …, Wₙ) x, and everything else entrywise, the units of one
-block never meet those of another; without any product, no unit meets another one at all.
+If all recurrent matrices are block-diagonal, y = diag(W₁, …, Wₙ) x, and all other operations
+elementwise, hidden units of different blocks are independent; without matmuls all units are.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from .kernel_partition import StagePartition, partition_stages
 from .matmul_operands import stage_matmuls
 
 COLUMNS_PER_PART: Final = 64
-"""Columns of a part where every column is independent."""
+"""Columns of a part in a loop without matmuls, where any partition of the columns is valid."""
 
 
 def partition_independent_stages(
     plan: Plan, value_ids: Sequence[int]
 ) -> tuple[StagePartition, int]:
-    """The stages of a loop, and how many parts of it need nothing of each other."""
+    """Return the stages of a loop, and the number of its independent parts."""
     whole = partition_stages(plan, value_ids, keep_blocks=True)
     parts = count_independent_parts(whole)
     return (whole, parts) if parts > 1 else (partition_stages(plan, value_ids), 1)
 
 
 def count_independent_parts(partition: StagePartition) -> int:
-    """How many parts there are, each with the same share of every stage; 1 where they meet.
+    """Count the parts of equal width that no stage combines; 1 if there are none.
 
-    partition: with products whole.
+    partition: made with `keep_blocks=True`.
     """
     values, widths = partition.plan.dataflow.values, {stage.width for stage in partition.stages}
     if 1 in widths or any(

@@ -1,7 +1,7 @@
-"""Values -> stages: what one kernel, or one stretch between two barriers, can compute.
+"""Partition the values of a phase into stages, each one kernel or the work between barriers.
 
-Inside of a stage all pieces are of one width, and entry j of each needs entries j of the stage
-alone; whatever else is read is finished and in memory.
+All slices of a stage have one width, and entry j of each depends on entries j of the same stage
+alone; all other operands are in memory before the stage begins. Levels are as in ASAP scheduling.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .slice_decomposition import (
 
 @dataclass(frozen=True, slots=True)
 class SliceStore:
-    """Entries that go to memory: of `value`, from entry `offset` of a buffer's rows on."""
+    """Entries of `value` to be written to a buffer, from entry `offset` of its rows on."""
 
     source: SliceSource
     value: int
@@ -35,9 +35,9 @@ class SliceStore:
 
 @dataclass(frozen=True, slots=True)
 class KernelStage:
-    """Pieces in an order in which they can be computed.
+    """Slices in topological order, and the stores of their results.
 
-    level: how many stages must be finished before; those of one level need nothing of each other.
+    level: the longest chain of stages before it; stages of one level are independent.
     """
 
     level: int
@@ -48,14 +48,14 @@ class KernelStage:
 
 @dataclass(frozen=True)
 class StagePartition:
-    """The stages of some values of a plan, and the pieces they are made of."""
+    """The stages of values of a plan, and the slices that they consist of."""
 
     plan: Plan
     decomposition: SliceDecomposition
     stages: tuple[KernelStage, ...]
 
     def resolve_operand(self, output: ValueSlice, operand: Operand) -> SliceSource:
-        """Where a piece of an entrywise value finds its entries of an operand."""
+        """Return the source of an operand's entries for one slice of an elementwise value."""
         if self.plan.dataflow.values[operand.value].shape == (1,):
             return self.decomposition.resolve(operand, 0, 1)
         return self.decomposition.resolve(operand, output.start, output.stop)
@@ -64,7 +64,7 @@ class StagePartition:
 def partition_stages(
     plan: Plan, value_ids: Sequence[int], *, keep_blocks: bool = False
 ) -> StagePartition:
-    """The stages that compute some values of one phase, given in an order that can be computed.
+    """Partition values of one phase, given in topological order, into stages.
 
     keep_blocks: as in `SliceDecomposition`.
     """
@@ -90,7 +90,7 @@ def partition_stages(
 def _dependency_levels(
     plan: Plan, decomposition: SliceDecomposition, value_ids: Sequence[int]
 ) -> dict[ValueSlice, int]:
-    """For each piece that is computed its level, in order; what is only copied has level 0."""
+    """Compute the level of each slice, in order; slices of movement ops have none."""
     values = plan.dataflow.values
     levels: dict[ValueSlice, int] = {}
     for number in value_ids:
@@ -114,7 +114,7 @@ def _dependency_levels(
 def _operand_sources(
     decomposition: SliceDecomposition, value: Value, output: ValueSlice, operand: Operand
 ) -> Iterable[tuple[SliceSource, bool]]:
-    """The pieces that one needs of an operand, and whether they must be in memory by then."""
+    """Yield the slices of an operand that a slice reads, and whether from memory."""
     values = decomposition.flow.values
     if value.operation in WHOLE_VECTOR_OPS:
         for part in decomposition.slices_of(operand.value):
@@ -131,7 +131,7 @@ def _memory_slices(
     value_ids: Sequence[int],
     levels: dict[ValueSlice, int],
 ) -> set[ValueSlice]:
-    """The pieces, aliases too, that somebody reads from memory."""
+    """Return the slices, those of movement ops included, that have a reader in memory."""
     flow = plan.dataflow
     kept = {read.value for read in flow.results}
     whole = {
@@ -167,7 +167,7 @@ def _plan_stores(
     value_ids: Sequence[int],
     memory_slices: set[ValueSlice],
 ) -> tuple[SliceStore, ...]:
-    """What goes where; where two values share their memory the later one, a state, wins."""
+    """Plan one store per memory slice; of values that share memory the later one, a state, wins."""
     found: dict[tuple[int, int], SliceStore] = {}
     for number in value_ids:
         place = plan.regions[number]

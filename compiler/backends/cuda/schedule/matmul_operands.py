@@ -1,4 +1,4 @@
-"""The products of a stage: which entries of a vector meet which of a matrix."""
+"""Matmul operands of a stage: vector entries and weight addresses of each output slice."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .slice_decomposition import ValueSlice
 
 @dataclass(frozen=True, slots=True)
 class MatmulSlice:
-    """Entries `vector_start` to `vector_start + depth` of a vector, times a part of a matrix.
+    """An output slice as a submatrix times `depth` vector entries from `vector_start` on.
 
-    matrix: a value of a call, whose entry [k, u] lies at `matrix_offset + k depth_stride + u column_stride`.
-    block_stride: how far apart blocks lie, where all of a block-diagonal matrix is one product; then
-        `vector_start`, `depth` and `matrix_offset` are those of the first block.
+    matrix: a per-call value; entry [k, u] is at matrix_offset + k depth_stride + u column_stride.
+    block_stride: distance of blocks if the slice spans a whole block-diagonal matrix, else 0;
+        `vector_start`, `depth` and `matrix_offset` are then those of the first block.
     """
 
     output: ValueSlice
@@ -32,7 +32,7 @@ class MatmulSlice:
     block_stride: int = 0
 
     def weight_address(self, base: str, column: str = "u") -> str:
-        """Where entries [k, u] of the matrix lie, as Triton source."""
+        """Return the addresses of the entries [k, u] of the matrix as a Triton expression."""
         start = f"{self.matrix_offset} + " if self.matrix_offset else ""
         down, along = (
             f" * {step}" if step != 1 else "" for step in (self.depth_stride, self.column_stride)
@@ -41,7 +41,7 @@ class MatmulSlice:
 
 
 def stage_matmuls(plan: Plan, stage: KernelStage) -> Sequence[MatmulSlice]:
-    """The products of a stage, in its order."""
+    """Return the matmuls of a stage in the order of its slices."""
     values = plan.dataflow.values
     return [
         _matmul_slice(plan.dataflow, piece)

@@ -1,4 +1,4 @@
-"""How exactly float32 products are taken: as `torch.nn.LSTM` takes them."""
+"""Precision of float32 matmuls, which follows torch's setting for `torch.nn.LSTM`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ MatmulPrecision = Literal["ieee", "tf32", "tf32x3"]
 
 
 def float32_matmul_precision() -> MatmulPrecision:
-    """TF32 where torch allows it to recurrent networks, else three TF32 products for each one.
+    """Return tf32 if torch allows it for RNNs, else tf32x3.
 
-    Three products of split numbers are about as exact as float32 itself.
+    tf32x3 splits each operand into two TF32 numbers and is about as exact as float32.
     """
     import torch
 
@@ -26,7 +26,7 @@ def float32_matmul_precision() -> MatmulPrecision:
 
 
 def matmul_precision(kind: dtype) -> MatmulPrecision:
-    """How products of numbers of a type are taken: only float32 leaves a choice."""
+    """Return the matmul precision of a dtype; only float32 has a setting."""
     import torch
 
     return float32_matmul_precision() if kind == torch.float32 else "ieee"

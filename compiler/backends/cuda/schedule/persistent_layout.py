@@ -1,4 +1,4 @@
-"""What the weights of a loop take of a chip that is to keep them, and how they are cut for it."""
+"""Lay out persistent loops: slices, tiles and shared memory of weights that stay on chip."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from .matmul_precision import MatmulPrecision
 from .tile_extents import MAX_EXTENT, MIN_EXTENT, padded_size
 
 ROW_TILE: Final = 16
-"""Rows of a tile: the least that matrix instructions take."""
+"""Batch rows of a tile: the smallest M of the matrix instructions."""
 
 MAX_SLICE_WIDTH: Final = 64
-"""The most columns that one program of a grid has of each unit's sums."""
+"""Most columns of a slice, whose accumulators for all gates are in registers at once."""
 
 MAX_ROW_TILES: Final = 8
-"""The most tiles of rows that a program of a grid takes in each step, one after the other."""
+"""Most row tiles that a grid-persistent program runs in turn at each step."""
 
 MAX_ACCUMULATORS: Final = 16
-"""The most sums of products of one tile, which all are in registers at once."""
+"""Most matmuls of one stage, whose accumulators are all in registers at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceContext:
-    """What is known of a call before anything is compiled.
+    """Properties of a call and its device that select loop strategies.
 
-    element_size: of a number of the model's type.
-    batch_size: of the batch; 0 where it is not known.
-    is_capturing: whether the caller records the call in a CUDA graph.
+    element_size: bytes of a number of the model's dtype.
+    batch_size: 0 if unknown.
+    is_capturing: whether the caller captures the call in a CUDA graph.
     """
 
     device: DeviceLimits
@@ -41,20 +41,20 @@ class DeviceContext:
 
     @property
     def weight_copies(self) -> int:
-        """How often a weight is kept: what is split for exactness, twice."""
+        """Return the number of copies of each weight: two for the split operands of tf32x3."""
         return 2 if self.precision == "tf32x3" and self.element_size == 4 else 1
 
 
 @dataclass(frozen=True, slots=True)
 class PersistentLayout:
-    """How a loop is laid out on a chip that keeps its weights.
+    """Work distribution of a persistent loop.
 
-    row_tile: of a tile.
+    row_tile: batch rows of a tile.
     slices: programs that share the columns of one row.
-    slice_width: of a program's slice of every stage; 0 where each has an equal share.
-    is_block_diagonal: whether those are the blocks of block-diagonal matrices.
+    slice_width: columns of a slice in every stage; 0 if slices divide each stage equally.
+    is_block_diagonal: whether slices are the blocks of block-diagonal matrices.
     num_warps: of a program.
-    shared_memory: bytes of shared memory that a program takes, as estimated before it is compiled.
+    shared_memory: estimated bytes per program.
     """
 
     row_tile: int
@@ -66,24 +66,25 @@ class PersistentLayout:
 
     @property
     def min_extent(self) -> int:
-        """The least extent of a tile's columns."""
+        """Return the smallest column extent of a tile."""
         return min(MIN_EXTENT, self.slice_width) if self.slice_width else MIN_EXTENT
 
     def stage_slice_width(self, width: int) -> int:
-        """How many columns of a stage one program has."""
+        """Return the columns of one program's slice of a stage."""
         return self.slice_width or -(-width // self.slices)
 
     def row_groups(self, batch_size: int, device: DeviceLimits) -> int:
-        """Into how many groups a grid cuts the rows of a batch, with all programs running."""
+        """Return the number of row groups such that all programs run at the same time."""
         return max(1, min(-(-batch_size // self.row_tile), device.multiprocessors // self.slices))
 
 
 def block_persistent_layout(
     partition: StagePartition, parts: int, context: DeviceContext
 ) -> PersistentLayout | str:
-    """All weights of a part on one multiprocessor; the reason where that cannot be.
+    """Lay out a loop with all weights of an independent part in one program.
 
-    parts: as `blocks.independent_stages` counts them.
+    parts: as counted by `partition_independent_stages`.
+    Returns: the layout, or the reason why it does not fit.
     """
     if max_matmuls(partition) > MAX_ACCUMULATORS:
         return f"{max_matmuls(partition)} sums of products of one stage would not stay in registers"
@@ -109,7 +110,10 @@ def block_persistent_layout(
 def grid_persistent_layout(
     partition: StagePartition, context: DeviceContext
 ) -> PersistentLayout | str:
-    """A slice of the weights on each multiprocessor; the reason where that cannot be."""
+    """Lay out a loop with one slice of the weights per multiprocessor.
+
+    Returns: the layout, or the reason why it does not fit.
+    """
     chip = context.device
     if max_matmuls(partition) > MAX_ACCUMULATORS:
         return f"{max_matmuls(partition)} sums of products of one stage would not stay in registers"
@@ -146,12 +150,12 @@ def grid_persistent_layout(
 
 
 def max_matmuls(partition: StagePartition) -> int:
-    """The most sums of products of one stage."""
+    """Return the number of matmuls of the stage that has most of them."""
     return max(len(stage_matmuls(partition.plan, stage)) for stage in partition.stages)
 
 
 def _scratch_bytes(context: DeviceContext, row_tile: int) -> int:
-    """What passes through shared memory on its way from one layout of registers to another."""
+    """Estimate the shared memory of register layout conversions."""
     return row_tile * MAX_EXTENT * 4 * (1 if context.element_size <= 2 else 2)
 
 

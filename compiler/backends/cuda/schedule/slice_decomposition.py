@@ -1,9 +1,9 @@
-"""Values cut into pieces, so that entry j of a piece needs entries j of other pieces alone.
+"""Decompose values into slices whose entry j depends on entry j of other slices alone.
 
     y = σ(z[0:3n]), i = y[0:n], f = y[n:2n]   ->   y₀ = σ(z₀), y₁ = σ(z₁), y₂ = σ(z₂); i is y₀
 
-What passes put side by side is taken apart again: then all gates of a unit are in one tile, in
-registers, and slices, paddings and concatenations cost nothing.
+This undoes the concatenations of earlier passes (as SROA does for aggregates): all gates of a unit
+are then in the registers of one tile, and slices, paddings and concatenations cost nothing.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from rnnc.compiler.ir.dataflow import Dataflow, Operand, Value
 from rnnc.compiler.ir.ops import ELEMENTWISE_OPS
 
 MOVEMENT_OPS: Final = frozenset({"slice", "concatenate", "pad", "stopgrad"})
-"""Operations whose pieces are pieces of their operands."""
+"""Operations that only move entries: their slices are slices of their operands."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class ValueSlice:
-    """Entries `start` to `stop` of a value that is computed here."""
+    """Entries `start` to `stop` of a value that the decomposed phase computes."""
 
     value: int
     start: int
@@ -30,13 +30,13 @@ class ValueSlice:
 
     @property
     def width(self) -> int:
-        """How many entries it has."""
+        """Return the number of entries."""
         return self.stop - self.start
 
 
 @dataclass(frozen=True, slots=True)
 class MemorySlice:
-    """Entries of a value that is in memory."""
+    """Entries `start` to `stop` of an operand in memory."""
 
     operand: Operand
     start: int
@@ -45,16 +45,16 @@ class MemorySlice:
 
 @dataclass(frozen=True, slots=True)
 class ZeroPadding:
-    """Entries that a padding has put there."""
+    """Entries that are zero by padding."""
 
 
 SliceSource = ValueSlice | MemorySlice | ZeroPadding
 
 
 class SliceDecomposition:
-    """The pieces of some values of a flow that are computed together.
+    """The slices of values that one phase computes, by a fixed point over slice boundaries.
 
-    keep_blocks: whether a block-diagonal product stays in one piece, and is not cut into its blocks.
+    keep_blocks: whether a block-diagonal matmul stays one slice, and is not cut into its blocks.
     """
 
     def __init__(self, flow: Dataflow, value_ids: Iterable[int], *, whole: bool = False) -> None:
@@ -64,12 +64,12 @@ class SliceDecomposition:
         self._propagate_boundaries()
 
     def slices_of(self, value_id: int) -> tuple[ValueSlice, ...]:
-        """The pieces of a value."""
+        """Return the slices of a value in order."""
         cuts = sorted(self._boundaries[value_id])
         return tuple(ValueSlice(value_id, a, b) for a, b in pairwise(cuts))
 
     def resolve(self, operand: Operand, start: int, stop: int) -> SliceSource:
-        """Where some entries come from, which lie in one piece of what is read."""
+        """Trace entries within one slice of an operand back through movement ops."""
         if operand.delay or operand.value not in self.local_values:
             return MemorySlice(operand, start, stop)
         value = self.flow.values[operand.value]
@@ -99,7 +99,7 @@ class SliceDecomposition:
             start += self.flow.values[read.value].shape[0]
 
     def _propagate_boundaries(self) -> None:
-        """Carry cuts along until none is new."""
+        """Propagate slice boundaries along index links to a fixed point."""
         links = [link for number in sorted(self.local_values) for link in self._index_links(number)]
         changed = True
         while changed:
@@ -114,7 +114,10 @@ class SliceDecomposition:
                 changed |= bool(down or up)
 
     def _index_links(self, value_id: int) -> Iterator[tuple[int, int, int]]:
-        """(value, operand, shift): entry j of the value is entry j + shift of the operand."""
+        """Yield (value, operand, shift): entry j of the value reads entry j + shift.
+
+        Boundaries that the operation itself introduces are added on the way.
+        """
         value = self.flow.values[value_id]
         if value.operation == "matmul":
             weight = self.flow.values[value.operands[0].value].shape
