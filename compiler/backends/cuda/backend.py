@@ -51,12 +51,12 @@ class CudaBackend:
     def __init__(self, graph: OperatorGraph, options: Options) -> None:
         self.graph, self.options = graph, options
         engine = CudaEngine()
-        usual, lean = (
+        default_plans, lean_plans = (
             PlanCache(graph, memory=memory, sink_elementwise=True, without=options.without)
             for memory in (options.memory, "recompute")
         )
-        self._plan_runner = PlanRunner(graph, usual, engine)
-        self._oom_retry = OomRetry(self._plan_runner, PlanRunner(graph, lean, engine), engine)
+        self._plan_runner = PlanRunner(graph, default_plans, engine)
+        self._oom_retry = OomRetry(self._plan_runner, PlanRunner(graph, lean_plans, engine), engine)
         self._cudnn_layers = CudnnLayers(graph)
         self._lock = threading.Lock()
         self._source: str | None = None
@@ -70,23 +70,23 @@ class CudaBackend:
 
     def unsupported_reason(self, like: Tensor) -> str:
         """Return why the device, the dtype, Triton or an operation rules the backend out; or ""."""
-        missing = triton_unavailable_reason()
-        interpreted = not missing and is_interpreted()
+        triton_reason = triton_unavailable_reason()
+        interpreted = not triton_reason and is_interpreted()
         if like.device.type != "cuda" and not interpreted:
             return f"it runs on NVIDIA's GPUs, not on {like.device}"
-        if missing:
-            return missing
-        known = {torch.float32, torch.float16, torch.bfloat16}
+        if triton_reason:
+            return triton_reason
+        dtypes = {torch.float32, torch.float16, torch.bfloat16}
         if interpreted:
-            known = {torch.float64, torch.float32, torch.float16}
-        if like.dtype not in known:
+            dtypes = {torch.float64, torch.float32, torch.float16}
+        if like.dtype not in dtypes:
             return f"no kernels for {like.dtype}"
         if self.graph.has_windows and like.element_size() == 2:
             return f"no kernels for windows of time in {like.dtype}"
         if not interpreted:
-            unfit = unsupported_device_reason(like.device.index or 0)
-            if unfit:
-                return unfit
+            device_reason = unsupported_device_reason(like.device.index or 0)
+            if device_reason:
+                return device_reason
         self._generate_source()
         return self._unsupported
 
@@ -98,11 +98,11 @@ class CudaBackend:
             torch.OutOfMemoryError: when memory runs out again in the retry.
         """
         if self._uses_cudnn(call):
-            found, _, why = attempt(lambda: self._cudnn_layers.forward(call, wrt))
-            if found is not None:
-                result, saved = found
-                return result, replace(saved, metadata=(CUDNN_NOTE,)) if wrt else saved
-            warn_once(f"rnnc: on from cuDNN to rnnc's own kernels: {why}")
+            outcome, _, reason = attempt(lambda: self._cudnn_layers.forward(call, wrt))
+            if outcome is not None:
+                result, residuals = outcome
+                return result, replace(residuals, metadata=(CUDNN_NOTE,)) if wrt else residuals
+            warn_once(f"rnnc: on from cuDNN to rnnc's own kernels: {reason}")
         return self._oom_retry.forward(call, wrt)
 
     def residual_count(self, call: Call, wrt: tuple[TensorKey, ...]) -> int:
@@ -123,13 +123,13 @@ class CudaBackend:
 
     def _uses_cudnn(self, call: Call) -> bool:
         """Look cuDNN up in the tuning table; False until `rnnc bench --tune` has measured it."""
-        library, like = self._cudnn_layers, like_of(call)
-        if library.stack is None:
+        layers, like = self._cudnn_layers, like_of(call)
+        if layers.stack is None:
             return False
-        known = is_cudnn_faster(
-            lambda: library.tuning_key(like.dtype, call.batch_size), like.device.index
+        is_faster = is_cudnn_faster(
+            lambda: layers.tuning_key(like.dtype, call.batch_size), like.device.index
         )
-        return known and library.supports(call)
+        return is_faster and layers.supports(call)
 
     def plan(self) -> Plan | None:
         """Return the plan of a training step."""
@@ -165,12 +165,14 @@ class CudaBackend:
         """List the batch sizes at which cuDNN runs the model, or return ""."""
         if self._cudnn_layers.stack is None:
             return ""
-        found = cudnn_batches(
+        batches = cudnn_batches(
             default_device_context().device.name,
             self._cudnn_layers.tuning_key_prefix(torch.float32),
         )
-        rows = ", ".join(found)
-        return f"; by cuDNN, measured to be faster: {rows}, no lengths or resets" if rows else ""
+        listing = ", ".join(batches)
+        return (
+            f"; by cuDNN, measured to be faster: {listing}, no lengths or resets" if listing else ""
+        )
 
     def _generate_source(self) -> str | None:
         """Generate and cache the source of a training step; on failure keep the reason."""
@@ -178,8 +180,10 @@ class CudaBackend:
             if self._source is None and not self._unsupported:
                 try:
                     plan = self._plan_runner.training_plan()
-                    tiers = select_strategies(plan, default_device_context(), forced_strategy())
-                    self._source = generate_kernel_file(plan, KernelVariant(), tiers).source
+                    strategies = select_strategies(
+                        plan, default_device_context(), forced_strategy()
+                    )
+                    self._source = generate_kernel_file(plan, KernelVariant(), strategies).source
                 except Unsupported as error:
                     self._unsupported = str(error)
             return self._source

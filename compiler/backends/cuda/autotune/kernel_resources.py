@@ -52,25 +52,25 @@ def measure_resources(
     from triton.compiler import ASTSource
 
     function = load_functions(source)[kernel.name]
-    sizes: dict[str, Any] = {
+    values: dict[str, Any] = {
         "BM": tiling.rows,
         "BN": tiling.columns,
         "BK": tiling.depth,
         "PRECISION": precision,
     }
-    sizes |= {"LEVEL": -1}
-    constants: dict[str, Any] = {n: sizes[n] for n in function.arg_names if n in sizes}
+    values |= {"LEVEL": -1}
+    constants: dict[str, Any] = {n: values[n] for n in function.arg_names if n in values}
     signature = {
         name: "constexpr" if name in constants else _parameter_type(name, kernel, dtype)
         for name in function.arg_names
     }
-    aligned = {
+    alignment = {
         (index,): [["tt.divisibility", 16]]
         for index, name in enumerate(function.arg_names)
         if signature[name].startswith("*")
     }
     compiled = triton.compile(
-        ASTSource(fn=function, signature=signature, constexprs=constants, attrs=aligned),
+        ASTSource(fn=function, signature=signature, constexprs=constants, attrs=alignment),
         target=GPUTarget("cuda", device.compute_capability, 32),
         options=compile_options(kernel, tiling),
     )
@@ -110,7 +110,7 @@ def _assemble(ptx: str) -> tuple[int, int]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "kernel.ptx")
         path.write_text(ptx)
-        said = subprocess.run(  # noqa: S603 - Triton's own assembler
+        process = subprocess.run(  # noqa: S603 - Triton's own assembler
             [
                 triton.knobs.nvidia.ptxas.path,
                 "-v",
@@ -123,8 +123,8 @@ def _assemble(ptx: str) -> tuple[int, int]:
             text=True,
             check=False,
         )
-    used = re.search(r"Used (\d+) registers", said.stderr)
-    if said.returncode or used is None:
-        raise RuntimeError(f"the assembler says: {said.stderr.strip()}")
-    spilled = re.search(r"(\d+) bytes spill stores", said.stderr)
-    return int(used[1]), int(spilled[1]) if spilled else 0
+    registers = re.search(r"Used (\d+) registers", process.stderr)
+    if process.returncode or registers is None:
+        raise RuntimeError(f"the assembler says: {process.stderr.strip()}")
+    spills = re.search(r"(\d+) bytes spill stores", process.stderr)
+    return int(registers[1]), int(spills[1]) if spills else 0

@@ -31,53 +31,57 @@ class TuningTask:
 
 def strategy_tasks(plan: Plan, context: DeviceContext) -> Iterator[TuningTask]:
     """Yield a task per loop: the feasible strategies besides the default one."""
-    usual = select_strategies(plan, context)
-    asked: set[str] = set()
+    default = select_strategies(plan, context)
+    seen_keys: set[str] = set()
     for phase in plan.phases:
         if phase.kind != "loop":
             continue
         key = loop_key(plan, phase, context)
-        refused = {tier for tier, _ in usual[phase.id].rejected}
-        others = [t for t in STRATEGIES if t not in refused and t != usual[phase.id].strategy]
-        fitting = tuple(
-            TuningTable(tiers={key: t}) for t in others if _is_feasible(plan, phase, context, t)
+        rejected = {tier for tier, _ in default[phase.id].rejected}
+        alternatives = [
+            t for t in STRATEGIES if t not in rejected and t != default[phase.id].strategy
+        ]
+        candidates = tuple(
+            TuningTable(tiers={key: t})
+            for t in alternatives
+            if _is_feasible(plan, phase, context, t)
         )
-        if fitting and key not in asked:
-            asked.add(key)
-            yield TuningTask(key, fitting)
+        if candidates and key not in seen_keys:
+            seen_keys.add(key)
+            yield TuningTask(key, candidates)
 
 
 def _is_feasible(plan: Plan, phase: Phase, context: DeviceContext, strategy: LoopStrategy) -> bool:
-    skipped = dict.fromkeys(STRATEGIES[: STRATEGIES.index(strategy)], "another is asked about")
+    excluded = dict.fromkeys(STRATEGIES[: STRATEGIES.index(strategy)], "another is asked about")
     return (
-        select_strategies(plan, context, None, {phase.id: skipped})[phase.id].strategy == strategy
+        select_strategies(plan, context, None, {phase.id: excluded})[phase.id].strategy == strategy
     )
 
 
 def cudnn_tasks(graph: OperatorGraph, dtype: torch.dtype, batch_size: int) -> Iterator[TuningTask]:
     """Yield the task of running the whole model in cuDNN, if the graph is a layer stack."""
-    library = CudnnLayers(graph)
-    if library.stack is not None:
-        key = library.tuning_key(dtype, batch_size)
+    layers = CudnnLayers(graph)
+    if layers.stack is not None:
+        key = layers.tuning_key(dtype, batch_size)
         yield TuningTask(key, (TuningTable(libraries={key: "cudnn"}),))
 
 
 def tiling_tasks(plan: Plan, context: DeviceContext) -> Iterator[TuningTask]:
     """Yield a task per kernel with free tile sizes: the neighbors of the default tiling."""
-    program = generate_kernel_file(plan, KernelVariant(), select_strategies(plan, context))
-    kernels = [k for groups in program.batched_kernels.values() for group in groups for k in group]
-    kernels += [kernel for loop in program.loop_kernels.values() for kernel in loop]
-    asked: set[str] = set()
+    file = generate_kernel_file(plan, KernelVariant(), select_strategies(plan, context))
+    kernels = [k for groups in file.batched_kernels.values() for group in groups for k in group]
+    kernels += [kernel for loop in file.loop_kernels.values() for kernel in loop]
+    seen_keys: set[str] = set()
     for kernel in kernels:
         key = kernel_key(kernel, context.element_size)
-        if kernel.layout is None and key not in asked:
-            asked.add(key)
-            near = tuple(
+        if kernel.layout is None and key not in seen_keys:
+            seen_keys.add(key)
+            tilings = tuple(
                 dict.fromkeys(
                     _neighbor_tilings(kernel, default_tiling(kernel, context.element_size))
                 )
             )
-            yield TuningTask(key, tuple(TuningTable({key: tiling}) for tiling in near))
+            yield TuningTask(key, tuple(TuningTable({key: tiling}) for tiling in tilings))
 
 
 def _neighbor_tilings(kernel: TritonKernel, default: Tiling) -> Iterator[Tiling]:

@@ -44,22 +44,24 @@ def describe_strategy(plan: Plan, phase: Phase) -> str:
     Raises:
         RnnError: when the environment forces a strategy that does not fit (RNN501).
     """
-    setting, (chip, present) = default_device_context(), _local_device()
+    context, (device, is_local) = default_device_context(), _local_device()
     forced = forced_strategy()
-    slower = {} if forced else slower_strategies(plan, phase, setting)
-    found = choose_strategy(plan, phase, setting, forced, slower)
-    where = f"float32 on {chip.name}" + ("" if present else " (there is no GPU here)")
-    refused = "".join(f"; not {tier}: {why}" for tier, why in found.rejected)
-    taken = _describe_resources(plan, phase, setting, found)
-    return f"tier {found.strategy}{_describe_slices(found)}, {where}{taken}{refused}"
+    slower = {} if forced else slower_strategies(plan, phase, context)
+    choice = choose_strategy(plan, phase, context, forced, slower)
+    device_text = f"float32 on {device.name}" + ("" if is_local else " (there is no GPU here)")
+    rejected = "".join(f"; not {tier}: {why}" for tier, why in choice.rejected)
+    resources = _describe_resources(plan, phase, context, choice)
+    return f"tier {choice.strategy}{_describe_slices(choice)}, {device_text}{resources}{rejected}"
 
 
 def _describe_slices(choice: StrategyChoice) -> str:
     """Name the number of programs that share a row, if it is more than one."""
     if choice.layout is None or choice.layout.slices == 1:
         return ""
-    what = "of independent columns" if choice.strategy == "chip" else "that meet after each product"
-    return f" ({choice.layout.slices} programs a row, {what})"
+    sharing = (
+        "of independent columns" if choice.strategy == "chip" else "that meet after each product"
+    )
+    return f" ({choice.layout.slices} programs a row, {sharing})"
 
 
 def _local_device() -> tuple[DeviceLimits, bool]:
@@ -83,26 +85,28 @@ def _describe_resources(
         if triton_unavailable_reason() or is_interpreted():
             raise RuntimeError("nothing compiles here")
         source = format_kernel_file(kernels, KernelVariant())
-        about = (context.device, "float32", context.precision)
+        target = (context.device, "float32", context.precision)
         compiled = [
-            (kernel, measure_resources(kernel, source, default_tiling(kernel, 4), *about))
+            (kernel, measure_resources(kernel, source, default_tiling(kernel, 4), *target))
             for kernel in kernels
         ]
     except (Unsupported, RuntimeError):
         if choice.layout is None:
             return ""
         return f", about {choice.layout.shared_memory // 1024} KB of shared memory a program by estimate"
-    said = []
-    for kernel, taken in compiled:
+    descriptions = []
+    for kernel, resources in compiled:
         threads = 32 * default_tiling(kernel, 4).warps
-        together = context.device.resident_programs(taken.registers, taken.shared_memory, threads)
-        said.append(_format_resources(taken, together))
-    return "".join(f", {words}" for words in dict.fromkeys(said))
+        occupancy = context.device.resident_programs(
+            resources.registers, resources.shared_memory, threads
+        )
+        descriptions.append(_format_resources(resources, occupancy))
+    return "".join(f", {words}" for words in dict.fromkeys(descriptions))
 
 
 def _format_resources(resources: KernelResources, occupancy: int) -> str:
-    spilled = f" ({resources.spilled_bytes} bytes spilled)" if resources.spilled_bytes else ""
+    spills = f" ({resources.spilled_bytes} bytes spilled)" if resources.spilled_bytes else ""
     return (
-        f"{resources.registers} registers a thread{spilled} and {-(-resources.shared_memory // 1024)} KB of "
+        f"{resources.registers} registers a thread{spills} and {-(-resources.shared_memory // 1024)} KB of "
         f"shared memory a program, {occupancy} at a time on a multiprocessor"
     )

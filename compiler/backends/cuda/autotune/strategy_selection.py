@@ -29,10 +29,10 @@ def select_strategies(
     Raises:
         RnnError: when the forced strategy does not fit (RNN501).
     """
-    found: dict[int, StrategyChoice] = {}
+    choices: dict[int, StrategyChoice] = {}
     for phase in plan.phases:
         if phase.kind == "loop":
             slower = {} if forced else slower_strategies(plan, phase, context)
-            without = {**slower, **rejected.get(phase.id, {})}
-            found[phase.id] = choose_strategy(plan, phase, context, forced, without)
-    return found
+            excluded = {**slower, **rejected.get(phase.id, {})}
+            choices[phase.id] = choose_strategy(plan, phase, context, forced, excluded)
+    return choices

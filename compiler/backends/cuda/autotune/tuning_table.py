@@ -69,10 +69,12 @@ class TuningTable:
     def without(self, keys: Collection[str]) -> TuningTable:
         """Return the table without the entries of some keys."""
 
-        def rest(part: Mapping[str, V]) -> dict[str, V]:
+        def drop_keys(part: Mapping[str, V]) -> dict[str, V]:
             return {key: value for key, value in part.items() if key not in keys}
 
-        return TuningTable(rest(self.tilings), rest(self.tiers), rest(self.libraries))
+        return TuningTable(
+            drop_keys(self.tilings), drop_keys(self.tiers), drop_keys(self.libraries)
+        )
 
 
 def kernel_key(kernel: TritonKernel, element_size: int) -> str:
@@ -86,9 +88,9 @@ def loop_key(plan: Plan, phase: Phase, context: DeviceContext) -> str:
         f"{stage.width}:" + "+".join(str(p.depth) for p in stage_matmuls(plan, stage))
         for stage in partition_stages(plan, phase.values).stages
     ]
-    rows = 1 << max(0, context.batch_size - 1).bit_length() if context.batch_size else 0
-    about = f"bytes={context.element_size} {context.precision} rows={rows}"
-    return f"{'>' if phase.direction > 0 else '<'} {' '.join(sizes)} {about}"
+    batch_size = 1 << max(0, context.batch_size - 1).bit_length() if context.batch_size else 0
+    properties = f"bytes={context.element_size} {context.precision} rows={batch_size}"
+    return f"{'>' if phase.direction > 0 else '<'} {' '.join(sizes)} {properties}"
 
 
 def tuned_tiling(kernel: TritonKernel, element_size: int, device: int | None) -> Tiling | None:
@@ -141,12 +143,12 @@ def load_table(device: str) -> TuningTable:
 @contextmanager
 def use_table(device: str, table: TuningTable) -> Iterator[None]:
     """Use a table for a device within the context."""
-    before = load_table(device)
+    previous = load_table(device)
     _tables[device] = table
     try:
         yield
     finally:
-        _tables[device] = before
+        _tables[device] = previous
 
 
 def save_table(device: str, table: TuningTable, replaced_keys: Collection[str] = ()) -> Path:
@@ -159,20 +161,20 @@ def save_table(device: str, table: TuningTable, replaced_keys: Collection[str] =
         UnusableCache: when its folder is not the user's own.
         ImportError: where the cache folder is not known.
     """
-    whole = table.merge(_read_table(device).without(replaced_keys))
+    merged = table.merge(_read_table(device).without(replaced_keys))
     body = {
         "chip": device,
-        "tilings": {key: asdict(tiling) for key, tiling in sorted(whole.tilings.items())},
-        "tiers": dict(sorted(whole.tiers.items())),
-        "libraries": dict(sorted(whole.libraries.items())),
+        "tilings": {key: asdict(tiling) for key, tiling in sorted(merged.tilings.items())},
+        "tiers": dict(sorted(merged.tiers.items())),
+        "libraries": dict(sorted(merged.libraries.items())),
     }
     path = table_path(device)
     cache_folder(FOLDER)
-    about = {"format": FORMAT_VERSION, "version": __version__, "check": _checksum(body)}
+    header = {"format": FORMAT_VERSION, "version": __version__, "check": _checksum(body)}
     descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(json.dumps({**about, "table": body}, indent=1) + "\n")
+            file.write(json.dumps({**header, "table": body}, indent=1) + "\n")
             file.flush()
             os.fsync(file.fileno())
         Path(name).replace(path)
@@ -180,7 +182,7 @@ def save_table(device: str, table: TuningTable, replaced_keys: Collection[str] =
         Path(name).unlink(missing_ok=True)
         raise
     with _lock:
-        _tables[device] = whole
+        _tables[device] = merged
     return path
 
 
@@ -206,7 +208,7 @@ def _read_table(device: str) -> TuningTable:
             return _ignore_file(
                 path, f"it is no file of your own of at most {MAX_FILE_BYTES:,} bytes"
             )
-        found = json.loads(content)
+        document = json.loads(content)
     except ImportError:
         return TuningTable()
     except UnusableCache as error:
@@ -214,10 +216,12 @@ def _read_table(device: str) -> TuningTable:
     except ValueError as error:
         return _ignore_file(path, f"it cannot be read: {type(error).__name__}")
     try:
-        if (found["format"], found["version"]) != (FORMAT_VERSION, __version__):
-            return _ignore_file(path, f"it is of version {found['version']}, this is {__version__}")
-        body = found["table"]
-        if found["check"] != _checksum(body) or body["chip"] != device:
+        if (document["format"], document["version"]) != (FORMAT_VERSION, __version__):
+            return _ignore_file(
+                path, f"it is of version {document['version']}, this is {__version__}"
+            )
+        body = document["table"]
+        if document["check"] != _checksum(body) or body["chip"] != device:
             return _ignore_file(path, "it is torn")
         tilings = {str(key): _parse_tiling(said) for key, said in body["tilings"].items()}
         tiers = {str(key): _parse_strategy(said) for key, said in body["tiers"].items()}
@@ -228,8 +232,8 @@ def _read_table(device: str) -> TuningTable:
 
 
 def _ignore_file(path: Path, reason: str) -> TuningTable:
-    again = "`rnnc bench FILE --tune` writes it anew"
-    warn_once(f"rnnc: {path} is ignored: {reason}; {again}")
+    advice = "`rnnc bench FILE --tune` writes it anew"
+    warn_once(f"rnnc: {path} is ignored: {reason}; {advice}")
     return TuningTable()
 
 

@@ -120,12 +120,12 @@ EXPRESSIONS: Final = {**_UNARY, **_MULTI_OPERAND}
 
 def collect_functions(source: str) -> list[str]:
     """Return the device functions that a source needs, callees first."""
-    found: list[str] = []
+    functions: list[str] = []
     for text in reversed(_DEVICE_FUNCTIONS.strip("\n").split("\n\n\n")):
         name = text.split("def ")[1].split("(")[0]
-        if any(re.search(rf"\b{name}\b", user) for user in (source, *found)):
-            found.append(text)
-    return found[::-1]
+        if any(re.search(rf"\b{name}\b", user) for user in (source, *functions)):
+            functions.append(text)
+    return functions[::-1]
 
 
 def format_expression(operation: str, operands: Sequence[str]) -> str:

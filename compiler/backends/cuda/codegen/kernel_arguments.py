@@ -66,13 +66,13 @@ class KernelArgument:
         """Return the tensor for one call: contiguous, 16-byte aligned, booleans as uint8."""
         import torch
 
-        found = self._resolve(memory)
-        if found.dtype == torch.bool:
-            found = found.contiguous().view(torch.uint8)
+        tensor = self._resolve(memory)
+        if tensor.dtype == torch.bool:
+            tensor = tensor.contiguous().view(torch.uint8)
         if self.kind == "buffer":
-            return found
-        found = found.contiguous()
-        return found if found.data_ptr() % 16 == 0 else found.clone()
+            return tensor
+        tensor = tensor.contiguous()
+        return tensor if tensor.data_ptr() % 16 == 0 else tensor.clone()
 
     def _resolve(self, memory: AtenMemory) -> Tensor:
         match self.kind:
@@ -90,9 +90,9 @@ class KernelArgument:
                 assert isinstance(self.key, int)
                 return memory.boundaries.same_segment(self.key, has_carry=self.kind == "linked")
             case "alive":
-                alive = memory.boundaries.valid
-                assert alive is not None
-                return alive
+                valid = memory.boundaries.valid
+                assert valid is not None
+                return valid
         assert isinstance(self.key, str)
         return memory.boundaries.initial_value(self.key).detach()
 

@@ -42,20 +42,24 @@ def generate_kernel_file(
     Raises:
         Unsupported: when a phase has an operation without a kernel.
     """
-    groups: dict[int, tuple[tuple[TritonKernel, ...], ...]] = {}
-    loops: dict[int, tuple[TritonKernel, ...]] = {}
+    batched_kernels: dict[int, tuple[tuple[TritonKernel, ...], ...]] = {}
+    loop_kernels: dict[int, tuple[TritonKernel, ...]] = {}
     for phase in plan.phases:
         if phase.kind == "batched":
-            groups[phase.id] = tuple(
+            batched_kernels[phase.id] = tuple(
                 generate_row_kernels(plan, phase, group, variant) for group in phase.groups
             )
         elif phase.kind == "scan":
-            loops[phase.id] = (generate_scan_kernel(plan, phase, variant),)
+            loop_kernels[phase.id] = (generate_scan_kernel(plan, phase, variant),)
         elif phase.kind == "loop":
-            loops[phase.id] = generate_loop_kernels(plan, phase, variant, strategies[phase.id])
-    kernels = [k for parts in groups.values() for part in parts for k in part]
-    kernels += [k for part in loops.values() for k in part]
-    return KernelFile(format_kernel_file(kernels, variant), groups, loops, strategies)
+            loop_kernels[phase.id] = generate_loop_kernels(
+                plan, phase, variant, strategies[phase.id]
+            )
+    kernels = [k for parts in batched_kernels.values() for part in parts for k in part]
+    kernels += [k for part in loop_kernels.values() for k in part]
+    return KernelFile(
+        format_kernel_file(kernels, variant), batched_kernels, loop_kernels, strategies
+    )
 
 
 def generate_loop_kernels(
@@ -68,9 +72,9 @@ def generate_loop_kernels(
     """
     if choice.layout is None:
         return generate_step_kernels(plan, phase, variant)
-    kernel = (
+    generate = (
         generate_block_persistent_kernel
         if choice.strategy == "chip"
         else generate_grid_persistent_kernel
     )
-    return (kernel(plan, phase, variant, choice.layout),)
+    return (generate(plan, phase, variant, choice.layout),)

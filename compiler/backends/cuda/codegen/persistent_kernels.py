@@ -30,8 +30,8 @@ def generate_block_persistent_kernel(
     Programs exchange nothing. Threads of a program exchange data through memory, with a block
     barrier after each dependency level and so between any two steps.
     """
-    stages, _ = partition_independent_stages(plan, phase.values)
-    tile = PersistentTile(stages, variant, freeze_ended_rows=True, layout=layout)
+    partition, _ = partition_independent_stages(plan, phase.values)
+    tile = PersistentTile(partition, variant, freeze_ended_rows=True, layout=layout)
     lines = list(_emit_block_persistent(tile, phase))
     arguments = tuple(tile.arguments.as_tuple())
     name = f"phase_{phase.id}_chip"
@@ -65,14 +65,14 @@ def generate_grid_persistent_kernel(
     after each dependency level. `LEVEL` is -1 on a GPU. Any other value runs that level alone and
     without a barrier, for an interpreter that runs one program after the other.
     """
-    stages = partition_stages(plan, phase.values)
-    written = frozenset(store.buffer for stage in stages.stages for store in stage.stores)
+    partition = partition_stages(plan, phase.values)
+    shared_buffers = frozenset(store.buffer for stage in partition.stages for store in stage.stores)
     tile = PersistentTile(
-        stages,
+        partition,
         variant,
         freeze_ended_rows=True,
         layout=layout,
-        shared_buffers=written,
+        shared_buffers=shared_buffers,
         initial_sum="none",
     )
     lines = list(_emit_grid_persistent(tile, phase))
@@ -117,5 +117,5 @@ def stage_levels(tile: PersistentTile) -> Iterator[list[int]]:
 
 def _step_expression(phase: Phase) -> str:
     """Return the int64 step index of a loop iteration, reversed in a backward phase."""
-    done = "done" if phase.direction > 0 else "steps - 1 - done"
-    return f"tl.cast({done}, tl.int64)"
+    iteration = "done" if phase.direction > 0 else "steps - 1 - done"
+    return f"tl.cast({iteration}, tl.int64)"

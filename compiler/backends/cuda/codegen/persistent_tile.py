@@ -47,15 +47,15 @@ class PersistentTile(TileEmitter):
 
     def _emit_weight_loads(self) -> Iterator[str]:
         for index, stage in enumerate(self.partition.stages):
-            products = stage_matmuls(self.plan, stage)
-            for first, extent in self._column_tiles(stage) if products else ():
+            matmuls = stage_matmuls(self.plan, stage)
+            for first, extent in self._column_tiles(stage) if matmuls else ():
                 self._suffix = f"_{index}_{first}" if first else f"_{index}"
                 yield from self._emit_column_index(stage, first, extent)
-                for depth, at, size in self._depth_tiles(products):
-                    yield from self._emit_depth_index(depth, at, size)
-                    for product in products:
-                        if product.depth == depth:
-                            yield f"{self._weight_name(product, at)} = {self.weight_expression(product, stage.width)}"
+                for depth, depth_start, depth_extent in self._depth_tiles(matmuls):
+                    yield from self._emit_depth_index(depth, depth_start, depth_extent)
+                    for matmul in matmuls:
+                        if matmul.depth == depth:
+                            yield f"{self._weight_name(matmul, depth_start)} = {self.weight_expression(matmul, stage.width)}"
 
     def weight_expression(self, matmul: MatmulSlice, width: int) -> str:
         """Return the load of a weight tile; of a block-diagonal matrix this program's block."""
@@ -81,24 +81,24 @@ class PersistentTile(TileEmitter):
 
     def emit_matmuls(self, stage: KernelStage) -> Iterator[str]:
         """Emit the matmuls of a stage, unrolled over the depth tiles of the resident weights."""
-        shared: dict[tuple[Operand, int, int], list[MatmulSlice]] = {}
-        for product in stage_matmuls(self.plan, stage):
-            key = (product.vector, product.vector_start, product.depth)
-            shared.setdefault(key, []).append(product)
-        for (vector, start, depth), products in shared.items():
-            for product in products:
-                empty = f"tl.full((BM, {self.extent}), {self.initial_sum}, REAL)"
-                yield f"{self.local_name(product.output)} = {empty}"
+        matmuls_by_vector: dict[tuple[Operand, int, int], list[MatmulSlice]] = {}
+        for matmul in stage_matmuls(self.plan, stage):
+            key = (matmul.vector, matmul.vector_start, matmul.depth)
+            matmuls_by_vector.setdefault(key, []).append(matmul)
+        for (vector, start, depth), matmuls in matmuls_by_vector.items():
+            for matmul in matmuls:
+                accumulator = f"tl.full((BM, {self.extent}), {self.initial_sum}, REAL)"
+                yield f"{self.local_name(matmul.output)} = {accumulator}"
             for first, extent in split_extents(depth):
                 yield from self._emit_depth_index(depth, first, extent)
                 columns = f"(k + part * {depth})" if self.layout.is_block_diagonal else "k"
                 yield f"x = {self.vector_expression(vector, start, depth, columns)}"
-                for product in products:
-                    name, kept = self.local_name(product.output), self._weight_name(product, first)
-                    yield f"{name} = product(x, {kept}, {name}, PRECISION)"
+                for matmul in matmuls:
+                    name, weight = self.local_name(matmul.output), self._weight_name(matmul, first)
+                    yield f"{name} = product(x, {weight}, {name}, PRECISION)"
             if stage.width == 1:
-                for product in products:
-                    name = self.local_name(product.output)
+                for matmul in matmuls:
+                    name = self.local_name(matmul.output)
                     yield f"{name} = tl.sum({name}, 1)[:, None]"
 
     def _column_tiles(self, stage: KernelStage) -> tuple[tuple[int, int], ...]:
@@ -112,20 +112,20 @@ class PersistentTile(TileEmitter):
         self.extent = str(extent)
         if stage.width == 1:
             return
-        share = self.layout.stage_slice_width(stage.width)
-        own = f"{first} + tl.arange(0, {extent})" if first else f"tl.arange(0, {extent})"
+        slice_width = self.layout.stage_slice_width(stage.width)
+        indices = f"{first} + tl.arange(0, {extent})" if first else f"tl.arange(0, {extent})"
         if self.layout.slices == 1:
-            yield f"u = {own}"
+            yield f"u = {indices}"
             yield f"inside = u < {stage.width}"
             return
         if self.layout.is_block_diagonal:
-            yield f"j = {own}"
-            own = "j"
-        yield f"u = part * {share} + {own}"
-        short = first + extent > share
+            yield f"j = {indices}"
+            indices = "j"
+        yield f"u = part * {slice_width} + {indices}"
+        is_partial = first + extent > slice_width
         yield f"inside = u < {stage.width}"
-        if short:
-            yield f"inside = inside & ({own} < {share})"
+        if is_partial:
+            yield f"inside = inside & ({indices} < {slice_width})"
 
     def _emit_depth_index(self, depth: int, first: int, extent: int) -> Iterator[str]:
         yield f"k = {f'{first} + ' if first else ''}tl.arange(0, {extent})"
@@ -139,16 +139,16 @@ class PersistentTile(TileEmitter):
 
     def _weight_name(self, matmul: MatmulSlice, first: int) -> str:
         """Return the variable of the weight tile whose depth begins at `first`."""
-        piece = f"{matmul.output.value}_{matmul.output.start}"
-        return f"kept{self._suffix}_{piece}_{first}"
+        output = f"{matmul.output.value}_{matmul.output.start}"
+        return f"kept{self._suffix}_{output}_{first}"
 
 
 def _hoist_loads(lines: Iterable[str]) -> Iterator[str]:
     """Move the loads of elementwise operands before the matmuls, to overlap their latency."""
-    rest = []
+    other_lines = []
     for line in lines:
         if _LOAD_LINE.match(line):
             yield line
         else:
-            rest.append(line)
-    yield from rest
+            other_lines.append(line)
+    yield from other_lines

@@ -26,42 +26,44 @@ def emit_scan(tile: TileEmitter, phase: Phase) -> Iterator[str]:
         Unsupported: when values that were sunk into the scan have several widths.
     """
     values = tile.plan.dataflow.values
-    pieces = list(chain.from_iterable(stage.slices for stage in tile.partition.stages))
-    width = max(piece.width for piece in pieces)
-    if any(piece.width not in {1, width} for piece in pieces):
+    slices = list(chain.from_iterable(stage.slices for stage in tile.partition.stages))
+    width = max(output.width for output in slices)
+    if any(piece.width not in {1, width} for piece in slices):
         raise Unsupported("a scan of several widths")
     order = {number: index for index, number in enumerate(phase.values)}
-    pieces.sort(key=lambda piece: (order[piece.value], piece.start))
-    turning = [piece for piece in pieces if values[piece.value].operation == "linear"]
-    later = {values[p.value].operands[2].value for p in turning} | {p.value for p in turning}
-    own = frozenset(pieces)
-    back = phase.direction < 0
+    slices.sort(key=lambda piece: (order[piece.value], piece.start))
+    recurrences = [piece for piece in slices if values[piece.value].operation == "linear"]
+    deferred = {values[p.value].operands[2].value for p in recurrences} | {
+        p.value for p in recurrences
+    }
+    local_slices = frozenset(slices)
+    reverse = phase.direction < 0
 
     yield "b = tl.program_id(0).to(tl.int64) + tl.zeros((BM,), tl.int64)"
     yield f"u = tl.program_id(1) * BN + tl.arange(0, {'1' if width == 1 else 'BN'})"
     yield f"inside = u < {width}"
     yield "last = tl.arange(0, BM) == BM - 1"
-    for piece in turning:
-        yield from _emit_initial_value(tile, piece, width, back)
+    for piece in recurrences:
+        yield from _emit_initial_value(tile, piece, width, reverse)
     yield "for first in range(0, steps, BM):"
     yield "    done = first + tl.arange(0, BM).to(tl.int64)"
     yield "    rows = done < steps"
-    yield f"    row = {'(steps - 1 - done)' if back else 'done'} * B + b"
+    yield f"    row = {'(steps - 1 - done)' if reverse else 'done'} * B + b"
     yield "    at = rows[:, None] & inside[None, :]"
-    before = [p for p in pieces if p.value not in later]
+    inputs = [p for p in slices if p.value not in deferred]
     tile.forget_loads()
-    for line in tile.emit_elementwise(before, own):
+    for line in tile.emit_elementwise(inputs, local_slices):
         yield f"    {line}"
-    for piece in turning:
-        for line in _emit_block_solution(tile, piece, own):
+    for piece in recurrences:
+        for line in _emit_block_solution(tile, piece, local_slices):
             yield f"    {line}"
-    for piece in pieces:
-        if piece.value in later and piece not in turning:
-            read = values[piece.value].operands[0]
-            yield f"    {tile.local_name(piece)} = {tile.operand_expression(piece, read, own)}"
+    for piece in slices:
+        if piece.value in deferred and piece not in recurrences:
+            operand = values[piece.value].operands[0]
+            yield f"    {tile.local_name(piece)} = {tile.operand_expression(piece, operand, local_slices)}"
     stores: list[SliceStore] = [s for stage in tile.partition.stages for s in stage.stores]
     for store in stores:
-        for line in tile.emit_store(store, own):
+        for line in tile.emit_store(store, local_slices):
             yield f"    {line}"
 
 
@@ -69,28 +71,28 @@ def _emit_initial_value(
     tile: TileEmitter, output: ValueSlice, width: int, reverse: bool
 ) -> Iterator[str]:
     """Emit the load of the carry into the first step, from the margin of the value's buffer."""
-    turn = tile.plan.dataflow.values[output.value].operands[2]
+    carry = tile.plan.dataflow.values[output.value].operands[2]
     yield f"row = {'tl.cast(steps - 1, tl.int64) * B + b' if reverse else 'b'}"
     yield "rows = (tl.arange(0, BM) == 0) & (steps > 0)"
     yield "at = rows[:, None] & inside[None, :]"
-    found = tile.load_expression(turn, output.start, output.stop, masked=False)
-    yield f"into_{tile.local_name(output)} = tl.sum({found}, 0)[None, :]"
+    load = tile.load_expression(carry, output.start, output.stop, masked=False)
+    yield f"into_{tile.local_name(output)} = tl.sum({load}, 0)[None, :]"
 
 
 def _emit_block_solution(
     tile: TileEmitter, output: ValueSlice, local_slices: frozenset[ValueSlice]
 ) -> Iterator[str]:
     value, name = tile.plan.dataflow.values[output.value], tile.local_name(output)
-    slope, offset, turn = value.operands
+    slope, offset, carry = value.operands
     extent = "1" if output.width == 1 else "BN"
-    whole = f"tl.zeros((BM, {extent}), REAL)"
+    zeros = f"tl.zeros((BM, {extent}), REAL)"
     yield from tile.emit_after_loads(
-        f"a = {tile.operand_expression(output, slope, local_slices)} + {whole}"
+        f"a = {tile.operand_expression(output, slope, local_slices)} + {zeros}"
     )
     yield from tile.emit_after_loads(
-        f"c = {tile.operand_expression(output, offset, local_slices)} + {whole}"
+        f"c = {tile.operand_expression(output, offset, local_slices)} + {zeros}"
     )
-    yield from _emit_segment_masks(tile, output, turn)
+    yield from _emit_segment_masks(tile, output, carry)
     yield "a = tl.where(rows[:, None], a, 1.0)"
     yield "c = tl.where(rows[:, None], c, 0.0)"
     yield "gain, found = tl.associative_scan((a, c), 0, compose)"
@@ -101,16 +103,16 @@ def _emit_block_solution(
 def _emit_segment_masks(tile: TileEmitter, output: ValueSlice, carry: Operand) -> Iterator[str]:
     """Emit masks of `a` and `c`: restart at segment starts, and freeze rows that have ended."""
     source = tile.plan.dataflow.values[carry.value]
-    state = source.operation == "state"
+    is_state = source.operation == "state"
     if tile.variant.may_cross_segment(
         carry.delay, has_boundary_value=source.operation in BOUNDARY_VALUE_OPS
     ):
         yield f"linked = {tile.same_segment_mask(carry.delay)}"
-        if state:
-            outside = tile.initial_expression(source, output.start, output.width, "u")
-            yield f"c = tl.where(linked, c, c + a * {outside})"
+        if is_state:
+            initial_value = tile.initial_expression(source, output.start, output.width, "u")
+            yield f"c = tl.where(linked, c, c + a * {initial_value})"
         yield "a = tl.where(linked, a, 0.0)"
     if tile.variant.lengths:
         yield f"living = {tile.valid_mask()}"
-        yield f"a = tl.where(living, a, {1.0 if state and carry.delay > 0 else 0.0})"
+        yield f"a = tl.where(living, a, {1.0 if is_state and carry.delay > 0 else 0.0})"
         yield "c = tl.where(living, c, 0.0)"

@@ -84,12 +84,12 @@ def format_kernel_file(kernels: Iterable[TritonKernel], variant: KernelVariant) 
     """Return the text of a kernel file: header, device functions, kernels."""
     kernels = tuple(kernels)
     sources = [kernel.source for kernel in kernels]
-    meeting = (
+    barrier = (
         [BARRIER_SOURCE.strip("\n")] if any(kernel.kind == "grid" for kernel in kernels) else []
     )
     parts = [
         "\n".join(file_header(variant)),
-        *meeting,
+        *barrier,
         *collect_functions("\n".join(sources)),
         *sources,
     ]
@@ -100,17 +100,17 @@ def generate_step_kernels(
     plan: Plan, phase: Phase, variant: KernelVariant
 ) -> tuple[TritonKernel, ...]:
     """Generate one kernel per stage of a loop, to be launched in this order at every step."""
-    stages = partition_stages(plan, phase.values)
-    before = _FORWARD_STEP if phase.direction > 0 else _BACKWARD_STEP
+    partition = partition_stages(plan, phase.values)
+    index_lines = _FORWARD_STEP if phase.direction > 0 else _BACKWARD_STEP
     return tuple(
         _generate_kernel(
             f"phase_{phase.id}_stage_{index}",
             stage,
-            TileEmitter(stages, variant, freeze_ended_rows=True),
-            before,
+            TileEmitter(partition, variant, freeze_ended_rows=True),
+            index_lines,
             "step",
         )
-        for index, stage in enumerate(stages.stages)
+        for index, stage in enumerate(partition.stages)
     )
 
 
@@ -118,17 +118,17 @@ def generate_row_kernels(
     plan: Plan, phase: Phase, group: FusionGroup, variant: KernelVariant
 ) -> tuple[TritonKernel, ...]:
     """Generate the kernels of a fusion group's epilogue, for all T·B rows at once."""
-    stages = partition_stages(plan, [n for n in group.epilogue if has_generated_kernel(plan, n)])
-    at = phase.groups.index(group)
+    partition = partition_stages(plan, [n for n in group.epilogue if has_generated_kernel(plan, n)])
+    group_index = phase.groups.index(group)
     return tuple(
         _generate_kernel(
-            f"phase_{phase.id}_group_{at}_stage_{index}",
+            f"phase_{phase.id}_group_{group_index}_stage_{index}",
             stage,
-            TileEmitter(stages, variant, freeze_ended_rows=False),
+            TileEmitter(partition, variant, freeze_ended_rows=False),
             _ALL_ROWS,
             "rows",
         )
-        for index, stage in enumerate(stages.stages)
+        for index, stage in enumerate(partition.stages)
     )
 
 
@@ -138,11 +138,11 @@ def generate_scan_kernel(plan: Plan, phase: Phase, variant: KernelVariant) -> Tr
     Each block of steps is solved by a parallel scan (Blelloch 1990), and its last value is carried
     into the next block.
     """
-    stages = partition_stages(plan, phase.values)
-    tile = TileEmitter(stages, variant, freeze_ended_rows=False)
+    partition = partition_stages(plan, phase.values)
+    tile = TileEmitter(partition, variant, freeze_ended_rows=False)
     lines = list(emit_scan(tile, phase))
     arguments = tuple(tile.arguments.as_tuple())
-    name, width = f"phase_{phase.id}_scan", max(stage.width for stage in stages.stages)
+    name, width = f"phase_{phase.id}_scan", max(stage.width for stage in partition.stages)
     return TritonKernel(
         name, format_function(name, "scan", arguments, lines), "scan", arguments, width, 0
     )
@@ -162,23 +162,23 @@ def _generate_kernel(
     lines += tile.emit_body(stage)
     arguments = tuple(tile.arguments.as_tuple())
     values = tile.plan.dataflow.values
-    products = sum(values[piece.value].operation == "matmul" for piece in stage.slices)
+    matmuls = sum(values[piece.value].operation == "matmul" for piece in stage.slices)
     source = format_function(name, kind, arguments, lines)
-    return TritonKernel(name, source, kind, arguments, stage.width, products)
+    return TritonKernel(name, source, kind, arguments, stage.width, matmuls)
 
 
 def format_function(
     name: str, kind: KernelKind, arguments: Iterable[KernelArgument], lines: Iterable[str]
 ) -> str:
     """Return the text of a kernel: leading parameters, tensors, constants and body."""
-    given = _LEADING_PARAMETERS[kind]
-    whole = ", ".join(f'"{g}"' for g in given if g not in INT64_POINTERS)
+    leading = _LEADING_PARAMETERS[kind]
+    integers = ", ".join(f'"{g}"' for g in leading if g not in INT64_POINTERS)
     tensors = "".join(f"{argument.name}, " for argument in arguments)
-    signature = [f"{', '.join(given)},", *_wrap(tensors.rstrip())]
-    sizes = _CONSTEXPR_PARAMETERS.get(kind, ("PRECISION", "BM", "BN", "BK"))
-    signature += [f"{size}: tl.constexpr," for size in sizes]
+    signature = [f"{', '.join(leading)},", *_wrap(tensors.rstrip())]
+    constants = _CONSTEXPR_PARAMETERS.get(kind, ("PRECISION", "BM", "BN", "BK"))
+    signature += [f"{size}: tl.constexpr," for size in constants]
     body = [f"    {line}" for line in lines]
-    head = [f"@triton.jit(do_not_specialize=[{whole}])", f"def {name}("]
+    head = [f"@triton.jit(do_not_specialize=[{integers}])", f"def {name}("]
     return "\n".join([*head, *(f"    {line}" for line in signature), "):", *body])
 
 

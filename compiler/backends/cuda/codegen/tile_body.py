@@ -67,12 +67,12 @@ class TileEmitter:
 
     def emit_body(self, stage: KernelStage) -> Iterator[str]:
         """Emit matmuls, elementwise operations and stores of a stage."""
-        own = frozenset(stage.slices)
+        local_slices = frozenset(stage.slices)
         self.forget_loads()
         yield from self.emit_matmuls(stage)
-        yield from self.emit_elementwise(stage.slices, own)
+        yield from self.emit_elementwise(stage.slices, local_slices)
         for store in stage.stores:
-            yield from self.emit_store(store, own)
+            yield from self.emit_store(store, local_slices)
 
     def forget_loads(self) -> None:
         """Forget the variables of earlier loads, before code that may not reuse them."""
@@ -86,23 +86,23 @@ class TileEmitter:
         Raises:
             Unsupported: when an operation has no kernel.
         """
-        for piece in slices:
-            value = self.plan.dataflow.values[piece.value]
+        for output in slices:
+            value = self.plan.dataflow.values[output.value]
             if value.operation == "matmul":
                 continue
             if value.operation in GROUP_OPS:
-                yield from self._emit_group(value, piece)
+                yield from self._emit_group(value, output)
             elif value.operation == "state":
-                yield from self.emit_after_loads(self._state_update(value, piece, local_slices))
+                yield from self.emit_after_loads(self._state_update(value, output, local_slices))
             elif value.operation not in ELEMENTWISE_OPS:
                 raise Unsupported(f"it has no kernel for `{value.operation}` in a loop")
             else:
                 operands = [
-                    self.operand_expression(piece, read, local_slices) for read in value.operands
+                    self.operand_expression(output, read, local_slices) for read in value.operands
                 ]
                 if value.operation == "select" or all(o[:1] not in "vr" for o in operands):
                     operands = [o if o[:1] in "vr" else f"real({o})" for o in operands]
-                line = f"{self.local_name(piece)} = {format_expression(value.operation, operands)}"
+                line = f"{self.local_name(output)} = {format_expression(value.operation, operands)}"
                 yield from self.emit_after_loads(line)
 
     def emit_after_loads(self, line: str) -> Iterator[str]:
@@ -113,8 +113,10 @@ class TileEmitter:
 
     def local_name(self, output: ValueSlice) -> str:
         """Return the variable name of a slice."""
-        whole = output.stop - output.start == self.plan.dataflow.values[output.value].shape[0]
-        return f"v{output.value}" if whole else f"v{output.value}_{output.start}"
+        is_whole_value = (
+            output.stop - output.start == self.plan.dataflow.values[output.value].shape[0]
+        )
+        return f"v{output.value}" if is_whole_value else f"v{output.value}_{output.start}"
 
     def operand_expression(
         self, output: ValueSlice, operand: Operand, local_slices: frozenset[ValueSlice]
@@ -148,24 +150,24 @@ class TileEmitter:
 
     def emit_matmuls(self, stage: KernelStage) -> Iterator[str]:
         """Emit the matmuls of a stage; those of one vector share a loop over its depth."""
-        shared: dict[tuple[Operand, int, int], list[MatmulSlice]] = {}
-        for product in stage_matmuls(self.plan, stage):
-            key = (product.vector, product.vector_start, product.depth)
-            shared.setdefault(key, []).append(product)
-        for (vector, first, depth), products in shared.items():
-            for product in products:
-                yield f"{self.local_name(product.output)} = tl.zeros((BM, {self.extent}), REAL)"
+        matmuls_by_vector: dict[tuple[Operand, int, int], list[MatmulSlice]] = {}
+        for matmul in stage_matmuls(self.plan, stage):
+            key = (matmul.vector, matmul.vector_start, matmul.depth)
+            matmuls_by_vector.setdefault(key, []).append(matmul)
+        for (vector, first, depth), matmuls in matmuls_by_vector.items():
+            for matmul in matmuls:
+                yield f"{self.local_name(matmul.output)} = tl.zeros((BM, {self.extent}), REAL)"
             yield f"for k0 in range(0, {depth}, BK):"
             yield "    k = k0 + tl.arange(0, BK)"
             yield f"    deep = k < {depth}"
             yield f"    x = {self.vector_expression(vector, first, depth)}"
-            for product in products:
-                name = self.local_name(product.output)
-                yield f"    w = {self.weight_expression(product, stage.width)}"
+            for matmul in matmuls:
+                name = self.local_name(matmul.output)
+                yield f"    w = {self.weight_expression(matmul, stage.width)}"
                 yield f"    {name} = product(x, w, {name}, PRECISION)"
             if stage.width == 1:
-                for product in products:
-                    name = self.local_name(product.output)
+                for matmul in matmuls:
+                    name = self.local_name(matmul.output)
                     yield f"{name} = tl.sum({name}, 1)[:, None]"
 
     def vector_expression(
@@ -185,31 +187,31 @@ class TileEmitter:
 
     def _emit_group(self, value: Value, output: ValueSlice) -> Iterator[str]:
         """Emit a sum or maximum over groups of neighboring entries, or its broadcast `spread`."""
-        read, k = value.operands[0], int(value.attributes[0])
+        operand, k = value.operands[0], int(value.attributes[0])
         name = self.local_name(output)
         u = "0" if output.width == 1 and output.start == 0 else f"(u + {output.start})"
         if output.width == 1:
             u = str(output.start)
         if value.operation == "spread":
-            width = self.plan.dataflow.values[read.value].shape[0]
+            width = self.plan.dataflow.values[operand.value].shape[0]
             if output.width == 1:
-                yield f"{name} = {self.load_expression(read, output.start // k, output.start // k + 1)}"
+                yield f"{name} = {self.load_expression(operand, output.start // k, output.start // k + 1)}"
             else:
                 columns = f"({u} // {k})"
-                yield f"{name} = {self.load_expression(read, 0, width, columns=columns, mask='at')}"
+                yield f"{name} = {self.load_expression(operand, 0, width, columns=columns, mask='at')}"
             return
-        most = value.operation == "group_max"
-        start = 'float("-inf")' if most else "0.0"
+        is_maximum = value.operation == "group_max"
+        start = 'float("-inf")' if is_maximum else "0.0"
         extent = "1" if output.width == 1 else self.extent
         yield f"{name} = tl.full((BM, {extent}), {start}, REAL)"
         yield f"for j in range(0, {k}):"
         if output.width == 1:
-            found = self.load_expression(read, 0, 1, scalar=f"({u} * {k} + j)")
+            entry = self.load_expression(operand, 0, 1, scalar=f"({u} * {k} + j)")
         else:
-            found = self.load_expression(read, 0, 0, columns=f"({u} * {k} + j)", mask="at")
-        yield f"    entry = {found}"
-        chosen = f"tl.where(entry > {name}, entry, {name})" if most else f"{name} + entry"
-        yield f"    {name} = {chosen}"
+            entry = self.load_expression(operand, 0, 0, columns=f"({u} * {k} + j)", mask="at")
+        yield f"    entry = {entry}"
+        combined = f"tl.where(entry > {name}, entry, {name})" if is_maximum else f"{name} + entry"
+        yield f"    {name} = {combined}"
 
     def _state_update(
         self, value: Value, output: ValueSlice, local_slices: frozenset[ValueSlice]
@@ -219,10 +221,10 @@ class TileEmitter:
         new = self.operand_expression(output, value.operands[0], local_slices)
         if not (self.variant.lengths and self.freeze_ended_rows):
             return f"{name} = {new}"
-        held = self.initial_expression(value, output.start, output.width, "u")
+        frozen = self.initial_expression(value, output.start, output.width, "u")
         if not self.is_backward_state(value):
-            held = self.reuse_load(Operand(value.id, 1), output.start, output.stop, masked=False)
-        return f"{name} = tl.where({self.valid_mask()}, {new}, {held})"
+            frozen = self.reuse_load(Operand(value.id, 1), output.start, output.stop, masked=False)
+        return f"{name} = tl.where({self.valid_mask()}, {new}, {frozen})"
 
     def is_backward_state(self, value: Value) -> bool:
         """Test for a state that runs backward in time, which has no carry."""
@@ -258,33 +260,27 @@ class TileEmitter:
                 return f"tl.load({base}{_offset_suffix(start)}).to(REAL)"
             address = f"{base}{_offset_suffix(start)} + ({columns})[None, :]"
             return f"tl.load({address}, mask=inside[None, :], other=0.0).to(REAL)"
-        base, where, size = self._row_location(operand, value)
+        base, row, row_size = self._row_location(operand, value)
         if scalar:
-            address = f"{base} + ({where} * {size} + {scalar})[:, None]"
+            address = f"{base} + ({row} * {row_size} + {scalar})[:, None]"
         elif width == 1:
-            address = f"{base} + ({where} * {size}{_offset_suffix(start)})[:, None]"
+            address = f"{base} + ({row} * {row_size}{_offset_suffix(start)})[:, None]"
         else:
-            address = (
-                f"{base} + ({where} * {size}{_offset_suffix(start)})[:, None] + {columns}[None, :]"
-            )
-        inside = mask or ("rows[:, None]" if width == 1 else "at")
-        found = (
-            f"tl.load({address}, mask={inside}, other=0.0{self._cache_modifier(operand)}).to(REAL)"
-        )
-        bounded = value.operation in BOUNDARY_VALUE_OPS
-        past = operand.value not in self.plan.dataflow.states_without_carry
+            address = f"{base} + ({row} * {row_size}{_offset_suffix(start)})[:, None] + {columns}[None, :]"
+        load_mask = mask or ("rows[:, None]" if width == 1 else "at")
+        load = f"tl.load({address}, mask={load_mask}, other=0.0{self._cache_modifier(operand)}).to(REAL)"
+        has_boundary_value = value.operation in BOUNDARY_VALUE_OPS
+        has_carry = operand.value not in self.plan.dataflow.states_without_carry
         if not masked or not self.variant.may_cross_segment(
-            operand.delay, has_boundary_value=bounded, has_carry=past
+            operand.delay, has_boundary_value=has_boundary_value, has_carry=has_carry
         ):
-            return found
-        other = "0.0"
+            return load
+        boundary_value = "0.0"
         if value.operation == "state":
-            other = self.initial_expression(
+            boundary_value = self.initial_expression(
                 value, start, 1 if scalar else width, columns, scalar, mask or "at"
             )
-        return (
-            f"tl.where({self.same_segment_mask(operand.delay, has_carry=past)}, {found}, {other})"
-        )
+        return f"tl.where({self.same_segment_mask(operand.delay, has_carry=has_carry)}, {load}, {boundary_value})"
 
     def valid_mask(self) -> str:
         """Return the mask (rows, 1) of rows that have not ended at this step."""
@@ -308,38 +304,38 @@ class TileEmitter:
     ) -> str:
         """Return the load of a state's initial value, which precedes the segment."""
         name = str(value.attributes[0])
-        number = value.id
-        base = self.arguments.add(KernelArgument(f"initial_{number}", "initial", name))
+        value_id = value.id
+        base = self.arguments.add(KernelArgument(f"initial_{value_id}", "initial", name))
         state = next(s for s in self.plan.dataflow.graph.states if s.name == name)
-        drawn = state.initial_value.kind == "uniform" and self.variant.resets
-        at = f"{'row' if drawn else 'b'} * {value.shape[0]}"
+        is_drawn_per_step = state.initial_value.kind == "uniform" and self.variant.resets
+        address = f"{'row' if is_drawn_per_step else 'b'} * {value.shape[0]}"
         if scalar or width == 1:
-            at = (
-                f"({at} + {scalar})[:, None]"
+            address = (
+                f"({address} + {scalar})[:, None]"
                 if scalar
-                else f"({at}{_offset_suffix(start)})[:, None]"
+                else f"({address}{_offset_suffix(start)})[:, None]"
             )
-            return f"tl.load({base} + {at}, mask=rows[:, None], other=0.0).to(REAL)"
-        at = f"({at}{_offset_suffix(start)})[:, None] + {columns}[None, :]"
-        return f"tl.load({base} + {at}, mask={mask}, other=0.0).to(REAL)"
+            return f"tl.load({base} + {address}, mask=rows[:, None], other=0.0).to(REAL)"
+        address = f"({address}{_offset_suffix(start)})[:, None] + {columns}[None, :]"
+        return f"tl.load({base} + {address}, mask={mask}, other=0.0).to(REAL)"
 
     def _row_location(self, operand: Operand, value: Value) -> tuple[str, str, int]:
         """Return (base pointer, row index, entries per row) of an operand with rows."""
-        place = self.plan.regions[operand.value]
+        region = self.plan.regions[operand.value]
         if value.rate == "row":
             base = self.arguments.add(KernelArgument(f"a{value.id}", "whole", value.id))
             return base, "b", value.shape[0]
-        if place is not None:
-            buffer = self.plan.buffers[place.buffer]
-            base = f"b{place.buffer}{_offset_suffix(place.offset)}"
+        if region is not None:
+            buffer = self.plan.buffers[region.buffer]
+            base = f"b{region.buffer}{_offset_suffix(region.offset)}"
             if buffer.extent == "step":
                 self._buffer_argument(buffer)
                 return base, "b", buffer.width
             if 0 <= buffer.steps_before - operand.delay <= buffer.steps_before + buffer.steps_after:
                 self._buffer_argument(buffer)
                 return base, _shifted_row(buffer.steps_before - operand.delay), buffer.width
-        mark = f"_{delay_suffix(operand.delay)}" if operand.delay else ""
-        name = self.arguments.add(KernelArgument(f"x{value.id}{mark}", "series", operand))
+        suffix = f"_{delay_suffix(operand.delay)}" if operand.delay else ""
+        name = self.arguments.add(KernelArgument(f"x{value.id}{suffix}", "series", operand))
         return name, "row", value.shape[0]
 
     def _cache_modifier(self, operand: Operand) -> str:
@@ -347,22 +343,22 @@ class TileEmitter:
 
         The L1 caches of multiprocessors are not coherent; `.cg` reads from L2.
         """
-        place = self.plan.regions[operand.value]
-        there = place is not None and place.buffer in self.shared_buffers
-        return ', cache_modifier=".cg"' if there else ""
+        region = self.plan.regions[operand.value]
+        is_shared = region is not None and region.buffer in self.shared_buffers
+        return ', cache_modifier=".cg"' if is_shared else ""
 
     def _buffer_argument(self, buffer: Buffer) -> str:
-        number = buffer.id
+        buffer_id = buffer.id
         return self.arguments.add(
-            KernelArgument(f"b{number}", "buffer", number, is_full_precision(buffer))
+            KernelArgument(f"b{buffer_id}", "buffer", buffer_id, is_full_precision(buffer))
         )
 
     def emit_store(self, store: SliceStore, local_slices: frozenset[ValueSlice]) -> Iterator[str]:
         """Emit one store."""
         buffer = self.plan.buffers[store.buffer]
         base = self._buffer_argument(buffer)
-        where = "b" if buffer.extent == "step" else _shifted_row(buffer.steps_before)
-        address = f"{base} + ({where} * {buffer.width}{_offset_suffix(store.offset)})[:, None]"
+        row = "b" if buffer.extent == "step" else _shifted_row(buffer.steps_before)
+        address = f"{base} + ({row} * {buffer.width}{_offset_suffix(store.offset)})[:, None]"
         if store.width != 1:
             address += " + u[None, :]"
         yield from self.emit_after_loads(

@@ -37,11 +37,11 @@ def load_functions(source: str) -> dict[str, Any]:
     Triton reads the source of a function through `linecache`; an entry there avoids a file on disk.
     """
     with _lock:
-        found = _functions_by_source.get(source)
-        if found is None:
+        namespace = _functions_by_source.get(source)
+        if namespace is None:
             name = f"<rnnc {hashlib.sha256(source.encode()).hexdigest()[:16]}>"
             linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-            found = {"__name__": "rnnc.kernels"}
-            exec(compile(source, name, "exec"), found)  # noqa: S102 - the compiler's own output
-            _functions_by_source[source] = found
-        return found
+            namespace = {"__name__": "rnnc.kernels"}
+            exec(compile(source, name, "exec"), namespace)  # noqa: S102 - the compiler's own output
+            _functions_by_source[source] = namespace
+        return namespace

@@ -24,17 +24,17 @@ class CudnnLayers:
     """
 
     def __init__(self, graph: OperatorGraph) -> None:
-        found = match_layer_stack(graph)
+        match = match_layer_stack(graph)
         self.graph = graph
-        self.stack = found if isinstance(found, LayerStack) else None
-        self.mismatch_reason = found if isinstance(found, str) else ""
+        self.stack = match if isinstance(match, LayerStack) else None
+        self.mismatch_reason = match if isinstance(match, str) else ""
 
     def supports(self, call: Call) -> bool:
         """Test whether torch's layers can run a call: no lengths, resets, masks or broadcasting."""
-        whole = (
+        is_uniform = (
             call.lengths is None and call.resets is None and call.steps > 0 and call.batch_size > 0
         )
-        if self.stack is None or not whole or call.masks or call.reset_values:
+        if self.stack is None or not is_uniform or call.masks or call.reset_values:
             return False
         return all(
             tuple(call.parameters[name].shape) == shape
@@ -45,8 +45,8 @@ class CudnnLayers:
 
     def tuning_key(self, dtype: torch.dtype, batch_size: int) -> str:
         """Return the tuning table's key: layer kinds, sizes, dtype, batch size rounded up to 2ⁿ."""
-        near = 1 << max(0, batch_size - 1).bit_length()
-        return f"{self.tuning_key_prefix(dtype)} rows={near}"
+        rounded_size = 1 << max(0, batch_size - 1).bit_length()
+        return f"{self.tuning_key_prefix(dtype)} rows={rounded_size}"
 
     def tuning_key_prefix(self, dtype: torch.dtype) -> str:
         """Return the tuning key without the batch size."""
@@ -59,19 +59,19 @@ class CudnnLayers:
         if not wrt:
             return self._run(call, training=False), Residuals()
         keys, tensors = flatten(call)
-        own = [t.detach().requires_grad_(k in wrt) for k, t in zip(keys, tensors, strict=True)]
+        leaves = [t.detach().requires_grad_(k in wrt) for k, t in zip(keys, tensors, strict=True)]
         with torch.enable_grad():
-            result = self._run(unflatten(call, keys, own), training=True)
-        flat = flatten_result(result)
-        bare = CallResult(
+            result = self._run(unflatten(call, keys, leaves), training=True)
+        results = flatten_result(result)
+        detached = CallResult(
             tuple(y.detach() for y in result.outputs),
             {name: value.detach() for name, value in result.carry.items()},
             (),
         )
-        sources = [t for k, t in zip(keys, own, strict=True) if k in wrt]
+        sources = [t for k, t in zip(keys, leaves, strict=True) if k in wrt]
         # Autograd records nothing inside a custom operator: `backward` then runs the layers again.
-        more = (flat, sources) if any(y.requires_grad for y in flat) else None
-        return bare, Residuals(context=more)
+        context = (results, sources) if any(y.requires_grad for y in results) else None
+        return detached, Residuals(context=context)
 
     def backward(
         self,
@@ -81,30 +81,30 @@ class CudnnLayers:
         gradients: Mapping[TensorKey, Tensor | None],
     ) -> Sequence[Tensor | None]:
         """Return the gradients of `wrt`, from the recorded graph or by running the layers again."""
-        given = tuple(gradients.values())
+        result_cotangents = tuple(gradients.values())
         if saved.context is not None:
             results, sources = saved.context
-            return vjp(results, sources, given)
+            return vjp(results, sources, result_cotangents)
         keys, tensors = flatten(call)
-        own = [t.detach().requires_grad_(k in wrt) for k, t in zip(keys, tensors, strict=True)]
-        sources = [t for k, t in zip(keys, own, strict=True) if k in wrt]
+        leaves = [t.detach().requires_grad_(k in wrt) for k, t in zip(keys, tensors, strict=True)]
+        sources = [t for k, t in zip(keys, leaves, strict=True) if k in wrt]
 
-        def work() -> Sequence[Tensor | None]:
-            flat = flatten_result(self._run(unflatten(call, keys, own), training=True))
-            return vjp(flat, sources, given)
+        def rerun() -> Sequence[Tensor | None]:
+            flat = flatten_result(self._run(unflatten(call, keys, leaves), training=True))
+            return vjp(flat, sources, result_cotangents)
 
-        with ThreadPoolExecutor(1) as other:
-            return other.submit(work).result()
+        with ThreadPoolExecutor(1) as executor:
+            return executor.submit(rerun).result()
 
     def _run(self, call: Call, *, training: bool) -> CallResult:
         assert self.stack is not None
         series = {variable.node: call.inputs[variable.name] for variable in self.graph.inputs}
         nodes = {state.name: state.node for state in self.graph.states}
-        after: dict[str, Tensor] = {}
+        final_states: dict[str, Tensor] = {}
         for layer in self.stack.layers:
-            y, last = _run_layer(layer, series[layer.input_node], call, training)
+            y, layer_states = _run_layer(layer, series[layer.input_node], call, training)
             series[nodes[layer.states[0]]] = y
-            after.update(zip(layer.states, last, strict=True))
+            final_states.update(zip(layer.states, layer_states, strict=True))
         outputs: list[Tensor] = []
         for readout, output in zip(self.stack.readouts, self.graph.outputs, strict=True):
             y = series[readout.state][-1] if output.at_end else series[readout.state]
@@ -112,7 +112,7 @@ class CudnnLayers:
                 bias = _sum_tensors([call.parameters[name] for name in readout.biases])
                 y = torch.nn.functional.linear(y, call.parameters[readout.weight], bias)
             outputs.append(y.clone() if not readout.weight else y)
-        return CallResult(tuple(outputs), {name: after[name] for name in call.carry}, ())
+        return CallResult(tuple(outputs), {name: final_states[name] for name in call.carry}, ())
 
 
 def _expected_shapes(layer: TorchLayer, gate: LayerGate) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -128,31 +128,33 @@ def _run_layer(
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Run one layer; return h at all steps (T, B, n), and the final states, each (1, B, n)."""
     p, gates = call.parameters, layer.gates
-    inner = layer.kind == "GRU"
+    is_gru = layer.kind == "GRU"
     weights = [
         torch.cat([p[gate.input_weight] for gate in gates]),
         torch.cat([p[gate.recurrent_weight] for gate in gates]),
         torch.cat([_sum_biases(gate, call, layer.hidden_size, recurrent=False) for gate in gates]),
         torch.cat([_sum_biases(gate, call, layer.hidden_size, recurrent=True) for gate in gates])
-        if inner
+        if is_gru
         else p[gates[0].input_weight].new_zeros(len(gates) * layer.hidden_size),
     ]
-    before = [call.carry[name].contiguous() for name in layer.states]
-    library: dict[str, Callable[..., tuple[Tensor, ...]]] = {
+    initial_states = [call.carry[name].contiguous() for name in layer.states]
+    functions: dict[str, Callable[..., tuple[Tensor, ...]]] = {
         "LSTM": torch._VF.lstm,
         "GRU": torch._VF.gru,
         "RNN_TANH": torch._VF.rnn_tanh,
         "RNN_RELU": torch._VF.rnn_relu,
     }
-    state = before if layer.kind == "LSTM" else before[0]
-    y, *last = library[layer.kind](x, state, weights, True, 1, 0.0, training, False, False)
-    return y, tuple(last)
+    state = initial_states if layer.kind == "LSTM" else initial_states[0]
+    y, *final_states = functions[layer.kind](
+        x, state, weights, True, 1, 0.0, training, False, False
+    )
+    return y, tuple(final_states)
 
 
 def _sum_biases(gate: LayerGate, call: Call, size: int, *, recurrent: bool) -> Tensor:
     names = gate.recurrent_biases if recurrent else gate.biases
-    found = _sum_tensors([call.parameters[name] for name in names])
-    return call.parameters[gate.input_weight].new_zeros(size) if found is None else found
+    total = _sum_tensors([call.parameters[name] for name in names])
+    return call.parameters[gate.input_weight].new_zeros(size) if total is None else total
 
 
 def _sum_tensors(tensors: Sequence[Tensor]) -> Tensor | None:

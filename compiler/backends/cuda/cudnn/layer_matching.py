@@ -66,31 +66,31 @@ def match_layer_stack(graph: OperatorGraph) -> LayerStack | str:
         return "a state runs backward"
     if any(state.delay != 1 for state in graph.states) or any(v.max_delay for v in graph.inputs):
         return "it looks back further than one step"
-    found = _LayerMatcher(graph)
+    matcher = _LayerMatcher(graph)
     layers: list[TorchLayer] = []
-    taken: set[str] = set()
+    matched_states: set[str] = set()
     for state in graph.states:
-        layer = found.match_layer(state.node)
+        layer = matcher.match_layer(state.node)
         if layer is not None:
             layers.append(layer)
-            taken |= set(layer.states)
-    if {state.name for state in graph.states} != taken or not layers:
+            matched_states |= set(layer.states)
+    if {state.name for state in graph.states} != matched_states or not layers:
         return "a state is no layer of torch.nn"
-    ready = {variable.node for variable in graph.inputs if variable.type.kind != "symbol"}
+    ready_nodes = {variable.node for variable in graph.inputs if variable.type.kind != "symbol"}
     ordered: list[TorchLayer] = []
-    waiting = layers
-    nodes = {state.name: state.node for state in graph.states}
-    while waiting:
-        able = [layer for layer in waiting if layer.input_node in ready]
-        if not able:
+    pending = layers
+    state_nodes = {state.name: state.node for state in graph.states}
+    while pending:
+        next_layers = [layer for layer in pending if layer.input_node in ready_nodes]
+        if not next_layers:
             return "a layer reads neither an input nor another layer"
-        ordered += able
-        ready |= {nodes[layer.states[0]] for layer in able}
-        waiting = [layer for layer in waiting if layer not in able]
-    tops = {nodes[layer.states[0]] for layer in ordered}
+        ordered += next_layers
+        ready_nodes |= {state_nodes[layer.states[0]] for layer in next_layers}
+        pending = [layer for layer in pending if layer not in next_layers]
+    layer_outputs = {state_nodes[layer.states[0]] for layer in ordered}
     readouts: list[Readout] = []
     for output in graph.outputs:
-        readout = found.match_readout(output.value, tops)
+        readout = matcher.match_readout(output.value, layer_outputs)
         if readout is None:
             return "an output is neither a layer's state nor one matrix times it"
         readouts.append(readout)
@@ -117,13 +117,13 @@ class _LayerMatcher:
 
     def match_layer(self, state: int) -> TorchLayer | None:
         """Match the layer whose h is this state node."""
-        (after,) = self.nodes[state].operands
-        if after.delay or self.nodes[after.node].size != self.nodes[state].size:
+        (update,) = self.nodes[state].operands
+        if update.delay or self.nodes[update.node].size != self.nodes[state].size:
             return None
         return (
-            self._match_rnn(state, after)
-            or self._match_lstm(state, after)
-            or self._match_gru(state, after)
+            self._match_rnn(state, update)
+            or self._match_lstm(state, update)
+            or self._match_gru(state, update)
         )
 
     def match_readout(self, operand: Operand, layer_outputs: set[int]) -> Readout | None:
@@ -133,18 +133,18 @@ class _LayerMatcher:
         if operand.node in layer_outputs:
             return Readout(operand.node, "", ())
         biases: list[str] = []
-        products: list[tuple[str, Operand]] = []
+        matmuls: list[tuple[str, Operand]] = []
         for term in self._sum_terms(operand):
-            product, bias = self._match_matmul(term), self._parameter_name(term)
+            matmul, bias = self._match_matmul(term), self._parameter_name(term)
             if bias:
                 biases.append(bias)
-            elif product is not None:
-                products.append(product)
+            elif matmul is not None:
+                matmuls.append(matmul)
             else:
                 return None
-        if len(products) != 1 or products[0][1].delay or products[0][1].node not in layer_outputs:
+        if len(matmuls) != 1 or matmuls[0][1].delay or matmuls[0][1].node not in layer_outputs:
             return None
-        return Readout(products[0][1].node, products[0][0], tuple(biases))
+        return Readout(matmuls[0][1].node, matmuls[0][0], tuple(biases))
 
     def _match_rnn(self, h: int, update: Operand) -> TorchLayer | None:
         """Match h' = tanh(W x + U h + b), or relu."""
@@ -158,10 +158,10 @@ class _LayerMatcher:
 
     def _match_lstm(self, h: int, update: Operand) -> TorchLayer | None:
         """Match c' = f ⊙ c + i ⊙ g, h' = o ⊙ tanh(c')."""
-        for out, squashed in self._factor_pairs(update):
+        for output_gate, activation in self._factor_pairs(update):
             o, inner = (
-                self._function_argument(out, "sigmoid"),
-                self._function_argument(squashed, "tanh"),
+                self._function_argument(output_gate, "sigmoid"),
+                self._function_argument(activation, "tanh"),
             )
             if o is None or inner is None or inner.delay:
                 continue
@@ -171,9 +171,9 @@ class _LayerMatcher:
                 cells = [inner.node]
                 inner = self.nodes[inner.node].operands[0]
             for c in cells:
-                found = self._match_cell(h, c, inner)
-                if found is not None:
-                    i, f, g = found
+                gate_operands = self._match_cell(h, c, inner)
+                if gate_operands is not None:
+                    i, f, g = gate_operands
                     gates = [self._match_gate(part, h) for part in (i, f, g, o)]
                     return self._build_layer("LSTM", (h, c), gates)
         return None
@@ -184,12 +184,12 @@ class _LayerMatcher:
         terms = self._sum_terms(update)
         if len(terms) != 2:
             return None
-        for kept, new in (terms, terms[::-1]):
-            for first, second in self._factor_pairs(kept):
+        for carry_term, input_term in (terms, terms[::-1]):
+            for first, second in self._factor_pairs(carry_term):
                 f = self._function_argument(first, "sigmoid")
                 if f is None or second != Operand(c, 1):
                     continue
-                for left, right in self._factor_pairs(new):
+                for left, right in self._factor_pairs(input_term):
                     i, g = (
                         self._function_argument(left, "sigmoid"),
                         self._function_argument(right, "tanh"),
@@ -203,14 +203,14 @@ class _LayerMatcher:
         terms = self._sum_terms(update)
         if len(terms) != 2:
             return None
-        for new, kept in (terms, terms[::-1]):
-            for gate, before in self._factor_pairs(kept):
+        for input_term, carry_term in (terms, terms[::-1]):
+            for gate, previous in self._factor_pairs(carry_term):
                 z = self._function_argument(gate, "sigmoid")
-                if z is None or before != Operand(h, 1):
+                if z is None or previous != Operand(h, 1):
                     continue
-                for rest, squashed in self._factor_pairs(new):
-                    n = self._function_argument(squashed, "tanh")
-                    if n is None or not self._is_complement(rest, gate):
+                for complement, activation in self._factor_pairs(input_term):
+                    n = self._function_argument(activation, "tanh")
+                    if n is None or not self._is_complement(complement, gate):
                         continue
                     r, candidate = self._match_candidate(n, h)
                     if r is not None and candidate is not None:
@@ -224,68 +224,68 @@ class _LayerMatcher:
         """Match W x + b + r ⊙ (U h + b'); return the argument of r, and the gate."""
         terms = self._sum_terms(operand)
         for index, term in enumerate(terms):
-            outer = self._match_affine(terms[:index] + terms[index + 1 :], h)
+            affine = self._match_affine(terms[:index] + terms[index + 1 :], h)
             for gate, inside in self._factor_pairs(term):
-                r, inner = (
+                r, recurrent = (
                     self._function_argument(gate, "sigmoid"),
                     self._match_affine(self._sum_terms(inside), h),
                 )
-                if r is None or outer is None or inner is None:
+                if r is None or affine is None or recurrent is None:
                     continue
                 if (
-                    outer.recurrent_weight
-                    or not outer.input_weight
-                    or inner.input_weight
-                    or not inner.recurrent_weight
+                    affine.recurrent_weight
+                    or not affine.input_weight
+                    or recurrent.input_weight
+                    or not recurrent.recurrent_weight
                 ):
                     continue
                 return r, _GateMatch(
-                    outer.input_weight,
-                    outer.input_node,
-                    inner.recurrent_weight,
-                    outer.biases,
-                    inner.biases,
+                    affine.input_weight,
+                    affine.input_node,
+                    recurrent.recurrent_weight,
+                    affine.biases,
+                    recurrent.biases,
                 )
         return None, None
 
     def _match_gate(self, operand: Operand, h: int) -> _GateMatch | None:
         """Match W x + U h + biases, with both weights."""
-        found = self._match_affine(self._sum_terms(operand), h)
-        return found if found and found.input_weight and found.recurrent_weight else None
+        match = self._match_affine(self._sum_terms(operand), h)
+        return match if match and match.input_weight and match.recurrent_weight else None
 
     def _match_affine(self, terms: list[Operand], h: int) -> _GateMatch | None:
         """Match a sum of at most one W x, at most one U h, and biases."""
-        of_input, source, of_state, biases = "", -1, "", list[str]()
+        input_weight, input_node, recurrent_weight, biases = "", -1, "", list[str]()
         for term in terms:
-            bias, product = self._parameter_name(term), self._match_matmul(term)
+            bias, matmul = self._parameter_name(term), self._match_matmul(term)
             if bias:
                 biases.append(bias)
-            elif product is None:
+            elif matmul is None:
                 return None
-            elif product[1] == Operand(h, 1) and not of_state:
-                of_state = product[0]
-            elif not product[1].delay and not of_input:
-                of_input, source = product[0], product[1].node
+            elif matmul[1] == Operand(h, 1) and not recurrent_weight:
+                recurrent_weight = matmul[0]
+            elif not matmul[1].delay and not input_weight:
+                input_weight, input_node = matmul[0], matmul[1].node
             else:
                 return None
-        return _GateMatch(of_input, source, of_state, tuple(biases), ())
+        return _GateMatch(input_weight, input_node, recurrent_weight, tuple(biases), ())
 
     def _build_layer(
         self, kind: TorchLayerKind, states: tuple[int, ...], gate_matches: list[_GateMatch | None]
     ) -> TorchLayer | None:
         """Return the layer if all gates matched, read one input and have one size."""
-        found = [part for part in gate_matches if part is not None]
-        if len(found) != len(gate_matches) or len({part.input_node for part in found}) != 1:
+        matches = [part for part in gate_matches if part is not None]
+        if len(matches) != len(gate_matches) or len({part.input_node for part in matches}) != 1:
             return None
-        source, size = found[0].input_node, self.nodes[states[0]].size
-        if any(self.nodes[state].size != size for state in states):
+        input_node, hidden_size = matches[0].input_node, self.nodes[states[0]].size
+        if any(self.nodes[state].size != hidden_size for state in states):
             return None
         gates = tuple(
             LayerGate(p.input_weight, p.recurrent_weight, p.biases, p.recurrent_biases)
-            for p in found
+            for p in matches
         )
         names = tuple(self.states[state] for state in states)
-        return TorchLayer(kind, source, names, gates, self.nodes[source].size, size)
+        return TorchLayer(kind, input_node, names, gates, self.nodes[input_node].size, hidden_size)
 
     def _is_complement(self, operand: Operand, gate: Operand) -> bool:
         """Test for 1 - gate."""

@@ -37,14 +37,16 @@ class CooperativeLaunches:
         Raises:
             RnnError: when a barrier of this or an earlier launch has timed out (RNN505).
         """
-        said = counters[-COUNTER_STRIDE:][:1]
-        done = None
+        error_flag = counters[-COUNTER_STRIDE:][:1]
+        event = None
         if counters.device.type == "cuda":
-            said = torch.empty(1, dtype=torch.int64, pin_memory=True).copy_(said, non_blocking=True)
-            done = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            done.record(torch.cuda.current_stream(counters.device))
+            error_flag = torch.empty(1, dtype=torch.int64, pin_memory=True).copy_(
+                error_flag, non_blocking=True
+            )
+            event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            event.record(torch.cuda.current_stream(counters.device))
         with self._lock:
-            self._pending.append((said, done))
+            self._pending.append((error_flag, event))
         self.check()
 
     def check(self) -> None:
@@ -55,15 +57,15 @@ class CooperativeLaunches:
         """
         with self._lock:
             while self._pending:
-                said, done = self._pending[0]
-                if done is not None and torch.cuda.is_current_stream_capturing():
+                error_flag, event = self._pending[0]
+                if event is not None and torch.cuda.is_current_stream_capturing():
                     return
-                if done is not None and not done.query():
+                if event is not None and not event.query():
                     if len(self._pending) <= _MAX_PENDING:
                         return
-                    done.synchronize()
+                    event.synchronize()
                 self._pending.popleft()
-                if int(said[0]):
+                if int(error_flag[0]):
                     self._pending.clear()
                     fail(
                         "RNN505",
@@ -85,12 +87,12 @@ def run_cooperative(
 
     sizes: (T, B).
     """
-    steps, rows = sizes
+    steps, batch_size = sizes
     counters = launches.allocate_counters(groups, device)
     if device.type == "cuda":
-        launch(steps, rows, 0, steps, MAX_POLLS, counters, LEVEL=-1)
+        launch(steps, batch_size, 0, steps, MAX_POLLS, counters, LEVEL=-1)
     else:
-        for done in range(steps):
+        for step in range(steps):
             for level in range(levels):
-                launch(steps, rows, done, done + 1, MAX_POLLS, counters, LEVEL=level)
+                launch(steps, batch_size, step, step + 1, MAX_POLLS, counters, LEVEL=level)
     launches.track(counters)

@@ -86,60 +86,60 @@ class CudaGraphCache:
 
 
 def run_steps(
-    launches: Sequence[LaunchableKernel], steps: int, rows: int, graphs: CudaGraphCache
+    launches: Sequence[LaunchableKernel], steps: int, batch_size: int, graphs: CudaGraphCache
 ) -> None:
     """Run all steps of a loop, by CUDA graphs if it is long enough to replay one twice."""
     device = launches[0].tensors[0].device
-    recorded = device.type == "cuda" and not torch.cuda.is_current_stream_capturing()
-    if recorded and steps >= 2 * CAPTURED_STEPS and not graphs.capture_failed:
-        replay_steps(launches, steps, rows, graphs, capture_graph)
+    can_capture = device.type == "cuda" and not torch.cuda.is_current_stream_capturing()
+    if can_capture and steps >= 2 * CAPTURED_STEPS and not graphs.capture_failed:
+        replay_steps(launches, steps, batch_size, graphs, capture_graph)
         return
-    clock = _make_step_counter(device, steps)
+    step_counter = _make_step_counter(device, steps)
     for step in range(steps):
         for launch in launches:
-            launch(clock, step, rows)
+            launch(step_counter, step, batch_size)
 
 
 def replay_steps(
     launches: Sequence[LaunchableKernel],
     steps: int,
-    rows: int,
+    batch_size: int,
     graphs: CudaGraphCache,
     capture: CaptureFunction,
 ) -> None:
     """Run the first step by itself, which loads the kernels, and replay graphs for the others."""
     device = launches[0].tensors[0].device
     stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
-    key = (threading.get_ident(), stream, rows, *(launch.capture_key for launch in launches))
-    recording = graphs.get(key)
-    clock = _make_step_counter(device, steps) if recording is None else recording.step_counter
-    clock[:1].fill_(0)
-    clock[1:].fill_(steps)
+    key = (threading.get_ident(), stream, batch_size, *(launch.capture_key for launch in launches))
+    graph = graphs.get(key)
+    step_counter = _make_step_counter(device, steps) if graph is None else graph.step_counter
+    step_counter[:1].fill_(0)
+    step_counter[1:].fill_(steps)
     for launch in launches:
-        launch(clock, 0, rows)
-    clock[:1].fill_(1)
-    if recording is None:
+        launch(step_counter, 0, batch_size)
+    step_counter[:1].fill_(1)
+    if graph is None:
 
-        def stretch() -> None:
+        def run_captured_steps() -> None:
             for ahead in range(CAPTURED_STEPS):
                 for launch in launches:
-                    launch(clock, ahead, rows)
-            clock[:1].add_(CAPTURED_STEPS)
+                    launch(step_counter, ahead, batch_size)
+            step_counter[:1].add_(CAPTURED_STEPS)
 
         try:
-            recording = CapturedGraph(clock, capture(stretch, device))
+            graph = CapturedGraph(step_counter, capture(run_captured_steps, device))
         except RuntimeError as error:
             graphs.capture_failed = True
-            said = "steps cannot be recorded in a CUDA graph and are launched one by one"
-            warn_once(f"rnnc: {said}, which is slower: {summarize_error(error)}")
+            message = "steps cannot be recorded in a CUDA graph and are launched one by one"
+            warn_once(f"rnnc: {message}, which is slower: {summarize_error(error)}")
             # A failed capture has launched nothing: run all steps but the first.
-            for ahead in range(steps - 1):
+            for offset in range(steps - 1):
                 for launch in launches:
-                    launch(clock, ahead, rows)
+                    launch(step_counter, offset, batch_size)
             return
-        graphs.put(key, recording)
+        graphs.put(key, graph)
     for _ in range(-(-(steps - 1) // CAPTURED_STEPS)):
-        recording.replay()
+        graph.replay()
 
 
 def capture_graph(work: Callable[[], None], device: torch.device) -> Callable[[], None]:
@@ -158,6 +158,6 @@ def capture_graph(work: Callable[[], None], device: torch.device) -> Callable[[]
 
 
 def _make_step_counter(device: torch.device, steps: int) -> Tensor:
-    clock = torch.full((2,), steps, dtype=torch.int64, device=device)
-    clock[:1].fill_(0)
-    return clock
+    step_counter = torch.full((2,), steps, dtype=torch.int64, device=device)
+    step_counter[:1].fill_(0)
+    return step_counter

@@ -79,20 +79,22 @@ class CudaEngine:
         """Release all CUDA graphs, each of which owns a memory pool."""
         self._graphs.clear()
 
-    def disable_persistent_kernels(self, why: str) -> bool:
+    def disable_persistent_kernels(self, reason: str) -> bool:
         """Run every loop as CUDA graphs from now on, because a kernel cannot be built; warn once.
 
         Returns: False if no persistent kernel was in use, or the environment forces a strategy.
         """
-        tiers = {
+        strategies = {
             tier.strategy
             for program in self._kernel_files.values()
             for tier in program.strategies.values()
         }
-        if self._persistent_disabled or forced_strategy() or tiers <= {"graph"}:
+        if self._persistent_disabled or forced_strategy() or strategies <= {"graph"}:
             return False
         self._persistent_disabled = True
-        warn_once(f"rnnc: on to tier graph, which is slower: Triton cannot build a kernel: {why}")
+        warn_once(
+            f"rnnc: on to tier graph, which is slower: Triton cannot build a kernel: {reason}"
+        )
         return True
 
     def create_buffers(self, plan: Plan, call: Call) -> CudaMemory:
@@ -106,84 +108,84 @@ class CudaEngine:
         Raises:
             RnnError: when the environment forces a strategy that does not fit (RNN501).
         """
-        plan, case = memory.plan, kernel_variant(memory)
-        setting, forced = (
+        plan, variant = memory.plan, kernel_variant(memory)
+        context, forced = (
             device_context(memory),
             "graph" if self._persistent_disabled else forced_strategy(),
         )
         with self._lock:
-            unfit = self._rejected.setdefault((plan.request, case), {})
-            key = (plan.request, case, setting, forced, str(unfit))
-            if key not in self._strategies:
-                self._strategies[key] = select_strategies(plan, setting, forced, unfit)
-            tiers = self._strategies[key]
-            written = (plan.request, case, tuple(tiers.items()))
-            if written not in self._kernel_files:
-                self._kernel_files[written] = generate_kernel_file(plan, case, tiers)
-            return self._kernel_files[written]
+            rejected = self._rejected.setdefault((plan.request, variant), {})
+            strategy_key = (plan.request, variant, context, forced, str(rejected))
+            if strategy_key not in self._strategies:
+                self._strategies[strategy_key] = select_strategies(plan, context, forced, rejected)
+            strategies = self._strategies[strategy_key]
+            file_key = (plan.request, variant, tuple(strategies.items()))
+            if file_key not in self._kernel_files:
+                self._kernel_files[file_key] = generate_kernel_file(plan, variant, strategies)
+            return self._kernel_files[file_key]
 
     def run_phases(self, phases: Iterable[Phase], memory: AtenMemory) -> None:
         """Run phases in order, and free each buffer after its last use."""
         assert isinstance(memory, CudaMemory)
         self._cooperative_launches.check()
-        program = self.kernel_file(memory)
+        file = self.kernel_file(memory)
         for phase in phases:
-            for number in phase.values:
-                value = memory.values[number]
+            for value_id in phase.values:
+                value = memory.values[value_id]
                 if value.operation == "state":
                     memory.fill_margins(value)
             if phase.kind == "once":
                 run_batched(phase, memory)
             elif phase.kind == "batched":
                 for group, kernels in zip(
-                    phase.groups, program.batched_kernels[phase.id], strict=True
+                    phase.groups, file.batched_kernels[phase.id], strict=True
                 ):
                     run_library_ops(group, memory)
                     for kernel in kernels:
-                        self._launch(program, kernel, memory, memory.call.steps)
+                        self._launch(file, kernel, memory, memory.call.steps)
             elif phase.kind == "scan":
-                for kernel in program.loop_kernels[phase.id]:
-                    self._launch(program, kernel, memory, memory.call.steps)
+                for kernel in file.loop_kernels[phase.id]:
+                    self._launch(file, kernel, memory, memory.call.steps)
             elif memory.call.steps and memory.call.batch_size:
-                program = self._run_loop(program, phase.id, memory)
+                file = self._run_loop(file, phase.id, memory)
             memory.free_after(phase.id, frozenset())
 
-    def _run_loop(self, file: KernelFile, phase_number: int, memory: CudaMemory) -> KernelFile:
+    def _run_loop(self, file: KernelFile, phase_id: int, memory: CudaMemory) -> KernelFile:
         """Run a loop, by the next strategy if a launch fails; return the kernels that ran."""
         while True:
-            tier = file.strategies[phase_number].strategy
+            strategy = file.strategies[phase_id].strategy
             try:
-                self._run_loop_kernels(file, file.loop_kernels[phase_number], memory)
+                self._run_loop_kernels(file, file.loop_kernels[phase_id], memory)
                 return file
             except Exception as error:
-                why = launch_failure_reason(error) if tier != "graph" else ""
-                if not why:
+                reason = launch_failure_reason(error) if strategy != "graph" else ""
+                if not reason:
                     raise
             with self._lock:
-                unfit = self._rejected[memory.plan.request, kernel_variant(memory)]
-                unfit.setdefault(phase_number, {})[tier] = why
+                rejected = self._rejected[memory.plan.request, kernel_variant(memory)]
+                rejected.setdefault(phase_id, {})[strategy] = reason
             file = self.kernel_file(memory)
 
     def _run_loop_kernels(
         self, file: KernelFile, kernels: Sequence[TritonKernel], memory: CudaMemory
     ) -> None:
         launches = [self.bind_kernel(file, kernel, memory) for kernel in kernels]
-        size = (memory.call.steps, memory.call.batch_size)
+        sizes = (memory.call.steps, memory.call.batch_size)
         match kernels[0].kind:
             case "chip":
-                launches[0](*size)
+                launches[0](*sizes)
             case "grid":
                 groups, device = launches[0].grid[1], memory.like.device
                 run_cooperative(
                     launches[0],
                     kernels[0].matmuls,
                     groups,
-                    size,
+                    sizes,
                     self._cooperative_launches,
                     device,
                 )
             case _:
-                run_steps(launches, *size, self._graphs)
+                run_steps(launches, *sizes, self._graphs)
 
     def bind_kernel(
         self, file: KernelFile, kernel: TritonKernel, memory: CudaMemory
@@ -193,10 +195,10 @@ class CudaEngine:
         tuned = tuned_tiling(kernel, like.element_size(), like.device.index)
         tiling = tuned or default_tiling(kernel, like.element_size())
         tensors = tuple(argument.bind(memory) for argument in kernel.arguments)
-        count = call.batch_size
+        row_count = call.batch_size
         if kernel.kind == "rows":
-            count *= call.steps
-        grid = tiling.grid(count, kernel.width)
+            row_count *= call.steps
+        grid = tiling.grid(row_count, kernel.width)
         if kernel.kind == "scan":
             grid = (call.batch_size, grid[1])
         elif kernel.layout is not None:
@@ -207,11 +209,11 @@ class CudaEngine:
                     slices,
                     kernel.layout.row_groups(call.batch_size, device_context(memory).device),
                 )
-        sizes = {"PRECISION": matmul_precision(memory.like.dtype), "BM": tiling.rows}
+        options = {"PRECISION": matmul_precision(memory.like.dtype), "BM": tiling.rows}
         if kernel.layout is None:
-            sizes |= {"BN": tiling.columns, "BK": tiling.depth}
-        sizes |= compile_options(kernel, tiling)
-        return BoundKernel(load_functions(file.source)[kernel.name], tensors, grid, sizes)
+            options |= {"BN": tiling.columns, "BK": tiling.depth}
+        options |= compile_options(kernel, tiling)
+        return BoundKernel(load_functions(file.source)[kernel.name], tensors, grid, options)
 
     def _launch(
         self, file: KernelFile, kernel: TritonKernel, memory: CudaMemory, steps: int
@@ -223,11 +225,11 @@ class CudaEngine:
 def device_context(memory: AtenMemory) -> DeviceContext:
     """Return the context that selects the strategies of a call; an H200's in the interpreter."""
     like = memory.like
-    chip = query_device_limits(like.device.index or 0) if like.device.type == "cuda" else H200
-    recorded = like.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
-    bytes_ = min(4, like.element_size())
+    device = query_device_limits(like.device.index or 0) if like.device.type == "cuda" else H200
+    is_capturing = like.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+    element_size = min(4, like.element_size())
     return DeviceContext(
-        chip, bytes_, matmul_precision(like.dtype), memory.call.batch_size, recorded
+        device, element_size, matmul_precision(like.dtype), memory.call.batch_size, is_capturing
     )
 
 

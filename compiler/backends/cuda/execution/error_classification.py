@@ -40,13 +40,15 @@ def classify_failure(error: BaseException) -> FailureKind:
 
     if isinstance(error, RnnError) or not isinstance(error, Exception):
         return ""
-    words = str(error).lower()
-    if isinstance(error, torch.OutOfMemoryError) or _is_out_of_memory(error, words):
+    message = str(error).lower()
+    if isinstance(error, torch.OutOfMemoryError) or _is_out_of_memory(error, message):
         return "memory"
-    ours = "cuda error" in words or "[cuda]" in words or "cuda driver" in words
-    if isinstance(error, torch.AcceleratorError) or ours:
-        of_triton = "triton" in words and not any(part in words for part in CONTEXT_LOST_MESSAGES)
-        return "kernel" if of_triton else "device"
+    is_cuda_error = "cuda error" in message or "[cuda]" in message or "cuda driver" in message
+    if isinstance(error, torch.AcceleratorError) or is_cuda_error:
+        is_triton_error = "triton" in message and not any(
+            part in message for part in CONTEXT_LOST_MESSAGES
+        )
+        return "kernel" if is_triton_error else "device"
     return "kernel" if _is_raised_in_triton(error) else ""
 
 
@@ -70,5 +72,5 @@ def summarize_error(error: BaseException) -> str:
     name = type(error).__name__
     if not lines:
         return name
-    told = lines[-1] if name.startswith(("Compil", "Unsupported")) else lines[0]
-    return told if name in {"RuntimeError", "OutOfMemoryError"} else f"{name}: {told}"
+    summary = lines[-1] if name.startswith(("Compil", "Unsupported")) else lines[0]
+    return summary if name in {"RuntimeError", "OutOfMemoryError"} else f"{name}: {summary}"

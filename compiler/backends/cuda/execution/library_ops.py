@@ -25,25 +25,25 @@ from .buffers import CudaMemory
 
 def run_library_ops(group: FusionGroup, memory: CudaMemory) -> None:
     """Compute the values of a fusion group that no generated kernel computes."""
-    for number in (
+    for value_id in (
         *group.roots,
         *(n for n in group.epilogue if not has_generated_kernel(memory.plan, n)),
     ):
-        value = memory.values[number]
+        value = memory.values[value_id]
         if value.operation in BOUNDARY_GRADIENTS:
-            memory.bind(number, BOUNDARY_GRADIENTS[value.operation](value, memory))
+            memory.bind(value_id, BOUNDARY_GRADIENTS[value.operation](value, memory))
         elif value.rate != "step":
-            memory.bind(number, _run_per_call(value, memory))
+            memory.bind(value_id, _run_per_call(value, memory))
         elif value.operation in WINDOW_OPS:
-            compute_window(value, memory, memory.output(number))
+            compute_window(value, memory, memory.output(value_id))
         else:
             _run_series(value, memory)
 
 
 def _read_operands(value: Value, memory: CudaMemory) -> list[Tensor]:
     """Load the operands of a value, rounded from float32 buffers to the model's dtype."""
-    found = [memory.load(read) for read in value.operands]
-    return [o.to(memory.like.dtype) if o.is_floating_point() else o for o in found]
+    operands = [memory.load(read) for read in value.operands]
+    return [o.to(memory.like.dtype) if o.is_floating_point() else o for o in operands]
 
 
 def _run_per_call(value: Value, memory: CudaMemory) -> Tensor:

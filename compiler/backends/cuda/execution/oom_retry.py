@@ -35,15 +35,15 @@ class DegradableEngine(Protocol):
     def release_caches(self) -> None:
         """Release memory that can be rebuilt on demand."""
 
-    def disable_persistent_kernels(self, why: str) -> bool:
+    def disable_persistent_kernels(self, reason: str) -> bool:
         """Stop using persistent kernels; return False if none were in use."""
 
 
 class OomRetry:
     """A plan runner that falls back from the default plan to the lean one when memory runs out."""
 
-    def __init__(self, usual: PlanRunner, lean: PlanRunner, engine: DegradableEngine) -> None:
-        self.default, self.lean, self.engine = usual, lean, engine
+    def __init__(self, default: PlanRunner, lean: PlanRunner, engine: DegradableEngine) -> None:
+        self.default, self.lean, self.engine = default, lean, engine
         self._smallest_failure: int | None = None
         """Smallest T·B that has run out of memory."""
 
@@ -55,14 +55,16 @@ class OomRetry:
             torch.OutOfMemoryError: when memory runs out again in the retry.
         """
         lean = self._is_too_large(call)
-        planned = self.lean if lean else self.default
-        found, why = self._attempt_or_fail(lambda: planned.forward(call, wrt))
-        if found is None:
-            self._free_memory(call, why)
+        runner = self.lean if lean else self.default
+        outcome, reason = self._attempt_or_fail(lambda: runner.forward(call, wrt))
+        if outcome is None:
+            self._free_memory(call, reason)
             lean = True
-            found = self._retry(call, lambda: self.lean.forward(call, wrt))
-        result, saved = found
-        return result, replace(saved, metadata=(*saved.metadata, int(lean))) if wrt else saved
+            outcome = self._retry(call, lambda: self.lean.forward(call, wrt))
+        result, residuals = outcome
+        return result, replace(
+            residuals, metadata=(*residuals.metadata, int(lean))
+        ) if wrt else residuals
 
     def residual_count(self, call: Call, wrt: tuple[TensorKey, ...]) -> int:
         """Return the maximum number of residual tensors of either plan."""
@@ -76,25 +78,25 @@ class OomRetry:
         cotangents: Mapping[TensorKey, Tensor | None],
     ) -> Sequence[Tensor | None]:
         """Run the backward phases of the plan that ran forward; raise what `forward` raises."""
-        *notes, lean = residuals.metadata
-        kept, planned = (
-            replace(residuals, metadata=tuple(notes)),
+        *metadata, lean = residuals.metadata
+        plan_residuals, runner = (
+            replace(residuals, metadata=tuple(metadata)),
             self.lean if lean else self.default,
         )
-        if not _is_freed(kept):
-            found, why = self._attempt_or_fail(
-                lambda: planned.backward(call, wrt, kept, cotangents)
+        if not _is_freed(plan_residuals):
+            gradients, reason = self._attempt_or_fail(
+                lambda: runner.backward(call, wrt, plan_residuals, cotangents)
             )
-            if found is not None:
-                return found
-            self._free_memory(call, why)
-            _free_buffers(kept)
+            if gradients is not None:
+                return gradients
+            self._free_memory(call, reason)
+            _free_buffers(plan_residuals)
 
-        def again() -> Sequence[Tensor | None]:
+        def rerun() -> Sequence[Tensor | None]:
             _, fewer = self.lean.forward(call, wrt)
             return self.lean.backward(call, wrt, fewer, cotangents)
 
-        return self._retry(call, again)
+        return self._retry(call, rerun)
 
     def _is_too_large(self, call: Call) -> bool:
         return (
@@ -102,14 +104,14 @@ class OomRetry:
             and call.steps * call.batch_size >= self._smallest_failure
         )
 
-    def _free_memory(self, call: Call, why: str) -> None:
+    def _free_memory(self, call: Call, reason: str) -> None:
         """Record the size of the failed call, warn once, and release all caches."""
         size = call.steps * call.batch_size
         self._smallest_failure = (
             size if self._smallest_failure is None else min(self._smallest_failure, size)
         )
         warn_once(
-            f"rnnc: out of memory on {like_of(call).device}: trying again, {LEAN_PLAN_TEXT}: {why}"
+            f"rnnc: out of memory on {like_of(call).device}: trying again, {LEAN_PLAN_TEXT}: {reason}"
         )
         self.engine.release_caches()
         # Reference cycles, as a traceback makes them, may still hold tensors.
@@ -123,16 +125,16 @@ class OomRetry:
         Raises:
             RnnError: RNN503, when a kernel cannot be built; RNN504, when the GPU fails.
         """
-        found, failure, why = attempt(work)
-        if failure == "kernel" and self.engine.disable_persistent_kernels(why):
-            found, failure, why = attempt(work)
+        outcome, failure, reason = attempt(work)
+        if failure == "kernel" and self.engine.disable_persistent_kernels(reason):
+            outcome, failure, reason = attempt(work)
         if failure == "kernel":
             hint = "backend aten needs no kernels; update Triton and torch together"
-            fail("RNN503", f"Triton cannot build or start a kernel: {why}", hint=hint)
+            fail("RNN503", f"Triton cannot build or start a kernel: {reason}", hint=hint)
         if failure == "device":
             hint = "start again in a new process; `nvidia-smi` says whether the GPU answers"
-            fail("RNN504", f"the GPU has failed: {why}", hint=hint)
-        return found, why
+            fail("RNN504", f"the GPU has failed: {reason}", hint=hint)
+        return outcome, reason
 
     def _retry(self, call: Call, work: Callable[[], T]) -> T:
         """Call `work` once more and return its result.
@@ -141,14 +143,14 @@ class OomRetry:
             RnnError: as `_attempt_or_fail`.
             torch.OutOfMemoryError: when memory runs out again.
         """
-        found, why = self._attempt_or_fail(work)
-        if found is None:
+        outcome, reason = self._attempt_or_fail(work)
+        if outcome is None:
             raise torch.OutOfMemoryError(
                 f"out of memory on {like_of(call).device}: a call of T={call.steps} and "
                 f"B={call.batch_size} does not fit, also {LEAN_PLAN_TEXT}; take a smaller batch or shorter "
-                f"sequences ({why})"
+                f"sequences ({reason})"
             )
-        return found
+        return outcome
 
 
 def attempt(work: Callable[[], T]) -> tuple[T | None, FailureKind, str]:
@@ -159,25 +161,25 @@ def attempt(work: Callable[[], T]) -> tuple[T | None, FailureKind, str]:
     try:
         return work(), "", ""
     except Exception as error:
-        failure, why = classify_failure(error), summarize_error(error)
+        failure, reason = classify_failure(error), summarize_error(error)
         if not failure:
             raise
-    return None, failure, why
+    return None, failure, reason
 
 
-def _free_buffers(saved: Residuals) -> None:
+def _free_buffers(residuals: Residuals) -> None:
     """Free the memory of saved buffers if the call owns them.
 
     Only residuals of eager calls have a context; those of torch.compile belong to its own graph.
     """
-    if saved.context is not None:
-        for tensor in saved.tensors[: saved.metadata[0]]:
+    if residuals.context is not None:
+        for tensor in residuals.tensors[: residuals.metadata[0]]:
             tensor.untyped_storage().resize_(0)
 
 
-def _is_freed(saved: Residuals) -> bool:
+def _is_freed(residuals: Residuals) -> bool:
     """Test for freed residuals, which a second backward pass (`retain_graph=True`) may meet."""
     return any(
         tensor.numel() and not tensor.untyped_storage().nbytes()
-        for tensor in saved.tensors[: saved.metadata[0]]
+        for tensor in residuals.tensors[: residuals.metadata[0]]
     )

@@ -23,9 +23,9 @@ def partition_independent_stages(
     plan: Plan, value_ids: Sequence[int]
 ) -> tuple[StagePartition, int]:
     """Return the stages of a loop, and the number of its independent parts."""
-    whole = partition_stages(plan, value_ids, keep_blocks=True)
-    parts = count_independent_parts(whole)
-    return (whole, parts) if parts > 1 else (partition_stages(plan, value_ids), 1)
+    partition = partition_stages(plan, value_ids, keep_blocks=True)
+    parts = count_independent_parts(partition)
+    return (partition, parts) if parts > 1 else (partition_stages(plan, value_ids), 1)
 
 
 def count_independent_parts(partition: StagePartition) -> int:
@@ -38,17 +38,17 @@ def count_independent_parts(partition: StagePartition) -> int:
         values[n].operation in GROUP_OPS for n in partition.decomposition.local_values
     ):
         return 1
-    products = [p for stage in partition.stages for p in stage_matmuls(partition.plan, stage)]
-    if not products:
+    matmuls = [p for stage in partition.stages for p in stage_matmuls(partition.plan, stage)]
+    if not matmuls:
         return -(-widths.pop() // COLUMNS_PER_PART) if len(widths) == 1 else 1
     counts = set()
-    for product in products:
-        vector = values[product.vector.value]
-        inside = vector.id in partition.decomposition.local_values
-        if not product.block_stride or (
-            inside and len(partition.decomposition.slices_of(vector.id)) > 1
+    for matmul in matmuls:
+        vector = values[matmul.vector.value]
+        is_local = vector.id in partition.decomposition.local_values
+        if not matmul.block_stride or (
+            is_local and len(partition.decomposition.slices_of(vector.id)) > 1
         ):
             return 1
-        counts.add(vector.shape[0] // product.depth)
+        counts.add(vector.shape[0] // matmul.depth)
     count = counts.pop()
     return 1 if counts or any(width % count for width in widths) else count

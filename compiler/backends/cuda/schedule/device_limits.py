@@ -62,11 +62,11 @@ def query_device_limits(index: int) -> DeviceLimits:
     """Read the limits of the GPU of this index from its driver."""
     import torch
 
-    found = torch.cuda.get_device_properties(index)
-    shared = getattr(found, "shared_memory_per_block_optin", 0) or 48 * 1024
+    properties = torch.cuda.get_device_properties(index)
+    shared_memory = getattr(properties, "shared_memory_per_block_optin", 0) or 48 * 1024
     return DeviceLimits(
-        found.name,
-        10 * found.major + found.minor,
-        found.multi_processor_count,
-        shared,
+        properties.name,
+        10 * properties.major + properties.minor,
+        properties.multi_processor_count,
+        shared_memory,
     )

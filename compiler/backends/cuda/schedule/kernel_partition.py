@@ -68,23 +68,23 @@ def partition_stages(
 
     keep_blocks: as in `SliceDecomposition`.
     """
-    pieces = SliceDecomposition(plan.dataflow, value_ids, whole=keep_blocks)
-    levels = _dependency_levels(plan, pieces, value_ids)
-    stored = _memory_slices(plan, pieces, value_ids, levels)
-    buckets: dict[tuple[int, int], list[ValueSlice]] = {}
-    for piece, level in levels.items():
-        buckets.setdefault((level, piece.width), []).append(piece)
-    stores = _plan_stores(plan, pieces, value_ids, stored)
-    placed: dict[tuple[int, int], list[SliceStore]] = {}
+    decomposition = SliceDecomposition(plan.dataflow, value_ids, whole=keep_blocks)
+    levels = _dependency_levels(plan, decomposition, value_ids)
+    memory_slices = _memory_slices(plan, decomposition, value_ids, levels)
+    slices_by_stage: dict[tuple[int, int], list[ValueSlice]] = {}
+    for value_slice, level in levels.items():
+        slices_by_stage.setdefault((level, value_slice.width), []).append(value_slice)
+    stores = _plan_stores(plan, decomposition, value_ids, memory_slices)
+    stores_by_stage: dict[tuple[int, int], list[SliceStore]] = {}
     for store in stores:
         source = store.source
         level = levels[source] if isinstance(source, ValueSlice) else 0
-        placed.setdefault((level, store.width), []).append(store)
-    found = tuple(
-        KernelStage(*key, tuple(buckets.get(key, ())), tuple(placed.get(key, ())))
-        for key in sorted({*buckets, *placed})
+        stores_by_stage.setdefault((level, store.width), []).append(store)
+    stages = tuple(
+        KernelStage(*key, tuple(slices_by_stage.get(key, ())), tuple(stores_by_stage.get(key, ())))
+        for key in sorted({*slices_by_stage, *stores_by_stage})
     )
-    return StagePartition(plan, pieces, found)
+    return StagePartition(plan, decomposition, stages)
 
 
 def _dependency_levels(
@@ -93,21 +93,23 @@ def _dependency_levels(
     """Compute the level of each slice, in order; slices of movement ops have none."""
     values = plan.dataflow.values
     levels: dict[ValueSlice, int] = {}
-    for number in value_ids:
-        value = values[number]
+    for value_id in value_ids:
+        value = values[value_id]
         if value.operation in MOVEMENT_OPS:
             continue
-        for piece in decomposition.slices_of(number):
+        for value_slice in decomposition.slices_of(value_id):
             level = 0
-            for read in value.operands:
-                if read.value not in decomposition.local_values or read.delay:
+            for operand in value.operands:
+                if operand.value not in decomposition.local_values or operand.delay:
                     continue
-                for source, apart in _operand_sources(decomposition, value, piece, read):
+                for source, in_memory in _operand_sources(
+                    decomposition, value, value_slice, operand
+                ):
                     if isinstance(source, ValueSlice):
-                        level = max(level, levels[source] + apart)
+                        level = max(level, levels[source] + in_memory)
                     elif value.operation in WHOLE_VECTOR_OPS:
                         level = max(level, 1)
-            levels[piece] = level
+            levels[value_slice] = level
     return levels
 
 
@@ -117,8 +119,8 @@ def _operand_sources(
     """Yield the slices of an operand that a slice reads, and whether from memory."""
     values = decomposition.flow.values
     if value.operation in WHOLE_VECTOR_OPS:
-        for part in decomposition.slices_of(operand.value):
-            yield decomposition.resolve(operand, part.start, part.stop), True
+        for operand_slice in decomposition.slices_of(operand.value):
+            yield decomposition.resolve(operand, operand_slice.start, operand_slice.stop), True
     elif values[operand.value].shape == (1,):
         yield decomposition.resolve(operand, 0, 1), output.width != 1
     else:
@@ -133,32 +135,33 @@ def _memory_slices(
 ) -> set[ValueSlice]:
     """Return the slices, those of movement ops included, that have a reader in memory."""
     flow = plan.dataflow
-    kept = {read.value for read in flow.results}
-    whole = {
-        number
-        for number in value_ids
-        if number in kept
-        or number in flow.gradients_by_value
-        or flow.values[number].operation == "state"
-        or any(reader not in decomposition.local_values for reader in flow.users[number])
+    result_ids = {operand.value for operand in flow.results}
+    whole_values = {
+        value_id
+        for value_id in value_ids
+        if value_id in result_ids
+        or value_id in flow.gradients_by_value
+        or flow.values[value_id].operation == "state"
+        or any(reader not in decomposition.local_values for reader in flow.users[value_id])
     }
-    found: set[ValueSlice] = set()
+    slices: set[ValueSlice] = set()
     for number in value_ids:
         value = flow.values[number]
         for read in value.operands:
             if read.value not in decomposition.local_values:
                 continue
             if read.delay or value.operation in WHOLE_VECTOR_OPS:
-                whole.add(read.value)
+                whole_values.add(read.value)
             elif value.operation not in MOVEMENT_OPS:
-                for piece in decomposition.slices_of(number):
-                    for source, _ in _operand_sources(decomposition, value, piece, read):
-                        same = isinstance(source, ValueSlice) and (
-                            levels[source] == levels[piece] and source.width == piece.width
+                for value_slice in decomposition.slices_of(number):
+                    for source, _ in _operand_sources(decomposition, value, value_slice, read):
+                        is_same_stage = isinstance(source, ValueSlice) and (
+                            levels[source] == levels[value_slice]
+                            and source.width == value_slice.width
                         )
-                        if isinstance(source, ValueSlice) and not same:
-                            found.add(source)
-    return found | {piece for number in whole for piece in decomposition.slices_of(number)}
+                        if isinstance(source, ValueSlice) and not is_same_stage:
+                            slices.add(source)
+    return slices | {piece for number in whole_values for piece in decomposition.slices_of(number)}
 
 
 def _plan_stores(
@@ -168,19 +171,24 @@ def _plan_stores(
     memory_slices: set[ValueSlice],
 ) -> tuple[SliceStore, ...]:
     """Plan one store per memory slice; of values that share memory the later one, a state, wins."""
-    found: dict[tuple[int, int], SliceStore] = {}
-    for number in value_ids:
-        place = plan.regions[number]
-        assert place is not None, plan.dataflow.values[number]
-        for piece in decomposition.slices_of(number):
-            if piece not in memory_slices:
+    stores: dict[tuple[int, int], SliceStore] = {}
+    for value_id in value_ids:
+        region = plan.regions[value_id]
+        assert region is not None, plan.dataflow.values[value_id]
+        for value_slice in decomposition.slices_of(value_id):
+            if value_slice not in memory_slices:
                 continue
-            source = decomposition.resolve(Operand(number), piece.start, piece.stop)
-            at = (place.buffer, place.offset + piece.start)
+            source = decomposition.resolve(Operand(value_id), value_slice.start, value_slice.stop)
+            address = (region.buffer, region.offset + value_slice.start)
             if isinstance(source, MemorySlice) and not source.operand.delay:
-                there = plan.regions[source.operand.value]
-                if there is not None and (there.buffer, there.offset + source.start) == at:
+                source_region = plan.regions[source.operand.value]
+                if (
+                    source_region is not None
+                    and (source_region.buffer, source_region.offset + source.start) == address
+                ):
                     continue
-            found.pop(at, None)
-            found[at] = SliceStore(source, number, at[0], at[1], piece.width)
-    return tuple(found.values())
+            stores.pop(address, None)
+            stores[address] = SliceStore(
+                source, value_id, address[0], address[1], value_slice.width
+            )
+    return tuple(stores.values())

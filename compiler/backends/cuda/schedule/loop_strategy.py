@@ -66,10 +66,10 @@ def choose_strategy(
     """
     refused: list[tuple[LoopStrategy, str]] = []
     for tier in (forced,) if forced else STRATEGIES:
-        found = excluded.get(tier) or _strategy_layout(tier, plan, phase, context)
-        if not isinstance(found, str):
-            return StrategyChoice(tier, tuple(refused), found)
-        refused.append((tier, found))
+        layout = excluded.get(tier) or _strategy_layout(tier, plan, phase, context)
+        if not isinstance(layout, str):
+            return StrategyChoice(tier, tuple(refused), layout)
+        refused.append((tier, layout))
     (tier, why) = refused[-1]
     fail("RNN501", f"{STRATEGY_VARIABLE}={tier}, but that tier cannot run this model: {why}")
 
@@ -89,10 +89,10 @@ def forced_strategy() -> LoopStrategy | None:
     Raises:
         RnnError: when the variable names no strategy (RNN501).
     """
-    said = os.environ.get(STRATEGY_VARIABLE, "")
-    if said and said not in STRATEGIES:
-        fail("RNN501", f"{STRATEGY_VARIABLE}={said}, but the tiers are {', '.join(STRATEGIES)}")
-    return said if said else None
+    name = os.environ.get(STRATEGY_VARIABLE, "")
+    if name and name not in STRATEGIES:
+        fail("RNN501", f"{STRATEGY_VARIABLE}={name}, but the tiers are {', '.join(STRATEGIES)}")
+    return name if name else None
 
 
 def _strategy_layout(

@@ -56,12 +56,16 @@ def _matmul_slice(flow: Dataflow, output: ValueSlice) -> MatmulSlice:
     shape = flow.values[matrix].shape
     transposed = bool(value.attributes[0])
     rows, columns = shape[-2:]
-    depth, across = (rows, columns) if transposed else (columns, rows)
-    down, along = (columns, 1) if transposed else (1, columns)
+    depth, width = (rows, columns) if transposed else (columns, rows)
+    depth_stride, column_stride = (columns, 1) if transposed else (1, columns)
     vector = value.operands[1]
-    if output.width > across:
-        return MatmulSlice(output, vector, 0, depth, matrix, 0, down, along, rows * columns)
-    block = output.start // across if len(shape) == 3 else 0
-    first = output.start - block * across
-    start = block * rows * columns + first * (1 if transposed else columns)
-    return MatmulSlice(output, vector, block * depth, depth, matrix, start, down, along)
+    if output.width > width:
+        return MatmulSlice(
+            output, vector, 0, depth, matrix, 0, depth_stride, column_stride, rows * columns
+        )
+    block = output.start // width if len(shape) == 3 else 0
+    column = output.start - block * width
+    matrix_offset = block * rows * columns + column * (1 if transposed else columns)
+    return MatmulSlice(
+        output, vector, block * depth, depth, matrix, matrix_offset, depth_stride, column_stride
+    )

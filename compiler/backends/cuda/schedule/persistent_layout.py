@@ -95,16 +95,16 @@ def block_persistent_layout(
         entries += padded_size(width) * sum(
             padded_size(p.depth) for p in stage_matmuls(partition.plan, stage)
         )
-    needs = entries * context.element_size * context.weight_copies + _scratch_bytes(
+    required = entries * context.element_size * context.weight_copies + _scratch_bytes(
         context, ROW_TILE
     )
-    if needs > limit:
+    if required > limit:
         return (
-            f"its weights need {_format_kib(needs)} of shared memory, and a multiprocessor of "
+            f"its weights need {_format_kib(required)} of shared memory, and a multiprocessor of "
             f"{context.device.name} has {_format_kib(limit)}"
         )
-    warps = 8 if max(widths) > 32 else 4
-    return PersistentLayout(ROW_TILE, parts, 0, parts > 1 and entries > 0, warps, needs)
+    num_warps = 8 if max(widths) > 32 else 4
+    return PersistentLayout(ROW_TILE, parts, 0, parts > 1 and entries > 0, num_warps, required)
 
 
 def grid_persistent_layout(
@@ -114,39 +114,43 @@ def grid_persistent_layout(
 
     Returns: the layout, or the reason why it does not fit.
     """
-    chip = context.device
+    device = context.device
     if max_matmuls(partition) > MAX_ACCUMULATORS:
         return f"{max_matmuls(partition)} sums of products of one stage would not stay in registers"
     width = max(stage.width for stage in partition.stages)
-    columns = 8
-    while -(-width // columns) > chip.multiprocessors and columns < MAX_SLICE_WIDTH:
-        columns *= 2
-    slices = -(-width // columns)
-    if slices > chip.multiprocessors:
+    slice_width = 8
+    while -(-width // slice_width) > device.multiprocessors and slice_width < MAX_SLICE_WIDTH:
+        slice_width *= 2
+    slices = -(-width // slice_width)
+    if slices > device.multiprocessors:
         return (
-            f"{width} columns need {slices} programs at the same time, and {chip.name} has "
-            f"{chip.multiprocessors} multiprocessors"
+            f"{width} columns need {slices} programs at the same time, and {device.name} has "
+            f"{device.multiprocessors} multiprocessors"
         )
     entries = 0
     for stage in partition.stages:
-        across = columns if stage.width > 1 else MIN_EXTENT
-        entries += across * sum(padded_size(p.depth) for p in stage_matmuls(partition.plan, stage))
+        stage_width = slice_width if stage.width > 1 else MIN_EXTENT
+        entries += stage_width * sum(
+            padded_size(p.depth) for p in stage_matmuls(partition.plan, stage)
+        )
     if context.is_capturing:
         return (
             "a launch whose programs wait for each other is not recorded in a caller's CUDA graph"
         )
-    rows, warps = (ROW_TILE, 8) if context.weight_copies > 1 else (2 * ROW_TILE, 4)
-    needs = entries * context.element_size * context.weight_copies + _scratch_bytes(context, rows)
-    if needs > chip.shared_memory:
+    row_tile, num_warps = (ROW_TILE, 8) if context.weight_copies > 1 else (2 * ROW_TILE, 4)
+    required = entries * context.element_size * context.weight_copies + _scratch_bytes(
+        context, row_tile
+    )
+    if required > device.shared_memory:
         return (
-            f"a slice of its weights needs {_format_kib(needs)} of shared memory, and a multiprocessor "
-            f"of {chip.name} has {_format_kib(chip.shared_memory)}"
+            f"a slice of its weights needs {_format_kib(required)} of shared memory, and a multiprocessor "
+            f"of {device.name} has {_format_kib(device.shared_memory)}"
         )
-    shape = PersistentLayout(rows, slices, columns, False, warps, needs)
-    turns = -(-context.batch_size // (rows * shape.row_groups(context.batch_size, chip)))
-    if turns > MAX_ROW_TILES:
-        return f"each program would take {turns} tiles of {rows} rows in every step, one by one"
-    return shape
+    layout = PersistentLayout(row_tile, slices, slice_width, False, num_warps, required)
+    row_tiles = -(-context.batch_size // (row_tile * layout.row_groups(context.batch_size, device)))
+    if row_tiles > MAX_ROW_TILES:
+        return f"each program would take {row_tiles} tiles of {row_tile} rows in every step, one by one"
+    return layout
 
 
 def max_matmuls(partition: StagePartition) -> int:

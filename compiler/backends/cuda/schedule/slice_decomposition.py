@@ -65,8 +65,8 @@ class SliceDecomposition:
 
     def slices_of(self, value_id: int) -> tuple[ValueSlice, ...]:
         """Return the slices of a value in order."""
-        cuts = sorted(self._boundaries[value_id])
-        return tuple(ValueSlice(value_id, a, b) for a, b in pairwise(cuts))
+        boundaries = sorted(self._boundaries[value_id])
+        return tuple(ValueSlice(value_id, a, b) for a, b in pairwise(boundaries))
 
     def resolve(self, operand: Operand, start: int, stop: int) -> SliceSource:
         """Trace entries within one slice of an operand back through movement ops."""
@@ -94,9 +94,9 @@ class SliceDecomposition:
 
     def _concatenated_operands(self, value: Value) -> Iterator[tuple[Operand, int]]:
         start = 0
-        for read in value.operands:
-            yield read, start
-            start += self.flow.values[read.value].shape[0]
+        for operand in value.operands:
+            yield operand, start
+            start += self.flow.values[operand.value].shape[0]
 
     def _propagate_boundaries(self) -> None:
         """Propagate slice boundaries along index links to a fixed point."""
@@ -104,14 +104,21 @@ class SliceDecomposition:
         changed = True
         while changed:
             changed = False
-            for number, other, shift in links:
-                mine, theirs = self._boundaries[number], self._boundaries[other]
-                width, wide = max(mine), max(theirs)
-                down = {cut + shift for cut in mine if 0 <= cut + shift <= wide} - theirs
-                up = {cut - shift for cut in theirs if 0 <= cut - shift <= width} - mine
-                theirs |= down
-                mine |= up
-                changed |= bool(down or up)
+            for number, operand_id, shift in links:
+                boundaries, operand_boundaries = (
+                    self._boundaries[number],
+                    self._boundaries[operand_id],
+                )
+                width, operand_width = max(boundaries), max(operand_boundaries)
+                new_in_operand = {
+                    cut + shift for cut in boundaries if 0 <= cut + shift <= operand_width
+                } - operand_boundaries
+                new_in_value = {
+                    cut - shift for cut in operand_boundaries if 0 <= cut - shift <= width
+                } - boundaries
+                operand_boundaries |= new_in_operand
+                boundaries |= new_in_value
+                changed |= bool(new_in_operand or new_in_value)
 
     def _index_links(self, value_id: int) -> Iterator[tuple[int, int, int]]:
         """Yield (value, operand, shift): entry j of the value reads entry j + shift.
@@ -125,22 +132,22 @@ class SliceDecomposition:
                 block = weight[2] if value.attributes[0] else weight[1]
                 self._boundaries[value_id] |= set(range(0, value.shape[0], block))
         if value.operation == "concatenate":
-            for read, start in self._concatenated_operands(value):
+            for operand, start in self._concatenated_operands(value):
                 self._boundaries[value_id].add(start)
-                if read.value in self.local_values and not read.delay:
-                    yield value_id, read.value, -start
+                if operand.value in self.local_values and not operand.delay:
+                    yield value_id, operand.value, -start
             return
         if value.operation == "pad":
             first = int(value.attributes[0])
             width = self.flow.values[value.operands[0].value].shape[0]
             self._boundaries[value_id] |= {first, first + width}
-        for read in value.operands:
-            if read.value not in self.local_values:
+        for operand in value.operands:
+            if operand.value not in self.local_values:
                 continue
             if value.operation in {"slice", "pad"}:
                 first = int(value.attributes[0])
-                yield value_id, read.value, first if value.operation == "slice" else -first
+                yield value_id, operand.value, first if value.operation == "slice" else -first
             elif (
                 value.operation in ELEMENTWISE_OPS or value.operation in {"state", "stopgrad"}
-            ) and self.flow.values[read.value].shape == value.shape:
-                yield value_id, read.value, 0
+            ) and self.flow.values[operand.value].shape == value.shape:
+                yield value_id, operand.value, 0

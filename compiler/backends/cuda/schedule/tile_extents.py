@@ -21,13 +21,13 @@ def split_extents(size: int, minimum: int = MIN_EXTENT) -> tuple[tuple[int, int]
     of the same weights in registers.
     """
     minimum = max(minimum, MIN_TAIL_EXTENT) if size > MAX_EXTENT else minimum
-    found: list[tuple[int, int]] = []
+    tiles: list[tuple[int, int]] = []
     first = 0
     while first < size:
         extent = 1 << (size - first - 1).bit_length()
-        found.append((first, min(MAX_EXTENT, max(minimum, extent))))
-        first += found[-1][1]
-    return tuple(found)
+        tiles.append((first, min(MAX_EXTENT, max(minimum, extent))))
+        first += tiles[-1][1]
+    return tuple(tiles)
 
 
 def padded_size(size: int, minimum: int = MIN_EXTENT) -> int:
