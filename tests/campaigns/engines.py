@@ -113,7 +113,7 @@ def _force_threading(patch: pytest.MonkeyPatch) -> None:
 def _use_interpreter(patch: pytest.MonkeyPatch) -> None:
     """Several tiles of rows and columns of small networks, in Triton's interpreter."""
     from rnnc.compiler.backends.cuda.autotune.tile_sizes import Tiling
-    from rnnc.compiler.backends.cuda.codegen.stage_kernels import TritonKernel
+    from rnnc.compiler.backends.cuda.codegen.triton_kernel import TritonKernel
     from rnnc.compiler.backends.cuda.execution import engine
     from rnnc.compiler.backends.cuda.schedule.loop_strategy import STRATEGY_VARIABLE
 

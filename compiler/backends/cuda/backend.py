@@ -17,7 +17,7 @@ from rnnc.compiler.backends.cuda.autotune.strategy_report import (
     describe_strategy,
 )
 from rnnc.compiler.backends.cuda.autotune.strategy_selection import select_strategies
-from rnnc.compiler.backends.cuda.autotune.tuning_table import cudnn_batches, is_cudnn_faster
+from rnnc.compiler.backends.cuda.autotune.tuning_lookup import cudnn_batches, is_cudnn_faster
 from rnnc.compiler.backends.cuda.codegen.kernel_arguments import KernelVariant
 from rnnc.compiler.backends.cuda.codegen.kernel_file import generate_kernel_file
 from rnnc.compiler.backends.cuda.codegen.triton_build import (

@@ -13,7 +13,8 @@ import rnnc
 from rnnc.compiler.backends.cuda.autotune import tuning_table
 from rnnc.compiler.backends.cuda.autotune.search_space import TuningTask
 from rnnc.compiler.backends.cuda.autotune.tile_sizes import Tiling
-from rnnc.compiler.backends.cuda.autotune.tuning_table import TuningTable, load_table
+from rnnc.compiler.backends.cuda.autotune.tuning_cache import load_table
+from rnnc.compiler.backends.cuda.autotune.tuning_table import TuningTable
 from rnnc.compiler.backends.cuda.backend import CudaBackend
 from rnnc.compiler.backends.cuda.schedule.device_limits import H200
 from rnnc.runtime.benchmark import autotune

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rnnc.compiler.backends.cuda.codegen.stage_kernels import INT64_POINTERS as NUMBERS
-from rnnc.compiler.backends.cuda.codegen.stage_kernels import TritonKernel
 from rnnc.compiler.backends.cuda.codegen.triton_build import load_functions
+from rnnc.compiler.backends.cuda.codegen.triton_kernel import INT64_POINTERS, TritonKernel
 from rnnc.compiler.backends.cuda.schedule.device_limits import DeviceLimits
 from rnnc.compiler.backends.cuda.schedule.matmul_precision import MatmulPrecision
 
@@ -91,7 +90,7 @@ def compile_options(kernel: TritonKernel, tiling: Tiling) -> dict[str, Any]:
 
 def _parameter_type(name: str, kernel: TritonKernel, dtype: str) -> str:
     """Return the type of a parameter in Triton's signature syntax."""
-    if name in NUMBERS:
+    if name in INT64_POINTERS:
         return "*i64"
     argument = next((a for a in kernel.arguments if a.name == name), None)
     if argument is None:

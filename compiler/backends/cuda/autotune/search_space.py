@@ -9,7 +9,7 @@ import torch
 
 from rnnc.compiler.backends.cuda.codegen.kernel_arguments import KernelVariant
 from rnnc.compiler.backends.cuda.codegen.kernel_file import generate_kernel_file
-from rnnc.compiler.backends.cuda.codegen.stage_kernels import TritonKernel
+from rnnc.compiler.backends.cuda.codegen.triton_kernel import TritonKernel
 from rnnc.compiler.backends.cuda.cudnn.cudnn_layers import CudnnLayers
 from rnnc.compiler.backends.cuda.schedule.loop_strategy import STRATEGIES, LoopStrategy
 from rnnc.compiler.backends.cuda.schedule.persistent_layout import DeviceContext

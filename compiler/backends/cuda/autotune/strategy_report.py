@@ -7,8 +7,10 @@ were rejected.
 from __future__ import annotations
 
 from rnnc.compiler.backends.cuda.codegen.kernel_arguments import KernelVariant
-from rnnc.compiler.backends.cuda.codegen.kernel_file import generate_loop_kernels
-from rnnc.compiler.backends.cuda.codegen.stage_kernels import format_kernel_file
+from rnnc.compiler.backends.cuda.codegen.kernel_file import (
+    format_kernel_file,
+    generate_loop_kernels,
+)
 from rnnc.compiler.backends.cuda.codegen.triton_build import (
     is_interpreted,
     triton_unavailable_reason,
@@ -30,7 +32,7 @@ from rnnc.compiler.schedule.plan import Phase, Plan
 
 from .kernel_resources import KernelResources, measure_resources
 from .tile_sizes import default_tiling
-from .tuning_table import slower_strategies
+from .tuning_lookup import slower_strategies
 
 
 def default_device_context() -> DeviceContext:

@@ -13,7 +13,7 @@ from rnnc.compiler.backends.cuda.schedule.loop_strategy import (
 from rnnc.compiler.backends.cuda.schedule.persistent_layout import DeviceContext
 from rnnc.compiler.schedule.plan import Plan
 
-from .tuning_table import slower_strategies
+from .tuning_lookup import slower_strategies
 
 
 def select_strategies(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rnnc.compiler.backends.cuda.codegen.stage_kernels import TritonKernel
+from rnnc.compiler.backends.cuda.codegen.triton_kernel import TritonKernel
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rnnc.compiler.backends.cuda.schedule.loop_strategy import StrategyChoice
 from rnnc.compiler.schedule.plan import Phase, Plan
 
+from .expressions import collect_functions
+from .grid_barrier import BARRIER_SOURCE
 from .kernel_arguments import KernelVariant
 from .persistent_kernels import generate_block_persistent_kernel, generate_grid_persistent_kernel
-from .stage_kernels import (
-    TritonKernel,
-    format_kernel_file,
-    generate_row_kernels,
-    generate_scan_kernel,
-    generate_step_kernels,
-)
+from .scan_kernel import generate_scan_kernel
+from .stage_kernels import generate_row_kernels, generate_step_kernels
+from .tile_body import file_header
+from .triton_kernel import TritonKernel
 
 
 @dataclass(frozen=True)
@@ -78,3 +77,19 @@ def generate_loop_kernels(
         else generate_grid_persistent_kernel
     )
     return (generate(plan, phase, variant, choice.layout),)
+
+
+def format_kernel_file(kernels: Iterable[TritonKernel], variant: KernelVariant) -> str:
+    """Return the text of a kernel file: header, device functions, kernels."""
+    kernels = tuple(kernels)
+    sources = [kernel.source for kernel in kernels]
+    barrier = (
+        [BARRIER_SOURCE.strip("\n")] if any(kernel.kind == "grid" for kernel in kernels) else []
+    )
+    parts = [
+        "\n".join(file_header(variant)),
+        *barrier,
+        *collect_functions("\n".join(sources)),
+        *sources,
+    ]
+    return "\n\n\n".join(parts) + "\n"

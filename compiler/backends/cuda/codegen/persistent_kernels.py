@@ -17,7 +17,7 @@ from rnnc.compiler.schedule.plan import Phase, Plan
 from .grid_barrier import COUNTER_STRIDE
 from .kernel_arguments import KernelVariant
 from .persistent_tile import PersistentTile
-from .stage_kernels import TritonKernel, format_function
+from .triton_kernel import TritonKernel, format_function
 
 _ROW_MASK: Final = "rows = b < B"
 
@@ -79,7 +79,8 @@ def generate_grid_persistent_kernel(
     arguments = tuple(tile.arguments.as_tuple())
     name = f"phase_{phase.id}_grid"
     source = format_function(name, "grid", arguments, lines)
-    return TritonKernel(name, source, "grid", arguments, 0, len(list(stage_levels(tile))), layout)
+    levels = len(list(stage_levels(tile)))
+    return TritonKernel(name, source, "grid", arguments, 0, 0, layout, levels)
 
 
 def _emit_grid_persistent(tile: PersistentTile, phase: Phase) -> Iterator[str]:

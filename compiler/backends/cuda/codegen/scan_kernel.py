@@ -10,13 +10,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
-from rnnc.compiler.backends.cuda.schedule.kernel_partition import SliceStore
+from rnnc.compiler.backends.cuda.schedule.kernel_partition import SliceStore, partition_stages
 from rnnc.compiler.backends.cuda.schedule.slice_decomposition import ValueSlice
 from rnnc.compiler.errors import Unsupported
 from rnnc.compiler.ir.dataflow import BOUNDARY_VALUE_OPS, Operand
-from rnnc.compiler.schedule.plan import Phase
+from rnnc.compiler.schedule.plan import Phase, Plan
 
+from .kernel_arguments import KernelVariant
 from .tile_body import TileEmitter
+from .triton_kernel import TritonKernel, format_function
+
+
+def generate_scan_kernel(plan: Plan, phase: Phase, variant: KernelVariant) -> TritonKernel:
+    """Generate the kernel of a linear recurrence: a program runs all steps of one row.
+
+    Each block of steps is solved by a parallel scan (Blelloch 1990), and its last value is carried
+    into the next block.
+    """
+    partition = partition_stages(plan, phase.values)
+    tile = TileEmitter(partition, variant, freeze_ended_rows=False)
+    lines = list(emit_scan(tile, phase))
+    arguments = tuple(tile.arguments.as_tuple())
+    name, width = f"phase_{phase.id}_scan", max(stage.width for stage in partition.stages)
+    return TritonKernel(
+        name, format_function(name, "scan", arguments, lines), "scan", arguments, width, 0
+    )
 
 
 def emit_scan(tile: TileEmitter, phase: Phase) -> Iterator[str]:

@@ -14,7 +14,8 @@ from rnnc.compiler.calls.torch_gradients import vjp
 from rnnc.operators.graph.operator_graph import OperatorGraph
 from rnnc.operators.semantics.call import Call, CallResult
 
-from .layer_matching import LayerGate, LayerStack, TorchLayer, match_layer_stack
+from .layer_matching import match_layer_stack
+from .layer_stack import LayerGate, LayerStack, TorchLayer
 
 
 class CudnnLayers:

@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from rnnc.compiler.backends.aten.batched_phase import run_batched
 from rnnc.compiler.backends.aten.buffers import AtenMemory
-from rnnc.compiler.backends.cuda.autotune.kernel_resources import compile_options
 from rnnc.compiler.backends.cuda.autotune.strategy_selection import select_strategies
-from rnnc.compiler.backends.cuda.autotune.tile_sizes import default_tiling
-from rnnc.compiler.backends.cuda.autotune.tuning_table import tuned_tiling
 from rnnc.compiler.backends.cuda.codegen.kernel_arguments import KernelVariant
 from rnnc.compiler.backends.cuda.codegen.kernel_file import KernelFile, generate_kernel_file
-from rnnc.compiler.backends.cuda.codegen.stage_kernels import TritonKernel
-from rnnc.compiler.backends.cuda.codegen.triton_build import load_functions
-from rnnc.compiler.backends.cuda.schedule.device_limits import H200, query_device_limits
+from rnnc.compiler.backends.cuda.codegen.triton_kernel import TritonKernel
 from rnnc.compiler.backends.cuda.schedule.loop_strategy import (
     LoopStrategy,
     StrategyChoice,
     forced_strategy,
-    launch_failure_reason,
 )
-from rnnc.compiler.backends.cuda.schedule.matmul_precision import matmul_precision
-from rnnc.compiler.backends.cuda.schedule.persistent_layout import DeviceContext
 from rnnc.compiler.backends.warn_once import warn_once
 from rnnc.compiler.calls.sequence_masks import SequenceMasks, like_of
 from rnnc.compiler.request import PlanRequest
@@ -38,27 +26,9 @@ from rnnc.operators.semantics.call import Call
 from .buffers import CudaMemory
 from .cooperative_launch import CooperativeLaunches, run_cooperative
 from .cuda_graphs import CudaGraphCache, run_steps
+from .error_classification import launch_failure_reason
+from .kernel_launch import bind_kernel, device_context, kernel_variant
 from .library_ops import run_library_ops
-
-
-@dataclass(frozen=True)
-class BoundKernel:
-    """A kernel bound to the tensors and the grid of one call, launchable any number of times."""
-
-    function: Any
-    tensors: tuple[Tensor, ...]
-    grid: tuple[int, int]
-    options: dict[str, Any]
-
-    @property
-    def capture_key(self) -> tuple[Any, ...]:
-        """Return everything that a CUDA graph of this launch depends on."""
-        addresses = tuple(tensor.data_ptr() for tensor in self.tensors)
-        return (id(self.function), self.grid, tuple(self.options.items()), addresses)
-
-    def __call__(self, *leading: Any, **trailing: Any) -> None:
-        """Launch the kernel; `leading` come before its tensors, `trailing` after them."""
-        self.function[self.grid](*leading, *self.tensors, **self.options, **trailing)
 
 
 class CudaEngine:
@@ -142,10 +112,10 @@ class CudaEngine:
                 ):
                     run_library_ops(group, memory)
                     for kernel in kernels:
-                        self._launch(file, kernel, memory, memory.call.steps)
+                        self._launch(file, kernel, memory)
             elif phase.kind == "scan":
                 for kernel in file.loop_kernels[phase.id]:
-                    self._launch(file, kernel, memory, memory.call.steps)
+                    self._launch(file, kernel, memory)
             elif memory.call.steps and memory.call.batch_size:
                 file = self._run_loop(file, phase.id, memory)
             memory.free_after(phase.id, frozenset())
@@ -169,7 +139,7 @@ class CudaEngine:
     def _run_loop_kernels(
         self, file: KernelFile, kernels: Sequence[TritonKernel], memory: CudaMemory
     ) -> None:
-        launches = [self.bind_kernel(file, kernel, memory) for kernel in kernels]
+        launches = [bind_kernel(file, kernel, memory) for kernel in kernels]
         sizes = (memory.call.steps, memory.call.batch_size)
         match kernels[0].kind:
             case "chip":
@@ -178,7 +148,7 @@ class CudaEngine:
                 groups, device = launches[0].grid[1], memory.like.device
                 run_cooperative(
                     launches[0],
-                    kernels[0].matmuls,
+                    kernels[0].levels,
                     groups,
                     sizes,
                     self._cooperative_launches,
@@ -187,58 +157,6 @@ class CudaEngine:
             case _:
                 run_steps(launches, *sizes, self._graphs)
 
-    def bind_kernel(
-        self, file: KernelFile, kernel: TritonKernel, memory: CudaMemory
-    ) -> BoundKernel:
-        """Bind a kernel to the tensors of a call, with its grid and tile sizes."""
-        call, like = memory.call, memory.like
-        tuned = tuned_tiling(kernel, like.element_size(), like.device.index)
-        tiling = tuned or default_tiling(kernel, like.element_size())
-        tensors = tuple(argument.bind(memory) for argument in kernel.arguments)
-        row_count = call.batch_size
-        if kernel.kind == "rows":
-            row_count *= call.steps
-        grid = tiling.grid(row_count, kernel.width)
-        if kernel.kind == "scan":
-            grid = (call.batch_size, grid[1])
-        elif kernel.layout is not None:
-            slices = kernel.layout.slices
-            grid = (grid[0], slices)
-            if kernel.kind == "grid":
-                grid = (
-                    slices,
-                    kernel.layout.row_groups(call.batch_size, device_context(memory).device),
-                )
-        options = {"PRECISION": matmul_precision(memory.like.dtype), "BM": tiling.rows}
-        if kernel.layout is None:
-            options |= {"BN": tiling.columns, "BK": tiling.depth}
-        options |= compile_options(kernel, tiling)
-        return BoundKernel(load_functions(file.source)[kernel.name], tensors, grid, options)
-
-    def _launch(
-        self, file: KernelFile, kernel: TritonKernel, memory: CudaMemory, steps: int
-    ) -> None:
-        if steps and memory.call.batch_size:
-            self.bind_kernel(file, kernel, memory)(steps, memory.call.batch_size)
-
-
-def device_context(memory: AtenMemory) -> DeviceContext:
-    """Return the context that selects the strategies of a call; an H200's in the interpreter."""
-    like = memory.like
-    device = query_device_limits(like.device.index or 0) if like.device.type == "cuda" else H200
-    is_capturing = like.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
-    element_size = min(4, like.element_size())
-    return DeviceContext(
-        device, element_size, matmul_precision(like.dtype), memory.call.batch_size, is_capturing
-    )
-
-
-def kernel_variant(memory: AtenMemory) -> KernelVariant:
-    """Return the variant of the kernels that a call needs."""
-    call, dtype = memory.call, memory.like.dtype
-    return KernelVariant(
-        resets=call.resets is not None,
-        lengths=call.lengths is not None,
-        compute_dtype="float64" if dtype == torch.float64 else "float32",
-        tiny=torch.finfo(dtype).tiny,
-    )
+    def _launch(self, file: KernelFile, kernel: TritonKernel, memory: CudaMemory) -> None:
+        if memory.call.steps and memory.call.batch_size:
+            bind_kernel(file, kernel, memory)(memory.call.steps, memory.call.batch_size)

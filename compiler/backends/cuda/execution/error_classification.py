@@ -74,3 +74,12 @@ def summarize_error(error: BaseException) -> str:
         return name
     summary = lines[-1] if name.startswith(("Compil", "Unsupported")) else lines[0]
     return summary if name in {"RuntimeError", "OutOfMemoryError"} else f"{name}: {summary}"
+
+
+def launch_failure_reason(error: Exception) -> str:
+    """Return why the GPU did not start a kernel, or "" for any other exception."""
+    if type(error).__name__ == "OutOfResources":
+        return f"the GPU does not start its kernel ({error})"
+    if isinstance(error, RuntimeError) and "cooperative" in str(error):
+        return f"the GPU does not run all its programs at the same time ({error})"
+    return ""

@@ -74,15 +74,6 @@ def choose_strategy(
     fail("RNN501", f"{STRATEGY_VARIABLE}={tier}, but that tier cannot run this model: {why}")
 
 
-def launch_failure_reason(error: Exception) -> str:
-    """Return why the GPU did not start a kernel, or "" for any other exception."""
-    if type(error).__name__ == "OutOfResources":
-        return f"the GPU does not start its kernel ({error})"
-    if isinstance(error, RuntimeError) and "cooperative" in str(error):
-        return f"the GPU does not run all its programs at the same time ({error})"
-    return ""
-
-
 def forced_strategy() -> LoopStrategy | None:
     """Read the forced strategy from the environment, if any.
 

@@ -17,7 +17,7 @@ import torch
 import rnnc
 from rnnc.compiler.backends.cuda.autotune.tile_sizes import Tiling
 from rnnc.compiler.backends.cuda.codegen import expressions
-from rnnc.compiler.backends.cuda.codegen.stage_kernels import TritonKernel
+from rnnc.compiler.backends.cuda.codegen.triton_kernel import TritonKernel
 from rnnc.compiler.backends.cuda.execution import cuda_graphs, engine
 from rnnc.compiler.backends.cuda.schedule.loop_strategy import STRATEGY_VARIABLE
 from rnnc.grammar.source import Source

@@ -13,10 +13,12 @@ import torch
 import rnnc
 from rnnc.compiler.backends.cuda import backend as module
 from rnnc.compiler.backends.cuda.autotune import tuning_table
-from rnnc.compiler.backends.cuda.autotune.tuning_table import TuningTable, use_table
+from rnnc.compiler.backends.cuda.autotune.tuning_cache import use_table
+from rnnc.compiler.backends.cuda.autotune.tuning_table import TuningTable
 from rnnc.compiler.backends.cuda.backend import CUDNN_NOTE, CudaBackend
 from rnnc.compiler.backends.cuda.cudnn.cudnn_layers import CudnnLayers
-from rnnc.compiler.backends.cuda.cudnn.layer_matching import LayerStack, match_layer_stack
+from rnnc.compiler.backends.cuda.cudnn.layer_matching import match_layer_stack
+from rnnc.compiler.backends.cuda.cudnn.layer_stack import LayerStack
 from rnnc.compiler.backends.cuda.schedule.device_limits import H200
 from rnnc.operators.graph.operator_graph import OperatorGraph
 from support.comparison.agreement import assert_agree

@@ -14,17 +14,14 @@ from rnnc.compiler.backends.cuda.autotune import tuning_table
 from rnnc.compiler.backends.cuda.autotune.search_space import strategy_tasks, tiling_tasks
 from rnnc.compiler.backends.cuda.autotune.strategy_selection import select_strategies
 from rnnc.compiler.backends.cuda.autotune.tile_sizes import Tiling, default_tiling
-from rnnc.compiler.backends.cuda.autotune.tuning_table import (
-    SLOWER_REASON,
-    TuningTable,
-    kernel_key,
+from rnnc.compiler.backends.cuda.autotune.tuning_cache import (
     load_table,
-    loop_key,
     save_table,
     table_path,
-    tuned_tiling,
     use_table,
 )
+from rnnc.compiler.backends.cuda.autotune.tuning_lookup import SLOWER_REASON, tuned_tiling
+from rnnc.compiler.backends.cuda.autotune.tuning_table import TuningTable, kernel_key, loop_key
 from rnnc.compiler.backends.cuda.codegen.kernel_arguments import KernelVariant
 from rnnc.compiler.backends.cuda.codegen.kernel_file import generate_kernel_file
 from rnnc.compiler.backends.cuda.schedule.device_limits import H200
