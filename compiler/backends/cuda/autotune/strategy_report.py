@@ -95,7 +95,8 @@ def _describe_resources(
     except (Unsupported, RuntimeError):
         if choice.layout is None:
             return ""
-        return f", about {choice.layout.shared_memory // 1024} KB of shared memory a program by estimate"
+        kib = choice.layout.shared_memory // 1024
+        return f", about {kib} KB of shared memory a program by estimate"
     descriptions = []
     for kernel, resources in compiled:
         threads = 32 * default_tiling(kernel, 4).warps
@@ -109,6 +110,7 @@ def _describe_resources(
 def _format_resources(resources: KernelResources, occupancy: int) -> str:
     spills = f" ({resources.spilled_bytes} bytes spilled)" if resources.spilled_bytes else ""
     return (
-        f"{resources.registers} registers a thread{spills} and {-(-resources.shared_memory // 1024)} KB of "
-        f"shared memory a program, {occupancy} at a time on a multiprocessor"
+        f"{resources.registers} registers a thread{spills} and "
+        f"{-(-resources.shared_memory // 1024)} KB of shared memory a program, "
+        f"{occupancy} at a time on a multiprocessor"
     )

@@ -55,7 +55,8 @@ class PersistentTile(TileEmitter):
                     yield from self._emit_depth_index(depth, depth_start, depth_extent)
                     for matmul in matmuls:
                         if matmul.depth == depth:
-                            yield f"{self._weight_name(matmul, depth_start)} = {self.weight_expression(matmul, stage.width)}"
+                            weight = self.weight_expression(matmul, stage.width)
+                            yield f"{self._weight_name(matmul, depth_start)} = {weight}"
 
     def weight_expression(self, matmul: MatmulSlice, width: int) -> str:
         """Return the load of a weight tile; of a block-diagonal matrix this program's block."""
@@ -133,7 +134,7 @@ class PersistentTile(TileEmitter):
 
     def _depth_tiles(self, matmuls: Iterable[MatmulSlice]) -> Iterator[tuple[int, int, int]]:
         """Yield (depth, first entry, extent) of each depth tile, for each distinct depth."""
-        for depth in dict.fromkeys(product.depth for product in matmuls):
+        for depth in dict.fromkeys(matmul.depth for matmul in matmuls):
             for first, extent in split_extents(depth):
                 yield depth, first, extent
 

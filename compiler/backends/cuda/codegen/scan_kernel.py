@@ -46,11 +46,11 @@ def emit_scan(tile: TileEmitter, phase: Phase) -> Iterator[str]:
     values = tile.plan.dataflow.values
     slices = list(chain.from_iterable(stage.slices for stage in tile.partition.stages))
     width = max(output.width for output in slices)
-    if any(piece.width not in {1, width} for piece in slices):
+    if any(output.width not in {1, width} for output in slices):
         raise Unsupported("a scan of several widths")
-    order = {number: index for index, number in enumerate(phase.values)}
-    slices.sort(key=lambda piece: (order[piece.value], piece.start))
-    recurrences = [piece for piece in slices if values[piece.value].operation == "linear"]
+    order = {value_id: index for index, value_id in enumerate(phase.values)}
+    slices.sort(key=lambda output: (order[output.value], output.start))
+    recurrences = [output for output in slices if values[output.value].operation == "linear"]
     deferred = {values[p.value].operands[2].value for p in recurrences} | {
         p.value for p in recurrences
     }
@@ -61,8 +61,8 @@ def emit_scan(tile: TileEmitter, phase: Phase) -> Iterator[str]:
     yield f"u = tl.program_id(1) * BN + tl.arange(0, {'1' if width == 1 else 'BN'})"
     yield f"inside = u < {width}"
     yield "last = tl.arange(0, BM) == BM - 1"
-    for piece in recurrences:
-        yield from _emit_initial_value(tile, piece, width, reverse)
+    for output in recurrences:
+        yield from _emit_initial_value(tile, output, width, reverse)
     yield "for first in range(0, steps, BM):"
     yield "    done = first + tl.arange(0, BM).to(tl.int64)"
     yield "    rows = done < steps"
@@ -72,13 +72,14 @@ def emit_scan(tile: TileEmitter, phase: Phase) -> Iterator[str]:
     tile.forget_loads()
     for line in tile.emit_elementwise(inputs, local_slices):
         yield f"    {line}"
-    for piece in recurrences:
-        for line in _emit_block_solution(tile, piece, local_slices):
+    for output in recurrences:
+        for line in _emit_block_solution(tile, output, local_slices):
             yield f"    {line}"
-    for piece in slices:
-        if piece.value in deferred and piece not in recurrences:
-            operand = values[piece.value].operands[0]
-            yield f"    {tile.local_name(piece)} = {tile.operand_expression(piece, operand, local_slices)}"
+    for output in slices:
+        if output.value in deferred and output not in recurrences:
+            operand = values[output.value].operands[0]
+            expression = tile.operand_expression(output, operand, local_slices)
+            yield f"    {tile.local_name(output)} = {expression}"
     stores: list[SliceStore] = [s for stage in tile.partition.stages for s in stage.stores]
     for store in stores:
         for line in tile.emit_store(store, local_slices):
@@ -100,6 +101,7 @@ def _emit_initial_value(
 def _emit_block_solution(
     tile: TileEmitter, output: ValueSlice, local_slices: frozenset[ValueSlice]
 ) -> Iterator[str]:
+    """Emit the solution of one block of steps, and the carry into the next one."""
     value, name = tile.plan.dataflow.values[output.value], tile.local_name(output)
     slope, offset, carry = value.operands
     extent = "1" if output.width == 1 else "BN"

@@ -7,15 +7,12 @@ index in the batch; `rows`, the bounds check; and `B`. The emitted code defines 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from rnnc.compiler.backends.cuda.schedule.kernel_partition import (
     KernelStage,
     SliceStore,
-    StagePartition,
 )
 from rnnc.compiler.backends.cuda.schedule.matmul_operands import MatmulSlice, stage_matmuls
 from rnnc.compiler.backends.cuda.schedule.slice_decomposition import (
@@ -25,36 +22,26 @@ from rnnc.compiler.backends.cuda.schedule.slice_decomposition import (
     ZeroPadding,
 )
 from rnnc.compiler.errors import Unsupported
-from rnnc.compiler.ir.dataflow import BOUNDARY_VALUE_OPS, Operand, Value
+from rnnc.compiler.ir.dataflow import Operand, Value
 from rnnc.compiler.ir.ops import ELEMENTWISE_OPS, GROUP_OPS
-from rnnc.compiler.schedule.plan import Buffer, Plan
 
 from .expressions import format_expression
-from .kernel_arguments import KernelArgument, KernelArguments, KernelVariant, is_full_precision
+from .kernel_arguments import KernelArgument, KernelVariant
+from .tile_loads import TileLoads, delay_suffix, offset_suffix, shifted_row
 
 
 @dataclass
-class TileEmitter:
+class TileEmitter(TileLoads):
     """Emitter of the stages of one phase.
 
     freeze_ended_rows: whether states keep their value after the end of a row, as loops require.
     extent: the number of columns of a tile, as Triton source.
-    shared_buffers: buffers that other programs write during the launch.
     """
 
-    partition: StagePartition
-    variant: KernelVariant
-    freeze_ended_rows: bool
+    freeze_ended_rows: bool = field(kw_only=True)
     extent: str = "BN"
-    shared_buffers: frozenset[int] = frozenset()
-    arguments: KernelArguments = field(default_factory=KernelArguments)
     _loaded_names: dict[str, str] = field(default_factory=dict)
     _pending_loads: list[str] = field(default_factory=list)
-
-    @property
-    def plan(self) -> Plan:
-        """Return the plan of the stages."""
-        return self.partition.plan
 
     def emit_columns(self, width: int, first: str) -> Iterator[str]:
         """Emit `u`, `inside` and `at` of a tile whose first column is the expression `first`."""
@@ -195,10 +182,12 @@ class TileEmitter:
         if value.operation == "spread":
             width = self.plan.dataflow.values[operand.value].shape[0]
             if output.width == 1:
-                yield f"{name} = {self.load_expression(operand, output.start // k, output.start // k + 1)}"
+                first = output.start // k
+                entry = self.load_expression(operand, first, first + 1)
             else:
                 columns = f"({u} // {k})"
-                yield f"{name} = {self.load_expression(operand, 0, width, columns=columns, mask='at')}"
+                entry = self.load_expression(operand, 0, width, columns=columns, mask="at")
+            yield f"{name} = {entry}"
             return
         is_maximum = value.operation == "group_max"
         start = 'float("-inf")' if is_maximum else "0.0"
@@ -232,143 +221,17 @@ class TileEmitter:
         name = str(value.attributes[0])
         return any(s.name == name and s.node in graph.backward_nodes for s in graph.states)
 
-    def load_expression(
-        self,
-        operand: Operand,
-        start: int,
-        stop: int,
-        *,
-        columns: str = "u",
-        scalar: str = "",
-        mask: str = "",
-        masked: bool = True,
-    ) -> str:
-        """Return the load of an operand's entries, replaced outside of the segment.
-
-        columns: the column indices; with the default `u` the entries are `start` to `stop`.
-        scalar: the index of a single entry instead.
-        mask: the mask of the load; that of the tile by default.
-        masked: whether to replace entries from outside of the segment.
-        """
-        value = self.plan.dataflow.values[operand.value]
-        if value.operation == "constant":
-            return _literal(float(value.attributes[0]))
-        width = 1 if scalar else stop - start if columns == "u" else 0
-        if value.rate == "call":
-            base = self.arguments.add(KernelArgument(f"c{value.id}", "whole", value.id))
-            if width == 1:
-                return f"tl.load({base}{_offset_suffix(start)}).to(REAL)"
-            address = f"{base}{_offset_suffix(start)} + ({columns})[None, :]"
-            return f"tl.load({address}, mask=inside[None, :], other=0.0).to(REAL)"
-        base, row, row_size = self._row_location(operand, value)
-        if scalar:
-            address = f"{base} + ({row} * {row_size} + {scalar})[:, None]"
-        elif width == 1:
-            address = f"{base} + ({row} * {row_size}{_offset_suffix(start)})[:, None]"
-        else:
-            address = f"{base} + ({row} * {row_size}{_offset_suffix(start)})[:, None] + {columns}[None, :]"
-        load_mask = mask or ("rows[:, None]" if width == 1 else "at")
-        load = f"tl.load({address}, mask={load_mask}, other=0.0{self._cache_modifier(operand)}).to(REAL)"
-        has_boundary_value = value.operation in BOUNDARY_VALUE_OPS
-        has_carry = operand.value not in self.plan.dataflow.states_without_carry
-        if not masked or not self.variant.may_cross_segment(
-            operand.delay, has_boundary_value=has_boundary_value, has_carry=has_carry
-        ):
-            return load
-        boundary_value = "0.0"
-        if value.operation == "state":
-            boundary_value = self.initial_expression(
-                value, start, 1 if scalar else width, columns, scalar, mask or "at"
-            )
-        return f"tl.where({self.same_segment_mask(operand.delay, has_carry=has_carry)}, {load}, {boundary_value})"
-
-    def valid_mask(self) -> str:
-        """Return the mask (rows, 1) of rows that have not ended at this step."""
-        name = self.arguments.add(KernelArgument("alive", "alive"))
-        return f"(tl.load({name} + row, mask=rows, other=0) != 0)[:, None]"
-
-    def same_segment_mask(self, delay: int, *, has_carry: bool = True) -> str:
-        """Return the mask (rows, 1) of rows whose step `delay` ago is in the same segment."""
-        kind: Literal["linked", "within"] = "linked" if has_carry or delay < 0 else "within"
-        name = self.arguments.add(KernelArgument(f"{kind}_{delay_suffix(delay)}", kind, delay))
-        return f"(tl.load({name} + row, mask=rows, other=0) != 0)[:, None]"
-
-    def initial_expression(
-        self,
-        value: Value,
-        start: int,
-        width: int,
-        columns: str,
-        scalar: str = "",
-        mask: str = "at",
-    ) -> str:
-        """Return the load of a state's initial value, which precedes the segment."""
-        name = str(value.attributes[0])
-        value_id = value.id
-        base = self.arguments.add(KernelArgument(f"initial_{value_id}", "initial", name))
-        state = next(s for s in self.plan.dataflow.graph.states if s.name == name)
-        is_drawn_per_step = state.initial_value.kind == "uniform" and self.variant.resets
-        address = f"{'row' if is_drawn_per_step else 'b'} * {value.shape[0]}"
-        if scalar or width == 1:
-            address = (
-                f"({address} + {scalar})[:, None]"
-                if scalar
-                else f"({address}{_offset_suffix(start)})[:, None]"
-            )
-            return f"tl.load({base} + {address}, mask=rows[:, None], other=0.0).to(REAL)"
-        address = f"({address}{_offset_suffix(start)})[:, None] + {columns}[None, :]"
-        return f"tl.load({base} + {address}, mask={mask}, other=0.0).to(REAL)"
-
-    def _row_location(self, operand: Operand, value: Value) -> tuple[str, str, int]:
-        """Return (base pointer, row index, entries per row) of an operand with rows."""
-        region = self.plan.regions[operand.value]
-        if value.rate == "row":
-            base = self.arguments.add(KernelArgument(f"a{value.id}", "whole", value.id))
-            return base, "b", value.shape[0]
-        if region is not None:
-            buffer = self.plan.buffers[region.buffer]
-            base = f"b{region.buffer}{_offset_suffix(region.offset)}"
-            if buffer.extent == "step":
-                self._buffer_argument(buffer)
-                return base, "b", buffer.width
-            if 0 <= buffer.steps_before - operand.delay <= buffer.steps_before + buffer.steps_after:
-                self._buffer_argument(buffer)
-                return base, _shifted_row(buffer.steps_before - operand.delay), buffer.width
-        suffix = f"_{delay_suffix(operand.delay)}" if operand.delay else ""
-        name = self.arguments.add(KernelArgument(f"x{value.id}{suffix}", "series", operand))
-        return name, "row", value.shape[0]
-
-    def _cache_modifier(self, operand: Operand) -> str:
-        """Return the modifier that bypasses the L1 cache for buffers of other programs.
-
-        The L1 caches of multiprocessors are not coherent; `.cg` reads from L2.
-        """
-        region = self.plan.regions[operand.value]
-        is_shared = region is not None and region.buffer in self.shared_buffers
-        return ', cache_modifier=".cg"' if is_shared else ""
-
-    def _buffer_argument(self, buffer: Buffer) -> str:
-        buffer_id = buffer.id
-        return self.arguments.add(
-            KernelArgument(f"b{buffer_id}", "buffer", buffer_id, is_full_precision(buffer))
-        )
-
     def emit_store(self, store: SliceStore, local_slices: frozenset[ValueSlice]) -> Iterator[str]:
         """Emit one store."""
         buffer = self.plan.buffers[store.buffer]
-        base = self._buffer_argument(buffer)
-        row = "b" if buffer.extent == "step" else _shifted_row(buffer.steps_before)
-        address = f"{base} + ({row} * {buffer.width}{_offset_suffix(store.offset)})[:, None]"
+        base = self.buffer_argument(buffer)
+        row = "b" if buffer.extent == "step" else shifted_row(buffer.steps_before)
+        address = f"{base} + ({row} * {buffer.width}{offset_suffix(store.offset)})[:, None]"
         if store.width != 1:
             address += " + u[None, :]"
         yield from self.emit_after_loads(
             f"tl.store({address}, {self._source_expression(store.source, local_slices)}, mask=at)"
         )
-
-
-def delay_suffix(delay: int) -> str:
-    """Return a delay as part of a name."""
-    return f"{abs(delay)}_{'ahead' if delay < 0 else 'ago'}"
 
 
 def file_header(variant: KernelVariant) -> Sequence[str]:
@@ -380,22 +243,3 @@ def file_header(variant: KernelVariant) -> Sequence[str]:
         f"REAL = tl.constexpr(tl.{variant.compute_dtype})",
         f"TINY = tl.constexpr({variant.tiny!r})",
     )
-
-
-def _literal(number: float) -> str:
-    if math.isfinite(number):
-        return f"({number!r})" if number < 0 else repr(number)
-    if number != number:
-        return 'float("nan")'
-    return f'float("{"inf" if number > 0 else "-inf"}")'
-
-
-def _offset_suffix(offset: int) -> str:
-    return f" + {offset}" if offset else ""
-
-
-def _shifted_row(steps: int) -> str:
-    """Return the row index in a series, some steps further on."""
-    if not steps:
-        return "row"
-    return f"(row + {'' if steps == 1 else f'{steps} * '}B)"

@@ -93,8 +93,8 @@ class OomRetry:
             _free_buffers(plan_residuals)
 
         def rerun() -> Sequence[Tensor | None]:
-            _, fewer = self.lean.forward(call, wrt)
-            return self.lean.backward(call, wrt, fewer, cotangents)
+            _, lean_residuals = self.lean.forward(call, wrt)
+            return self.lean.backward(call, wrt, lean_residuals, cotangents)
 
         return self._retry(call, rerun)
 
@@ -110,9 +110,8 @@ class OomRetry:
         self._smallest_failure = (
             size if self._smallest_failure is None else min(self._smallest_failure, size)
         )
-        warn_once(
-            f"rnnc: out of memory on {like_of(call).device}: trying again, {LEAN_PLAN_TEXT}: {reason}"
-        )
+        device = like_of(call).device
+        warn_once(f"rnnc: out of memory on {device}: trying again, {LEAN_PLAN_TEXT}: {reason}")
         self.engine.release_caches()
         # Reference cycles, as a traceback makes them, may still hold tensors.
         gc.collect()
@@ -147,8 +146,8 @@ class OomRetry:
         if outcome is None:
             raise torch.OutOfMemoryError(
                 f"out of memory on {like_of(call).device}: a call of T={call.steps} and "
-                f"B={call.batch_size} does not fit, also {LEAN_PLAN_TEXT}; take a smaller batch or shorter "
-                f"sequences ({reason})"
+                f"B={call.batch_size} does not fit, also {LEAN_PLAN_TEXT}; take a smaller batch "
+                f"or shorter sequences ({reason})"
             )
         return outcome
 

@@ -143,13 +143,14 @@ def grid_persistent_layout(
     )
     if required > device.shared_memory:
         return (
-            f"a slice of its weights needs {_format_kib(required)} of shared memory, and a multiprocessor "
-            f"of {device.name} has {_format_kib(device.shared_memory)}"
+            f"a slice of its weights needs {_format_kib(required)} of shared memory, and a "
+            f"multiprocessor of {device.name} has {_format_kib(device.shared_memory)}"
         )
     layout = PersistentLayout(row_tile, slices, slice_width, False, num_warps, required)
     row_tiles = -(-context.batch_size // (row_tile * layout.row_groups(context.batch_size, device)))
     if row_tiles > MAX_ROW_TILES:
-        return f"each program would take {row_tiles} tiles of {row_tile} rows in every step, one by one"
+        work = f"{row_tiles} tiles of {row_tile} rows"
+        return f"each program would take {work} in every step, one by one"
     return layout
 
 
