@@ -156,10 +156,8 @@ class CudaBackend:
             case "scan":
                 return "one kernel, a parallel scan over blocks of steps"
             case _:
-                return (
-                    describe_strategy(self._plan_runner.training_plan(), phase)
-                    + self._describe_cudnn()
-                )
+                strategy = describe_strategy(self._plan_runner.training_plan(), phase)
+                return strategy + self._describe_cudnn()
 
     def _describe_cudnn(self) -> str:
         """List the batch sizes at which cuDNN runs the model, or return ""."""

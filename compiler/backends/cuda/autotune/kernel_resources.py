@@ -51,14 +51,14 @@ def measure_resources(
     from triton.compiler import ASTSource
 
     function = load_functions(source)[kernel.name]
-    values: dict[str, Any] = {
+    known_constants: dict[str, Any] = {
         "BM": tiling.rows,
         "BN": tiling.columns,
         "BK": tiling.depth,
         "PRECISION": precision,
+        "LEVEL": -1,
     }
-    values |= {"LEVEL": -1}
-    constants: dict[str, Any] = {n: values[n] for n in function.arg_names if n in values}
+    constants = {n: known_constants[n] for n in function.arg_names if n in known_constants}
     signature = {
         name: "constexpr" if name in constants else _parameter_type(name, kernel, dtype)
         for name in function.arg_names
@@ -73,8 +73,8 @@ def measure_resources(
         target=GPUTarget("cuda", device.compute_capability, 32),
         options=compile_options(kernel, tiling),
     )
-    registers, spilled = _assemble(compiled.asm["ptx"])
-    return KernelResources(registers, spilled, int(compiled.metadata.shared))
+    registers, spilled_bytes = _assemble(compiled.asm["ptx"])
+    return KernelResources(registers, spilled_bytes, int(compiled.metadata.shared))
 
 
 def compile_options(kernel: TritonKernel, tiling: Tiling) -> dict[str, Any]:

@@ -37,14 +37,12 @@ def strategy_tasks(plan: Plan, context: DeviceContext) -> Iterator[TuningTask]:
         if phase.kind != "loop":
             continue
         key = loop_key(plan, phase, context)
-        rejected = {tier for tier, _ in default[phase.id].rejected}
-        alternatives = [
-            t for t in STRATEGIES if t not in rejected and t != default[phase.id].strategy
-        ]
+        choice = default[phase.id]
+        tried = {choice.strategy, *(strategy for strategy, _ in choice.rejected)}
         candidates = tuple(
-            TuningTable(tiers={key: t})
-            for t in alternatives
-            if _is_feasible(plan, phase, context, t)
+            TuningTable(tiers={key: strategy})
+            for strategy in STRATEGIES
+            if strategy not in tried and _is_feasible(plan, phase, context, strategy)
         )
         if candidates and key not in seen_keys:
             seen_keys.add(key)
@@ -53,9 +51,8 @@ def strategy_tasks(plan: Plan, context: DeviceContext) -> Iterator[TuningTask]:
 
 def _is_feasible(plan: Plan, phase: Phase, context: DeviceContext, strategy: LoopStrategy) -> bool:
     excluded = dict.fromkeys(STRATEGIES[: STRATEGIES.index(strategy)], "another is asked about")
-    return (
-        select_strategies(plan, context, None, {phase.id: excluded})[phase.id].strategy == strategy
-    )
+    choices = select_strategies(plan, context, None, {phase.id: excluded})
+    return choices[phase.id].strategy == strategy
 
 
 def cudnn_tasks(graph: OperatorGraph, dtype: torch.dtype, batch_size: int) -> Iterator[TuningTask]:
@@ -76,11 +73,8 @@ def tiling_tasks(plan: Plan, context: DeviceContext) -> Iterator[TuningTask]:
         key = kernel_key(kernel, context.element_size)
         if kernel.layout is None and key not in seen_keys:
             seen_keys.add(key)
-            tilings = tuple(
-                dict.fromkeys(
-                    _neighbor_tilings(kernel, default_tiling(kernel, context.element_size))
-                )
-            )
+            default = default_tiling(kernel, context.element_size)
+            tilings = dict.fromkeys(_neighbor_tilings(kernel, default))
             yield TuningTask(key, tuple(TuningTable({key: tiling}) for tiling in tilings))
 
 

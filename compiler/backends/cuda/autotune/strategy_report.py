@@ -51,7 +51,7 @@ def describe_strategy(plan: Plan, phase: Phase) -> str:
     slower = {} if forced else slower_strategies(plan, phase, context)
     choice = choose_strategy(plan, phase, context, forced, slower)
     device_text = f"float32 on {device.name}" + ("" if is_local else " (there is no GPU here)")
-    rejected = "".join(f"; not {tier}: {why}" for tier, why in choice.rejected)
+    rejected = "".join(f"; not {strategy}: {reason}" for strategy, reason in choice.rejected)
     resources = _describe_resources(plan, phase, context, choice)
     return f"tier {choice.strategy}{_describe_slices(choice)}, {device_text}{resources}{rejected}"
 
@@ -104,7 +104,7 @@ def _describe_resources(
             resources.registers, resources.shared_memory, threads
         )
         descriptions.append(_format_resources(resources, occupancy))
-    return "".join(f", {words}" for words in dict.fromkeys(descriptions))
+    return "".join(f", {description}" for description in dict.fromkeys(descriptions))
 
 
 def _format_resources(resources: KernelResources, occupancy: int) -> str:

@@ -32,17 +32,17 @@ class CudnnLayers:
 
     def supports(self, call: Call) -> bool:
         """Test whether torch's layers can run a call: no lengths, resets, masks or broadcasting."""
-        is_uniform = (
+        is_dense = (
             call.lengths is None and call.resets is None and call.steps > 0 and call.batch_size > 0
         )
-        if self.stack is None or not is_uniform or call.masks or call.reset_values:
+        if self.stack is None or not is_dense or call.masks or call.reset_values:
             return False
         return all(
             tuple(call.parameters[name].shape) == shape
             for layer in self.stack.layers
             for gate in layer.gates
             for name, shape in _expected_shapes(layer, gate)
-        ) and all(call.parameters[o.weight].dim() == 2 for o in self.stack.readouts if o.weight)
+        ) and all(call.parameters[r.weight].dim() == 2 for r in self.stack.readouts if r.weight)
 
     def tuning_key(self, dtype: torch.dtype, batch_size: int) -> str:
         """Return the tuning table's key: layer kinds, sizes, dtype, batch size rounded up to 2ⁿ."""
@@ -52,7 +52,9 @@ class CudnnLayers:
     def tuning_key_prefix(self, dtype: torch.dtype) -> str:
         """Return the tuning key without the batch size."""
         assert self.stack is not None
-        sizes = " ".join(f"{a.kind}:{a.input_size}:{a.hidden_size}" for a in self.stack.layers)
+        sizes = " ".join(
+            f"{layer.kind}:{layer.input_size}:{layer.hidden_size}" for layer in self.stack.layers
+        )
         return f"{sizes} {str(dtype).removeprefix('torch.')}"
 
     def forward(self, call: Call, wrt: tuple[TensorKey, ...]) -> tuple[CallResult, Residuals]:
@@ -78,21 +80,21 @@ class CudnnLayers:
         self,
         call: Call,
         wrt: tuple[TensorKey, ...],
-        saved: Residuals,
-        gradients: Mapping[TensorKey, Tensor | None],
+        residuals: Residuals,
+        cotangents: Mapping[TensorKey, Tensor | None],
     ) -> Sequence[Tensor | None]:
         """Return the gradients of `wrt`, from the recorded graph or by running the layers again."""
-        result_cotangents = tuple(gradients.values())
-        if saved.context is not None:
-            results, sources = saved.context
+        result_cotangents = tuple(cotangents.values())
+        if residuals.context is not None:
+            results, sources = residuals.context
             return vjp(results, sources, result_cotangents)
         keys, tensors = flatten(call)
         leaves = [t.detach().requires_grad_(k in wrt) for k, t in zip(keys, tensors, strict=True)]
         sources = [t for k, t in zip(keys, leaves, strict=True) if k in wrt]
 
         def rerun() -> Sequence[Tensor | None]:
-            flat = flatten_result(self._run(unflatten(call, keys, leaves), training=True))
-            return vjp(flat, sources, result_cotangents)
+            results = flatten_result(self._run(unflatten(call, keys, leaves), training=True))
+            return vjp(results, sources, result_cotangents)
 
         with ThreadPoolExecutor(1) as executor:
             return executor.submit(rerun).result()
@@ -100,11 +102,11 @@ class CudnnLayers:
     def _run(self, call: Call, *, training: bool) -> CallResult:
         assert self.stack is not None
         series = {variable.node: call.inputs[variable.name] for variable in self.graph.inputs}
-        nodes = {state.name: state.node for state in self.graph.states}
+        state_nodes = {state.name: state.node for state in self.graph.states}
         final_states: dict[str, Tensor] = {}
         for layer in self.stack.layers:
             y, layer_states = _run_layer(layer, series[layer.input_node], call, training)
-            series[nodes[layer.states[0]]] = y
+            series[state_nodes[layer.states[0]]] = y
             final_states.update(zip(layer.states, layer_states, strict=True))
         outputs: list[Tensor] = []
         for readout, output in zip(self.stack.readouts, self.graph.outputs, strict=True):

@@ -115,10 +115,8 @@ class _LayerMatcher:
     def _match_lstm(self, h: int, update: Operand) -> TorchLayer | None:
         """Match c' = f ⊙ c + i ⊙ g, h' = o ⊙ tanh(c')."""
         for output_gate, activation in self._factor_pairs(update):
-            o, inner = (
-                self._function_argument(output_gate, "sigmoid"),
-                self._function_argument(activation, "tanh"),
-            )
+            o = self._function_argument(output_gate, "sigmoid")
+            inner = self._function_argument(activation, "tanh")
             if o is None or inner is None or inner.delay:
                 continue
             cells = [s for s in self.states if self.nodes[s].operands == (inner,) and s != h]
@@ -130,13 +128,14 @@ class _LayerMatcher:
                 gate_operands = self._match_cell(h, c, inner)
                 if gate_operands is not None:
                     i, f, g = gate_operands
-                    gates = [self._match_gate(part, h) for part in (i, f, g, o)]
+                    gates = [self._match_gate(gate, h) for gate in (i, f, g, o)]
                     return self._build_layer("LSTM", (h, c), gates)
         return None
 
     def _match_cell(
         self, h: int, c: int, update: Operand
     ) -> tuple[Operand, Operand, Operand] | None:
+        """Match c' = f ⊙ c + i ⊙ g; return the arguments of i, f and g."""
         terms = self._sum_terms(update)
         if len(terms) != 2:
             return None
@@ -146,10 +145,8 @@ class _LayerMatcher:
                 if f is None or second != Operand(c, 1):
                     continue
                 for left, right in self._factor_pairs(input_term):
-                    i, g = (
-                        self._function_argument(left, "sigmoid"),
-                        self._function_argument(right, "tanh"),
-                    )
+                    i = self._function_argument(left, "sigmoid")
+                    g = self._function_argument(right, "tanh")
                     if i is not None and g is not None:
                         return i, f, g
         return None
@@ -230,8 +227,8 @@ class _LayerMatcher:
         self, kind: TorchLayerKind, states: tuple[int, ...], gate_matches: list[_GateMatch | None]
     ) -> TorchLayer | None:
         """Return the layer if all gates matched, read one input and have one size."""
-        matches = [part for part in gate_matches if part is not None]
-        if len(matches) != len(gate_matches) or len({part.input_node for part in matches}) != 1:
+        matches = [match for match in gate_matches if match is not None]
+        if len(matches) != len(gate_matches) or len({match.input_node for match in matches}) != 1:
             return None
         input_node, hidden_size = matches[0].input_node, self.nodes[states[0]].size
         if any(self.nodes[state].size != hidden_size for state in states):
@@ -258,7 +255,7 @@ class _LayerMatcher:
         node = self.nodes[operand.node]
         if operand.delay or node.operation != "add":
             return [operand]
-        return [term for part in node.operands for term in self._sum_terms(part)]
+        return [term for summand in node.operands for term in self._sum_terms(summand)]
 
     def _factor_pairs(self, operand: Operand) -> Iterator[tuple[Operand, Operand]]:
         """Yield the factors of an elementwise product in both orders."""

@@ -62,13 +62,13 @@ class OomRetry:
             lean = True
             outcome = self._retry(call, lambda: self.lean.forward(call, wrt))
         result, residuals = outcome
-        return result, replace(
-            residuals, metadata=(*residuals.metadata, int(lean))
-        ) if wrt else residuals
+        if wrt:
+            residuals = replace(residuals, metadata=(*residuals.metadata, int(lean)))
+        return result, residuals
 
     def residual_count(self, call: Call, wrt: tuple[TensorKey, ...]) -> int:
         """Return the maximum number of residual tensors of either plan."""
-        return max(planned.residual_count(call, wrt) for planned in (self.default, self.lean))
+        return max(runner.residual_count(call, wrt) for runner in (self.default, self.lean))
 
     def backward(
         self,
@@ -79,10 +79,8 @@ class OomRetry:
     ) -> Sequence[Tensor | None]:
         """Run the backward phases of the plan that ran forward; raise what `forward` raises."""
         *metadata, lean = residuals.metadata
-        plan_residuals, runner = (
-            replace(residuals, metadata=tuple(metadata)),
-            self.lean if lean else self.default,
-        )
+        plan_residuals = replace(residuals, metadata=tuple(metadata))
+        runner = self.lean if lean else self.default
         if not _is_freed(plan_residuals):
             gradients, reason = self._attempt_or_fail(
                 lambda: runner.backward(call, wrt, plan_residuals, cotangents)
@@ -99,17 +97,14 @@ class OomRetry:
         return self._retry(call, rerun)
 
     def _is_too_large(self, call: Call) -> bool:
-        return (
-            self._smallest_failure is not None
-            and call.steps * call.batch_size >= self._smallest_failure
-        )
+        size = call.steps * call.batch_size
+        return self._smallest_failure is not None and size >= self._smallest_failure
 
     def _free_memory(self, call: Call, reason: str) -> None:
         """Record the size of the failed call, warn once, and release all caches."""
         size = call.steps * call.batch_size
-        self._smallest_failure = (
-            size if self._smallest_failure is None else min(self._smallest_failure, size)
-        )
+        if self._smallest_failure is None or size < self._smallest_failure:
+            self._smallest_failure = size
         device = like_of(call).device
         warn_once(f"rnnc: out of memory on {device}: trying again, {LEAN_PLAN_TEXT}: {reason}")
         self.engine.release_caches()

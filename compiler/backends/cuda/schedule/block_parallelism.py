@@ -33,21 +33,19 @@ def count_independent_parts(partition: StagePartition) -> int:
 
     partition: made with `keep_blocks=True`.
     """
-    values, widths = partition.plan.dataflow.values, {stage.width for stage in partition.stages}
-    if 1 in widths or any(
-        values[n].operation in GROUP_OPS for n in partition.decomposition.local_values
-    ):
+    plan, decomposition = partition.plan, partition.decomposition
+    values, widths = plan.dataflow.values, {stage.width for stage in partition.stages}
+    local_operations = {values[value_id].operation for value_id in decomposition.local_values}
+    if 1 in widths or not local_operations.isdisjoint(GROUP_OPS):
         return 1
-    matmuls = [p for stage in partition.stages for p in stage_matmuls(partition.plan, stage)]
+    matmuls = [matmul for stage in partition.stages for matmul in stage_matmuls(plan, stage)]
     if not matmuls:
         return -(-widths.pop() // COLUMNS_PER_PART) if len(widths) == 1 else 1
     counts = set()
     for matmul in matmuls:
         vector = values[matmul.vector.value]
-        is_local = vector.id in partition.decomposition.local_values
-        if not matmul.block_stride or (
-            is_local and len(partition.decomposition.slices_of(vector.id)) > 1
-        ):
+        is_local = vector.id in decomposition.local_values
+        if not matmul.block_stride or (is_local and len(decomposition.slices_of(vector.id)) > 1):
             return 1
         counts.add(vector.shape[0] // matmul.depth)
     count = counts.pop()

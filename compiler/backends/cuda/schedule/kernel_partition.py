@@ -68,7 +68,7 @@ def partition_stages(
 
     keep_blocks: as in `SliceDecomposition`.
     """
-    decomposition = SliceDecomposition(plan.dataflow, value_ids, whole=keep_blocks)
+    decomposition = SliceDecomposition(plan.dataflow, value_ids, keep_blocks=keep_blocks)
     levels = _dependency_levels(plan, decomposition, value_ids)
     memory_slices = _memory_slices(plan, decomposition, value_ids, levels)
     slices_by_stage: dict[tuple[int, int], list[ValueSlice]] = {}
@@ -117,7 +117,7 @@ def _operand_sources(
     decomposition: SliceDecomposition, value: Value, output: ValueSlice, operand: Operand
 ) -> Iterable[tuple[SliceSource, bool]]:
     """Yield the slices of an operand that a slice reads, and whether from memory."""
-    values = decomposition.flow.values
+    values = decomposition.dataflow.values
     if value.operation in WHOLE_VECTOR_OPS:
         for operand_slice in decomposition.slices_of(operand.value):
             yield decomposition.resolve(operand, operand_slice.start, operand_slice.stop), True
@@ -134,34 +134,34 @@ def _memory_slices(
     levels: dict[ValueSlice, int],
 ) -> set[ValueSlice]:
     """Return the slices, those of movement ops included, that have a reader in memory."""
-    flow = plan.dataflow
-    result_ids = {operand.value for operand in flow.results}
+    dataflow = plan.dataflow
+    result_ids = {operand.value for operand in dataflow.results}
     whole_values = {
         value_id
         for value_id in value_ids
         if value_id in result_ids
-        or value_id in flow.gradients_by_value
-        or flow.values[value_id].operation == "state"
-        or any(reader not in decomposition.local_values for reader in flow.users[value_id])
+        or value_id in dataflow.gradients_by_value
+        or dataflow.values[value_id].operation == "state"
+        or any(user not in decomposition.local_values for user in dataflow.users[value_id])
     }
     slices: set[ValueSlice] = set()
-    for number in value_ids:
-        value = flow.values[number]
-        for read in value.operands:
-            if read.value not in decomposition.local_values:
+    for value_id in value_ids:
+        value = dataflow.values[value_id]
+        for operand in value.operands:
+            if operand.value not in decomposition.local_values:
                 continue
-            if read.delay or value.operation in WHOLE_VECTOR_OPS:
-                whole_values.add(read.value)
+            if operand.delay or value.operation in WHOLE_VECTOR_OPS:
+                whole_values.add(operand.value)
             elif value.operation not in MOVEMENT_OPS:
-                for value_slice in decomposition.slices_of(number):
-                    for source, _ in _operand_sources(decomposition, value, value_slice, read):
+                for value_slice in decomposition.slices_of(value_id):
+                    for source, _ in _operand_sources(decomposition, value, value_slice, operand):
                         is_same_stage = isinstance(source, ValueSlice) and (
                             levels[source] == levels[value_slice]
                             and source.width == value_slice.width
                         )
                         if isinstance(source, ValueSlice) and not is_same_stage:
                             slices.add(source)
-    return slices | {piece for number in whole_values for piece in decomposition.slices_of(number)}
+    return slices.union(*map(decomposition.slices_of, whole_values))
 
 
 def _plan_stores(

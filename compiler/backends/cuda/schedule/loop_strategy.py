@@ -64,14 +64,14 @@ def choose_strategy(
     Raises:
         RnnError: when the forced strategy does not fit (RNN501).
     """
-    refused: list[tuple[LoopStrategy, str]] = []
-    for tier in (forced,) if forced else STRATEGIES:
-        layout = excluded.get(tier) or _strategy_layout(tier, plan, phase, context)
+    rejected: list[tuple[LoopStrategy, str]] = []
+    for strategy in (forced,) if forced else STRATEGIES:
+        layout = excluded.get(strategy) or _strategy_layout(strategy, plan, phase, context)
         if not isinstance(layout, str):
-            return StrategyChoice(tier, tuple(refused), layout)
-        refused.append((tier, layout))
-    (tier, why) = refused[-1]
-    fail("RNN501", f"{STRATEGY_VARIABLE}={tier}, but that tier cannot run this model: {why}")
+            return StrategyChoice(strategy, tuple(rejected), layout)
+        rejected.append((strategy, layout))
+    strategy, reason = rejected[-1]
+    fail("RNN501", f"{STRATEGY_VARIABLE}={strategy}, but that tier cannot run this model: {reason}")
 
 
 def forced_strategy() -> LoopStrategy | None:

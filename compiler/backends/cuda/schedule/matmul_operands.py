@@ -33,27 +33,28 @@ class MatmulSlice:
 
     def weight_address(self, base: str, column: str = "u") -> str:
         """Return the addresses of the entries [k, u] of the matrix as a Triton expression."""
-        start = f"{self.matrix_offset} + " if self.matrix_offset else ""
-        down, along = (
-            f" * {step}" if step != 1 else "" for step in (self.depth_stride, self.column_stride)
+        offset = f"{self.matrix_offset} + " if self.matrix_offset else ""
+        by_depth, by_column = (
+            f" * {stride}" if stride != 1 else ""
+            for stride in (self.depth_stride, self.column_stride)
         )
-        return f"{base} + {start}(k{down})[:, None] + ({column}{along})[None, :]"
+        return f"{base} + {offset}(k{by_depth})[:, None] + ({column}{by_column})[None, :]"
 
 
 def stage_matmuls(plan: Plan, stage: KernelStage) -> Sequence[MatmulSlice]:
     """Return the matmuls of a stage in the order of its slices."""
     values = plan.dataflow.values
     return [
-        _matmul_slice(plan.dataflow, piece)
-        for piece in stage.slices
-        if values[piece.value].operation == "matmul"
+        _matmul_slice(plan.dataflow, output)
+        for output in stage.slices
+        if values[output.value].operation == "matmul"
     ]
 
 
-def _matmul_slice(flow: Dataflow, output: ValueSlice) -> MatmulSlice:
-    value = flow.values[output.value]
+def _matmul_slice(dataflow: Dataflow, output: ValueSlice) -> MatmulSlice:
+    value = dataflow.values[output.value]
     matrix = value.operands[0].value
-    shape = flow.values[matrix].shape
+    shape = dataflow.values[matrix].shape
     transposed = bool(value.attributes[0])
     rows, columns = shape[-2:]
     depth, width = (rows, columns) if transposed else (columns, rows)

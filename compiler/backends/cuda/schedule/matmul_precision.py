@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from torch import dtype
+    import torch
 
 MatmulPrecision = Literal["ieee", "tf32", "tf32x3"]
 
@@ -25,8 +25,8 @@ def float32_matmul_precision() -> MatmulPrecision:
     return "tf32" if allowed else "tf32x3"
 
 
-def matmul_precision(kind: dtype) -> MatmulPrecision:
+def matmul_precision(dtype: torch.dtype) -> MatmulPrecision:
     """Return the matmul precision of a dtype; only float32 has a setting."""
     import torch
 
-    return float32_matmul_precision() if kind == torch.float32 else "ieee"
+    return float32_matmul_precision() if dtype == torch.float32 else "ieee"

@@ -90,21 +90,22 @@ def block_persistent_layout(
         return f"{max_matmuls(partition)} sums of products of one stage would not stay in registers"
     widths = [-(-stage.width // parts) for stage in partition.stages]
     limit = context.device.shared_memory
-    entries = 0
+    weight_entries = 0
     for stage, width in zip(partition.stages, widths, strict=True):
-        entries += padded_size(width) * sum(
-            padded_size(p.depth) for p in stage_matmuls(partition.plan, stage)
+        weight_entries += padded_size(width) * sum(
+            padded_size(matmul.depth) for matmul in stage_matmuls(partition.plan, stage)
         )
-    required = entries * context.element_size * context.weight_copies + _scratch_bytes(
-        context, ROW_TILE
-    )
+    required = _weight_bytes(context, weight_entries) + _scratch_bytes(context, ROW_TILE)
     if required > limit:
         return (
             f"its weights need {_format_kib(required)} of shared memory, and a multiprocessor of "
             f"{context.device.name} has {_format_kib(limit)}"
         )
+    # Eight warps spread the accumulators of wide parts over twice as many registers.
     num_warps = 8 if max(widths) > 32 else 4
-    return PersistentLayout(ROW_TILE, parts, 0, parts > 1 and entries > 0, num_warps, required)
+    return PersistentLayout(
+        ROW_TILE, parts, 0, parts > 1 and weight_entries > 0, num_warps, required
+    )
 
 
 def grid_persistent_layout(
@@ -127,20 +128,18 @@ def grid_persistent_layout(
             f"{width} columns need {slices} programs at the same time, and {device.name} has "
             f"{device.multiprocessors} multiprocessors"
         )
-    entries = 0
+    weight_entries = 0
     for stage in partition.stages:
         stage_width = slice_width if stage.width > 1 else MIN_EXTENT
-        entries += stage_width * sum(
-            padded_size(p.depth) for p in stage_matmuls(partition.plan, stage)
+        weight_entries += stage_width * sum(
+            padded_size(matmul.depth) for matmul in stage_matmuls(partition.plan, stage)
         )
     if context.is_capturing:
         return (
             "a launch whose programs wait for each other is not recorded in a caller's CUDA graph"
         )
     row_tile, num_warps = (ROW_TILE, 8) if context.weight_copies > 1 else (2 * ROW_TILE, 4)
-    required = entries * context.element_size * context.weight_copies + _scratch_bytes(
-        context, row_tile
-    )
+    required = _weight_bytes(context, weight_entries) + _scratch_bytes(context, row_tile)
     if required > device.shared_memory:
         return (
             f"a slice of its weights needs {_format_kib(required)} of shared memory, and a "
@@ -157,6 +156,10 @@ def grid_persistent_layout(
 def max_matmuls(partition: StagePartition) -> int:
     """Return the number of matmuls of the stage that has most of them."""
     return max(len(stage_matmuls(partition.plan, stage)) for stage in partition.stages)
+
+
+def _weight_bytes(context: DeviceContext, entries: int) -> int:
+    return entries * context.element_size * context.weight_copies
 
 
 def _scratch_bytes(context: DeviceContext, row_tile: int) -> int:

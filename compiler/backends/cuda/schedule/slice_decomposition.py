@@ -57,10 +57,12 @@ class SliceDecomposition:
     keep_blocks: whether a block-diagonal matmul stays one slice, and is not cut into its blocks.
     """
 
-    def __init__(self, flow: Dataflow, value_ids: Iterable[int], *, whole: bool = False) -> None:
-        self.flow, self.keep_blocks = flow, whole
+    def __init__(
+        self, dataflow: Dataflow, value_ids: Iterable[int], *, keep_blocks: bool = False
+    ) -> None:
+        self.dataflow, self.keep_blocks = dataflow, keep_blocks
         self.local_values = frozenset(value_ids)
-        self._boundaries = {n: {0, flow.values[n].shape[0]} for n in self.local_values}
+        self._boundaries = {n: {0, dataflow.values[n].shape[0]} for n in self.local_values}
         self._propagate_boundaries()
 
     def slices_of(self, value_id: int) -> tuple[ValueSlice, ...]:
@@ -72,7 +74,7 @@ class SliceDecomposition:
         """Trace entries within one slice of an operand back through movement ops."""
         if operand.delay or operand.value not in self.local_values:
             return MemorySlice(operand, start, stop)
-        value = self.flow.values[operand.value]
+        value = self.dataflow.values[operand.value]
         match value.operation:
             case "slice":
                 first = int(value.attributes[0])
@@ -81,34 +83,33 @@ class SliceDecomposition:
                 return self.resolve(value.operands[0], start, stop)
             case "pad":
                 first = int(value.attributes[0])
-                width = self.flow.values[value.operands[0].value].shape[0]
+                width = self.dataflow.values[value.operands[0].value].shape[0]
                 if first <= start and stop <= first + width:
                     return self.resolve(value.operands[0], start - first, stop - first)
                 return ZeroPadding()
             case "concatenate":
-                for part, first in self._concatenated_operands(value):
-                    width = self.flow.values[part.value].shape[0]
+                for source, first in self._concatenated_operands(value):
+                    width = self.dataflow.values[source.value].shape[0]
                     if first <= start and stop <= first + width:
-                        return self.resolve(part, start - first, stop - first)
+                        return self.resolve(source, start - first, stop - first)
         return ValueSlice(operand.value, start, stop)
 
     def _concatenated_operands(self, value: Value) -> Iterator[tuple[Operand, int]]:
+        """Yield each operand of a concatenation with its first entry in the result."""
         start = 0
         for operand in value.operands:
             yield operand, start
-            start += self.flow.values[operand.value].shape[0]
+            start += self.dataflow.values[operand.value].shape[0]
 
     def _propagate_boundaries(self) -> None:
         """Propagate slice boundaries along index links to a fixed point."""
-        links = [link for number in sorted(self.local_values) for link in self._index_links(number)]
+        links = [link for value in sorted(self.local_values) for link in self._index_links(value)]
         changed = True
         while changed:
             changed = False
-            for number, operand_id, shift in links:
-                boundaries, operand_boundaries = (
-                    self._boundaries[number],
-                    self._boundaries[operand_id],
-                )
+            for value_id, operand_id, shift in links:
+                boundaries = self._boundaries[value_id]
+                operand_boundaries = self._boundaries[operand_id]
                 width, operand_width = max(boundaries), max(operand_boundaries)
                 new_in_operand = {
                     cut + shift for cut in boundaries if 0 <= cut + shift <= operand_width
@@ -125,9 +126,9 @@ class SliceDecomposition:
 
         Boundaries that the operation itself introduces are added on the way.
         """
-        value = self.flow.values[value_id]
+        value = self.dataflow.values[value_id]
         if value.operation == "matmul":
-            weight = self.flow.values[value.operands[0].value].shape
+            weight = self.dataflow.values[value.operands[0].value].shape
             if len(weight) == 3 and not self.keep_blocks:
                 block = weight[2] if value.attributes[0] else weight[1]
                 self._boundaries[value_id] |= set(range(0, value.shape[0], block))
@@ -139,7 +140,7 @@ class SliceDecomposition:
             return
         if value.operation == "pad":
             first = int(value.attributes[0])
-            width = self.flow.values[value.operands[0].value].shape[0]
+            width = self.dataflow.values[value.operands[0].value].shape[0]
             self._boundaries[value_id] |= {first, first + width}
         for operand in value.operands:
             if operand.value not in self.local_values:
@@ -149,5 +150,5 @@ class SliceDecomposition:
                 yield value_id, operand.value, first if value.operation == "slice" else -first
             elif (
                 value.operation in ELEMENTWISE_OPS or value.operation in {"state", "stopgrad"}
-            ) and self.flow.values[operand.value].shape == value.shape:
+            ) and self.dataflow.values[operand.value].shape == value.shape:
                 yield value_id, operand.value, 0
