@@ -56,7 +56,7 @@ class Faulty(AtenEngine):
     def release_caches(self) -> None:
         Faulty.let_go_of += 1
 
-    def disable_persistent_kernels(self, why: str) -> bool:
+    def disable_persistent_kernels(self, reason: str) -> bool:
         simpler, Faulty.simpler = Faulty.simpler, False
         return simpler
 
@@ -65,7 +65,7 @@ class Faulty(AtenEngine):
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CudaEngine", Faulty)
     monkeypatch.setattr(CudaBackend, "unsupported_reason", lambda self, like: "")
-    monkeypatch.setattr(Backends, "_device_candidates", lambda self, like: self.made)
+    monkeypatch.setattr(Backends, "_device_candidates", lambda self, like: self.candidates)
     monkeypatch.setattr(warn_once, "_warned", set())
     for name, value in (("faults", {}), ("ran", []), ("let_go_of", 0), ("simpler", False)):
         monkeypatch.setattr(Faulty, name, value)
@@ -225,9 +225,9 @@ def test_an_engine_without_kept_weights_has_nothing_simpler(
 ) -> None:
     engine = CudaEngine()
     programs: Any = engine._kernel_files
-    programs["call"] = types.SimpleNamespace(tiers={0: types.SimpleNamespace(tier="graph")})
+    programs["call"] = types.SimpleNamespace(strategies={0: types.SimpleNamespace(strategy="graph")})
     assert not engine.disable_persistent_kernels("no room")
-    programs["other"] = types.SimpleNamespace(tiers={0: types.SimpleNamespace(tier="chip")})
+    programs["other"] = types.SimpleNamespace(strategies={0: types.SimpleNamespace(strategy="chip")})
     assert [
         engine.disable_persistent_kernels("no room"),
         engine.disable_persistent_kernels("no room"),

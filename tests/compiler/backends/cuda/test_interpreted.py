@@ -18,7 +18,7 @@ import rnnc
 from rnnc.compiler.backends.cuda.autotune.tile_sizes import Tiling
 from rnnc.compiler.backends.cuda.codegen import expressions
 from rnnc.compiler.backends.cuda.codegen.triton_kernel import TritonKernel
-from rnnc.compiler.backends.cuda.execution import cuda_graphs, engine
+from rnnc.compiler.backends.cuda.execution import cuda_graphs, engine, kernel_launch
 from rnnc.compiler.backends.cuda.schedule.loop_strategy import STRATEGY_VARIABLE
 from rnnc.grammar.source import Source
 from rnnc.operators.analyze import analyze
@@ -66,7 +66,7 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
             return Tiling(16, 1 if kernel.width == 1 else 4, 1, 1)
         return Tiling(4, 1 if kernel.width == 1 else 4, 1, 1)
 
-    monkeypatch.setattr(engine, "default_tiling", tiling_of)
+    monkeypatch.setattr(kernel_launch, "default_tiling", tiling_of)
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ import torch
 
 import rnnc
 from rnnc.compiler.backends.cuda import backend as module
-from rnnc.compiler.backends.cuda.autotune import tuning_table
+from rnnc.compiler.backends.cuda.autotune import tuning_lookup
 from rnnc.compiler.backends.cuda.autotune.tuning_cache import use_table
 from rnnc.compiler.backends.cuda.autotune.tuning_table import TuningTable
 from rnnc.compiler.backends.cuda.backend import CUDNN_NOTE, CudaBackend
@@ -225,20 +225,20 @@ def call_of(text: str, steps: int = 4, **said: Any) -> Any:
 )
 def test_calls_that_torchs_layers_do_not_have(text: str, said: dict[str, Any], runs: bool) -> None:
     library, call = call_of(text, **said)
-    assert library.runs(call) is runs
+    assert library.supports(call) is runs
 
 
 def test_it_is_never_taken_without_a_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuning_table, "device_name", lambda index: H200.name)
+    monkeypatch.setattr(tuning_lookup, "device_name", lambda index: H200.name)
     library, call = call_of(HC + LSTM + OUT)
-    key = library.key(torch.float32, call.rows)
+    key = library.tuning_key(torch.float32, call.batch_size)
     assert key == "LSTM:3:5 float32 rows=4"
     with use_table(H200.name, TuningTable()):
-        assert not tuning_table.is_cudnn_faster(lambda: key, 0)
+        assert not tuning_lookup.is_cudnn_faster(lambda: key, 0)
     with use_table(H200.name, TuningTable(libraries={key: "cudnn"})):
-        assert tuning_table.is_cudnn_faster(lambda: key, 0)
-        assert not tuning_table.is_cudnn_faster(lambda: key, None), "there is none on the CPU"
-        assert not tuning_table.is_cudnn_faster(lambda: library.key(torch.float32, 5), 0)
+        assert tuning_lookup.is_cudnn_faster(lambda: key, 0)
+        assert not tuning_lookup.is_cudnn_faster(lambda: key, None), "there is none on the CPU"
+        assert not tuning_lookup.is_cudnn_faster(lambda: library.tuning_key(torch.float32, 5), 0)
         model = rnnc.compile(HC + LSTM + OUT, backend="reference")
         said = CudaBackend(model.graph, module.Options()).explain
         plan = CudaBackend(model.graph, module.Options()).plan()
@@ -259,7 +259,7 @@ def test_a_library_that_fails_leaves_the_call_to_own_kernels(
     assert isinstance(backend, CudaBackend)
     monkeypatch.setattr(CudnnLayers, "forward", failing)
     monkeypatch.setattr(
-        backend._oom_retry, "forward", lambda call, wanted: made.append(wanted) or 1 / 0
+        backend._oom_retry, "forward", lambda call, wrt: made.append(wrt) or 1 / 0
     )
     with pytest.raises(ZeroDivisionError):
         model(torch.randn(4, 2, 3))

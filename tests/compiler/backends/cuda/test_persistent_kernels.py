@@ -17,7 +17,7 @@ import torch
 
 import rnnc
 from rnnc.compiler.backends.cuda.autotune import strategy_selection
-from rnnc.compiler.backends.cuda.codegen import persistent_kernels, persistent_tile, stage_kernels
+from rnnc.compiler.backends.cuda.codegen import kernel_file, persistent_kernels, persistent_tile
 from rnnc.compiler.backends.cuda.execution import engine
 from rnnc.compiler.backends.cuda.execution.cooperative_launch import CooperativeLaunches
 from rnnc.compiler.backends.cuda.schedule import loop_strategy, persistent_layout
@@ -219,9 +219,9 @@ def test_programs_that_do_not_wait_are_seen(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv(STRATEGY_VARIABLE, "grid")
     monkeypatch.setattr(engine, "run_cooperative", partial(run_concurrently, at_once=False))
     monkeypatch.setattr(
-        stage_kernels,
+        kernel_file,
         "BARRIER_SOURCE",
-        stage_kernels.BARRIER_SOURCE.replace("seen < target", "seen < 0"),
+        kernel_file.BARRIER_SOURCE.replace("seen < target", "seen < 0"),
     )
     sizes = small_sizes("dts_rnn", hidden=12)
     with pytest.raises(AssertionError, match=r"off by|nan"):
@@ -253,7 +253,7 @@ def test_a_missing_barrier_is_seen(
 
 def test_a_stage_that_is_read_too_early_is_seen(monkeypatch: pytest.MonkeyPatch, tier: str) -> None:
     monkeypatch.setattr(
-        persistent_kernels, "stage_levels", lambda tile: [range(len(tile.stages.stages))]
+        persistent_kernels, "stage_levels", lambda tile: [range(len(tile.partition.stages))]
     )
     with pytest.raises(AssertionError, match=r"off by|nan"):
         assert_agree("zoo:dts_rnn", "cuda", sizes=small_sizes("dts_rnn"), seed=1, steps=3, rows=2)

@@ -48,7 +48,7 @@ class Watched(PersistentTile):
     def emit_store(self, store: Any, local_slices: Any) -> Any:
         buffer = self.plan.buffers[store.buffer]
         shift = 0 if buffer.extent == "step" else buffer.steps_before
-        self.written.append((store.buffer, shift, store.start, store.start + store.width))
+        self.written.append((store.buffer, shift, store.offset, store.offset + store.width))
         return super().emit_store(store, local_slices)
 
 

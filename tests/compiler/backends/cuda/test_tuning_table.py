@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rnnc.compiler.backends import warn_once
-from rnnc.compiler.backends.cuda.autotune import tuning_table
+from rnnc.compiler.backends.cuda.autotune import tuning_cache, tuning_lookup
 from rnnc.compiler.backends.cuda.autotune.search_space import strategy_tasks, tiling_tasks
 from rnnc.compiler.backends.cuda.autotune.strategy_selection import select_strategies
 from rnnc.compiler.backends.cuda.autotune.tile_sizes import Tiling, default_tiling
@@ -42,7 +42,7 @@ TABLE = TuningTable(
 @pytest.fixture(autouse=True)
 def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(tuning_table, "_tables", {})
+    monkeypatch.setattr(tuning_cache, "_tables", {})
     monkeypatch.setattr(warn_once, "_warned", set())
 
 
@@ -53,7 +53,7 @@ def planned() -> Plan:
 
 
 def forget() -> None:
-    tuning_table._tables.clear()
+    tuning_cache._tables.clear()
 
 
 def test_without_a_file_the_rules_decide(capfd: pytest.CaptureFixture[str]) -> None:
@@ -93,13 +93,13 @@ def broken(text: str, change: str) -> str:
             document = [1, 2]
         case "a tiling of three":
             document["table"]["tilings"] = {"x": {"rows": 3, "columns": 1, "depth": 1, "warps": 4}}
-            document["check"] = tuning_table._checksum(document["table"])
+            document["check"] = tuning_cache._checksum(document["table"])
         case "a tier of no name":
             document["table"]["tiers"] = {"x": "fast"}
-            document["check"] = tuning_table._checksum(document["table"])
+            document["check"] = tuning_cache._checksum(document["table"])
         case "of another chip":
             document["table"]["chip"] = "NVIDIA A100"
-            document["check"] = tuning_table._checksum(document["table"])
+            document["check"] = tuning_cache._checksum(document["table"])
     return json.dumps(document)
 
 
@@ -134,7 +134,7 @@ def test_what_is_not_our_own_is_not_read(
     if fault == "open folder":
         path.parent.chmod(0o777)
     elif fault == "too long":
-        monkeypatch.setattr(tuning_table, "MAX_FILE_BYTES", 10)
+        monkeypatch.setattr(tuning_cache, "MAX_FILE_BYTES", 10)
     else:
         path.rename(tmp_path / "moved")
         if fault == "pipe":
@@ -155,7 +155,7 @@ def test_a_write_that_fails_leaves_the_old_file(monkeypatch: pytest.MonkeyPatch)
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(tuning_table.os, "fsync", full)
+    monkeypatch.setattr(tuning_cache.os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         save_table(CHIP, TuningTable(tiers={"> 1:1 bytes=4": "grid"}))
     forget()
@@ -196,7 +196,7 @@ def test_a_tier_in_the_table_is_taken_and_said() -> None:
 
 
 def test_a_tiling_in_the_table_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuning_table, "device_name", lambda index: CHIP)
+    monkeypatch.setattr(tuning_lookup, "device_name", lambda index: CHIP)
     plan = planned()
     program = generate_kernel_file(
         plan, KernelVariant(), select_strategies(plan, DeviceContext(H200), "graph")
