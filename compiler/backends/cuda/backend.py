@@ -126,10 +126,11 @@ class CudaBackend:
         layers, like = self._cudnn_layers, like_of(call)
         if layers.stack is None:
             return False
-        is_faster = is_cudnn_faster(
-            lambda: layers.tuning_key(like.dtype, call.batch_size), like.device.index
-        )
-        return is_faster and layers.supports(call)
+
+        def key() -> str:
+            return layers.tuning_key(like.dtype, call.batch_size)
+
+        return is_cudnn_faster(key, like.device.index) and layers.supports(call)
 
     def plan(self) -> Plan | None:
         """Return the plan of a training step."""
@@ -163,14 +164,11 @@ class CudaBackend:
         """List the batch sizes at which cuDNN runs the model, or return ""."""
         if self._cudnn_layers.stack is None:
             return ""
-        batches = cudnn_batches(
-            default_device_context().device.name,
-            self._cudnn_layers.tuning_key_prefix(torch.float32),
-        )
-        listing = ", ".join(batches)
-        return (
-            f"; by cuDNN, measured to be faster: {listing}, no lengths or resets" if listing else ""
-        )
+        prefix = self._cudnn_layers.tuning_key_prefix(torch.float32)
+        batches = cudnn_batches(default_device_context().device.name, prefix)
+        if not batches:
+            return ""
+        return f"; by cuDNN, measured to be faster: {', '.join(batches)}, no lengths or resets"
 
     def _generate_source(self) -> str | None:
         """Generate and cache the source of a training step; on failure keep the reason."""
@@ -178,9 +176,8 @@ class CudaBackend:
             if self._source is None and not self._unsupported:
                 try:
                     plan = self._plan_runner.training_plan()
-                    strategies = select_strategies(
-                        plan, default_device_context(), forced_strategy()
-                    )
+                    context = default_device_context()
+                    strategies = select_strategies(plan, context, forced_strategy())
                     self._source = generate_kernel_file(plan, KernelVariant(), strategies).source
                 except Unsupported as error:
                     self._unsupported = str(error)

@@ -95,7 +95,7 @@ def _parameter_type(name: str, kernel: TritonKernel, dtype: str) -> str:
     argument = next((a for a in kernel.arguments if a.name == name), None)
     if argument is None:
         return "i32"
-    if argument.kind in {"linked", "within", "alive"}:
+    if argument.kind in {"same_segment", "same_segment_no_carry", "valid"}:
         return "*u8"
     return "*fp32" if argument.full_precision else TRITON_POINTER_TYPES[dtype]
 

@@ -18,15 +18,15 @@ COUNTER_STRIDE: Final = 16
 
 BARRIER_SOURCE: Final = '''
 @triton.jit
-def meet(counter, met, patience):
-    """Waits for all programs of a group; the patience that is left, 0 where one never came."""
+def grid_barrier(counter, barriers, polls_left):
+    """Wait for all programs of a group; return the poll limit, or 0 after a timeout."""
     tl.debug_barrier()
-    target = tl.cast(met, tl.int64) * tl.num_programs(0)
-    seen = tl.atomic_add(counter, 1, sem="acq_rel", scope="gpu") + 1
-    asked = 0
-    while (seen < target) & (asked < patience):
-        seen = tl.atomic_add(counter, 0, sem="acquire", scope="gpu")
-        asked += 1
+    target = tl.cast(barriers, tl.int64) * tl.num_programs(0)
+    arrived = tl.atomic_add(counter, 1, sem="acq_rel", scope="gpu") + 1
+    polls = 0
+    while (arrived < target) & (polls < polls_left):
+        arrived = tl.atomic_add(counter, 0, sem="acquire", scope="gpu")
+        polls += 1
     tl.debug_barrier()
-    return tl.where(seen < target, 0, patience)
+    return tl.where(arrived < target, 0, polls_left)
 '''

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from rnnc.compiler.backends.aten.buffers import AtenMemory
 
 
+ArgumentKind = Literal[
+    "buffer", "series", "whole", "same_segment", "same_segment_no_carry", "valid", "initial"
+]
+
+
 @dataclass(frozen=True, slots=True)
 class KernelVariant:
     """Properties of a call that specialize the source of a kernel.
@@ -50,15 +55,15 @@ class KernelArgument:
         `buffer`: a buffer of the plan, by id;
         `series`: a shifted series, by operand: an input, or a buffer with too short margins;
         `whole`: a per-call or per-row value, by id;
-        `linked`: (T, B), the mask of steps whose operand is in the same segment, by delay;
-        `within`: the same for a state without a carry;
-        `alive`: (T, B), the mask of valid steps;
+        `same_segment`: (T, B), the mask of steps whose operand is in the same segment, by delay;
+        `same_segment_no_carry`: the same for a state without a carry;
+        `valid`: (T, B), the mask of valid steps;
         `initial`: the initial value of a state, by name.
     full_precision: whether the buffer is float32 in a float16 or bfloat16 model.
     """
 
     name: str
-    kind: Literal["buffer", "series", "whole", "linked", "within", "alive", "initial"]
+    kind: ArgumentKind
     key: int | str | Operand = 0
     full_precision: bool = False
 
@@ -86,10 +91,11 @@ class KernelArgument:
             case "whole":
                 assert isinstance(self.key, int)
                 return memory.series(self.key)
-            case "linked" | "within":
+            case "same_segment" | "same_segment_no_carry":
                 assert isinstance(self.key, int)
-                return memory.boundaries.same_segment(self.key, has_carry=self.kind == "linked")
-            case "alive":
+                has_carry = self.kind == "same_segment"
+                return memory.boundaries.same_segment(self.key, has_carry=has_carry)
+            case "valid":
                 valid = memory.boundaries.valid
                 assert valid is not None
                 return valid

@@ -54,8 +54,8 @@ def generate_kernel_file(
             loop_kernels[phase.id] = generate_loop_kernels(
                 plan, phase, variant, strategies[phase.id]
             )
-    kernels = [k for parts in batched_kernels.values() for part in parts for k in part]
-    kernels += [k for part in loop_kernels.values() for k in part]
+    kernels = [k for groups in batched_kernels.values() for group in groups for k in group]
+    kernels += [k for loop in loop_kernels.values() for k in loop]
     return KernelFile(
         format_kernel_file(kernels, variant), batched_kernels, loop_kernels, strategies
     )
@@ -83,9 +83,8 @@ def format_kernel_file(kernels: Iterable[TritonKernel], variant: KernelVariant) 
     """Return the text of a kernel file: header, device functions, kernels."""
     kernels = tuple(kernels)
     sources = [kernel.source for kernel in kernels]
-    barrier = (
-        [BARRIER_SOURCE.strip("\n")] if any(kernel.kind == "grid" for kernel in kernels) else []
-    )
+    has_barrier = any(kernel.kind == "grid" for kernel in kernels)
+    barrier = [BARRIER_SOURCE.strip("\n")] if has_barrier else []
     parts = [
         "\n".join(file_header(variant)),
         *barrier,

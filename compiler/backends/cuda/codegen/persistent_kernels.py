@@ -19,7 +19,7 @@ from .kernel_arguments import KernelVariant
 from .persistent_tile import PersistentTile
 from .triton_kernel import TritonKernel, format_function
 
-_ROW_MASK: Final = "rows = b < B"
+_ROW_MASK: Final = "row_mask = b < B"
 
 
 def generate_block_persistent_kernel(
@@ -46,7 +46,7 @@ def _emit_block_persistent(tile: PersistentTile, phase: Phase) -> Iterator[str]:
     yield _ROW_MASK
     yield "# the weights, which stay on chip"
     yield from tile.emit_weight_loads()
-    yield "for done in range(0, steps):"
+    yield "for iteration in range(0, steps):"
     yield f"    row = {_step_expression(phase)} * B + b"
     for level in stage_levels(tile):
         for index in level:
@@ -73,7 +73,7 @@ def generate_grid_persistent_kernel(
         freeze_ended_rows=True,
         layout=layout,
         shared_buffers=shared_buffers,
-        initial_sum="none",
+        initial_sum="initial_sum",
     )
     lines = list(_emit_grid_persistent(tile, phase))
     arguments = tuple(tile.arguments.as_tuple())
@@ -87,12 +87,12 @@ def _emit_grid_persistent(tile: PersistentTile, phase: Phase) -> Iterator[str]:
     yield "part, group = tl.program_id(0), tl.program_id(1)"
     yield "# the weights, which stay on chip"
     yield from tile.emit_weight_loads()
-    yield "met = 0"
-    yield "none = 0.0"
-    yield "for done in range(first, last):"
+    yield "barriers = 0"
+    yield "initial_sum = 0.0"
+    yield "for iteration in range(first, last):"
     yield f"    t = {_step_expression(phase)}"
-    for number, level in enumerate(stage_levels(tile)):
-        yield f"    if LEVEL < 0 or LEVEL == {number}:"
+    for level_index, level in enumerate(stage_levels(tile)):
+        yield f"    if LEVEL < 0 or LEVEL == {level_index}:"
         yield "        for begin in range(group * BM, B, tl.num_programs(1) * BM):"
         yield "            b = tl.cast(begin, tl.int64) + tl.arange(0, BM)"
         yield f"            {_ROW_MASK}"
@@ -102,10 +102,11 @@ def _emit_grid_persistent(tile: PersistentTile, phase: Phase) -> Iterator[str]:
             for line in tile.emit_stage(index):
                 yield f"            {line}"
         yield "    if LEVEL < 0:"
-        yield "        met += 1"
-        yield f"        patience = meet(counters + group * {COUNTER_STRIDE}, met, patience)"
-        yield '        none = tl.where(patience > 0, 0.0, float("nan"))'
-    yield "if patience == 0:"
+        yield "        barriers += 1"
+        counter = f"counters + group * {COUNTER_STRIDE}"
+        yield f"        polls_left = grid_barrier({counter}, barriers, polls_left)"
+        yield '        initial_sum = tl.where(polls_left > 0, 0.0, float("nan"))'
+    yield "if polls_left == 0:"
     yield f"    tl.store(counters + tl.num_programs(1) * {COUNTER_STRIDE}, 1)"
 
 
@@ -118,5 +119,5 @@ def stage_levels(tile: PersistentTile) -> Iterator[list[int]]:
 
 def _step_expression(phase: Phase) -> str:
     """Return the int64 step index of a loop iteration, reversed in a backward phase."""
-    iteration = "done" if phase.direction > 0 else "steps - 1 - done"
+    iteration = "iteration" if phase.direction > 0 else "steps - 1 - iteration"
     return f"tl.cast({iteration}, tl.int64)"

@@ -21,7 +21,7 @@ from .kernel_arguments import KernelArgument
 from .tile_body import TileEmitter
 
 _LOAD_LINE = re.compile(r"r\d\w* = ")
-_INDEX_NAME = re.compile(r"\b(u|j|k|inside|deep)\b")
+_INDEX_NAME = re.compile(r"\b(u|j|k|column_mask|depth_mask)\b")
 
 
 @dataclass
@@ -64,7 +64,7 @@ class PersistentTile(TileEmitter):
             return super().weight_expression(matmul, width)
         base = self.arguments.add(KernelArgument(f"w{matmul.matrix}", "whole", matmul.matrix))
         address = matmul.weight_address(f"{base} + part * {matmul.block_stride}", "j")
-        return f"tl.load({address}, mask=deep[:, None] & inside[None, :], other=0.0)"
+        return f"tl.load({address}, mask=depth_mask[:, None] & column_mask[None, :], other=0.0)"
 
     def emit_stage(self, index: int) -> Iterator[str]:
         """Emit one stage: all column tiles of the program's slice."""
@@ -73,11 +73,11 @@ class PersistentTile(TileEmitter):
             self._suffix = f"_{index}_{first}" if first else f"_{index}"
             yield from self._emit_column_index(stage, first, extent)
             if stage.width == 1:
-                yield "at = rows[:, None]"
+                yield "tile_mask = row_mask[:, None]"
                 if self.layout.slices > 1:
-                    yield "at = at & (part == 0)"
+                    yield "tile_mask = tile_mask & (part == 0)"
             else:
-                yield "at = rows[:, None] & inside[None, :]"
+                yield "tile_mask = row_mask[:, None] & column_mask[None, :]"
             yield from _hoist_loads(self.emit_body(stage))
 
     def emit_matmuls(self, stage: KernelStage) -> Iterator[str]:
@@ -96,7 +96,7 @@ class PersistentTile(TileEmitter):
                 yield f"x = {self.vector_expression(vector, start, depth, columns)}"
                 for matmul in matmuls:
                     name, weight = self.local_name(matmul.output), self._weight_name(matmul, first)
-                    yield f"{name} = product(x, {weight}, {name}, PRECISION)"
+                    yield f"{name} = matmul(x, {weight}, {name}, PRECISION)"
             if stage.width == 1:
                 for matmul in matmuls:
                     name = self.local_name(matmul.output)
@@ -109,7 +109,7 @@ class PersistentTile(TileEmitter):
         return split_extents(self.layout.stage_slice_width(stage.width), self.layout.min_extent)
 
     def _emit_column_index(self, stage: KernelStage, first: int, extent: int) -> Iterator[str]:
-        """Emit `u`, the column indices of a tile, and `inside`, their bounds check."""
+        """Emit `u`, the column indices of a tile, and `column_mask`, their bounds check."""
         self.extent = str(extent)
         if stage.width == 1:
             return
@@ -117,20 +117,20 @@ class PersistentTile(TileEmitter):
         indices = f"{first} + tl.arange(0, {extent})" if first else f"tl.arange(0, {extent})"
         if self.layout.slices == 1:
             yield f"u = {indices}"
-            yield f"inside = u < {stage.width}"
+            yield f"column_mask = u < {stage.width}"
             return
         if self.layout.is_block_diagonal:
             yield f"j = {indices}"
             indices = "j"
         yield f"u = part * {slice_width} + {indices}"
         is_partial = first + extent > slice_width
-        yield f"inside = u < {stage.width}"
+        yield f"column_mask = u < {stage.width}"
         if is_partial:
-            yield f"inside = inside & ({indices} < {slice_width})"
+            yield f"column_mask = column_mask & ({indices} < {slice_width})"
 
     def _emit_depth_index(self, depth: int, first: int, extent: int) -> Iterator[str]:
         yield f"k = {f'{first} + ' if first else ''}tl.arange(0, {extent})"
-        yield f"deep = k < {depth}"
+        yield f"depth_mask = k < {depth}"
 
     def _depth_tiles(self, matmuls: Iterable[MatmulSlice]) -> Iterator[tuple[int, int, int]]:
         """Yield (depth, first entry, extent) of each depth tile, for each distinct depth."""
@@ -141,7 +141,7 @@ class PersistentTile(TileEmitter):
     def _weight_name(self, matmul: MatmulSlice, first: int) -> str:
         """Return the variable of the weight tile whose depth begins at `first`."""
         output = f"{matmul.output.value}_{matmul.output.start}"
-        return f"kept{self._suffix}_{output}_{first}"
+        return f"weight{self._suffix}_{output}_{first}"
 
 
 def _hoist_loads(lines: Iterable[str]) -> Iterator[str]:

@@ -59,15 +59,15 @@ def emit_scan(tile: TileEmitter, phase: Phase) -> Iterator[str]:
 
     yield "b = tl.program_id(0).to(tl.int64) + tl.zeros((BM,), tl.int64)"
     yield f"u = tl.program_id(1) * BN + tl.arange(0, {'1' if width == 1 else 'BN'})"
-    yield f"inside = u < {width}"
+    yield f"column_mask = u < {width}"
     yield "last = tl.arange(0, BM) == BM - 1"
     for output in recurrences:
         yield from _emit_initial_value(tile, output, width, reverse)
     yield "for first in range(0, steps, BM):"
-    yield "    done = first + tl.arange(0, BM).to(tl.int64)"
-    yield "    rows = done < steps"
-    yield f"    row = {'(steps - 1 - done)' if reverse else 'done'} * B + b"
-    yield "    at = rows[:, None] & inside[None, :]"
+    yield "    iteration = first + tl.arange(0, BM).to(tl.int64)"
+    yield "    row_mask = iteration < steps"
+    yield f"    row = {'(steps - 1 - iteration)' if reverse else 'iteration'} * B + b"
+    yield "    tile_mask = row_mask[:, None] & column_mask[None, :]"
     inputs = [p for p in slices if p.value not in deferred]
     tile.forget_loads()
     for line in tile.emit_elementwise(inputs, local_slices):
@@ -92,10 +92,10 @@ def _emit_initial_value(
     """Emit the load of the carry into the first step, from the margin of the value's buffer."""
     carry = tile.plan.dataflow.values[output.value].operands[2]
     yield f"row = {'tl.cast(steps - 1, tl.int64) * B + b' if reverse else 'b'}"
-    yield "rows = (tl.arange(0, BM) == 0) & (steps > 0)"
-    yield "at = rows[:, None] & inside[None, :]"
+    yield "row_mask = (tl.arange(0, BM) == 0) & (steps > 0)"
+    yield "tile_mask = row_mask[:, None] & column_mask[None, :]"
     load = tile.load_expression(carry, output.start, output.stop, masked=False)
-    yield f"into_{tile.local_name(output)} = tl.sum({load}, 0)[None, :]"
+    yield f"carry_{tile.local_name(output)} = tl.sum({load}, 0)[None, :]"
 
 
 def _emit_block_solution(
@@ -113,11 +113,11 @@ def _emit_block_solution(
         f"c = {tile.operand_expression(output, offset, local_slices)} + {zeros}"
     )
     yield from _emit_segment_masks(tile, output, carry)
-    yield "a = tl.where(rows[:, None], a, 1.0)"
-    yield "c = tl.where(rows[:, None], c, 0.0)"
-    yield "gain, found = tl.associative_scan((a, c), 0, compose)"
-    yield f"{name} = found + gain * into_{name}"
-    yield f"into_{name} = tl.sum(tl.where(last[:, None], {name}, 0.0), 0)[None, :]"
+    yield "a = tl.where(row_mask[:, None], a, 1.0)"
+    yield "c = tl.where(row_mask[:, None], c, 0.0)"
+    yield "decay, solution = tl.associative_scan((a, c), 0, compose)"
+    yield f"{name} = solution + decay * carry_{name}"
+    yield f"carry_{name} = tl.sum(tl.where(last[:, None], {name}, 0.0), 0)[None, :]"
 
 
 def _emit_segment_masks(tile: TileEmitter, output: ValueSlice, carry: Operand) -> Iterator[str]:
@@ -127,12 +127,12 @@ def _emit_segment_masks(tile: TileEmitter, output: ValueSlice, carry: Operand) -
     if tile.variant.may_cross_segment(
         carry.delay, has_boundary_value=source.operation in BOUNDARY_VALUE_OPS
     ):
-        yield f"linked = {tile.same_segment_mask(carry.delay)}"
+        yield f"same_segment = {tile.same_segment_mask(carry.delay)}"
         if is_state:
             initial_value = tile.initial_expression(source, output.start, output.width, "u")
-            yield f"c = tl.where(linked, c, c + a * {initial_value})"
-        yield "a = tl.where(linked, a, 0.0)"
+            yield f"c = tl.where(same_segment, c, c + a * {initial_value})"
+        yield "a = tl.where(same_segment, a, 0.0)"
     if tile.variant.lengths:
-        yield f"living = {tile.valid_mask()}"
-        yield f"a = tl.where(living, a, {1.0 if is_state and carry.delay > 0 else 0.0})"
-        yield "c = tl.where(living, c, 0.0)"
+        yield f"is_valid = {tile.valid_mask()}"
+        yield f"a = tl.where(is_valid, a, {1.0 if is_state and carry.delay > 0 else 0.0})"
+        yield "c = tl.where(is_valid, c, 0.0)"

@@ -13,24 +13,24 @@ from .triton_kernel import KernelKind, TritonKernel, format_function
 
 _BATCH_ROWS: Final = (
     "b = tl.program_id(0).to(tl.int64) * BM + tl.arange(0, BM)",
-    "rows = (b < B) & there",
+    "row_mask = (b < B) & in_range",
     "row = t * B + b",
 )
 _FORWARD_STEP: Final = (
-    "# clock: how many steps are done, and how many there are",
-    "t = tl.load(clock) + ahead",
-    "there = t < tl.load(clock + 1)",
+    "# step_counter: steps done, and their total number",
+    "t = tl.load(step_counter) + offset",
+    "in_range = t < tl.load(step_counter + 1)",
     *_BATCH_ROWS,
 )
 _BACKWARD_STEP: Final = (
-    "# clock: how many steps are done, and how many there are",
-    "t = tl.load(clock + 1) - 1 - tl.load(clock) - ahead",
-    "there = t >= 0",
+    "# step_counter: steps done, and their total number",
+    "t = tl.load(step_counter + 1) - 1 - tl.load(step_counter) - offset",
+    "in_range = t >= 0",
     *_BATCH_ROWS,
 )
 _ALL_ROWS: Final = (
     "row = tl.program_id(0).to(tl.int64) * BM + tl.arange(0, BM)",
-    "rows = row < tl.cast(steps, tl.int64) * B",
+    "row_mask = row < tl.cast(steps, tl.int64) * B",
     "b = row % B",
 )
 

@@ -1,8 +1,8 @@
 """Emit the Triton source of a stage: loads, matmuls, elementwise epilogue, stores.
 
 The code around it defines, for the rows of a tile: `row`, the index among all T·B rows; `b`, the
-index in the batch; `rows`, the bounds check; and `B`. The emitted code defines the column indices
-`u`, their bounds check `inside`, and the mask of the tile `at`.
+index in the batch; `row_mask`, the bounds check; and `B`. The emitted code defines the column
+indices `u`, their bounds check `column_mask`, and the mask of the tile `tile_mask`.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ class TileEmitter(TileLoads):
     _pending_loads: list[str] = field(default_factory=list)
 
     def emit_columns(self, width: int, first: str) -> Iterator[str]:
-        """Emit `u`, `inside` and `at` of a tile whose first column is the expression `first`."""
+        """Emit `u`, `column_mask` and `tile_mask` of a tile whose first column is `first`."""
         if width == 1:
-            yield "at = rows[:, None]"
+            yield "tile_mask = row_mask[:, None]"
             return
         yield f"u = {first} + tl.arange(0, {self.extent})"
-        yield f"inside = u < {width}"
-        yield "at = rows[:, None] & inside[None, :]"
+        yield f"column_mask = u < {width}"
+        yield "tile_mask = row_mask[:, None] & column_mask[None, :]"
 
     def emit_body(self, stage: KernelStage) -> Iterator[str]:
         """Emit matmuls, elementwise operations and stores of a stage."""
@@ -85,7 +85,8 @@ class TileEmitter(TileLoads):
                 raise Unsupported(f"it has no kernel for `{value.operation}` in a loop")
             else:
                 operands = [
-                    self.operand_expression(output, read, local_slices) for read in value.operands
+                    self.operand_expression(output, operand, local_slices)
+                    for operand in value.operands
                 ]
                 if value.operation == "select" or all(o[:1] not in "vr" for o in operands):
                     operands = [o if o[:1] in "vr" else f"real({o})" for o in operands]
@@ -100,18 +101,15 @@ class TileEmitter(TileLoads):
 
     def local_name(self, output: ValueSlice) -> str:
         """Return the variable name of a slice."""
-        is_whole_value = (
-            output.stop - output.start == self.plan.dataflow.values[output.value].shape[0]
-        )
+        is_whole_value = output.width == self.plan.dataflow.values[output.value].shape[0]
         return f"v{output.value}" if is_whole_value else f"v{output.value}_{output.start}"
 
     def operand_expression(
         self, output: ValueSlice, operand: Operand, local_slices: frozenset[ValueSlice]
     ) -> str:
         """Return the entries of an operand: a variable, or a load expression."""
-        return self._source_expression(
-            self.partition.resolve_operand(output, operand), local_slices
-        )
+        source = self.partition.resolve_operand(output, operand)
+        return self._source_expression(source, local_slices)
 
     def _source_expression(self, source: SliceSource, local_slices: frozenset[ValueSlice]) -> str:
         if isinstance(source, ZeroPadding):
@@ -130,7 +128,7 @@ class TileEmitter(TileLoads):
         if text not in self._loaded_names:
             name = f"r{operand.value}" + (f"_{start}" if start else "")
             name += f"_{delay_suffix(operand.delay)}" if operand.delay else ""
-            name += "" if masked else "_held"
+            name += "" if masked else "_unmasked"
             self._loaded_names[text] = name
             self._pending_loads.append(f"{name} = {text}")
         return self._loaded_names[text]
@@ -146,12 +144,12 @@ class TileEmitter(TileLoads):
                 yield f"{self.local_name(matmul.output)} = tl.zeros((BM, {self.extent}), REAL)"
             yield f"for k0 in range(0, {depth}, BK):"
             yield "    k = k0 + tl.arange(0, BK)"
-            yield f"    deep = k < {depth}"
+            yield f"    depth_mask = k < {depth}"
             yield f"    x = {self.vector_expression(vector, first, depth)}"
             for matmul in matmuls:
                 name = self.local_name(matmul.output)
                 yield f"    w = {self.weight_expression(matmul, stage.width)}"
-                yield f"    {name} = product(x, w, {name}, PRECISION)"
+                yield f"    {name} = matmul(x, w, {name}, PRECISION)"
             if stage.width == 1:
                 for matmul in matmuls:
                     name = self.local_name(matmul.output)
@@ -160,17 +158,17 @@ class TileEmitter(TileLoads):
     def vector_expression(
         self, operand: Operand, first: int, depth: int, columns: str = "k"
     ) -> str:
-        """Return the load of the entries `k` of a matmul's vector, masked by `deep`."""
-        mask = "rows[:, None] & deep[None, :]"
+        """Return the load of the entries `k` of a matmul's vector, masked by `depth_mask`."""
+        mask = "row_mask[:, None] & depth_mask[None, :]"
         return self.load_expression(operand, first, first + depth, columns=columns, mask=mask)
 
     def weight_expression(self, matmul: MatmulSlice, width: int) -> str:
         """Return the load of a weight tile: rows `k`, columns `u`."""
         base = self.arguments.add(KernelArgument(f"w{matmul.matrix}", "whole", matmul.matrix))
         first = f"tl.arange(0, {self.extent})"
-        column, inside = ("u", "inside") if width > 1 else (first, f"({first} < 1)")
+        column, column_mask = ("u", "column_mask") if width > 1 else (first, f"({first} < 1)")
         address = matmul.weight_address(base, column)
-        return f"tl.load({address}, mask=deep[:, None] & {inside}[None, :], other=0.0)"
+        return f"tl.load({address}, mask=depth_mask[:, None] & {column_mask}[None, :], other=0.0)"
 
     def _emit_group(self, value: Value, output: ValueSlice) -> Iterator[str]:
         """Emit a sum or maximum over groups of neighboring entries, or its broadcast `spread`."""
@@ -186,7 +184,7 @@ class TileEmitter(TileLoads):
                 entry = self.load_expression(operand, first, first + 1)
             else:
                 columns = f"({u} // {k})"
-                entry = self.load_expression(operand, 0, width, columns=columns, mask="at")
+                entry = self.load_expression(operand, 0, width, columns=columns, mask="tile_mask")
             yield f"{name} = {entry}"
             return
         is_maximum = value.operation == "group_max"
@@ -197,7 +195,8 @@ class TileEmitter(TileLoads):
         if output.width == 1:
             entry = self.load_expression(operand, 0, 1, scalar=f"({u} * {k} + j)")
         else:
-            entry = self.load_expression(operand, 0, 0, columns=f"({u} * {k} + j)", mask="at")
+            columns = f"({u} * {k} + j)"
+            entry = self.load_expression(operand, 0, 0, columns=columns, mask="tile_mask")
         yield f"    entry = {entry}"
         combined = f"tl.where(entry > {name}, entry, {name})" if is_maximum else f"{name} + entry"
         yield f"    {name} = {combined}"
@@ -229,9 +228,8 @@ class TileEmitter(TileLoads):
         address = f"{base} + ({row} * {buffer.width}{offset_suffix(store.offset)})[:, None]"
         if store.width != 1:
             address += " + u[None, :]"
-        yield from self.emit_after_loads(
-            f"tl.store({address}, {self._source_expression(store.source, local_slices)}, mask=at)"
-        )
+        entries = self._source_expression(store.source, local_slices)
+        yield from self.emit_after_loads(f"tl.store({address}, {entries}, mask=tile_mask)")
 
 
 def file_header(variant: KernelVariant) -> Sequence[str]:

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
 
 from rnnc.compiler.backends.cuda.schedule.kernel_partition import StagePartition
 from rnnc.compiler.ir.dataflow import BOUNDARY_VALUE_OPS, Operand, Value
 from rnnc.compiler.schedule.plan import Buffer, Plan
 
-from .kernel_arguments import KernelArgument, KernelArguments, KernelVariant, is_full_precision
+from .kernel_arguments import (
+    ArgumentKind,
+    KernelArgument,
+    KernelArguments,
+    KernelVariant,
+    is_full_precision,
+)
 
 
 @dataclass
@@ -60,7 +65,7 @@ class TileLoads:
             if width == 1:
                 return f"tl.load({base}{offset_suffix(start)}).to(REAL)"
             address = f"{base}{offset_suffix(start)} + ({columns})[None, :]"
-            return f"tl.load({address}, mask=inside[None, :], other=0.0).to(REAL)"
+            return f"tl.load({address}, mask=column_mask[None, :], other=0.0).to(REAL)"
         base, row, row_size = self._row_location(operand, value)
         if scalar:
             address = f"{base} + ({row} * {row_size} + {scalar})[:, None]"
@@ -69,7 +74,7 @@ class TileLoads:
         else:
             address = f"{base} + ({row} * {row_size}{offset_suffix(start)})[:, None]"
             address += f" + {columns}[None, :]"
-        load_mask = mask or ("rows[:, None]" if width == 1 else "at")
+        load_mask = mask or ("row_mask[:, None]" if width == 1 else "tile_mask")
         modifier = self._cache_modifier(operand)
         load = f"tl.load({address}, mask={load_mask}, other=0.0{modifier}).to(REAL)"
         has_boundary_value = value.operation in BOUNDARY_VALUE_OPS
@@ -81,21 +86,23 @@ class TileLoads:
         boundary_value = "0.0"
         if value.operation == "state":
             boundary_value = self.initial_expression(
-                value, start, 1 if scalar else width, columns, scalar, mask or "at"
+                value, start, 1 if scalar else width, columns, scalar, mask or "tile_mask"
             )
         same_segment = self.same_segment_mask(operand.delay, has_carry=has_carry)
         return f"tl.where({same_segment}, {load}, {boundary_value})"
 
     def valid_mask(self) -> str:
         """Return the mask (rows, 1) of rows that have not ended at this step."""
-        name = self.arguments.add(KernelArgument("alive", "alive"))
-        return f"(tl.load({name} + row, mask=rows, other=0) != 0)[:, None]"
+        name = self.arguments.add(KernelArgument("valid", "valid"))
+        return f"(tl.load({name} + row, mask=row_mask, other=0) != 0)[:, None]"
 
     def same_segment_mask(self, delay: int, *, has_carry: bool = True) -> str:
         """Return the mask (rows, 1) of rows whose step `delay` ago is in the same segment."""
-        kind: Literal["linked", "within"] = "linked" if has_carry or delay < 0 else "within"
+        kind: ArgumentKind = "same_segment"
+        if not has_carry and delay >= 0:
+            kind = "same_segment_no_carry"
         name = self.arguments.add(KernelArgument(f"{kind}_{delay_suffix(delay)}", kind, delay))
-        return f"(tl.load({name} + row, mask=rows, other=0) != 0)[:, None]"
+        return f"(tl.load({name} + row, mask=row_mask, other=0) != 0)[:, None]"
 
     def initial_expression(
         self,
@@ -104,7 +111,7 @@ class TileLoads:
         width: int,
         columns: str,
         scalar: str = "",
-        mask: str = "at",
+        mask: str = "tile_mask",
     ) -> str:
         """Return the load of a state's initial value, which precedes the segment."""
         name = str(value.attributes[0])
@@ -119,7 +126,7 @@ class TileLoads:
                 if scalar
                 else f"({address}{offset_suffix(start)})[:, None]"
             )
-            return f"tl.load({base} + {address}, mask=rows[:, None], other=0.0).to(REAL)"
+            return f"tl.load({base} + {address}, mask=row_mask[:, None], other=0.0).to(REAL)"
         address = f"({address}{offset_suffix(start)})[:, None] + {columns}[None, :]"
         return f"tl.load({base} + {address}, mask={mask}, other=0.0).to(REAL)"
 

@@ -12,11 +12,11 @@ from .kernel_arguments import KernelArgument
 
 KernelKind = Literal["step", "rows", "scan", "chip", "grid"]
 _LEADING_PARAMETERS: Final[dict[KernelKind, tuple[str, ...]]] = {
-    "step": ("clock", "ahead", "B"),
+    "step": ("step_counter", "offset", "B"),
     "rows": ("steps", "B"),
     "scan": ("steps", "B"),
     "chip": ("steps", "B"),
-    "grid": ("steps", "B", "first", "last", "patience", "counters"),
+    "grid": ("steps", "B", "first", "last", "polls_left", "counters"),
 }
 """The first parameters: integers, the step counter of a loop, the counters of a barrier."""
 
@@ -29,7 +29,7 @@ _CONSTEXPR_PARAMETERS: Final[dict[KernelKind, tuple[str, ...]]] = {
 _TILE_CONSTANTS: Final = ("PRECISION", "BM", "BN", "BK")
 """Matmul precision, and rows, columns and depth of a tile."""
 
-INT64_POINTERS: Final = ("clock", "counters")
+INT64_POINTERS: Final = ("step_counter", "counters")
 """The leading parameters that are int64 tensors."""
 
 
@@ -60,7 +60,7 @@ def format_function(
 ) -> str:
     """Return the text of a kernel: leading parameters, tensors, constants and body."""
     leading = _LEADING_PARAMETERS[kind]
-    integers = ", ".join(f'"{g}"' for g in leading if g not in INT64_POINTERS)
+    integers = ", ".join(f'"{name}"' for name in leading if name not in INT64_POINTERS)
     tensors = "".join(f"{argument.name}, " for argument in arguments)
     signature = [f"{', '.join(leading)},", *_wrap(tensors.rstrip())]
     constants = _CONSTEXPR_PARAMETERS.get(kind, _TILE_CONSTANTS)

@@ -14,6 +14,7 @@ from rnnc.compiler.backends.cuda.codegen.grid_barrier import COUNTER_STRIDE, MAX
 from rnnc.grammar.diagnostics.errors import fail
 
 _MAX_PENDING: Final = 64
+"""Launches in flight before `check` waits for the oldest; each holds a word of pinned memory."""
 
 
 class CooperativeLaunches:

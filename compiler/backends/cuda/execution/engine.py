@@ -55,9 +55,9 @@ class CudaEngine:
         Returns: False if no persistent kernel was in use, or the environment forces a strategy.
         """
         strategies = {
-            tier.strategy
-            for program in self._kernel_files.values()
-            for tier in program.strategies.values()
+            choice.strategy
+            for file in self._kernel_files.values()
+            for choice in file.strategies.values()
         }
         if self._persistent_disabled or forced_strategy() or strategies <= {"graph"}:
             return False
@@ -79,10 +79,8 @@ class CudaEngine:
             RnnError: when the environment forces a strategy that does not fit (RNN501).
         """
         plan, variant = memory.plan, kernel_variant(memory)
-        context, forced = (
-            device_context(memory),
-            "graph" if self._persistent_disabled else forced_strategy(),
-        )
+        context = device_context(memory)
+        forced = "graph" if self._persistent_disabled else forced_strategy()
         with self._lock:
             rejected = self._rejected.setdefault((plan.request, variant), {})
             strategy_key = (plan.request, variant, context, forced, str(rejected))
@@ -107,9 +105,8 @@ class CudaEngine:
             if phase.kind == "once":
                 run_batched(phase, memory)
             elif phase.kind == "batched":
-                for group, kernels in zip(
-                    phase.groups, file.batched_kernels[phase.id], strict=True
-                ):
+                kernel_groups = file.batched_kernels[phase.id]
+                for group, kernels in zip(phase.groups, kernel_groups, strict=True):
                     run_library_ops(group, memory)
                     for kernel in kernels:
                         self._launch(file, kernel, memory)

@@ -25,10 +25,8 @@ from .buffers import CudaMemory
 
 def run_library_ops(group: FusionGroup, memory: CudaMemory) -> None:
     """Compute the values of a fusion group that no generated kernel computes."""
-    for value_id in (
-        *group.roots,
-        *(n for n in group.epilogue if not has_generated_kernel(memory.plan, n)),
-    ):
+    epilogue = [i for i in group.epilogue if not has_generated_kernel(memory.plan, i)]
+    for value_id in (*group.roots, *epilogue):
         value = memory.values[value_id]
         if value.operation in BOUNDARY_GRADIENTS:
             memory.bind(value_id, BOUNDARY_GRADIENTS[value.operation](value, memory))
@@ -42,17 +40,15 @@ def run_library_ops(group: FusionGroup, memory: CudaMemory) -> None:
 
 def _read_operands(value: Value, memory: CudaMemory) -> list[Tensor]:
     """Load the operands of a value, rounded from float32 buffers to the model's dtype."""
-    operands = [memory.load(read) for read in value.operands]
+    operands = [memory.load(operand) for operand in value.operands]
     return [o.to(memory.like.dtype) if o.is_floating_point() else o for o in operands]
 
 
 def _run_per_call(value: Value, memory: CudaMemory) -> Tensor:
     operands = _read_operands(value, memory)
-    return (
-        reduce_over_steps(value, operands, memory)
-        if value.operation in REDUCTION_OPS
-        else evaluate(value, operands)
-    )
+    if value.operation in REDUCTION_OPS:
+        return reduce_over_steps(value, operands, memory)
+    return evaluate(value, operands)
 
 
 def _run_series(value: Value, memory: CudaMemory) -> None:

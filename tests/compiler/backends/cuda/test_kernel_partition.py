@@ -124,8 +124,10 @@ def test_sources_are_python_whose_numbers_are_not_added_atomically(
     plan = build_plan(zoo_source(name), hidden=32)
     file = generate_kernel_file(plan, variant, select_strategies(plan, DeviceContext(H200), tier))
     compile(file.source, name, "exec")
-    assert file.source.count("atomic") == (2 if tier == "grid" and "meet(" in file.source else 0)
+    assert file.source.count("atomic") == (
+        2 if tier == "grid" and "grid_barrier(" in file.source else 0
+    )
     # T and B are 32-bit integers whose product may overflow 32 bits.
     assert not re.search(r"\bsteps( - \w+)?\)? \* B\b", file.source)
-    assert ("linked" in file.source) == variant.resets
-    assert ("alive" in file.source) <= variant.lengths
+    assert ("same_segment" in file.source) == variant.resets
+    assert ("valid" in file.source) <= variant.lengths

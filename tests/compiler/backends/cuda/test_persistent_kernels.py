@@ -227,7 +227,7 @@ def test_programs_that_do_not_wait_are_seen(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(
         kernel_file,
         "BARRIER_SOURCE",
-        kernel_file.BARRIER_SOURCE.replace("seen < target", "seen < 0"),
+        kernel_file.BARRIER_SOURCE.replace("arrived < target", "arrived < 0"),
     )
     sizes = small_sizes("dts_rnn", hidden=12)
     with pytest.raises(AssertionError, match=r"off by|nan"):
@@ -266,7 +266,7 @@ def test_a_stage_that_is_read_too_early_is_seen(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_a_wrong_tail_is_seen(monkeypatch: pytest.MonkeyPatch, tier: str) -> None:
-    monkeypatch.setattr(persistent_kernels, "_ROW_MASK", "rows = b < B - 1")
+    monkeypatch.setattr(persistent_kernels, "_ROW_MASK", "row_mask = b < B - 1")
     with pytest.raises(AssertionError, match=r"off by|nan"):
         assert_agree("zoo:gru", "cuda", sizes=small_sizes("gru"), seed=1, steps=3, rows=3)
 
