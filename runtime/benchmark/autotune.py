@@ -16,7 +16,8 @@ from rnnc.compiler.backends.cuda.autotune.search_space import (
     strategy_tasks,
     tiling_tasks,
 )
-from rnnc.compiler.backends.cuda.autotune.tuning_table import TuningTable, save_table, use_table
+from rnnc.compiler.backends.cuda.autotune.tuning_cache import save_table, use_table
+from rnnc.compiler.backends.cuda.autotune.tuning_table import TuningTable
 from rnnc.compiler.backends.cuda.schedule.device_limits import query_device_limits
 from rnnc.compiler.backends.cuda.schedule.matmul_precision import matmul_precision
 from rnnc.compiler.backends.cuda.schedule.persistent_layout import DeviceContext

@@ -113,8 +113,8 @@ def _force_threading(patch: pytest.MonkeyPatch) -> None:
 def _use_interpreter(patch: pytest.MonkeyPatch) -> None:
     """Several tiles of rows and columns of small networks, in Triton's interpreter."""
     from rnnc.compiler.backends.cuda.autotune.tile_sizes import Tiling
-    from rnnc.compiler.backends.cuda.codegen.stage_kernels import TritonKernel
-    from rnnc.compiler.backends.cuda.execution import engine
+    from rnnc.compiler.backends.cuda.codegen.triton_kernel import TritonKernel
+    from rnnc.compiler.backends.cuda.execution import kernel_launch
     from rnnc.compiler.backends.cuda.schedule.loop_strategy import STRATEGY_VARIABLE
 
     assert os.environ.get("TRITON_INTERPRET") == "1", "cuda is searched with TRITON_INTERPRET=1"
@@ -125,7 +125,7 @@ def _use_interpreter(patch: pytest.MonkeyPatch) -> None:
         return Tiling(16 if kernel.kind == "rows" else 4, 1 if kernel.width == 1 else 4, 1, 1)
 
     patch.setenv(STRATEGY_VARIABLE, "graph")
-    patch.setattr(engine, "default_tiling", tiling_of)
+    patch.setattr(kernel_launch, "default_tiling", tiling_of)
 
 
 def compile_together(

@@ -1,1 +1,1 @@
-"""Plan -> Triton kernels, in three tiers for the phases that go step by step."""
+"""Backend `cuda`: schedule, generate, tune and run a plan as Triton kernels."""

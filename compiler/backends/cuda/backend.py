@@ -1,4 +1,4 @@
-"""The plan as generated Triton kernels."""
+"""Backend `cuda`: run a plan in generated Triton kernels, or the whole model in cuDNN."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rnnc.compiler.backends.cuda.autotune.strategy_report import (
     describe_strategy,
 )
 from rnnc.compiler.backends.cuda.autotune.strategy_selection import select_strategies
-from rnnc.compiler.backends.cuda.autotune.tuning_table import cudnn_batches, is_cudnn_faster
+from rnnc.compiler.backends.cuda.autotune.tuning_lookup import cudnn_batches, is_cudnn_faster
 from rnnc.compiler.backends.cuda.codegen.kernel_arguments import KernelVariant
 from rnnc.compiler.backends.cuda.codegen.kernel_file import generate_kernel_file
 from rnnc.compiler.backends.cuda.codegen.triton_build import (
@@ -39,11 +39,11 @@ from rnnc.operators.graph.operator_graph import OperatorGraph
 from rnnc.operators.semantics.call import Call, CallResult
 
 CUDNN_NOTE: Final = 2
-"""The last note of what torch's library has saved; that of own plans is 0 or 1."""
+"""Last entry of `Residuals.metadata` after a cuDNN forward pass; `OomRetry` writes 0 or 1."""
 
 
 class CudaBackend:
-    """Runs plans in kernels of its own, on NVIDIA's GPUs."""
+    """The backend of NVIDIA GPUs: generated kernels, with cuDNN where it was measured faster."""
 
     name = "cuda"
     supports_autocast = True
@@ -51,12 +51,12 @@ class CudaBackend:
     def __init__(self, graph: OperatorGraph, options: Options) -> None:
         self.graph, self.options = graph, options
         engine = CudaEngine()
-        usual, lean = (
+        default_plans, lean_plans = (
             PlanCache(graph, memory=memory, sink_elementwise=True, without=options.without)
             for memory in (options.memory, "recompute")
         )
-        self._plan_runner = PlanRunner(graph, usual, engine)
-        self._oom_retry = OomRetry(self._plan_runner, PlanRunner(graph, lean, engine), engine)
+        self._plan_runner = PlanRunner(graph, default_plans, engine)
+        self._oom_retry = OomRetry(self._plan_runner, PlanRunner(graph, lean_plans, engine), engine)
         self._cudnn_layers = CudnnLayers(graph)
         self._lock = threading.Lock()
         self._source: str | None = None
@@ -69,44 +69,44 @@ class CudaBackend:
         return CudaBackend, (self.graph, self.options)
 
     def unsupported_reason(self, like: Tensor) -> str:
-        """It needs Triton, a GPU that Triton knows, and a kernel for everything in the graph."""
-        missing = triton_unavailable_reason()
-        interpreted = not missing and is_interpreted()
+        """Return why the device, the dtype, Triton or an operation rules the backend out; or ""."""
+        triton_reason = triton_unavailable_reason()
+        interpreted = not triton_reason and is_interpreted()
         if like.device.type != "cuda" and not interpreted:
             return f"it runs on NVIDIA's GPUs, not on {like.device}"
-        if missing:
-            return missing
-        known = {torch.float32, torch.float16, torch.bfloat16}
+        if triton_reason:
+            return triton_reason
+        dtypes = {torch.float32, torch.float16, torch.bfloat16}
         if interpreted:
-            known = {torch.float64, torch.float32, torch.float16}
-        if like.dtype not in known:
+            dtypes = {torch.float64, torch.float32, torch.float16}
+        if like.dtype not in dtypes:
             return f"no kernels for {like.dtype}"
         if self.graph.has_windows and like.element_size() == 2:
             return f"no kernels for windows of time in {like.dtype}"
         if not interpreted:
-            unfit = unsupported_device_reason(like.device.index or 0)
-            if unfit:
-                return unfit
+            device_reason = unsupported_device_reason(like.device.index or 0)
+            if device_reason:
+                return device_reason
         self._generate_source()
         return self._unsupported
 
     def forward(self, call: Call, wrt: tuple[TensorKey, ...]) -> tuple[CallResult, Residuals]:
-        """The forward phases.
+        """Run the forward phases, or cuDNN where the tuning table prefers it.
 
         Raises:
             RnnError: RNN503, when a kernel cannot be built; RNN504, when the GPU fails.
-            torch.OutOfMemoryError: when there is too little memory, also after a second try.
+            torch.OutOfMemoryError: when memory runs out again in the retry.
         """
         if self._uses_cudnn(call):
-            found, _, why = attempt(lambda: self._cudnn_layers.forward(call, wrt))
-            if found is not None:
-                result, saved = found
-                return result, replace(saved, metadata=(CUDNN_NOTE,)) if wrt else saved
-            warn_once(f"rnnc: on from cuDNN to rnnc's own kernels: {why}")
+            outcome, _, reason = attempt(lambda: self._cudnn_layers.forward(call, wrt))
+            if outcome is not None:
+                result, residuals = outcome
+                return result, replace(residuals, metadata=(CUDNN_NOTE,)) if wrt else residuals
+            warn_once(f"rnnc: on from cuDNN to rnnc's own kernels: {reason}")
         return self._oom_retry.forward(call, wrt)
 
     def residual_count(self, call: Call, wrt: tuple[TensorKey, ...]) -> int:
-        """What the backward phases read."""
+        """Return the maximum number of residual tensors of a call."""
         return self._oom_retry.residual_count(call, wrt)
 
     def backward(
@@ -116,30 +116,31 @@ class CudaBackend:
         residuals: Residuals,
         cotangents: Mapping[TensorKey, Tensor | None],
     ) -> Sequence[Tensor | None]:
-        """The backward phases; raises what `forward` does."""
+        """Run the backward phases, or cuDNN's backward pass; raise what `forward` raises."""
         if residuals.metadata[-1] == CUDNN_NOTE:
             return self._cudnn_layers.backward(call, wrt, residuals, cotangents)
         return self._oom_retry.backward(call, wrt, residuals, cotangents)
 
     def _uses_cudnn(self, call: Call) -> bool:
-        """Whether cuDNN is known to be faster here: never before `rnnc bench --tune` has run."""
-        library, like = self._cudnn_layers, like_of(call)
-        if library.stack is None:
+        """Look cuDNN up in the tuning table; False until `rnnc bench --tune` has measured it."""
+        layers, like = self._cudnn_layers, like_of(call)
+        if layers.stack is None:
             return False
-        known = is_cudnn_faster(
-            lambda: library.tuning_key(like.dtype, call.batch_size), like.device.index
-        )
-        return known and library.supports(call)
+
+        def key() -> str:
+            return layers.tuning_key(like.dtype, call.batch_size)
+
+        return is_cudnn_faster(key, like.device.index) and layers.supports(call)
 
     def plan(self) -> Plan | None:
-        """The plan of a training step."""
+        """Return the plan of a training step."""
         return self._plan_runner.training_plan()
 
     def code(self) -> str:
-        """The kernels of a training step, as they are without resets and lengths.
+        """Return the Triton source of a training step without resets and lengths.
 
         Raises:
-            Unsupported: when the graph holds an operation that no kernel is written for.
+            Unsupported: when the graph holds an operation that has no kernel.
         """
         source = self._generate_source()
         if source is None:
@@ -147,7 +148,7 @@ class CudaBackend:
         return source
 
     def explain(self, phase: Phase) -> str:
-        """How a phase is computed: for a loop its tier, and why none that is faster."""
+        """Describe the implementation of a phase; for a loop its strategy and the rejected ones."""
         match phase.kind:
             case "once":
                 return "torch's library, once a call"
@@ -156,30 +157,28 @@ class CudaBackend:
             case "scan":
                 return "one kernel, a parallel scan over blocks of steps"
             case _:
-                return (
-                    describe_strategy(self._plan_runner.training_plan(), phase)
-                    + self._describe_cudnn()
-                )
+                strategy = describe_strategy(self._plan_runner.training_plan(), phase)
+                return strategy + self._describe_cudnn()
 
     def _describe_cudnn(self) -> str:
-        """For which batches cuDNN runs the model instead, in words."""
+        """List the batch sizes at which cuDNN runs the model, or return ""."""
         if self._cudnn_layers.stack is None:
             return ""
-        found = cudnn_batches(
-            default_device_context().device.name,
-            self._cudnn_layers.tuning_key_prefix(torch.float32),
-        )
-        rows = ", ".join(found)
-        return f"; by cuDNN, measured to be faster: {rows}, no lengths or resets" if rows else ""
+        prefix = self._cudnn_layers.tuning_key_prefix(torch.float32)
+        batches = cudnn_batches(default_device_context().device.name, prefix)
+        if not batches:
+            return ""
+        return f"; by cuDNN, measured to be faster: {', '.join(batches)}, no lengths or resets"
 
     def _generate_source(self) -> str | None:
-        """The source of a training step; None, and the reason, where it cannot be written."""
+        """Generate and cache the source of a training step; on failure keep the reason."""
         with self._lock:
             if self._source is None and not self._unsupported:
                 try:
                     plan = self._plan_runner.training_plan()
-                    tiers = select_strategies(plan, default_device_context(), forced_strategy())
-                    self._source = generate_kernel_file(plan, KernelVariant(), tiers).source
+                    context = default_device_context()
+                    strategies = select_strategies(plan, context, forced_strategy())
+                    self._source = generate_kernel_file(plan, KernelVariant(), strategies).source
                 except Unsupported as error:
                     self._unsupported = str(error)
             return self._source

@@ -14,7 +14,9 @@ import torch
 
 import rnnc
 from campaigns.gpu.budget import TimeBudget
-from rnnc.compiler.backends.cuda.autotune.tuning_table import TuningTable, device_name, use_table
+from rnnc.compiler.backends.cuda.autotune.tuning_cache import use_table
+from rnnc.compiler.backends.cuda.autotune.tuning_lookup import device_name
+from rnnc.compiler.backends.cuda.autotune.tuning_table import TuningTable
 from rnnc.compiler.backends.cuda.cudnn.cudnn_layers import CudnnLayers
 from rnnc.runtime.benchmark.baselines.backends import backend_candidate
 from rnnc.runtime.benchmark.baselines.compiled_cell import compiled_cell

@@ -10,10 +10,11 @@ import torch
 from click.testing import CliRunner
 
 import rnnc
-from rnnc.compiler.backends.cuda.autotune import tuning_table
+from rnnc.compiler.backends.cuda.autotune import tuning_cache
 from rnnc.compiler.backends.cuda.autotune.search_space import TuningTask
 from rnnc.compiler.backends.cuda.autotune.tile_sizes import Tiling
-from rnnc.compiler.backends.cuda.autotune.tuning_table import TuningTable, load_table
+from rnnc.compiler.backends.cuda.autotune.tuning_cache import load_table
+from rnnc.compiler.backends.cuda.autotune.tuning_table import TuningTable
 from rnnc.compiler.backends.cuda.backend import CudaBackend
 from rnnc.compiler.backends.cuda.schedule.device_limits import H200
 from rnnc.runtime.benchmark import autotune
@@ -50,7 +51,7 @@ def test_nothing_is_kept_where_nothing_helps() -> None:
 @pytest.fixture
 def as_on_an_h200(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(tuning_table, "_tables", {})
+    monkeypatch.setattr(tuning_cache, "_tables", {})
     monkeypatch.setattr(autotune, "query_device_limits", lambda index: H200)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(CudaBackend, "unsupported_reason", lambda self, like: "")
@@ -72,7 +73,7 @@ def test_a_model_is_tuned_and_the_answers_are_kept(monkeypatch: pytest.MonkeyPat
         "what is there is timed first: for tiers, tiles, cuDNN"
     )
     assert tables[-1].libraries == {"RNN_TANH:88:64 float32 rows=2": "cudnn"}
-    tuning_table._tables.clear()
+    tuning_cache._tables.clear()
     assert load_table(H200.name) == found.table
     assert str(found).startswith(f"tuned: {found.trial_count} choices tried, ")
 

@@ -1,6 +1,6 @@
-"""The programs of a grid in Triton's interpreter, each in a process of its own, all at once.
+"""Run the programs of a grid in Triton's interpreter concurrently, one process each.
 
-By itself the interpreter runs one program after the other, and the first one would wait for ever.
+The interpreter alone runs one program after the other, and a grid barrier would never open.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def run_concurrently(
     *,
     at_once: bool = True,
 ) -> None:
-    """As `launches.run_grid`, but for the processes; or one process after the other."""
+    """Replace `run_cooperative` by concurrent or, if not `at_once`, sequential processes."""
     counters = launches.allocate_counters(groups, device)
     for tensor in (*start.tensors, counters):
         tensor.share_memory_()
@@ -52,7 +52,7 @@ def _wait_for_exit(child: int) -> int:
 
 
 def _restrict_to_program(place: tuple[int, ...], grid: tuple[int, ...]) -> None:
-    """From now on the interpreter runs one program, which takes itself for one of many."""
+    """Make the interpreter run one program at this place of a larger grid."""
     from triton.runtime.interpreter import InterpreterBuilder
 
     set_place, set_grid = InterpreterBuilder.set_grid_idx, InterpreterBuilder.set_grid_dim

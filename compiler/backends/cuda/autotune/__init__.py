@@ -1,1 +1,1 @@
-"""Choose loop strategies and tile sizes for a device."""
+"""Choose strategies and tile sizes for a device: defaults, measured tables, search space."""

@@ -1,4 +1,7 @@
-"""What a kernel takes of a GPU: compiled for a chip, whether or not there is one here."""
+"""Measure registers and shared memory of a kernel by ahead-of-time compilation.
+
+The device need not be present: Triton cross-compiles, and its `ptxas` reports the registers.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rnnc.compiler.backends.cuda.codegen.stage_kernels import INT64_POINTERS as NUMBERS
-from rnnc.compiler.backends.cuda.codegen.stage_kernels import TritonKernel
 from rnnc.compiler.backends.cuda.codegen.triton_build import load_functions
+from rnnc.compiler.backends.cuda.codegen.triton_kernel import INT64_POINTERS, TritonKernel
 from rnnc.compiler.backends.cuda.schedule.device_limits import DeviceLimits
 from rnnc.compiler.backends.cuda.schedule.matmul_precision import MatmulPrecision
 
@@ -22,7 +24,7 @@ TRITON_POINTER_TYPES = {"float32": "*fp32", "float16": "*fp16", "bfloat16": "*bf
 
 @dataclass(frozen=True, slots=True)
 class KernelResources:
-    """Registers of a thread, bytes it spills, bytes of shared memory of a program."""
+    """Registers and spilled bytes per thread, bytes of shared memory per program."""
 
     registers: int
     spilled_bytes: int
@@ -37,7 +39,7 @@ def measure_resources(
     dtype: str,
     precision: MatmulPrecision,
 ) -> KernelResources:
-    """Compile a kernel of a file for a chip.
+    """Compile a kernel of a file for a device, and return the resources that it needs.
 
     dtype: the model's: `float32`, `float16` or `bfloat16`.
 
@@ -49,37 +51,37 @@ def measure_resources(
     from triton.compiler import ASTSource
 
     function = load_functions(source)[kernel.name]
-    sizes: dict[str, Any] = {
+    known_constants: dict[str, Any] = {
         "BM": tiling.rows,
         "BN": tiling.columns,
         "BK": tiling.depth,
         "PRECISION": precision,
+        "LEVEL": -1,
     }
-    sizes |= {"LEVEL": -1}
-    constants: dict[str, Any] = {n: sizes[n] for n in function.arg_names if n in sizes}
+    constants = {n: known_constants[n] for n in function.arg_names if n in known_constants}
     signature = {
         name: "constexpr" if name in constants else _parameter_type(name, kernel, dtype)
         for name in function.arg_names
     }
-    aligned = {
+    alignment = {
         (index,): [["tt.divisibility", 16]]
         for index, name in enumerate(function.arg_names)
         if signature[name].startswith("*")
     }
     compiled = triton.compile(
-        ASTSource(fn=function, signature=signature, constexprs=constants, attrs=aligned),
+        ASTSource(fn=function, signature=signature, constexprs=constants, attrs=alignment),
         target=GPUTarget("cuda", device.compute_capability, 32),
         options=compile_options(kernel, tiling),
     )
-    registers, spilled = _assemble(compiled.asm["ptx"])
-    return KernelResources(registers, spilled, int(compiled.metadata.shared))
+    registers, spilled_bytes = _assemble(compiled.asm["ptx"])
+    return KernelResources(registers, spilled_bytes, int(compiled.metadata.shared))
 
 
 def compile_options(kernel: TritonKernel, tiling: Tiling) -> dict[str, Any]:
-    """How a kernel is compiled and launched."""
+    """Return the options of Triton's compiler and launcher for a kernel."""
     options: dict[str, Any] = {"num_warps": tiling.warps}
     if kernel.layout is not None:
-        # What a step reads the one before it has written: nothing can be loaded ahead.
+        # Each step reads the result of the step before, so software pipelining gains nothing.
         options["num_stages"] = 1
     if kernel.kind == "grid":
         options["launch_cooperative_grid"] = True
@@ -87,19 +89,19 @@ def compile_options(kernel: TritonKernel, tiling: Tiling) -> dict[str, Any]:
 
 
 def _parameter_type(name: str, kernel: TritonKernel, dtype: str) -> str:
-    """The type of a parameter, as Triton writes it."""
-    if name in NUMBERS:
+    """Return the type of a parameter in Triton's signature syntax."""
+    if name in INT64_POINTERS:
         return "*i64"
     argument = next((a for a in kernel.arguments if a.name == name), None)
     if argument is None:
         return "i32"
-    if argument.kind in {"linked", "within", "alive"}:
+    if argument.kind in {"same_segment", "same_segment_no_carry", "valid"}:
         return "*u8"
     return "*fp32" if argument.full_precision else TRITON_POINTER_TYPES[dtype]
 
 
 def _assemble(ptx: str) -> tuple[int, int]:
-    """(registers, spilled bytes) of a thread, by the assembler that Triton brings along."""
+    """Return (registers, spilled bytes) per thread, as Triton's `ptxas` reports them."""
     import triton
 
     target = re.search(r"\.target (\w+)", ptx)
@@ -107,7 +109,7 @@ def _assemble(ptx: str) -> tuple[int, int]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "kernel.ptx")
         path.write_text(ptx)
-        said = subprocess.run(  # noqa: S603 - Triton's own assembler
+        process = subprocess.run(  # noqa: S603 - Triton's own assembler
             [
                 triton.knobs.nvidia.ptxas.path,
                 "-v",
@@ -120,8 +122,8 @@ def _assemble(ptx: str) -> tuple[int, int]:
             text=True,
             check=False,
         )
-    used = re.search(r"Used (\d+) registers", said.stderr)
-    if said.returncode or used is None:
-        raise RuntimeError(f"the assembler says: {said.stderr.strip()}")
-    spilled = re.search(r"(\d+) bytes spill stores", said.stderr)
-    return int(used[1]), int(spilled[1]) if spilled else 0
+    registers = re.search(r"Used (\d+) registers", process.stderr)
+    if process.returncode or registers is None:
+        raise RuntimeError(f"the assembler says: {process.stderr.strip()}")
+    spills = re.search(r"(\d+) bytes spill stores", process.stderr)
+    return int(registers[1]), int(spills[1]) if spills else 0

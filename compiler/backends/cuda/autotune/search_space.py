@@ -1,4 +1,4 @@
-"""What might be faster than the rules, for `rnnc bench --tune` to try: tiers, then tiles."""
+"""Autotuning search space: loop strategies, tile sizes and cuDNN, for `rnnc bench --tune`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from rnnc.compiler.backends.cuda.codegen.kernel_arguments import KernelVariant
 from rnnc.compiler.backends.cuda.codegen.kernel_file import generate_kernel_file
-from rnnc.compiler.backends.cuda.codegen.stage_kernels import TritonKernel
+from rnnc.compiler.backends.cuda.codegen.triton_kernel import TritonKernel
 from rnnc.compiler.backends.cuda.cudnn.cudnn_layers import CudnnLayers
 from rnnc.compiler.backends.cuda.schedule.loop_strategy import STRATEGIES, LoopStrategy
 from rnnc.compiler.backends.cuda.schedule.persistent_layout import DeviceContext
@@ -23,61 +23,59 @@ from .tuning_table import TuningTable, kernel_key, loop_key
 
 @dataclass(frozen=True, slots=True)
 class TuningTask:
-    """One thing to choose: tables, of one entry each, to try; what the rules say is not there."""
+    """One decision to tune: its key, and one single-entry table per alternative to the default."""
 
     key: str
     candidates: tuple[TuningTable, ...]
 
 
 def strategy_tasks(plan: Plan, context: DeviceContext) -> Iterator[TuningTask]:
-    """For each loop the tiers that the rules have not taken and that fit it."""
-    usual = select_strategies(plan, context)
-    asked: set[str] = set()
+    """Yield a task per loop: the feasible strategies besides the default one."""
+    default = select_strategies(plan, context)
+    seen_keys: set[str] = set()
     for phase in plan.phases:
         if phase.kind != "loop":
             continue
         key = loop_key(plan, phase, context)
-        refused = {tier for tier, _ in usual[phase.id].rejected}
-        others = [t for t in STRATEGIES if t not in refused and t != usual[phase.id].strategy]
-        fitting = tuple(
-            TuningTable(tiers={key: t}) for t in others if _is_feasible(plan, phase, context, t)
+        choice = default[phase.id]
+        tried = {choice.strategy, *(strategy for strategy, _ in choice.rejected)}
+        candidates = tuple(
+            TuningTable(tiers={key: strategy})
+            for strategy in STRATEGIES
+            if strategy not in tried and _is_feasible(plan, phase, context, strategy)
         )
-        if fitting and key not in asked:
-            asked.add(key)
-            yield TuningTask(key, fitting)
+        if candidates and key not in seen_keys:
+            seen_keys.add(key)
+            yield TuningTask(key, candidates)
 
 
 def _is_feasible(plan: Plan, phase: Phase, context: DeviceContext, strategy: LoopStrategy) -> bool:
-    skipped = dict.fromkeys(STRATEGIES[: STRATEGIES.index(strategy)], "another is asked about")
-    return (
-        select_strategies(plan, context, None, {phase.id: skipped})[phase.id].strategy == strategy
-    )
+    excluded = dict.fromkeys(STRATEGIES[: STRATEGIES.index(strategy)], "another is asked about")
+    choices = select_strategies(plan, context, None, {phase.id: excluded})
+    return choices[phase.id].strategy == strategy
 
 
 def cudnn_tasks(graph: OperatorGraph, dtype: torch.dtype, batch_size: int) -> Iterator[TuningTask]:
-    """Whether torch's library is faster, where the graph is layers that it has."""
-    library = CudnnLayers(graph)
-    if library.stack is not None:
-        key = library.tuning_key(dtype, batch_size)
+    """Yield the task of running the whole model in cuDNN, if the graph is a layer stack."""
+    layers = CudnnLayers(graph)
+    if layers.stack is not None:
+        key = layers.tuning_key(dtype, batch_size)
         yield TuningTask(key, (TuningTable(libraries={key: "cudnn"}),))
 
 
 def tiling_tasks(plan: Plan, context: DeviceContext) -> Iterator[TuningTask]:
-    """For each kernel whose tiles are free, tiles near those of the rules."""
-    program = generate_kernel_file(plan, KernelVariant(), select_strategies(plan, context))
-    kernels = [k for groups in program.batched_kernels.values() for group in groups for k in group]
-    kernels += [kernel for loop in program.loop_kernels.values() for kernel in loop]
-    asked: set[str] = set()
+    """Yield a task per kernel with free tile sizes: the neighbors of the default tiling."""
+    file = generate_kernel_file(plan, KernelVariant(), select_strategies(plan, context))
+    kernels = [k for groups in file.batched_kernels.values() for group in groups for k in group]
+    kernels += [kernel for loop in file.loop_kernels.values() for kernel in loop]
+    seen_keys: set[str] = set()
     for kernel in kernels:
         key = kernel_key(kernel, context.element_size)
-        if kernel.layout is None and key not in asked:
-            asked.add(key)
-            near = tuple(
-                dict.fromkeys(
-                    _neighbor_tilings(kernel, default_tiling(kernel, context.element_size))
-                )
-            )
-            yield TuningTask(key, tuple(TuningTable({key: tiling}) for tiling in near))
+        if kernel.layout is None and key not in seen_keys:
+            seen_keys.add(key)
+            default = default_tiling(kernel, context.element_size)
+            tilings = dict.fromkeys(_neighbor_tilings(kernel, default))
+            yield TuningTask(key, tuple(TuningTable({key: tiling}) for tiling in tilings))
 
 
 def _neighbor_tilings(kernel: TritonKernel, default: Tiling) -> Iterator[Tiling]:

@@ -1,10 +1,16 @@
-"""How a loop is computed, in words: its tier, what it takes of the chip, why none is faster."""
+"""Describe the strategy of a loop in words, for `inspect --plan`.
+
+The text names the strategy, its use of registers and shared memory, and why faster strategies
+were rejected.
+"""
 
 from __future__ import annotations
 
 from rnnc.compiler.backends.cuda.codegen.kernel_arguments import KernelVariant
-from rnnc.compiler.backends.cuda.codegen.kernel_file import generate_loop_kernels
-from rnnc.compiler.backends.cuda.codegen.stage_kernels import format_kernel_file
+from rnnc.compiler.backends.cuda.codegen.kernel_file import (
+    format_kernel_file,
+    generate_loop_kernels,
+)
 from rnnc.compiler.backends.cuda.codegen.triton_build import (
     is_interpreted,
     triton_unavailable_reason,
@@ -26,79 +32,85 @@ from rnnc.compiler.schedule.plan import Phase, Plan
 
 from .kernel_resources import KernelResources, measure_resources
 from .tile_sizes import default_tiling
-from .tuning_table import slower_strategies
+from .tuning_lookup import slower_strategies
 
 
 def default_device_context() -> DeviceContext:
-    """Calls in float32 on the GPU of this machine; on an H200 where there is none."""
+    """Return the context of float32 calls on the local GPU, or on an H200 if there is none."""
     return DeviceContext(_local_device()[0], 4, float32_matmul_precision())
 
 
 def describe_strategy(plan: Plan, phase: Phase) -> str:
-    """The tier of a loop on the GPU here, or on an H200 where there is none, in float32.
+    """Describe the strategy of a float32 loop on the local GPU, or on an H200 if there is none.
 
     Raises:
-        RnnError: when a tier is forced that does not fit (RNN501).
+        RnnError: when the environment forces a strategy that does not fit (RNN501).
     """
-    setting, (chip, present) = default_device_context(), _local_device()
+    context, (device, is_local) = default_device_context(), _local_device()
     forced = forced_strategy()
-    slower = {} if forced else slower_strategies(plan, phase, setting)
-    found = choose_strategy(plan, phase, setting, forced, slower)
-    where = f"float32 on {chip.name}" + ("" if present else " (there is no GPU here)")
-    refused = "".join(f"; not {tier}: {why}" for tier, why in found.rejected)
-    taken = _describe_resources(plan, phase, setting, found)
-    return f"tier {found.strategy}{_describe_slices(found)}, {where}{taken}{refused}"
+    slower = {} if forced else slower_strategies(plan, phase, context)
+    choice = choose_strategy(plan, phase, context, forced, slower)
+    device_text = f"float32 on {device.name}" + ("" if is_local else " (there is no GPU here)")
+    rejected = "".join(f"; not {strategy}: {reason}" for strategy, reason in choice.rejected)
+    resources = _describe_resources(plan, phase, context, choice)
+    return f"tier {choice.strategy}{_describe_slices(choice)}, {device_text}{resources}{rejected}"
 
 
 def _describe_slices(choice: StrategyChoice) -> str:
-    """How many programs share a row, where several do."""
+    """Name the number of programs that share a row, if it is more than one."""
     if choice.layout is None or choice.layout.slices == 1:
         return ""
-    what = "of independent columns" if choice.strategy == "chip" else "that meet after each product"
-    return f" ({choice.layout.slices} programs a row, {what})"
+    sharing = (
+        "of independent columns" if choice.strategy == "chip" else "that meet after each product"
+    )
+    return f" ({choice.layout.slices} programs a row, {sharing})"
 
 
 def _local_device() -> tuple[DeviceLimits, bool]:
-    """A chip, and whether it is in this machine."""
+    """Return the local GPU's limits and True, or those of an H200 and False."""
     import torch
 
     try:
         if torch.version.hip is None and torch.cuda.is_available():
             return query_device_limits(torch.cuda.current_device()), True
     except (RuntimeError, AssertionError):
-        pass  # It does not answer, which `why_not_this_chip` says.
+        pass  # `unsupported_device_reason` reports a GPU that does not answer.
     return H200, False
 
 
 def _describe_resources(
     plan: Plan, phase: Phase, context: DeviceContext, choice: StrategyChoice
 ) -> str:
-    """What its kernels take of a multiprocessor: compiled where Triton is there, else estimated."""
+    """Describe registers, shared memory and occupancy; only an estimate where nothing compiles."""
     try:
         kernels = generate_loop_kernels(plan, phase, KernelVariant(), choice)
         if triton_unavailable_reason() or is_interpreted():
             raise RuntimeError("nothing compiles here")
         source = format_kernel_file(kernels, KernelVariant())
-        about = (context.device, "float32", context.precision)
+        target = (context.device, "float32", context.precision)
         compiled = [
-            (kernel, measure_resources(kernel, source, default_tiling(kernel, 4), *about))
+            (kernel, measure_resources(kernel, source, default_tiling(kernel, 4), *target))
             for kernel in kernels
         ]
     except (Unsupported, RuntimeError):
         if choice.layout is None:
             return ""
-        return f", about {choice.layout.shared_memory // 1024} KB of shared memory a program by estimate"
-    said = []
-    for kernel, taken in compiled:
+        kib = choice.layout.shared_memory // 1024
+        return f", about {kib} KB of shared memory a program by estimate"
+    descriptions = []
+    for kernel, resources in compiled:
         threads = 32 * default_tiling(kernel, 4).warps
-        together = context.device.resident_programs(taken.registers, taken.shared_memory, threads)
-        said.append(_format_resources(taken, together))
-    return "".join(f", {words}" for words in dict.fromkeys(said))
+        occupancy = context.device.resident_programs(
+            resources.registers, resources.shared_memory, threads
+        )
+        descriptions.append(_format_resources(resources, occupancy))
+    return "".join(f", {description}" for description in dict.fromkeys(descriptions))
 
 
 def _format_resources(resources: KernelResources, occupancy: int) -> str:
-    spilled = f" ({resources.spilled_bytes} bytes spilled)" if resources.spilled_bytes else ""
+    spills = f" ({resources.spilled_bytes} bytes spilled)" if resources.spilled_bytes else ""
     return (
-        f"{resources.registers} registers a thread{spilled} and {-(-resources.shared_memory // 1024)} KB of "
-        f"shared memory a program, {occupancy} at a time on a multiprocessor"
+        f"{resources.registers} registers a thread{spills} and "
+        f"{-(-resources.shared_memory // 1024)} KB of shared memory a program, "
+        f"{occupancy} at a time on a multiprocessor"
     )

@@ -13,7 +13,7 @@ from rnnc.compiler.backends.cuda.schedule.loop_strategy import (
 from rnnc.compiler.backends.cuda.schedule.persistent_layout import DeviceContext
 from rnnc.compiler.schedule.plan import Plan
 
-from .tuning_table import slower_strategies
+from .tuning_lookup import slower_strategies
 
 
 def select_strategies(
@@ -22,17 +22,17 @@ def select_strategies(
     forced: LoopStrategy | None = None,
     rejected: Mapping[int, Mapping[LoopStrategy, str]] = MappingProxyType({}),
 ) -> dict[int, StrategyChoice]:
-    """For each loop of a plan its tier.
+    """Select the strategy of each loop: the fastest feasible one, or the tuned one.
 
-    rejected: for some loops tiers that this machine has turned down, and why.
+    rejected: by loop, strategies whose launch has failed on this machine, and why.
 
     Raises:
-        RnnError: when the tier that is forced does not fit (RNN501).
+        RnnError: when the forced strategy does not fit (RNN501).
     """
-    found: dict[int, StrategyChoice] = {}
+    choices: dict[int, StrategyChoice] = {}
     for phase in plan.phases:
         if phase.kind == "loop":
             slower = {} if forced else slower_strategies(plan, phase, context)
-            without = {**slower, **rejected.get(phase.id, {})}
-            found[phase.id] = choose_strategy(plan, phase, context, forced, without)
-    return found
+            excluded = {**slower, **rejected.get(phase.id, {})}
+            choices[phase.id] = choose_strategy(plan, phase, context, forced, excluded)
+    return choices

@@ -1,15 +1,15 @@
-"""How a stage is cut into tiles: from its width, its products and the size of a number."""
+"""Default tile sizes of a kernel, from its width, its matmuls and the element size."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rnnc.compiler.backends.cuda.codegen.stage_kernels import TritonKernel
+from rnnc.compiler.backends.cuda.codegen.triton_kernel import TritonKernel
 
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """Rows, columns and depth of a tile, and the warps that compute it."""
+    """Rows, columns and depth (K) of a tile, and the warps of a program."""
 
     rows: int
     columns: int
@@ -17,20 +17,21 @@ class Tiling:
     warps: int
 
     def grid(self, rows: int, width: int) -> tuple[int, int]:
-        """How many tiles there are."""
+        """Return the number of tiles along rows and columns."""
         return -(-rows // self.rows), -(-width // self.columns)
 
 
 def default_tiling(kernel: TritonKernel, element_size: int) -> Tiling:
-    """The tiles of a kernel whose numbers have so many bytes.
+    """Return the tile sizes of a kernel for an element size in bytes.
 
-    They depend on neither T nor B, so that no call compiles a kernel anew. Narrow columns give a
-    step's products more programs: a batch alone fills few multiprocessors.
+    They do not depend on T and B, so no call recompiles a kernel. Tiles of matmuls are narrow
+    because a step has few rows: only columns give enough programs to fill the GPU.
     """
     if kernel.layout is not None:
         return Tiling(kernel.layout.row_tile, 1, 1, kernel.layout.num_warps)
     if kernel.matmuls:
-        # Sixteen columns of each sum are the least that matrix instructions take.
+        # 16 columns per accumulator are the smallest N of the matrix instructions; with more than
+        # four accumulators fewer rows, because all accumulators are in registers at once.
         rows = 16 if kernel.matmuls > 4 else 32
         return Tiling(rows, 16, 64 if element_size <= 2 else 32, 4)
     if kernel.kind == "scan":

@@ -1,1 +1,1 @@
-"""Triton source of the kernels."""
+"""Generate Triton source from a plan and its strategies."""

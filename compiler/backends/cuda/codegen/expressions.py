@@ -1,4 +1,4 @@
-"""How Triton computes each elementwise operation on tiles of real numbers."""
+"""Triton expressions of elementwise operations, and the device functions that they call."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ def real(number: tl.constexpr):
 
 
 @triton.jit
-def product(x, w, total, PRECISION: tl.constexpr):
+def matmul(x, w, total, PRECISION: tl.constexpr):
     return tl.dot(x.to(w.dtype), w, total, input_precision=PRECISION, out_dtype=REAL)
 
 
 @triton.jit
 def compose(a, b, c, d):
-    """First v -> a v + b, then v -> c v + d."""
+    """Compose v -> a v + b with the later v -> c v + d."""
     return a * c, b * c + d
 
 
@@ -31,34 +31,34 @@ def sigmoid(z):
 
 @triton.jit
 def tanh(z):
-    """Near zero by its series: elsewhere (1 - e) / (1 + e), which would cancel there."""
+    """(1 - e) / (1 + e), but near zero, where that cancels, the Taylor series."""
     a = tl.abs(z)
     e = tl.exp(-2.0 * a)
     s = a * a
-    near = a * (1.0 - s * (1 / 3 - s * (2 / 15 - s * (17 / 315 - s * (62 / 2835)))))
-    y = tl.where(a < 0.15, near, (1.0 - e) / (1.0 + e))
+    series = a * (1.0 - s * (1 / 3 - s * (2 / 15 - s * (17 / 315 - s * (62 / 2835)))))
+    y = tl.where(a < 0.15, series, (1.0 - e) / (1.0 + e))
     return tl.where(z < 0, -y, y)
 
 
 @triton.jit
 def log1p(z):
-    """For z > -1; Kahan's, exact where 1 + z is not."""
+    """Kahan's log1p for z > -1, accurate where 1 + z is rounded."""
     u = 1.0 + z
-    rest = tl.where(u == 1.0, 1.0, u - 1.0)
-    return tl.where(u == 1.0, z, tl.log(u) * (z / rest))
+    increment = tl.where(u == 1.0, 1.0, u - 1.0)
+    return tl.where(u == 1.0, z, tl.log(u) * (z / increment))
 
 
 @triton.jit
 def logaddexp(a, b):
-    """One of them may be -inf."""
-    most = tl.where(a < b, b, a)
-    apart = tl.where(a == b, 0.0, -tl.abs(a - b))
-    return most + log1p(tl.exp(apart))
+    """log(exp a + exp b); one of them may be -inf."""
+    maximum = tl.where(a < b, b, a)
+    difference = tl.where(a == b, 0.0, -tl.abs(a - b))
+    return maximum + log1p(tl.exp(difference))
 
 
 @triton.jit
 def power(a, b):
-    """For a >= 0."""
+    """a to the power b for a >= 0."""
     y = tl.exp(b * tl.log(tl.where(a == 0, 1.0, a)))
     return tl.where(a == 0, tl.where(b == 0, 1.0, tl.where(b < 0, float("inf"), 0.0)), y)
 
@@ -75,8 +75,8 @@ def gelu(z):
 
 @triton.jit
 def gelu_slope(z):
-    normal = 0.5 * (1.0 + tl.erf(z * 0.7071067811865476))
-    return normal + z * tl.exp(-0.5 * z * z) * 0.3989422804014327
+    cdf = 0.5 * (1.0 + tl.erf(z * 0.7071067811865476))
+    return cdf + z * tl.exp(-0.5 * z * z) * 0.3989422804014327
 '''
 
 _UNARY: Final = {
@@ -115,21 +115,21 @@ _MULTI_OPERAND: Final = {
     "select": "tl.where({0} != 0, {1}, {2})",
 }
 EXPRESSIONS: Final = {**_UNARY, **_MULTI_OPERAND}
-"""For each operation its expression; sums and products of any number of terms are apart."""
+"""The expression of each operation of fixed arity; `add` and `multiply` take any number."""
 
 
 def collect_functions(source: str) -> list[str]:
-    """The functions above that a source calls, those first that others call."""
-    found: list[str] = []
+    """Return the device functions that a source needs, callees first."""
+    functions: list[str] = []
     for text in reversed(_DEVICE_FUNCTIONS.strip("\n").split("\n\n\n")):
         name = text.split("def ")[1].split("(")[0]
-        if any(re.search(rf"\b{name}\b", user) for user in (source, *found)):
-            found.append(text)
-    return found[::-1]
+        if any(re.search(rf"\b{name}\b", user) for user in (source, *functions)):
+            functions.append(text)
+    return functions[::-1]
 
 
 def format_expression(operation: str, operands: Sequence[str]) -> str:
-    """An operation on names of tiles, as Triton source."""
+    """Return an elementwise operation on Triton expressions as a Triton expression."""
     if operation == "add":
         return " + ".join(operands)
     if operation == "multiply":

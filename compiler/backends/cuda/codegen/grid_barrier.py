@@ -1,9 +1,9 @@
-"""Where the programs of a grid meet: after each stage, before any of them goes on.
+"""Triton source of a grid barrier with a bounded wait, built on a monotonic counter.
 
-Each program adds one to its group's counter, which only grows, and waits until all have. That is an
-addition with release and acquire semantics at the scope of the GPU, between two barriers of the
-program's own threads: what any thread of any program has stored before, any other one sees after.
-Nobody waits for ever: who has asked too often goes on, computes nothing but NaN, and says so.
+Each program increments the counter of its group and polls until all programs have done so. The
+increment has acquire-release semantics at GPU scope and stands between two barriers of the block's
+threads, so every store before the barrier is visible to every thread after it. A program that
+polls in vain goes on, computes NaN from then on, and sets an error flag.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from __future__ import annotations
 from typing import Final
 
 MAX_POLLS: Final = 1 << 22
-"""How often a program asks before it gives up: some seconds, for a question takes about 1 µs."""
+"""Polls before a program gives up: about 4 s at 1 µs a poll."""
 
 COUNTER_STRIDE: Final = 16
-"""Numbers of 64 bits from one counter to the next: no two are in one line of the cache."""
+"""64-bit numbers from one counter to the next: 128 bytes, so counters share no cache line."""
 
 BARRIER_SOURCE: Final = '''
 @triton.jit
-def meet(counter, met, patience):
-    """Waits for all programs of a group; the patience that is left, 0 where one never came."""
+def grid_barrier(counter, barriers, polls_left):
+    """Wait for all programs of a group; return the poll limit, or 0 after a timeout."""
     tl.debug_barrier()
-    target = tl.cast(met, tl.int64) * tl.num_programs(0)
-    seen = tl.atomic_add(counter, 1, sem="acq_rel", scope="gpu") + 1
-    asked = 0
-    while (seen < target) & (asked < patience):
-        seen = tl.atomic_add(counter, 0, sem="acquire", scope="gpu")
-        asked += 1
+    target = tl.cast(barriers, tl.int64) * tl.num_programs(0)
+    arrived = tl.atomic_add(counter, 1, sem="acq_rel", scope="gpu") + 1
+    polls = 0
+    while (arrived < target) & (polls < polls_left):
+        arrived = tl.atomic_add(counter, 0, sem="acquire", scope="gpu")
+        polls += 1
     tl.debug_barrier()
-    return tl.where(seen < target, 0, patience)
+    return tl.where(arrived < target, 0, polls_left)
 '''

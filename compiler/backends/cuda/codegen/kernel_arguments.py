@@ -1,4 +1,4 @@
-"""What a kernel is given: a tensor for every name in its source."""
+"""Kernel arguments: the tensor that each name in a kernel's source is bound to in a call."""
 
 from __future__ import annotations
 
@@ -15,13 +15,18 @@ if TYPE_CHECKING:
     from rnnc.compiler.backends.aten.buffers import AtenMemory
 
 
+ArgumentKind = Literal[
+    "buffer", "series", "whole", "same_segment", "same_segment_no_carry", "valid", "initial"
+]
+
+
 @dataclass(frozen=True, slots=True)
 class KernelVariant:
-    """What a kernel's source depends on besides its plan.
+    """Properties of a call that specialize the source of a kernel.
 
-    resets, lengths: whether the call has any; without them nothing is masked.
-    compute_dtype: the type in which it computes: float32, but for tests of float64.
-    tiny: the smallest normal number of the model's own type.
+    resets, lengths: whether the call has any; without them no masks are generated.
+    compute_dtype: float32; float64 in tests only.
+    tiny: the smallest normal number of the model's dtype.
     """
 
     resets: bool = False
@@ -32,7 +37,7 @@ class KernelVariant:
     def may_cross_segment(
         self, delay: int, *, has_boundary_value: bool, has_carry: bool = True
     ) -> bool:
-        """Whether a read at some delay may meet the end of a segment (as `Boundaries.may_cross_segment`)."""
+        """Apply `SequenceMasks.may_cross_segment` to calls of this variant."""
         return may_cross_segment(
             delay,
             has_boundary_value=has_boundary_value,
@@ -46,29 +51,33 @@ class KernelVariant:
 class KernelArgument:
     """One tensor of a kernel.
 
-    kind: `buffer` of the plan, by number; a `series` that comes with the call or is too short for
-        how it is read, shifted, by read; `whole`, a value of a call or row, by number; `linked`,
-        (T, B) by delay; `within`, the same for what has no past; `alive`, (T, B); `initial`, by the
-        name of a state.
-    full_precision: whether it is a buffer that is float32 whatever the model is.
+    kind, and the key that selects the tensor:
+        `buffer`: a buffer of the plan, by id;
+        `series`: a shifted series, by operand: an input, or a buffer with too short margins;
+        `whole`: a per-call or per-row value, by id;
+        `same_segment`: (T, B), the mask of steps whose operand is in the same segment, by delay;
+        `same_segment_no_carry`: the same for a state without a carry;
+        `valid`: (T, B), the mask of valid steps;
+        `initial`: the initial value of a state, by name.
+    full_precision: whether the buffer is float32 in a float16 or bfloat16 model.
     """
 
     name: str
-    kind: Literal["buffer", "series", "whole", "linked", "within", "alive", "initial"]
+    kind: ArgumentKind
     key: int | str | Operand = 0
     full_precision: bool = False
 
     def bind(self, memory: AtenMemory) -> Tensor:
-        """Its tensor for one call: rows without gaps, booleans as bytes, the address aligned."""
+        """Return the tensor for one call: contiguous, 16-byte aligned, booleans as uint8."""
         import torch
 
-        found = self._resolve(memory)
-        if found.dtype == torch.bool:
-            found = found.contiguous().view(torch.uint8)
+        tensor = self._resolve(memory)
+        if tensor.dtype == torch.bool:
+            tensor = tensor.contiguous().view(torch.uint8)
         if self.kind == "buffer":
-            return found
-        found = found.contiguous()
-        return found if found.data_ptr() % 16 == 0 else found.clone()
+            return tensor
+        tensor = tensor.contiguous()
+        return tensor if tensor.data_ptr() % 16 == 0 else tensor.clone()
 
     def _resolve(self, memory: AtenMemory) -> Tensor:
         match self.kind:
@@ -82,36 +91,37 @@ class KernelArgument:
             case "whole":
                 assert isinstance(self.key, int)
                 return memory.series(self.key)
-            case "linked" | "within":
+            case "same_segment" | "same_segment_no_carry":
                 assert isinstance(self.key, int)
-                return memory.boundaries.same_segment(self.key, has_carry=self.kind == "linked")
-            case "alive":
-                alive = memory.boundaries.valid
-                assert alive is not None
-                return alive
+                has_carry = self.kind == "same_segment"
+                return memory.boundaries.same_segment(self.key, has_carry=has_carry)
+            case "valid":
+                valid = memory.boundaries.valid
+                assert valid is not None
+                return valid
         assert isinstance(self.key, str)
         return memory.boundaries.initial_value(self.key).detach()
 
 
 def is_full_precision(buffer: Buffer) -> bool:
-    """Whether a buffer's numbers are float32 at least: what steps hand on to each other.
+    """Test for a buffer that carries values between steps, which is float32 at least.
 
-    A buffer with margins in front or behind is read at other steps: states, and in the backward
-    pass what their gradients are made of. In 16 bits they would lose a little at every step.
+    Margins mark such buffers: states, and in the backward pass the terms of their cotangents. In
+    16 bits their rounding errors would accumulate over the steps.
     """
     return bool(buffer.steps_before or buffer.steps_after)
 
 
 class KernelArguments:
-    """The arguments of a kernel that is being written, each once, in the order of first use."""
+    """The distinct arguments of a kernel under construction, in order of first use."""
 
     def __init__(self) -> None:
         self._by_name: dict[str, KernelArgument] = {}
 
     def add(self, argument: KernelArgument) -> str:
-        """The name of an argument."""
+        """Register an argument unless it is known, and return its name."""
         return self._by_name.setdefault(argument.name, argument).name
 
     def as_tuple(self) -> Sequence[KernelArgument]:
-        """Every argument."""
+        """Return all arguments in order of first use."""
         return tuple(self._by_name.values())

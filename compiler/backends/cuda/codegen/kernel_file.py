@@ -1,31 +1,30 @@
-"""All kernels of a plan, in one file."""
+"""Generate all kernels of a plan as one file of Triton source."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rnnc.compiler.backends.cuda.schedule.loop_strategy import StrategyChoice
 from rnnc.compiler.schedule.plan import Phase, Plan
 
+from .expressions import collect_functions
+from .grid_barrier import BARRIER_SOURCE
 from .kernel_arguments import KernelVariant
 from .persistent_kernels import generate_block_persistent_kernel, generate_grid_persistent_kernel
-from .stage_kernels import (
-    TritonKernel,
-    format_kernel_file,
-    generate_row_kernels,
-    generate_scan_kernel,
-    generate_step_kernels,
-)
+from .scan_kernel import generate_scan_kernel
+from .stage_kernels import generate_row_kernels, generate_step_kernels
+from .tile_body import file_header
+from .triton_kernel import TritonKernel
 
 
 @dataclass(frozen=True)
 class KernelFile:
-    """The kernels of a plan for one case.
+    """The kernels of a plan for one variant and one set of strategies.
 
-    batched_kernels: for each batched phase, those of each of its groups.
-    loop_kernels: for each scan its kernel; for each loop that of all steps, or those of a step, in order.
-    strategies: for each loop its tier.
+    batched_kernels: by batched phase, the kernels of each of its fusion groups.
+    loop_kernels: by scan its kernel; by loop its persistent kernel, or its step kernels in order.
+    strategies: by loop.
     """
 
     source: str
@@ -37,40 +36,59 @@ class KernelFile:
 def generate_kernel_file(
     plan: Plan, variant: KernelVariant, strategies: Mapping[int, StrategyChoice]
 ) -> KernelFile:
-    """The kernels of a plan.
+    """Generate the kernels of a plan.
 
     Raises:
-        Unsupported: when a phase holds what no kernel is written for.
+        Unsupported: when a phase has an operation without a kernel.
     """
-    groups: dict[int, tuple[tuple[TritonKernel, ...], ...]] = {}
-    loops: dict[int, tuple[TritonKernel, ...]] = {}
+    batched_kernels: dict[int, tuple[tuple[TritonKernel, ...], ...]] = {}
+    loop_kernels: dict[int, tuple[TritonKernel, ...]] = {}
     for phase in plan.phases:
         if phase.kind == "batched":
-            groups[phase.id] = tuple(
+            batched_kernels[phase.id] = tuple(
                 generate_row_kernels(plan, phase, group, variant) for group in phase.groups
             )
         elif phase.kind == "scan":
-            loops[phase.id] = (generate_scan_kernel(plan, phase, variant),)
+            loop_kernels[phase.id] = (generate_scan_kernel(plan, phase, variant),)
         elif phase.kind == "loop":
-            loops[phase.id] = generate_loop_kernels(plan, phase, variant, strategies[phase.id])
-    kernels = [k for parts in groups.values() for part in parts for k in part]
-    kernels += [k for part in loops.values() for k in part]
-    return KernelFile(format_kernel_file(kernels, variant), groups, loops, strategies)
+            loop_kernels[phase.id] = generate_loop_kernels(
+                plan, phase, variant, strategies[phase.id]
+            )
+    kernels = [k for groups in batched_kernels.values() for group in groups for k in group]
+    kernels += [k for loop in loop_kernels.values() for k in loop]
+    return KernelFile(
+        format_kernel_file(kernels, variant), batched_kernels, loop_kernels, strategies
+    )
 
 
 def generate_loop_kernels(
     plan: Plan, phase: Phase, variant: KernelVariant, choice: StrategyChoice
 ) -> tuple[TritonKernel, ...]:
-    """The kernels of a loop in its tier.
+    """Generate the kernels of a loop for its strategy.
 
     Raises:
-        Unsupported: when it holds what no kernel is written for.
+        Unsupported: when the loop has an operation without a kernel.
     """
     if choice.layout is None:
         return generate_step_kernels(plan, phase, variant)
-    kernel = (
+    generate = (
         generate_block_persistent_kernel
         if choice.strategy == "chip"
         else generate_grid_persistent_kernel
     )
-    return (kernel(plan, phase, variant, choice.layout),)
+    return (generate(plan, phase, variant, choice.layout),)
+
+
+def format_kernel_file(kernels: Iterable[TritonKernel], variant: KernelVariant) -> str:
+    """Return the text of a kernel file: header, device functions, kernels."""
+    kernels = tuple(kernels)
+    sources = [kernel.source for kernel in kernels]
+    has_barrier = any(kernel.kind == "grid" for kernel in kernels)
+    barrier = [BARRIER_SOURCE.strip("\n")] if has_barrier else []
+    parts = [
+        "\n".join(file_header(variant)),
+        *barrier,
+        *collect_functions("\n".join(sources)),
+        *sources,
+    ]
+    return "\n\n\n".join(parts) + "\n"

@@ -1,4 +1,8 @@
-"""Kernels that run all steps of a loop, whose weights stay where the program is."""
+"""Generate persistent kernels: one launch runs all steps of a loop with weights on chip.
+
+Block-persistent (`chip`): a program holds all weights of its columns and never waits for another.
+Grid-persistent (`grid`): the programs of a row each hold a slice and meet at a grid barrier.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +17,21 @@ from rnnc.compiler.schedule.plan import Phase, Plan
 from .grid_barrier import COUNTER_STRIDE
 from .kernel_arguments import KernelVariant
 from .persistent_tile import PersistentTile
-from .stage_kernels import TritonKernel, format_function
+from .triton_kernel import TritonKernel, format_function
 
-_ROW_MASK: Final = "rows = b < B"
+_ROW_MASK: Final = "row_mask = b < B"
 
 
 def generate_block_persistent_kernel(
     plan: Plan, phase: Phase, variant: KernelVariant, layout: PersistentLayout
 ) -> TritonKernel:
-    """All steps of some rows, and of all columns or of some that are independent.
+    """Generate a kernel in which a program runs all steps of a row tile and independent columns.
 
-    Nothing is handed from program to program. What one thread has written another one may read
-    after a barrier, which is between stages that need one another and between any two steps.
+    Programs exchange nothing. Threads of a program exchange data through memory, with a block
+    barrier after each dependency level and so between any two steps.
     """
-    stages, _ = partition_independent_stages(plan, phase.values)
-    tile = PersistentTile(stages, variant, freeze_ended_rows=True, layout=layout)
+    partition, _ = partition_independent_stages(plan, phase.values)
+    tile = PersistentTile(partition, variant, freeze_ended_rows=True, layout=layout)
     lines = list(_emit_block_persistent(tile, phase))
     arguments = tuple(tile.arguments.as_tuple())
     name = f"phase_{phase.id}_chip"
@@ -42,7 +46,7 @@ def _emit_block_persistent(tile: PersistentTile, phase: Phase) -> Iterator[str]:
     yield _ROW_MASK
     yield "# the weights, which stay on chip"
     yield from tile.emit_weight_loads()
-    yield "for done in range(0, steps):"
+    yield "for iteration in range(0, steps):"
     yield f"    row = {_step_expression(phase)} * B + b"
     for level in stage_levels(tile):
         for index in level:
@@ -55,38 +59,40 @@ def _emit_block_persistent(tile: PersistentTile, phase: Phase) -> Iterator[str]:
 def generate_grid_persistent_kernel(
     plan: Plan, phase: Phase, variant: KernelVariant, layout: PersistentLayout
 ) -> TritonKernel:
-    """All steps of some rows, whose columns all programs share; axis 1 is that of the rows.
+    """Generate a kernel whose programs each run all steps of a row group and a slice of columns.
 
-    After each level all programs that share rows meet. `LEVEL` is -1; any other number leaves one
-    level alone, without meeting: so an interpreter that runs one program after the other drives it.
+    Grid axis 0 is the slice, axis 1 the row group; the programs of a group meet at a grid barrier
+    after each dependency level. `LEVEL` is -1 on a GPU. Any other value runs that level alone and
+    without a barrier, for an interpreter that runs one program after the other.
     """
-    stages = partition_stages(plan, phase.values)
-    written = frozenset(store.buffer for stage in stages.stages for store in stage.stores)
+    partition = partition_stages(plan, phase.values)
+    shared_buffers = frozenset(store.buffer for stage in partition.stages for store in stage.stores)
     tile = PersistentTile(
-        stages,
+        partition,
         variant,
         freeze_ended_rows=True,
         layout=layout,
-        shared_buffers=written,
-        initial_sum="none",
+        shared_buffers=shared_buffers,
+        initial_sum="initial_sum",
     )
     lines = list(_emit_grid_persistent(tile, phase))
     arguments = tuple(tile.arguments.as_tuple())
     name = f"phase_{phase.id}_grid"
     source = format_function(name, "grid", arguments, lines)
-    return TritonKernel(name, source, "grid", arguments, 0, len(list(stage_levels(tile))), layout)
+    levels = len(list(stage_levels(tile)))
+    return TritonKernel(name, source, "grid", arguments, 0, 0, layout, levels)
 
 
 def _emit_grid_persistent(tile: PersistentTile, phase: Phase) -> Iterator[str]:
     yield "part, group = tl.program_id(0), tl.program_id(1)"
     yield "# the weights, which stay on chip"
     yield from tile.emit_weight_loads()
-    yield "met = 0"
-    yield "none = 0.0"
-    yield "for done in range(first, last):"
+    yield "barriers = 0"
+    yield "initial_sum = 0.0"
+    yield "for iteration in range(first, last):"
     yield f"    t = {_step_expression(phase)}"
-    for number, level in enumerate(stage_levels(tile)):
-        yield f"    if LEVEL < 0 or LEVEL == {number}:"
+    for level_index, level in enumerate(stage_levels(tile)):
+        yield f"    if LEVEL < 0 or LEVEL == {level_index}:"
         yield "        for begin in range(group * BM, B, tl.num_programs(1) * BM):"
         yield "            b = tl.cast(begin, tl.int64) + tl.arange(0, BM)"
         yield f"            {_ROW_MASK}"
@@ -96,21 +102,22 @@ def _emit_grid_persistent(tile: PersistentTile, phase: Phase) -> Iterator[str]:
             for line in tile.emit_stage(index):
                 yield f"            {line}"
         yield "    if LEVEL < 0:"
-        yield "        met += 1"
-        yield f"        patience = meet(counters + group * {COUNTER_STRIDE}, met, patience)"
-        yield '        none = tl.where(patience > 0, 0.0, float("nan"))'
-    yield "if patience == 0:"
+        yield "        barriers += 1"
+        counter = f"counters + group * {COUNTER_STRIDE}"
+        yield f"        polls_left = grid_barrier({counter}, barriers, polls_left)"
+        yield '        initial_sum = tl.where(polls_left > 0, 0.0, float("nan"))'
+    yield "if polls_left == 0:"
     yield f"    tl.store(counters + tl.num_programs(1) * {COUNTER_STRIDE}, 1)"
 
 
 def stage_levels(tile: PersistentTile) -> Iterator[list[int]]:
-    """The numbers of stages that need nothing of each other, level by level."""
+    """Yield the indices of the stages of each dependency level, in order."""
     stages = tile.partition.stages
     for level in dict.fromkeys(stage.level for stage in stages):
         yield [index for index, stage in enumerate(stages) if stage.level == level]
 
 
 def _step_expression(phase: Phase) -> str:
-    """The step of a turn of the loop, in 64 bits."""
-    done = "done" if phase.direction > 0 else "steps - 1 - done"
-    return f"tl.cast({done}, tl.int64)"
+    """Return the int64 step index of a loop iteration, reversed in a backward phase."""
+    iteration = "iteration" if phase.direction > 0 else "steps - 1 - iteration"
+    return f"tl.cast({iteration}, tl.int64)"

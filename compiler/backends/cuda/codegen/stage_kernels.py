@@ -1,155 +1,78 @@
-"""The kernels of a phase: for each stage its source, and what it is launched with."""
+"""Generate one kernel per stage: for a step of a loop, and for all rows of a batched phase."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from rnnc.compiler.backends.cuda.schedule.kernel_partition import KernelStage, partition_stages
-from rnnc.compiler.backends.cuda.schedule.persistent_layout import PersistentLayout
 from rnnc.compiler.schedule.plan import FusionGroup, Phase, Plan
 
-from .expressions import collect_functions
-from .grid_barrier import BARRIER_SOURCE
-from .kernel_arguments import KernelArgument, KernelVariant
-from .scan_kernel import emit_scan
-from .tile_body import TileEmitter, file_header
-
-KernelKind = Literal["step", "rows", "scan", "chip", "grid"]
-_LEADING_PARAMETERS: Final[dict[KernelKind, tuple[str, ...]]] = {
-    "step": ("clock", "ahead", "B"),
-    "rows": ("steps", "B"),
-    "scan": ("steps", "B"),
-    "chip": ("steps", "B"),
-    "grid": ("steps", "B", "first", "last", "patience", "counters"),
-}
-"""The first parameters: whole numbers, the clock of a loop, the counters of a barrier."""
-
-_CONSTEXPR_PARAMETERS: Final[dict[KernelKind, tuple[str, ...]]] = {
-    "chip": ("PRECISION", "BM"),
-    "grid": ("PRECISION", "BM", "LEVEL"),
-}
-"""What is known when a kernel is compiled, where the text does not say more."""
-
-INT64_POINTERS: Final = ("clock", "counters")
-"""Those of them that are tensors of 64 bits."""
+from .kernel_arguments import KernelVariant
+from .tile_body import TileEmitter
+from .triton_kernel import KernelKind, TritonKernel, format_function
 
 _BATCH_ROWS: Final = (
     "b = tl.program_id(0).to(tl.int64) * BM + tl.arange(0, BM)",
-    "rows = (b < B) & there",
+    "row_mask = (b < B) & in_range",
     "row = t * B + b",
 )
 _FORWARD_STEP: Final = (
-    "# clock: how many steps are done, and how many there are",
-    "t = tl.load(clock) + ahead",
-    "there = t < tl.load(clock + 1)",
+    "# step_counter: steps done, and their total number",
+    "t = tl.load(step_counter) + offset",
+    "in_range = t < tl.load(step_counter + 1)",
     *_BATCH_ROWS,
 )
 _BACKWARD_STEP: Final = (
-    "# clock: how many steps are done, and how many there are",
-    "t = tl.load(clock + 1) - 1 - tl.load(clock) - ahead",
-    "there = t >= 0",
+    "# step_counter: steps done, and their total number",
+    "t = tl.load(step_counter + 1) - 1 - tl.load(step_counter) - offset",
+    "in_range = t >= 0",
     *_BATCH_ROWS,
 )
 _ALL_ROWS: Final = (
     "row = tl.program_id(0).to(tl.int64) * BM + tl.arange(0, BM)",
-    "rows = row < tl.cast(steps, tl.int64) * B",
+    "row_mask = row < tl.cast(steps, tl.int64) * B",
     "b = row % B",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class TritonKernel:
-    """One generated function.
-
-    kind: what one launch computes: a `step` of all rows of the batch, all `rows` of all steps at
-        once, a `scan` over all steps, or a loop over them (`chip`, `grid`).
-    width: of its stage, which a launch cuts into tiles.
-    matmuls: how many sums of products a tile keeps in registers; how many levels of stages a
-        `grid` has.
-    layout: of a loop that keeps its weights, which the source is written for.
-    """
-
-    name: str
-    source: str
-    kind: KernelKind
-    arguments: tuple[KernelArgument, ...]
-    width: int
-    matmuls: int
-    layout: PersistentLayout | None = None
-
-
-def format_kernel_file(kernels: Iterable[TritonKernel], variant: KernelVariant) -> str:
-    """The source of a file of kernels."""
-    kernels = tuple(kernels)
-    sources = [kernel.source for kernel in kernels]
-    meeting = (
-        [BARRIER_SOURCE.strip("\n")] if any(kernel.kind == "grid" for kernel in kernels) else []
-    )
-    parts = [
-        "\n".join(file_header(variant)),
-        *meeting,
-        *collect_functions("\n".join(sources)),
-        *sources,
-    ]
-    return "\n\n\n".join(parts) + "\n"
 
 
 def generate_step_kernels(
     plan: Plan, phase: Phase, variant: KernelVariant
 ) -> tuple[TritonKernel, ...]:
-    """One kernel for each stage of a loop, to be launched in this order at every step."""
-    stages = partition_stages(plan, phase.values)
-    before = _FORWARD_STEP if phase.direction > 0 else _BACKWARD_STEP
+    """Generate one kernel per stage of a loop, to be launched in this order at every step."""
+    partition = partition_stages(plan, phase.values)
+    index_lines = _FORWARD_STEP if phase.direction > 0 else _BACKWARD_STEP
     return tuple(
         _generate_kernel(
             f"phase_{phase.id}_stage_{index}",
             stage,
-            TileEmitter(stages, variant, freeze_ended_rows=True),
-            before,
+            TileEmitter(partition, variant, freeze_ended_rows=True),
+            index_lines,
             "step",
         )
-        for index, stage in enumerate(stages.stages)
+        for index, stage in enumerate(partition.stages)
     )
 
 
 def generate_row_kernels(
     plan: Plan, phase: Phase, group: FusionGroup, variant: KernelVariant
 ) -> tuple[TritonKernel, ...]:
-    """The kernels of a group's elementwise values, for all steps and rows at once."""
-    stages = partition_stages(plan, [n for n in group.epilogue if has_generated_kernel(plan, n)])
-    at = phase.groups.index(group)
+    """Generate the kernels of a fusion group's epilogue, for all T·B rows at once."""
+    partition = partition_stages(plan, [n for n in group.epilogue if has_generated_kernel(plan, n)])
+    group_index = phase.groups.index(group)
     return tuple(
         _generate_kernel(
-            f"phase_{phase.id}_group_{at}_stage_{index}",
+            f"phase_{phase.id}_group_{group_index}_stage_{index}",
             stage,
-            TileEmitter(stages, variant, freeze_ended_rows=False),
+            TileEmitter(partition, variant, freeze_ended_rows=False),
             _ALL_ROWS,
             "rows",
         )
-        for index, stage in enumerate(stages.stages)
-    )
-
-
-def generate_scan_kernel(plan: Plan, phase: Phase, variant: KernelVariant) -> TritonKernel:
-    """The kernel of an affine recurrence: one row and some columns for all steps.
-
-    Steps are taken in blocks, each solved by a parallel scan (Blelloch 1990), and what goes in is
-    carried from block to block.
-    """
-    stages = partition_stages(plan, phase.values)
-    tile = TileEmitter(stages, variant, freeze_ended_rows=False)
-    lines = list(emit_scan(tile, phase))
-    arguments = tuple(tile.arguments.as_tuple())
-    name, width = f"phase_{phase.id}_scan", max(stage.width for stage in stages.stages)
-    return TritonKernel(
-        name, format_function(name, "scan", arguments, lines), "scan", arguments, width, 0
+        for index, stage in enumerate(partition.stages)
     )
 
 
 def has_generated_kernel(plan: Plan, value_id: int) -> bool:
-    """Whether a value that a batched phase fuses is computed by a generated kernel."""
+    """Test whether a generated kernel computes an epilogue value of a batched phase."""
     value = plan.dataflow.values[value_id]
     return value.rate == "step" and value.operation != "onehot"
 
@@ -162,32 +85,6 @@ def _generate_kernel(
     lines += tile.emit_body(stage)
     arguments = tuple(tile.arguments.as_tuple())
     values = tile.plan.dataflow.values
-    products = sum(values[piece.value].operation == "matmul" for piece in stage.slices)
+    matmuls = sum(values[piece.value].operation == "matmul" for piece in stage.slices)
     source = format_function(name, kind, arguments, lines)
-    return TritonKernel(name, source, kind, arguments, stage.width, products)
-
-
-def format_function(
-    name: str, kind: KernelKind, arguments: Iterable[KernelArgument], lines: Iterable[str]
-) -> str:
-    """The text of a kernel: parameters, tensors and sizes of a tile, and its body."""
-    given = _LEADING_PARAMETERS[kind]
-    whole = ", ".join(f'"{g}"' for g in given if g not in INT64_POINTERS)
-    tensors = "".join(f"{argument.name}, " for argument in arguments)
-    signature = [f"{', '.join(given)},", *_wrap(tensors.rstrip())]
-    sizes = _CONSTEXPR_PARAMETERS.get(kind, ("PRECISION", "BM", "BN", "BK"))
-    signature += [f"{size}: tl.constexpr," for size in sizes]
-    body = [f"    {line}" for line in lines]
-    head = [f"@triton.jit(do_not_specialize=[{whole}])", f"def {name}("]
-    return "\n".join([*head, *(f"    {line}" for line in signature), "):", *body])
-
-
-def _wrap(text: str) -> Iterator[str]:
-    line = ""
-    for word in text.split():
-        if len(line) + len(word) > 88:
-            yield line
-            line = ""
-        line += f"{' ' if line else ''}{word}"
-    if line:
-        yield line
+    return TritonKernel(name, source, kind, arguments, stage.width, matmuls)

@@ -1,21 +1,18 @@
-"""The source of one stage: loads, products, what is made of them, stores.
+"""Emit the Triton source of a stage: loads, matmuls, elementwise epilogue, stores.
 
-Whatever drives it (one launch a step, a loop inside a kernel, all rows at once) has set these:
-`row` and `b`, the place of each row of the tile among all (T B) rows and in its batch; `rows`,
-whether it is there; `B`. A tile's columns are `u`, those that are there `inside`, its mask `at`.
+The code around it defines, for the rows of a tile: `row`, the index among all T·B rows; `b`, the
+index in the batch; `row_mask`, the bounds check; and `B`. The emitted code defines the column
+indices `u`, their bounds check `column_mask`, and the mask of the tile `tile_mask`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from rnnc.compiler.backends.cuda.schedule.kernel_partition import (
     KernelStage,
     SliceStore,
-    StagePartition,
 )
 from rnnc.compiler.backends.cuda.schedule.matmul_operands import MatmulSlice, stage_matmuls
 from rnnc.compiler.backends.cuda.schedule.slice_decomposition import (
@@ -25,100 +22,94 @@ from rnnc.compiler.backends.cuda.schedule.slice_decomposition import (
     ZeroPadding,
 )
 from rnnc.compiler.errors import Unsupported
-from rnnc.compiler.ir.dataflow import BOUNDARY_VALUE_OPS, Operand, Value
+from rnnc.compiler.ir.dataflow import Operand, Value
 from rnnc.compiler.ir.ops import ELEMENTWISE_OPS, GROUP_OPS
-from rnnc.compiler.schedule.plan import Buffer, Plan
 
 from .expressions import format_expression
-from .kernel_arguments import KernelArgument, KernelArguments, KernelVariant, is_full_precision
+from .kernel_arguments import KernelArgument, KernelVariant
+from .tile_loads import TileLoads, delay_suffix, offset_suffix, shifted_row
 
 
 @dataclass
-class TileEmitter:
-    """Writes the stages of one phase.
+class TileEmitter(TileLoads):
+    """Emitter of the stages of one phase.
 
-    freeze_ended_rows: whether a state keeps its value where a row has ended, as it must in a loop.
-    extent: how many columns a tile has, as Triton source.
-    shared_buffers: the buffers that other programs write while this one runs.
+    freeze_ended_rows: whether states keep their value after the end of a row, as loops require.
+    extent: the number of columns of a tile, as Triton source.
     """
 
-    partition: StagePartition
-    variant: KernelVariant
-    freeze_ended_rows: bool
+    freeze_ended_rows: bool = field(kw_only=True)
     extent: str = "BN"
-    shared_buffers: frozenset[int] = frozenset()
-    arguments: KernelArguments = field(default_factory=KernelArguments)
     _loaded_names: dict[str, str] = field(default_factory=dict)
     _pending_loads: list[str] = field(default_factory=list)
 
-    @property
-    def plan(self) -> Plan:
-        """The plan."""
-        return self.partition.plan
-
     def emit_columns(self, width: int, first: str) -> Iterator[str]:
-        """Sets `u` and `at` for a stage; `first` is the tile's first column."""
+        """Emit `u`, `column_mask` and `tile_mask` of a tile whose first column is `first`."""
         if width == 1:
-            yield "at = rows[:, None]"
+            yield "tile_mask = row_mask[:, None]"
             return
         yield f"u = {first} + tl.arange(0, {self.extent})"
-        yield f"inside = u < {width}"
-        yield "at = rows[:, None] & inside[None, :]"
+        yield f"column_mask = u < {width}"
+        yield "tile_mask = row_mask[:, None] & column_mask[None, :]"
 
     def emit_body(self, stage: KernelStage) -> Iterator[str]:
-        """Everything between the columns of a stage and its end."""
-        own = frozenset(stage.slices)
+        """Emit matmuls, elementwise operations and stores of a stage."""
+        local_slices = frozenset(stage.slices)
         self.forget_loads()
         yield from self.emit_matmuls(stage)
-        yield from self.emit_elementwise(stage.slices, own)
+        yield from self.emit_elementwise(stage.slices, local_slices)
         for store in stage.stores:
-            yield from self.emit_store(store, own)
+            yield from self.emit_store(store, local_slices)
 
     def forget_loads(self) -> None:
-        """Nothing that was loaded so far is at hand any more."""
+        """Forget the variables of earlier loads, before code that may not reuse them."""
         self._loaded_names.clear()
 
     def emit_elementwise(
         self, slices: Iterable[ValueSlice], local_slices: frozenset[ValueSlice]
     ) -> Iterator[str]:
-        """All pieces but products, from each other and from memory."""
-        for piece in slices:
-            value = self.plan.dataflow.values[piece.value]
+        """Emit all slices but matmuls.
+
+        Raises:
+            Unsupported: when an operation has no kernel.
+        """
+        for output in slices:
+            value = self.plan.dataflow.values[output.value]
             if value.operation == "matmul":
                 continue
             if value.operation in GROUP_OPS:
-                yield from self._emit_group(value, piece)
+                yield from self._emit_group(value, output)
             elif value.operation == "state":
-                yield from self.emit_after_loads(self._state_update(value, piece, local_slices))
+                yield from self.emit_after_loads(self._state_update(value, output, local_slices))
             elif value.operation not in ELEMENTWISE_OPS:
                 raise Unsupported(f"it has no kernel for `{value.operation}` in a loop")
             else:
                 operands = [
-                    self.operand_expression(piece, read, local_slices) for read in value.operands
+                    self.operand_expression(output, operand, local_slices)
+                    for operand in value.operands
                 ]
                 if value.operation == "select" or all(o[:1] not in "vr" for o in operands):
                     operands = [o if o[:1] in "vr" else f"real({o})" for o in operands]
-                line = f"{self.local_name(piece)} = {format_expression(value.operation, operands)}"
+                line = f"{self.local_name(output)} = {format_expression(value.operation, operands)}"
                 yield from self.emit_after_loads(line)
 
     def emit_after_loads(self, line: str) -> Iterator[str]:
-        """A line, after the loads that it waits for."""
+        """Emit the pending loads, then the line that needs them."""
         yield from self._pending_loads
         self._pending_loads.clear()
         yield line
 
     def local_name(self, output: ValueSlice) -> str:
-        """The local name of a piece."""
-        whole = output.stop - output.start == self.plan.dataflow.values[output.value].shape[0]
-        return f"v{output.value}" if whole else f"v{output.value}_{output.start}"
+        """Return the variable name of a slice."""
+        is_whole_value = output.width == self.plan.dataflow.values[output.value].shape[0]
+        return f"v{output.value}" if is_whole_value else f"v{output.value}_{output.start}"
 
     def operand_expression(
         self, output: ValueSlice, operand: Operand, local_slices: frozenset[ValueSlice]
     ) -> str:
-        """An operand's entries: a local name, or what loads them."""
-        return self._source_expression(
-            self.partition.resolve_operand(output, operand), local_slices
-        )
+        """Return the entries of an operand: a variable, or a load expression."""
+        source = self.partition.resolve_operand(output, operand)
+        return self._source_expression(source, local_slices)
 
     def _source_expression(self, source: SliceSource, local_slices: frozenset[ValueSlice]) -> str:
         if isinstance(source, ZeroPadding):
@@ -130,240 +121,119 @@ class TileEmitter:
         return self.reuse_load(Operand(source.value), source.start, source.stop)
 
     def reuse_load(self, operand: Operand, start: int, stop: int, *, masked: bool = True) -> str:
-        """The local name of loaded entries; their load goes before the line that is being made."""
+        """Return the variable of loaded entries; its load is emitted before the next line."""
         text = self.load_expression(operand, start, stop, masked=masked)
         if self.plan.dataflow.values[operand.value].operation == "constant":
             return text
         if text not in self._loaded_names:
             name = f"r{operand.value}" + (f"_{start}" if start else "")
             name += f"_{delay_suffix(operand.delay)}" if operand.delay else ""
-            name += "" if masked else "_held"
+            name += "" if masked else "_unmasked"
             self._loaded_names[text] = name
             self._pending_loads.append(f"{name} = {text}")
         return self._loaded_names[text]
 
     def emit_matmuls(self, stage: KernelStage) -> Iterator[str]:
-        """The products of a stage; those of one vector share a loop over its entries."""
-        shared: dict[tuple[Operand, int, int], list[MatmulSlice]] = {}
-        for product in stage_matmuls(self.plan, stage):
-            key = (product.vector, product.vector_start, product.depth)
-            shared.setdefault(key, []).append(product)
-        for (vector, first, depth), products in shared.items():
-            for product in products:
-                yield f"{self.local_name(product.output)} = tl.zeros((BM, {self.extent}), REAL)"
+        """Emit the matmuls of a stage; those of one vector share a loop over its depth."""
+        matmuls_by_vector: dict[tuple[Operand, int, int], list[MatmulSlice]] = {}
+        for matmul in stage_matmuls(self.plan, stage):
+            key = (matmul.vector, matmul.vector_start, matmul.depth)
+            matmuls_by_vector.setdefault(key, []).append(matmul)
+        for (vector, first, depth), matmuls in matmuls_by_vector.items():
+            for matmul in matmuls:
+                yield f"{self.local_name(matmul.output)} = tl.zeros((BM, {self.extent}), REAL)"
             yield f"for k0 in range(0, {depth}, BK):"
             yield "    k = k0 + tl.arange(0, BK)"
-            yield f"    deep = k < {depth}"
+            yield f"    depth_mask = k < {depth}"
             yield f"    x = {self.vector_expression(vector, first, depth)}"
-            for product in products:
-                name = self.local_name(product.output)
-                yield f"    w = {self.weight_expression(product, stage.width)}"
-                yield f"    {name} = product(x, w, {name}, PRECISION)"
+            for matmul in matmuls:
+                name = self.local_name(matmul.output)
+                yield f"    w = {self.weight_expression(matmul, stage.width)}"
+                yield f"    {name} = matmul(x, w, {name}, PRECISION)"
             if stage.width == 1:
-                for product in products:
-                    name = self.local_name(product.output)
+                for matmul in matmuls:
+                    name = self.local_name(matmul.output)
                     yield f"{name} = tl.sum({name}, 1)[:, None]"
 
     def vector_expression(
         self, operand: Operand, first: int, depth: int, columns: str = "k"
     ) -> str:
-        """What loads the entries `k` of a product's vector, those that are `deep` enough."""
-        mask = "rows[:, None] & deep[None, :]"
+        """Return the load of the entries `k` of a matmul's vector, masked by `depth_mask`."""
+        mask = "row_mask[:, None] & depth_mask[None, :]"
         return self.load_expression(operand, first, first + depth, columns=columns, mask=mask)
 
     def weight_expression(self, matmul: MatmulSlice, width: int) -> str:
-        """What loads the part of a matrix that a tile needs: entries `k`, and columns `u`."""
+        """Return the load of a weight tile: rows `k`, columns `u`."""
         base = self.arguments.add(KernelArgument(f"w{matmul.matrix}", "whole", matmul.matrix))
         first = f"tl.arange(0, {self.extent})"
-        column, inside = ("u", "inside") if width > 1 else (first, f"({first} < 1)")
+        column, column_mask = ("u", "column_mask") if width > 1 else (first, f"({first} < 1)")
         address = matmul.weight_address(base, column)
-        return f"tl.load({address}, mask=deep[:, None] & {inside}[None, :], other=0.0)"
+        return f"tl.load({address}, mask=depth_mask[:, None] & {column_mask}[None, :], other=0.0)"
 
     def _emit_group(self, value: Value, output: ValueSlice) -> Iterator[str]:
-        """Sums and maxima over neighbours, and their opposite, from memory."""
-        read, k = value.operands[0], int(value.attributes[0])
+        """Emit a sum or maximum over groups of neighboring entries, or its broadcast `spread`."""
+        operand, k = value.operands[0], int(value.attributes[0])
         name = self.local_name(output)
         u = "0" if output.width == 1 and output.start == 0 else f"(u + {output.start})"
         if output.width == 1:
             u = str(output.start)
         if value.operation == "spread":
-            width = self.plan.dataflow.values[read.value].shape[0]
+            width = self.plan.dataflow.values[operand.value].shape[0]
             if output.width == 1:
-                yield f"{name} = {self.load_expression(read, output.start // k, output.start // k + 1)}"
+                first = output.start // k
+                entry = self.load_expression(operand, first, first + 1)
             else:
                 columns = f"({u} // {k})"
-                yield f"{name} = {self.load_expression(read, 0, width, columns=columns, mask='at')}"
+                entry = self.load_expression(operand, 0, width, columns=columns, mask="tile_mask")
+            yield f"{name} = {entry}"
             return
-        most = value.operation == "group_max"
-        start = 'float("-inf")' if most else "0.0"
+        is_maximum = value.operation == "group_max"
+        start = 'float("-inf")' if is_maximum else "0.0"
         extent = "1" if output.width == 1 else self.extent
         yield f"{name} = tl.full((BM, {extent}), {start}, REAL)"
         yield f"for j in range(0, {k}):"
         if output.width == 1:
-            found = self.load_expression(read, 0, 1, scalar=f"({u} * {k} + j)")
+            entry = self.load_expression(operand, 0, 1, scalar=f"({u} * {k} + j)")
         else:
-            found = self.load_expression(read, 0, 0, columns=f"({u} * {k} + j)", mask="at")
-        yield f"    entry = {found}"
-        chosen = f"tl.where(entry > {name}, entry, {name})" if most else f"{name} + entry"
-        yield f"    {name} = {chosen}"
+            columns = f"({u} * {k} + j)"
+            entry = self.load_expression(operand, 0, 0, columns=columns, mask="tile_mask")
+        yield f"    entry = {entry}"
+        combined = f"tl.where(entry > {name}, entry, {name})" if is_maximum else f"{name} + entry"
+        yield f"    {name} = {combined}"
 
     def _state_update(
         self, value: Value, output: ValueSlice, local_slices: frozenset[ValueSlice]
     ) -> str:
-        """The value that comes out of a step; where a row has ended, the one that went in."""
+        """Return the assignment of a state: its new value, or the old one after a row's end."""
         name = self.local_name(output)
         new = self.operand_expression(output, value.operands[0], local_slices)
         if not (self.variant.lengths and self.freeze_ended_rows):
             return f"{name} = {new}"
-        held = self.initial_expression(value, output.start, output.width, "u")
+        frozen = self.initial_expression(value, output.start, output.width, "u")
         if not self.is_backward_state(value):
-            held = self.reuse_load(Operand(value.id, 1), output.start, output.stop, masked=False)
-        return f"{name} = tl.where({self.valid_mask()}, {new}, {held})"
+            frozen = self.reuse_load(Operand(value.id, 1), output.start, output.stop, masked=False)
+        return f"{name} = tl.where({self.valid_mask()}, {new}, {frozen})"
 
     def is_backward_state(self, value: Value) -> bool:
-        """Whether a state runs backward in time, so that it has no history."""
+        """Test for a state that runs backward in time, which has no carry."""
         graph = self.plan.dataflow.graph
         name = str(value.attributes[0])
         return any(s.name == name and s.node in graph.backward_nodes for s in graph.states)
 
-    def load_expression(
-        self,
-        operand: Operand,
-        start: int,
-        stop: int,
-        *,
-        columns: str = "u",
-        scalar: str = "",
-        mask: str = "",
-        masked: bool = True,
-    ) -> str:
-        """Entries of a value in memory, as the tile sees them; as the call's own type for `k`."""
-        value = self.plan.dataflow.values[operand.value]
-        if value.operation == "constant":
-            return _literal(float(value.attributes[0]))
-        width = 1 if scalar else stop - start if columns == "u" else 0
-        if value.rate == "call":
-            base = self.arguments.add(KernelArgument(f"c{value.id}", "whole", value.id))
-            if width == 1:
-                return f"tl.load({base}{_offset_suffix(start)}).to(REAL)"
-            address = f"{base}{_offset_suffix(start)} + ({columns})[None, :]"
-            return f"tl.load({address}, mask=inside[None, :], other=0.0).to(REAL)"
-        base, where, size = self._row_location(operand, value)
-        if scalar:
-            address = f"{base} + ({where} * {size} + {scalar})[:, None]"
-        elif width == 1:
-            address = f"{base} + ({where} * {size}{_offset_suffix(start)})[:, None]"
-        else:
-            address = (
-                f"{base} + ({where} * {size}{_offset_suffix(start)})[:, None] + {columns}[None, :]"
-            )
-        inside = mask or ("rows[:, None]" if width == 1 else "at")
-        found = (
-            f"tl.load({address}, mask={inside}, other=0.0{self._cache_modifier(operand)}).to(REAL)"
-        )
-        bounded = value.operation in BOUNDARY_VALUE_OPS
-        past = operand.value not in self.plan.dataflow.states_without_carry
-        if not masked or not self.variant.may_cross_segment(
-            operand.delay, has_boundary_value=bounded, has_carry=past
-        ):
-            return found
-        other = "0.0"
-        if value.operation == "state":
-            other = self.initial_expression(
-                value, start, 1 if scalar else width, columns, scalar, mask or "at"
-            )
-        return (
-            f"tl.where({self.same_segment_mask(operand.delay, has_carry=past)}, {found}, {other})"
-        )
-
-    def valid_mask(self) -> str:
-        """Whether a row still has this step, a column."""
-        name = self.arguments.add(KernelArgument("alive", "alive"))
-        return f"(tl.load({name} + row, mask=rows, other=0) != 0)[:, None]"
-
-    def same_segment_mask(self, delay: int, *, has_carry: bool = True) -> str:
-        """Whether the step `delay` ago belongs to the segment of this one, a column."""
-        kind: Literal["linked", "within"] = "linked" if has_carry or delay < 0 else "within"
-        name = self.arguments.add(KernelArgument(f"{kind}_{delay_suffix(delay)}", kind, delay))
-        return f"(tl.load({name} + row, mask=rows, other=0) != 0)[:, None]"
-
-    def initial_expression(
-        self,
-        value: Value,
-        start: int,
-        width: int,
-        columns: str,
-        scalar: str = "",
-        mask: str = "at",
-    ) -> str:
-        """What a state is before the segment of a step."""
-        name = str(value.attributes[0])
-        number = value.id
-        base = self.arguments.add(KernelArgument(f"initial_{number}", "initial", name))
-        state = next(s for s in self.plan.dataflow.graph.states if s.name == name)
-        drawn = state.initial_value.kind == "uniform" and self.variant.resets
-        at = f"{'row' if drawn else 'b'} * {value.shape[0]}"
-        if scalar or width == 1:
-            at = (
-                f"({at} + {scalar})[:, None]"
-                if scalar
-                else f"({at}{_offset_suffix(start)})[:, None]"
-            )
-            return f"tl.load({base} + {at}, mask=rows[:, None], other=0.0).to(REAL)"
-        at = f"({at}{_offset_suffix(start)})[:, None] + {columns}[None, :]"
-        return f"tl.load({base} + {at}, mask={mask}, other=0.0).to(REAL)"
-
-    def _row_location(self, operand: Operand, value: Value) -> tuple[str, str, int]:
-        """(argument, each row's number in it, entries a row) of a value of rows."""
-        place = self.plan.regions[operand.value]
-        if value.rate == "row":
-            base = self.arguments.add(KernelArgument(f"a{value.id}", "whole", value.id))
-            return base, "b", value.shape[0]
-        if place is not None:
-            buffer = self.plan.buffers[place.buffer]
-            base = f"b{place.buffer}{_offset_suffix(place.offset)}"
-            if buffer.extent == "step":
-                self._buffer_argument(buffer)
-                return base, "b", buffer.width
-            if 0 <= buffer.steps_before - operand.delay <= buffer.steps_before + buffer.steps_after:
-                self._buffer_argument(buffer)
-                return base, _shifted_row(buffer.steps_before - operand.delay), buffer.width
-        mark = f"_{delay_suffix(operand.delay)}" if operand.delay else ""
-        name = self.arguments.add(KernelArgument(f"x{value.id}{mark}", "series", operand))
-        return name, "row", value.shape[0]
-
-    def _cache_modifier(self, operand: Operand) -> str:
-        """How what other programs have written is loaded: from where all of them see it."""
-        place = self.plan.regions[operand.value]
-        there = place is not None and place.buffer in self.shared_buffers
-        return ', cache_modifier=".cg"' if there else ""
-
-    def _buffer_argument(self, buffer: Buffer) -> str:
-        number = buffer.id
-        return self.arguments.add(
-            KernelArgument(f"b{number}", "buffer", number, is_full_precision(buffer))
-        )
-
     def emit_store(self, store: SliceStore, local_slices: frozenset[ValueSlice]) -> Iterator[str]:
-        """Put some entries into memory."""
+        """Emit one store."""
         buffer = self.plan.buffers[store.buffer]
-        base = self._buffer_argument(buffer)
-        where = "b" if buffer.extent == "step" else _shifted_row(buffer.steps_before)
-        address = f"{base} + ({where} * {buffer.width}{_offset_suffix(store.offset)})[:, None]"
+        base = self.buffer_argument(buffer)
+        row = "b" if buffer.extent == "step" else shifted_row(buffer.steps_before)
+        address = f"{base} + ({row} * {buffer.width}{offset_suffix(store.offset)})[:, None]"
         if store.width != 1:
             address += " + u[None, :]"
-        yield from self.emit_after_loads(
-            f"tl.store({address}, {self._source_expression(store.source, local_slices)}, mask=at)"
-        )
-
-
-def delay_suffix(delay: int) -> str:
-    """A delay in a name."""
-    return f"{abs(delay)}_{'ahead' if delay < 0 else 'ago'}"
+        entries = self._source_expression(store.source, local_slices)
+        yield from self.emit_after_loads(f"tl.store({address}, {entries}, mask=tile_mask)")
 
 
 def file_header(variant: KernelVariant) -> Sequence[str]:
-    """What every file of kernels begins with, before the functions of `expressions`."""
+    """Return the first lines of a kernel file: imports and constants."""
     return (
         "import triton",
         "import triton.language as tl",
@@ -371,22 +241,3 @@ def file_header(variant: KernelVariant) -> Sequence[str]:
         f"REAL = tl.constexpr(tl.{variant.compute_dtype})",
         f"TINY = tl.constexpr({variant.tiny!r})",
     )
-
-
-def _literal(number: float) -> str:
-    if math.isfinite(number):
-        return f"({number!r})" if number < 0 else repr(number)
-    if number != number:
-        return 'float("nan")'
-    return f'float("{"inf" if number > 0 else "-inf"}")'
-
-
-def _offset_suffix(offset: int) -> str:
-    return f" + {offset}" if offset else ""
-
-
-def _shifted_row(steps: int) -> str:
-    """Rows of a series, some steps further on."""
-    if not steps:
-        return "row"
-    return f"(row + {'' if steps == 1 else f'{steps} * '}B)"

@@ -1,4 +1,4 @@
-"""Source -> functions that Triton compiles when they are first launched."""
+"""Load generated source as Triton functions, which Triton compiles at their first launch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _lock = threading.Lock()
 
 
 def triton_unavailable_reason() -> str:
-    """Why there is no Triton here; empty where there is."""
+    """Return why Triton cannot be used, or ""."""
     try:
         import triton
     except ImportError as error:
@@ -25,24 +25,23 @@ def triton_unavailable_reason() -> str:
 
 
 def is_interpreted() -> bool:
-    """Whether kernels run in Triton's interpreter, on tensors of the CPU."""
+    """Test whether TRITON_INTERPRET is set, so that kernels run on CPU tensors."""
     import triton
 
     return bool(triton.knobs.runtime.interpret)
 
 
 def load_functions(source: str) -> dict[str, Any]:
-    """The functions of a file of kernels, by name.
+    """Return the functions of a kernel file by name, cached by source.
 
-    Triton reads a function's source through `linecache`, which is told it here: nothing is written
-    to disk but what Triton keeps in its own cache.
+    Triton reads the source of a function through `linecache`; an entry there avoids a file on disk.
     """
     with _lock:
-        found = _functions_by_source.get(source)
-        if found is None:
+        namespace = _functions_by_source.get(source)
+        if namespace is None:
             name = f"<rnnc {hashlib.sha256(source.encode()).hexdigest()[:16]}>"
             linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-            found = {"__name__": "rnnc.kernels"}
-            exec(compile(source, name, "exec"), found)  # noqa: S102 - the compiler's own output
-            _functions_by_source[source] = found
-        return found
+            namespace = {"__name__": "rnnc.kernels"}
+            exec(compile(source, name, "exec"), namespace)  # noqa: S102 - the compiler's own output
+            _functions_by_source[source] = namespace
+        return namespace

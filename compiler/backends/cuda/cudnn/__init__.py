@@ -1,1 +1,1 @@
-"""Graphs that are layers of torch.nn, run by cuDNN."""
+"""Match graphs that are torch.nn layers, and run them in cuDNN."""

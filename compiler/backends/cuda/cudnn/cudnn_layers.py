@@ -1,4 +1,4 @@
-"""A model that is layers of torch.nn, run by torch's own library: on a GPU by cuDNN."""
+"""Run a graph that is a stack of torch.nn layers through torch's RNN functions (cuDNN)."""
 
 from __future__ import annotations
 
@@ -14,97 +14,100 @@ from rnnc.compiler.calls.torch_gradients import vjp
 from rnnc.operators.graph.operator_graph import OperatorGraph
 from rnnc.operators.semantics.call import Call, CallResult
 
-from .layer_matching import LayerGate, LayerStack, TorchLayer, match_layer_stack
+from .layer_matching import match_layer_stack
+from .layer_stack import LayerGate, LayerStack, TorchLayer
 
 
 class CudnnLayers:
-    """Runs the calls of one graph by `torch._VF.lstm` and its like.
+    """The torch.nn layers of one graph, run through `torch._VF.lstm` and its siblings.
 
-    stack: the layers; why: the reason where the graph has none.
+    stack: None if the graph is no layer stack; `mismatch_reason` then tells why.
     """
 
     def __init__(self, graph: OperatorGraph) -> None:
-        found = match_layer_stack(graph)
+        match = match_layer_stack(graph)
         self.graph = graph
-        self.stack = found if isinstance(found, LayerStack) else None
-        self.mismatch_reason = found if isinstance(found, str) else ""
+        self.stack = match if isinstance(match, LayerStack) else None
+        self.mismatch_reason = match if isinstance(match, str) else ""
 
     def supports(self, call: Call) -> bool:
-        """Whether a call is one that the layers of torch.nn have: no lengths and no resets."""
-        whole = (
+        """Test whether torch's layers can run a call: no lengths, resets, masks or broadcasting."""
+        is_dense = (
             call.lengths is None and call.resets is None and call.steps > 0 and call.batch_size > 0
         )
-        if self.stack is None or not whole or call.masks or call.reset_values:
+        if self.stack is None or not is_dense or call.masks or call.reset_values:
             return False
         return all(
             tuple(call.parameters[name].shape) == shape
             for layer in self.stack.layers
             for gate in layer.gates
             for name, shape in _expected_shapes(layer, gate)
-        ) and all(call.parameters[o.weight].dim() == 2 for o in self.stack.readouts if o.weight)
+        ) and all(call.parameters[r.weight].dim() == 2 for r in self.stack.readouts if r.weight)
 
     def tuning_key(self, dtype: torch.dtype, batch_size: int) -> str:
-        """What decides whether it is faster: kinds and sizes; rows to the next power of two."""
-        near = 1 << max(0, batch_size - 1).bit_length()
-        return f"{self.tuning_key_prefix(dtype)} rows={near}"
+        """Return the tuning table's key: layer kinds, sizes, dtype, batch size rounded up to 2ⁿ."""
+        rounded_size = 1 << max(0, batch_size - 1).bit_length()
+        return f"{self.tuning_key_prefix(dtype)} rows={rounded_size}"
 
     def tuning_key_prefix(self, dtype: torch.dtype) -> str:
-        """The part of such keys that calls of all batches share."""
+        """Return the tuning key without the batch size."""
         assert self.stack is not None
-        sizes = " ".join(f"{a.kind}:{a.input_size}:{a.hidden_size}" for a in self.stack.layers)
+        sizes = " ".join(
+            f"{layer.kind}:{layer.input_size}:{layer.hidden_size}" for layer in self.stack.layers
+        )
         return f"{sizes} {str(dtype).removeprefix('torch.')}"
 
     def forward(self, call: Call, wrt: tuple[TensorKey, ...]) -> tuple[CallResult, Residuals]:
-        """The results; what torch saves for the backward pass is in `more`, where it can be."""
+        """Run the layers; if autograd can record them here, keep its graph in `context`."""
         if not wrt:
             return self._run(call, training=False), Residuals()
         keys, tensors = flatten(call)
-        own = [t.detach().requires_grad_(k in wrt) for k, t in zip(keys, tensors, strict=True)]
+        leaves = [t.detach().requires_grad_(k in wrt) for k, t in zip(keys, tensors, strict=True)]
         with torch.enable_grad():
-            result = self._run(unflatten(call, keys, own), training=True)
-        flat = flatten_result(result)
-        bare = CallResult(
+            result = self._run(unflatten(call, keys, leaves), training=True)
+        results = flatten_result(result)
+        detached = CallResult(
             tuple(y.detach() for y in result.outputs),
             {name: value.detach() for name, value in result.carry.items()},
             (),
         )
-        sources = [t for k, t in zip(keys, own, strict=True) if k in wrt]
-        # Inside of an operator of torch nothing is recorded.
-        more = (flat, sources) if any(y.requires_grad for y in flat) else None
-        return bare, Residuals(context=more)
+        sources = [t for k, t in zip(keys, leaves, strict=True) if k in wrt]
+        # Autograd records nothing inside a custom operator: `backward` then runs the layers again.
+        context = (results, sources) if any(y.requires_grad for y in results) else None
+        return detached, Residuals(context=context)
 
     def backward(
         self,
         call: Call,
         wrt: tuple[TensorKey, ...],
-        saved: Residuals,
-        gradients: Mapping[TensorKey, Tensor | None],
+        residuals: Residuals,
+        cotangents: Mapping[TensorKey, Tensor | None],
     ) -> Sequence[Tensor | None]:
-        """The gradients that are wanted."""
-        given = tuple(gradients.values())
-        if saved.context is not None:
-            results, sources = saved.context
-            return vjp(results, sources, given)
+        """Return the gradients of `wrt`, from the recorded graph or by running the layers again."""
+        result_cotangents = tuple(cotangents.values())
+        if residuals.context is not None:
+            results, sources = residuals.context
+            return vjp(results, sources, result_cotangents)
         keys, tensors = flatten(call)
-        own = [t.detach().requires_grad_(k in wrt) for k, t in zip(keys, tensors, strict=True)]
-        sources = [t for k, t in zip(keys, own, strict=True) if k in wrt]
+        leaves = [t.detach().requires_grad_(k in wrt) for k, t in zip(keys, tensors, strict=True)]
+        sources = [t for k, t in zip(keys, leaves, strict=True) if k in wrt]
 
-        def work() -> Sequence[Tensor | None]:
-            flat = flatten_result(self._run(unflatten(call, keys, own), training=True))
-            return vjp(flat, sources, given)
+        def rerun() -> Sequence[Tensor | None]:
+            results = flatten_result(self._run(unflatten(call, keys, leaves), training=True))
+            return vjp(results, sources, result_cotangents)
 
-        with ThreadPoolExecutor(1) as other:
-            return other.submit(work).result()
+        with ThreadPoolExecutor(1) as executor:
+            return executor.submit(rerun).result()
 
     def _run(self, call: Call, *, training: bool) -> CallResult:
         assert self.stack is not None
         series = {variable.node: call.inputs[variable.name] for variable in self.graph.inputs}
-        nodes = {state.name: state.node for state in self.graph.states}
-        after: dict[str, Tensor] = {}
+        state_nodes = {state.name: state.node for state in self.graph.states}
+        final_states: dict[str, Tensor] = {}
         for layer in self.stack.layers:
-            y, last = _run_layer(layer, series[layer.input_node], call, training)
-            series[nodes[layer.states[0]]] = y
-            after.update(zip(layer.states, last, strict=True))
+            y, layer_states = _run_layer(layer, series[layer.input_node], call, training)
+            series[state_nodes[layer.states[0]]] = y
+            final_states.update(zip(layer.states, layer_states, strict=True))
         outputs: list[Tensor] = []
         for readout, output in zip(self.stack.readouts, self.graph.outputs, strict=True):
             y = series[readout.state][-1] if output.at_end else series[readout.state]
@@ -112,11 +115,11 @@ class CudnnLayers:
                 bias = _sum_tensors([call.parameters[name] for name in readout.biases])
                 y = torch.nn.functional.linear(y, call.parameters[readout.weight], bias)
             outputs.append(y.clone() if not readout.weight else y)
-        return CallResult(tuple(outputs), {name: after[name] for name in call.carry}, ())
+        return CallResult(tuple(outputs), {name: final_states[name] for name in call.carry}, ())
 
 
 def _expected_shapes(layer: TorchLayer, gate: LayerGate) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Parameters of a gate, and what torch wants them to be: no blocks, nothing broadcast."""
+    """Yield the parameters of a gate with the shapes that torch requires."""
     yield gate.input_weight, (layer.hidden_size, layer.input_size)
     yield gate.recurrent_weight, (layer.hidden_size, layer.hidden_size)
     for name in (*gate.biases, *gate.recurrent_biases):
@@ -126,33 +129,35 @@ def _expected_shapes(layer: TorchLayer, gate: LayerGate) -> Iterator[tuple[str, 
 def _run_layer(
     layer: TorchLayer, x: Tensor, call: Call, training: bool
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """The series of h, and the states after the last step, each (1, B, n)."""
+    """Run one layer; return h at all steps (T, B, n), and the final states, each (1, B, n)."""
     p, gates = call.parameters, layer.gates
-    inner = layer.kind == "GRU"
+    is_gru = layer.kind == "GRU"
     weights = [
         torch.cat([p[gate.input_weight] for gate in gates]),
         torch.cat([p[gate.recurrent_weight] for gate in gates]),
         torch.cat([_sum_biases(gate, call, layer.hidden_size, recurrent=False) for gate in gates]),
         torch.cat([_sum_biases(gate, call, layer.hidden_size, recurrent=True) for gate in gates])
-        if inner
+        if is_gru
         else p[gates[0].input_weight].new_zeros(len(gates) * layer.hidden_size),
     ]
-    before = [call.carry[name].contiguous() for name in layer.states]
-    library: dict[str, Callable[..., tuple[Tensor, ...]]] = {
+    initial_states = [call.carry[name].contiguous() for name in layer.states]
+    functions: dict[str, Callable[..., tuple[Tensor, ...]]] = {
         "LSTM": torch._VF.lstm,
         "GRU": torch._VF.gru,
         "RNN_TANH": torch._VF.rnn_tanh,
         "RNN_RELU": torch._VF.rnn_relu,
     }
-    state = before if layer.kind == "LSTM" else before[0]
-    y, *last = library[layer.kind](x, state, weights, True, 1, 0.0, training, False, False)
-    return y, tuple(last)
+    state = initial_states if layer.kind == "LSTM" else initial_states[0]
+    y, *final_states = functions[layer.kind](
+        x, state, weights, True, 1, 0.0, training, False, False
+    )
+    return y, tuple(final_states)
 
 
 def _sum_biases(gate: LayerGate, call: Call, size: int, *, recurrent: bool) -> Tensor:
     names = gate.recurrent_biases if recurrent else gate.biases
-    found = _sum_tensors([call.parameters[name] for name in names])
-    return call.parameters[gate.input_weight].new_zeros(size) if found is None else found
+    total = _sum_tensors([call.parameters[name] for name in names])
+    return call.parameters[gate.input_weight].new_zeros(size) if total is None else total
 
 
 def _sum_tensors(tensors: Sequence[Tensor]) -> Tensor | None:

@@ -1,96 +1,52 @@
-"""Which states of a graph are the layers of torch.nn.LSTM, GRU or RNN, proved from its operations.
+"""Match the operations of a graph against the equations of torch.nn.LSTM, GRU and RNN.
 
-Names play no part. A layer's equations are torch's own (documentation of `torch.nn.LSTM`,
-`torch.nn.GRU`, `torch.nn.RNN`), with sums in any order and at most any number of bias vectors.
+Equations: documentation of `torch.nn.LSTM`, `torch.nn.GRU`, `torch.nn.RNN`. Names play no part;
+sums may be nested and ordered in any way and have any number of bias vectors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 from rnnc.operators.graph.operator_graph import Node, Operand, OperatorGraph
 
-TorchLayerKind = Literal["LSTM", "GRU", "RNN_TANH", "RNN_RELU"]
-
-
-@dataclass(frozen=True, slots=True)
-class LayerGate:
-    """W x + U h + biases: names of parameters; `recurrent_biases` are biases within a GRU's reset."""
-
-    input_weight: str
-    recurrent_weight: str
-    biases: tuple[str, ...]
-    recurrent_biases: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class TorchLayer:
-    """One layer; gates in torch's order.
-
-    input_node: the node whose series goes in: an input, or a state at the same step.
-    states: the names of h, and for an LSTM of c.
-    """
-
-    kind: TorchLayerKind
-    input_node: int
-    states: tuple[str, ...]
-    gates: tuple[LayerGate, ...]
-    input_size: int
-    hidden_size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Readout:
-    """An output: a state of a layer, or a matrix times it and biases; no matrix: an empty name."""
-
-    state: int
-    weight: str
-    biases: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LayerStack:
-    """A whole graph as layers, each after those that it reads, and what comes out of them."""
-
-    layers: tuple[TorchLayer, ...]
-    readouts: tuple[Readout, ...]
+from .layer_stack import LayerGate, LayerStack, Readout, TorchLayer, TorchLayerKind
 
 
 def match_layer_stack(graph: OperatorGraph) -> LayerStack | str:
-    """A graph as layers of torch.nn; the reason where it is not."""
+    """Match a whole graph; return its layer stack, or the reason why it is none."""
     if graph.laws or graph.loss_inputs:
         return "it has laws or loss terms"
     if graph.backward_nodes:
         return "a state runs backward"
     if any(state.delay != 1 for state in graph.states) or any(v.max_delay for v in graph.inputs):
         return "it looks back further than one step"
-    found = _LayerMatcher(graph)
+    matcher = _LayerMatcher(graph)
     layers: list[TorchLayer] = []
-    taken: set[str] = set()
+    matched_states: set[str] = set()
     for state in graph.states:
-        layer = found.match_layer(state.node)
+        layer = matcher.match_layer(state.node)
         if layer is not None:
             layers.append(layer)
-            taken |= set(layer.states)
-    if {state.name for state in graph.states} != taken or not layers:
+            matched_states |= set(layer.states)
+    if {state.name for state in graph.states} != matched_states or not layers:
         return "a state is no layer of torch.nn"
-    ready = {variable.node for variable in graph.inputs if variable.type.kind != "symbol"}
+    ready_nodes = {variable.node for variable in graph.inputs if variable.type.kind != "symbol"}
     ordered: list[TorchLayer] = []
-    waiting = layers
-    nodes = {state.name: state.node for state in graph.states}
-    while waiting:
-        able = [layer for layer in waiting if layer.input_node in ready]
-        if not able:
+    pending = layers
+    state_nodes = {state.name: state.node for state in graph.states}
+    while pending:
+        next_layers = [layer for layer in pending if layer.input_node in ready_nodes]
+        if not next_layers:
             return "a layer reads neither an input nor another layer"
-        ordered += able
-        ready |= {nodes[layer.states[0]] for layer in able}
-        waiting = [layer for layer in waiting if layer not in able]
-    tops = {nodes[layer.states[0]] for layer in ordered}
+        ordered += next_layers
+        ready_nodes |= {state_nodes[layer.states[0]] for layer in next_layers}
+        pending = [layer for layer in pending if layer not in next_layers]
+    layer_outputs = {state_nodes[layer.states[0]] for layer in ordered}
     readouts: list[Readout] = []
     for output in graph.outputs:
-        readout = found.match_readout(output.value, tops)
+        readout = matcher.match_readout(output.value, layer_outputs)
         if readout is None:
             return "an output is neither a layer's state nor one matrix times it"
         readouts.append(readout)
@@ -99,7 +55,7 @@ def match_layer_stack(graph: OperatorGraph) -> LayerStack | str:
 
 @dataclass(frozen=True, slots=True)
 class _GateMatch:
-    """A gate while it is looked at; empty names for what it lacks."""
+    """A partially matched gate; empty names for missing terms, input_node -1 without a W x."""
 
     input_weight: str
     input_node: int
@@ -109,45 +65,45 @@ class _GateMatch:
 
 
 class _LayerMatcher:
-    """Looks at the nodes of one graph."""
+    """A pattern matcher over the nodes of one graph."""
 
     def __init__(self, graph: OperatorGraph) -> None:
         self.nodes = graph.nodes
         self.states = {state.node: state.name for state in graph.states}
 
     def match_layer(self, state: int) -> TorchLayer | None:
-        """The layer whose h is this state."""
-        (after,) = self.nodes[state].operands
-        if after.delay or self.nodes[after.node].size != self.nodes[state].size:
+        """Match the layer whose h is this state node."""
+        (update,) = self.nodes[state].operands
+        if update.delay or self.nodes[update.node].size != self.nodes[state].size:
             return None
         return (
-            self._match_rnn(state, after)
-            or self._match_lstm(state, after)
-            or self._match_gru(state, after)
+            self._match_rnn(state, update)
+            or self._match_lstm(state, update)
+            or self._match_gru(state, update)
         )
 
     def match_readout(self, operand: Operand, layer_outputs: set[int]) -> Readout | None:
-        """An output of these states."""
+        """Match an output that reads one of these states, directly or through one weight."""
         if operand.delay:
             return None
         if operand.node in layer_outputs:
             return Readout(operand.node, "", ())
         biases: list[str] = []
-        products: list[tuple[str, Operand]] = []
+        matmuls: list[tuple[str, Operand]] = []
         for term in self._sum_terms(operand):
-            product, bias = self._match_matmul(term), self._parameter_name(term)
+            matmul, bias = self._match_matmul(term), self._parameter_name(term)
             if bias:
                 biases.append(bias)
-            elif product is not None:
-                products.append(product)
+            elif matmul is not None:
+                matmuls.append(matmul)
             else:
                 return None
-        if len(products) != 1 or products[0][1].delay or products[0][1].node not in layer_outputs:
+        if len(matmuls) != 1 or matmuls[0][1].delay or matmuls[0][1].node not in layer_outputs:
             return None
-        return Readout(products[0][1].node, products[0][0], tuple(biases))
+        return Readout(matmuls[0][1].node, matmuls[0][0], tuple(biases))
 
     def _match_rnn(self, h: int, update: Operand) -> TorchLayer | None:
-        """H' = tanh(W x + U h + b), or relu."""
+        """Match h' = tanh(W x + U h + b), or relu."""
         kinds: dict[str, TorchLayerKind] = {"tanh": "RNN_TANH", "relu": "RNN_RELU"}
         node = self.nodes[update.node]
         if node.operation not in kinds or node.attributes:
@@ -157,60 +113,57 @@ class _LayerMatcher:
         )
 
     def _match_lstm(self, h: int, update: Operand) -> TorchLayer | None:
-        """C' = f ⊙ c + i ⊙ g, h' = o ⊙ tanh(c')."""
-        for out, squashed in self._factor_pairs(update):
-            o, inner = (
-                self._function_argument(out, "sigmoid"),
-                self._function_argument(squashed, "tanh"),
-            )
+        """Match c' = f ⊙ c + i ⊙ g, h' = o ⊙ tanh(c')."""
+        for output_gate, activation in self._factor_pairs(update):
+            o = self._function_argument(output_gate, "sigmoid")
+            inner = self._function_argument(activation, "tanh")
             if o is None or inner is None or inner.delay:
                 continue
             cells = [s for s in self.states if self.nodes[s].operands == (inner,) and s != h]
-            # What reads the cell's new value may read it by the state's own name.
+            # The operand of tanh may be the state c itself, or the node that computes it.
             if inner.node in self.states:
                 cells = [inner.node]
                 inner = self.nodes[inner.node].operands[0]
             for c in cells:
-                found = self._match_cell(h, c, inner)
-                if found is not None:
-                    i, f, g = found
-                    gates = [self._match_gate(part, h) for part in (i, f, g, o)]
+                gate_operands = self._match_cell(h, c, inner)
+                if gate_operands is not None:
+                    i, f, g = gate_operands
+                    gates = [self._match_gate(gate, h) for gate in (i, f, g, o)]
                     return self._build_layer("LSTM", (h, c), gates)
         return None
 
     def _match_cell(
         self, h: int, c: int, update: Operand
     ) -> tuple[Operand, Operand, Operand] | None:
+        """Match c' = f ⊙ c + i ⊙ g; return the arguments of i, f and g."""
         terms = self._sum_terms(update)
         if len(terms) != 2:
             return None
-        for kept, new in (terms, terms[::-1]):
-            for first, second in self._factor_pairs(kept):
+        for carry_term, input_term in (terms, terms[::-1]):
+            for first, second in self._factor_pairs(carry_term):
                 f = self._function_argument(first, "sigmoid")
                 if f is None or second != Operand(c, 1):
                     continue
-                for left, right in self._factor_pairs(new):
-                    i, g = (
-                        self._function_argument(left, "sigmoid"),
-                        self._function_argument(right, "tanh"),
-                    )
+                for left, right in self._factor_pairs(input_term):
+                    i = self._function_argument(left, "sigmoid")
+                    g = self._function_argument(right, "tanh")
                     if i is not None and g is not None:
                         return i, f, g
         return None
 
     def _match_gru(self, h: int, update: Operand) -> TorchLayer | None:
-        """H' = (1 - z) ⊙ n + z ⊙ h, n = tanh(W x + b + r ⊙ (U h + b'))."""
+        """Match h' = (1 - z) ⊙ n + z ⊙ h, n = tanh(W x + b + r ⊙ (U h + b'))."""
         terms = self._sum_terms(update)
         if len(terms) != 2:
             return None
-        for new, kept in (terms, terms[::-1]):
-            for gate, before in self._factor_pairs(kept):
+        for input_term, carry_term in (terms, terms[::-1]):
+            for gate, previous in self._factor_pairs(carry_term):
                 z = self._function_argument(gate, "sigmoid")
-                if z is None or before != Operand(h, 1):
+                if z is None or previous != Operand(h, 1):
                     continue
-                for rest, squashed in self._factor_pairs(new):
-                    n = self._function_argument(squashed, "tanh")
-                    if n is None or not self._is_complement(rest, gate):
+                for complement, activation in self._factor_pairs(input_term):
+                    n = self._function_argument(activation, "tanh")
+                    if n is None or not self._is_complement(complement, gate):
                         continue
                     r, candidate = self._match_candidate(n, h)
                     if r is not None and candidate is not None:
@@ -221,74 +174,74 @@ class _LayerMatcher:
     def _match_candidate(
         self, operand: Operand, h: int
     ) -> tuple[Operand | None, _GateMatch | None]:
-        """The reset gate's argument, and W x + b + r ⊙ (U h + b')."""
+        """Match W x + b + r ⊙ (U h + b'); return the argument of r, and the gate."""
         terms = self._sum_terms(operand)
         for index, term in enumerate(terms):
-            outer = self._match_affine(terms[:index] + terms[index + 1 :], h)
+            affine = self._match_affine(terms[:index] + terms[index + 1 :], h)
             for gate, inside in self._factor_pairs(term):
-                r, inner = (
+                r, recurrent = (
                     self._function_argument(gate, "sigmoid"),
                     self._match_affine(self._sum_terms(inside), h),
                 )
-                if r is None or outer is None or inner is None:
+                if r is None or affine is None or recurrent is None:
                     continue
                 if (
-                    outer.recurrent_weight
-                    or not outer.input_weight
-                    or inner.input_weight
-                    or not inner.recurrent_weight
+                    affine.recurrent_weight
+                    or not affine.input_weight
+                    or recurrent.input_weight
+                    or not recurrent.recurrent_weight
                 ):
                     continue
                 return r, _GateMatch(
-                    outer.input_weight,
-                    outer.input_node,
-                    inner.recurrent_weight,
-                    outer.biases,
-                    inner.biases,
+                    affine.input_weight,
+                    affine.input_node,
+                    recurrent.recurrent_weight,
+                    affine.biases,
+                    recurrent.biases,
                 )
         return None, None
 
     def _match_gate(self, operand: Operand, h: int) -> _GateMatch | None:
-        """W x + U h + biases."""
-        found = self._match_affine(self._sum_terms(operand), h)
-        return found if found and found.input_weight and found.recurrent_weight else None
+        """Match W x + U h + biases, with both weights."""
+        match = self._match_affine(self._sum_terms(operand), h)
+        return match if match and match.input_weight and match.recurrent_weight else None
 
     def _match_affine(self, terms: list[Operand], h: int) -> _GateMatch | None:
-        """A sum of at most one W x, at most one U h, and biases."""
-        of_input, source, of_state, biases = "", -1, "", list[str]()
+        """Match a sum of at most one W x, at most one U h, and biases."""
+        input_weight, input_node, recurrent_weight, biases = "", -1, "", list[str]()
         for term in terms:
-            bias, product = self._parameter_name(term), self._match_matmul(term)
+            bias, matmul = self._parameter_name(term), self._match_matmul(term)
             if bias:
                 biases.append(bias)
-            elif product is None:
+            elif matmul is None:
                 return None
-            elif product[1] == Operand(h, 1) and not of_state:
-                of_state = product[0]
-            elif not product[1].delay and not of_input:
-                of_input, source = product[0], product[1].node
+            elif matmul[1] == Operand(h, 1) and not recurrent_weight:
+                recurrent_weight = matmul[0]
+            elif not matmul[1].delay and not input_weight:
+                input_weight, input_node = matmul[0], matmul[1].node
             else:
                 return None
-        return _GateMatch(of_input, source, of_state, tuple(biases), ())
+        return _GateMatch(input_weight, input_node, recurrent_weight, tuple(biases), ())
 
     def _build_layer(
         self, kind: TorchLayerKind, states: tuple[int, ...], gate_matches: list[_GateMatch | None]
     ) -> TorchLayer | None:
-        """The layer, if all gates read one source and are whole."""
-        found = [part for part in gate_matches if part is not None]
-        if len(found) != len(gate_matches) or len({part.input_node for part in found}) != 1:
+        """Return the layer if all gates matched, read one input and have one size."""
+        matches = [match for match in gate_matches if match is not None]
+        if len(matches) != len(gate_matches) or len({match.input_node for match in matches}) != 1:
             return None
-        source, size = found[0].input_node, self.nodes[states[0]].size
-        if any(self.nodes[state].size != size for state in states):
+        input_node, hidden_size = matches[0].input_node, self.nodes[states[0]].size
+        if any(self.nodes[state].size != hidden_size for state in states):
             return None
         gates = tuple(
             LayerGate(p.input_weight, p.recurrent_weight, p.biases, p.recurrent_biases)
-            for p in found
+            for p in matches
         )
         names = tuple(self.states[state] for state in states)
-        return TorchLayer(kind, source, names, gates, self.nodes[source].size, size)
+        return TorchLayer(kind, input_node, names, gates, self.nodes[input_node].size, hidden_size)
 
     def _is_complement(self, operand: Operand, gate: Operand) -> bool:
-        """Whether it is one less a gate."""
+        """Test for 1 - gate."""
         node = self.nodes[operand.node]
         if operand.delay or node.operation != "subtract":
             return False
@@ -298,14 +251,14 @@ class _LayerMatcher:
         return is_one and other == gate
 
     def _sum_terms(self, operand: Operand) -> list[Operand]:
-        """What a sum adds up, whichever way it is nested."""
+        """Return the terms of a nested sum."""
         node = self.nodes[operand.node]
         if operand.delay or node.operation != "add":
             return [operand]
-        return [term for part in node.operands for term in self._sum_terms(part)]
+        return [term for summand in node.operands for term in self._sum_terms(summand)]
 
     def _factor_pairs(self, operand: Operand) -> Iterator[tuple[Operand, Operand]]:
-        """The factors of an elementwise product, both ways round."""
+        """Yield the factors of an elementwise product in both orders."""
         node = self.nodes[operand.node]
         if not operand.delay and node.operation == "multiply":
             first, second = node.operands
@@ -314,13 +267,13 @@ class _LayerMatcher:
                 yield second, first
 
     def _function_argument(self, operand: Operand, function: str) -> Operand | None:
-        """What a function is applied to."""
+        """Return the operand of an application of `function`, or None."""
         node = self.nodes[operand.node]
         fits = not operand.delay and node.operation == function and not node.attributes
         return node.operands[0] if fits else None
 
     def _match_matmul(self, operand: Operand) -> tuple[str, Operand] | None:
-        """The name of a matrix, and the vector that it is multiplied with."""
+        """Match parameter · vector; return the parameter's name and the vector."""
         node = self.nodes[operand.node]
         if operand.delay or node.operation != "matmul" or node.attributes != (False,):
             return None

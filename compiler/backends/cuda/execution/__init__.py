@@ -1,1 +1,1 @@
-"""Launch kernels, record CUDA graphs, recover from failures."""
+"""Run plans: launch kernels, replay CUDA graphs, recover from failures."""

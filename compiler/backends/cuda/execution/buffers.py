@@ -1,4 +1,4 @@
-"""The tensors of one execution: what is carried from step to step is float32 at least."""
+"""Buffers of one call: those that carry values between steps are float32 at least."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rnnc.operators.semantics.call import Call
 
 
 class CudaMemory(AtenMemory):
-    """As ATen's, but for the type of what steps hand on to each other."""
+    """The buffers of a call, float32 where `is_full_precision`, else in the model's dtype."""
 
     def __init__(self, plan: Plan, call: Call, like: Tensor, boundaries: SequenceMasks) -> None:
         super().__init__(plan, call, like, boundaries)
         self.full_precision_dtype = like.dtype if like.dtype == torch.float64 else torch.float32
 
     def buffer_dtype(self, buffer: Buffer) -> torch.dtype:
-        """The type of a buffer's numbers."""
+        """Return the dtype of a buffer."""
         return self.full_precision_dtype if is_full_precision(buffer) else self.like.dtype

@@ -1,4 +1,4 @@
-"""Launches whose programs wait for each other: their counters, and what became of them."""
+"""Track the barrier counters of cooperative launches and report timeouts (RNN505)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from rnnc.compiler.backends.cuda.codegen.grid_barrier import COUNTER_STRIDE, MAX
 from rnnc.grammar.diagnostics.errors import fail
 
 _MAX_PENDING: Final = 64
+"""Launches in flight before `check` waits for the oldest; each holds a word of pinned memory."""
 
 
 class CooperativeLaunches:
-    """Counters of launches, and whether the programs of each have met.
+    """Barrier counters of launches in flight.
 
-    A GPU works behind the processor's back, so that a meeting that failed is told by a later call,
-    as CUDA's own errors are; until then what it has computed is NaN.
+    A GPU runs asynchronously, so a failed barrier is reported by a later call, as CUDA errors are;
+    the results of the failed launch are NaN.
     """
 
     def __init__(self) -> None:
@@ -28,42 +29,44 @@ class CooperativeLaunches:
         self._lock = threading.Lock()
 
     def allocate_counters(self, groups: int, device: torch.device) -> Tensor:
-        """One counter for each group of programs, and after those whether any waited in vain."""
+        """Allocate a zeroed counter per row group, and an error flag behind them."""
         return torch.zeros((groups + 1) * COUNTER_STRIDE, dtype=torch.int64, device=device)
 
     def track(self, counters: Tensor) -> None:
-        """A launch with these counters is under way.
+        """Watch the error flag of a launch.
 
         Raises:
-            RnnError: when this or an earlier one is known to have failed (RNN505).
+            RnnError: when a barrier of this or an earlier launch has timed out (RNN505).
         """
-        said = counters[-COUNTER_STRIDE:][:1]
-        done = None
+        error_flag = counters[-COUNTER_STRIDE:][:1]
+        event = None
         if counters.device.type == "cuda":
-            said = torch.empty(1, dtype=torch.int64, pin_memory=True).copy_(said, non_blocking=True)
-            done = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            done.record(torch.cuda.current_stream(counters.device))
+            error_flag = torch.empty(1, dtype=torch.int64, pin_memory=True).copy_(
+                error_flag, non_blocking=True
+            )
+            event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            event.record(torch.cuda.current_stream(counters.device))
         with self._lock:
-            self._pending.append((said, done))
+            self._pending.append((error_flag, event))
         self.check()
 
     def check(self) -> None:
-        """Look at the launches that have ended; wait for one where very many have not.
+        """Read the error flags of finished launches; wait if too many are in flight.
 
         Raises:
-            RnnError: when one has failed (RNN505).
+            RnnError: when a barrier has timed out (RNN505).
         """
         with self._lock:
             while self._pending:
-                said, done = self._pending[0]
-                if done is not None and torch.cuda.is_current_stream_capturing():
+                error_flag, event = self._pending[0]
+                if event is not None and torch.cuda.is_current_stream_capturing():
                     return
-                if done is not None and not done.query():
+                if event is not None and not event.query():
                     if len(self._pending) <= _MAX_PENDING:
                         return
-                    done.synchronize()
+                    event.synchronize()
                 self._pending.popleft()
-                if int(said[0]):
+                if int(error_flag[0]):
                     self._pending.clear()
                     fail(
                         "RNN505",
@@ -81,16 +84,16 @@ def run_cooperative(
     launches: CooperativeLaunches,
     device: torch.device,
 ) -> None:
-    """All steps of a loop in one launch; where programs are interpreted, level by level.
+    """Run all steps of a grid-persistent loop in one launch; level by level if interpreted.
 
     sizes: (T, B).
     """
-    steps, rows = sizes
+    steps, batch_size = sizes
     counters = launches.allocate_counters(groups, device)
     if device.type == "cuda":
-        launch(steps, rows, 0, steps, MAX_POLLS, counters, LEVEL=-1)
+        launch(steps, batch_size, 0, steps, MAX_POLLS, counters, LEVEL=-1)
     else:
-        for done in range(steps):
+        for step in range(steps):
             for level in range(levels):
-                launch(steps, rows, done, done + 1, MAX_POLLS, counters, LEVEL=level)
+                launch(steps, batch_size, step, step + 1, MAX_POLLS, counters, LEVEL=level)
     launches.track(counters)

@@ -1,8 +1,8 @@
-"""A loop, one launch of each of its kernels a step; on a GPU stretches of steps are recorded.
+"""Run a loop as one launch per kernel and step, captured in CUDA graphs of many steps.
 
-A launch costs a processor about as long as a GPU needs for a whole step. So a stretch of steps is
-recorded once in a CUDA graph and played until all steps are done: its kernels read from the `clock`
-how many are done, and do nothing for steps that are not there.
+A launch costs the CPU about as much time as the GPU needs for a step. So `CAPTURED_STEPS` steps are
+captured once and replayed until all steps are done. The kernels read a step counter in GPU memory
+(done, total), and do nothing for steps beyond the last one.
 """
 
 from __future__ import annotations
@@ -21,43 +21,43 @@ from rnnc.compiler.backends.warn_once import warn_once
 from .error_classification import summarize_error
 
 CAPTURED_STEPS: Final = 32
-"""Steps that are recorded at a time."""
+"""Steps of one CUDA graph: one replay stands for this many times the launches of a step."""
 
 MAX_GRAPHS: Final = 16
-"""Recordings that are kept: as many loops as a large model has in a training step."""
+"""CUDA graphs in the cache: as many loops as a large model has in a training step."""
 
 
 class LaunchableKernel(Protocol):
-    """A kernel bound to its tensors."""
+    """Protocol of a kernel bound to its tensors, which a CUDA graph can capture."""
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """What it reads and writes."""
+        """Return the tensors that it reads and writes."""
 
     @property
     def capture_key(self) -> tuple[Any, ...]:
-        """All that a recording of it depends on."""
+        """Return everything that a CUDA graph of this launch depends on."""
 
     def __call__(self, *leading: Any) -> None:
-        """Start it."""
+        """Launch the kernel."""
 
 
 CaptureFunction = Callable[[Callable[[], None], torch.device], Callable[[], None]]
-"""Makes of work something that does it again."""
+"""Captures the launches that a function makes; returns a function that replays them."""
 
 
 @dataclass(frozen=True, slots=True)
 class CapturedGraph:
-    """A stretch of steps, and the clock that it reads."""
+    """A CUDA graph of `CAPTURED_STEPS` steps, and the step counter that its kernels read."""
 
     step_counter: Tensor
     replay: Callable[[], None]
 
 
 class CudaGraphCache:
-    """The recordings of a model's loops.
+    """An LRU cache of the CUDA graphs of a model's loops.
 
-    capture_failed: whether recording has failed; then every step is launched by itself.
+    capture_failed: whether a capture has failed; from then on each step is launched by itself.
     """
 
     def __init__(self) -> None:
@@ -66,84 +66,84 @@ class CudaGraphCache:
         self._lock = threading.Lock()
 
     def get(self, key: tuple[Any, ...]) -> CapturedGraph | None:
-        """A recording on the same addresses, for the same rows and stream."""
+        """Return the graph for these addresses, batch size and stream, or None."""
         with self._lock:
             if key in self._graphs:
                 self._graphs.move_to_end(key)
             return self._graphs.get(key)
 
     def put(self, key: tuple[Any, ...], graph: CapturedGraph) -> None:
-        """Keep a recording; the one that was not played for longest goes."""
+        """Add a graph, and evict the least recently used one beyond `MAX_GRAPHS`."""
         with self._lock:
             self._graphs[key] = graph
             while len(self._graphs) > MAX_GRAPHS:
                 self._graphs.popitem(last=False)
 
     def clear(self) -> None:
-        """Drop all of them; those that are being played live on until they are done."""
+        """Drop all graphs; one that is being replayed lives until its end."""
         with self._lock:
             self._graphs.clear()
 
 
 def run_steps(
-    launches: Sequence[LaunchableKernel], steps: int, rows: int, graphs: CudaGraphCache
+    launches: Sequence[LaunchableKernel], steps: int, batch_size: int, graphs: CudaGraphCache
 ) -> None:
-    """All steps of a loop, recorded where that is worth its while."""
+    """Run all steps of a loop, by CUDA graphs if it is long enough to replay one twice."""
     device = launches[0].tensors[0].device
-    recorded = device.type == "cuda" and not torch.cuda.is_current_stream_capturing()
-    if recorded and steps >= 2 * CAPTURED_STEPS and not graphs.capture_failed:
-        replay_steps(launches, steps, rows, graphs, capture_graph)
+    can_capture = device.type == "cuda" and not torch.cuda.is_current_stream_capturing()
+    if can_capture and steps >= 2 * CAPTURED_STEPS and not graphs.capture_failed:
+        replay_steps(launches, steps, batch_size, graphs, capture_graph)
         return
-    clock = _make_step_counter(device, steps)
+    step_counter = _make_step_counter(device, steps)
     for step in range(steps):
         for launch in launches:
-            launch(clock, step, rows)
+            launch(step_counter, step, batch_size)
 
 
 def replay_steps(
     launches: Sequence[LaunchableKernel],
     steps: int,
-    rows: int,
+    batch_size: int,
     graphs: CudaGraphCache,
     capture: CaptureFunction,
 ) -> None:
-    """All steps: the first one by itself, which loads the kernels, then stretch by stretch."""
+    """Run the first step by itself, which loads the kernels, and replay graphs for the others."""
     device = launches[0].tensors[0].device
     stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
-    key = (threading.get_ident(), stream, rows, *(launch.capture_key for launch in launches))
-    recording = graphs.get(key)
-    clock = _make_step_counter(device, steps) if recording is None else recording.step_counter
-    clock[:1].fill_(0)
-    clock[1:].fill_(steps)
+    key = (threading.get_ident(), stream, batch_size, *(launch.capture_key for launch in launches))
+    graph = graphs.get(key)
+    step_counter = _make_step_counter(device, steps) if graph is None else graph.step_counter
+    step_counter[:1].fill_(0)
+    step_counter[1:].fill_(steps)
     for launch in launches:
-        launch(clock, 0, rows)
-    clock[:1].fill_(1)
-    if recording is None:
+        launch(step_counter, 0, batch_size)
+    step_counter[:1].fill_(1)
+    if graph is None:
 
-        def stretch() -> None:
+        def run_captured_steps() -> None:
             for ahead in range(CAPTURED_STEPS):
                 for launch in launches:
-                    launch(clock, ahead, rows)
-            clock[:1].add_(CAPTURED_STEPS)
+                    launch(step_counter, ahead, batch_size)
+            step_counter[:1].add_(CAPTURED_STEPS)
 
         try:
-            recording = CapturedGraph(clock, capture(stretch, device))
+            graph = CapturedGraph(step_counter, capture(run_captured_steps, device))
         except RuntimeError as error:
             graphs.capture_failed = True
-            said = "steps cannot be recorded in a CUDA graph and are launched one by one"
-            warn_once(f"rnnc: {said}, which is slower: {summarize_error(error)}")
-            # Nothing that was being recorded has run.
-            for ahead in range(steps - 1):
+            message = "steps cannot be recorded in a CUDA graph and are launched one by one"
+            warn_once(f"rnnc: {message}, which is slower: {summarize_error(error)}")
+            # A failed capture has launched nothing: run all steps but the first.
+            for offset in range(steps - 1):
                 for launch in launches:
-                    launch(clock, ahead, rows)
+                    launch(step_counter, offset, batch_size)
             return
-        graphs.put(key, recording)
+        graphs.put(key, graph)
     for _ in range(-(-(steps - 1) // CAPTURED_STEPS)):
-        recording.replay()
+        graph.replay()
 
 
 def capture_graph(work: Callable[[], None], device: torch.device) -> Callable[[], None]:
-    """Work as a CUDA graph, not yet played."""
+    """Capture `work` in a CUDA graph without running it; return its replay function."""
     graph = torch.cuda.CUDAGraph()
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream(device))
@@ -158,6 +158,6 @@ def capture_graph(work: Callable[[], None], device: torch.device) -> Callable[[]
 
 
 def _make_step_counter(device: torch.device, steps: int) -> Tensor:
-    clock = torch.full((2,), steps, dtype=torch.int64, device=device)
-    clock[:1].fill_(0)
-    return clock
+    step_counter = torch.full((2,), steps, dtype=torch.int64, device=device)
+    step_counter[:1].fill_(0)
+    return step_counter

@@ -1,4 +1,4 @@
-"""What goes wrong on a GPU while a model runs, told apart by what helps against it."""
+"""Classify exceptions of a GPU call by their remedy: memory, kernel or device."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Final, Literal
 from rnnc.grammar.diagnostics.errors import RnnError
 
 FailureKind = Literal["memory", "kernel", "device", ""]
-"""Of `memory` there was too little, a `kernel` cannot be built or launched, or the `device` or its
-driver has failed, and nothing runs on it in this process any more; empty: something else."""
+"""`memory`: out of memory; `kernel`: a kernel cannot be built or launched; `device`: the GPU or its
+driver has failed, and nothing runs on it in this process any more; empty: any other exception."""
 
 CONTEXT_LOST_MESSAGES: Final = (
     "device-side assert",
@@ -28,25 +28,27 @@ CONTEXT_LOST_MESSAGES: Final = (
     "initialization error",
     "device is lost",
 )
-"""Parts of the driver's messages after which a context is of no use.
+"""Substrings of driver messages after which the CUDA context is unusable.
 
 Source: CUDA Runtime API, cudaError: errors that "leave the process in an inconsistent state".
 """
 
 
 def classify_failure(error: BaseException) -> FailureKind:
-    """Which kind of failure an exception of a call is."""
+    """Return the kind of failure that an exception of a call stands for."""
     import torch
 
     if isinstance(error, RnnError) or not isinstance(error, Exception):
         return ""
-    words = str(error).lower()
-    if isinstance(error, torch.OutOfMemoryError) or _is_out_of_memory(error, words):
+    message = str(error).lower()
+    if isinstance(error, torch.OutOfMemoryError) or _is_out_of_memory(error, message):
         return "memory"
-    ours = "cuda error" in words or "[cuda]" in words or "cuda driver" in words
-    if isinstance(error, torch.AcceleratorError) or ours:
-        of_triton = "triton" in words and not any(part in words for part in CONTEXT_LOST_MESSAGES)
-        return "kernel" if of_triton else "device"
+    is_cuda_error = "cuda error" in message or "[cuda]" in message or "cuda driver" in message
+    if isinstance(error, torch.AcceleratorError) or is_cuda_error:
+        is_triton_error = "triton" in message and not any(
+            part in message for part in CONTEXT_LOST_MESSAGES
+        )
+        return "kernel" if is_triton_error else "device"
     return "kernel" if _is_raised_in_triton(error) else ""
 
 
@@ -57,7 +59,7 @@ def _is_out_of_memory(error: Exception, message: str) -> bool:
 
 
 def _is_raised_in_triton(error: Exception) -> bool:
-    """Whether it was raised in Triton: its compiler, what builds its launchers, its cache."""
+    """Test whether an exception comes from Triton's compiler, launcher build or cache."""
     if type(error).__module__.partition(".")[0] == "triton":
         return True
     frames = traceback.walk_tb(error.__traceback__)
@@ -65,10 +67,19 @@ def _is_raised_in_triton(error: Exception) -> bool:
 
 
 def summarize_error(error: BaseException) -> str:
-    """What an exception says, in one line; of a compiler's message, the last one tells most."""
+    """Return an exception as one line: its last line if a compiler raised it, else its first."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     name = type(error).__name__
     if not lines:
         return name
-    told = lines[-1] if name.startswith(("Compil", "Unsupported")) else lines[0]
-    return told if name in {"RuntimeError", "OutOfMemoryError"} else f"{name}: {told}"
+    summary = lines[-1] if name.startswith(("Compil", "Unsupported")) else lines[0]
+    return summary if name in {"RuntimeError", "OutOfMemoryError"} else f"{name}: {summary}"
+
+
+def launch_failure_reason(error: Exception) -> str:
+    """Return why the GPU did not start a kernel, or "" for any other exception."""
+    if type(error).__name__ == "OutOfResources":
+        return f"the GPU does not start its kernel ({error})"
+    if isinstance(error, RuntimeError) and "cooperative" in str(error):
+        return f"the GPU does not run all its programs at the same time ({error})"
+    return ""

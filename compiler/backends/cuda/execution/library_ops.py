@@ -1,4 +1,7 @@
-"""What torch's own library computes: products over all steps, sums, look-ups, once-a-call work."""
+"""Run the operations of a batched phase that torch's library computes.
+
+These are matmuls over all T·B rows, reductions, table lookups, windows and per-call values.
+"""
 
 from __future__ import annotations
 
@@ -21,35 +24,31 @@ from .buffers import CudaMemory
 
 
 def run_library_ops(group: FusionGroup, memory: CudaMemory) -> None:
-    """Compute those values of a batched group that no generated kernel computes."""
-    for number in (
-        *group.roots,
-        *(n for n in group.epilogue if not has_generated_kernel(memory.plan, n)),
-    ):
-        value = memory.values[number]
+    """Compute the values of a fusion group that no generated kernel computes."""
+    epilogue = [i for i in group.epilogue if not has_generated_kernel(memory.plan, i)]
+    for value_id in (*group.roots, *epilogue):
+        value = memory.values[value_id]
         if value.operation in BOUNDARY_GRADIENTS:
-            memory.bind(number, BOUNDARY_GRADIENTS[value.operation](value, memory))
+            memory.bind(value_id, BOUNDARY_GRADIENTS[value.operation](value, memory))
         elif value.rate != "step":
-            memory.bind(number, _run_per_call(value, memory))
+            memory.bind(value_id, _run_per_call(value, memory))
         elif value.operation in WINDOW_OPS:
-            compute_window(value, memory, memory.output(number))
+            compute_window(value, memory, memory.output(value_id))
         else:
             _run_series(value, memory)
 
 
 def _read_operands(value: Value, memory: CudaMemory) -> list[Tensor]:
-    """Operands in the model's type: what is carried in a wider one is rounded here."""
-    found = [memory.load(read) for read in value.operands]
-    return [o.to(memory.like.dtype) if o.is_floating_point() else o for o in found]
+    """Load the operands of a value, rounded from float32 buffers to the model's dtype."""
+    operands = [memory.load(operand) for operand in value.operands]
+    return [o.to(memory.like.dtype) if o.is_floating_point() else o for o in operands]
 
 
 def _run_per_call(value: Value, memory: CudaMemory) -> Tensor:
     operands = _read_operands(value, memory)
-    return (
-        reduce_over_steps(value, operands, memory)
-        if value.operation in REDUCTION_OPS
-        else evaluate(value, operands)
-    )
+    if value.operation in REDUCTION_OPS:
+        return reduce_over_steps(value, operands, memory)
+    return evaluate(value, operands)
 
 
 def _run_series(value: Value, memory: CudaMemory) -> None:

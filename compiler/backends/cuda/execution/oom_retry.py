@@ -1,7 +1,7 @@
-"""Calls on a GPU that may run out of memory: once more with less, and then one clear error.
+"""Retry calls that run out of GPU memory with a rematerializing plan.
 
-The second try comes after everything was let go that can be had again. It keeps for the backward
-pass only what `memory="recompute"` keeps; so do later calls that are as large.
+Before the retry all caches are released. The lean plan saves only what `memory="recompute"` saves;
+later calls of at least this size use it at once. A second failure is one clear error.
 """
 
 from __future__ import annotations
@@ -30,43 +30,45 @@ LEAN_PLAN_TEXT: Final = 'saving less for the backward pass (as memory="recompute
 
 
 class DegradableEngine(Protocol):
-    """An engine that can do with less."""
+    """An engine that can release memory and give up kernels that do not build."""
 
     def release_caches(self) -> None:
-        """Drop what takes memory and can be had again."""
+        """Release memory that can be rebuilt on demand."""
 
-    def disable_persistent_kernels(self, why: str) -> bool:
-        """Do without kernels that may not be built; whether that is anything new."""
+    def disable_persistent_kernels(self, reason: str) -> bool:
+        """Stop using persistent kernels; return False if none were in use."""
 
 
 class OomRetry:
-    """Runs calls by their usual plans and, where memory runs out, by lean ones."""
+    """A plan runner that falls back from the default plan to the lean one when memory runs out."""
 
-    def __init__(self, usual: PlanRunner, lean: PlanRunner, engine: DegradableEngine) -> None:
-        self.default, self.lean, self.engine = usual, lean, engine
+    def __init__(self, default: PlanRunner, lean: PlanRunner, engine: DegradableEngine) -> None:
+        self.default, self.lean, self.engine = default, lean, engine
         self._smallest_failure: int | None = None
-        """The fewest steps, of all rows together, that there was no memory for."""
+        """Smallest T·B that has run out of memory."""
 
     def forward(self, call: Call, wrt: tuple[TensorKey, ...]) -> tuple[CallResult, Residuals]:
-        """The forward phases; the last note of what is saved says whether the plan is lean.
+        """Run the forward phases; append 1 to the residuals' metadata if the plan was lean, else 0.
 
         Raises:
             RnnError: RNN503, when a kernel cannot be built; RNN504, when the GPU fails.
-            torch.OutOfMemoryError: when there is too little memory, also after a second try.
+            torch.OutOfMemoryError: when memory runs out again in the retry.
         """
         lean = self._is_too_large(call)
-        planned = self.lean if lean else self.default
-        found, why = self._attempt_or_fail(lambda: planned.forward(call, wrt))
-        if found is None:
-            self._free_memory(call, why)
+        runner = self.lean if lean else self.default
+        outcome, reason = self._attempt_or_fail(lambda: runner.forward(call, wrt))
+        if outcome is None:
+            self._free_memory(call, reason)
             lean = True
-            found = self._retry(call, lambda: self.lean.forward(call, wrt))
-        result, saved = found
-        return result, replace(saved, metadata=(*saved.metadata, int(lean))) if wrt else saved
+            outcome = self._retry(call, lambda: self.lean.forward(call, wrt))
+        result, residuals = outcome
+        if wrt:
+            residuals = replace(residuals, metadata=(*residuals.metadata, int(lean)))
+        return result, residuals
 
     def residual_count(self, call: Call, wrt: tuple[TensorKey, ...]) -> int:
-        """How many tensors either plan saves, at most."""
-        return max(planned.residual_count(call, wrt) for planned in (self.default, self.lean))
+        """Return the maximum number of residual tensors of either plan."""
+        return max(runner.residual_count(call, wrt) for runner in (self.default, self.lean))
 
     def backward(
         self,
@@ -75,109 +77,103 @@ class OomRetry:
         residuals: Residuals,
         cotangents: Mapping[TensorKey, Tensor | None],
     ) -> Sequence[Tensor | None]:
-        """The backward phases; raises what `forward` does."""
-        *notes, lean = residuals.metadata
-        kept, planned = (
-            replace(residuals, metadata=tuple(notes)),
-            self.lean if lean else self.default,
-        )
-        if not _is_freed(kept):
-            found, why = self._attempt_or_fail(
-                lambda: planned.backward(call, wrt, kept, cotangents)
+        """Run the backward phases of the plan that ran forward; raise what `forward` raises."""
+        *metadata, lean = residuals.metadata
+        plan_residuals = replace(residuals, metadata=tuple(metadata))
+        runner = self.lean if lean else self.default
+        if not _is_freed(plan_residuals):
+            gradients, reason = self._attempt_or_fail(
+                lambda: runner.backward(call, wrt, plan_residuals, cotangents)
             )
-            if found is not None:
-                return found
-            self._free_memory(call, why)
-            _free_buffers(kept)
+            if gradients is not None:
+                return gradients
+            self._free_memory(call, reason)
+            _free_buffers(plan_residuals)
 
-        def again() -> Sequence[Tensor | None]:
-            _, fewer = self.lean.forward(call, wrt)
-            return self.lean.backward(call, wrt, fewer, cotangents)
+        def rerun() -> Sequence[Tensor | None]:
+            _, lean_residuals = self.lean.forward(call, wrt)
+            return self.lean.backward(call, wrt, lean_residuals, cotangents)
 
-        return self._retry(call, again)
+        return self._retry(call, rerun)
 
     def _is_too_large(self, call: Call) -> bool:
-        return (
-            self._smallest_failure is not None
-            and call.steps * call.batch_size >= self._smallest_failure
-        )
-
-    def _free_memory(self, call: Call, why: str) -> None:
-        """Let go of what can be had again, and say so."""
         size = call.steps * call.batch_size
-        self._smallest_failure = (
-            size if self._smallest_failure is None else min(self._smallest_failure, size)
-        )
-        warn_once(
-            f"rnnc: out of memory on {like_of(call).device}: trying again, {LEAN_PLAN_TEXT}: {why}"
-        )
+        return self._smallest_failure is not None and size >= self._smallest_failure
+
+    def _free_memory(self, call: Call, reason: str) -> None:
+        """Record the size of the failed call, warn once, and release all caches."""
+        size = call.steps * call.batch_size
+        if self._smallest_failure is None or size < self._smallest_failure:
+            self._smallest_failure = size
+        device = like_of(call).device
+        warn_once(f"rnnc: out of memory on {device}: trying again, {LEAN_PLAN_TEXT}: {reason}")
         self.engine.release_caches()
-        # Cycles of Python objects may hold tensors: those of a traceback do.
+        # Reference cycles, as a traceback makes them, may still hold tensors.
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
     def _attempt_or_fail(self, work: Callable[[], T]) -> tuple[T | None, str]:
-        """What some work answers; or nothing, and how it ran out of memory.
+        """Call `work`; return its result, or None and the message if memory ran out.
 
         Raises:
             RnnError: RNN503, when a kernel cannot be built; RNN504, when the GPU fails.
         """
-        found, failure, why = attempt(work)
-        if failure == "kernel" and self.engine.disable_persistent_kernels(why):
-            found, failure, why = attempt(work)
+        outcome, failure, reason = attempt(work)
+        if failure == "kernel" and self.engine.disable_persistent_kernels(reason):
+            outcome, failure, reason = attempt(work)
         if failure == "kernel":
             hint = "backend aten needs no kernels; update Triton and torch together"
-            fail("RNN503", f"Triton cannot build or start a kernel: {why}", hint=hint)
+            fail("RNN503", f"Triton cannot build or start a kernel: {reason}", hint=hint)
         if failure == "device":
             hint = "start again in a new process; `nvidia-smi` says whether the GPU answers"
-            fail("RNN504", f"the GPU has failed: {why}", hint=hint)
-        return found, why
+            fail("RNN504", f"the GPU has failed: {reason}", hint=hint)
+        return outcome, reason
 
     def _retry(self, call: Call, work: Callable[[], T]) -> T:
-        """What a second try answers.
+        """Call `work` once more and return its result.
 
         Raises:
-            RnnError: as the first one.
-            torch.OutOfMemoryError: when it runs out of memory, too.
+            RnnError: as `_attempt_or_fail`.
+            torch.OutOfMemoryError: when memory runs out again.
         """
-        found, why = self._attempt_or_fail(work)
-        if found is None:
+        outcome, reason = self._attempt_or_fail(work)
+        if outcome is None:
             raise torch.OutOfMemoryError(
                 f"out of memory on {like_of(call).device}: a call of T={call.steps} and "
-                f"B={call.batch_size} does not fit, also {LEAN_PLAN_TEXT}; take a smaller batch or shorter "
-                f"sequences ({why})"
+                f"B={call.batch_size} does not fit, also {LEAN_PLAN_TEXT}; take a smaller batch "
+                f"or shorter sequences ({reason})"
             )
-        return found
+        return outcome
 
 
 def attempt(work: Callable[[], T]) -> tuple[T | None, FailureKind, str]:
-    """What some work answers; or nothing, how it has failed, and why in words.
+    """Call `work`; return its result, or None with the kind of failure and its message.
 
-    The exception is gone when this returns, and with it the tensors that its frames have held.
+    The exception is dropped here, because the frames of its traceback hold tensors.
     """
     try:
         return work(), "", ""
     except Exception as error:
-        failure, why = classify_failure(error), summarize_error(error)
+        failure, reason = classify_failure(error), summarize_error(error)
         if not failure:
             raise
-    return None, failure, why
+    return None, failure, reason
 
 
-def _free_buffers(saved: Residuals) -> None:
-    """Free the buffers that were saved, where nobody else can have them.
+def _free_buffers(residuals: Residuals) -> None:
+    """Free the memory of saved buffers if the call owns them.
 
-    What torch.compile has kept is its own: only a call in eager mode brings its plan along.
+    Only residuals of eager calls have a context; those of torch.compile belong to its own graph.
     """
-    if saved.context is not None:
-        for tensor in saved.tensors[: saved.metadata[0]]:
+    if residuals.context is not None:
+        for tensor in residuals.tensors[: residuals.metadata[0]]:
             tensor.untyped_storage().resize_(0)
 
 
-def _is_freed(saved: Residuals) -> bool:
-    """Whether what was saved has been dropped: a backward pass may run a second time."""
+def _is_freed(residuals: Residuals) -> bool:
+    """Test for freed residuals, which a second backward pass (`retain_graph=True`) may meet."""
     return any(
         tensor.numel() and not tensor.untyped_storage().nbytes()
-        for tensor in saved.tensors[: saved.metadata[0]]
+        for tensor in residuals.tensors[: residuals.metadata[0]]
     )

@@ -1,1 +1,1 @@
-"""Partition a plan into GPU kernels."""
+"""Partition a plan into kernel stages, and choose how loops keep their weights."""

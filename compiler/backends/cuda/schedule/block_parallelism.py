@@ -1,7 +1,7 @@
-"""Loops whose columns fall into parts that need nothing of each other.
+"""Partition the columns of a loop into independent parts.
 
-With block-diagonal matrices, y = diag(W₁, …, Wₙ) x, and everything else entrywise, the units of one
-block never meet those of another; without any product, no unit meets another one at all.
+If all recurrent matrices are block-diagonal, y = diag(W₁, …, Wₙ) x, and all other operations
+elementwise, hidden units of different blocks are independent; without matmuls all units are.
 """
 
 from __future__ import annotations
@@ -16,39 +16,37 @@ from .kernel_partition import StagePartition, partition_stages
 from .matmul_operands import stage_matmuls
 
 COLUMNS_PER_PART: Final = 64
-"""Columns of a part where every column is independent."""
+"""Columns of a part in a loop without matmuls, where any partition of the columns is valid."""
 
 
 def partition_independent_stages(
     plan: Plan, value_ids: Sequence[int]
 ) -> tuple[StagePartition, int]:
-    """The stages of a loop, and how many parts of it need nothing of each other."""
-    whole = partition_stages(plan, value_ids, keep_blocks=True)
-    parts = count_independent_parts(whole)
-    return (whole, parts) if parts > 1 else (partition_stages(plan, value_ids), 1)
+    """Return the stages of a loop, and the number of its independent parts."""
+    partition = partition_stages(plan, value_ids, keep_blocks=True)
+    parts = count_independent_parts(partition)
+    return (partition, parts) if parts > 1 else (partition_stages(plan, value_ids), 1)
 
 
 def count_independent_parts(partition: StagePartition) -> int:
-    """How many parts there are, each with the same share of every stage; 1 where they meet.
+    """Count the parts of equal width that no stage combines; 1 if there are none.
 
-    partition: with products whole.
+    partition: made with `keep_blocks=True`.
     """
-    values, widths = partition.plan.dataflow.values, {stage.width for stage in partition.stages}
-    if 1 in widths or any(
-        values[n].operation in GROUP_OPS for n in partition.decomposition.local_values
-    ):
+    plan, decomposition = partition.plan, partition.decomposition
+    values, widths = plan.dataflow.values, {stage.width for stage in partition.stages}
+    local_operations = {values[value_id].operation for value_id in decomposition.local_values}
+    if 1 in widths or not local_operations.isdisjoint(GROUP_OPS):
         return 1
-    products = [p for stage in partition.stages for p in stage_matmuls(partition.plan, stage)]
-    if not products:
+    matmuls = [matmul for stage in partition.stages for matmul in stage_matmuls(plan, stage)]
+    if not matmuls:
         return -(-widths.pop() // COLUMNS_PER_PART) if len(widths) == 1 else 1
     counts = set()
-    for product in products:
-        vector = values[product.vector.value]
-        inside = vector.id in partition.decomposition.local_values
-        if not product.block_stride or (
-            inside and len(partition.decomposition.slices_of(vector.id)) > 1
-        ):
+    for matmul in matmuls:
+        vector = values[matmul.vector.value]
+        is_local = vector.id in decomposition.local_values
+        if not matmul.block_stride or (is_local and len(decomposition.slices_of(vector.id)) > 1):
             return 1
-        counts.add(vector.shape[0] // product.depth)
+        counts.add(vector.shape[0] // matmul.depth)
     count = counts.pop()
     return 1 if counts or any(width % count for width in widths) else count

@@ -1,4 +1,4 @@
-"""What a GPU has: the limits that a kernel must keep within before it is worth compiling."""
+"""GPU limits that rule out a kernel before it is compiled."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class DeviceLimits:
-    """One kind of GPU.
+    """Limits of one GPU model.
 
-    compute_capability: as in `sm_90`, 90.
-    multiprocessors: how many programs surely run at the same time, one on each.
-    shared_memory: bytes of shared memory that one program may have.
-    registers: 32-bit registers of a multiprocessor; a thread has 255 at most.
+    compute_capability: 90 for `sm_90`.
+    multiprocessors: also the number of programs that are certain to run at the same time.
+    shared_memory: maximum bytes of shared memory per program.
+    registers: 32-bit registers per multiprocessor.
     Source: CUDA C++ Programming Guide, compute capabilities, technical specifications.
     """
 
@@ -24,9 +24,10 @@ class DeviceLimits:
     registers: int = 65536
 
     def resident_programs(self, registers: int, shared_memory: int, threads: int) -> int:
-        """How many programs of so many threads run on one multiprocessor at the same time.
+        """Return the occupancy: the number of programs that a multiprocessor runs at a time.
 
-        Registers are given to warps in portions of 256, shared memory with 1 KB for the system.
+        Registers are allocated to a warp in units of 256; the system reserves 1 KB of shared memory
+        per program; a multiprocessor runs at most 2048 threads.
         """
         by_registers = self.registers // (-(-registers * 32 // 256) * 256 * threads // 32)
         by_shared = (self.shared_memory + 1024) // (shared_memory + 1024)
@@ -38,11 +39,11 @@ H200: Final = DeviceLimits("H200", 90, 132, 227 * 1024)
 KNOWN_DEVICES: Final = (A100, H200)
 
 MIN_COMPUTE_CAPABILITY: Final = 80
-"""The first capability with matrix instructions for TF32 and bfloat16."""
+"""The lowest compute capability with matrix instructions for TF32 and bfloat16."""
 
 
 def unsupported_device_reason(index: int) -> str:
-    """Why kernels do not run on the GPU of a number; empty where they do."""
+    """Return why kernels cannot run on the GPU of this index, or ""."""
     import torch
 
     if torch.version.hip is not None:
@@ -58,14 +59,14 @@ def unsupported_device_reason(index: int) -> str:
 
 
 def query_device_limits(index: int) -> DeviceLimits:
-    """The GPU of a number, as its driver describes it."""
+    """Read the limits of the GPU of this index from its driver."""
     import torch
 
-    found = torch.cuda.get_device_properties(index)
-    shared = getattr(found, "shared_memory_per_block_optin", 0) or 48 * 1024
+    properties = torch.cuda.get_device_properties(index)
+    shared_memory = getattr(properties, "shared_memory_per_block_optin", 0) or 48 * 1024
     return DeviceLimits(
-        found.name,
-        10 * found.major + found.minor,
-        found.multi_processor_count,
-        shared,
+        properties.name,
+        10 * properties.major + properties.minor,
+        properties.multi_processor_count,
+        shared_memory,
     )

@@ -1,7 +1,7 @@
-"""Values -> stages: what one kernel, or one stretch between two barriers, can compute.
+"""Partition the values of a phase into stages, each one kernel or the work between barriers.
 
-Inside of a stage all pieces are of one width, and entry j of each needs entries j of the stage
-alone; whatever else is read is finished and in memory.
+All slices of a stage have one width, and entry j of each depends on entries j of the same stage
+alone; all other operands are in memory before the stage begins. Levels are as in ASAP scheduling.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .slice_decomposition import (
 
 @dataclass(frozen=True, slots=True)
 class SliceStore:
-    """Entries that go to memory: of `value`, from entry `offset` of a buffer's rows on."""
+    """Entries of `value` to be written to a buffer, from entry `offset` of its rows on."""
 
     source: SliceSource
     value: int
@@ -35,9 +35,9 @@ class SliceStore:
 
 @dataclass(frozen=True, slots=True)
 class KernelStage:
-    """Pieces in an order in which they can be computed.
+    """Slices in topological order, and the stores of their results.
 
-    level: how many stages must be finished before; those of one level need nothing of each other.
+    level: the longest chain of stages before it; stages of one level are independent.
     """
 
     level: int
@@ -48,14 +48,14 @@ class KernelStage:
 
 @dataclass(frozen=True)
 class StagePartition:
-    """The stages of some values of a plan, and the pieces they are made of."""
+    """The stages of values of a plan, and the slices that they consist of."""
 
     plan: Plan
     decomposition: SliceDecomposition
     stages: tuple[KernelStage, ...]
 
     def resolve_operand(self, output: ValueSlice, operand: Operand) -> SliceSource:
-        """Where a piece of an entrywise value finds its entries of an operand."""
+        """Return the source of an operand's entries for one slice of an elementwise value."""
         if self.plan.dataflow.values[operand.value].shape == (1,):
             return self.decomposition.resolve(operand, 0, 1)
         return self.decomposition.resolve(operand, output.start, output.stop)
@@ -64,61 +64,63 @@ class StagePartition:
 def partition_stages(
     plan: Plan, value_ids: Sequence[int], *, keep_blocks: bool = False
 ) -> StagePartition:
-    """The stages that compute some values of one phase, given in an order that can be computed.
+    """Partition values of one phase, given in topological order, into stages.
 
     keep_blocks: as in `SliceDecomposition`.
     """
-    pieces = SliceDecomposition(plan.dataflow, value_ids, whole=keep_blocks)
-    levels = _dependency_levels(plan, pieces, value_ids)
-    stored = _memory_slices(plan, pieces, value_ids, levels)
-    buckets: dict[tuple[int, int], list[ValueSlice]] = {}
-    for piece, level in levels.items():
-        buckets.setdefault((level, piece.width), []).append(piece)
-    stores = _plan_stores(plan, pieces, value_ids, stored)
-    placed: dict[tuple[int, int], list[SliceStore]] = {}
+    decomposition = SliceDecomposition(plan.dataflow, value_ids, keep_blocks=keep_blocks)
+    levels = _dependency_levels(plan, decomposition, value_ids)
+    memory_slices = _memory_slices(plan, decomposition, value_ids, levels)
+    slices_by_stage: dict[tuple[int, int], list[ValueSlice]] = {}
+    for value_slice, level in levels.items():
+        slices_by_stage.setdefault((level, value_slice.width), []).append(value_slice)
+    stores = _plan_stores(plan, decomposition, value_ids, memory_slices)
+    stores_by_stage: dict[tuple[int, int], list[SliceStore]] = {}
     for store in stores:
         source = store.source
         level = levels[source] if isinstance(source, ValueSlice) else 0
-        placed.setdefault((level, store.width), []).append(store)
-    found = tuple(
-        KernelStage(*key, tuple(buckets.get(key, ())), tuple(placed.get(key, ())))
-        for key in sorted({*buckets, *placed})
+        stores_by_stage.setdefault((level, store.width), []).append(store)
+    stages = tuple(
+        KernelStage(*key, tuple(slices_by_stage.get(key, ())), tuple(stores_by_stage.get(key, ())))
+        for key in sorted({*slices_by_stage, *stores_by_stage})
     )
-    return StagePartition(plan, pieces, found)
+    return StagePartition(plan, decomposition, stages)
 
 
 def _dependency_levels(
     plan: Plan, decomposition: SliceDecomposition, value_ids: Sequence[int]
 ) -> dict[ValueSlice, int]:
-    """For each piece that is computed its level, in order; what is only copied has level 0."""
+    """Compute the level of each slice, in order; slices of movement ops have none."""
     values = plan.dataflow.values
     levels: dict[ValueSlice, int] = {}
-    for number in value_ids:
-        value = values[number]
+    for value_id in value_ids:
+        value = values[value_id]
         if value.operation in MOVEMENT_OPS:
             continue
-        for piece in decomposition.slices_of(number):
+        for value_slice in decomposition.slices_of(value_id):
             level = 0
-            for read in value.operands:
-                if read.value not in decomposition.local_values or read.delay:
+            for operand in value.operands:
+                if operand.value not in decomposition.local_values or operand.delay:
                     continue
-                for source, apart in _operand_sources(decomposition, value, piece, read):
+                for source, in_memory in _operand_sources(
+                    decomposition, value, value_slice, operand
+                ):
                     if isinstance(source, ValueSlice):
-                        level = max(level, levels[source] + apart)
+                        level = max(level, levels[source] + in_memory)
                     elif value.operation in WHOLE_VECTOR_OPS:
                         level = max(level, 1)
-            levels[piece] = level
+            levels[value_slice] = level
     return levels
 
 
 def _operand_sources(
     decomposition: SliceDecomposition, value: Value, output: ValueSlice, operand: Operand
 ) -> Iterable[tuple[SliceSource, bool]]:
-    """The pieces that one needs of an operand, and whether they must be in memory by then."""
-    values = decomposition.flow.values
+    """Yield the slices of an operand that a slice reads, and whether from memory."""
+    values = decomposition.dataflow.values
     if value.operation in WHOLE_VECTOR_OPS:
-        for part in decomposition.slices_of(operand.value):
-            yield decomposition.resolve(operand, part.start, part.stop), True
+        for operand_slice in decomposition.slices_of(operand.value):
+            yield decomposition.resolve(operand, operand_slice.start, operand_slice.stop), True
     elif values[operand.value].shape == (1,):
         yield decomposition.resolve(operand, 0, 1), output.width != 1
     else:
@@ -131,34 +133,35 @@ def _memory_slices(
     value_ids: Sequence[int],
     levels: dict[ValueSlice, int],
 ) -> set[ValueSlice]:
-    """The pieces, aliases too, that somebody reads from memory."""
-    flow = plan.dataflow
-    kept = {read.value for read in flow.results}
-    whole = {
-        number
-        for number in value_ids
-        if number in kept
-        or number in flow.gradients_by_value
-        or flow.values[number].operation == "state"
-        or any(reader not in decomposition.local_values for reader in flow.users[number])
+    """Return the slices, those of movement ops included, that have a reader in memory."""
+    dataflow = plan.dataflow
+    result_ids = {operand.value for operand in dataflow.results}
+    whole_values = {
+        value_id
+        for value_id in value_ids
+        if value_id in result_ids
+        or value_id in dataflow.gradients_by_value
+        or dataflow.values[value_id].operation == "state"
+        or any(user not in decomposition.local_values for user in dataflow.users[value_id])
     }
-    found: set[ValueSlice] = set()
-    for number in value_ids:
-        value = flow.values[number]
-        for read in value.operands:
-            if read.value not in decomposition.local_values:
+    slices: set[ValueSlice] = set()
+    for value_id in value_ids:
+        value = dataflow.values[value_id]
+        for operand in value.operands:
+            if operand.value not in decomposition.local_values:
                 continue
-            if read.delay or value.operation in WHOLE_VECTOR_OPS:
-                whole.add(read.value)
+            if operand.delay or value.operation in WHOLE_VECTOR_OPS:
+                whole_values.add(operand.value)
             elif value.operation not in MOVEMENT_OPS:
-                for piece in decomposition.slices_of(number):
-                    for source, _ in _operand_sources(decomposition, value, piece, read):
-                        same = isinstance(source, ValueSlice) and (
-                            levels[source] == levels[piece] and source.width == piece.width
+                for value_slice in decomposition.slices_of(value_id):
+                    for source, _ in _operand_sources(decomposition, value, value_slice, operand):
+                        is_same_stage = isinstance(source, ValueSlice) and (
+                            levels[source] == levels[value_slice]
+                            and source.width == value_slice.width
                         )
-                        if isinstance(source, ValueSlice) and not same:
-                            found.add(source)
-    return found | {piece for number in whole for piece in decomposition.slices_of(number)}
+                        if isinstance(source, ValueSlice) and not is_same_stage:
+                            slices.add(source)
+    return slices.union(*map(decomposition.slices_of, whole_values))
 
 
 def _plan_stores(
@@ -167,20 +170,25 @@ def _plan_stores(
     value_ids: Sequence[int],
     memory_slices: set[ValueSlice],
 ) -> tuple[SliceStore, ...]:
-    """What goes where; where two values share their memory the later one, a state, wins."""
-    found: dict[tuple[int, int], SliceStore] = {}
-    for number in value_ids:
-        place = plan.regions[number]
-        assert place is not None, plan.dataflow.values[number]
-        for piece in decomposition.slices_of(number):
-            if piece not in memory_slices:
+    """Plan one store per memory slice; of values that share memory the later one, a state, wins."""
+    stores: dict[tuple[int, int], SliceStore] = {}
+    for value_id in value_ids:
+        region = plan.regions[value_id]
+        assert region is not None, plan.dataflow.values[value_id]
+        for value_slice in decomposition.slices_of(value_id):
+            if value_slice not in memory_slices:
                 continue
-            source = decomposition.resolve(Operand(number), piece.start, piece.stop)
-            at = (place.buffer, place.offset + piece.start)
+            source = decomposition.resolve(Operand(value_id), value_slice.start, value_slice.stop)
+            address = (region.buffer, region.offset + value_slice.start)
             if isinstance(source, MemorySlice) and not source.operand.delay:
-                there = plan.regions[source.operand.value]
-                if there is not None and (there.buffer, there.offset + source.start) == at:
+                source_region = plan.regions[source.operand.value]
+                if (
+                    source_region is not None
+                    and (source_region.buffer, source_region.offset + source.start) == address
+                ):
                     continue
-            found.pop(at, None)
-            found[at] = SliceStore(source, number, at[0], at[1], piece.width)
-    return tuple(found.values())
+            stores.pop(address, None)
+            stores[address] = SliceStore(
+                source, value_id, address[0], address[1], value_slice.width
+            )
+    return tuple(stores.values())

@@ -1,10 +1,11 @@
-"""Which tier a loop gets: where its weights stay from one step to the next.
+"""Choose the strategy of a loop by where its weights stay between steps (users: "tier").
 
-chip: on one multiprocessor, for every tile of rows by itself; programs never wait for each other.
-grid: in slices on all multiprocessors, which meet at a barrier after each dependent product.
-graph: nowhere; one launch for each dependent product of a step, recorded in a CUDA graph.
+chip: block-persistent, in one multiprocessor per row tile; programs never wait for each other.
+grid: grid-persistent, in slices on all multiprocessors, with a barrier after each dependent matmul.
+graph: CUDA graphs, with one launch per dependent matmul and step; weights stay in memory.
 
-All of it is decided from sizes, types and a chip's limits, before anything is compiled.
+The choice follows from sizes, dtypes and device limits, before anything is compiled. `chip` and
+`grid` correspond to the fused kernels of FlashRNN, `graph` to its alternating ones.
 """
 
 from __future__ import annotations
@@ -30,18 +31,18 @@ from .persistent_layout import (
 LoopStrategy = Literal["chip", "grid", "graph"]
 
 STRATEGIES: Final[tuple[LoopStrategy, ...]] = ("chip", "grid", "graph")
-"""The fastest first."""
+"""All strategies, the fastest first."""
 
 STRATEGY_VARIABLE: Final = "RNNC_CUDA_TIER"
-"""The environment variable that names the only tier to be taken."""
+"""The environment variable that forces a strategy."""
 
 
 @dataclass(frozen=True, slots=True)
 class StrategyChoice:
-    """The tier of a loop.
+    """The strategy of a loop.
 
-    rejected: the faster tiers, and in one sentence each why it is none of them.
-    layout: how the loop is laid out; None for `graph`.
+    rejected: the faster strategies, each with the reason in one sentence.
+    layout: None for `graph`.
     """
 
     strategy: LoopStrategy
@@ -56,42 +57,33 @@ def choose_strategy(
     forced: LoopStrategy | None = None,
     excluded: Mapping[LoopStrategy, str] = MappingProxyType({}),
 ) -> StrategyChoice:
-    """The fastest tier that fits a loop, or the one that is forced.
+    """Choose the fastest strategy that fits a loop, or the forced one.
 
-    excluded: tiers that this machine has turned down, and why.
+    excluded: strategies that failed to launch or were measured slower, and why.
 
     Raises:
-        RnnError: when the one that is forced does not fit (RNN501).
+        RnnError: when the forced strategy does not fit (RNN501).
     """
-    refused: list[tuple[LoopStrategy, str]] = []
-    for tier in (forced,) if forced else STRATEGIES:
-        found = excluded.get(tier) or _strategy_layout(tier, plan, phase, context)
-        if not isinstance(found, str):
-            return StrategyChoice(tier, tuple(refused), found)
-        refused.append((tier, found))
-    (tier, why) = refused[-1]
-    fail("RNN501", f"{STRATEGY_VARIABLE}={tier}, but that tier cannot run this model: {why}")
-
-
-def launch_failure_reason(error: Exception) -> str:
-    """What a machine says of a kernel that it cannot start; empty for any other mistake."""
-    if type(error).__name__ == "OutOfResources":
-        return f"the GPU does not start its kernel ({error})"
-    if isinstance(error, RuntimeError) and "cooperative" in str(error):
-        return f"the GPU does not run all its programs at the same time ({error})"
-    return ""
+    rejected: list[tuple[LoopStrategy, str]] = []
+    for strategy in (forced,) if forced else STRATEGIES:
+        layout = excluded.get(strategy) or _strategy_layout(strategy, plan, phase, context)
+        if not isinstance(layout, str):
+            return StrategyChoice(strategy, tuple(rejected), layout)
+        rejected.append((strategy, layout))
+    strategy, reason = rejected[-1]
+    fail("RNN501", f"{STRATEGY_VARIABLE}={strategy}, but that tier cannot run this model: {reason}")
 
 
 def forced_strategy() -> LoopStrategy | None:
-    """The tier that the environment names.
+    """Read the forced strategy from the environment, if any.
 
     Raises:
-        RnnError: when there is none of that name (RNN501).
+        RnnError: when the variable names no strategy (RNN501).
     """
-    said = os.environ.get(STRATEGY_VARIABLE, "")
-    if said and said not in STRATEGIES:
-        fail("RNN501", f"{STRATEGY_VARIABLE}={said}, but the tiers are {', '.join(STRATEGIES)}")
-    return said if said else None
+    name = os.environ.get(STRATEGY_VARIABLE, "")
+    if name and name not in STRATEGIES:
+        fail("RNN501", f"{STRATEGY_VARIABLE}={name}, but the tiers are {', '.join(STRATEGIES)}")
+    return name if name else None
 
 
 def _strategy_layout(

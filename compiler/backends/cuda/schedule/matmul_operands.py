@@ -1,4 +1,4 @@
-"""The products of a stage: which entries of a vector meet which of a matrix."""
+"""Matmul operands of a stage: vector entries and weight addresses of each output slice."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .slice_decomposition import ValueSlice
 
 @dataclass(frozen=True, slots=True)
 class MatmulSlice:
-    """Entries `vector_start` to `vector_start + depth` of a vector, times a part of a matrix.
+    """An output slice as a submatrix times `depth` vector entries from `vector_start` on.
 
-    matrix: a value of a call, whose entry [k, u] lies at `matrix_offset + k depth_stride + u column_stride`.
-    block_stride: how far apart blocks lie, where all of a block-diagonal matrix is one product; then
-        `vector_start`, `depth` and `matrix_offset` are those of the first block.
+    matrix: a per-call value; entry [k, u] is at matrix_offset + k depth_stride + u column_stride.
+    block_stride: distance of blocks if the slice spans a whole block-diagonal matrix, else 0;
+        `vector_start`, `depth` and `matrix_offset` are then those of the first block.
     """
 
     output: ValueSlice
@@ -32,36 +32,41 @@ class MatmulSlice:
     block_stride: int = 0
 
     def weight_address(self, base: str, column: str = "u") -> str:
-        """Where entries [k, u] of the matrix lie, as Triton source."""
-        start = f"{self.matrix_offset} + " if self.matrix_offset else ""
-        down, along = (
-            f" * {step}" if step != 1 else "" for step in (self.depth_stride, self.column_stride)
+        """Return the addresses of the entries [k, u] of the matrix as a Triton expression."""
+        offset = f"{self.matrix_offset} + " if self.matrix_offset else ""
+        by_depth, by_column = (
+            f" * {stride}" if stride != 1 else ""
+            for stride in (self.depth_stride, self.column_stride)
         )
-        return f"{base} + {start}(k{down})[:, None] + ({column}{along})[None, :]"
+        return f"{base} + {offset}(k{by_depth})[:, None] + ({column}{by_column})[None, :]"
 
 
 def stage_matmuls(plan: Plan, stage: KernelStage) -> Sequence[MatmulSlice]:
-    """The products of a stage, in its order."""
+    """Return the matmuls of a stage in the order of its slices."""
     values = plan.dataflow.values
     return [
-        _matmul_slice(plan.dataflow, piece)
-        for piece in stage.slices
-        if values[piece.value].operation == "matmul"
+        _matmul_slice(plan.dataflow, output)
+        for output in stage.slices
+        if values[output.value].operation == "matmul"
     ]
 
 
-def _matmul_slice(flow: Dataflow, output: ValueSlice) -> MatmulSlice:
-    value = flow.values[output.value]
+def _matmul_slice(dataflow: Dataflow, output: ValueSlice) -> MatmulSlice:
+    value = dataflow.values[output.value]
     matrix = value.operands[0].value
-    shape = flow.values[matrix].shape
+    shape = dataflow.values[matrix].shape
     transposed = bool(value.attributes[0])
     rows, columns = shape[-2:]
-    depth, across = (rows, columns) if transposed else (columns, rows)
-    down, along = (columns, 1) if transposed else (1, columns)
+    depth, width = (rows, columns) if transposed else (columns, rows)
+    depth_stride, column_stride = (columns, 1) if transposed else (1, columns)
     vector = value.operands[1]
-    if output.width > across:
-        return MatmulSlice(output, vector, 0, depth, matrix, 0, down, along, rows * columns)
-    block = output.start // across if len(shape) == 3 else 0
-    first = output.start - block * across
-    start = block * rows * columns + first * (1 if transposed else columns)
-    return MatmulSlice(output, vector, block * depth, depth, matrix, start, down, along)
+    if output.width > width:
+        return MatmulSlice(
+            output, vector, 0, depth, matrix, 0, depth_stride, column_stride, rows * columns
+        )
+    block = output.start // width if len(shape) == 3 else 0
+    column = output.start - block * width
+    matrix_offset = block * rows * columns + column * (1 if transposed else columns)
+    return MatmulSlice(
+        output, vector, block * depth, depth, matrix, matrix_offset, depth_stride, column_stride
+    )

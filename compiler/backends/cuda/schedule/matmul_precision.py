@@ -1,19 +1,19 @@
-"""How exactly float32 products are taken: as `torch.nn.LSTM` takes them."""
+"""Precision of float32 matmuls, which follows torch's setting for `torch.nn.LSTM`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from torch import dtype
+    import torch
 
 MatmulPrecision = Literal["ieee", "tf32", "tf32x3"]
 
 
 def float32_matmul_precision() -> MatmulPrecision:
-    """TF32 where torch allows it to recurrent networks, else three TF32 products for each one.
+    """Return tf32 if torch allows it for RNNs, else tf32x3.
 
-    Three products of split numbers are about as exact as float32 itself.
+    tf32x3 splits each operand into two TF32 numbers and is about as exact as float32.
     """
     import torch
 
@@ -25,8 +25,8 @@ def float32_matmul_precision() -> MatmulPrecision:
     return "tf32" if allowed else "tf32x3"
 
 
-def matmul_precision(kind: dtype) -> MatmulPrecision:
-    """How products of numbers of a type are taken: only float32 leaves a choice."""
+def matmul_precision(dtype: torch.dtype) -> MatmulPrecision:
+    """Return the matmul precision of a dtype; only float32 has a setting."""
     import torch
 
-    return float32_matmul_precision() if kind == torch.float32 else "ieee"
+    return float32_matmul_precision() if dtype == torch.float32 else "ieee"

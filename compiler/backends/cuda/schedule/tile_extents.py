@@ -1,36 +1,36 @@
-"""Sizes cut into powers of two, the only extents that a tile may have."""
+"""Split sizes into tile extents, which Triton requires to be powers of two."""
 
 from __future__ import annotations
 
 from typing import Final
 
 MIN_EXTENT: Final = 16
-"""The least extent of a product's tile, in entries of its vector."""
+"""Smallest tile extent of a matmul, in entries of its vector: the shortest K of `tl.dot`."""
 
 MAX_EXTENT: Final = 128
-"""The greatest: more would not stay in registers."""
+"""Largest tile extent: the accumulators of wider tiles would not fit in registers."""
 
 MIN_TAIL_EXTENT: Final = 64
-"""The least extent of what is left of a size that is more than that."""
+"""Smallest extent of the last tile of a size above `MAX_EXTENT`; see `split_extents`."""
 
 
 def split_extents(size: int, minimum: int = MIN_EXTENT) -> tuple[tuple[int, int], ...]:
-    """(first entry, extent) of each part; the last one may reach beyond the end.
+    """Return (first entry, extent) of each tile; the last one may reach beyond the size.
 
-    Beside wide parts a narrow one is not cut to its size: eight warps have no layout for its
-    product in which they do not all keep the same weights in registers.
+    A narrow last tile beside wide ones is padded: in its layout all eight warps would hold copies
+    of the same weights in registers.
     """
     minimum = max(minimum, MIN_TAIL_EXTENT) if size > MAX_EXTENT else minimum
-    found: list[tuple[int, int]] = []
+    tiles: list[tuple[int, int]] = []
     first = 0
     while first < size:
         extent = 1 << (size - first - 1).bit_length()
-        found.append((first, min(MAX_EXTENT, max(minimum, extent))))
-        first += found[-1][1]
-    return tuple(found)
+        tiles.append((first, min(MAX_EXTENT, max(minimum, extent))))
+        first += tiles[-1][1]
+    return tuple(tiles)
 
 
 def padded_size(size: int, minimum: int = MIN_EXTENT) -> int:
-    """How many entries those parts have together."""
+    """Return the size rounded up to the end of its last tile."""
     first, extent = split_extents(size, minimum)[-1]
     return first + extent

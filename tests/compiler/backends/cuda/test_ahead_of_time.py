@@ -1,9 +1,8 @@
-"""Kernels compiled ahead of time: which keep within a chip's limits, at which sizes.
+"""Kernels compiled ahead of time stay within the limits of each device.
 
-TABLE is what compiler and choice of tiers are held to: `yes` where all kernels of all loops of a
-training step must hold, with no spills and within shared memory, a number where a thread may spill
-so many bytes, and `no` where the tier must be refused. There is no GPU in this: registers and
-spills are those that the assembler reports.
+TABLE is the specification: `yes` if all kernels of all loops of a training step must fit, without
+spills and within shared memory; a number if a thread may spill that many bytes; `no` if the
+strategy must be rejected. No GPU is needed: the assembler reports registers and spills.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ TYPES: dict[str, tuple[int, MatmulPrecision]] = {
 }
 SIZES = (64, 128, 256, 512, 1024)
 
-# tier, model, chip, type, and then one column a size
+# strategy, model, device, dtype, then one column per size
 TABLE = """
 chip rnn     sm_90 bfloat16         yes yes yes no  no
 chip rnn     sm_90 float16          yes yes yes no  no
@@ -90,37 +89,41 @@ grid dts_rnn sm_80 float32          yes yes yes yes no
 
 def cells() -> Iterator[Any]:
     for line in TABLE.strip().splitlines():
-        tier, name, chip, type_, *said = line.split()
-        for hidden, fits in zip(SIZES, said, strict=True):
-            id_ = f"{tier}-{name}-{chip}-{hidden}-{type_}"
-            spilled = {"yes": 0, "no": None}.get(fits, int(fits) if fits.isdigit() else 0)
-            yield pytest.param(tier, name, chip, type_, hidden, spilled, id=id_)
+        tier, name, device, type_, *limits = line.split()
+        for hidden, limit in zip(SIZES, limits, strict=True):
+            id_ = f"{tier}-{name}-{device}-{hidden}-{type_}"
+            spilled_bytes = {"yes": 0, "no": None}.get(limit, int(limit) if limit.isdigit() else 0)
+            yield pytest.param(tier, name, device, type_, hidden, spilled_bytes, id=id_)
 
 
-def plan_of(name: str, hidden: int) -> Plan:
+def build_loop_plan(name: str, hidden: int) -> Plan:
     graph = analyze(zoo_source(name), parameters={"hidden": hidden}, assume_missing=False).graph
     assert graph is not None
     return PlanCache(graph, sink_elementwise=True)(training_request(graph))
 
 
-def program(name: str, hidden: int, case: KernelVariant) -> KernelFile:
-    """The kernels of the tier that runs every loop."""
-    plan = plan_of(name, hidden)
-    return generate_kernel_file(plan, case, select_strategies(plan, DeviceContext(H200), "graph"))
+def generate_graph_kernels(name: str, hidden: int, variant: KernelVariant) -> KernelFile:
+    """Generate the kernels of strategy `graph`, which runs every loop."""
+    plan = build_loop_plan(name, hidden)
+    return generate_kernel_file(
+        plan, variant, select_strategies(plan, DeviceContext(H200), "graph")
+    )
 
 
-def check(found: KernelFile, type_: str, chip: DeviceLimits, spilled: int = 0) -> None:
-    """No kernel of a loop or scan spills more than it may, or needs too much shared memory."""
-    bytes_, precision = TYPES[type_]
-    for kernels in found.loop_kernels.values():
+def assert_fits(file: KernelFile, type_: str, device: DeviceLimits, spilled_bytes: int = 0) -> None:
+    """Assert the limits on spills and shared memory for all kernels of loops and scans."""
+    element_size, precision = TYPES[type_]
+    for kernels in file.loop_kernels.values():
         for kernel in kernels:
-            tiling = default_tiling(kernel, bytes_)
+            tiling = default_tiling(kernel, element_size)
             dtype = type_.partition(",")[0]
-            taken = measure_resources(kernel, found.source, tiling, chip, dtype, precision)
-            assert taken.spilled_bytes <= spilled, (kernel.name, taken)
-            assert taken.shared_memory <= chip.shared_memory, (kernel.name, taken)
-            estimate = chip.shared_memory if kernel.layout is None else kernel.layout.shared_memory
-            assert taken.shared_memory <= estimate, (kernel.name, taken)
+            resources = measure_resources(kernel, file.source, tiling, device, dtype, precision)
+            assert resources.spilled_bytes <= spilled_bytes, (kernel.name, resources)
+            assert resources.shared_memory <= device.shared_memory, (kernel.name, resources)
+            estimate = (
+                device.shared_memory if kernel.layout is None else kernel.layout.shared_memory
+            )
+            assert resources.shared_memory <= estimate, (kernel.name, resources)
 
 
 def test_nothing_is_interpreted() -> None:
@@ -132,42 +135,46 @@ def test_a_tier_holds_or_is_refused(
     tier: LoopStrategy, name: str, chip: str, type_: str, hidden: int, spilled: int | None
 ) -> None:
     device = next(c for c in (A100, H200) if chip == f"sm_{c.compute_capability}")
-    plan, setting = plan_of(name, hidden), DeviceContext(device, *TYPES[type_])
+    plan, context = build_loop_plan(name, hidden), DeviceContext(device, *TYPES[type_])
     if spilled is not None:
-        found = generate_kernel_file(plan, KernelVariant(), select_strategies(plan, setting, tier))
-        check(found, type_, device, spilled)
+        file = generate_kernel_file(plan, KernelVariant(), select_strategies(plan, context, tier))
+        assert_fits(file, type_, device, spilled)
     else:
         with pytest.raises(rnnc.RnnError, match=f"RNNC_CUDA_TIER={tier}, but that tier cannot"):
-            select_strategies(plan, setting, tier)
+            select_strategies(plan, context, tier)
 
 
 @pytest.mark.parametrize("type_", TYPES)
 @pytest.mark.parametrize("hidden", SIZES)
 def test_a_step_of_an_lstm_holds_on_sm_90(hidden: int, type_: str) -> None:
-    check(program("lstm", hidden, KernelVariant()), type_, H200)
+    assert_fits(generate_graph_kernels("lstm", hidden, KernelVariant()), type_, H200)
 
 
 @pytest.mark.parametrize("type_", TYPES)
 @pytest.mark.parametrize("hidden", [64, 1024])
 def test_a_step_of_an_lstm_holds_on_sm_80(hidden: int, type_: str) -> None:
-    check(program("lstm", hidden, KernelVariant()), type_, A100)
+    assert_fits(generate_graph_kernels("lstm", hidden, KernelVariant()), type_, A100)
 
 
 @pytest.mark.parametrize("name", ["gru", "dts_rnn", "mingru", "rhn"])
 def test_other_cells_hold_with_resets_and_lengths(name: str) -> None:
-    check(program(name, 512, KernelVariant(resets=True, lengths=True)), "bfloat16", H200)
+    assert_fits(
+        generate_graph_kernels(name, 512, KernelVariant(resets=True, lengths=True)),
+        "bfloat16",
+        H200,
+    )
 
 
 @pytest.mark.parametrize("name", zoo_names())
 @pytest.mark.parametrize("tier", ["chip", "grid"])
 def test_every_cell_of_the_zoo_compiles_in_every_tier(tier: LoopStrategy, name: str) -> None:
-    """Small, with resets and lengths; what spills is not asked."""
+    """At small sizes, with resets and lengths, and with any number of spills."""
     graph = analyze(zoo_source(name), parameters=small_sizes(name, hidden=33)).graph
     assert graph is not None
     plan = PlanCache(graph, sink_elementwise=True)(training_request(graph))
-    case = KernelVariant(resets=True, lengths=True)
-    check(
-        generate_kernel_file(plan, case, select_strategies(plan, DeviceContext(H200), tier)),
+    variant = KernelVariant(resets=True, lengths=True)
+    assert_fits(
+        generate_kernel_file(plan, variant, select_strategies(plan, DeviceContext(H200), tier)),
         "float32",
         H200,
         10000,
@@ -180,30 +187,32 @@ def test_blocks_of_a_wide_layer_hold_on_one_multiprocessor_each(which: str, type
     graph = analyze(Source(INDEPENDENT_COLUMNS[which]), parameters={"hidden": 256}).graph
     assert graph is not None
     plan = PlanCache(graph, sink_elementwise=True)(training_request(graph))
-    tiers = select_strategies(plan, DeviceContext(H200, *TYPES[type_]))
-    assert all(found.strategy == "chip" for found in tiers.values())
-    assert all(found.layout is not None and found.layout.slices == 4 for found in tiers.values())
-    check(generate_kernel_file(plan, KernelVariant(), tiers), type_, H200)
+    strategies = select_strategies(plan, DeviceContext(H200, *TYPES[type_]))
+    assert all(found.strategy == "chip" for found in strategies.values())
+    assert all(
+        found.layout is not None and found.layout.slices == 4 for found in strategies.values()
+    )
+    assert_fits(generate_kernel_file(plan, KernelVariant(), strategies), type_, H200)
 
 
 def test_what_a_loop_takes_is_told_as_compiled() -> None:
-    plan = plan_of("rnn", 64)
+    plan = build_loop_plan("rnn", 64)
     phase = next(phase for phase in plan.phases if phase.kind == "loop")
-    said = describe_strategy(plan, phase)
-    taken = r"\d+ registers a thread and \d+ KB of shared memory a program, \d+ at a time on a"
-    assert re.search(taken, said), said
+    description = describe_strategy(plan, phase)
+    pattern = r"\d+ registers a thread and \d+ KB of shared memory a program, \d+ at a time on a"
+    assert re.search(pattern, description), description
 
 
 def test_programs_of_a_grid_meet_as_the_memory_model_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     texts: list[str] = []
 
-    def assembled(text: str) -> tuple[int, int]:
+    def record_ptx(text: str) -> tuple[int, int]:
         texts.append(text)
         return 0, 0
 
-    monkeypatch.setattr(kernel_resources, "_assemble", assembled)
-    plan = plan_of("dts_rnn", 64)
-    check(
+    monkeypatch.setattr(kernel_resources, "_assemble", record_ptx)
+    plan = build_loop_plan("dts_rnn", 64)
+    assert_fits(
         generate_kernel_file(
             plan, KernelVariant(), select_strategies(plan, DeviceContext(H200), "grid")
         ),
@@ -211,21 +220,21 @@ def test_programs_of_a_grid_meet_as_the_memory_model_asks(monkeypatch: pytest.Mo
         H200,
     )
     for text in texts:
-        arrivals, questions = (
+        arrivals, polls = (
             re.findall(rf"^.*{word}.*$", text, re.MULTILINE)
             for word in ("atom", r"ld\.global\.gpu")
         )
-        # Two levels, two meetings: each is one addition, and a loop of questions.
-        assert len(arrivals) == len(questions) == 2
+        # Two levels, two barriers: each is one atomic addition and a polling loop.
+        assert len(arrivals) == len(polls) == 2
         assert all("gpu.acq_rel.add.u64" in line for line in arrivals)
-        assert all("acquire" in line for line in questions)
+        assert all("acquire" in line for line in polls)
         assert "ld.global.cg" in text
 
 
 def test_what_does_not_fit_is_seen() -> None:
     with pytest.raises(AssertionError):
-        check(
-            program("lstm", 256, KernelVariant()),
+        assert_fits(
+            generate_graph_kernels("lstm", 256, KernelVariant()),
             "float32",
             DeviceLimits("a small one", 90, 1, 4096),
         )

@@ -1,6 +1,6 @@
-"""A GPU that runs out of memory, fails, or cannot build a kernel, in the middle of a run.
+"""Recovery from out-of-memory, device and kernel build failures in the middle of a run.
 
-There is no GPU here: the plans of `cuda` run through ATen calls on the CPU, and fail when told to.
+No GPU is needed: plans of `cuda` run through ATen calls on the CPU, with injected failures.
 """
 
 from __future__ import annotations
@@ -36,60 +36,70 @@ from support.comparison.assertions import assert_close, parameter_gradients
 MODEL = "input x: real[3]\nstate h: real[5]\nh' = x ⊕ h\noutput y: real[2]\ny = V h'\n"
 
 
-class Faulty(AtenEngine):
-    """ATen's engine under the name of the GPU's; fails at the passes that are named."""
+class FaultyEngine(AtenEngine):
+    """ATen's engine in place of the GPU's, with failures injected by the index of a pass."""
 
     faults: ClassVar[dict[int, Exception]] = {}
-    ran: ClassVar[list[str]] = []
-    let_go_of: ClassVar[int] = 0
-    simpler: ClassVar[bool] = False
+    passes: ClassVar[list[str]] = []
+    release_count: ClassVar[int] = 0
+    has_persistent_kernels: ClassVar[bool] = False
 
     def run_phases(self, phases: Iterable[Phase], memory: AtenMemory) -> None:
-        passes = list(phases)
-        backward = bool(passes) and passes[0] in memory.plan.backward_phases
-        Faulty.ran.append(f"{memory.plan.request.memory} {'back' if backward else 'forth'}")
-        fault = Faulty.faults.get(len(Faulty.ran) - 1)
+        pass_phases = list(phases)
+        backward = bool(pass_phases) and pass_phases[0] in memory.plan.backward_phases
+        FaultyEngine.passes.append(
+            f"{memory.plan.request.memory} {'back' if backward else 'forth'}"
+        )
+        fault = FaultyEngine.faults.get(len(FaultyEngine.passes) - 1)
         if fault is not None:
             raise fault
-        super().run_phases(passes, memory)
+        super().run_phases(pass_phases, memory)
 
     def release_caches(self) -> None:
-        Faulty.let_go_of += 1
+        FaultyEngine.release_count += 1
 
-    def disable_persistent_kernels(self, why: str) -> bool:
-        simpler, Faulty.simpler = Faulty.simpler, False
-        return simpler
+    def disable_persistent_kernels(self, reason: str) -> bool:
+        had_persistent_kernels, FaultyEngine.has_persistent_kernels = (
+            FaultyEngine.has_persistent_kernels,
+            False,
+        )
+        return had_persistent_kernels
 
 
 @pytest.fixture(autouse=True)
-def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CudaEngine", Faulty)
+def use_faulty_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CudaEngine", FaultyEngine)
     monkeypatch.setattr(CudaBackend, "unsupported_reason", lambda self, like: "")
-    monkeypatch.setattr(Backends, "_device_candidates", lambda self, like: self.made)
+    monkeypatch.setattr(Backends, "_device_candidates", lambda self, like: self.candidates)
     monkeypatch.setattr(warn_once, "_warned", set())
-    for name, value in (("faults", {}), ("ran", []), ("let_go_of", 0), ("simpler", False)):
-        monkeypatch.setattr(Faulty, name, value)
+    for name, value in (
+        ("faults", {}),
+        ("passes", []),
+        ("release_count", 0),
+        ("has_persistent_kernels", False),
+    ):
+        monkeypatch.setattr(FaultyEngine, name, value)
 
 
-def short() -> torch.OutOfMemoryError:
+def out_of_memory() -> torch.OutOfMemoryError:
     return torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
 
 
-def not_built() -> RuntimeError:
-    """As it comes from within Triton, whose frames tell it from others."""
-    space: dict[str, Any] = {"__name__": "triton.runtime.build"}
+def build_failure() -> RuntimeError:
+    """Return an exception whose traceback has frames of Triton."""
+    namespace: dict[str, Any] = {"__name__": "triton.runtime.build"}
     text = "def build():\n    raise RuntimeError('Failed to find C compiler. Please specify')\n"
-    exec(text, space)
+    exec(text, namespace)
     try:
-        space["build"]()
+        namespace["build"]()
     except RuntimeError as error:
         return error
     raise AssertionError
 
 
-def model(**said: Any) -> CompiledRNN:
+def compile_model(**options: Any) -> CompiledRNN:
     torch.manual_seed(0)
-    return rnnc.compile(MODEL, **said)
+    return rnnc.compile(MODEL, **options)
 
 
 def inputs(rows: int = 2) -> Tensor:
@@ -102,7 +112,7 @@ def step(net: CompiledRNN, rows: int = 2) -> dict[str, Tensor]:
     return parameter_gradients(net)
 
 
-def told(capfd: pytest.CaptureFixture[str]) -> list[str]:
+def rnnc_lines(capfd: pytest.CaptureFixture[str]) -> list[str]:
     return [line for line in capfd.readouterr().err.splitlines() if line.startswith("rnnc: ")]
 
 
@@ -118,33 +128,33 @@ def told(capfd: pytest.CaptureFixture[str]) -> list[str]:
 def test_too_little_memory_is_tried_again_with_less(
     at: int, ran: list[str], said: dict[str, str], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Also where nothing may fall back: the same kernels run."""
-    right = step(model(backend="reference"))
-    net = model(**said)
-    Faulty.faults = {at: short()}
+    """A retry is no fallback: it also happens with `require="fused"`."""
+    right = step(compile_model(backend="reference"))
+    net = compile_model(**said)
+    FaultyEngine.faults = {at: out_of_memory()}
     assert_close(step(net), right, 1e-5)
-    assert Faulty.ran == ran
-    assert Faulty.let_go_of == 1
-    (line,) = told(capfd)
+    assert FaultyEngine.passes == ran
+    assert FaultyEngine.release_count == 1
+    (line,) = rnnc_lines(capfd)
     assert line == (
         "rnnc: out of memory on cpu: trying again, saving less for the backward pass "
         '(as memory="recompute" does): CUDA out of memory. Tried to allocate 2.00 GiB.'
     )
-    del Faulty.ran[:]
-    Faulty.faults = {}
+    del FaultyEngine.passes[:]
+    FaultyEngine.faults = {}
     step(net)
-    assert Faulty.ran == ["recompute forth", "recompute back"]
-    del Faulty.ran[:]
+    assert FaultyEngine.passes == ["recompute forth", "recompute back"]
+    del FaultyEngine.passes[:]
     step(net, rows=1)
-    assert Faulty.ran == ["save forth", "save back"]
-    assert told(capfd) == []
+    assert FaultyEngine.passes == ["save forth", "save back"]
+    assert rnnc_lines(capfd) == []
 
 
 @pytest.mark.parametrize("said", [{}, {"require": "fused"}, {"memory": "recompute"}], ids=str)
 @pytest.mark.parametrize("at", [{0, 1}, {1, 2}, {1, 3}], ids=str)
 def test_too_little_memory_twice_is_one_clear_error(at: set[int], said: dict[str, str]) -> None:
-    net = model(**said)
-    Faulty.faults = {number: short() for number in at}
+    net = compile_model(**said)
+    FaultyEngine.faults = {number: out_of_memory() for number in at}
     with pytest.raises(torch.OutOfMemoryError) as caught:
         step(net)
     assert str(caught.value) == (
@@ -157,33 +167,35 @@ def test_too_little_memory_twice_is_one_clear_error(at: set[int], said: dict[str
 
 
 def test_a_second_backward_pass_computes_what_was_dropped() -> None:
-    net, right = model(), model(backend="reference")
+    net, right = compile_model(), compile_model(backend="reference")
     x = inputs()
     score = net(x)[0].square().sum()
-    Faulty.faults = {1: short()}
+    FaultyEngine.faults = {1: out_of_memory()}
     score.backward(retain_graph=True)
     score.backward()
     expected = right(x)[0].square().sum()
     expected.backward(retain_graph=True)
     expected.backward()
     assert_close(parameter_gradients(net), parameter_gradients(right), 1e-5)
-    assert Faulty.ran.count("save back") == 1
+    assert FaultyEngine.passes.count("save back") == 1
 
 
 def test_what_was_saved_is_let_go_before_the_second_try(monkeypatch: pytest.MonkeyPatch) -> None:
-    net, left = model(), []
-    freed = torch.UntypedStorage.resize_
+    net, freed_bytes = compile_model(), []
+    resize = torch.UntypedStorage.resize_
     monkeypatch.setattr(
-        torch.UntypedStorage, "resize_", lambda s, size: (left.append(s.nbytes()), freed(s, size))
+        torch.UntypedStorage,
+        "resize_",
+        lambda s, size: (freed_bytes.append(s.nbytes()), resize(s, size)),
     )
-    Faulty.faults = {1: short()}
+    FaultyEngine.faults = {1: out_of_memory()}
     step(net)
-    assert sum(left) >= 4 * 2 * 5 * 4, "at least the states, (T, B, 5) of 4 bytes"
+    assert sum(freed_bytes) >= 4 * 2 * 5 * 4, "at least the states, (T, B, 5) of 4 bytes"
 
 
 def test_evaluation_is_tried_again_too() -> None:
-    net, right = model(), model(backend="reference")
-    Faulty.faults = {0: short()}
+    net, right = compile_model(), compile_model(backend="reference")
+    FaultyEngine.faults = {0: out_of_memory()}
     with torch.no_grad():
         assert_close(net(inputs())[0], right(inputs())[0], 1e-5)
 
@@ -192,15 +204,15 @@ def test_evaluation_is_tried_again_too() -> None:
 def test_auto_goes_on_where_a_kernel_cannot_be_built(
     at: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    right = step(model(backend="reference"))
-    net = model()
+    right = step(compile_model(backend="reference"))
+    net = compile_model()
     assert net.backend == "cuda"
-    Faulty.faults = {at: not_built()}
+    FaultyEngine.faults = {at: build_failure()}
     for _ in range(2):
         assert_close(step(net), right, 1e-5)
     assert net.backend == "aten"
-    assert len(Faulty.ran) == at + 1
-    assert told(capfd) == [
+    assert len(FaultyEngine.passes) == at + 1
+    assert rnnc_lines(capfd) == [
         "rnnc: on to backend `aten`, which is slower: Triton cannot build or start a kernel: "
         "Failed to find C compiler. Please specify"
     ]
@@ -211,28 +223,27 @@ def test_auto_goes_on_where_a_kernel_cannot_be_built(
 def test_simpler_kernels_come_first(
     at: int, said: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Faulty, "simpler", True)
-    right = step(model(backend="reference"))
-    net = model(**said)
-    Faulty.faults = {at: not_built()}
+    monkeypatch.setattr(FaultyEngine, "has_persistent_kernels", True)
+    right = step(compile_model(backend="reference"))
+    net = compile_model(**said)
+    FaultyEngine.faults = {at: build_failure()}
     assert_close(step(net), right, 1e-5)
     assert net.backend == "cuda"
-    assert len(Faulty.ran) == 3
+    assert len(FaultyEngine.passes) == 3
 
 
 def test_an_engine_without_kept_weights_has_nothing_simpler(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     engine = CudaEngine()
-    programs: Any = engine._kernel_files
-    programs["call"] = types.SimpleNamespace(tiers={0: types.SimpleNamespace(tier="graph")})
+    files: Any = engine._kernel_files
+    graph, chip = (types.SimpleNamespace(strategy=strategy) for strategy in ("graph", "chip"))
+    files["call"] = types.SimpleNamespace(strategies={0: graph})
     assert not engine.disable_persistent_kernels("no room")
-    programs["other"] = types.SimpleNamespace(tiers={0: types.SimpleNamespace(tier="chip")})
-    assert [
-        engine.disable_persistent_kernels("no room"),
-        engine.disable_persistent_kernels("no room"),
-    ] == [True, False]
-    assert told(capfd) == [
+    files["other"] = types.SimpleNamespace(strategies={0: chip})
+    assert engine.disable_persistent_kernels("no room")
+    assert not engine.disable_persistent_kernels("no room")
+    assert rnnc_lines(capfd) == [
         "rnnc: on to tier graph, which is slower: Triton cannot build a kernel: no room"
     ]
 
@@ -240,43 +251,43 @@ def test_an_engine_without_kept_weights_has_nothing_simpler(
 @pytest.mark.parametrize("said", [{"require": "fused"}, {"backend": "cuda"}], ids=str)
 @pytest.mark.parametrize("at", [0, 1], ids=["forward", "backward"])
 def test_who_asks_for_kernels_gets_the_error(at: int, said: dict[str, str]) -> None:
-    net = model(**said)
-    Faulty.faults = {at: not_built()}
+    net = compile_model(**said)
+    FaultyEngine.faults = {at: build_failure()}
     with pytest.raises(rnnc.RnnError, match=r"RNN503.*Triton cannot build or start a kernel"):
         step(net)
 
 
 def test_what_one_backend_saved_goes_back_to_it(capfd: pytest.CaptureFixture[str]) -> None:
-    """A call whose forward pass ran before kernels began to fail."""
-    net, right = model(), step(model(backend="reference"))
+    """A forward pass that ran before kernels began to fail keeps its backend."""
+    net, right = compile_model(), step(compile_model(backend="reference"))
     score = net(inputs())[0].square().sum()
-    Faulty.faults = {1: not_built()}
+    FaultyEngine.faults = {1: build_failure()}
     with torch.no_grad():
         net(inputs())
     assert net.backend == "aten"
     score.backward()
     assert_close(parameter_gradients(net), right, 1e-5)
-    assert Faulty.ran == ["save forth", "save forth", "save back"]
+    assert FaultyEngine.passes == ["save forth", "save forth", "save back"]
 
 
 @pytest.mark.parametrize("said", [{}, {"require": "fused"}], ids=str)
 def test_a_gpu_that_has_failed_is_one_error_whoever_asks(said: dict[str, str]) -> None:
-    net = model(**said)
-    Faulty.faults = {0: torch.AcceleratorError("CUDA error: an illegal memory access\nmore")}
+    net = compile_model(**said)
+    FaultyEngine.faults = {0: torch.AcceleratorError("CUDA error: an illegal memory access\nmore")}
     with pytest.raises(rnnc.RnnError, match=r"RNN504.*the GPU has failed: .*illegal memory access"):
         step(net)
 
 
 def test_other_errors_pass() -> None:
-    net = model()
-    Faulty.faults = {0: ZeroDivisionError("division by zero")}
+    net = compile_model()
+    FaultyEngine.faults = {0: ZeroDivisionError("division by zero")}
     with pytest.raises(ZeroDivisionError):
         step(net)
 
 
 @pytest.fixture
 def tracer() -> Iterator[None]:
-    """Neither graphs nor backends of this test stay behind."""
+    """Reset compiled graphs and cached backends before and after a test."""
     torch._dynamo.reset()
     backends_from_key.cache_clear()
     yield
@@ -287,17 +298,17 @@ def tracer() -> Iterator[None]:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.usefixtures("tracer")
 def test_a_compiled_call_goes_on_too() -> None:
-    """What an operator of torch saves has one length, whichever backend saves it."""
-    net, right = model(), step(model(backend="reference"))
+    """The custom operator saves a fixed number of tensors, whichever backend runs."""
+    net, right = compile_model(), step(compile_model(backend="reference"))
     traced = torch.compile(net, backend="aot_eager", fullgraph=True)
-    faults = (None, None), (1, short()), (0, not_built()), (None, None)
+    faults = (None, None), (1, out_of_memory()), (0, build_failure()), (None, None)
     for ahead, fault in faults:
         if ahead is not None and fault is not None:
-            Faulty.faults = {len(Faulty.ran) + ahead: fault}
+            FaultyEngine.faults = {len(FaultyEngine.passes) + ahead: fault}
         net.zero_grad()
         traced(inputs())[0].square().sum().backward()
         assert_close(parameter_gradients(net), right, 1e-5)
-    assert Faulty.ran == [
+    assert FaultyEngine.passes == [
         *("save forth", "save back"),
         *("save forth", "save back", "recompute forth", "recompute back"),
         "recompute forth",
@@ -305,12 +316,12 @@ def test_a_compiled_call_goes_on_too() -> None:
 
 
 ERRORS: list[tuple[Callable[[], Exception], str]] = [
-    (short, "memory"),
+    (out_of_memory, "memory"),
     (lambda: RuntimeError("CUDA error: out of memory\nCUDA kernel errors might"), "memory"),
     (lambda: RuntimeError("Triton Error [CUDA]: out of memory"), "memory"),
     (lambda: RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), "memory"),
     (lambda: RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "memory"),
-    (not_built, "kernel"),
+    (build_failure, "kernel"),
     (lambda: RuntimeError("Triton Error [CUDA]: device kernel image is invalid"), "kernel"),
     (lambda: RuntimeError("Triton Error [CUDA]: too many resources requested"), "kernel"),
     (lambda: RuntimeError("Triton Error [CUDA]: an illegal memory access was"), "device"),
@@ -331,7 +342,7 @@ def test_failures_are_told_apart(make: Callable[[], Exception], kind: str) -> No
 
 
 def test_tritons_own_errors_are_a_kernels() -> None:
-    def raised() -> Iterator[Exception]:
+    def triton_errors() -> Iterator[Exception]:
         for name, text in (
             ("OutOfResources", "out of resource: shared memory, Required: 278528, limit: 232448"),
             ("CompilationError", "at 3:4:\n    x = tl.dot(a)\nshapes do not fit"),
@@ -340,8 +351,8 @@ def test_tritons_own_errors_are_a_kernels() -> None:
             kind.__module__ = "triton.runtime.errors"
             yield kind(text)
 
-    found = [(classify_failure(error), summarize_error(error)) for error in raised()]
-    assert found == [
+    results = [(classify_failure(error), summarize_error(error)) for error in triton_errors()]
+    assert results == [
         (
             "kernel",
             "OutOfResources: out of resource: shared memory, Required: 278528, limit: 232448",
@@ -353,7 +364,7 @@ def test_tritons_own_errors_are_a_kernels() -> None:
 def test_steps_that_cannot_be_recorded_are_launched(capfd: pytest.CaptureFixture[str]) -> None:
     from rnnc.compiler.backends.cuda.execution import cuda_graphs
 
-    class Count:
+    class CountingKernel:
         def __init__(self) -> None:
             self.tensors = (torch.zeros(100, dtype=torch.int64),)
             self.capture_key = ("count", self.tensors[0].data_ptr())
@@ -363,14 +374,14 @@ def test_steps_that_cannot_be_recorded_are_launched(capfd: pytest.CaptureFixture
             if t < int(clock[1]):
                 self.tensors[0][t] += 1
 
-    def record(work: Callable[[], None], device: torch.device) -> Callable[[], None]:
+    def fail_to_capture(work: Callable[[], None], device: torch.device) -> Callable[[], None]:
         raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore")
 
-    launch, recordings = Count(), cuda_graphs.CudaGraphCache()
-    cuda_graphs.replay_steps([launch], 100, 1, recordings, record)
-    assert launch.tensors[0].tolist() == [1] * 100
-    assert recordings.capture_failed
-    (line,) = told(capfd)
+    kernel, graphs = CountingKernel(), cuda_graphs.CudaGraphCache()
+    cuda_graphs.replay_steps([kernel], 100, 1, graphs, fail_to_capture)
+    assert kernel.tensors[0].tolist() == [1] * 100
+    assert graphs.capture_failed
+    (line,) = rnnc_lines(capfd)
     assert re.fullmatch(
         r"rnnc: steps cannot be recorded .* which is slower: CUDA error: operation not .*", line
     )

@@ -1,7 +1,7 @@
-"""Generated kernels in Triton's interpreter equal the reference: values and every gradient.
+"""Generated kernels in Triton's interpreter equal the reference: values and all gradients.
 
-In float64, which is there for these tests alone, a wrong formula cannot hide behind rounding. The
-interpreter is slow, so sizes are small; tiles are made smaller still, so that there are several.
+float64, which only these tests use, keeps rounding from hiding a wrong formula. Sizes are small
+because the interpreter is slow; tiles are smaller still, so that there are several of them.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import torch
 import rnnc
 from rnnc.compiler.backends.cuda.autotune.tile_sizes import Tiling
 from rnnc.compiler.backends.cuda.codegen import expressions
-from rnnc.compiler.backends.cuda.codegen.stage_kernels import TritonKernel
-from rnnc.compiler.backends.cuda.execution import cuda_graphs, engine
+from rnnc.compiler.backends.cuda.codegen.triton_kernel import TritonKernel
+from rnnc.compiler.backends.cuda.execution import cuda_graphs, engine, kernel_launch
 from rnnc.compiler.backends.cuda.schedule.loop_strategy import STRATEGY_VARIABLE
 from rnnc.grammar.source import Source
 from rnnc.operators.analyze import analyze
@@ -36,7 +36,7 @@ from support.specs.windows_in_cycles import has_window_in_a_cycle
 
 pytestmark = [
     pytest.mark.triton,
-    # What lies outside of a tile is computed like all else, and never stored.
+    # Entries outside of a tile are computed too, and may overflow, but are never stored.
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),
 ]
 
@@ -52,25 +52,22 @@ CALLS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(autouse=True)
-def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several tiles of rows and columns, several turns of a product, several blocks of a scan.
-
-    Loops are in the tier that runs any of them.
-    """
+def use_small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make several tiles of rows, columns, matmul depth and scan steps; force `graph` for loops."""
     monkeypatch.setenv(STRATEGY_VARIABLE, "graph")
 
-    def tiling_of(kernel: TritonKernel, bytes_: int) -> Tiling:
+    def small_tiling(kernel: TritonKernel, bytes_: int) -> Tiling:
         if kernel.matmuls:
             return Tiling(2, 4, 4, 1)
         if kernel.kind == "rows":
             return Tiling(16, 1 if kernel.width == 1 else 4, 1, 1)
         return Tiling(4, 1 if kernel.width == 1 else 4, 1, 1)
 
-    monkeypatch.setattr(engine, "default_tiling", tiling_of)
+    monkeypatch.setattr(kernel_launch, "default_tiling", small_tiling)
 
 
 @pytest.fixture(autouse=True)
-def memory_without_numbers() -> Iterator[None]:
+def poison_all_memory() -> Iterator[None]:
     with poison_memory():
         yield
 
@@ -116,14 +113,14 @@ def test_one_product_at_several_delays_agrees(name: str) -> None:
 def test_the_past_of_what_runs_backward_agrees(name: str) -> None:
     for count in (1, 2, 5):
         assert_agree(BACKWARD_STATE_HISTORY[name], "cuda", seed=1, steps=count, rows=3)
-    said = {"ragged": True, "reset": True}
-    assert_agree(BACKWARD_STATE_HISTORY[name], "cuda", seed=2, steps=5, rows=3, **said)
+    call = {"ragged": True, "reset": True}
+    assert_agree(BACKWARD_STATE_HISTORY[name], "cuda", seed=2, steps=5, rows=3, **call)
 
 
 @pytest.mark.parametrize("name", ["lstm", "dts_rnn", "mingru"])
 def test_what_is_computed_again_agrees(name: str) -> None:
-    said = {"memory": "recompute", **CALLS["everything"]}
-    assert_agree(f"zoo:{name}", "cuda", sizes=small_sizes(name), seed=2, **said)
+    call = {"memory": "recompute", **CALLS["everything"]}
+    assert_agree(f"zoo:{name}", "cuda", sizes=small_sizes(name), seed=2, **call)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
@@ -167,30 +164,30 @@ def test_the_same_call_gives_the_same_bits() -> None:
     assert torch.equal(first, second)
 
 
-def again(work: Callable[[], None], device: torch.device) -> Callable[[], None]:
+def capture_nothing(work: Callable[[], None], device: torch.device) -> Callable[[], None]:
     return work
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 7])
 def test_played_stretches_agree(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a GPU, where a stretch is recorded: steps past the end do nothing."""
+    """Steps beyond the end of a captured graph must do nothing."""
     monkeypatch.setattr(cuda_graphs, "CAPTURED_STEPS", 3)
-    played: list[int] = []
+    replayed_steps: list[int] = []
 
-    def play(launches: Any, count: int, rows: int, recordings: Any) -> None:
-        played.append(count)
-        cuda_graphs.replay_steps(launches, count, rows, recordings, again)
+    def replay(launches: Any, count: int, rows: int, recordings: Any) -> None:
+        replayed_steps.append(count)
+        cuda_graphs.replay_steps(launches, count, rows, recordings, capture_nothing)
 
-    monkeypatch.setattr(engine, "run_steps", play)
-    said = {"steps": count, "rows": 3, "ragged": True, "reset": True, "carry": True}
-    assert_agree("zoo:lstm", "cuda", sizes=small_sizes("lstm"), seed=6, **said)
-    assert played == [count, count]
+    monkeypatch.setattr(engine, "run_steps", replay)
+    call = {"steps": count, "rows": 3, "ragged": True, "reset": True, "carry": True}
+    assert_agree("zoo:lstm", "cuda", sizes=small_sizes("lstm"), seed=6, **call)
+    assert replayed_steps == [count, count]
 
 
 def test_a_recording_is_played_again_on_the_same_memory() -> None:
-    made: list[int] = []
+    captures: list[int] = []
 
-    class Count:
+    class CountingKernel:
         def __init__(self) -> None:
             self.tensors = (torch.zeros(100, dtype=torch.int64),)
             self.capture_key = ("count", self.tensors[0].data_ptr())
@@ -200,15 +197,15 @@ def test_a_recording_is_played_again_on_the_same_memory() -> None:
             if t < int(clock[1]):
                 self.tensors[0][t] += 1
 
-    def recorded(work: Callable[[], None], device: torch.device) -> Callable[[], None]:
-        made.append(1)
+    def capture(work: Callable[[], None], device: torch.device) -> Callable[[], None]:
+        captures.append(1)
         return work
 
-    launch, recordings = Count(), cuda_graphs.CudaGraphCache()
+    kernel, graphs = CountingKernel(), cuda_graphs.CudaGraphCache()
     for count in (100, 40):
-        cuda_graphs.replay_steps([launch], count, 1, recordings, recorded)
-    assert launch.tensors[0].tolist() == [2] * 40 + [1] * 60
-    assert made == [1]
+        cuda_graphs.replay_steps([kernel], count, 1, graphs, capture)
+    assert kernel.tensors[0].tolist() == [2] * 40 + [1] * 60
+    assert captures == [1]
 
 
 def test_a_wrong_formula_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

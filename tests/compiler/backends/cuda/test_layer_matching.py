@@ -1,6 +1,6 @@
-"""Which graphs are layers of torch.nn, proved from their operations, and what torch makes of them.
+"""Graphs are matched as torch.nn layers, and torch's results equal the reference.
 
-On the CPU torch runs the same calls without cuDNN; that is what can be held against the reference.
+On the CPU, torch runs the same calls without cuDNN.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import torch
 
 import rnnc
 from rnnc.compiler.backends.cuda import backend as module
-from rnnc.compiler.backends.cuda.autotune import tuning_table
-from rnnc.compiler.backends.cuda.autotune.tuning_table import TuningTable, use_table
+from rnnc.compiler.backends.cuda.autotune import tuning_lookup
+from rnnc.compiler.backends.cuda.autotune.tuning_cache import use_table
+from rnnc.compiler.backends.cuda.autotune.tuning_table import TuningTable
 from rnnc.compiler.backends.cuda.backend import CUDNN_NOTE, CudaBackend
 from rnnc.compiler.backends.cuda.cudnn.cudnn_layers import CudnnLayers
-from rnnc.compiler.backends.cuda.cudnn.layer_matching import LayerStack, match_layer_stack
+from rnnc.compiler.backends.cuda.cudnn.layer_matching import match_layer_stack
+from rnnc.compiler.backends.cuda.cudnn.layer_stack import LayerStack
 from rnnc.compiler.backends.cuda.schedule.device_limits import H200
 from rnnc.operators.graph.operator_graph import OperatorGraph
 from support.comparison.agreement import assert_agree
@@ -54,7 +56,7 @@ y = V k'
 last = h'
 """
 
-IS: dict[str, tuple[str, list[str]]] = {
+LAYER_STACKS: dict[str, tuple[str, list[str]]] = {
     "zoo lstm": ("zoo:lstm", ["LSTM"]),
     "zoo gru": ("zoo:gru", ["GRU"]),
     "zoo rnn": ("zoo:rnn", ["RNN_TANH"]),
@@ -74,7 +76,7 @@ IS: dict[str, tuple[str, list[str]]] = {
     "layers of several sizes and kinds": (TWO, ["RNN_RELU", "RNN_TANH", "RNN_RELU"]),
 }
 
-IS_NOT: dict[str, tuple[str, str]] = {
+MISMATCHES: dict[str, tuple[str, str]] = {
     "a peephole": (
         HC + LSTM.replace("Uf h", "Uf h + pf ⊙ c") + "param pf: vector\n" + OUT,
         "state",
@@ -129,75 +131,77 @@ def graph_of(text: str) -> OperatorGraph:
     return rnnc.compile(text, backend="reference", parameters=sizes).graph
 
 
-@pytest.mark.parametrize("name", IS)
+@pytest.mark.parametrize("name", LAYER_STACKS)
 def test_layers_are_found(name: str) -> None:
-    text, kinds = IS[name]
-    found = match_layer_stack(graph_of(text))
-    assert isinstance(found, LayerStack), found
-    assert sorted(layer.kind for layer in found.layers) == sorted(kinds)
+    text, kinds = LAYER_STACKS[name]
+    stack = match_layer_stack(graph_of(text))
+    assert isinstance(stack, LayerStack), stack
+    assert sorted(layer.kind for layer in stack.layers) == sorted(kinds)
 
 
-@pytest.mark.parametrize("name", IS_NOT)
+@pytest.mark.parametrize("name", MISMATCHES)
 def test_what_is_none_is_refused(name: str) -> None:
-    text, words = IS_NOT[name]
-    found = match_layer_stack(graph_of(text if "output" in text else text + STATE))
-    assert isinstance(found, str), found
-    assert words in found
+    text, words = MISMATCHES[name]
+    reason = match_layer_stack(graph_of(text if "output" in text else text + STATE))
+    assert isinstance(reason, str), reason
+    assert words in reason
 
 
 @pytest.fixture
-def by_library(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """As if cuDNN was measured to be faster, on the CPU."""
-    used: list[bool] = []
+def cudnn_runs(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Pretend that cuDNN was measured to be faster, and count its runs."""
+    runs: list[bool] = []
     run = CudnnLayers._run
 
-    def counted(self: CudnnLayers, *said: Any, **flags: Any) -> Any:
-        used.append(True)
+    def count_run(self: CudnnLayers, *said: Any, **flags: Any) -> Any:
+        runs.append(True)
         return run(self, *said, **flags)
 
     monkeypatch.setattr(CudaBackend, "unsupported_reason", lambda self, like: "")
     monkeypatch.setattr(module, "is_cudnn_faster", lambda key, device: True)
-    monkeypatch.setattr(CudnnLayers, "_run", counted)
-    return used
+    monkeypatch.setattr(CudnnLayers, "_run", count_run)
+    return runs
 
 
-@pytest.mark.parametrize("name", IS)
-def test_torchs_library_computes_the_model(name: str, by_library: list[bool]) -> None:
-    text, _ = IS[name]
+@pytest.mark.parametrize("name", LAYER_STACKS)
+def test_torchs_library_computes_the_model(name: str, cudnn_runs: list[bool]) -> None:
+    text, _ = LAYER_STACKS[name]
     sizes = {"hidden": 6} if text.startswith("zoo:") else None
     for said in ({"carry": True}, {}, {"training": False, "carry": True}):
-        before = len(by_library)
+        before = len(cudnn_runs)
         assert_agree(text, "cuda", seed=1, steps=5, rows=3, sizes=sizes, **said)
-        assert len(by_library) > before
+        assert len(cudnn_runs) > before
 
 
 def test_a_wrong_order_of_gates_would_be_seen(
-    by_library: list[bool], monkeypatch: pytest.MonkeyPatch
+    cudnn_runs: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dataclasses import replace
 
-    def turned(graph: OperatorGraph) -> LayerStack | str:
+    def reverse_gates(graph: OperatorGraph) -> LayerStack | str:
         found = match_layer_stack(graph)
         assert isinstance(found, LayerStack)
         return replace(found, layers=tuple(replace(a, gates=a.gates[::-1]) for a in found.layers))
 
-    monkeypatch.setattr("rnnc.compiler.backends.cuda.cudnn.cudnn_layers.match_layer_stack", turned)
+    monkeypatch.setattr(
+        "rnnc.compiler.backends.cuda.cudnn.cudnn_layers.match_layer_stack", reverse_gates
+    )
     with pytest.raises(AssertionError, match="off by"):
         assert_agree("zoo:lstm", "cuda", seed=1, steps=4, rows=2, sizes={"hidden": 6})
 
 
-def call_of(text: str, steps: int = 4, **said: Any) -> Any:
-    """The call that a model makes of a batch."""
+def record_call(text: str, steps: int = 4, **options: Any) -> Any:
+    """Return the layers of a model, and the call that it makes of a batch."""
     model = rnnc.compile(text, backend="reference")
-    seen: list[Any] = []
+    calls: list[Any] = []
     reference = model.backends.choose(torch.empty(0))
     run = "rnnc.compiler.module.compiled_rnn.run_call"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, lambda backends, call, like, key: seen.append(call) or 1 / 0)
+        patch.setattr(run, lambda backends, call, like, key: calls.append(call) or 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            model(torch.randn(steps, 3, 3), **said)
+            model(torch.randn(steps, 3, 3), **options)
     assert reference.name == "reference"
-    return CudnnLayers(model.graph), seen[0]
+    return CudnnLayers(model.graph), calls[0]
 
 
 @pytest.mark.parametrize(
@@ -222,52 +226,50 @@ def call_of(text: str, steps: int = 4, **said: Any) -> Any:
     ids=["plain", "no steps", "lengths", "resets", "blocks", "one bias for all"],
 )
 def test_calls_that_torchs_layers_do_not_have(text: str, said: dict[str, Any], runs: bool) -> None:
-    library, call = call_of(text, **said)
-    assert library.runs(call) is runs
+    layers, call = record_call(text, **said)
+    assert layers.supports(call) is runs
 
 
 def test_it_is_never_taken_without_a_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuning_table, "device_name", lambda index: H200.name)
-    library, call = call_of(HC + LSTM + OUT)
-    key = library.key(torch.float32, call.rows)
+    monkeypatch.setattr(tuning_lookup, "device_name", lambda index: H200.name)
+    layers, call = record_call(HC + LSTM + OUT)
+    key = layers.tuning_key(torch.float32, call.batch_size)
     assert key == "LSTM:3:5 float32 rows=4"
     with use_table(H200.name, TuningTable()):
-        assert not tuning_table.is_cudnn_faster(lambda: key, 0)
+        assert not tuning_lookup.is_cudnn_faster(lambda: key, 0)
     with use_table(H200.name, TuningTable(libraries={key: "cudnn"})):
-        assert tuning_table.is_cudnn_faster(lambda: key, 0)
-        assert not tuning_table.is_cudnn_faster(lambda: key, None), "there is none on the CPU"
-        assert not tuning_table.is_cudnn_faster(lambda: library.key(torch.float32, 5), 0)
+        assert tuning_lookup.is_cudnn_faster(lambda: key, 0)
+        assert not tuning_lookup.is_cudnn_faster(lambda: key, None), "there is none on the CPU"
+        assert not tuning_lookup.is_cudnn_faster(lambda: layers.tuning_key(torch.float32, 5), 0)
         model = rnnc.compile(HC + LSTM + OUT, backend="reference")
-        said = CudaBackend(model.graph, module.Options()).explain
+        explain = CudaBackend(model.graph, module.Options()).explain
         plan = CudaBackend(model.graph, module.Options()).plan()
         assert plan is not None
-        texts = [said(phase) for phase in plan.phases if phase.kind == "loop"]
+        texts = [explain(phase) for phase in plan.phases if phase.kind == "loop"]
         assert all("by cuDNN, measured to be faster: rows=4" in text for text in texts)
 
 
 def test_a_library_that_fails_leaves_the_call_to_own_kernels(
-    by_library: list[bool], monkeypatch: pytest.MonkeyPatch
+    cudnn_runs: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(self: CudnnLayers, *said: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    made: list[tuple[int, ...]] = []
+    calls: list[tuple[int, ...]] = []
     model = rnnc.compile(HC + LSTM + OUT, backend="cuda")
     backend = model.backends.candidates[0]
     assert isinstance(backend, CudaBackend)
     monkeypatch.setattr(CudnnLayers, "forward", failing)
-    monkeypatch.setattr(
-        backend._oom_retry, "forward", lambda call, wanted: made.append(wanted) or 1 / 0
-    )
+    monkeypatch.setattr(backend._oom_retry, "forward", lambda call, wrt: calls.append(wrt) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         model(torch.randn(4, 2, 3))
-    assert len(made) == 1
+    assert len(calls) == 1
     assert CUDNN_NOTE not in (0, 1)
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_inside_of_torch_compile_it_is_computed_again(by_library: list[bool]) -> None:
-    """What autograd has recorded cannot go through a compiled graph."""
+def test_inside_of_torch_compile_it_is_computed_again(cudnn_runs: list[bool]) -> None:
+    """A graph that autograd recorded cannot pass through a custom operator."""
     from rnnc.compiler.torch_integration.custom_op import backends_from_key
 
     torch._dynamo.reset()
@@ -281,7 +283,7 @@ def test_inside_of_torch_compile_it_is_computed_again(by_library: list[bool]) ->
             call(x)[0].square().sum().backward()
         for ours, theirs in zip(*(model.parameters() for model in models), strict=True):
             assert torch.allclose(ours.grad, theirs.grad, atol=1e-5)
-        assert len(by_library) == 2
+        assert len(cudnn_runs) == 2
     finally:
         torch._dynamo.reset()
         backends_from_key.cache_clear()

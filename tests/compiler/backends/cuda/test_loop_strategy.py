@@ -1,4 +1,4 @@
-"""Which tier a loop gets is decided from sizes alone, and every refusal says why."""
+"""The strategy of a loop follows from sizes alone, and each rejection has a reason."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from rnnc.operators.sources.zoo import zoo_source
 from rnnc.runtime.commands.inspect import command as inspect
 
 
-def loops(name: str, **sizes: int) -> list[tuple[Plan, Phase]]:
+def plan_loops(name: str, **sizes: int) -> list[tuple[Plan, Phase]]:
     graph = analyze(zoo_source(name), parameters=sizes, assume_missing=False).graph
     assert graph is not None
     plan = PlanCache(graph, sink_elementwise=True)(training_request(graph))
@@ -44,15 +44,15 @@ def test_parts_cover_a_size_once(size: int) -> None:
 
 
 def test_a_faster_tier_that_is_refused_says_why() -> None:
-    for plan, phase in loops("lstm", hidden=4096):
-        found = choose_strategy(plan, phase, DeviceContext(H200))
-        assert found.strategy == "graph"
-        assert [tier for tier, _ in found.rejected] == ["chip", "grid"]
-        assert all(why for _, why in found.rejected)
+    for plan, phase in plan_loops("lstm", hidden=4096):
+        choice = choose_strategy(plan, phase, DeviceContext(H200))
+        assert choice.strategy == "graph"
+        assert [tier for tier, _ in choice.rejected] == ["chip", "grid"]
+        assert all(why for _, why in choice.rejected)
 
 
 def test_a_tier_that_is_forced_is_taken_or_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    ((plan, phase), _) = loops("lstm", hidden=4096)
+    ((plan, phase), _) = plan_loops("lstm", hidden=4096)
     assert choose_strategy(plan, phase, DeviceContext(H200), "graph").rejected == ()
     with pytest.raises(rnnc.RnnError, match="RNNC_CUDA_TIER=chip, but that tier cannot run this"):
         choose_strategy(plan, phase, DeviceContext(H200), "chip")
@@ -66,77 +66,79 @@ def test_a_tier_that_is_forced_is_taken_or_an_error(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(("rows", "tier"), [(1, "grid"), (64, "grid"), (4000, "graph")])
 def test_very_many_rows_are_not_for_a_grid(rows: int, tier: str) -> None:
-    for plan, phase in loops("lstm", hidden=512):
-        found = choose_strategy(plan, phase, DeviceContext(H200, batch_size=rows))
-        assert found.strategy == tier
-        if found.layout is not None:
-            programs = found.layout.slices * found.layout.row_groups(rows, H200)
+    for plan, phase in plan_loops("lstm", hidden=512):
+        choice = choose_strategy(plan, phase, DeviceContext(H200, batch_size=rows))
+        assert choice.strategy == tier
+        if choice.layout is not None:
+            programs = choice.layout.slices * choice.layout.row_groups(rows, H200)
             assert 0 < programs <= H200.multiprocessors
         else:
-            assert "tiles of 32 rows in every step" in found.rejected[1][1]
+            assert "tiles of 32 rows in every step" in choice.rejected[1][1]
 
 
 def test_what_the_caller_records_does_not_wait() -> None:
-    for plan, phase in loops("lstm", hidden=512):
-        found = choose_strategy(plan, phase, DeviceContext(H200, is_capturing=True))
-        assert found.strategy == "graph"
-        assert "CUDA graph" in found.rejected[1][1]
+    for plan, phase in plan_loops("lstm", hidden=512):
+        choice = choose_strategy(plan, phase, DeviceContext(H200, is_capturing=True))
+        assert choice.strategy == "graph"
+        assert "CUDA graph" in choice.rejected[1][1]
 
 
 def test_what_a_machine_has_turned_down_is_not_tried_again() -> None:
-    for plan, phase in loops("lstm", hidden=64):
-        found = choose_strategy(
+    for plan, phase in plan_loops("lstm", hidden=64):
+        choice = choose_strategy(
             plan, phase, DeviceContext(H200), excluded={"chip": "it does not start"}
         )
-        assert (found.strategy, found.rejected) == ("grid", (("chip", "it does not start"),))
+        assert (choice.strategy, choice.rejected) == ("grid", (("chip", "it does not start"),))
         with pytest.raises(rnnc.RnnError, match="it does not start"):
             choose_strategy(plan, phase, DeviceContext(H200), "chip", {"chip": "it does not start"})
 
 
-@pytest.mark.parametrize("chip", KNOWN_DEVICES)
+@pytest.mark.parametrize("device", KNOWN_DEVICES)
 @pytest.mark.parametrize("hidden", [8, 100, 1000, 2000, 3000])
 def test_a_grid_has_no_more_programs_than_run_at_the_same_time(
-    chip: DeviceLimits, hidden: int
+    device: DeviceLimits, hidden: int
 ) -> None:
-    for plan, phase in loops("rnn", hidden=hidden):
+    for plan, phase in plan_loops("rnn", hidden=hidden):
         for rows in (1, 50, 250):
-            found = choose_strategy(plan, phase, DeviceContext(chip, 2, "ieee", rows))
-            if found.strategy == "grid":
-                assert found.layout is not None
-                programs = found.layout.slices * found.layout.row_groups(rows, chip)
-                assert 0 < programs <= chip.multiprocessors
-                assert found.layout.slices * found.layout.slice_width >= hidden
+            choice = choose_strategy(plan, phase, DeviceContext(device, 2, "ieee", rows))
+            if choice.strategy == "grid":
+                assert choice.layout is not None
+                programs = choice.layout.slices * choice.layout.row_groups(rows, device)
+                assert 0 < programs <= device.multiprocessors
+                assert choice.layout.slices * choice.layout.slice_width >= hidden
 
 
 @pytest.mark.parametrize(
-    ("registers", "shared", "threads", "together"),
+    ("registers", "shared", "threads", "occupancy"),
     [(32, 0, 1024, 2), (64, 1024, 256, 4), (255, 0, 256, 1), (32, 100 * 1024, 128, 2)],
 )
 def test_how_many_programs_a_multiprocessor_holds(
-    registers: int, shared: int, threads: int, together: int
+    registers: int, shared: int, threads: int, occupancy: int
 ) -> None:
-    assert H200.resident_programs(registers, shared, threads) == together
+    assert H200.resident_programs(registers, shared, threads) == occupancy
 
 
 def test_a_tier_is_named_with_what_it_takes_and_why_no_other_runs() -> None:
-    ((plan, phase), _) = loops("lstm", hidden=512)
-    said = describe_strategy(plan, phase)
-    assert said.startswith(
+    ((plan, phase), _) = plan_loops("lstm", hidden=512)
+    description = describe_strategy(plan, phase)
+    assert description.startswith(
         "tier grid (64 programs a row, that meet after each product), float32 on"
     )
-    assert re.search(r"(\d+ KB of shared memory a program by estimate|registers a thread)", said)
+    assert re.search(
+        r"(\d+ KB of shared memory a program by estimate|registers a thread)", description
+    )
     why = r"; not chip: its weights need \d+ KB of shared memory, and a multiprocessor of .* has"
-    assert re.search(why, said)
+    assert re.search(why, description)
 
 
 def test_inspect_names_the_tier_of_each_loop() -> None:
-    said = CliRunner().invoke(
+    shown = CliRunner().invoke(
         inspect, ["zoo:dts_rnn", "--set", "hidden=64", "--plan", "--backend", "cuda"]
     )
-    assert said.exit_code == 0
-    assert said.output.count("tier chip") == 2
-    found = CliRunner().invoke(inspect, ["zoo:rnn", "--plan", "--backend", "cuda", "--json"])
-    phases = json.loads(found.output)["plan"]["phases"]
+    assert shown.exit_code == 0
+    assert shown.output.count("tier chip") == 2
+    document = CliRunner().invoke(inspect, ["zoo:rnn", "--plan", "--backend", "cuda", "--json"])
+    phases = json.loads(document.output)["plan"]["phases"]
     assert all(phase["backend"] == "cuda" and phase["why"] for phase in phases)
     wrong = CliRunner().invoke(inspect, ["zoo:rnn", "--plan", "--backend", "moon"])
     assert wrong.exit_code == 2

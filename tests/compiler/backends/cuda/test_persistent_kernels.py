@@ -17,7 +17,7 @@ import torch
 
 import rnnc
 from rnnc.compiler.backends.cuda.autotune import strategy_selection
-from rnnc.compiler.backends.cuda.codegen import persistent_kernels, persistent_tile, stage_kernels
+from rnnc.compiler.backends.cuda.codegen import kernel_file, persistent_kernels, persistent_tile
 from rnnc.compiler.backends.cuda.execution import engine
 from rnnc.compiler.backends.cuda.execution.cooperative_launch import CooperativeLaunches
 from rnnc.compiler.backends.cuda.schedule import loop_strategy, persistent_layout
@@ -41,7 +41,7 @@ from support.specs.windows_in_cycles import has_window_in_a_cycle
 
 pytestmark = [
     pytest.mark.triton,
-    # What lies outside of a tile is computed like all else, and never stored.
+    # Entries outside of a tile are computed too, and may overflow, but are never stored.
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),
 ]
 
@@ -59,29 +59,31 @@ TIERS = ["chip", "grid"]
 
 @pytest.fixture(params=TIERS)
 def tier(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A tier that is forced, its tiles of two rows."""
+    """Force a strategy, with tiles of two rows."""
     monkeypatch.setenv(STRATEGY_VARIABLE, request.param)
-    choices_of = strategy_selection.select_strategies
+    select = strategy_selection.select_strategies
 
-    def small(*said: Any) -> Any:
-        found = choices_of(*said)
+    def select_small_tiles(*said: Any) -> Any:
+        choices = select(*said)
         return {
             number: replace(choice, layout=replace(choice.layout, row_tile=2))
-            for number, choice in found.items()
+            for number, choice in choices.items()
             if choice.layout is not None
         }
 
-    monkeypatch.setattr("rnnc.compiler.backends.cuda.execution.engine.select_strategies", small)
+    monkeypatch.setattr(
+        "rnnc.compiler.backends.cuda.execution.engine.select_strategies", select_small_tiles
+    )
     return str(request.param)
 
 
 @pytest.fixture(autouse=True)
-def late(monkeypatch: pytest.MonkeyPatch) -> WeakMemory:
+def weak_memory(monkeypatch: pytest.MonkeyPatch) -> WeakMemory:
     return delay_stores(monkeypatch)
 
 
 @pytest.fixture(autouse=True)
-def memory_without_numbers() -> Iterator[None]:
+def poison_all_memory() -> Iterator[None]:
     with poison_memory():
         yield
 
@@ -111,8 +113,8 @@ def test_sizes_that_are_no_powers_of_two_agree(tier: str, name: str, hidden: int
 
 
 def test_several_tiles_of_columns_agree(tier: str) -> None:
-    said = {"steps": 2, "rows": 3, "ragged": True}
-    assert_agree("zoo:rnn", "cuda", sizes=small_sizes("rnn", hidden=150), seed=3, **said)
+    call = {"steps": 2, "rows": 3, "ragged": True}
+    assert_agree("zoo:rnn", "cuda", sizes=small_sizes("rnn", hidden=150), seed=3, **call)
 
 
 @pytest.mark.parametrize("which", INDEPENDENT_COLUMNS)
@@ -132,12 +134,12 @@ def test_independent_columns_go_to_programs_of_their_own(which: str) -> None:
 
 def test_a_block_that_reads_its_neighbour_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     text = INDEPENDENT_COLUMNS["blocks of an LSTM"]
-    deep = persistent_tile.PersistentTile.vector_expression
+    vector_expression = persistent_tile.PersistentTile.vector_expression
 
-    def wrong(tile: Any, read: Any, first: int, depth: int, columns: str = "k") -> str:
-        return deep(tile, read, first, depth, columns.replace("part", "(part ^ 1)"))
+    def read_neighbor(tile: Any, read: Any, first: int, depth: int, columns: str = "k") -> str:
+        return vector_expression(tile, read, first, depth, columns.replace("part", "(part ^ 1)"))
 
-    monkeypatch.setattr(persistent_tile.PersistentTile, "vector_expression", wrong)
+    monkeypatch.setattr(persistent_tile.PersistentTile, "vector_expression", read_neighbor)
     with pytest.raises(AssertionError, match="off by"):
         assert_agree(text, "cuda", seed=4, **EVERYTHING)
 
@@ -165,51 +167,55 @@ def test_narrow_types_are_as_near_as_their_rounding(
         assert_close(ours_.grad.double(), theirs_.grad, 4 * tolerance)
 
 
-def one_program(monkeypatch: pytest.MonkeyPatch, patience: int = 5, columns: int = 64) -> None:
-    """The kernel of a grid as a GPU runs it, but with so many columns a program."""
-    slice_ = persistent_layout.grid_persistent_layout
+def run_one_program(monkeypatch: pytest.MonkeyPatch, patience: int = 5, columns: int = 64) -> None:
+    """Run grid-persistent kernels as on a GPU, with a given number of columns per program."""
+    lay_out = persistent_layout.grid_persistent_layout
 
-    def shape(stages: Any, setting: Any) -> Any:
-        found = slice_(stages, setting)
+    def lay_out_slices(stages: Any, setting: Any) -> Any:
+        found = lay_out(stages, setting)
         width = max(stage.width for stage in stages.stages)
         return replace(found, slice_width=columns, slices=-(-width // columns))
 
-    def run(start: Any, levels: int, groups: int, size: Any, meetings: Any, device: Any) -> None:
+    def run_on_gpu_path(
+        start: Any, levels: int, groups: int, size: Any, meetings: Any, device: Any
+    ) -> None:
         counters = meetings.allocate_counters(groups, device)
         start(*size, 0, size[0], patience, counters, LEVEL=-1)
         meetings.track(counters)
 
     monkeypatch.setattr(
-        "rnnc.compiler.backends.cuda.schedule.loop_strategy.grid_persistent_layout", shape
+        "rnnc.compiler.backends.cuda.schedule.loop_strategy.grid_persistent_layout", lay_out_slices
     )
-    monkeypatch.setattr("rnnc.compiler.backends.cuda.execution.engine.run_cooperative", run)
+    monkeypatch.setattr(
+        "rnnc.compiler.backends.cuda.execution.engine.run_cooperative", run_on_gpu_path
+    )
 
 
 @pytest.mark.parametrize("name", ["lstm", "dts_rnn", "birnn"])
 def test_a_whole_grid_of_one_program_meets_itself(
     monkeypatch: pytest.MonkeyPatch, tier: str, name: str
 ) -> None:
-    one_program(monkeypatch)
+    run_one_program(monkeypatch)
     assert_agree(f"zoo:{name}", "cuda", sizes=small_sizes(name), seed=1, **EVERYTHING)
 
 
 @pytest.mark.parametrize("name", ["lstm", "dts_rnn"])
 def test_programs_in_processes_of_their_own_meet(
-    late: WeakMemory, monkeypatch: pytest.MonkeyPatch, name: str
+    weak_memory: WeakMemory, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """Two programs share each row, two groups of rows; real atomic counters, real waiting."""
+    """Two programs per row, two row groups, with real atomic counters and real waiting."""
     monkeypatch.setenv(STRATEGY_VARIABLE, "grid")
     grids: list[tuple[int, ...]] = []
 
-    def run(start: Any, *said: Any) -> None:
+    def run_and_record_grid(start: Any, *said: Any) -> None:
         grids.append(start.grid)
         run_concurrently(start, *said)
 
-    shape = persistent_layout.grid_persistent_layout
+    lay_out = persistent_layout.grid_persistent_layout
     monkeypatch.setattr(
-        loop_strategy, "grid_persistent_layout", lambda *said: replace(shape(*said), row_tile=2)
+        loop_strategy, "grid_persistent_layout", lambda *said: replace(lay_out(*said), row_tile=2)
     )
-    monkeypatch.setattr(engine, "run_cooperative", run)
+    monkeypatch.setattr(engine, "run_cooperative", run_and_record_grid)
     sizes = small_sizes(name, hidden=12)
     assert_agree(f"zoo:{name}", "cuda", sizes=sizes, seed=1, **{**EVERYTHING, "steps": 4})
     assert grids == [(2, 2)] * 2
@@ -219,9 +225,9 @@ def test_programs_that_do_not_wait_are_seen(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv(STRATEGY_VARIABLE, "grid")
     monkeypatch.setattr(engine, "run_cooperative", partial(run_concurrently, at_once=False))
     monkeypatch.setattr(
-        stage_kernels,
+        kernel_file,
         "BARRIER_SOURCE",
-        stage_kernels.BARRIER_SOURCE.replace("seen < target", "seen < 0"),
+        kernel_file.BARRIER_SOURCE.replace("arrived < target", "arrived < 0"),
     )
     sizes = small_sizes("dts_rnn", hidden=12)
     with pytest.raises(AssertionError, match=r"off by|nan"):
@@ -229,49 +235,49 @@ def test_programs_that_do_not_wait_are_seen(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_missing_barrier_is_seen(
-    late: WeakMemory, monkeypatch: pytest.MonkeyPatch, tier: str
+    weak_memory: WeakMemory, monkeypatch: pytest.MonkeyPatch, tier: str
 ) -> None:
-    one_program(monkeypatch)
-    said = {"sizes": small_sizes("dts_rnn"), "seed": 1, "steps": 3, "rows": 2}
-    assert_agree("zoo:dts_rnn", "cuda", **said)
-    # In the grid the threads of a program meet before all programs do, and after it.
+    run_one_program(monkeypatch)
+    call = {"sizes": small_sizes("dts_rnn"), "seed": 1, "steps": 3, "rows": 2}
+    assert_agree("zoo:dts_rnn", "cuda", **call)
+    # A grid barrier contains two block barriers: before the counter, and after it.
     each = 2 if tier == "grid" else 1
-    count, seen = late.barrier_count // each, []
+    count, seen = weak_memory.barrier_count // each, []
     for missing in range(count):
-        late.barrier_count, late.skipped_barriers = (
+        weak_memory.barrier_count, weak_memory.skipped_barriers = (
             0,
             frozenset(each * missing + i for i in range(1, each + 1)),
         )
         try:
-            assert_agree("zoo:dts_rnn", "cuda", **said)
+            assert_agree("zoo:dts_rnn", "cuda", **call)
         except AssertionError:
             seen.append(missing)
-    # Two stages, three steps, forward and backward; nobody reads what the last stages write.
+    # Two stages, three steps, forward and backward; the stores of the last stages have no reader.
     assert count == 12
     assert seen == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10]
 
 
 def test_a_stage_that_is_read_too_early_is_seen(monkeypatch: pytest.MonkeyPatch, tier: str) -> None:
     monkeypatch.setattr(
-        persistent_kernels, "stage_levels", lambda tile: [range(len(tile.stages.stages))]
+        persistent_kernels, "stage_levels", lambda tile: [range(len(tile.partition.stages))]
     )
     with pytest.raises(AssertionError, match=r"off by|nan"):
         assert_agree("zoo:dts_rnn", "cuda", sizes=small_sizes("dts_rnn"), seed=1, steps=3, rows=2)
 
 
 def test_a_wrong_tail_is_seen(monkeypatch: pytest.MonkeyPatch, tier: str) -> None:
-    monkeypatch.setattr(persistent_kernels, "_ROW_MASK", "rows = b < B - 1")
+    monkeypatch.setattr(persistent_kernels, "_ROW_MASK", "row_mask = b < B - 1")
     with pytest.raises(AssertionError, match=r"off by|nan"):
         assert_agree("zoo:gru", "cuda", sizes=small_sizes("gru"), seed=1, steps=3, rows=3)
 
 
 def test_who_waits_in_vain_gives_up_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Programs are interpreted one after the other, so that the first waits for the second."""
+    """Sequential interpretation makes the first program wait for the second in vain."""
     monkeypatch.setenv(STRATEGY_VARIABLE, "grid")
     model = rnnc.compile("zoo:rnn", backend="cuda", parameters=small_sizes("rnn", hidden=12))
     feed = random_arguments.feed(model, 3, 2, seed=1)
     feed.call(model)
-    one_program(monkeypatch, columns=8)
+    run_one_program(monkeypatch, columns=8)
     model = rnnc.compile("zoo:rnn", backend="cuda", parameters=small_sizes("rnn", hidden=12))
     with pytest.raises(rnnc.RnnError, match=r"RNN505.*waited in vain"):
         feed.call(model)
@@ -288,15 +294,15 @@ def test_a_machine_that_cannot_start_a_kernel_takes_the_next_tier(
 
     tried: list[str] = []
 
-    steps = engine.CudaEngine._run_loop_kernels
+    run_kernels = engine.CudaEngine._run_loop_kernels
 
-    def run(self: Any, program: Any, kernels: Any, memory: Any) -> None:
+    def fail_persistent(self: Any, program: Any, kernels: Any, memory: Any) -> None:
         if kernels[0].kind in {"chip", "grid"}:
             tried.append(kernels[0].kind)
             raise OutOfResources("out of resource: shared memory")
-        steps(self, program, kernels, memory)
+        run_kernels(self, program, kernels, memory)
 
-    monkeypatch.setattr(engine.CudaEngine, "_run_loop_kernels", run)
+    monkeypatch.setattr(engine.CudaEngine, "_run_loop_kernels", fail_persistent)
     assert_agree("zoo:rnn", "cuda", sizes=small_sizes("rnn"), seed=1, steps=3, rows=2)
     assert tried == ["chip", "grid"] * 2
     monkeypatch.setenv(STRATEGY_VARIABLE, "chip")

@@ -1,4 +1,4 @@
-"""Between two barriers no memory is both read and written: there the threads have no order."""
+"""No memory is both read and written between two barriers, where threads are unordered."""
 
 from __future__ import annotations
 
@@ -25,87 +25,89 @@ from support.generator import random_spec
 from support.specs.small_zoo import small_sizes
 
 Region = tuple[int, int, int, int]
-"""(buffer, rows further on in steps, first entry, end)."""
+"""(buffer, offset in steps, first entry, end)."""
 
 
 @dataclass
-class Watched(PersistentTile):
-    """A tile that notes what the stages written so far read and write."""
+class RecordingTile(PersistentTile):
+    """An emitter that records the regions that emitted stages read and write."""
 
-    read: list[Region] = field(default_factory=list)
-    written: list[Region] = field(default_factory=list)
+    reads: list[Region] = field(default_factory=list)
+    writes: list[Region] = field(default_factory=list)
 
-    def load_expression(self, operand: Operand, start: int, stop: int, **how: Any) -> str:
-        place = self.plan.regions[operand.value]
-        if place is not None and self.plan.phase_of.get(operand.value) is not None:
-            buffer = self.plan.buffers[place.buffer]
-            whole = how.get("columns", "u") not in {"u", "k"} or how.get("scalar")
-            first, end = (0, buffer.width) if whole else (place.offset + start, place.offset + stop)
+    def load_expression(self, operand: Operand, start: int, stop: int, **options: Any) -> str:
+        region = self.plan.regions[operand.value]
+        if region is not None and self.plan.phase_of.get(operand.value) is not None:
+            buffer = self.plan.buffers[region.buffer]
+            is_whole_row = options.get("columns", "u") not in {"u", "k"} or options.get("scalar")
+            first, end = (
+                (0, buffer.width) if is_whole_row else (region.offset + start, region.offset + stop)
+            )
             shift = 0 if buffer.extent == "step" else buffer.steps_before - operand.delay
-            self.read.append((place.buffer, shift, first, end))
-        return super().load_expression(operand, start, stop, **how)
+            self.reads.append((region.buffer, shift, first, end))
+        return super().load_expression(operand, start, stop, **options)
 
     def emit_store(self, store: Any, local_slices: Any) -> Any:
         buffer = self.plan.buffers[store.buffer]
         shift = 0 if buffer.extent == "step" else buffer.steps_before
-        self.written.append((store.buffer, shift, store.start, store.start + store.width))
+        self.writes.append((store.buffer, shift, store.offset, store.offset + store.width))
         return super().emit_store(store, local_slices)
 
 
-def races(stages: StagePartition, parts: int = 1) -> list[tuple[Region, Region]]:
-    """What one level both reads and writes, or writes twice."""
-    case = KernelVariant(resets=True, lengths=True)
-    shape = PersistentLayout(16, parts, 0, parts > 1, 4, 0)
-    tile = Watched(stages, case, freeze_ended_rows=True, layout=shape)
-    found = []
+def find_races(partition: StagePartition, parts: int = 1) -> list[tuple[Region, Region]]:
+    """Return pairs of regions that one level both reads and writes, or writes twice."""
+    variant = KernelVariant(resets=True, lengths=True)
+    layout = PersistentLayout(16, parts, 0, parts > 1, 4, 0)
+    tile = RecordingTile(partition, variant, freeze_ended_rows=True, layout=layout)
+    conflicts = []
     for level in list(stage_levels(tile)):
-        tile.read, tile.written = [], []
+        tile.reads, tile.writes = [], []
         for index in level:
             list(tile.emit_stage(index))
-        # Tiles of columns repeat what one stage does to its regions.
-        written = list(dict.fromkeys(tile.written))
-        found += [(a, b) for a in tile.read for b in written if _meet(a, b)]
-        found += [(a, b) for a in written for b in written if a < b and _meet(a, b)]
-    return found
+        # Each column tile of a stage records the same regions.
+        writes = list(dict.fromkeys(tile.writes))
+        conflicts += [(a, b) for a in tile.reads for b in writes if _overlap(a, b)]
+        conflicts += [(a, b) for a in writes for b in writes if a < b and _overlap(a, b)]
+    return conflicts
 
 
-def _meet(a: Region, b: Region) -> bool:
+def _overlap(a: Region, b: Region) -> bool:
     return a[:2] == b[:2] and a[2] < b[3] and b[2] < a[3]
 
 
-def plan_of(source: Source, sizes: dict[str, int]) -> Plan:
+def build_plan(source: Source, sizes: dict[str, int]) -> Plan:
     graph = analyze(source, parameters=sizes, assume_missing=False).graph
     assert graph is not None
     return PlanCache(graph, sink_elementwise=True)(training_request(graph, inputs=True, carry=True))
 
 
-def check(plan: Plan) -> None:
+def assert_no_races(plan: Plan) -> None:
     for phase in plan.phases:
         if phase.kind == "loop":
-            assert not races(partition_stages(plan, phase.values))
-            assert not races(*partition_independent_stages(plan, phase.values))
+            assert not find_races(partition_stages(plan, phase.values))
+            assert not find_races(*partition_independent_stages(plan, phase.values))
 
 
 @pytest.mark.parametrize("name", zoo_names())
 def test_the_zoo_has_no_races(name: str) -> None:
-    check(plan_of(zoo_source(name), small_sizes(name)))
+    assert_no_races(build_plan(zoo_source(name), small_sizes(name)))
 
 
 @pytest.mark.parametrize("seed", range(60))
 def test_random_specs_have_no_races(seed: int) -> None:
     spec = random_spec(seed)
     try:
-        check(plan_of(Source(spec.text), spec.sizes))
+        assert_no_races(build_plan(Source(spec.text), spec.sizes))
     except Unsupported as error:
         pytest.skip(f"the backend refuses it: {error}")
 
 
 def test_a_race_is_seen() -> None:
-    plan = plan_of(zoo_source("dts_rnn"), {})
+    plan = build_plan(zoo_source("dts_rnn"), {})
     stages = next(partition_stages(plan, p.values) for p in plan.phases if p.kind == "loop")
-    assert not races(stages)
+    assert not find_races(stages)
     first, second = stages.stages
-    assert races(
+    assert find_races(
         StagePartition(
             stages.plan, stages.decomposition, (first, replace(second, level=first.level))
         )

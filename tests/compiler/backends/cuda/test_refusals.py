@@ -1,4 +1,4 @@
-"""Where the `cuda` backend cannot run it says so in one line, and another one runs."""
+"""If `cuda` cannot run, it gives the reason in one line, and another backend runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ON_A_GPU = SimpleNamespace(
 
 
 @pytest.fixture(autouse=True)
-def not_interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
+def disable_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "is_interpreted", lambda: False)
 
 
@@ -53,7 +53,7 @@ def test_by_name_on_the_cpu_is_one_line() -> None:
 def test_a_model_for_a_gpu_is_made_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     backends = Backends(graph_of("rnn"), "cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    on_a_gpu(monkeypatch, (9, 0))
+    fake_gpu(monkeypatch, (9, 0))
     like = SimpleNamespace(device=SimpleNamespace(type="cpu"), new_empty=lambda *a, **k: ON_A_GPU)
     assert backends.choose_initial(like).name == "cuda"  # type: ignore[arg-type]
     with pytest.raises(rnnc.RnnError, match="not on cpu"):
@@ -69,14 +69,14 @@ def test_without_triton_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Triton is not installed" in refusal
 
 
-def on_a_gpu(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int]) -> None:
+def fake_gpu(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int]) -> None:
     monkeypatch.setattr(module, "triton_unavailable_reason", lambda: "")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: capability)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "Tesla T4")
 
 
 def test_an_old_chip_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    on_a_gpu(monkeypatch, (7, 5))
+    fake_gpu(monkeypatch, (7, 5))
     assert unsupported_device_reason(0) == (
         "Tesla T4 has compute capability 7.5; 8.0 is the oldest it runs on"
     )
@@ -114,26 +114,26 @@ def test_an_old_triton_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert triton_unavailable_reason() == "Triton 3.0.0 is too old: 3.6 and 3.7 are known"
 
 
-def missing_triton(monkeypatch: pytest.MonkeyPatch) -> str:
+def remove_triton(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(module, "triton_unavailable_reason", lambda: "Triton is not installed")
     return "Triton is not installed"
 
 
-def old_chip(monkeypatch: pytest.MonkeyPatch) -> str:
-    on_a_gpu(monkeypatch, (7, 5))
+def use_old_gpu(monkeypatch: pytest.MonkeyPatch) -> str:
+    fake_gpu(monkeypatch, (7, 5))
     return "Tesla T4 has compute capability 7.5"
 
 
-def broken_driver(monkeypatch: pytest.MonkeyPatch) -> str:
+def break_driver(monkeypatch: pytest.MonkeyPatch) -> str:
     def broken(index: int) -> tuple[int, int]:
         raise torch.AcceleratorError("CUDA error: out of memory\nmore")
 
-    on_a_gpu(monkeypatch, (9, 0))
+    fake_gpu(monkeypatch, (9, 0))
     monkeypatch.setattr(torch.cuda, "get_device_capability", broken)
     return "the GPU does not answer: CUDA error: out of memory"
 
 
-@pytest.mark.parametrize("breaks", [missing_triton, old_chip, broken_driver])
+@pytest.mark.parametrize("breaks", [remove_triton, use_old_gpu, break_driver])
 def test_auto_runs_on_aten_unless_nothing_may_fall_back(
     breaks: Callable[[pytest.MonkeyPatch], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,9 +142,9 @@ def test_auto_runs_on_aten_unless_nothing_may_fall_back(
     graph = graph_of("rnn")
     backends = Backends(graph)
     assert backends.choose(like).name == "aten"
-    (name, said), *others = backends.skip_reasons(like).items()
+    (name, skip_reason), *others = backends.skip_reasons(like).items()
     assert (name, others) == ("cuda", [])
-    assert said.startswith(reason)
+    assert skip_reason.startswith(reason)
     assert Backends(graph, "aten", require="fused").choose(like).name == "aten"
     with pytest.raises(rnnc.RnnError, match=re.escape(f"cuda: {reason}")):
         Backends(graph, require="fused").choose(like)
@@ -153,12 +153,12 @@ def test_auto_runs_on_aten_unless_nothing_may_fall_back(
 
 
 def test_a_new_chip_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    on_a_gpu(monkeypatch, (9, 0))
+    fake_gpu(monkeypatch, (9, 0))
     assert CudaBackend(graph_of("rnn"), Options()).unsupported_reason(ON_A_GPU) == ""  # type: ignore[arg-type]
 
 
 def test_what_no_kernel_is_written_for_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    on_a_gpu(monkeypatch, (9, 0))
+    fake_gpu(monkeypatch, (9, 0))
     graph = graph_of("pointer_sentinel_lstm")
     half = SimpleNamespace(device=ON_A_GPU.device, dtype=torch.float16, element_size=lambda: 2)
     refusal = CudaBackend(graph, Options()).unsupported_reason(half)  # type: ignore[arg-type]
