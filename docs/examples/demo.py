@@ -1,7 +1,7 @@
-"""The main road in four commands: check a spec, print its graph, train it, score it.
+"""Show the main commands: check a spec, print its graph, train it, score it.
 
-`make demo` runs this. It trains the conventional network on JSB Chorales where that data is found
-(see `rnnc tasks`), and else a gated one on the adding problem, which needs no data.
+`make demo` runs this. It trains the conventional network on JSB Chorales if that data is found
+(see `rnnc tasks`), and otherwise a gated one on the adding problem, which needs no data.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FOLDER = Path(__file__).parent
 
 
 def rnnc(*arguments: str) -> None:
-    """Show a command and run it; leave with its exit status if it fails."""
+    """Print a command and run it; exit with its status if it fails."""
     print("\n$ rnnc " + shlex.join(arguments), flush=True)
     status = subprocess.run([sys.executable, "-m", "rnnc", *arguments], check=False).returncode
     if status:

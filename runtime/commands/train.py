@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rnnc.runtime.training.loop import TrainingSession
 
 RESUME_OPTIONS = ("epochs", "patience")
-"""What may be said anew with `--resume`: all else would be another run."""
+"""Options that may change with `--resume`; any other change would be a new run."""
 
 FOLDER_TYPE = click.Path(path_type=Path)
 
@@ -51,7 +51,7 @@ FOLDER_TYPE = click.Path(path_type=Path)
 )
 @training_options
 @click.pass_context
-def command(context: click.Context, /, resume: Path | None, **given: Any) -> None:
+def command(context: click.Context, /, resume: Path | None, **options: Any) -> None:
     """Train FILE on a task, or go on with a run (`--resume RUN`).
 
     Training stops when the validation metric no longer gets better, and keeps the best weights;
@@ -62,9 +62,9 @@ def command(context: click.Context, /, resume: Path | None, **given: Any) -> Non
 
     with InterruptHandler() as interruption:
         if resume is None:
-            training = _start_from_spec(context, given, interruption)
+            training = _start_from_spec(context, options, interruption)
         else:
-            training = _resume_run(context, resume, given, interruption)
+            training = _resume_run(context, resume, options, interruption)
         from rnnc.runtime.training.loop import train
         from rnnc.runtime.training.progress_bar import ProgressBar
         from rnnc.runtime.training.run_state.progress import stop_reason
@@ -89,10 +89,10 @@ def command(context: click.Context, /, resume: Path | None, **given: Any) -> Non
 
 
 def _slower_backend_lines(training: TrainingSession) -> Iterator[str]:
-    """Why a faster backend does not run the model, if that is this machine's fault."""
+    """Yield a line for each faster backend that this machine cannot run."""
     model = training.model
-    like = next(model.parameters()).detach()
-    for name, reason in model.backends.skip_reasons(like).items():
+    example = next(model.parameters()).detach()
+    for name, reason in model.backends.skip_reasons(example).items():
         if name not in model.backends.unsupported:
             yield f"backend {model.backend}, which is slower, not {name}: {reason}"
 
@@ -100,7 +100,7 @@ def _slower_backend_lines(training: TrainingSession) -> Iterator[str]:
 def _start_from_spec(
     context: click.Context, arguments: dict[str, Any], interruption: InterruptHandler
 ) -> TrainingSession:
-    """A new training, from the command line's options."""
+    """Start a new training from the command line's options."""
     from rnnc.operators.sources.spec_file import read_spec
     from rnnc.runtime.tasks import find_task
     from rnnc.runtime.training.settings.command_flags import build_config
@@ -142,15 +142,16 @@ def _start_from_spec(
 def _resume_run(
     context: click.Context, run: Path, arguments: dict[str, Any], interruption: InterruptHandler
 ) -> TrainingSession:
-    """The training of a run, where it was left."""
-    said = {name for name, value in arguments.items() if value not in (None, (), {})}
+    """Resume the training of a run from its last state."""
+    given_names = {name for name, value in arguments.items() if value not in (None, (), {})}
     for parameter in context.command.params:
-        if parameter.name in said - {*RESUME_OPTIONS, "data"}:
+        if parameter.name in given_names - {*RESUME_OPTIONS, "data"}:
             flag = parameter.opts[0] if isinstance(parameter, click.Option) else "FILE"
             message = f"--resume goes on with what the run was begun with: `{flag}` cannot be given"
             raise click.UsageError(message, context)
     changes = {
-        name: None if arguments[name] == OFF_VALUE else arguments[name] for name in said - {"data"}
+        name: None if arguments[name] == OFF_VALUE else arguments[name]
+        for name in given_names - {"data"}
     }
 
     from rnnc.runtime.training.session import resume_training

@@ -11,6 +11,6 @@ from typing import Final
 from .metric import Metric, identity
 
 LIKELIHOOD_TYPES: Final = ("binary", "symbol")
-"""The types whose loss is a likelihood."""
+"""Target types whose loss is a negative log-likelihood."""
 
 METRIC = Metric("nll", "nats per step", LIKELIHOOD_TYPES, identity)

@@ -1,4 +1,4 @@
-"""From a spec, or from a run's checkpoint, to a training that is ready to go."""
+"""Create a training session from a spec, or from a run's checkpoint."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ def start_training(
     folder: Path | None,
     interruption: InterruptHandler,
 ) -> TrainingSession:
-    """A new training of a spec; its folder is made last, when nothing else can go wrong.
+    """Start a new training of a spec; create its folder last, after all checks.
 
     Raises:
-        RnnError: for a spec that does not compile or does not fit the task, data that are missing
-            or broken, and a folder that already holds a run.
+        RnnError: for a spec that does not compile or match the task, missing or broken data, and a
+            folder that already holds a run.
     """
     problem = task.open(options, data)
     torch.manual_seed(config.seed)
@@ -87,11 +87,11 @@ def resume_training(
     data: Path | None,
     interruption: InterruptHandler,
 ) -> TrainingSession:
-    """The training of a run, where it was left; `changes` are other `epochs` or `patience`.
+    """Resume the training of a run; `changes` are other `epochs` or `patience`.
 
     Raises:
-        RnnError: for a folder that is no run, a checkpoint that is broken or does not fit, and
-            data that are missing or broken.
+        RnnError: for a folder without a run, a broken or mismatched checkpoint, and missing or
+            broken data.
     """
     run = open_run(folder)
     header, tensors = read_checkpoint(run.last_checkpoint)
@@ -129,7 +129,7 @@ def resume_training(
 def restore_from_header(
     header: Header, path: Path, data: Path | None, *, backend: str
 ) -> tuple[CompiledRNN, Task, Problem]:
-    """What a checkpoint's header describes: the network, freshly initialised, and its task."""
+    """Build the network (freshly initialized), task and problem of a checkpoint's header."""
     try:
         task = find_task(header.task.name)
         options = task.resolve_options(header.task.options)
@@ -144,10 +144,10 @@ def restore_from_header(
 
 
 def load_trained(path: Path, data: Path | None) -> tuple[CompiledRNN, Task, Problem, Header]:
-    """A run's best network, from its checkpoint alone; `path` is the run or the checkpoint file.
+    """Load a run's best network from its checkpoint; `path` is the run or the checkpoint file.
 
     Raises:
-        RnnError: RNN630 when there is none yet, and as `resume`.
+        RnnError: RNN630 if there is none yet, and as `resume_training`.
     """
     checkpoint = path
     if not path.is_file():

@@ -21,9 +21,9 @@ PARTS = 20
 
 
 def failures(search: Search, seeds: range) -> list[SpecResult]:
-    found = examine_specs(search, seeds)
-    assert all(f.accepted for f in found), "every random spec is valid"
-    return [f for f in found if f.failure]
+    results = examine_specs(search, seeds)
+    assert all(f.accepted for f in results), "every random spec is valid"
+    return [f for f in results if f.failure]
 
 
 @pytest.mark.parametrize("part", range(PARTS))

@@ -1,4 +1,4 @@
-"""The cell compiled by `torch.compile`, in a loop over time in Python."""
+"""The step compiled by `torch.compile`, in a Python loop over time."""
 
 from __future__ import annotations
 
@@ -16,37 +16,39 @@ Step = Callable[..., Sequence[Tensor]]
 
 
 def compiled_cell(case: Workload) -> Candidate:
-    """One step of all layers as one compiled function; the output layer after the loop."""
+    """Make the candidate of one compiled step for all layers, with a batched output layer."""
     cell = extract_cell(case.graph)
     if case.steps == 0:
         raise Unavailable("there are no steps")
-    what = "one step by torch.compile, in a loop in Python; the output layer for all steps at once"
+    description = (
+        "one step by torch.compile, in a loop in Python; the output layer for all steps at once"
+    )
     if case.device.type == "cuda":
         return cell_candidate(
-            case, cell, _cuda_graph_step(cell), "compiled-cell", f"{what}; CUDA graphs"
+            case, cell, _cuda_graph_step(cell), "compiled-cell", f"{description}; CUDA graphs"
         )
     _require_dynamo()
     step: Step = torch.compile(cell.step, dynamic=False)
-    return cell_candidate(case, cell, step, "compiled-cell", what)
+    return cell_candidate(case, cell, step, "compiled-cell", description)
 
 
 def _cuda_graph_step(cell: Cell) -> Step:
-    """A compiled step in a CUDA graph; the next step writes where this one has."""
+    """Compile a step with CUDA graphs; clone values that the next replay overwrites."""
     compiled: Step = torch.compile(cell.step, dynamic=False, mode="reduce-overhead")
 
     def step(*arguments: Tensor) -> Sequence[Tensor]:
         try:
-            found = compiled(*arguments)
+            values = compiled(*arguments)
         except Exception as error:
-            words = str(error).strip().partition("\n")[0]
-            raise Unavailable(f"torch.compile fails: {type(error).__name__}: {words}") from None
-        return found if torch.is_grad_enabled() else [value.clone() for value in found]
+            message = str(error).strip().partition("\n")[0]
+            raise Unavailable(f"torch.compile fails: {type(error).__name__}: {message}") from None
+        return values if torch.is_grad_enabled() else [value.clone() for value in values]
 
     return step
 
 
 def eager_cell(case: Workload) -> Candidate:
-    """The same, not compiled: what a user of PyTorch writes first."""
+    """Make the same candidate without compilation."""
     cell = extract_cell(case.graph)
     return cell_candidate(
         case, cell, cell.step, "plain-cell", "one step in plain PyTorch, in a loop"
@@ -56,19 +58,19 @@ def eager_cell(case: Workload) -> Candidate:
 def cell_candidate(
     case: Workload, cell: Cell, step: Step, name: str, description: str
 ) -> Candidate:
-    """A cell in a loop, with the weights of a case; `step` computes `cell.step`."""
+    """Make a candidate that loops over a cell; `step` computes `cell.step`."""
     graph = case.graph
     weights = {n: p.detach().clone() for n, p in case.model.named_parameters()}
     learned = {p.name: weights[p.name].requires_grad_(not p.is_frozen) for p in graph.parameters}
     inputs = {v.node: case.inputs[v.name] for v in graph.inputs}
 
     def run(*, training: bool) -> list[Tensor]:
-        # All states ask for gradients in training, so that one compiled step serves all steps.
-        before = {
+        # All states require gradients in training, so that one compiled step fits all steps.
+        initial = {
             state.node: _initial_state(case, state.name, learned).requires_grad_(training)
             for state in graph.states
         }
-        return cell.run(step, learned, inputs, before)
+        return cell.run(step, learned, inputs, initial)
 
     def forward() -> object:
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What is measured in a process of its own: the memory of a training step, and first calls."""
+"""Measure in separate processes: memory of a training step, and first calls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rnnc.runtime.training.run_state.checkpoint import StoredProgram
 
 
 class Job(msgspec.Struct, frozen=True):
-    """What a process is to measure: a contender of a model, at some size."""
+    """A measurement request: a candidate of a model, at one size."""
 
     task: Literal["memory", "first"]
     program: StoredProgram
@@ -33,12 +33,12 @@ class Job(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class FirstCalls:
-    """What comes before the second training step of a process.
+    """Costs before the second training step of a process.
 
-    seconds: to make the model and to run its first step, less what later steps take.
-    libraries: how many were compiled (0 when the cache had them).
-    other: seconds by which the first step at another T and B takes longer than later ones, and
-        how many libraries were compiled for it; None for rivals, which are made for one size.
+    seconds: to make the model and run its first step, minus the time of a later step.
+    libraries: compiled ones (0 if all were cached).
+    other: seconds by which the first step at another T and B exceeds later ones, and the libraries
+        compiled for it; None for baselines, which are made for one size.
     """
 
     seconds: float
@@ -47,18 +47,18 @@ class FirstCalls:
 
 
 def measure_step_memory(case: Workload, contender: str) -> int:
-    """Bytes by which a process grows at its peak in a training step (see `child.grown`).
+    """Return the bytes by which a process grows at its peak in a training step.
 
-    On a GPU those that torch's allocator holds there (`device.grown_on_gpu`).
+    On a GPU the bytes of torch's allocator (`device_timing.gpu_memory_growth`).
 
     Raises:
-        Unavailable: where that cannot be measured.
+        Unavailable: if that cannot be measured.
     """
     return int(_run_worker(_make_job(case, contender, "memory"))["bytes"])
 
 
 def measure_first_calls(case: Workload, contender: str) -> tuple[FirstCalls, FirstCalls]:
-    """Of a process with an empty cache, and of one that finds there what the first has built.
+    """Measure a process with an empty cache, then one with the cache that it filled.
 
     Raises:
         Unavailable: where that cannot be measured.
@@ -89,7 +89,7 @@ def _run_worker(job: Job, cache: Path | None = None, *, timeout: float = 300) ->
         environment["TORCHINDUCTOR_CACHE_DIR"] = str(cache / "torchinductor")
         environment["TRITON_CACHE_DIR"] = str(cache / "triton")
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [
                 sys.executable,
                 "-W",
@@ -102,9 +102,9 @@ def _run_worker(job: Job, cache: Path | None = None, *, timeout: float = 300) ->
             timeout=timeout,
             env=environment,
         )
-        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        reply: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
     except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
         raise Unavailable(f"a process of its own did not answer: {error}") from None
-    if "unavailable" in found:
-        raise Unavailable(str(found["unavailable"]))
-    return found
+    if "unavailable" in reply:
+        raise Unavailable(str(reply["unavailable"]))
+    return reply

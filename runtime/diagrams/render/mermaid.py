@@ -1,4 +1,4 @@
-"""A diagram as Mermaid text, which GitHub, GitLab and many wikis draw."""
+"""Render a diagram as Mermaid text, which GitHub, GitLab and many wikis draw."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ARROWS: Final = {"flow": "-->", "past": "-.->", "future": "-.->"}
 
 
 def to_mermaid(diagram: Diagram) -> str:
-    """The diagram as a flowchart."""
+    """Render a diagram as a flowchart."""
     lines = [f"flowchart {'BT' if diagram.steps else 'LR'}"]
     lines += [f"  %% {_escape_comment(caption)}" for caption in (diagram.name, *diagram.captions)]
     contents = diagram.cluster_contents()
@@ -56,7 +56,7 @@ def to_mermaid(diagram: Diagram) -> str:
 
 
 def escape_label(text: str) -> str:
-    """Text inside a quoted label: whatever Mermaid or HTML could read becomes a code."""
+    """Escape characters of a quoted label that Mermaid or HTML would interpret."""
     return "".join(
         c if c.isalnum() or c in " ,.+-=·[]" or ord(c) > 126 else f"#{ord(c)};"
         for c in replace_invisible(text)

@@ -1,4 +1,4 @@
-"""A diagram as PDF or PNG, painted by Graphviz at the coordinates that the SVG has."""
+"""Render a diagram as PDF or PNG: Graphviz paints it at the coordinates of the SVG."""
 
 from __future__ import annotations
 
@@ -32,41 +32,41 @@ from .palette import (
 from .svg import choose_layout
 
 PNG_DPI: Final = 144
-"""Dots an inch of a PNG, two to the point: sharp on dense screens and on slides."""
+"""Two dots to the point: sharp on dense screens and on slides."""
 
 _DASHES: Final = {"flow": "solid", "past": "dashed", "future": "dotted"}
 
 
 @dataclass(slots=True)
 class _PositionedGraph:
-    """A picture as Graphviz is told it: rectangles with texts, and curves, at fixed places."""
+    """DOT lines of a picture: rectangles with texts, and curves, at fixed positions."""
 
     lines: list[str] = field(default_factory=list)
     count: int = 0
 
     def node(self, frame: Rect, label: str = '""', **attributes: object) -> None:
-        """A shape, or a text alone."""
+        """Add a shape, or a text alone."""
         self.count += 1
-        said = ", ".join(f'{key}="{value}"' for key, value in attributes.items())
+        options = ", ".join(f'{key}="{value}"' for key, value in attributes.items())
         self.lines.append(
             f'p{self.count} [pos="{frame.x:.2f},{-frame.y:.2f}", width={frame.width / 72:.4f}, '
-            f"height={frame.height / 72:.4f}, label={label}, {said}];"
+            f"height={frame.height / 72:.4f}, label={label}, {options}];"
         )
 
     def text(self, frame: Rect, label: str, size: float, ink: str) -> None:
-        """A text in the middle of a place."""
+        """Add a text in the middle of a rectangle."""
         self.node(frame, label, shape="none", fontsize=size, fontcolor=ink)
 
-    def words(self, said: str, left: float, y: float) -> None:
-        """A line of small text that begins at `left`."""
-        wide = label_width(plain_label(said), NOTE_SIZE + 1)
-        label = quote(said + r"\l").replace("\\\\l", "\\l")
+    def words(self, text: str, left: float, y: float) -> None:
+        """Add a line of small text that starts at `left`."""
+        text_width = label_width(plain_label(text), NOTE_SIZE + 1)
+        label = quote(text + r"\l").replace("\\\\l", "\\l")
         look = {"penwidth": 0, "color": "transparent", "margin": 0}
-        frame = Rect(left + wide / 2, y, wide, 14)
+        frame = Rect(left + text_width / 2, y, text_width, 14)
         self.node(frame, label, fontsize=NOTE_SIZE + 1, fontcolor=MUTED_COLOR, **look)
 
     def curve(self, kind: EdgeKind, route: EdgeRoute, *, marked: bool) -> None:
-        """A curve, between two ends that cannot be seen."""
+        """Add a curve between two invisible end points."""
         stroke = EDGE_STYLES[kind]
         points = " ".join(f"{x:.2f},{-y:.2f}" for x, y in route.points)
         for x, y in (route.points[0], route.tip):
@@ -79,12 +79,12 @@ class _PositionedGraph:
         )
 
     def shape(self, role: BoxRole, frame: Rect, *, marked: bool = False) -> None:
-        """The outline of a box, filled; a second one inside where values come from later steps."""
+        """Add the filled outline of a box; a second one inside for values of later steps."""
         look = BOX_STYLES[role]
-        whole = role in {"operator", "point"}
+        is_ellipse = role in {"operator", "point"}
         outline: dict[str, Any] = {
-            "shape": "ellipse" if whole else "box",
-            "style": "rounded,filled" if look.radius and not whole else "filled",
+            "shape": "ellipse" if is_ellipse else "box",
+            "style": "rounded,filled" if look.radius and not is_ellipse else "filled",
             "fillcolor": look.fill,
             "color": HIGHLIGHT_COLOR if marked else look.line,
             "penwidth": 3 if marked else look.thickness,
@@ -101,7 +101,7 @@ def to_pdf_or_png(
     *,
     dpi: int = PNG_DPI,
 ) -> bytes:
-    """The bytes of a PDF file, or of a PNG with so many dots an inch.
+    """Return the bytes of a PDF file, or of a PNG at a resolution.
 
     Raises:
         RnnError: RNN650, when pygraphviz is not installed.
@@ -117,7 +117,7 @@ def to_pdf_or_png(
 
 
 def _to_positioned_dot(diagram: Diagram, layout: DiagramLayout) -> str:
-    """Frames first, curves last."""
+    """Write the DOT text: frames first, curves last."""
     labels = place_labels(diagram, layout)
     sheet = _PositionedGraph(
         [
@@ -156,7 +156,7 @@ def _box(box: Box, frame: Rect, sheet: _PositionedGraph) -> None:
 
 
 def _draw_legend(diagram: Diagram, layout: DiagramLayout, sheet: _PositionedGraph) -> None:
-    """The legend and the captions."""
+    """Add the legend and the captions."""
     base = layout.height + 22
     rows = 0
     for entry in layout_legend(diagram, layout.width):

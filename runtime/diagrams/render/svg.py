@@ -1,4 +1,4 @@
-"""A diagram as SVG, drawn from its layout's coordinates: no script, no font, no reference."""
+"""Render a diagram as SVG from its layout: no script, no font file, no external reference."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SERIF_FONTS = "'Times New Roman',Times,'Liberation Serif','DejaVu Serif',serif"
 
 
 def to_svg(diagram: Diagram, direction: Direction = "LR", *, legend: bool = True) -> str:
-    """The whole picture as one SVG document.
+    """Render the whole picture as one SVG document.
 
     Raises:
         RnnError: RNN650 or RNN653, as `coordinates` does.
@@ -47,7 +47,7 @@ def to_svg(diagram: Diagram, direction: Direction = "LR", *, legend: bool = True
 
 
 def choose_layout(diagram: Diagram, direction: Direction = "LR") -> DiagramLayout:
-    """Where everything goes, steps side by side in an unrolled diagram.
+    """Lay out a diagram; an unrolled one with its steps side by side.
 
     Raises:
         RnnError: RNN650, when pygraphviz is not installed; RNN653, when it would be too large.
@@ -57,14 +57,14 @@ def choose_layout(diagram: Diagram, direction: Direction = "LR") -> DiagramLayou
 
 
 def draw_svg(diagram: Diagram, layout: DiagramLayout, *, legend: bool = True) -> str:
-    """A diagram whose coordinates are known."""
+    """Render a diagram at known coordinates."""
     entries = layout_legend(diagram, layout.width) if legend else []
     captions = [c for c in diagram.captions if legend]
-    wide = max([layout.width, *(e.right for e in entries), *(len(c) * 6.0 for c in captions)])
+    width = max([layout.width, *(e.right for e in entries), *(len(c) * 6.0 for c in captions)])
     rows = 1 + max((entry.row for entry in entries), default=-1)
-    high = layout.height + LEGEND_ROW * rows + 15.0 * len(captions) + (12 if rows else 0)
+    height = layout.height + LEGEND_ROW * rows + 15.0 * len(captions) + (12 if rows else 0)
     title = f"{diagram.name}, {diagram.level} level"
-    left, total_width, total_height = -MARGIN, wide + 2 * MARGIN, high + 2 * MARGIN
+    left, total_width, total_height = -MARGIN, width + 2 * MARGIN, height + 2 * MARGIN
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_format_number(total_width)}" '
         f'height="{_format_number(total_height)}" viewBox="{_format_number(left)} {_format_number(-MARGIN)} {_format_number(total_width)} '
@@ -100,7 +100,7 @@ def draw_svg(diagram: Diagram, layout: DiagramLayout, *, legend: bool = True) ->
 
 
 def style_sheet() -> str:
-    """The style sheet of the light theme."""
+    """Write the style sheet of the light theme."""
     rules = [
         ".paper{fill:#fff}",
         f"text{{fill:{TEXT_COLOR};text-anchor:middle}}",
@@ -143,10 +143,10 @@ def _box(box: Box, frame: Rect) -> str:
     look = BOX_STYLES[box.role]
     radius = min(look.radius, frame.height / 2)
     marked = " marked" if box.highlighted else ""
-    words = _escape_text(to_text(box.label))
-    parts = [f'<g class="box {box.role}{marked}" id="{box.key}"><title>{words}</title>']
+    text = _escape_text(to_text(box.label))
+    parts = [f'<g class="box {box.role}{marked}" id="{box.key}"><title>{text}</title>']
     parts.append(_rect(frame, radius))
-    if box.role == "future":  # a second outline, so that it differs in grey print too
+    if box.role == "future":  # a second outline, distinct in gray print too
         inner = Rect(frame.x, frame.y, frame.width - 5, frame.height - 5)
         parts.append(_rect(inner, 0))
     size = LABEL_SIZE * 1.5 if box.role == "operator" else LABEL_SIZE
@@ -183,10 +183,10 @@ def _edge(edge: Edge, route: EdgeRoute) -> str:
 
 
 def path_data(route: EdgeRoute) -> str:
-    """A curve as SVG path data."""
-    first, *rest = route.points
+    """Convert a curve to SVG path data."""
+    first, *others = route.points
     return f"M{_format_number(first[0])},{_format_number(first[1])}C" + " ".join(
-        f"{_format_number(x)},{_format_number(y)}" for x, y in rest
+        f"{_format_number(x)},{_format_number(y)}" for x, y in others
     )
 
 
@@ -223,18 +223,20 @@ def _legend(entry: LegendEntry, y: float) -> str:
 
 def _text_spans(label: Label) -> str:
     parts: list[str] = []
-    shift = 0.0
+    current_offset = 0.0
     for run in label:
-        wanted = {"below": 3.2, "time": 3.2, "above": -4.5}.get(run.style, 0.0)
-        move = f' dy="{_format_number(wanted - shift)}"' if wanted != shift else ""
-        shift = wanted
+        offset = {"below": 3.2, "time": 3.2, "above": -4.5}.get(run.style, 0.0)
+        attribute = (
+            f' dy="{_format_number(offset - current_offset)}"' if offset != current_offset else ""
+        )
+        current_offset = offset
         text = _escape_text(run.text)
         if run.style == "italic":
-            parts.append(f'<tspan class="i"{move}>{text}</tspan>')
+            parts.append(f'<tspan class="i"{attribute}>{text}</tspan>')
         elif run.style != "plain":
-            parts.append(f'<tspan font-size="72%"{move}>{text}</tspan>')
+            parts.append(f'<tspan font-size="72%"{attribute}>{text}</tspan>')
         else:
-            parts.append(f"<tspan{move}>{text}</tspan>" if move else text)
+            parts.append(f"<tspan{attribute}>{text}</tspan>" if attribute else text)
     return "".join(parts)
 
 
@@ -243,7 +245,7 @@ def _format_number(number: float) -> str:
 
 
 def _escape_text(text: str) -> str:
-    """Escaped for XML."""
+    """Escape text for XML."""
     return escape(
         replace_invisible(text).replace("\ufffe", "�").replace("\uffff", "�"), quote=False
     )

@@ -1,6 +1,6 @@
-"""The programs of a grid in Triton's interpreter, each in a process of its own, all at once.
+"""Run the programs of a Triton grid concurrently in the interpreter, one process each.
 
-By itself the interpreter runs one program after the other, and the first one would wait for ever.
+By itself the interpreter runs one program after the other, and the first one would wait forever.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def run_concurrently(
     *,
     at_once: bool = True,
 ) -> None:
-    """As `launches.run_grid`, but for the processes; or one process after the other."""
+    """Run a grid as `run_grid` does, with one process for each program."""
     counters = launches.allocate_counters(groups, device)
     for tensor in (*start.tensors, counters):
         tensor.share_memory_()
@@ -34,8 +34,8 @@ def run_concurrently(
             try:
                 _restrict_to_program(place, start.grid)
                 kernel = start.function[1, 1]
-                given = (*size, 0, size[0], MAX_POLLS, counters)
-                kernel(*given, *start.tensors, **start.options, LEVEL=-1)
+                arguments = (*size, 0, size[0], MAX_POLLS, counters)
+                kernel(*arguments, *start.tensors, **start.options, LEVEL=-1)
                 status = 0
             finally:
                 os._exit(status)
@@ -52,9 +52,9 @@ def _wait_for_exit(child: int) -> int:
 
 
 def _restrict_to_program(place: tuple[int, ...], grid: tuple[int, ...]) -> None:
-    """From now on the interpreter runs one program, which takes itself for one of many."""
+    """Let the interpreter run one program, with the ids of one of many."""
     from triton.runtime.interpreter import InterpreterBuilder
 
     set_place, set_grid = InterpreterBuilder.set_grid_idx, InterpreterBuilder.set_grid_dim
-    InterpreterBuilder.set_grid_idx = lambda builder, *at: set_place(builder, *place, 0)
+    InterpreterBuilder.set_grid_idx = lambda builder, *position: set_place(builder, *place, 0)
     InterpreterBuilder.set_grid_dim = lambda builder, *of: set_grid(builder, *grid, 1)

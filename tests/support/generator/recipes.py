@@ -1,4 +1,4 @@
-"""Parts of specs that are what they are: templates, loops, the library, pointers."""
+"""Fixed patterns of specs: templates, loops, library cells, pointers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OTHERS = ("act = sin", "shortcut = 1", "gain = 0.7", "act = softsign", "gain = 1
 
 
 def condition(layers: Layers, comparisons: tuple[str, ...] = COMPARISONS) -> str:
-    """A static condition: one comparison, or several."""
+    """Write a static condition of one or several comparisons."""
     rng = layers.world.rng
     first, second, third = (rng.choice(comparisons) for _ in range(3))
     return rng.choice([
@@ -39,24 +39,24 @@ def condition(layers: Layers, comparisons: tuple[str, ...] = COMPARISONS) -> str
 
 
 def symbol(layers: Layers) -> str:
-    """A free infix operator that is not yet in use."""
+    """Return an unused infix operator."""
     layers.world.symbols += 1
     return layers.world.rng.choice("⊕⊗⊖⊞⊠") + str(layers.world.symbols).translate(DIGITS)
 
 
 def real_operand(layers: Layers) -> Text:
-    """An operand that is no symbol."""
+    """Write an operand that is no symbol."""
     return layers.writer.operand(0)
 
 
 def template(layers: Layers) -> None:
-    """One definition, with loops and choices, for one or two symbols."""
+    """Define one operator with loops and conditions for several symbols."""
     world = layers.world
     if "deep" not in layers.unique:
         layers.unique.add("deep")
-        said = {"act": world.rng.choice(["tanh", "σ", "softsign"])}
-        said["condition"] = condition(layers)
-        world.top += [line.format(**said) for line in DEEP]
+        values = {"act": world.rng.choice(["tanh", "σ", "softsign"])}
+        values["condition"] = condition(layers)
+        world.top += [line.format(**values) for line in DEEP]
     chosen = world.rng.sample(OTHERS, world.rng.randint(0, 2))
     chosen = list({option.split()[0]: option for option in chosen}.values())
     if world.flip(0.6):
@@ -71,7 +71,7 @@ def template(layers: Layers) -> None:
 
 
 def library(layers: Layers) -> None:
-    """Cells from the library, one state or two each."""
+    """Use cells from the library, with one or two states each."""
     world = layers.world
     if "use" in layers.unique:
         return
@@ -82,7 +82,7 @@ def library(layers: Layers) -> None:
         name = symbol(layers)
         options = world.rng.choice(["", "", "(forget = 1)"]) if cell == "lstm" else ""
         world.top.append(f"operator {name} = {cell}{options}")
-        # At a width of one the library's own gates may be as wide as anything.
+        # At width one the gates' width would be ambiguous.
         states = [layers.declare("forward", max(2, world.width()))]
         operand = layers.writer.operator_argument()
         if cell == "lstm":
@@ -162,12 +162,14 @@ def pointer(layers: Layers) -> None:
     name = world.fresh_name("z")
     match world.rng.randint(0, 3):
         case 0:
-            share, rest = world.fresh_name("p"), world.fresh_name("q")
+            share, remainder = world.fresh_name("p"), world.fresh_name("q")
             scores = f"[{window.text} ({query.text}) ; {writer.scalar().text}]"
-            scope.lines.append(f"({share}, {rest}) = split(softmax({scores}), {window.rows}, 1)")
-            gate = f"{rest} * softmax({writer.vector(n, 0, known=True).text})"
+            scope.lines.append(
+                f"({share}, {remainder}) = split(softmax({scores}), {window.rows}, 1)"
+            )
+            gate = f"{remainder} * softmax({writer.vector(n, 0, known=True).text})"
             value = Text(f"log({gate} + {window.text}ᵀ {share})", n)
-            scope.reads += [Text(share, window.rows, kind="part"), Text(rest, 1, kind="part")]
+            scope.reads += [Text(share, window.rows, kind="part"), Text(remainder, 1, kind="part")]
         case 1:
             weights = f"softmax({window.text} ({query.text}))"
             met = chosen.at(world.rng.choice([0, -1]), world.rng)
@@ -197,8 +199,8 @@ def chain(layers: Layers) -> None:
     """One operator twice in a row, and one definition for two prefix symbols."""
     world, writer, width = layers.world, layers.writer, layers.world.width()
     operands = [writer.vector(width, 1, known=True) for _ in range(3)]
-    made = define(world, "infix", (operands[0], operands[1]), result=(width,))
-    text = f" {made.name} ".join(operand.at(1) for operand in operands)
+    operator = define(world, "infix", (operands[0], operands[1]), result=(width,))
+    text = f" {operator.name} ".join(operand.at(1) for operand in operands)
     half, name = world.fresh_name("f"), world.fresh_name("z")
     world.symbols += 2
     pair = [f"△{str(world.symbols - i).translate(DIGITS)}" for i in range(2)]
@@ -217,10 +219,12 @@ def declared_together(layers: Layers) -> None:
     names = ", ".join(state.name for state in states)
     layers.declarations.append(f"state {names}: real[{width}]{start}")
     first, second, third = world.fresh_name("a"), world.fresh_name("a"), world.fresh_name("a")
-    said = world.rng.choice(["", ", uniform(0.5, 1.5)"])
-    more = f", {third}" if world.flip(0.5) else ""
-    layers.scope.declare(f"{first}, {second}{more}: real[{width}]{said}")
-    vectors = [Text(n, width, kind="vector") for n in (first, second, *([third] if more else []))]
+    annotation = world.rng.choice(["", ", uniform(0.5, 1.5)"])
+    third_name = f", {third}" if world.flip(0.5) else ""
+    layers.scope.declare(f"{first}, {second}{third_name}: real[{width}]{annotation}")
+    vectors = [
+        Text(n, width, kind="vector") for n in (first, second, *([third] if third_name else []))
+    ]
     layers.scope.reads += vectors
     for state, vector in zip(states, [*vectors, vectors[0]], strict=False):
         value = layers.writer.vector(width, 1)

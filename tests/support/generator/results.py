@@ -39,8 +39,8 @@ def predictions(
                 value = Text(f"▷ {writer.operand(0).at(3)}", series.width, 3)
             case 1:
                 operand = writer.operand(1)
-                made = define(world, "prefix", (operand,), result=(series.width,))
-                value = Text(f"{made.name} {operand.at(3)}", series.width, 3)
+                operator = define(world, "prefix", (operand,), result=(series.width,))
+                value = Text(f"{operator.name} {operand.at(3)}", series.width, 3)
             case 2 if world.headed and series.is_symbol:
                 value = _tied(layers, writer, series, number)
             case _:
@@ -61,13 +61,15 @@ def _tied(layers: Layers, writer: Writer, series: Series, number: int) -> Text:
 def outputs(layers: Layers, predicted: bool, wanted: list[tuple[str, str]]) -> None:
     """Declared outputs; the last one reads all that nothing else reads."""
     world, writer = layers.world, layers.writer
-    asked = [w for w in wanted if w[0] in {"output", "output at end"} and writer.can_write(w[1])]
+    output_pairs = [
+        w for w in wanted if w[0] in {"output", "output at end"} and writer.can_write(w[1])
+    ]
     least = 0 if predicted else 1
-    count = max(len(asked), world.rng.choice([least, 1, 1, 2]))
+    count = max(len(output_pairs), world.rng.choice([least, 1, 1, 2]))
     for number in range(count):
         name = f"y{number}" if number else "y"
-        if asked:
-            position, kind = asked.pop()
+        if output_pairs:
+            position, kind = output_pairs.pop()
             wanted.remove((position, kind))
             value = writer.operand(2, kind)
             if kind in {"number", "static"}:
@@ -102,24 +104,24 @@ def _unread(layers: Layers) -> list[Text]:
     """States and locals that no line reads."""
     text = "\n".join(layers.scope.lines)
     reads = [r for r in layers.scope.reads if r.form == "vector"]
-    found = [r for r in reads if len(re.findall(rf"(?<!\w){r.text}(?!\w)", text)) < 2]
+    unread = [r for r in reads if len(re.findall(rf"(?<!\w){r.text}(?!\w)", text)) < 2]
     for state in layers.states:
         if len(re.findall(rf"(?<!\w){state.name}(?!\w)", text)) < 2:
-            found.append(Text(f"{state.name}'", state.width, kind="state"))
-    return found
+            unread.append(Text(f"{state.name}'", state.width, kind="state"))
+    return unread
 
 
 def laws(layers: Layers, wanted: list[tuple[str, str]]) -> None:
     """Soft equations over anything but windows written there."""
     world, scope = layers.world, layers.scope
-    asked = [
+    law_pairs = [
         w for w in wanted if w[0] in {"law left", "law right"} and layers.writer.can_write(w[1])
     ]
-    for _ in range(max(len(asked), world.rng.choice([0, 0, 1]))):
+    for _ in range(max(len(law_pairs), world.rng.choice([0, 0, 1]))):
         timeless = [read for read in scope.reads if read.form != "window"]
         writer = Writer(replace(scope, place="law", reads=timeless))
-        if asked:
-            position, kind = asked.pop()
+        if law_pairs:
+            position, kind = law_pairs.pop()
             wanted.remove((position, kind))
             one = writer.operand(2, kind)
         else:
@@ -144,16 +146,18 @@ def losses(layers: Layers, predicted: Sequence[Series], wanted: list[tuple[str, 
         for s in predicted
     ]  # fmt: skip
     for kind in {k for p, k in wanted if p == "loss"} & {"local", "part"}:
-        positive(layers.writer, 1, kind)  # a line of the model's own, for a loss to read
-    asked = [w for w in wanted if w[0] == "loss" or w[1].startswith("target")]
+        positive(layers.writer, 1, kind)  # a local of the model, for a loss to read
+    loss_pairs = [w for w in wanted if w[0] == "loss" or w[1].startswith("target")]
     known = {target.kind for target in targets}
-    asked = [w for w in asked if w[1] in known or Writer(scope, in_loss=True).can_write(w[1])]
-    for number in range(max(len(asked), world.rng.choice([0, 0, 1]))):
+    loss_pairs = [
+        w for w in loss_pairs if w[1] in known or Writer(scope, in_loss=True).can_write(w[1])
+    ]
+    for number in range(max(len(loss_pairs), world.rng.choice([0, 0, 1]))):
         inner = replace(scope, reads=[*scope.reads, *targets], place="loss", lines=[])
         writer = Writer(inner, in_loss=True)
         value: Text
-        if number < len(asked):
-            position, kind = asked[number]
+        if number < len(loss_pairs):
+            position, kind = loss_pairs[number]
             wanted.remove((position, kind))
             if position == "loss":
                 value = _number(writer, kind)

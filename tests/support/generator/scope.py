@@ -149,8 +149,8 @@ class Scope:
 
     def readable(self) -> list[Text]:
         """Every name that can be read, variables at one time of each kind."""
-        found = [read for series in self.series.values() for read in series.reads(self.rng)]
-        return found + self.reads
+        names = [read for series in self.series.values() for read in series.reads(self.rng)]
+        return names + self.reads
 
     def with_form(self, *forms: str, width: int = 0) -> list[Text]:
         """The names that stand for values of some forms, of one width where that is given."""
@@ -178,17 +178,17 @@ class Scope:
         longest = series.last - series.first + 1
         first = self.rng.randint(series.first, max(series.first, series.last + 1 - length))
         if length > longest:
-            # Only a window into the past may be as long as one likes.
+            # Only windows into the past have unlimited length.
             first = series.last + 1 - length if series.role != "backward" else series.first
         last = first + length - 1
         name = self.world.fresh_name("M")
         ends = [f"t{step:+d}" if step else "t" for step in (first, last)]
         self.lines.append(f"{name} = {series.name}[{ends[0]}..{ends[1]}]")
-        made = Text(
+        new_window = Text(
             name, series.width, form="window", rows=length, symbols=series.is_symbol, kind="window"
         )
-        self.reads.append(made)
-        return made
+        self.reads.append(new_window)
+        return new_window
 
     def declare(self, line: str) -> None:
         """Write a `param` line."""
@@ -233,8 +233,8 @@ class Scope:
         start = start or self.rng.choice(["", "", ", constant(1)", ", uniform(0.5, 1.5)"])
         name = self.world.fresh_name(self.rng.choice(["a", "p", "α"]))
         size = f"real[{width}]" if known or self.world.flip(0.3) else ""
-        said = ["vector"] if not size or self.world.flip(0.4) else []
-        self.declare(f"{name}: {', '.join(filter(None, [*said, size]))}{start}")
+        annotations = ["vector"] if not size or self.world.flip(0.4) else []
+        self.declare(f"{name}: {', '.join(filter(None, [*annotations, size]))}{start}")
         return name
 
     def bias(self, width: int, *, known: bool) -> str:
