@@ -24,10 +24,8 @@ from rnnc.grammar.diagnostics.errors import RnnError
 from rnnc.grammar.version import __version__
 
 from . import commands
+from .options import JSON_META_KEY
 from .print_diagnostics import print_diagnostics
-
-JSON_META_KEY = "rnnc.json"
-"""Key in a click context's `meta`: true if standard output carries JSON."""
 
 NON_STANDALONE: dict[str, Any] = {"standalone_mode": False}
 """Options for click's `main`: raise exceptions instead of exiting."""

@@ -42,9 +42,10 @@ def load_ipython_extension(shell: Shell) -> None:
 def install_display_hooks() -> None:
     """Display operator graphs, analyses and compiled models as pictures."""
     kinds: list[Any] = [OperatorGraph, Analysis]
-    compiled = sys.modules.get("rnnc.compiler.module.compiled_rnn")
-    if compiled is not None:
-        kinds.append(compiled.CompiledRNN)
+    if "torch" in sys.modules:  # there are no compiled models without it, and it loads slowly
+        from rnnc.compiler.module.compiled_rnn import CompiledRNN
+
+        kinds.append(CompiledRNN)
     for kind in kinds:
         kind._repr_mimebundle_ = _repr_mimebundle
 

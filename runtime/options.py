@@ -9,7 +9,8 @@ from collections.abc import Iterable
 
 import click
 
-from .cli import JSON_META_KEY
+JSON_META_KEY = "rnnc.json"
+"""Key in a click context's `meta`: true if standard output carries JSON."""
 
 INTEGER_PATTERN = re.compile(r"[+-]?[0-9]+")
 

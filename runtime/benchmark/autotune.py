@@ -66,7 +66,7 @@ def search(questions: Iterable[TuningTask], measure: Measure, start: TuningTable
     return TuningResult(before, best, trial_count, best_table)
 
 
-def tune(case: Workload) -> TuningResult:
+def tune(workload: Workload) -> TuningResult:
     """Tune a workload on the GPU and save the result.
 
     Raises:
@@ -74,20 +74,20 @@ def tune(case: Workload) -> TuningResult:
     """
     import torch
 
-    index = case.device.index
+    index = workload.device.index
     chip = query_device_limits(torch.cuda.current_device() if index is None else index)
-    example = case.output_gradients[0]
+    example = workload.output_gradients[0]
     setting = DeviceContext(
-        chip, example.element_size(), matmul_precision(example.dtype), case.rows
+        chip, example.element_size(), matmul_precision(example.dtype), workload.rows
     )
     try:
-        plan = case.compile("cuda").backends.choose(example).plan()
+        plan = workload.compile("cuda").backends.choose(example).plan()
     except RnnError as error:
         raise Unavailable(error.diagnostics[0].message) from None
     assert plan is not None
 
     def measure(table: TuningTable) -> float:
-        return _time_training_step(case, chip.name, table)
+        return _time_training_step(workload, chip.name, table)
 
     with use_table(chip.name, TuningTable()):
         tier_choices = tuple(strategy_tasks(plan, setting))
@@ -96,7 +96,7 @@ def tune(case: Workload) -> TuningResult:
         tile_choices = tuple(tiling_tasks(plan, setting))
     tile_result = search(tile_choices, measure, tier_result.table)
     tuned_table = tile_result.table.merge(tier_result.table)
-    library_choices = tuple(cudnn_tasks(case.graph, example.dtype, case.rows))
+    library_choices = tuple(cudnn_tasks(workload.graph, example.dtype, workload.rows))
     library_result = search(library_choices, measure, tuned_table)
     table = library_result.table.merge(tuned_table)
     try:
@@ -111,12 +111,14 @@ def tune(case: Workload) -> TuningResult:
     return TuningResult(tier_result.before, library_result.after, tried, table, path)
 
 
-def _time_training_step(case: Workload, chip: str, table: TuningTable, times: int = 7) -> float:
+def _time_training_step(workload: Workload, chip: str, table: TuningTable, times: int = 7) -> float:
     """Return the median of several training steps of a model that uses only this table."""
     with use_table(chip, table):
         seconds = []
         try:
-            step = synchronize_after(make_step(case, case.compile("cuda")), case.device.type)
+            step = synchronize_after(
+                make_step(workload, workload.compile("cuda")), workload.device.type
+            )
             step()
             for _ in range(times):
                 begin = time.perf_counter()

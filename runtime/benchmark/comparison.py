@@ -37,7 +37,7 @@ class Comparison:
     other_load: processors used by other programs meanwhile; None if unknown.
     """
 
-    case: Workload
+    workload: Workload
     machine: Machine
     candidates: Mapping[str, Candidate]
     unavailable: Mapping[str, str]
@@ -102,7 +102,7 @@ class Comparison:
 
 
 def compare(
-    case: Workload,
+    workload: Workload,
     factories: Mapping[str, CandidateFactory],
     *,
     repeat: int,
@@ -113,7 +113,7 @@ def compare(
     """Make, check and time candidates; leave out unavailable and incorrect ones.
 
     Args:
-        case: the model and its arguments.
+        workload: the model and its arguments.
         factories: of the candidates, by name.
         repeat: most rounds.
         budget: seconds for all rounds of a pass, as in `run_interleaved`.
@@ -123,8 +123,8 @@ def compare(
     Raises:
         Unavailable: if no candidate, or not the base, is available.
     """
-    reference = compute_reference(case)
-    contenders: dict[str, Candidate] = {}
+    reference = compute_reference(workload)
+    candidates: dict[str, Candidate] = {}
     unavailable: dict[str, str] = {}
     prepared: dict[str, float] = {}
     with LoadMonitor() as watch:
@@ -132,32 +132,32 @@ def compare(
             report_progress(name)
             begin = time.perf_counter()
             try:
-                contender = make(case)
-                mismatch = describe_mismatch(contender, reference)
+                candidate = make(workload)
+                mismatch = describe_mismatch(candidate, reference)
             except Unavailable as error:
                 unavailable[name] = str(error)
                 continue
             if mismatch:
                 unavailable[name] = f"it does not compute the same: {mismatch}"
             else:
-                contenders[name] = contender
+                candidates[name] = candidate
                 prepared[name] = time.perf_counter() - begin
-        base_name = base or next((name for name in contenders if name not in FLOOR_NAMES), "")
-        if base_name not in contenders:
+        base_name = base or next((name for name in candidates if name not in FLOOR_NAMES), "")
+        if base_name not in candidates:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in unavailable.items())
             raise Unavailable(reasons or "there is nothing to time")
         samples: dict[Pass, Mapping[str, Samples]] = {}
         for pass_name in PASSES:
             report_progress(f"{pass_name}, {repeat} rounds")
             functions = {
-                name: synchronize_after(getattr(contender, pass_name), case.device.type)
-                for name, contender in contenders.items()
+                name: synchronize_after(getattr(candidate, pass_name), workload.device.type)
+                for name, candidate in candidates.items()
             }
             samples[pass_name] = run_interleaved(functions, repeat, budget=budget)
     return Comparison(
-        case=case,
+        workload=workload,
         machine=describe_machine(),
-        candidates=contenders,
+        candidates=candidates,
         unavailable=unavailable,
         preparation_seconds=prepared,
         samples=samples,

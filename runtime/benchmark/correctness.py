@@ -34,24 +34,24 @@ class ReferenceResult:
     tolerance: float
 
 
-def compute_reference(case: Workload) -> ReferenceResult:
+def compute_reference(workload: Workload) -> ReferenceResult:
     """Compute the result in float64, and the tolerance that rounding in float32 needs.
 
     The tolerance grows with the float32 reference's own error, as over many steps.
     """
     from rnnc.runtime.benchmark.baselines.backends import compute_step_result
 
-    float32_result = compute_step_result(case, case.model)
-    if any(state.initial_value.kind == "uniform" for state in case.graph.states):
+    float32_result = compute_step_result(workload, workload.model)
+    if any(state.initial_value.kind == "uniform" for state in workload.graph.states):
         return ReferenceResult(float32_result, TOLERANCE)  # float64 would draw other random numbers
     float64_workload = replace(
-        case,
-        model=copy.deepcopy(case.model).double(),
-        inputs={n: v.double() if v.is_floating_point() else v for n, v in case.inputs.items()},
-        output_gradients=tuple(gradient.double() for gradient in case.output_gradients),
+        workload,
+        model=copy.deepcopy(workload.model).double(),
+        inputs={n: v.double() if v.is_floating_point() else v for n, v in workload.inputs.items()},
+        output_gradients=tuple(gradient.double() for gradient in workload.output_gradients),
     )
     result = compute_step_result(float64_workload, float64_workload.model)
-    if case.device.type == "cuda":
+    if workload.device.type == "cuda":
         return ReferenceResult(result, MAX_TOLERANCE)
     reference_error = max(
         (
@@ -66,11 +66,11 @@ def compute_reference(case: Workload) -> ReferenceResult:
     )
 
 
-def describe_mismatch(contender: Candidate, reference: ReferenceResult) -> str:
+def describe_mismatch(candidate: Candidate, reference: ReferenceResult) -> str:
     """Describe a candidate's first difference from the reference; empty if there is none."""
-    if contender.compute_result is None:
+    if candidate.compute_result is None:
         return ""
-    result = contender.compute_result()
+    result = candidate.compute_result()
     worst, worst_name = 0.0, ""
     for name, actual, expected in _pair_tensors(result, reference.result):
         if actual is None or actual.shape != expected.shape:

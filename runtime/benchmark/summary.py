@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rnnc.runtime.benchmark.measurement.subprocess_job import FirstCalls
+from rnnc.runtime.benchmark.measurement.job_protocol import FirstCalls
 from rnnc.runtime.benchmark.workload.candidate_names import FLOOR_NAMES
 
 from .comparison import PASSES, Comparison
@@ -33,24 +33,24 @@ class BenchmarkReport:
 def to_json(report: BenchmarkReport) -> dict[str, Any]:
     """Convert the report to JSON values; ratios over 1 are slower than the base."""
     c = report.comparison
-    weights = sum(p.numel for p in c.case.graph.parameters)
+    weights = sum(p.numel for p in c.workload.graph.parameters)
     return {
         "file": report.file,
-        "model": c.case.graph.name,
+        "model": c.workload.graph.name,
         "parameters": weights,
-        "steps": c.case.steps,
-        "rows": c.case.rows,
+        "steps": c.workload.steps,
+        "rows": c.workload.rows,
         "machine": asdict(c.machine),
         "base": c.base,
         "contenders": {
             name: {
-                "what": contender.description,
+                "what": candidate.description,
                 "floor": name in FLOOR_NAMES,
                 "prepared": c.preparation_seconds[name],
                 **{pass_name: _pass_to_json(c, pass_name, name) for pass_name in PASSES},
                 "memory": report.memory.get(name),
             }
-            for name, contender in c.candidates.items()
+            for name, candidate in c.candidates.items()
         },
         "unavailable": dict(c.unavailable),
         "losses": [
@@ -81,8 +81,8 @@ def _pass_to_json(c: Comparison, pass_name: Any, name: str) -> dict[str, Any]:
 def format_lines(report: BenchmarkReport) -> Iterator[str]:
     """Format the report as lines of text."""
     c = report.comparison
-    device = f" on {c.machine.gpu}" if c.case.device.type == "cuda" else ""
-    yield f"{report.file}: T={c.case.steps}, B={c.case.rows}, float32{device}; {c.machine}"
+    device = f" on {c.machine.gpu}" if c.workload.device.type == "cuda" else ""
+    yield f"{report.file}: T={c.workload.steps}, B={c.workload.rows}, float32{device}; {c.machine}"
     for pass_name in PASSES:
         rounds = len(c.samples[pass_name][c.base].wall)
         title = f"{_TITLES[pass_name]}, {rounds} rounds"
@@ -96,8 +96,8 @@ def format_lines(report: BenchmarkReport) -> Iterator[str]:
     if report.memory:
         parts = (f"{name} {size / 2**20:.1f} MiB" for name, size in report.memory.items())
         yield f"peak memory of a training step: {', '.join(parts)}"
-    for name, contender in c.candidates.items():
-        yield f"{name} is {contender.description}; ready after {c.preparation_seconds[name]:.1f} s"
+    for name, candidate in c.candidates.items():
+        yield f"{name} is {candidate.description}; ready after {c.preparation_seconds[name]:.1f} s"
     for name, reason in {**c.unavailable, **report.missing_measurements}.items():
         yield f"not measured: {name}: {reason}"
     for pass_name, name, ratio in c.faster_candidates:

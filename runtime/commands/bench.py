@@ -110,7 +110,7 @@ def command(
 
 def _measure(
     file: str,
-    case: Workload,
+    workload: Workload,
     names: tuple[str, ...],
     base: str | None,
     repeat: int,
@@ -129,7 +129,9 @@ def _measure(
 
     makers = {name: CANDIDATES[name] for name in CANDIDATE_NAMES if name in names}
     try:
-        comparison = compare(case, makers, repeat=repeat, base=base, report_progress=_show_progress)
+        comparison = compare(
+            workload, makers, repeat=repeat, base=base, report_progress=_show_progress
+        )
     except Unavailable as error:
         fail("RNN520", f"nothing can be timed: {error}", hint="`rnnc doctor` says what is missing")
     memory: dict[str, int] = {}
@@ -140,25 +142,25 @@ def _measure(
             if name not in FLOOR_NAMES:
                 _show_progress(f"memory of {name}")
                 try:
-                    memory[name] = measure_step_memory(case, name)
+                    memory[name] = measure_step_memory(workload, name)
                 except Unavailable as error:
                     missing_measurements[f"memory of {name}"] = str(error)
         _show_progress("first calls")
         try:
-            calls = measure_first_calls(case, comparison.base)
+            calls = measure_first_calls(workload, comparison.base)
         except Unavailable as error:
             missing_measurements["compile times"] = str(error)
     return BenchmarkReport(file, comparison, memory, calls, missing_measurements)
 
 
-def _tune(case: Workload) -> None:
+def _tune(workload: Workload) -> None:
     from rnnc.grammar.diagnostics.errors import fail
     from rnnc.runtime.benchmark import autotune as tune
     from rnnc.runtime.benchmark.workload.candidate import Unavailable
 
     _show_progress("tuning")
     try:
-        click.echo(str(tune.tune(case)), err=True)
+        click.echo(str(tune.tune(workload)), err=True)
     except Unavailable as error:
         fail("RNN520", f"nothing can be tuned: {error}", hint="`rnnc doctor` says what is missing")
 

@@ -108,8 +108,8 @@ def resume_training(
     if header.progress.batch > batches:
         fail(
             "RNN631",
-            f"the checkpoint `{run.last_checkpoint}` cannot be used: it has done {header.progress.batch} "
-            f"batches of an epoch, and the data make {batches}",
+            f"the checkpoint `{run.last_checkpoint}` cannot be used: it has done "
+            f"{header.progress.batch} batches of an epoch, and the data make {batches}",
             hint="go on with the data that the run was begun with",
         )
     run.truncate_metrics(header.progress.epoch)

@@ -212,7 +212,8 @@ def run(search: Search, arguments: argparse.Namespace, tell: Callable[..., None]
         )  # fmt: skip
     elapsed = time.perf_counter() - begin
     tell(
-        f"{search.backend}: {accepted} specs accepted of {len(all_results)} (seeds {first} to {last}), "
+        f"{search.backend}: {accepted} specs accepted of {len(all_results)} "
+        f"(seeds {first} to {last}), "
         f"{refused} refused by the backend, {len(failures)} mismatches, {elapsed:.0f} s"
     )
     return int(bool(failures))

@@ -62,8 +62,11 @@ def long_body(lines: int) -> str:
 
 def main(sizes: list[int]) -> None:
     kinds: dict[str, Callable[[int], str]] = {
-        "chained": chained_locals, "stacked": stacked_states, "gated": gated_layers, "bodied": long_body,
-    }  # fmt: skip
+        "chained": chained_locals,
+        "stacked": stacked_states,
+        "gated": gated_layers,
+        "bodied": long_body,
+    }
     check_models(Source(chained_locals(10)))
     for name, kind in kinds.items():
         for lines in sizes:

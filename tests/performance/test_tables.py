@@ -18,7 +18,7 @@ from rnnc.operators.sources.zoo import zoo_names
 from rnnc.runtime.benchmark.baselines.gemm_floor import make_plan, required_gemms, total_flops
 from rnnc.runtime.benchmark.baselines.torch_layers import match_torch_layers, torch_layers
 from rnnc.runtime.benchmark.correctness import compute_reference, describe_mismatch
-from rnnc.runtime.benchmark.measurement.subprocess_job import FirstCalls
+from rnnc.runtime.benchmark.measurement.job_protocol import FirstCalls
 from rnnc.runtime.benchmark.workload.candidate import Candidate
 from support.processes.commands import ROOT
 
@@ -134,9 +134,9 @@ def test_losses_absences_and_busy_machines_are_remarked() -> None:
     session = quick()
     its = compile_workload(specs.RNN, 2, 2, hidden=4)
     found = session.compare(
-        specs.RNN, 2, 2, ("aten", ("nothing", lambda case: idle("nothing"))), hidden=4
+        specs.RNN, 2, 2, ("aten", ("nothing", lambda workload: idle("nothing"))), hidden=4
     )
-    assert found.case.graph.name == its.graph.name
+    assert found.workload.graph.name == its.graph.name
     session.record_slower_rows("a row", found)
     session.compare("zoo:dts_rnn", 2, 2, ("aten", "torch.nn"), hidden=4)
     session.other_load = [1.5]
@@ -160,10 +160,10 @@ def idle(name: str) -> Candidate:
     return Candidate(name, "", lambda: None, lambda: None, None)
 
 
-def test_a_contender_that_is_wrong_is_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_candidate_that_is_wrong_is_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
     from performance.sections import session as measuring
 
-    monkeypatch.setattr(measuring, "describe_mismatch", lambda contender, right: "all is off")
+    monkeypatch.setattr(measuring, "describe_mismatch", lambda candidate, right: "all is off")
     with pytest.raises(ValueError, match="aten: all is off"):
         quick().make_candidate("aten", compile_workload(specs.RNN, 2, 2, hidden=4))
 
@@ -178,8 +178,8 @@ def test_loops_are_shares_of_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_first_calls_and_memory_make_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = FirstCalls(1.25, 2, (0.0, 0)), FirstCalls(0.05, 0, (0.001, 0))
-    monkeypatch.setattr(first_calls, "measure_first_calls", lambda case, name: calls)
-    monkeypatch.setattr(first_calls, "measure_step_memory", lambda case, name: 2**20)
+    monkeypatch.setattr(first_calls, "measure_first_calls", lambda workload, name: calls)
+    monkeypatch.setattr(first_calls, "measure_step_memory", lambda workload, name: 2**20)
     assert (
         "| lstm | cpu | 1.25 | 0.05 | 1.0 ms, 0 compilations |"
         in first_calls.compiling(quick()).text()

@@ -23,25 +23,25 @@ RANDOM_OPERATIONS = frozenset({"dropout", "variational", "zoneout"})
 def backend_candidate(name: str, *, label: str = "", **options: Any) -> CandidateFactory:
     """Return a factory for the model on a backend; `options` as in `rnnc.compile`."""
 
-    def make(case: Workload) -> Candidate:
+    def make(workload: Workload) -> Candidate:
         try:
-            model = case.compile(name, **options)
+            model = workload.compile(name, **options)
         except RnnError as error:
             raise Unavailable(error.diagnostics[0].message) from None
         return Candidate(
             label or name,
             _describe_backend(model),
-            make_forward(case, model),
-            make_step(case, model),
-            lambda: compute_step_result(case, model),
+            make_forward(workload, model),
+            make_step(workload, model),
+            lambda: compute_step_result(workload, model),
         )
 
     return make
 
 
-def make_forward(case: Workload, model: CompiledRNN) -> Callable[[], object]:
+def make_forward(workload: Workload, model: CompiledRNN) -> Callable[[], object]:
     """Make a function that runs a forward pass in evaluation."""
-    inputs, has_masks = dict(case.inputs), draws_masks(case)
+    inputs, has_masks = dict(workload.inputs), draws_masks(workload)
 
     def forward() -> object:
         # Without masks both modes are equal, and switching costs time.
@@ -53,9 +53,9 @@ def make_forward(case: Workload, model: CompiledRNN) -> Callable[[], object]:
     return forward
 
 
-def make_step(case: Workload, model: CompiledRNN) -> Callable[[], object]:
+def make_step(workload: Workload, model: CompiledRNN) -> Callable[[], object]:
     """Make a function that runs a training step without loss and optimizer."""
-    inputs, has_masks = dict(case.inputs), draws_masks(case)
+    inputs, has_masks = dict(workload.inputs), draws_masks(workload)
     weights = [p for p in model.parameters() if p.requires_grad]
 
     def step() -> object:
@@ -65,23 +65,23 @@ def make_step(case: Workload, model: CompiledRNN) -> Callable[[], object]:
             weight.grad = None
         y, _ = model(inputs)
         outputs = y if isinstance(y, tuple) else (y,)
-        torch.autograd.backward(outputs, case.output_gradients)
+        torch.autograd.backward(outputs, workload.output_gradients)
         return outputs
 
     return step
 
 
-def compute_step_result(case: Workload, model: CompiledRNN) -> StepResult:
+def compute_step_result(workload: Workload, model: CompiledRNN) -> StepResult:
     """Run a training step; masks are drawn from a fixed seed."""
     torch.manual_seed(0)
-    outputs: Any = make_step(case, model)()
+    outputs: Any = make_step(workload, model)()
     gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
     return StepResult(tuple(output.detach() for output in outputs), gradients)
 
 
-def draws_masks(case: Workload) -> bool:
+def draws_masks(workload: Workload) -> bool:
     """Test that training draws random masks."""
-    graph = case.graph
+    graph = workload.graph
     return any(node.operation in RANDOM_OPERATIONS for node in graph.nodes) or any(
         parameter.weightdrop for parameter in graph.parameters
     )

@@ -15,21 +15,21 @@ from .cell import Cell, extract_cell
 Step = Callable[..., Sequence[Tensor]]
 
 
-def compiled_cell(case: Workload) -> Candidate:
+def compiled_cell(workload: Workload) -> Candidate:
     """Make the candidate of one compiled step for all layers, with a batched output layer."""
-    cell = extract_cell(case.graph)
-    if case.steps == 0:
+    cell = extract_cell(workload.graph)
+    if workload.steps == 0:
         raise Unavailable("there are no steps")
     description = (
         "one step by torch.compile, in a loop in Python; the output layer for all steps at once"
     )
-    if case.device.type == "cuda":
+    if workload.device.type == "cuda":
         return cell_candidate(
-            case, cell, _cuda_graph_step(cell), "compiled-cell", f"{description}; CUDA graphs"
+            workload, cell, _cuda_graph_step(cell), "compiled-cell", f"{description}; CUDA graphs"
         )
     _require_dynamo()
     step: Step = torch.compile(cell.step, dynamic=False)
-    return cell_candidate(case, cell, step, "compiled-cell", description)
+    return cell_candidate(workload, cell, step, "compiled-cell", description)
 
 
 def _cuda_graph_step(cell: Cell) -> Step:
@@ -47,27 +47,27 @@ def _cuda_graph_step(cell: Cell) -> Step:
     return step
 
 
-def eager_cell(case: Workload) -> Candidate:
+def eager_cell(workload: Workload) -> Candidate:
     """Make the same candidate without compilation."""
-    cell = extract_cell(case.graph)
+    cell = extract_cell(workload.graph)
     return cell_candidate(
-        case, cell, cell.step, "plain-cell", "one step in plain PyTorch, in a loop"
+        workload, cell, cell.step, "plain-cell", "one step in plain PyTorch, in a loop"
     )
 
 
 def cell_candidate(
-    case: Workload, cell: Cell, step: Step, name: str, description: str
+    workload: Workload, cell: Cell, step: Step, name: str, description: str
 ) -> Candidate:
     """Make a candidate that loops over a cell; `step` computes `cell.step`."""
-    graph = case.graph
-    weights = {n: p.detach().clone() for n, p in case.model.named_parameters()}
+    graph = workload.graph
+    weights = {n: p.detach().clone() for n, p in workload.model.named_parameters()}
     learned = {p.name: weights[p.name].requires_grad_(not p.is_frozen) for p in graph.parameters}
-    inputs = {v.node: case.inputs[v.name] for v in graph.inputs}
+    inputs = {v.node: workload.inputs[v.name] for v in graph.inputs}
 
     def run(*, training: bool) -> list[Tensor]:
         # All states require gradients in training, so that one compiled step fits all steps.
         initial = {
-            state.node: _initial_state(case, state.name, learned).requires_grad_(training)
+            state.node: _initial_state(workload, state.name, learned).requires_grad_(training)
             for state in graph.states
         }
         return cell.run(step, learned, inputs, initial)
@@ -80,7 +80,7 @@ def cell_candidate(
         for weight in learned.values():
             weight.grad = None
         outputs = run(training=True)
-        torch.autograd.backward(outputs, case.output_gradients)
+        torch.autograd.backward(outputs, workload.output_gradients)
         return outputs
 
     def answer() -> StepResult:
@@ -90,13 +90,16 @@ def cell_candidate(
     return Candidate(name, description, forward, train, answer)
 
 
-def _initial_state(case: Workload, name: str, weights: Mapping[str, Tensor]) -> Tensor:
-    state = next(state for state in case.graph.states if state.name == name)
-    shape = (case.rows, state.type.size)
+def _initial_state(workload: Workload, name: str, weights: Mapping[str, Tensor]) -> Tensor:
+    state = next(state for state in workload.graph.states if state.name == name)
+    shape = (workload.rows, state.type.size)
     if state.has_learned_initial_value:
         return weights[f"init.{name}"].expand(shape).contiguous()
     return torch.full(
-        shape, state.initial_value.low, device=case.device, dtype=case.output_gradients[0].dtype
+        shape,
+        state.initial_value.low,
+        device=workload.device,
+        dtype=workload.output_gradients[0].dtype,
     )
 
 

@@ -33,24 +33,27 @@ class Gemm:
         return 2 * self.m * self.k * self.n * self.count
 
 
-def gemm_floor(case: Workload) -> Candidate:
+def gemm_floor(workload: Workload) -> Candidate:
     """Make the candidate that runs the plan's matmuls: in a loop one a step, else batched."""
-    forward, step = required_gemms(case, training=False), required_gemms(case, training=True)
+    forward, step = (
+        required_gemms(workload, training=False),
+        required_gemms(workload, training=True),
+    )
     description = f"{len(step)} products of the plan through torch.mm, nothing else"
     return Candidate("products", description, _torch_runner(forward), _torch_runner(step), None)
 
 
-def required_gemms(case: Workload, *, training: bool) -> list[list[Gemm]]:
+def required_gemms(workload: Workload, *, training: bool) -> list[list[Gemm]]:
     """Return the matmuls of each phase of the plan; those of a loop alternate by step.
 
     Raises:
         Unavailable: for a graph that has no plan.
     """
     try:
-        plan = make_plan(case.graph, training=training)
+        plan = make_plan(workload.graph, training=training)
     except Unsupported as error:
         raise Unavailable(f"it has no plan: {error}") from None
-    phases = [_phase_gemms(case, plan, phase) for phase in plan.phases]
+    phases = [_phase_gemms(workload, plan, phase) for phase in plan.phases]
     return [products for products in phases if products]
 
 
@@ -64,9 +67,9 @@ def total_flops(phases: list[list[Gemm]]) -> int:
     return sum(product.flops for products in phases for product in products)
 
 
-def _phase_gemms(case: Workload, plan: Plan, phase: Phase) -> list[Gemm]:
+def _phase_gemms(workload: Workload, plan: Plan, phase: Phase) -> list[Gemm]:
     values, gemms = plan.dataflow.values, list[Gemm]()
-    rows = {"call": 1, "row": case.rows, "step": case.steps * case.rows}
+    rows = {"call": 1, "row": workload.rows, "step": workload.steps * workload.rows}
     for number in phase.values:
         value = values[number]
         shapes = [values[read.value].shape for read in value.operands]
@@ -75,7 +78,7 @@ def _phase_gemms(case: Workload, plan: Plan, phase: Phase) -> list[Gemm]:
             k, n = (r, c) if value.attributes[0] else (c, r)
             repeats = blocks[0] if blocks else 1
             if phase.direction:
-                gemms.append(Gemm(case.rows, k, n, case.steps * repeats))
+                gemms.append(Gemm(workload.rows, k, n, workload.steps * repeats))
             else:
                 gemms.append(Gemm(rows[value.rate], k, n, repeats))
         elif value.operation == "outer_sum":

@@ -19,18 +19,18 @@ from .torch_layers import TorchLayers, map_gradients, match_torch_layers
 Weights = dict[str, Any]
 
 
-def jax_scan(case: Workload) -> Candidate:
+def jax_scan(workload: Workload) -> Candidate:
     """Make the candidate of LSTM, GRU or tanh RNN in JAX, with jitted passes.
 
     Raises:
         Unavailable: without JAX, and for what is no layer of these kinds.
     """
-    layers = match_torch_layers(case)
+    layers = match_torch_layers(workload)
     jax = _jax()
     run = _network(jax, layers)
-    weights = _weights(jax, case, layers)
+    weights = _weights(jax, workload, layers)
     x, output_gradient = (
-        _array(jax, t) for t in (next(iter(case.inputs.values())), case.output_gradients[0])
+        _array(jax, t) for t in (next(iter(workload.inputs.values())), workload.output_gradients[0])
     )
     forward = jax.jit(run)
 
@@ -50,7 +50,7 @@ def jax_scan(case: Workload) -> Candidate:
             for n in (layers.output_weight, layers.output_bias)
             if n
         }
-        return StepResult((_tensor(y),), outer | map_gradients(case, module))
+        return StepResult((_tensor(y),), outer | map_gradients(workload, module))
 
     return Candidate(
         "jax",
@@ -82,11 +82,11 @@ def _tensor(array: Any) -> Tensor:
     return torch.from_numpy(numpy.array(array))
 
 
-def _weights(jax: Any, case: Workload, layers: TorchLayers) -> Weights:
+def _weights(jax: Any, workload: Workload, layers: TorchLayers) -> Weights:
     weights = {name: _array(jax, p) for name, p in layers.module.named_parameters()}
     for name in (layers.output_weight, layers.output_bias):
         if name:
-            weights[name] = _array(jax, case.model.get_parameter(name))
+            weights[name] = _array(jax, workload.model.get_parameter(name))
     return weights
 
 

@@ -40,14 +40,14 @@ long rnnc_room(void) {
 """
 
 
-def peak_flops(case: Workload) -> Candidate:
+def peak_flops(workload: Workload) -> Candidate:
     """Make the candidate that runs as many FLOPs as the workload's matmuls, on cached tiles.
 
     Raises:
         Unavailable: without a C compiler, or without a plan.
     """
-    forward = total_flops(required_gemms(case, training=False))
-    step = total_flops(required_gemms(case, training=True))
+    forward = total_flops(required_gemms(workload, training=False))
+    step = total_flops(required_gemms(workload, training=True))
     kernel = MicroKernel()
     description = (
         f"{step / 1e9:.2f} GFLOP (forward {forward / 1e9:.2f}) by the micro-kernel, from caches"
@@ -88,8 +88,8 @@ class MicroKernel:
     def run(self, count: int, threads: int) -> None:
         """Run about `count` FLOPs, divided evenly among threads.
 
-        The threads are OpenMP's, as in generated code: other threads would have to wait until OpenMP's,
-        which spin for a while after each region, have left their cores.
+        The threads are OpenMP's, as in generated code: other threads would have to wait until
+        OpenMP's, which spin for a while after each region, have left their cores.
         """
         tiles = max(1, round(count / self.flops_per_tile / threads))
         if len(self._buffers) < threads * self._buffer_size:

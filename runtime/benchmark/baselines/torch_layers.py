@@ -30,18 +30,18 @@ class TorchLayers:
     output_bias: str
 
 
-def match_torch_layers(case: Workload) -> TorchLayers:
+def match_torch_layers(workload: Workload) -> TorchLayers:
     """Match a model with torch.nn layers.
 
     Raises:
         Unavailable: if torch.nn has no such network.
     """
-    graph = case.graph
+    graph = workload.graph
     try:
-        module = to_torch(case.model)
+        module = to_torch(workload.model)
     except ValueError:
         raise Unavailable("its operators are no layers of nn.RNN, LSTM or GRU") from None
-    if draws_masks(case):
+    if draws_masks(workload):
         raise Unavailable("it draws masks in training")
     if len(graph.inputs) != 1 or graph.inputs[0].type.kind == "symbol":
         raise Unavailable("torch.nn's layers take one input of real numbers")
@@ -52,12 +52,12 @@ def match_torch_layers(case: Workload) -> TorchLayers:
     return TorchLayers(module, *_output_layer(graph))
 
 
-def torch_layers(case: Workload) -> Candidate:
+def torch_layers(workload: Workload) -> Candidate:
     """Make the candidate of torch.nn.LSTM, GRU or RNN, with F.linear as the output layer."""
-    layers = match_torch_layers(case)
-    module, x = layers.module, next(iter(case.inputs.values()))
+    layers = match_torch_layers(workload)
+    module, x = layers.module, next(iter(workload.inputs.values()))
     output_weights = {
-        name: case.model.get_parameter(name).detach().clone().requires_grad_()
+        name: workload.model.get_parameter(name).detach().clone().requires_grad_()
         for name in (layers.output_weight, layers.output_bias)
         if name
     }
@@ -79,7 +79,7 @@ def torch_layers(case: Workload) -> Candidate:
         for weight in weights:
             weight.grad = None
         y = run()
-        torch.autograd.backward([y], case.output_gradients)
+        torch.autograd.backward([y], workload.output_gradients)
         return y
 
     def answer() -> StepResult:
@@ -87,11 +87,11 @@ def torch_layers(case: Workload) -> Candidate:
         gradients = {
             name: weight.grad for name, weight in output_weights.items() if weight.grad is not None
         }
-        return StepResult((y,), gradients | map_gradients(case, module))
+        return StepResult((y,), gradients | map_gradients(workload, module))
 
     name = type(module).__name__
     description = f"torch.nn.{name}" + (" and F.linear" if layers.output_weight else "")
-    if case.device.type == "cuda":
+    if workload.device.type == "cuda":
         description += " (cuDNN)" if torch.backends.cudnn.enabled else " (without cuDNN)"
     return Candidate("torch.nn", description, forward, step, answer)
 
@@ -117,16 +117,16 @@ def _output_layer(graph: OperatorGraph) -> tuple[str, str]:
     raise Unavailable("its output is neither a layer's state nor one matrix times it")
 
 
-def map_gradients(case: Workload, module: nn.RNNBase) -> dict[str, Tensor]:
+def map_gradients(workload: Workload, module: nn.RNNBase) -> dict[str, Tensor]:
     """Return a module's gradients under the names of the model's parameters."""
-    gradient_module, model = copy.deepcopy(module), copy.deepcopy(case.model)
+    gradient_module, model = copy.deepcopy(module), copy.deepcopy(workload.model)
     gates = {"LSTM": 4, "GRU": 3}.get(type(module).__name__, 1)
     with torch.no_grad():
         for name, weight in module.named_parameters():
             assert weight.grad is not None
             gradient = weight.grad.clone()
-            # load_torch adds both biases, which have equal gradients: keep one. Only a GRU's last gate
-            # has a separate second bias.
+            # load_torch adds both biases, which have equal gradients: keep one. Only a GRU's last
+            # gate has a separate second bias.
             if name.startswith("bias_hh"):
                 gradient.view(gates, -1)[: 2 if gates == 3 else gates] = 0
             gradient_module.get_parameter(name).copy_(gradient)

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,35 +17,11 @@ from rnnc.runtime.benchmark.workload.candidate import Unavailable
 from rnnc.runtime.benchmark.workload.workload import Workload
 from rnnc.runtime.training.run_state.checkpoint import StoredProgram
 
-
-class Job(msgspec.Struct, frozen=True):
-    """A measurement request: a candidate of a model, at one size."""
-
-    task: Literal["memory", "first"]
-    program: StoredProgram
-    contender: str
-    steps: int
-    rows: int
-    threads: int
-    device: str = "cpu"
+from . import subprocess_worker
+from .job_protocol import FirstCalls, Job
 
 
-@dataclass(frozen=True, slots=True)
-class FirstCalls:
-    """Costs before the second training step of a process.
-
-    seconds: to make the model and run its first step, minus the time of a later step.
-    libraries: compiled ones (0 if all were cached).
-    other: seconds by which the first step at another T and B exceeds later ones, and the libraries
-        compiled for it; None for baselines, which are made for one size.
-    """
-
-    seconds: float
-    libraries: int
-    other: tuple[float, int] | None
-
-
-def measure_step_memory(case: Workload, contender: str) -> int:
+def measure_step_memory(workload: Workload, candidate: str) -> int:
     """Return the bytes by which a process grows at its peak in a training step.
 
     On a GPU the bytes of torch's allocator (`device_timing.gpu_memory_growth`).
@@ -54,16 +29,16 @@ def measure_step_memory(case: Workload, contender: str) -> int:
     Raises:
         Unavailable: if that cannot be measured.
     """
-    return int(_run_worker(_make_job(case, contender, "memory"))["bytes"])
+    return int(_run_worker(_make_job(workload, candidate, "memory"))["bytes"])
 
 
-def measure_first_calls(case: Workload, contender: str) -> tuple[FirstCalls, FirstCalls]:
+def measure_first_calls(workload: Workload, candidate: str) -> tuple[FirstCalls, FirstCalls]:
     """Measure a process with an empty cache, then one with the cache that it filled.
 
     Raises:
         Unavailable: where that cannot be measured.
     """
-    job = _make_job(case, contender, "first")
+    job = _make_job(workload, candidate, "first")
     with tempfile.TemporaryDirectory(prefix="rnnc-") as cache:
         cold, warm = (_run_worker(job, Path(cache)) for _ in range(2))
     return _parse_first_calls(cold), _parse_first_calls(warm)
@@ -74,12 +49,14 @@ def _parse_first_calls(reply: Mapping[str, Any]) -> FirstCalls:
     return FirstCalls(reply["seconds"], reply["libraries"], None if other is None else tuple(other))
 
 
-def _make_job(case: Workload, contender: str, task: Literal["memory", "first"]) -> Job:
+def _make_job(workload: Workload, candidate: str, task: Literal["memory", "first"]) -> Job:
     import torch
 
-    program = StoredProgram.from_program(case.model.program)
+    program = StoredProgram.from_program(workload.model.program)
     threads = torch.get_num_threads()
-    return Job(task, program, contender, case.steps, case.rows, threads, case.device.type)
+    return Job(
+        task, program, candidate, workload.steps, workload.rows, threads, workload.device.type
+    )
 
 
 def _run_worker(job: Job, cache: Path | None = None, *, timeout: float = 300) -> Mapping[str, Any]:
@@ -89,14 +66,8 @@ def _run_worker(job: Job, cache: Path | None = None, *, timeout: float = 300) ->
         environment["TORCHINDUCTOR_CACHE_DIR"] = str(cache / "torchinductor")
         environment["TRITON_CACHE_DIR"] = str(cache / "triton")
     try:
-        process = subprocess.run(
-            [
-                sys.executable,
-                "-W",
-                "ignore",
-                "-m",
-                "rnnc.runtime.benchmark.measurement.subprocess_worker",
-            ],
+        process = subprocess.run(  # noqa: S603 - this interpreter, and a module of ours
+            [sys.executable, "-W", "ignore", "-m", subprocess_worker.__name__],
             input=msgspec.json.encode(job),
             capture_output=True,
             timeout=timeout,

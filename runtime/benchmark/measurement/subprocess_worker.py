@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import json
 import os
-import re
 import statistics
 import sys
 import time
@@ -25,7 +22,8 @@ from rnnc.runtime.benchmark.workload.candidate_names import BACKEND_NAMES
 from rnnc.runtime.benchmark.workload.workload import Workload, make_workload, resize_workload
 
 from .device_timing import gpu_memory_growth, synchronize_after
-from .subprocess_job import Job
+from .job_protocol import Job
+from .process_memory import process_memory_growth
 
 
 def main() -> None:
@@ -38,9 +36,9 @@ def main() -> None:
         workload = make_workload(job.program.to_program(), job.steps, job.rows, device=job.device)
         if job.task == "memory":
             measure = gpu_memory_growth if job.device == "cuda" else process_memory_growth
-            result: dict[str, Any] = {"bytes": measure(CANDIDATES[job.contender](workload).step)}
+            result: dict[str, Any] = {"bytes": measure(CANDIDATES[job.candidate](workload).step)}
         else:
-            result = time_first_calls(workload, job.contender, Path(os.environ["XDG_CACHE_HOME"]))
+            result = time_first_calls(workload, job.candidate, Path(os.environ["XDG_CACHE_HOME"]))
     except Unavailable as error:
         result = {"unavailable": str(error)}
     except RnnError as error:
@@ -48,52 +46,8 @@ def main() -> None:
     print(json.dumps(result))
 
 
-def process_memory_growth(step: Callable[[], object], repeats: int = 3) -> int:
-    """Return the bytes by which this process grows at its peak in a repeated step.
-
-    Free memory is returned to the system first, so that reusing it counts. Gradients of the
-    previous step are still allocated and do not count. The minimum of several steps is taken, since
-    other work of the process only adds.
-
-    Raises:
-        Unavailable: if the system does not measure it; Linux with glibc does.
-    """
-    step()
-    try:
-        return min(peak_memory_growth(step) for _ in range(repeats))
-    except (OSError, AttributeError, TypeError) as error:
-        raise Unavailable(f"this system does not measure it: {error}") from None
-
-
-def peak_memory_growth(step: Callable[[], object]) -> int:
-    """Return the bytes between resident memory before a step and its peak in the step.
-
-    Raises:
-        OSError, AttributeError, TypeError: where the system does not measure it.
-    """
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    before = read_process_status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    step()
-    return read_process_status("VmHWM") - before
-
-
-def read_process_status(field: str) -> int:
-    """Read a byte count of this process from /proc/self/status.
-
-    Raises:
-        OSError: when it does not.
-    """
-    text = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-    match = re.search(rf"^{field}:\s+([0-9]+) kB", text, re.MULTILINE)
-    if match is None:
-        raise OSError(f"there is no {field}")
-    return 1024 * int(match[1])
-
-
 def time_first_calls(workload: Workload, name: str, cache: Path) -> dict[str, Any]:
-    """Measure the fields of `subprocess_job.FirstCalls`."""
+    """Measure the fields of `FirstCalls`."""
     libraries_before = count_compiled_libraries(cache)
     begin = time.perf_counter()
     if name in BACKEND_NAMES:

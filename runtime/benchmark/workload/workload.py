@@ -67,20 +67,24 @@ def make_workload(
     return _move_workload(_fill_arguments(model, steps, rows), torch.device(device), dtype)
 
 
-def resize_workload(case: Workload, steps: int, rows: int) -> Workload:
+def resize_workload(workload: Workload, steps: int, rows: int) -> Workload:
     """Draw arguments of another size for the same model."""
     return _move_workload(
-        _fill_arguments(case.model, steps, rows), case.device, case.output_gradients[0].dtype
+        _fill_arguments(workload.model, steps, rows),
+        workload.device,
+        workload.output_gradients[0].dtype,
     )
 
 
-def _move_workload(case: Workload, device: torch.device, dtype: torch.dtype) -> Workload:
+def _move_workload(workload: Workload, device: torch.device, dtype: torch.dtype) -> Workload:
     inputs = {
         name: value.to(device, dtype if value.is_floating_point() else None)
-        for name, value in case.inputs.items()
+        for name, value in workload.inputs.items()
     }
-    output_gradients = tuple(gradient.to(device, dtype) for gradient in case.output_gradients)
-    return Workload(case.model.to(device, dtype), case.steps, case.rows, inputs, output_gradients)
+    output_gradients = tuple(gradient.to(device, dtype) for gradient in workload.output_gradients)
+    return Workload(
+        workload.model.to(device, dtype), workload.steps, workload.rows, inputs, output_gradients
+    )
 
 
 def _fill_arguments(model: CompiledRNN, steps: int, rows: int) -> Workload:

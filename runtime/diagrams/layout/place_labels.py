@@ -11,7 +11,7 @@ from rnnc.runtime.diagrams.model.diagram import Cluster, Diagram
 from rnnc.runtime.diagrams.model.labels import plain_label
 
 from .box_sizes import LABEL_SIZE, NOTE_SIZE, label_width
-from .graphviz_layout import DiagramLayout, EdgeRoute, Point, Rect, point_at_distance, sample_points
+from .geometry import DiagramLayout, EdgeRoute, Point, Rect, point_at_distance, sample_points
 
 _CELL: Final = 32.0
 _HEIGHT: Final = 12.0

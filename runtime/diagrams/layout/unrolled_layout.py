@@ -12,15 +12,8 @@ from typing import Any, Final
 from rnnc.runtime.diagrams.model.diagram import Diagram, Edge
 
 from .box_sizes import box_size
-from .graphviz_layout import (
-    DiagramLayout,
-    EdgeRoute,
-    Point,
-    Rect,
-    compute_layout,
-    parse_route,
-    run_graphviz,
-)
+from .geometry import DiagramLayout, EdgeRoute, Point, Rect
+from .graphviz_layout import compute_layout, parse_route, run_graphviz
 from .place_labels import rects_overlap
 
 STEP_GAP: Final = 46.0

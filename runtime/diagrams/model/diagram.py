@@ -40,9 +40,9 @@ class SourceLocation:
 class Box:
     """One node of a diagram.
 
-    `key` is unique, ASCII and stable; `members` are the operator graph's nodes that it stands
-    for, `parameters` the parameters that it holds; `step` is its time in an unrolled diagram; `details`
-    are what a reader may ask for.
+    `key` is unique, ASCII and stable; `members` are its nodes of the operator graph, `parameters`
+    the names of its parameters; `step` is its time in an unrolled diagram; `details` are shown on
+    demand.
     """
 
     key: str

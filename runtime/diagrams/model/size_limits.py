@@ -65,8 +65,8 @@ def require_drawable(diagram: Diagram) -> None:
         problem = f"{extent.boxes:,} boxes; the limit is {MAX_BOXES:,}"
     else:
         problem = (
-            f"{extent.boxes:,} boxes, and lines would pass by a row of them {extent.passing_lines:,} "
-            f"times; the limit is {MAX_PASSING_LINES:,}"
+            f"{extent.boxes:,} boxes, and lines would pass by a row of them "
+            f"{extent.passing_lines:,} times; the limit is {MAX_PASSING_LINES:,}"
         )
     fail(
         "RNN653",

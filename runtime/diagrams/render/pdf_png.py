@@ -6,14 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from rnnc.runtime.diagrams.layout.box_sizes import LABEL_SIZE, NOTE_SIZE, label_width
-from rnnc.runtime.diagrams.layout.graphviz_layout import (
-    DiagramLayout,
-    Direction,
-    EdgeRoute,
-    Rect,
-    import_pygraphviz,
-    silence_stderr,
-)
+from rnnc.runtime.diagrams.layout.choose_layout import choose_layout
+from rnnc.runtime.diagrams.layout.geometry import DiagramLayout, Direction, EdgeRoute, Rect
+from rnnc.runtime.diagrams.layout.graphviz_layout import import_pygraphviz, silence_stderr
 from rnnc.runtime.diagrams.layout.place_labels import place_labels
 from rnnc.runtime.diagrams.model.diagram import Box, BoxRole, Diagram, EdgeKind
 from rnnc.runtime.diagrams.model.labels import plain_label
@@ -29,7 +24,6 @@ from .palette import (
     MUTED_COLOR,
     TEXT_COLOR,
 )
-from .svg import choose_layout
 
 PNG_DPI: Final = 144
 """Two dots to the point: sharp on dense screens and on slides."""
@@ -74,8 +68,8 @@ class _PositionedGraph:
         x, y = route.tip
         self.lines.append(
             f'p{self.count - 1} -> p{self.count} [pos="e,{x:.2f},{-y:.2f} {points}", '
-            f'color="{HIGHLIGHT_COLOR if marked else stroke.line}", style={_DASHES[kind]}, arrowsize=0.6, '
-            f"penwidth={3 if marked else stroke.thickness}];"
+            f'color="{HIGHLIGHT_COLOR if marked else stroke.line}", style={_DASHES[kind]}, '
+            f"arrowsize=0.6, penwidth={3 if marked else stroke.thickness}];"
         )
 
     def shape(self, role: BoxRole, frame: Rect, *, marked: bool = False) -> None:

@@ -6,19 +6,11 @@ import math
 from html import escape
 
 from rnnc.runtime.diagrams.layout.box_sizes import LABEL_SIZE, NOTE_SIZE
-from rnnc.runtime.diagrams.layout.graphviz_layout import (
-    DiagramLayout,
-    Direction,
-    EdgeRoute,
-    Point,
-    Rect,
-    compute_layout,
-)
+from rnnc.runtime.diagrams.layout.choose_layout import choose_layout
+from rnnc.runtime.diagrams.layout.geometry import DiagramLayout, Direction, EdgeRoute, Point, Rect
 from rnnc.runtime.diagrams.layout.place_labels import place_labels
-from rnnc.runtime.diagrams.layout.unrolled_layout import compute_unrolled_layout
 from rnnc.runtime.diagrams.model.diagram import Box, Cluster, Diagram, Edge
 from rnnc.runtime.diagrams.model.labels import Label, replace_invisible, to_text
-from rnnc.runtime.diagrams.model.size_limits import require_drawable
 
 from .legend import LEGEND_ROW, LegendEntry, layout_legend
 from .palette import (
@@ -46,16 +38,6 @@ def to_svg(diagram: Diagram, direction: Direction = "LR", *, legend: bool = True
     return draw_svg(diagram, choose_layout(diagram, direction), legend=legend)
 
 
-def choose_layout(diagram: Diagram, direction: Direction = "LR") -> DiagramLayout:
-    """Lay out a diagram; an unrolled one with its steps side by side.
-
-    Raises:
-        RnnError: RNN650, when pygraphviz is not installed; RNN653, when it would be too large.
-    """
-    require_drawable(diagram)
-    return compute_unrolled_layout(diagram) if diagram.steps else compute_layout(diagram, direction)
-
-
 def draw_svg(diagram: Diagram, layout: DiagramLayout, *, legend: bool = True) -> str:
     """Render a diagram at known coordinates."""
     entries = layout_legend(diagram, layout.width) if legend else []
@@ -66,14 +48,15 @@ def draw_svg(diagram: Diagram, layout: DiagramLayout, *, legend: bool = True) ->
     title = f"{diagram.name}, {diagram.level} level"
     left, total_width, total_height = -MARGIN, width + 2 * MARGIN, height + 2 * MARGIN
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_format_number(total_width)}" '
-        f'height="{_format_number(total_height)}" viewBox="{_format_number(left)} {_format_number(-MARGIN)} {_format_number(total_width)} '
-        f'{_format_number(total_height)}" role="img" aria-label="{_escape_attribute(title)}" '
-        f'font-family="{SANS_FONTS}" font-size="{_format_number(LABEL_SIZE)}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_coord(total_width)}" '
+        f'height="{_coord(total_height)}" viewBox="{_coord(left)} {_coord(-MARGIN)} '
+        f'{_coord(total_width)} {_coord(total_height)}" role="img" '
+        f'aria-label="{_escape_attribute(title)}" '
+        f'font-family="{SANS_FONTS}" font-size="{_coord(LABEL_SIZE)}">',
         f"<title>{_escape_text(title)}</title>",
         f"<style>{style_sheet()}</style>",
-        f'<rect class="paper" x="{_format_number(left)}" y="{_format_number(-MARGIN)}" width="{_format_number(total_width)}" '
-        f'height="{_format_number(total_height)}"/>',
+        f'<rect class="paper" x="{_coord(left)}" y="{_coord(-MARGIN)}" '
+        f'width="{_coord(total_width)}" height="{_coord(total_height)}"/>',
         '<g class="drawing">',
     ]
     labels = place_labels(diagram, layout)
@@ -114,12 +97,12 @@ def style_sheet() -> str:
     ]
     for role, look in BOX_STYLES.items():
         rules.append(
-            f".{role}>rect{{fill:{look.fill};stroke:{look.line};stroke-width:{_format_number(look.thickness)}}}"
+            f".{role}>rect{{fill:{look.fill};stroke:{look.line};stroke-width:{_coord(look.thickness)}}}"
         )
     for kind, stroke in EDGE_STYLES.items():
         dashes = f";stroke-dasharray:{stroke.dashes}" if stroke.dashes else ""
         rules.append(
-            f".{kind}>.line{{stroke:{stroke.line};stroke-width:{_format_number(stroke.thickness)}{dashes}}}"
+            f".{kind}>.line{{stroke:{stroke.line};stroke-width:{_coord(stroke.thickness)}{dashes}}}"
         )
         rules.append(f".{kind}>.tip{{fill:{stroke.line}}}")
     rules.append(
@@ -135,7 +118,8 @@ def style_sheet() -> str:
 def _cluster(cluster: Cluster, frame: Rect, label: Rect) -> str:
     return (
         f'<g class="cluster" id="{cluster.key}">{_rect(frame, 8)}'
-        f'<text x="{_format_number(label.x)}" y="{_format_number(label.y + 4.5)}">{_text_spans(cluster.label)}</text></g>'
+        f'<text x="{_coord(label.x)}" y="{_coord(label.y + 4.5)}">'
+        f"{_text_spans(cluster.label)}</text></g>"
     )
 
 
@@ -162,15 +146,15 @@ def _box(box: Box, frame: Rect) -> str:
 
 
 def _line(kind: str, x: float, y: float, size: float, words: str) -> str:
-    place = f'x="{_format_number(x)}" y="{_format_number(y)}" font-size="{_format_number(size)}"'
+    place = f'x="{_coord(x)}" y="{_coord(y)}" font-size="{_coord(size)}"'
     return f'<text class="{kind}" {place}>{words}</text>'
 
 
 def _rect(frame: Rect, radius: float) -> str:
-    rounded = f' rx="{_format_number(radius)}"' if radius else ""
+    rounded = f' rx="{_coord(radius)}"' if radius else ""
     return (
-        f'<rect x="{_format_number(frame.left)}" y="{_format_number(frame.top)}" width="{_format_number(frame.width)}" '
-        f'height="{_format_number(frame.height)}"{rounded}/>'
+        f'<rect x="{_coord(frame.left)}" y="{_coord(frame.top)}" width="{_coord(frame.width)}" '
+        f'height="{_coord(frame.height)}"{rounded}/>'
     )
 
 
@@ -185,8 +169,8 @@ def _edge(edge: Edge, route: EdgeRoute) -> str:
 def path_data(route: EdgeRoute) -> str:
     """Convert a curve to SVG path data."""
     first, *others = route.points
-    return f"M{_format_number(first[0])},{_format_number(first[1])}C" + " ".join(
-        f"{_format_number(x)},{_format_number(y)}" for x, y in others
+    return f"M{_coord(first[0])},{_coord(first[1])}C" + " ".join(
+        f"{_coord(x)},{_coord(y)}" for x, y in others
     )
 
 
@@ -199,7 +183,7 @@ def _arrow_head(route: EdgeRoute) -> str:
     corners: list[Point] = [(x, y)]
     for turn in (2.72, -2.72):
         corners.append((x + 7.5 * math.cos(angle + turn), y + 7.5 * math.sin(angle + turn)))
-    listed = " ".join(f"{_format_number(a)},{_format_number(b)}" for a, b in corners)
+    listed = " ".join(f"{_coord(a)},{_coord(b)}" for a, b in corners)
     return f'<polygon class="tip" points="{listed}"/>'
 
 
@@ -226,9 +210,7 @@ def _text_spans(label: Label) -> str:
     current_offset = 0.0
     for run in label:
         offset = {"below": 3.2, "time": 3.2, "above": -4.5}.get(run.style, 0.0)
-        attribute = (
-            f' dy="{_format_number(offset - current_offset)}"' if offset != current_offset else ""
-        )
+        attribute = f' dy="{_coord(offset - current_offset)}"' if offset != current_offset else ""
         current_offset = offset
         text = _escape_text(run.text)
         if run.style == "italic":
@@ -240,7 +222,7 @@ def _text_spans(label: Label) -> str:
     return "".join(parts)
 
 
-def _format_number(number: float) -> str:
+def _coord(number: float) -> str:
     return f"{number:.1f}".removesuffix(".0")
 
 

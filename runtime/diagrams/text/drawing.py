@@ -12,8 +12,9 @@ from rnnc.runtime.diagrams.model.labels import replace_invisible, to_ascii, to_t
 from rnnc.runtime.diagrams.model.size_limits import require_drawable
 
 from .canvas import Canvas
-from .edge_channels import Net, assign_rows
-from .layered_layout import LayeredGrid, LayerItem, arrange_layers
+from .edge_channels import assign_rows
+from .edge_routing import build_channels, line_kind
+from .layered_layout import LayeredGrid, arrange_layers
 
 MAX_COLUMNS: Final = 100
 """Columns above which a drawing leaves out shapes."""
@@ -136,7 +137,7 @@ def _paint(
     margin = max((display_width(name) + 3 for name in gutters.values()), default=0)
     widest = max(i.column + i.width for layer in grid.layers for i in layer)
     items = {i.key: i for layer in grid.layers for i in layer if not i.is_passing}
-    channels = _build_channels(diagram, grid, items, widest)
+    channels = build_channels(diagram, grid, items, widest)
     canvas = Canvas(ascii_only=ascii_only)
     row = 0
     rails: dict[int, list[int]] = {}
@@ -144,9 +145,7 @@ def _paint(
         if number >= 0:
             for item in grid.layers[number]:
                 if item.is_passing:
-                    canvas.draw_line(
-                        row, row, margin + item.column, "flow", _line_kind(boxes, item)
-                    )
+                    canvas.draw_line(row, row, margin + item.column, "flow", line_kind(boxes, item))
                 else:
                     canvas.write(row, margin + item.column, words[item.key])
             if number in gutters:
@@ -169,72 +168,3 @@ def _paint(
         kind = next(n.kind for nets in channels for n in nets if n.rail == rail)
         canvas.draw_rail(min(ends), max(ends), margin + rail, kind)
     return canvas.to_lines()
-
-
-def _line_kind(boxes: Mapping[str, Box], item: LayerItem) -> str:
-    role = boxes[item.key].role
-    return role if role in {"past", "future"} else "flow"
-
-
-def _build_channels(
-    diagram: Diagram, grid: LayeredGrid, place: Mapping[str, LayerItem], widest: int
-) -> list[list[Net]]:
-    """Build the nets of every channel; channel `n` lies above layer `n`."""
-    boxes = diagram.boxes_by_key
-    channels: list[list[Net]] = [[] for _ in range(len(grid.layers) + 1)]
-    delayed_edges = [] if diagram.steps else [e for e in diagram.edges if e.delay]
-    incoming: dict[int, list[LayerItem]] = {}
-    for links in grid.links:
-        for above, below in links:
-            incoming.setdefault(id(below), []).append(above)
-    for number, links in enumerate(grid.links):
-        nets: dict[int, Net] = {}
-        leaving = {above.middle: above.key for above, _ in links}
-        for above, below in links:
-            role = boxes[above.key].role
-            kind = role if role in {"past", "future"} else "flow"
-            net = nets.setdefault(id(above), Net(kind))
-            net.above = [above.middle]
-            if below.is_passing:
-                net.below.append(below.column)
-            else:
-                port = _entry_column(below, above, incoming[id(below)], leaving)
-                net.below.append(port)
-                net.arrow_columns.append(port)
-        channels[number + 1] += nets.values()
-    order = sorted(delayed_edges, key=lambda e: place[e.source].layer - place[e.target].layer)
-    for index, edge in enumerate(order):
-        rail = widest + 2 + 2 * index
-        source, target = place[edge.source], place[edge.target]
-        right = (
-            source.column
-            + source.width
-            - 1
-            - sum(1 for e in order[:index] if e.source == edge.source)
-        )
-        if source.layer + 1 == target.layer:
-            direct = Net(edge.kind, [right], [target.middle], [target.middle])
-            channels[target.layer].append(direct)
-            continue
-        channels[source.layer + 1].append(Net(edge.kind, [right], [], [], rail))
-        channels[target.layer].append(Net(edge.kind, [], [target.middle], [target.middle], rail))
-    return channels
-
-
-def _entry_column(
-    below: LayerItem, above: LayerItem, feeding: list[LayerItem], leaving: Mapping[int, str]
-) -> int:
-    """Choose the column at which a value enters a box: straight if possible, else in order."""
-    box_columns = range(below.column, below.column + below.width)
-    if len(feeding) == 1:
-        if above.middle in box_columns and below.width > 2:
-            return above.middle
-        target = below.middle
-    else:
-        ranked = sorted(feeding, key=lambda item: item.middle)
-        rank = next(i for i, item in enumerate(ranked) if item is above)
-        target = below.column + round((rank + 0.5) * below.width / len(ranked) - 0.5)
-    for column in (target, target + 1, target - 1):
-        if column in box_columns and leaving.get(column, above.key) == above.key:
-            return column
-    return target

@@ -11,8 +11,8 @@ from rnnc.runtime.diagrams.model.diagram import EdgeKind
 class Net:
     """A value on its way down, from columns above to columns below.
 
-    `arrow_columns` are the columns below that end in an arrow. `rail` is a column beside the drawing by
-    which the value leaves to, or arrives from, another layer.
+    `arrow_columns` are the columns below that end in an arrow. `rail` is a column beside the
+    drawing by which the value leaves to, or arrives from, another layer.
     """
 
     kind: EdgeKind

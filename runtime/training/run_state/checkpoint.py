@@ -142,7 +142,8 @@ def _decode_header(path: Path, text: str) -> Header:
         if version != FORMAT_VERSION:
             fail(
                 "RNN632",
-                f"the checkpoint `{path}` has format {version}, and this rnnc reads {FORMAT_VERSION}",
+                f"the checkpoint `{path}` has format {version}, "
+                f"and this rnnc reads {FORMAT_VERSION}",
                 hint="read it with the version of rnnc that wrote it",
             )
         return msgspec.json.decode(text, type=Header)
@@ -163,7 +164,10 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) ->
     not_finite = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
     if not_finite:
         others = f" and in {len(not_finite) - 1} more" if len(not_finite) > 1 else ""
-        message = f"the checkpoint `{path}` holds weights that are not finite: in `{not_finite[0]}`{others}"
+        message = (
+            f"the checkpoint `{path}` holds weights that are not finite: "
+            f"in `{not_finite[0]}`{others}"
+        )
         hint = "what the model computes with them is of no use; train again with a smaller --lr"
         print(render_text(Diagnostic("RNN635", message, "warning", hint=hint)), file=sys.stderr)
 

@@ -107,7 +107,7 @@ def time_per_flop(place: Target, budget: TimeBudget) -> Iterator[Row]:
             workload = make_zoo_workload(name, steps, rows, place.device, "float32", hidden=hidden)
             timings = time_variants(workload, ("cuda",), budget)
             own_flops, lstm_flops = (
-                total_flops(required_gemms(case, training=True)) for case in (workload, lstm)
+                total_flops(required_gemms(one, training=True)) for one in (workload, lstm)
             )
             seconds = timings["median"].get("cuda")
             ratio = seconds / own_flops / (base / lstm_flops) if seconds and own_flops else None

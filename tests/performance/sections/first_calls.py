@@ -11,9 +11,9 @@ from performance.sections.markdown import Section
 from performance.sections.session import Session, compile_workload
 from performance.sections.specs import LSTM
 from rnnc.runtime.benchmark.measurement.interleaved import run_interleaved
+from rnnc.runtime.benchmark.measurement.job_protocol import FirstCalls
 from rnnc.runtime.benchmark.measurement.statistics import summarize, summarize_ratios
 from rnnc.runtime.benchmark.measurement.subprocess_job import (
-    FirstCalls,
     measure_first_calls,
     measure_step_memory,
 )
@@ -28,17 +28,17 @@ def compiling(session: Session) -> Section:
     table, rows = Section(), []
     requests = [(n, "cpu") for n in ("lstm", "dots_rnn")]
     requests += [("lstm", "aten"), ("lstm", "jax"), ("lstm", "compiled-cell")]
-    for name, contender in session.select_rows(requests):
+    for name, candidate in session.select_rows(requests):
         workload = compile_workload(f"zoo:{name}", 100, 16)
         try:
-            cold, warm = measure_first_calls(workload, contender)
+            cold, warm = measure_first_calls(workload, candidate)
         except Unavailable as error:
-            session.unavailable[f"{contender} of {name}"] = str(error)
+            session.unavailable[f"{candidate} of {name}"] = str(error)
             continue
         rows.append(
             [
                 name,
-                contender,
+                candidate,
                 _format_seconds(cold),
                 _format_seconds(warm),
                 _format_resize_cost(warm),

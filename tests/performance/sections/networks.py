@@ -106,7 +106,7 @@ def paper(session: Session) -> Section:
         times = [
             format_median(comparison, "forward", "cpu"),
             format_median(comparison, "step", "cpu"),
-            *(format_ratio(comparison, "step", rival) for rival in others),
+            *(format_ratio(comparison, "step", other) for other in others),
         ]
         rows.append([size.data, size.network, f"{size.weights:,}", str(size.steps), *times])
         session.record_slower_rows(f"{size.data}, {size.network}", comparison)
@@ -139,11 +139,11 @@ def words(session: Session) -> Section:
 def _with_gemm_choice(choice: str, label: str) -> CandidateFactory:
     """Return a factory for `cpu` with all matmuls forced to one choice."""
 
-    def make(case: Workload) -> Candidate:
+    def make(workload: Workload) -> Candidate:
         before = os.environ.get(ENVIRONMENT_VARIABLE)
         os.environ[ENVIRONMENT_VARIABLE] = choice
         try:
-            candidate = backend_candidate("cpu", label=label)(case)
+            candidate = backend_candidate("cpu", label=label)(workload)
             candidate.forward()
             candidate.step()
         finally:
@@ -168,7 +168,7 @@ def deepbench(session: Session) -> Section:
             format_median(comparison, "forward", "cpu"),
             format_median(comparison, "step", "cpu"),
             format_ratio(comparison, "forward", "torch.nn"),
-            *(format_ratio(comparison, "step", rival) for rival in others),
+            *(format_ratio(comparison, "step", other) for other in others),
         ]
         rows.append([kind, str(hidden), str(batch), str(steps), *times])
         session.record_slower_rows(f"{kind} H={hidden} B={batch} T={steps}", comparison)

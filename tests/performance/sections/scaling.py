@@ -29,7 +29,7 @@ def sweeps(session: Session) -> Section:
             step = (
                 comparison.seconds("step", "cpu").median if comparison.candidates else float("nan")
             )
-            work = total_flops(required_gemms(comparison.case, training=True))
+            work = total_flops(required_gemms(comparison.workload, training=True))
             rows.append(
                 [
                     *(str(hidden), str(batch), str(steps)),
@@ -37,7 +37,7 @@ def sweeps(session: Session) -> Section:
                     format_median(comparison, "step", "cpu"),
                     f"{step / steps / batch * 1e6:.3g}",
                     f"{work / step / 1e9:.0f}",
-                    *(format_ratio(comparison, "step", rival) for rival in names[1:]),
+                    *(format_ratio(comparison, "step", other) for other in names[1:]),
                 ]
             )
             session.record_slower_rows(f"H={hidden} B={batch} T={steps}", comparison)

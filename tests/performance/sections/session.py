@@ -62,7 +62,7 @@ class Session:
         base = next(iter(makers))
         if comparison.base != base:
             comparison = replace(comparison, candidates={})
-        label = f"{comparison.case.graph.name} {sizes or ''} B={rows} T={steps}"
+        label = f"{comparison.workload.graph.name} {sizes or ''} B={rows} T={steps}"
         self.report_progress(f"{label}: {format_median(comparison, 'step', base)} ms")
         return comparison
 
@@ -96,8 +96,8 @@ class Session:
         if others and max(others) > BUSY_PROCESSORS:
             lines.append(
                 f"**The machine was busy**: other programs used up to {max(others):.1f} of "
-                f"{describe_machine().processors} processors, and what takes longer was interrupted "
-                "more often."
+                f"{describe_machine().processors} processors, and what takes longer was "
+                "interrupted more often."
             )
         return lines
 

@@ -1,4 +1,4 @@
-"""Every rival computes the same function, and one that does not is found out."""
+"""Every baseline computes the same function, and one that does not is found out."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ def test_what_is_no_number_is_infinitely_wrong() -> None:
     assert relative_error(torch.empty(0), torch.empty(0)) == 0
 
 
-def test_a_rival_with_other_weights_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_baseline_with_other_weights_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     its = zoo("lstm")
     right = compute_reference(its)
     with torch.no_grad():

@@ -9,10 +9,10 @@ import pytest
 
 from rnnc.operators.sources.zoo import zoo_names
 from rnnc.runtime.diagrams.layout.box_sizes import LABEL_SIZE, NOTE_SIZE, label_width
-from rnnc.runtime.diagrams.layout.graphviz_layout import DiagramLayout, Rect, sample_points
+from rnnc.runtime.diagrams.layout.choose_layout import choose_layout
+from rnnc.runtime.diagrams.layout.geometry import DiagramLayout, Rect, sample_points
 from rnnc.runtime.diagrams.layout.place_labels import place_labels, rects_overlap
 from rnnc.runtime.diagrams.model.diagram import Diagram
-from rnnc.runtime.diagrams.render.svg import choose_layout
 from support.diagrams import draw_diagram, zoo_graph
 
 DRAWN = ["dts_rnn", "dot_rnn", "srnn", "lstm"]

@@ -193,8 +193,9 @@ class Layers:
             symbol = "⊕" + str(self.world.symbols).translate(DIGITS)
         self.unique.add(symbol)
         # The default's result has its target's width, so `fit` cannot be used.
-        left = f"{self._left(state)} = {self.writer.operator_argument().at(1)} {symbol} {self._previous_value(state).text}"
-        self.scope.lines.append(left)
+        left, argument = self._left(state), self.writer.operator_argument().at(1)
+        previous = self._previous_value(state).text
+        self.scope.lines.append(f"{left} = {argument} {symbol} {previous}")
         self.mark_set(state)
 
     def _linear(self, waiting: list[Series]) -> None:
