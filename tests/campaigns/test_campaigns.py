@@ -56,7 +56,9 @@ def test_a_mismatch_becomes_a_small_test() -> None:
     search, name = Search("oracle"), "no symbol is the first"
     with plant_fault(name):
         blocks = (examine_specs(search, range(s, s + 10)) for s in range(20_000, 20_200, 10))
-        seed = next(f.seed for found in blocks for f in found if f.failure and not f.call_number)
+        seed = next(
+            f.seed for results in blocks for f in results if f.failure and not f.call_number
+        )
         spec = random_spec(seed)
         case = Case(spec.text, spec.sizes, random_call(seed))
         small = shrink_case(case, search.describe_failure, budget=150)

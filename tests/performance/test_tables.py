@@ -100,19 +100,19 @@ def test_cells_are_of_the_zoo_and_sizes_are_sane() -> None:
 
 @pytest.mark.parametrize("kind", specs.LAYERS)
 def test_a_lone_layer_is_one_of_torch(kind: str) -> None:
-    its = compile_workload(specs.LAYERS[kind], 4, 2, hidden=6, inputs=5)
-    assert type(match_torch_layers(its).module).__name__ == kind
-    assert describe_mismatch(torch_layers(its), compute_reference(its)) == ""
+    workload = compile_workload(specs.LAYERS[kind], 4, 2, hidden=6, inputs=5)
+    assert type(match_torch_layers(workload).module).__name__ == kind
+    assert describe_mismatch(torch_layers(workload), compute_reference(workload)) == ""
 
 
 @pytest.mark.parametrize("name", specs.LOOPS)
 def test_a_lone_loop_holds_all_products(name: str) -> None:
     spec, products = specs.LOOPS[name]
     T, B, H = 5, 3, 8
-    its = compile_workload(spec, T, B, hidden=H)
-    assert total_flops(required_gemms(its, training=False)) == 2 * T * B * H * H * products
-    assert total_flops(required_gemms(its, training=True)) == 4 * T * B * H * H * products
-    plan = make_plan(its.graph, training=True)
+    workload = compile_workload(spec, T, B, hidden=H)
+    assert total_flops(required_gemms(workload, training=False)) == 2 * T * B * H * H * products
+    assert total_flops(required_gemms(workload, training=True)) == 4 * T * B * H * H * products
+    plan = make_plan(workload.graph, training=True)
     assert {p.kind for p in plan.phases if plan.phase_cost(p).matmul_flops} == {"loop"}
 
 
@@ -132,12 +132,12 @@ def test_a_row_holds_a_ratio_to_the_base(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_losses_absences_and_busy_machines_are_remarked() -> None:
     session = quick()
-    its = compile_workload(specs.RNN, 2, 2, hidden=4)
-    found = session.compare(
+    workload = compile_workload(specs.RNN, 2, 2, hidden=4)
+    comparison = session.compare(
         specs.RNN, 2, 2, ("aten", ("nothing", lambda workload: idle("nothing"))), hidden=4
     )
-    assert found.workload.graph.name == its.graph.name
-    session.record_slower_rows("a row", found)
+    assert comparison.workload.graph.name == workload.graph.name
+    session.record_slower_rows("a row", comparison)
     session.compare("zoo:dts_rnn", 2, 2, ("aten", "torch.nn"), hidden=4)
     session.other_load = [1.5]
     losing, absent, busy = session.take_remarks()
@@ -150,9 +150,11 @@ def test_losses_absences_and_busy_machines_are_remarked() -> None:
 
 def test_a_row_without_its_base_has_no_figures() -> None:
     session = quick()
-    found = session.compare("zoo:dts_rnn", 2, 2, ("torch.nn", "aten"), hidden=4)
-    assert format_median(found, "step", "aten") == format_ratio(found, "step", "aten") == "–"
-    session.record_slower_rows("a row", found)
+    comparison = session.compare("zoo:dts_rnn", 2, 2, ("torch.nn", "aten"), hidden=4)
+    assert (
+        format_median(comparison, "step", "aten") == format_ratio(comparison, "step", "aten") == "–"
+    )
+    session.record_slower_rows("a row", comparison)
     assert session.take_remarks()[0] == "No row loses."
 
 

@@ -27,21 +27,21 @@ CALLS: list[dict[str, Any]] = [
 ]
 
 
-def compiled(text: str, seed: int, **said: Any) -> CompiledRNN:
+def compiled(text: str, seed: int, **options: Any) -> CompiledRNN:
     return randomize_parameters(
-        rnnc.compile(text, backend="reference", **said).double(), seed
+        rnnc.compile(text, backend="reference", **options).double(), seed
     ).eval()
 
 
 def fed(model: CompiledRNN, steps: int, seed: int, **marks: bool) -> CallArguments:
     """A call in which no initial value is drawn, as far as there is a state to say it."""
-    given = feed(model, steps, 3, seed=seed, **marks)
+    arguments = feed(model, steps, 3, seed=seed, **marks)
     drawn = any(state.initial_value.kind == "uniform" for state in model.graph.states)
-    if drawn and given.state is None and not model.runs_backward:
+    if drawn and arguments.state is None and not model.runs_backward:
         # Apart from the parameters: what is learned moves with the state then, and once.
         begin = model.initial_state(3)
-        given.state = type(begin)(*(value.detach() for value in begin))
-    return given
+        arguments.state = type(begin)(*(value.detach() for value in begin))
+    return arguments
 
 
 def hold(model: CompiledRNN, seed: int, call: dict[str, Any]) -> bool:
@@ -250,11 +250,11 @@ def test_derivatives_are_differences() -> None:
     """The dual numbers against finite differences of the oracle's own values."""
     text = RARE_SPECS["gaps to functions"]
     model = compiled(text, 5)
-    given = feed(model, 4, 1, seed=5)
+    arguments = feed(model, 4, 1, seed=5)
     parameters = {k: v.detach().numpy() for k, v in model.state_dict().items()}
     generator = np.random.default_rng(0)
     direction = {k: generator.normal(size=v.shape) for k, v in parameters.items()}
-    row = RowArguments({"x": [x.numpy() for x in given.inputs["x"][:, 0]]}, [False] * 4)
+    row = RowArguments({"x": [x.numpy() for x in arguments.inputs["x"][:, 0]]}, [False] * 4)
     exact = evaluate(text, {}, parameters, row, tangents=Tangents(direction)).tangents
     step = 1e-5
     ahead, behind = (

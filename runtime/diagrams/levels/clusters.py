@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from rnnc.operators.graph.operator_graph import Application, OperatorGraph
 from rnnc.runtime.diagrams.model.diagram import Cluster
@@ -51,7 +51,7 @@ def parameters_inside(graph: OperatorGraph, application: Application) -> list[st
     return graph.parameters_by_operator.get(application.path, [])
 
 
-def outermost_application(graph: OperatorGraph, number: int, kept: Collection[int] = ()) -> int:
+def outermost_application(graph: OperatorGraph, number: int) -> int:
     """Return the outermost application around a node's application; -1 for none."""
     outermost_number = -1
     while number >= 0:

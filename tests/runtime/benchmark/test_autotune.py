@@ -38,9 +38,9 @@ def seconds(table: TuningTable) -> float:
 
 
 def test_what_is_surely_faster_is_kept() -> None:
-    found = search(QUESTIONS, seconds, TuningTable())
-    assert found.table == TuningTable({"a": NARROW}, {"loop": "grid"})
-    assert (found.before, round(found.after, 3), found.trial_count) == (1.0, 0.5, 5)
+    tuning = search(QUESTIONS, seconds, TuningTable())
+    assert tuning.table == TuningTable({"a": NARROW}, {"loop": "grid"})
+    assert (tuning.before, round(tuning.after, 3), tuning.trial_count) == (1.0, 0.5, 5)
 
 
 def test_nothing_is_kept_where_nothing_helps() -> None:
@@ -60,34 +60,34 @@ def as_on_an_h200(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_model_is_tuned_and_the_answers_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     tables: list[TuningTable] = []
 
-    def made_up(its: object, chip: str, table: TuningTable) -> float:
+    def made_up(workload: object, chip: str, table: TuningTable) -> float:
         tables.append(table)
         return 1.0 / (1 + list(table.tiers.values()).count("graph"))
 
     monkeypatch.setattr(autotune, "_time_training_step", made_up)
     program = rnnc.compile("zoo:rnn", hidden=64, backend="reference").program
-    found = autotune.tune(make_workload(program, 4, 2))
-    assert set(found.table.tiers.values()) == {"graph"}
-    assert found.trial_count == len(tables) - 3, (
+    tuning = autotune.tune(make_workload(program, 4, 2))
+    assert set(tuning.table.tiers.values()) == {"graph"}
+    assert tuning.trial_count == len(tables) - 3, (
         "what is there is timed first: for tiers, tiles, cuDNN"
     )
     assert tables[-1].libraries == {"RNN_TANH:88:64 float32 rows=2": "cudnn"}
     tuning_table._tables.clear()
-    assert load_table(H200.name) == found.table
-    assert str(found).startswith(f"tuned: {found.trial_count} choices tried, ")
+    assert load_table(H200.name) == tuning.table
+    assert str(tuning).startswith(f"tuned: {tuning.trial_count} choices tried, ")
 
 
 @pytest.mark.usefixtures("as_on_an_h200")
 def test_a_choice_that_does_not_run_takes_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(its: object, model: object) -> object:
+    def failing(workload: object, model: object) -> object:
         raise RuntimeError("out of resources")
 
     monkeypatch.setattr(autotune, "make_step", failing)
     program = rnnc.compile("zoo:rnn", hidden=8, backend="reference").program
-    its = make_workload(program, 2, 2)
-    assert autotune._time_training_step(its, H200.name, TuningTable()) == float("inf")
-    monkeypatch.setattr(autotune, "make_step", lambda its, model: lambda: None)
-    assert autotune._time_training_step(its, H200.name, TuningTable()) < 1
+    workload = make_workload(program, 2, 2)
+    assert autotune._time_training_step(workload, H200.name, TuningTable()) == float("inf")
+    monkeypatch.setattr(autotune, "make_step", lambda workload, model: lambda: None)
+    assert autotune._time_training_step(workload, H200.name, TuningTable()) < 1
 
 
 def test_there_is_nothing_to_tune_on_the_cpu() -> None:
@@ -99,17 +99,17 @@ def test_there_is_nothing_to_tune_on_the_cpu() -> None:
 def test_the_search_runs_when_asked_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     from rnnc.runtime.commands import bench
 
-    asked: list[object] = []
+    tuned: list[object] = []
     monkeypatch.setattr(bench, "_require_device", lambda device: None)
     monkeypatch.setattr(
         "rnnc.runtime.benchmark.workload.workload.make_workload", lambda *a, **k: SimpleNamespace()
     )
-    monkeypatch.setattr(bench, "_tune", asked.append)
+    monkeypatch.setattr(bench, "_tune", tuned.append)
 
     def stopped(*_: object) -> object:
         raise RuntimeError("far enough")
 
     monkeypatch.setattr(bench, "_measure", stopped)
-    for more, count in ([], 0), (["--tune"], 1):
-        CliRunner().invoke(main, ["bench", "zoo:rnn", "--device", "cuda", *more])
-        assert len(asked) == count
+    for options, count in ([], 0), (["--tune"], 1):
+        CliRunner().invoke(main, ["bench", "zoo:rnn", "--device", "cuda", *options])
+        assert len(tuned) == count

@@ -55,11 +55,11 @@ def test_the_document_has_its_form(spec: str) -> None:
     assert set(document["machine"]) == {
         *("date", "processor", "processors", "threads", "torch", "vectors", "gpu")
     }
-    for name, found in document["contenders"].items():
-        assert found["floor"] == (name in {"products", "peak"})
-        assert found["prepared"] > 0
+    for name, entry in document["contenders"].items():
+        assert entry["floor"] == (name in {"products", "peak"})
+        assert entry["prepared"] > 0
         for what in ("forward", "step"):
-            measured = found[what]
+            measured = entry[what]
             assert measured["rounds"] == 2
             assert all(summary(measured[key]) for key in ("seconds", "over_base"))
     assert document["contenders"]["cpu"]["step"]["over_base"]["median"] == 1
@@ -173,9 +173,9 @@ def test_errors_are_documents_too(spec: str) -> None:
 def test_without_a_gpu_it_says_so_in_one_line(spec: str) -> None:
     result = bench(spec, *SMALL, "--device", "cuda")
     assert result.exit_code == 1
-    first, *rest = result.output.splitlines()
+    first, *hints = result.output.splitlines()
     assert first.startswith("error[RNN520]: nothing can be timed: there is no GPU here that torch")
-    assert rest == ["  hint: `rnnc doctor` says what is missing"]
+    assert hints == ["  hint: `rnnc doctor` says what is missing"]
 
 
 def test_the_gpus_backend_takes_no_part_on_the_cpu(spec: str) -> None:

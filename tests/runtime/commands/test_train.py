@@ -47,8 +47,8 @@ def call(*arguments: str, status: int = 0, stdin: str = "") -> tuple[str, str]:
 
 
 def document(*arguments: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(call(*arguments, "--json")[0])
-    return found
+    parsed: dict[str, Any] = json.loads(call(*arguments, "--json")[0])
+    return parsed
 
 
 def test_from_a_spec_to_a_score(place):

@@ -103,11 +103,11 @@ def test_pointing_at_a_box_tells_of_it_and_marks_the_spec(shown: Browser) -> Non
         "b.textContent.includes('40 × 8')).id"
     )
     shown.hover(f"#{key}")
-    said = shown.js("document.getElementById('card').innerText")
-    assert "plus.U1" in said
-    assert "40 × 8 = 320 numbers" in said
-    assert "line 3" in said
-    assert "tanh(W1 h + U1 x + b1)" in said
+    text = shown.js("document.getElementById('card').innerText")
+    assert "plus.U1" in text
+    assert "40 × 8 = 320 numbers" in text
+    assert "line 3" in text
+    assert "tanh(W1 h + U1 x + b1)" in text
     assert shown.js("document.querySelector('#spec mark').textContent") == "U1 x"
     assert shown.js("document.querySelectorAll('#spec .hit').length") == 1
     assert shown.js(f"document.getElementById('{key}').classList.contains('hot')") is True

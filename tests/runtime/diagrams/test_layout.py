@@ -20,7 +20,7 @@ DRAWN = ["dts_rnn", "dot_rnn", "srnn", "lstm"]
 
 def crossings(diagram: Diagram, layout: DiagramLayout) -> list[tuple[str, str, str]]:
     """Every (source, target, box) whose curve has a point inside a box that it passes."""
-    found = []
+    pairs = []
     for edge, route in zip(diagram.edges, layout.routes, strict=True):
         points = list(sample_points(route, 1.0))
         left, right = min(x for x, _ in points), max(x for x, _ in points)
@@ -33,8 +33,8 @@ def crossings(diagram: Diagram, layout: DiagramLayout) -> list[tuple[str, str, s
             if any(
                 inner.left < x < inner.right and inner.top < y < inner.bottom for x, y in points
             ):
-                found.append((edge.source, edge.target, key))
-    return found
+                pairs.append((edge.source, edge.target, key))
+    return pairs
 
 
 @pytest.mark.parametrize("steps", [0, 3])

@@ -50,13 +50,13 @@ class Layers:
                 self.scope.series[state.name] = replace(state, first=-4, last=AHEAD)
         self.write_owed(owed)
 
-    def _add_owed_states(self, direction: str, wanted: list[tuple[str, str]]) -> list[Series]:
+    def _add_owed_states(self, direction: str, owed: list[tuple[str, str]]) -> list[Series]:
         """Add a state for each owed pair whose position is a state's value."""
         state_position = "state" if direction == "forward" else "backward state"
         states: list[Series] = []
-        for position, kind in list(wanted):
+        for position, kind in list(owed):
             if position == state_position and self.writer.can_write(kind):
-                wanted.remove((position, kind))
+                owed.remove((position, kind))
                 states.append(self._add_owed_state(direction, kind))
         return states
 

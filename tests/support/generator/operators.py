@@ -65,18 +65,18 @@ def define(
     *,
     plain: bool = False,
     result: tuple[int, ...] = (),
-    wanted: tuple[str, str] | None = None,
+    owed: tuple[str, str] | None = None,
 ) -> DefinedOperator:
     """Define a new operator.
 
-    plain: give one vector; result: the widths of what it gives; wanted: a position and a kind of
+    plain: give one vector; result: the widths of what it gives; owed: a position and a kind of
     operand that its body holds.
     """
     name = new_name(world, fixity)
     scope = Scope(world, [], place="body")
     heads = [_head(scope, operand) for operand in operands]
     world.depth += 1
-    value = _body(scope, plain=plain, result=result, wanted=wanted)
+    value = _body(scope, plain=plain, result=result, owed=owed)
     world.depth -= 1
     if fixity == "infix":
         left, right = (f"({h})" if ":" in h and h[0] != "(" else h for h in heads)
@@ -111,15 +111,15 @@ def _head(scope: Scope, operand: Text) -> str:
 
 
 def _body(
-    scope: Scope, *, plain: bool, result: tuple[int, ...], wanted: tuple[str, str] | None
+    scope: Scope, *, plain: bool, result: tuple[int, ...], owed: tuple[str, str] | None
 ) -> Text:
     """Write locals and the result."""
     from support.generator.expressions import Writer
 
     world, writer = scope.world, Writer(scope)
     depth = 2 if world.depth < MAX_DEPTH else 0
-    if wanted is not None and wanted[0] != "result":
-        show(writer, *wanted)
+    if owed is not None and owed[0] != "result":
+        show(writer, *owed)
     if world.flip(0.4) and depth:
         local(writer, depth)
     if not plain and not result and world.flip(0.2):
@@ -128,8 +128,8 @@ def _body(
         parts = [_result(writer, width, depth) for width in result]
         parts = [_with_operands(writer, part) for part in parts]
         return writer.tuple_of(parts)
-    if wanted is not None and wanted[0] == "result":
-        return writer.operand(1, wanted[1])
+    if owed is not None and owed[0] == "result":
+        return writer.operand(1, owed[1])
     value = _result(writer, result[0] if result else world.width(), depth)
     return _with_operands(writer, value)
 

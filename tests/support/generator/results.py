@@ -17,15 +17,15 @@ TYPES = ("real", "real", "binary", "symbol")
 
 
 def predictions(
-    layers: Layers, inputs: Sequence[Series], clean: Scope, wanted: list[tuple[str, str]]
+    layers: Layers, inputs: Sequence[Series], clean: Scope, owed: list[tuple[str, str]]
 ) -> list[Series]:
     """Predict some inputs from what does not know them yet; which ones."""
     world, writer = layers.world, Writer(clean)
     chosen = list(inputs[: world.rng.choice([1, 1, 2])])
-    if any(kind.startswith("target") for _, kind in wanted):
+    if any(kind.startswith("target") for _, kind in owed):
         chosen = list(inputs)
-    for pair in [w for w in wanted if w[0] == "prediction" and writer.can_write(w[1])]:
-        wanted.remove(pair)
+    for pair in [w for w in owed if w[0] == "prediction" and writer.can_write(w[1])]:
+        owed.remove(pair)
         value = writer.operand(2, pair[1])
         name = world.fresh_name("x")
         layers.declarations.append(f"input {name}: {layers.type(value.width)}")
@@ -58,11 +58,11 @@ def _tied(layers: Layers, writer: Writer, series: Series, number: int) -> Text:
     return Text(f"{name} ({table} {series.name} + {h.at(2)})", series.width, 3)
 
 
-def outputs(layers: Layers, predicted: bool, wanted: list[tuple[str, str]]) -> None:
+def outputs(layers: Layers, predicted: bool, owed: list[tuple[str, str]]) -> None:
     """Declared outputs; the last one reads all that nothing else reads."""
     world, writer = layers.world, layers.writer
     output_pairs = [
-        w for w in wanted if w[0] in {"output", "output at end"} and writer.can_write(w[1])
+        w for w in owed if w[0] in {"output", "output at end"} and writer.can_write(w[1])
     ]
     least = 0 if predicted else 1
     count = max(len(output_pairs), world.rng.choice([least, 1, 1, 2]))
@@ -70,7 +70,7 @@ def outputs(layers: Layers, predicted: bool, wanted: list[tuple[str, str]]) -> N
         name = f"y{number}" if number else "y"
         if output_pairs:
             position, kind = output_pairs.pop()
-            wanted.remove((position, kind))
+            owed.remove((position, kind))
             value = writer.operand(2, kind)
             if kind in {"number", "static"}:
                 value = replace(value, width=world.width())  # a constant fills an output
@@ -111,18 +111,18 @@ def _unread(layers: Layers) -> list[Text]:
     return unread
 
 
-def laws(layers: Layers, wanted: list[tuple[str, str]]) -> None:
+def laws(layers: Layers, owed: list[tuple[str, str]]) -> None:
     """Soft equations over anything but windows written there."""
     world, scope = layers.world, layers.scope
     law_pairs = [
-        w for w in wanted if w[0] in {"law left", "law right"} and layers.writer.can_write(w[1])
+        w for w in owed if w[0] in {"law left", "law right"} and layers.writer.can_write(w[1])
     ]
     for _ in range(max(len(law_pairs), world.rng.choice([0, 0, 1]))):
         timeless = [read for read in scope.reads if read.form != "window"]
         writer = Writer(replace(scope, place="law", reads=timeless))
         if law_pairs:
             position, kind = law_pairs.pop()
-            wanted.remove((position, kind))
+            owed.remove((position, kind))
             one = writer.operand(2, kind)
         else:
             position, one = "law left", writer.operand(2)
@@ -134,7 +134,7 @@ def laws(layers: Layers, wanted: list[tuple[str, str]]) -> None:
         )
 
 
-def losses(layers: Layers, predicted: Sequence[Series], wanted: list[tuple[str, str]]) -> None:
+def losses(layers: Layers, predicted: Sequence[Series], owed: list[tuple[str, str]]) -> None:
     """Terms of a loss, which may read the targets of what is predicted."""
     world, scope = layers.world, layers.scope
     targets = [
@@ -145,9 +145,9 @@ def losses(layers: Layers, predicted: Sequence[Series], wanted: list[tuple[str, 
         )
         for s in predicted
     ]  # fmt: skip
-    for kind in {k for p, k in wanted if p == "loss"} & {"local", "part"}:
+    for kind in {k for p, k in owed if p == "loss"} & {"local", "part"}:
         positive(layers.writer, 1, kind)  # a local of the model, for a loss to read
-    loss_pairs = [w for w in wanted if w[0] == "loss" or w[1].startswith("target")]
+    loss_pairs = [w for w in owed if w[0] == "loss" or w[1].startswith("target")]
     known = {target.kind for target in targets}
     loss_pairs = [
         w for w in loss_pairs if w[1] in known or Writer(scope, in_loss=True).can_write(w[1])
@@ -158,7 +158,7 @@ def losses(layers: Layers, predicted: Sequence[Series], wanted: list[tuple[str, 
         value: Text
         if number < len(loss_pairs):
             position, kind = loss_pairs[number]
-            wanted.remove((position, kind))
+            owed.remove((position, kind))
             if position == "loss":
                 value = _number(writer, kind)
             elif position == "tuple":

@@ -142,11 +142,11 @@ def _inputs(layers: Layers, kinds: set[str], narrow: bool) -> list[Series]:
     return inputs
 
 
-def _in_bodies(layers: Layers, wanted: list[tuple[str, str]]) -> None:
+def _in_bodies(layers: Layers, pairs: list[tuple[str, str]]) -> None:
     """Operators whose bodies hold what only a body can."""
     writer = layers.writer
-    for pair in [w for w in wanted if w[0] == "result" or w[1] == "operand"]:
-        wanted.remove(pair)
+    for pair in [w for w in pairs if w[0] == "result" or w[1] == "operand"]:
+        pairs.remove(pair)
         operands = [writer.operand(0)]
         series = list(writer.scope.series.values())
         if pair[1] in {"symbol", "past symbol", "lookup"}:
@@ -162,7 +162,7 @@ def _in_bodies(layers: Layers, wanted: list[tuple[str, str]]) -> None:
             assert window is not None
             operands.append(window)
         arguments = tuple(operands)
-        operator = define(writer.world, "named", arguments, plain=pair[1] != "tuple", wanted=pair)
+        operator = define(writer.world, "named", arguments, plain=pair[1] != "tuple", owed=pair)
         name = writer.world.fresh_name("z")
         text = f"{operator.name}({', '.join(operand.text for operand in arguments)})"
         if operator.result.form == "vector":

@@ -29,7 +29,9 @@ from support.second_oracle.values import (
 class Parameters(Protocol):
     """Returns parameters by their name in a state_dict."""
 
-    def parameter(self, name: str, said: Annotation | None, written: str) -> Vector | Matrix: ...
+    def parameter(
+        self, name: str, annotation: Annotation | None, written: str
+    ) -> Vector | Matrix: ...
 
 
 class Body(ExpressionEvaluator):

@@ -113,15 +113,17 @@ class RowSeries:
                     ahead |= self.variables[name].role == "state" and max(times) > 0
         return depths, ahead
 
-    def parameter(self, name: str, said: Annotation | None, written: str) -> Vector | Matrix:
+    def parameter(self, name: str, annotation: Annotation | None, written: str) -> Vector | Matrix:
         """Return a parameter by its name in a state_dict."""
         if name not in self._parameters:
             raise Absent(f"the parameter `{name}`, which is not given")
         value = np.asarray(self._parameters[name], dtype=np.float64)
         slope = self._tangents.parameters.get(name)
-        if slope is None or (said is not None and said.frozen):
+        if slope is None or (annotation is not None and annotation.frozen):
             slope = np.zeros_like(value)
-        form = (said.form if said else None) or ("matrix" if written[0].isupper() else "vector")
+        form = (annotation.form if annotation else None) or (
+            "matrix" if written[0].isupper() else "vector"
+        )
         ranks = {"matrix": 2, "vector": 1, "diagonal": 1, "blocks": 3}
         if value.ndim != ranks[form] or slope.shape != value.shape:
             raise Unsupported(f"the parameter `{name}` of shape {value.shape}, a {form}")
