@@ -1,4 +1,4 @@
-"""Negative log-likelihood: nats a time step over all steps of a split, the first one included.
+"""Negative log-likelihood in nats per time step, over all steps of a split.
 
 This is the convention of Boulanger-Lewandowski et al. 2012 and Pascanu et al. 2014: the sum over
 all steps divided by their number, padding left out; not the mean of the sequences' means.

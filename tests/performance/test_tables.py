@@ -1,4 +1,4 @@
-"""The tables of docs/performance.md: their sizes, their form, and their places in the page."""
+"""The tables of docs/performance.md: sizes, format, and positions in the page."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ NEVER_VALID = re.compile(
     r"declaration: (INPUT|STATE) .* _marks|declaration: (INPUT|OUTPUT) .* EQUAL expr"
     r"|equation: expr COLON type$|__type_star_\d+: __type_star_\d+ COMMA expr"
 )
-"""What the grammar reads so that a message can say what is wrong with it."""
+"""Productions that exist only for better error messages."""
 
 
 @cache
@@ -83,7 +83,7 @@ def test_a_missing_production_would_be_seen() -> None:
 
 
 def _without_words(graph: OperatorGraph) -> str:
-    """The text of a graph, but for the lines of the spec that its losses are called by."""
+    """Return a graph's text without the source lines of its losses."""
     return re.sub(r"output loss .*: real", "output loss: real", graph.to_text())
 
 

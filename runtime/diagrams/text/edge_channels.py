@@ -24,7 +24,7 @@ class Net:
 
     @property
     def is_straight(self) -> bool:
-        """Whether it needs no horizontal line."""
+        """True if it needs no horizontal line."""
         return self.rail is None and len({*self.above, *self.below}) == 1
 
     @property

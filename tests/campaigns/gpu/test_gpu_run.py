@@ -1,4 +1,4 @@
-"""`make gpu` keeps to its time, says what did not fit, and needs few packages."""
+"""`make gpu` keeps its time budget, lists skipped work, and needs few packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The search for the fastest choices, by a clock that is made up."""
+"""The autotuning search, with a fake clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every baseline computes the same function, and one that does not is found out."""
+"""Every baseline computes the same function, and a wrong one is detected."""
 
 from __future__ import annotations
 

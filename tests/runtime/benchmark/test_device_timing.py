@@ -1,4 +1,4 @@
-"""Timing on a GPU, tried out without one: what is waited for, and what memory is read."""
+"""GPU timing, tested without a GPU: synchronization and memory counters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ways are run in rounds, so that all of them meet the same machine."""
+"""Functions run in interleaved rounds."""
 
 from __future__ import annotations
 

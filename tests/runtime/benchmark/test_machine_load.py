@@ -1,4 +1,4 @@
-"""What is said about the machine, and about others who use it."""
+"""The description of the machine, and the load of other programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory and first calls, measured in processes of their own."""
+"""Memory and first calls, measured in separate processes."""
 
 from __future__ import annotations
 

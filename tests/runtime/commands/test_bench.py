@@ -1,4 +1,4 @@
-"""`rnnc bench` times a model and its alternatives, and says which one lost."""
+"""`rnnc bench` times a model and its alternatives, and reports who was slower."""
 
 from __future__ import annotations
 

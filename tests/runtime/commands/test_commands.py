@@ -1,4 +1,4 @@
-"""The commands that answer at once: what they print, where, and with which exit status."""
+"""Quick commands: output, streams, and exit status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rnnc verify`: what it prints, when, and how it ends."""
+"""`rnnc verify`: output, order of output, and exit status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The three ways to say where data lie, in their order."""
+"""The three ways to locate data, in order of precedence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page in a real browser: what a reader does with mouse and keyboard, and what it gives."""
+"""The page in a real browser: mouse, keyboard, and their effects."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def zoo_page(folder: Path, name: str, view: DiagramView | None = None) -> Path:
 
 @pytest.fixture
 def shown(browser: Browser, tmp_path: Path) -> Browser:
-    """A page on the spec above."""
+    """A page of the spec above."""
     path = tmp_path / "model.html"
     path.write_text(
         to_html_page(graph_of(SPEC), Source(SPEC, "model"), DiagramView()), encoding="utf-8"
@@ -63,7 +63,7 @@ def boxes(browser: Browser) -> int:
 
 
 def quiet(browser: Browser) -> None:
-    """No error, no warning, and no address asked for but the page's own."""
+    """Assert no error, no warning, and no requested address but the page's own."""
     assert browser.errors == []
     assert all(address.startswith("file://") for address in browser.addresses)
     assert len(set(browser.addresses)) == 1

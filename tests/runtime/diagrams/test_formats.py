@@ -1,4 +1,4 @@
-"""What each format must be to the programs that read it, whatever stands in the labels."""
+"""Each format is valid for the programs that read it, for any text in labels."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NASTY = [
 
 
 def nasty(words: str) -> Diagram:
-    """A diagram with a text wherever a text may be."""
+    """A diagram with hostile text in every field."""
     box = Box("n0", "input", plain_label(words), (plain_label(words),), details=((words, words),))
     other = replace(box, key="n1", role="unit", cluster="a0")
     cluster = Cluster("a0", name_label(words), details=((words, words),))

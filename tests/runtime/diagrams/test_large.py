@@ -1,4 +1,4 @@
-"""Pictures of large models: work grows with them, or they are refused before it begins."""
+"""Large models: drawing time is linear, or the drawing is refused early."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Coordinates: nothing overlaps, labels fit, and no curve runs through a box that it passes."""
+"""Layouts: nothing overlaps, labels fit, and no curve runs through another box."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DRAWN = ["dts_rnn", "dot_rnn", "srnn", "lstm"]
 
 
 def crossings(diagram: Diagram, layout: DiagramLayout) -> list[tuple[str, str, str]]:
-    """Every (source, target, box) whose curve has a point inside a box that it passes."""
+    """Return every (source, target, box) with a curve point inside a foreign box."""
     pairs = []
     for edge, route in zip(diagram.edges, layout.routes, strict=True):
         points = list(sample_points(route, 1.0))

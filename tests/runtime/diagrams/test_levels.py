@@ -1,4 +1,4 @@
-"""Every model of the zoo at every level: what must be in a diagram, whatever draws it."""
+"""Every zoo model at every level: invariants of its diagram."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def model(name: str) -> OperatorGraph:
 
 
 def wiring(diagram: Diagram) -> Counter[tuple[str, str, int]]:
-    """Edges between boxes other than z⁻¹ ones, with what the z⁻¹ box between them says."""
+    """Count the edges between boxes, with z⁻¹ boxes replaced by delays."""
     stores = {b.key for b in diagram.boxes if b.role in {"past", "future"}}
     into = {e.target: e for e in diagram.edges if e.target in stores}
     counts: Counter[tuple[str, str, int]] = Counter()

@@ -1,4 +1,4 @@
-"""Unrolled diagrams compute what the rolled one does, step by step."""
+"""Unrolled diagrams are equivalent to the rolled-up one, step by step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.diagrams import DELAYS, draw_diagram, graph_of, zoo_graph
 
 
 def between_steps(diagram: Diagram) -> Counter[tuple[str, int, str, int]]:
-    """(source, its step, target, its step) of all edges between variables' copies, relays gone."""
+    """Count edges (source, its step, target, its step) between variables, without relays."""
 
     def split(key: str) -> tuple[str, int]:
         base, _, step = key.rpartition("_at_")

@@ -1,4 +1,4 @@
-"""Every model of the zoo, at every level, in every format, read back by what reads the format."""
+"""Every zoo model at every level in every format, parsed by an independent reader."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from support.diagrams import diagram_edges, parse_edges, zoo_graph
 
 SVG = "{http://www.w3.org/2000/svg}"
 COARSE = 24
-"""Dots an inch: enough to see whether a PNG is whole, and quick."""
+"""Resolution that is enough to check a PNG, and fast."""
 
 
 @cache
@@ -70,7 +70,7 @@ def check_mermaid(name: str, level: Level) -> None:
 
 
 def drawing_of(source: str) -> ElementTree.Element:
-    """The boxes and curves of an SVG, without its legend."""
+    """Return the boxes and curves of an SVG, without its legend."""
     (group,) = [g for g in ElementTree.fromstring(source) if g.get("class") == "drawing"]
     return group
 

@@ -1,4 +1,4 @@
-"""Numbers that are finite, of the right type, and absurd: refused by name and range, or usable."""
+"""Extreme numbers of the right type are usable, or refused by name and range."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SPEC = "input x: real[2]\nstate h: real[3]\noutput y: real at end\nh' = x ⊕ h\
 
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `data` and a `run` that was left in its second epoch."""
+    """A folder with `data` and a `run` interrupted in its second epoch."""
     folder = tmp_path_factory.mktemp("interrupted")
     with contextlib.suppress(InterruptedTrainingError):
         run_to_end(start_small_training(folder, interruption=InterruptAfter(6)))
@@ -44,7 +44,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def outcome(folder: Path, copy: Path, keys: list[str], value: Any) -> str:
-    """What is said when a run goes on whose header has another value; empty if all is well."""
+    """Return the error of resuming a run with a changed header; empty if it works."""
     copy.mkdir(exist_ok=True)
     for path in (folder / "run").iterdir():
         (copy / path.name).write_bytes(path.read_bytes())

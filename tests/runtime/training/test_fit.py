@@ -1,4 +1,4 @@
-"""Specs that a task cannot train are told why; parameters left open are bound by the data."""
+"""Incompatible specs are refused with a reason; the data binds open parameters."""
 
 from __future__ import annotations
 

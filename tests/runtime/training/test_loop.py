@@ -1,4 +1,4 @@
-"""The training loop: it learns, stops, keeps the best, and goes on bit for bit."""
+"""The training loop: learning, early stopping, best weights, bit-exact resumption."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NOISY = {"weight_noise": 0.05, "decay": 4.0, "seed": 7}
 
 
 def records(folder: Path) -> list[dict[str, object]]:
-    """The metrics file, without what the clock says."""
+    """Read the metrics file, without times."""
     lines = (folder / "run" / "metrics.jsonl").read_text().splitlines()
     return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
 

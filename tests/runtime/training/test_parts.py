@@ -1,4 +1,4 @@
-"""The small parts of training: weight noise, the learning rate, when to stop, flags."""
+"""Weight noise, the learning rate schedule, early stopping, flags."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_the_epochs_loss_weighs_steps():
 
 
 def parsed(*arguments: str) -> TrainingConfig | str:
-    """The configuration that flags give, or what click says against them."""
+    """Parse flags to a configuration, or to click's error."""
     configs: list[TrainingConfig] = []
 
     @click.command()

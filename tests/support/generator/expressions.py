@@ -57,7 +57,7 @@ class Writer:
     scope: Scope
     in_loss: bool = False
     exact: bool = False
-    """Whether an operand of a requested kind must not be wrapped."""
+    """True if an operand of a requested kind must not be wrapped."""
 
     @property
     def world(self) -> SpecState:

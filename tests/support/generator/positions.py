@@ -236,7 +236,7 @@ PLACES: dict[str, Place] = {
     "prefix": _prefix,
     "call": _named,
 }
-"""Positions inside of expressions."""
+"""Positions inside expressions."""
 
 TAKE_SYMBOLS = frozenset({
     "matrix right", "transposed right", "concatenation", "window right", "infix left",

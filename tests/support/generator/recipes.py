@@ -96,7 +96,7 @@ def library(layers: Layers) -> None:
 
 
 def stack(layers: Layers) -> None:
-    """Layers written with `for`, in the model."""
+    """Write layers with `for` in the model."""
     world, width = layers.world, layers.world.width()
     if "stack" in layers.unique:
         return
@@ -136,7 +136,7 @@ def stack(layers: Layers) -> None:
 
 
 def attention(layers: Layers) -> None:
-    """A state that looks through its own past."""
+    """Add a state that attends to its own past."""
     state = layers.declare("forward")
     world, writer, width = layers.world, layers.writer, state.width
     rows, window = world.rng.randint(1, 4), world.fresh_name("M")
@@ -148,7 +148,7 @@ def attention(layers: Layers) -> None:
 
 
 def pointer(layers: Layers) -> None:
-    """The logarithm of a mixture of what is computed and what a window of symbols points at."""
+    """Add the logarithm of a mixture of computed values and a pointer into a symbol window."""
     world, writer, scope = layers.world, layers.writer, layers.scope
     symbols = [s for s in scope.series.values() if s.is_symbol]
     if not symbols:
@@ -184,7 +184,7 @@ def pointer(layers: Layers) -> None:
 
 
 def choice(layers: Layers) -> None:
-    """A local that is chosen when the spec is read."""
+    """Add a local chosen by a static condition."""
     world, writer, width = layers.world, layers.writer, layers.world.width()
     name = world.fresh_name("z")
     numbers = ("2 > 1", "3 % 2 == 0", "2 * 3 // 4 < 1", "5 <= 2**2", "not 1 != 1", "not not 7 >= 7")
@@ -196,7 +196,7 @@ def choice(layers: Layers) -> None:
 
 
 def chain(layers: Layers) -> None:
-    """One operator twice in a row, and one definition for two prefix symbols."""
+    """Apply one operator twice in a row, and define two prefix symbols at once."""
     world, writer, width = layers.world, layers.writer, layers.world.width()
     operands = [writer.vector(width, 1, known=True) for _ in range(3)]
     operator = define(world, "infix", (operands[0], operands[1]), result=(width,))
@@ -211,7 +211,7 @@ def chain(layers: Layers) -> None:
 
 
 def declared_together(layers: Layers) -> None:
-    """Several names on one line: states, parameters."""
+    """Declare several states and parameters on one line each."""
     world, width = layers.world, layers.world.width()
     states = [layers.declare("forward", width) for _ in range(world.rng.choice([2, 3]))]
     del layers.declarations[-len(states) :]

@@ -1,4 +1,4 @@
-"""What a model gives: outputs, predictions, laws and losses over all that it has."""
+"""Generate the results of a model: outputs, predictions, laws and losses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TYPES = ("real", "real", "binary", "symbol")
 def predictions(
     layers: Layers, inputs: Sequence[Series], clean: Scope, owed: list[tuple[str, str]]
 ) -> list[Series]:
-    """Predict some inputs from what does not know them yet; which ones."""
+    """Predict some inputs from values independent of them; return these inputs."""
     world, writer = layers.world, Writer(clean)
     chosen = list(inputs[: world.rng.choice([1, 1, 2])])
     if any(kind.startswith("target") for _, kind in owed):
@@ -50,7 +50,7 @@ def predictions(
 
 
 def _tied(layers: Layers, writer: Writer, series: Series, number: int) -> Text:
-    """A softmax that is tied to the embedding of what is predicted."""
+    """Write a softmax tied to the embedding of the predicted symbol."""
     world, h = layers.world, writer.operand(0)
     table, name = world.fresh_name("E"), f"▷_{900 + number}"
     layers.scope.declare(f"{table}: real[{h.width}, {series.width}]")
@@ -59,7 +59,7 @@ def _tied(layers: Layers, writer: Writer, series: Series, number: int) -> Text:
 
 
 def outputs(layers: Layers, predicted: bool, owed: list[tuple[str, str]]) -> None:
-    """Declared outputs; the last one reads all that nothing else reads."""
+    """Declare outputs; the last one reads all unread names."""
     world, writer = layers.world, layers.writer
     output_pairs = [
         w for w in owed if w[0] in {"output", "output at end"} and writer.can_write(w[1])
@@ -101,7 +101,7 @@ def _output(layers: Layers, name: str, value: Text, *, at_end: bool) -> None:
 
 
 def _unread(layers: Layers) -> list[Text]:
-    """States and locals that no line reads."""
+    """Return states and locals that no line reads."""
     text = "\n".join(layers.scope.lines)
     reads = [r for r in layers.scope.reads if r.form == "vector"]
     unread = [r for r in reads if len(re.findall(rf"(?<!\w){r.text}(?!\w)", text)) < 2]
@@ -112,7 +112,7 @@ def _unread(layers: Layers) -> list[Text]:
 
 
 def laws(layers: Layers, owed: list[tuple[str, str]]) -> None:
-    """Soft equations over anything but windows written there."""
+    """Write laws over values without inline windows."""
     world, scope = layers.world, layers.scope
     law_pairs = [
         w for w in owed if w[0] in {"law left", "law right"} and layers.writer.can_write(w[1])
@@ -135,7 +135,7 @@ def laws(layers: Layers, owed: list[tuple[str, str]]) -> None:
 
 
 def losses(layers: Layers, predicted: Sequence[Series], owed: list[tuple[str, str]]) -> None:
-    """Terms of a loss, which may read the targets of what is predicted."""
+    """Write loss terms, which may read targets of predicted inputs."""
     world, scope = layers.world, layers.scope
     targets = [
         Text(
@@ -175,7 +175,7 @@ def losses(layers: Layers, predicted: Sequence[Series], owed: list[tuple[str, st
 
 
 def _number(writer: Writer, kind: str) -> Text:
-    """An operand of a kind that is one number, tried until it is."""
+    """Write operands of a kind until one is a single number."""
     for _ in range(40):
         mark = writer.scope.mark()
         value = writer.operand(2, kind)

@@ -1,7 +1,7 @@
-"""A whole random spec: inputs, groups of states, what they give, and the constructs that it owes.
+"""Generate a whole random spec: inputs, states, results, and the constructs that it owes.
 
-Each seed owes a few pairs of a position and a kind of operand, in turn, so that any few hundred
-seeds in a row have them all.
+Each seed owes a few pairs of a position and an operand kind, in turn, so that any few hundred
+consecutive seeds cover all pairs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from support.generator.scope import Scope, Series, SpecState
 from support.generator.spec import Spec
 
 OWED_PER_SPEC = 6
-"""Pairs of a position and a kind that one spec owes."""
+"""Pairs of a position and an operand kind that one spec must contain."""
 
 _ORDER = list(PAIRS)
 random.Random(11).shuffle(_ORDER)
@@ -30,13 +30,13 @@ _ORDER.sort(key=lambda pair: pair[0] == "loss")
 
 
 def owed_pairs(seed: int) -> list[tuple[str, str]]:
-    """What the spec of a seed must hold."""
+    """Return the pairs that the spec of a seed must contain."""
     return [_ORDER[(OWED_PER_SPEC * seed + index) % len(_ORDER)] for index in range(OWED_PER_SPEC)]
 
 
 @lru_cache(maxsize=4096)
 def random_spec(seed: int) -> Spec:
-    """The spec of a seed."""
+    """Generate the spec of a seed."""
     rng = random.Random(seed)
     pairs = owed_pairs(seed)
     positions, kinds = {p for p, _ in pairs}, {k for _, k in pairs}
@@ -80,7 +80,7 @@ def random_spec(seed: int) -> Spec:
 
 
 def _unscore(layers: Layers, *, first: bool) -> None:
-    """Outputs beside a prediction have no loss of their own; one may be called `unscored`."""
+    """Mark outputs beside a prediction as unscored, and call one `unscored`."""
     for index, line in enumerate(layers.declarations):
         if line.startswith("output "):
             head, end, _ = line.partition(" at end")
@@ -91,7 +91,7 @@ def _unscore(layers: Layers, *, first: bool) -> None:
 
 
 def _groups(rng: random.Random, positions: set[str], kinds: set[str]) -> list[str]:
-    """The directions of the groups of states, in the order in which they read each other."""
+    """Return the directions of the groups of states, in order of reading."""
     ahead = {"backward state", "next state", "far future", "backward past"} & kinds
     forward_first = "prediction" in positions or any(k.startswith("target") for k in kinds)
     if "state" in positions and ahead:
@@ -109,7 +109,7 @@ def _groups(rng: random.Random, positions: set[str], kinds: set[str]) -> list[st
 
 
 def _inputs(layers: Layers, kinds: set[str], narrow: bool) -> list[Series]:
-    """One to three inputs, of the types that are owed among them."""
+    """Declare one to three inputs, with the owed types."""
     world, scope = layers.world, layers.scope
     types = [
         name
@@ -143,7 +143,7 @@ def _inputs(layers: Layers, kinds: set[str], narrow: bool) -> list[Series]:
 
 
 def _in_bodies(layers: Layers, pairs: list[tuple[str, str]]) -> None:
-    """Operators whose bodies hold what only a body can."""
+    """Define operators for owed pairs that only a body can contain."""
     writer = layers.writer
     for pair in [w for w in pairs if w[0] == "result" or w[1] == "operand"]:
         pairs.remove(pair)
@@ -173,7 +173,7 @@ def _in_bodies(layers: Layers, pairs: list[tuple[str, str]]) -> None:
 
 
 def _assemble_spec(seed: int, layers: Layers) -> Spec:
-    """The file: definitions, and the model, its equations in any order."""
+    """Assemble the text: definitions and the model, with equations in any order."""
     world, lines = layers.world, list(layers.scope.lines)
     if world.flip(0.3):
         world.rng.shuffle(lines)

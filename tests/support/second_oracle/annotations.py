@@ -26,7 +26,7 @@ _BIAS = re.compile(r"b([0-9]*|[^\W\d_]|_.+)|bias.*")
 
 @dataclass(frozen=True)
 class Annotation:
-    """The annotated form, if any, and whether the parameter is frozen."""
+    """The annotated form, if any, and the flag `frozen`."""
 
     form: Form | None = None
     frozen: bool = False

@@ -38,7 +38,7 @@ def evaluate(
     targets: Mapping[str, Values] | None = None,
     model: str | None = None,
 ) -> RowResult:
-    """What a spec gives for one row, in evaluation.
+    """Evaluate a spec for one row, in evaluation mode.
 
     Args:
         text: the spec.

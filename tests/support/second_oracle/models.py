@@ -93,7 +93,7 @@ class RowSeries:
                 self._setters[name] = equation
 
     def _reads(self, model: Model) -> tuple[dict[str, int], bool]:
-        """Return how far back each variable is read, and whether any state is read ahead."""
+        """Return the depth of each variable's reads, and True if a state is read ahead."""
         depths = {v.name: 1 if v.role == "state" else 0 for v in self.variables.values()}
         ahead = False
         for statement in model.statements:

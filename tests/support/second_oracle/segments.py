@@ -41,7 +41,7 @@ class Tangents:
 
 @dataclass(frozen=True)
 class RowResult:
-    """What one row of a call gives; `tangents` holds the derivatives along the direction.
+    """Results of one row of a call; `tangents` holds the derivatives along the direction.
 
     outputs: by name (`x'` for a predicted input), T vectors, or one for an output at the end.
     state: by name of state or input, what the next call goes on from, oldest first; empty for a
