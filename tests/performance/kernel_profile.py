@@ -93,11 +93,11 @@ def time_kernels(
         step()
         [program] = model.backends.choose(next(model.parameters()))._programs.values()  # type: ignore[attr-defined]
         names = {
-            program.address(unit): f"unit {unit.number}, "
-            + ("backward" if unit.adjoint else "forward")
-            + (", one step after the other" if unit.direction else ", all steps at once")
-            for unit in program.layout.units
-            if not unit.outside
+            program.function_address(group): f"unit {group.index}, "
+            + ("backward" if group.adjoint else "forward")
+            + (", one step after the other" if group.direction else ", all steps at once")
+            for group in program.layout.kernel_groups
+            if not group.runs_in_aten
         }
         library = program.libraries[0]
         seconds = (ctypes.c_double * 64).in_dll(library, "phase_seconds")

@@ -130,7 +130,7 @@ def patch_clocks(clock: PhaseClock, optimizer: torch.optim.Optimizer) -> Iterato
         (loop, "collate", "data"),
         (loop, "shuffle_by_length", "data"),
         (CompiledRNN, "forward", "forward"),
-        (loss_methods, "scored_losses", "loss"),
+        (loss_methods, "compute_output_losses", "loss"),
         (torch.Tensor, "backward", "backward"),
         (loop, "clip_grad_norm_", "clipping"),
         (optimizer, "step", "optimizer"),

@@ -23,8 +23,8 @@ def function_table() -> str:
     return "\n".join(rows)
 
 
-def annotations() -> str:
-    """One row an annotation of a parameter."""
+def annotation_table() -> str:
+    """Make one row per annotation of a parameter."""
     rows = ["| annotation | meaning |", "| --- | --- |"]
     for name, meaning in ANNOTATION_MEANINGS.items():
         call, _, words = meaning.rpartition("`: ")
@@ -34,7 +34,7 @@ def annotations() -> str:
 
 def fill_tables(text: str) -> str:
     """Replace the tables of the manual's text."""
-    for name, table in (("functions", function_table()), ("annotations", annotations())):
+    for name, table in (("functions", function_table()), ("annotations", annotation_table())):
         pattern = rf"(<!-- table: {name} -->\n).*?(<!-- end -->)"
         text = re.sub(pattern, lambda m, t=table: f"{m[1]}{t}\n{m[2]}", text, flags=re.DOTALL)
     return text

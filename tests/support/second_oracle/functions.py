@@ -175,7 +175,7 @@ _OF_VECTORS: dict[str, Callable[..., Vector]] = {
     "rmsnorm": rmsnorm,
     "sum": total,
     "dot": dot,
-    "stopgrad": lambda z: zero_missing(z.value, np.zeros_like(z.slope), z.there),
+    "stopgrad": lambda z: zero_missing(z.value, np.zeros_like(z.slope), z.present),
 }
 _OF_NUMBERS: dict[str, Callable[..., Vector]] = {
     "maxout": lambda k, z: maxout(_group(k, z), z),
