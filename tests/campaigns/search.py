@@ -24,6 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
+from campaigns import ledger
 from campaigns.engines import (
     BACKENDS,
     C_FAULTS,
@@ -36,8 +37,6 @@ from campaigns.engines import (
 from campaigns.shrink import Case, format_test, is_valid, shrink_case
 from support.generator import random_spec
 from support.generator.calls import CallConfig, random_call
-
-from . import ledger
 
 CHUNK_SIZE = 12
 """Specs per task of a process, whose generated C is compiled in one file."""

@@ -21,7 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "tests"))
 
-# Run as a script, it finds its own modules below tests/.
+# As a script this file is no package's module, so tests/ must be importable first.
 from campaigns.gpu.budget import TimeBudget  # noqa: E402
 from campaigns.gpu.pytest_shards import run_tests, sanitize  # noqa: E402
 
