@@ -105,7 +105,7 @@ def compare(
     workload: Workload,
     factories: Mapping[str, CandidateFactory],
     *,
-    repeat: int,
+    rounds: int,
     budget: float | None = None,
     base: str | None = None,
     report_progress: Callable[[str], None] = lambda line: None,
@@ -115,7 +115,7 @@ def compare(
     Args:
         workload: the model and its arguments.
         factories: of the candidates, by name.
-        repeat: most rounds.
+        rounds: most rounds.
         budget: seconds for all rounds of a pass, as in `run_interleaved`.
         base: the candidate that ratios refer to; by default the first one available.
         report_progress: called with a line before each slow part.
@@ -127,7 +127,7 @@ def compare(
     candidates: dict[str, Candidate] = {}
     unavailable: dict[str, str] = {}
     prepared: dict[str, float] = {}
-    with LoadMonitor() as watch:
+    with LoadMonitor() as monitor:
         for name, make in factories.items():
             report_progress(name)
             begin = time.perf_counter()
@@ -148,12 +148,12 @@ def compare(
             raise Unavailable(reasons or "there is nothing to time")
         samples: dict[Pass, Mapping[str, Samples]] = {}
         for pass_name in PASSES:
-            report_progress(f"{pass_name}, {repeat} rounds")
+            report_progress(f"{pass_name}, {rounds} rounds")
             functions = {
                 name: synchronize_after(getattr(candidate, pass_name), workload.device.type)
                 for name, candidate in candidates.items()
             }
-            samples[pass_name] = run_interleaved(functions, repeat, budget=budget)
+            samples[pass_name] = run_interleaved(functions, rounds, budget=budget)
     return Comparison(
         workload=workload,
         machine=describe_machine(),
@@ -162,5 +162,5 @@ def compare(
         preparation_seconds=prepared,
         samples=samples,
         base=base_name,
-        other_load=watch.other_load,
+        other_load=monitor.other_load,
     )

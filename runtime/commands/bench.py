@@ -127,10 +127,10 @@ def _measure(
     from rnnc.runtime.benchmark.workload.candidate import Unavailable
     from rnnc.runtime.benchmark.workload.candidate_names import FLOOR_NAMES
 
-    makers = {name: CANDIDATES[name] for name in CANDIDATE_NAMES if name in names}
+    factories = {name: CANDIDATES[name] for name in CANDIDATE_NAMES if name in names}
     try:
         comparison = compare(
-            workload, makers, repeat=repeat, base=base, report_progress=_show_progress
+            workload, factories, rounds=repeat, base=base, report_progress=_show_progress
         )
     except Unavailable as error:
         fail("RNN520", f"nothing can be timed: {error}", hint="`rnnc doctor` says what is missing")

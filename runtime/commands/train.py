@@ -60,37 +60,37 @@ def command(context: click.Context, /, resume: Path | None, **options: Any) -> N
     """
     from rnnc.runtime.training.interrupt import InterruptedTrainingError, InterruptHandler
 
-    with InterruptHandler() as interruption:
+    with InterruptHandler() as interrupt_handler:
         if resume is None:
-            training = _start_from_spec(context, options, interruption)
+            session = _start_from_spec(context, options, interrupt_handler)
         else:
-            training = _resume_run(context, resume, options, interruption)
+            session = _resume_run(context, resume, options, interrupt_handler)
         from rnnc.runtime.training.loop import train
         from rnnc.runtime.training.progress_bar import ProgressBar
         from rnnc.runtime.training.run_state.progress import stop_reason
 
-        run = shlex.quote(str(training.run.folder))
-        metric = training.metrics[0]
-        click.echo(f"run {training.run.folder}")
-        for line in _slower_backend_lines(training):
+        run = shlex.quote(str(session.run.folder))
+        metric = session.metrics[0]
+        click.echo(f"run {session.run.folder}")
+        for line in _slower_backend_lines(session):
             click.echo(line)
         try:
-            with ProgressBar(training.config.epochs) as display:
-                progress = train(training, display)
+            with ProgressBar(session.config.epochs) as progress_bar:
+                progress = train(session, progress_bar)
         except (InterruptedTrainingError, KeyboardInterrupt):
             click.echo(f"interrupted; go on with: rnnc train --resume {run}", err=True)
             context.exit(130)
     click.echo(
         f"best valid {metric} {progress.best:.4f} in epoch {progress.best_epoch} of "
         f"{progress.epoch}, {progress.seconds:.0f} s "
-        f"({stop_reason(training.config, progress)})"
+        f"({stop_reason(session.config, progress)})"
     )
     click.echo(f"score it with: rnnc eval {run}")
 
 
-def _slower_backend_lines(training: TrainingSession) -> Iterator[str]:
+def _slower_backend_lines(session: TrainingSession) -> Iterator[str]:
     """Yield a line for each faster backend that this machine cannot run."""
-    model = training.model
+    model = session.model
     example = next(model.parameters()).detach()
     for name, reason in model.backends.skip_reasons(example).items():
         if name not in model.backends.unsupported:
@@ -98,7 +98,7 @@ def _slower_backend_lines(training: TrainingSession) -> Iterator[str]:
 
 
 def _start_from_spec(
-    context: click.Context, arguments: dict[str, Any], interruption: InterruptHandler
+    context: click.Context, arguments: dict[str, Any], interrupt_handler: InterruptHandler
 ) -> TrainingSession:
     """Start a new training from the command line's options."""
     from rnnc.operators.sources.spec_file import read_spec
@@ -135,12 +135,15 @@ def _start_from_spec(
         parameters=arguments["parameters"],
         data=arguments["data"],
         folder=arguments["run"],
-        interruption=interruption,
+        interrupt_handler=interrupt_handler,
     )
 
 
 def _resume_run(
-    context: click.Context, run: Path, arguments: dict[str, Any], interruption: InterruptHandler
+    context: click.Context,
+    run: Path,
+    arguments: dict[str, Any],
+    interrupt_handler: InterruptHandler,
 ) -> TrainingSession:
     """Resume the training of a run from its last state."""
     given_names = {name for name, value in arguments.items() if value not in (None, (), {})}
@@ -156,4 +159,6 @@ def _resume_run(
 
     from rnnc.runtime.training.session import resume_training
 
-    return resume_training(run, changes, data=arguments["data"], interruption=interruption)
+    return resume_training(
+        run, changes, data=arguments["data"], interrupt_handler=interrupt_handler
+    )

@@ -55,7 +55,7 @@ class TrainingSession:
         return self.header.config
 
 
-def train(training: TrainingSession, display: ProgressBar) -> Progress:
+def train(training: TrainingSession, progress_bar: ProgressBar) -> Progress:
     """Train until `stop_reason` returns a reason.
 
     Every epoch appends its metrics, writes the best weights if validation improved, and saves the
@@ -87,14 +87,14 @@ def train(training: TrainingSession, display: ProgressBar) -> Progress:
                     progress, loss, count_scored_steps(training.problem, batch), laws
                 )
                 progress = msgspec.structs.replace(progress, seconds=time.monotonic() - start)
-                display.show_batch(
+                progress_bar.show_batch(
                     progress.epoch + 1,
                     progress.batch,
                     len(batches),
                     progress.loss_sum / progress.loss_steps,
                 )
             progress = validate(training, progress)
-            display.show_validation(progress)
+            progress_bar.show_validation(progress)
     except InterruptedTrainingError:
         save_state(training, progress)
         raise

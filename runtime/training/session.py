@@ -44,7 +44,7 @@ def start_training(
     parameters: Mapping[str, int | float],
     data: Path | None,
     folder: Path | None,
-    interruption: InterruptHandler,
+    interrupt_handler: InterruptHandler,
 ) -> TrainingSession:
     """Start a new training of a spec; create its folder last, after all checks.
 
@@ -76,7 +76,7 @@ def start_training(
         metrics=task.metrics,
         header=header,
         run=create_run(folder, network.graph.name, task.name),
-        interrupt_handler=interruption,
+        interrupt_handler=interrupt_handler,
     )
 
 
@@ -85,7 +85,7 @@ def resume_training(
     changes: Mapping[str, int | None],
     *,
     data: Path | None,
-    interruption: InterruptHandler,
+    interrupt_handler: InterruptHandler,
 ) -> TrainingSession:
     """Resume the training of a run; `changes` are other `epochs` or `patience`.
 
@@ -122,7 +122,7 @@ def resume_training(
         metrics=task.metrics,
         header=header,
         run=run,
-        interrupt_handler=interruption,
+        interrupt_handler=interrupt_handler,
     )
 
 

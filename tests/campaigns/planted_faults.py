@@ -168,9 +168,9 @@ def specs_until_found(name: str, first: int, most: int = 1000) -> int | None:
     backend = FAULTS[name][0]
     with search_environment(backend, ""):
         for seed in range(first, first + most):
-            spec, calling = random_spec(seed), random_call(seed)
+            spec, call = random_spec(seed), random_call(seed)
             with plant_fault(name):
-                failed = describe_failure(backend, spec.text, spec.sizes, calling)
-            if failed and not describe_failure(backend, spec.text, spec.sizes, calling):
+                failed = describe_failure(backend, spec.text, spec.sizes, call)
+            if failed and not describe_failure(backend, spec.text, spec.sizes, call):
                 return seed - first + 1
     return None

@@ -107,8 +107,8 @@ def _first_failure(search: Search, seed: int) -> tuple[int, str]:
     """Return the first failing call of a spec, and its failure."""
     spec = random_spec(seed)
     for number in range(search.calls):
-        calling = random_call(seed, number)
-        failure = search.describe_failure(spec.text, spec.sizes, calling)
+        call = random_call(seed, number)
+        failure = search.describe_failure(spec.text, spec.sizes, call)
         if failure is not None:
             return number, failure
     return 0, ""
@@ -182,21 +182,21 @@ def main() -> None:
     sys.exit(run(search, arguments, print))
 
 
-def run(search: Search, arguments: argparse.Namespace, tell: Callable[..., None]) -> int:
+def run(search: Search, arguments: argparse.Namespace, report: Callable[..., None]) -> int:
     """Run one search and append it to the ledger; return 1 if it found a mismatch."""
     first = arguments.from_seed
     if first is None:
         first = ledger.next_seed(search.backend, search.options)
     begin, all_results, last = time.perf_counter(), list[SpecResult](), first - 1
-    tell(f"{search.backend} {search.options or ''} from seed {first}", flush=True)
+    report(f"{search.backend} {search.options or ''} from seed {first}", flush=True)
     for results in run_search(search, first, arguments.count, arguments.jobs):
         all_results += results
         last = max(last, *(f.seed for f in results))
         for result in (f for f in results if f.failure):
-            tell(f"seed {result.seed}, call {result.call_number}: {result.failure}", flush=True)
+            report(f"seed {result.seed}, call {result.call_number}: {result.failure}", flush=True)
     failures = [f for f in all_results if f.failure]
     for result in failures[: arguments.shrink]:
-        tell(
+        report(
             f"\n# seed {result.seed}\n{shrink_to_test(search, result.seed, result.call_number)}",
             flush=True,
         )
@@ -210,7 +210,7 @@ def run(search: Search, arguments: argparse.Namespace, tell: Callable[..., None]
             )
         )  # fmt: skip
     elapsed = time.perf_counter() - begin
-    tell(
+    report(
         f"{search.backend}: {accepted} specs accepted of {len(all_results)} "
         f"(seeds {first} to {last}), "
         f"{refused} refused by the backend, {len(failures)} mismatches, {elapsed:.0f} s"

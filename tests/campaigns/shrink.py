@@ -71,8 +71,8 @@ def is_valid(text: str, sizes: Mapping[str, int]) -> bool:
 
 
 def _simpler_calls(case: Case) -> Iterator[Case]:
-    for calling in simplify_call(case.call):
-        yield Case(case.text, case.sizes, calling)
+    for call in simplify_call(case.call):
+        yield Case(case.text, case.sizes, call)
 
 
 def _blocks(lines: list[str]) -> list[tuple[int, int]]:
@@ -95,9 +95,9 @@ def _without_lines(case: Case) -> Iterator[Case]:
         remaining = lines[:start] + lines[end:]
         yield Case("\n".join([*remaining, ""]), case.sizes, case.call)
         # Remove a variable with all its equations.
-        declared = re.match(r"\s*(?:state|output|input) (\w+):", lines[start])
-        if declared and declared[1] not in names - {declared[1]}:
-            assignment = re.compile(rf"\s*{declared[1]}(?:'|\[t(?:\+1)?\])? = ")
+        declaration = re.match(r"\s*(?:state|output|input) (\w+):", lines[start])
+        if declaration and declaration[1] not in names - {declaration[1]}:
+            assignment = re.compile(rf"\s*{declaration[1]}(?:'|\[t(?:\+1)?\])? = ")
             shortened = [line for line in remaining if not assignment.match(line)]
             yield Case("\n".join([*shortened, ""]), case.sizes, case.call)
     for index, line in enumerate(lines):

@@ -58,9 +58,9 @@ def make_section(name: str, arguments: argparse.Namespace) -> str:
     session = Session(report_progress=report_progress)
     if arguments.quick:
         session = Session(rounds=5, seconds=0.3, quick=True, report_progress=report_progress)
-    with LoadMonitor() as watch:
+    with LoadMonitor() as monitor:
         table = SECTIONS[name](session)
-    session.other_load += [] if watch.other_load is None else [watch.other_load]
+    session.other_load += [] if monitor.other_load is None else [monitor.other_load]
     remarks = session.take_remarks()
     quick = " --quick" if arguments.quick else ""
     head = (

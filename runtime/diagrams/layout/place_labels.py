@@ -32,30 +32,30 @@ class _OccupancyGrid:
         self.frames: dict[tuple[int, int], list[Rect]] = {}
         self.points: dict[tuple[int, int], list[Point]] = {}
 
-    def occupy_rect(self, frame: Rect) -> None:
+    def occupy_rect(self, rect: Rect) -> None:
         """Reserve a rectangle."""
-        for square in _grid_cells(frame, 0):
-            self.frames.setdefault(square, []).append(frame)
+        for square in _grid_cells(rect, 0):
+            self.frames.setdefault(square, []).append(rect)
 
     def occupy_route(self, route: EdgeRoute) -> None:
         """Reserve the points of a curve."""
         for x, y in sample_points(route):
             self.points.setdefault((int(x // _CELL), int(y // _CELL)), []).append((x, y))
 
-    def is_free(self, frame: Rect) -> bool:
+    def is_free(self, rect: Rect) -> bool:
         """Test that a rectangle touches nothing."""
-        left, right, top, bottom = frame.left - 2, frame.right + 2, frame.top - 2, frame.bottom + 2
+        left, right, top, bottom = rect.left - 2, rect.right + 2, rect.top - 2, rect.bottom + 2
         return not any(
-            any(rects_overlap(frame, other) for other in self.frames.get(square, ()))
+            any(rects_overlap(rect, other) for other in self.frames.get(square, ()))
             or any(left < x < right and top < y < bottom for x, y in self.points.get(square, ()))
-            for square in _grid_cells(frame, 2)
+            for square in _grid_cells(rect, 2)
         )
 
 
-def _grid_cells(frame: Rect, margin: float) -> Iterator[tuple[int, int]]:
-    rows = range(int((frame.top - margin) // _CELL), int((frame.bottom + margin) // _CELL) + 1)
+def _grid_cells(rect: Rect, margin: float) -> Iterator[tuple[int, int]]:
+    rows = range(int((rect.top - margin) // _CELL), int((rect.bottom + margin) // _CELL) + 1)
     for column in range(
-        int((frame.left - margin) // _CELL), int((frame.right + margin) // _CELL) + 1
+        int((rect.left - margin) // _CELL), int((rect.right + margin) // _CELL) + 1
     ):
         for row in rows:
             yield column, row
@@ -63,18 +63,18 @@ def _grid_cells(frame: Rect, margin: float) -> Iterator[tuple[int, int]]:
 
 def place_labels(diagram: Diagram, layout: DiagramLayout) -> LabelPlacement:
     """Choose for each label the first free position."""
-    plane = _OccupancyGrid()
-    for frame in layout.boxes.values():
-        plane.occupy_rect(frame)
+    grid = _OccupancyGrid()
+    for rect in layout.boxes.values():
+        grid.occupy_rect(rect)
     for route in layout.routes:
-        plane.occupy_route(route)
+        grid.occupy_route(route)
     cluster_names: dict[str, Rect] = {}
     for cluster in diagram.clusters:
         if cluster.key not in layout.clusters:
             continue
         choices = list(_positions_in_cluster(cluster, layout.clusters[cluster.key]))
-        cluster_names[cluster.key] = next((c for c in choices if plane.is_free(c)), choices[0])
-        plane.occupy_rect(cluster_names[cluster.key])
+        cluster_names[cluster.key] = next((c for c in choices if grid.is_free(c)), choices[0])
+        grid.occupy_rect(cluster_names[cluster.key])
     edge_labels: dict[int, Rect] = {}
     borders = [*layout.clusters.values()]
     for index, edge in enumerate(diagram.edges):
@@ -86,13 +86,13 @@ def place_labels(diagram: Diagram, layout: DiagramLayout) -> LabelPlacement:
             (
                 f
                 for f in positions
-                if plane.is_free(f) and not any(_crosses_border(f, b) for b in borders)
+                if grid.is_free(f) and not any(_crosses_border(f, b) for b in borders)
             ),
             None,
         )
         if position:
             edge_labels[index] = position
-            plane.occupy_rect(position)
+            grid.occupy_rect(position)
     return LabelPlacement(cluster_names, edge_labels)
 
 
@@ -110,13 +110,13 @@ def _positions_beside(route: EdgeRoute, text_width: float) -> Iterator[Rect]:
         yield Rect(x + text_width / 2 + 4, y, text_width, 9.0)
 
 
-def _positions_in_cluster(cluster: Cluster, frame: Rect) -> Iterable[Rect]:
+def _positions_in_cluster(cluster: Cluster, rect: Rect) -> Iterable[Rect]:
     text_width = label_width(cluster.label, LABEL_SIZE)
-    left = frame.left + 6 + text_width / 2
-    right = frame.right - 6 - text_width / 2
-    top, bottom = frame.top + 9, frame.bottom - 9
+    left = rect.left + 6 + text_width / 2
+    right = rect.right - 6 - text_width / 2
+    top, bottom = rect.top + 9, rect.bottom - 9
     yield Rect(left, top, text_width, _HEIGHT)
-    for x in (left, right, frame.x):
+    for x in (left, right, rect.x):
         for y in (top, bottom):
             yield Rect(x, y, text_width, _HEIGHT)
 

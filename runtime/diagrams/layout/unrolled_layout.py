@@ -46,12 +46,12 @@ def compute_unrolled_layout(diagram: Diagram) -> DiagramLayout:
     for box in diagram.boxes:
         number = step[box.key]
         if number is not None:
-            frame = step_layout.boxes[_first_step_key(box.key)]
-            boxes[box.key] = replace(frame, x=frame.x + number * pitch)
+            rect = step_layout.boxes[_first_step_key(box.key)]
+            boxes[box.key] = replace(rect, x=rect.x + number * pitch)
     clusters = {}
     for cluster in diagram.clusters:
-        frame = step_layout.clusters[_first_step_key(cluster.key)]
-        clusters[cluster.key] = replace(frame, x=frame.x + (cluster.step or 0) * pitch)
+        rect = step_layout.clusters[_first_step_key(cluster.key)]
+        clusters[cluster.key] = replace(rect, x=rect.x + (cluster.step or 0) * pitch)
     right = (diagram.steps - 1) * pitch + step_layout.width
     left = _place_boundary_boxes(diagram, boxes, right)
     routes: dict[int, EdgeRoute] = {}
@@ -69,13 +69,13 @@ def compute_unrolled_layout(diagram: Diagram) -> DiagramLayout:
         routes[index] = _translate(route, number * pitch)
     routes |= _route_between_steps(diagram, boxes, crossing_edges, step, pitch)
     ordered_routes = tuple(_translate(routes[index], -left) for index in range(len(diagram.edges)))
-    widest = max(frame.right for frame in boxes.values())
-    lowest = max([step_layout.height, *(frame.bottom for frame in boxes.values())])
+    widest = max(rect.right for rect in boxes.values())
+    lowest = max([step_layout.height, *(rect.bottom for rect in boxes.values())])
     return DiagramLayout(
         max(widest, right) - left,
         lowest,
-        {key: replace(frame, x=frame.x - left) for key, frame in boxes.items()},
-        {key: replace(frame, x=frame.x - left) for key, frame in clusters.items()},
+        {key: replace(rect, x=rect.x - left) for key, rect in boxes.items()},
+        {key: replace(rect, x=rect.x - left) for key, rect in clusters.items()},
         ordered_routes,
     )
 
@@ -103,12 +103,12 @@ def _place_boundary_boxes(diagram: Diagram, boxes: dict[str, Rect], right: float
         is_after = box.step is not None and box.step >= diagram.steps
         first_copy = box.key.partition("_at_")[0].partition("_more_")[0] + "_at_0"
         x = right + STEP_GAP - 10 + width / 2 if is_after else -STEP_GAP + 10 - width / 2
-        frame = Rect(x, boxes[first_copy].y, width, height)
-        while any(abs(f.x - frame.x) < 60 and abs(f.y - frame.y) < height + 10 for f in occupied):
-            frame = replace(frame, y=frame.y + height + 12)
-        boxes[box.key] = frame
-        occupied.append(frame)
-        left = min(left, frame.left)
+        rect = Rect(x, boxes[first_copy].y, width, height)
+        while any(abs(f.x - rect.x) < 60 and abs(f.y - rect.y) < height + 10 for f in occupied):
+            rect = replace(rect, y=rect.y + height + 12)
+        boxes[box.key] = rect
+        occupied.append(rect)
+        left = min(left, rect.left)
     return left
 
 
@@ -141,7 +141,7 @@ def _route_between_steps(
                 ]
                 routes[index] = _translate(route, low * pitch)
             continue
-        nearby = {key: frame for key, frame in boxes.items() if low <= column(key) <= high}
+        nearby = {key: rect for key, rect in boxes.items() if low <= column(key) <= high}
         window_routes: dict[int, EdgeRoute] = {}
         for group in _routing_groups(nearby, window_edges):
             window_routes |= _run_router(*group)
@@ -166,7 +166,7 @@ def _routing_groups(
         left, right = min(a.left, b.left) - ROUTING_MARGIN, max(a.right, b.right) + ROUTING_MARGIN
         top, bottom = min(a.top, b.top) - ROUTING_MARGIN, max(a.bottom, b.bottom) + ROUTING_MARGIN
         area = Rect((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
-        nearby = {key: frame for key, frame in boxes.items() if rects_overlap(area, frame)}
+        nearby = {key: rect for key, rect in boxes.items() if rects_overlap(area, rect)}
         groups.append((nearby, [(index, edge)]))
     return groups
 
@@ -180,11 +180,11 @@ def _run_router(
     """
     lines = ["digraph {", 'splines=true; esep="+3"; node [shape=box, fixedsize=true, label=""];']
     names = {key: f"b{number}" for number, key in enumerate(boxes)}
-    left = min(frame.x for frame in boxes.values())
-    for key, frame in boxes.items():
+    left = min(rect.x for rect in boxes.values())
+    for key, rect in boxes.items():
         lines.append(
-            f'{names[key]} [pos="{frame.x - left:.2f},{-frame.y:.2f}", '
-            f"width={frame.width / 72:.4f}, height={frame.height / 72:.4f}];"
+            f'{names[key]} [pos="{rect.x - left:.2f},{-rect.y:.2f}", '
+            f"width={rect.width / 72:.4f}, height={rect.height / 72:.4f}];"
         )
     for number, (_, edge) in enumerate(crossing_edges):
         ends = f"{names[edge.source]} -> {names[edge.target]}"

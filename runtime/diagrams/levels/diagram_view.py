@@ -49,14 +49,14 @@ def build_diagram(
 
     `folded` are the applications to fold where that is not all (operator level) or none (layer).
     """
-    maker = _BUILDERS[view.level]
-    diagram = maker(graph) if folded is None else folded_diagram(graph, folded, view.level)
-    extent = measure_drawing(diagram)
-    if not extent.fits(max(view.steps, 1)) and view.level != "operator":
+    builder = _BUILDERS[view.level]
+    diagram = builder(graph) if folded is None else folded_diagram(graph, folded, view.level)
+    size = measure_drawing(diagram)
+    if not size.fits(max(view.steps, 1)) and view.level != "operator":
         small = operator_diagram(graph)
-        note = f"folded to operators: the {view.level} level has {extent.boxes:,} boxes"
-        if extent.passing_lines > MAX_PASSING_LINES:
-            note += f", and lines pass by a row {extent.passing_lines:,} times"
+        note = f"folded to operators: the {view.level} level has {size.boxes:,} boxes"
+        if size.passing_lines > MAX_PASSING_LINES:
+            note += f", and lines pass by a row {size.passing_lines:,} times"
         if len(small.boxes) < len(diagram.boxes):
             diagram = replace(small, captions=(note, *small.captions))
     if view.measure is not None:

@@ -24,8 +24,8 @@ def primitive_diagram(graph: OperatorGraph) -> Diagram:
             boxes.append(_box(graph, node))
     for node in graph.nodes:
         for operand in node.operands:
-            flow = (operand.node, node.id, operand.delay)
-            links.append((group_of[operand.node], group_of[node.id], flow))
+            edge = (operand.node, node.id, operand.delay)
+            links.append((group_of[operand.node], group_of[node.id], edge))
     links += output_links(graph, group_of)
     for index, law in enumerate(graph.laws):
         key = f"law{index}"

@@ -22,14 +22,16 @@ EdgeSet = frozenset[GraphEdge]
 
 def highlight_measure(diagram: Diagram, graph: OperatorGraph, measure: str) -> Diagram:
     """Highlight the edges of one of `MEASURES` in a diagram."""
-    flows = MEASURES[measure](graph)
-    ends = {number for flow in flows for number in flow[:2]}
-    edges = tuple(replace(e, highlighted=any(f in flows for f in e.members)) for e in diagram.edges)
-    touched = {key for edge in edges if edge.highlighted for key in (edge.source, edge.target)}
+    edge_set = MEASURES[measure](graph)
+    ends = {number for flow in edge_set for number in flow[:2]}
+    edges = tuple(
+        replace(e, highlighted=any(f in edge_set for f in e.members)) for e in diagram.edges
+    )
+    marked_keys = {key for edge in edges if edge.highlighted for key in (edge.source, edge.target)}
     boxes = tuple(
         replace(
             box,
-            highlighted=box.key in touched
+            highlighted=box.key in marked_keys
             or (box.role == "operator" and any(number in ends for number in box.members)),
         )
         for box in diagram.boxes
@@ -68,12 +70,12 @@ def hidden_to_hidden(graph: OperatorGraph) -> EdgeSet:
     """Return a longest path from a state to its own next value."""
     best: tuple[int, int, EdgeSet] = (-1, 0, frozenset())
     order = [node.id for node in _topological_order(graph)]
-    place = {state.node: index for index, state in enumerate(graph.states)}
+    state_order = {state.node: index for index, state in enumerate(graph.states)}
     for state, _, between in recurrent_paths(graph, order):
         path = _longest_recurrent_path(graph, state, between)
         length = sum(_is_product(graph, graph.nodes[target]) for _, target, _ in path)
-        if path and (length, -place[state]) > best[:2]:
-            best = (length, -place[state], path)
+        if path and (length, -state_order[state]) > best[:2]:
+            best = (length, -state_order[state], path)
     return best[2]
 
 
@@ -93,9 +95,9 @@ def feedforward_depth(graph: OperatorGraph) -> EdgeSet:
     """Return a longest path from input to output; a delay costs the recurrent depth."""
     ratio = measure_depth(graph).recurrent_depth
     order = [node.id for node in _topological_order(graph)]
-    flows = [(o.node, number, o.delay) for number in order for o in graph.nodes[number].operands]
+    edges = [(o.node, number, o.delay) for number in order for o in graph.nodes[number].operands]
     distance = {i.node: 0 for i in graph.inputs}
-    last_edge = _relax_edges(graph, flows, ratio, 1, order, distance)
+    last_edge = _relax_edges(graph, edges, ratio, 1, order, distance)
     ends = [
         (distance[o.value.node] - abs(o.value.delay) * ratio.numerator, index)
         for index, o in enumerate(graph.outputs)
@@ -108,7 +110,7 @@ def feedforward_depth(graph: OperatorGraph) -> EdgeSet:
     path: set[GraphEdge] = {(value.node, -1 - index, value.delay)}
     number = value.node
     while number in last_edge:
-        step = flows[last_edge[number]]
+        step = edges[last_edge[number]]
         path.add(step)
         number = step[0]
     return frozenset(path)
@@ -129,9 +131,9 @@ def _relax_edges(
     """
     edges = [(s, t, int(_is_product(graph, graph.nodes[t])), abs(d)) for s, t, d in graph_edges]
     outgoing: dict[int, list[int]] = {}
-    for index, flow in enumerate(graph_edges):
-        outgoing.setdefault(flow[0], []).append(index)
-    weights = [sign * _edge_weight(graph, flow, ratio) for flow in graph_edges]
+    for index, edge in enumerate(graph_edges):
+        outgoing.setdefault(edge[0], []).append(index)
+    weights = [sign * _edge_weight(graph, edge, ratio) for edge in graph_edges]
     position = {number: index for index, number in enumerate(order)}
     last_edge: dict[int, int] = {}
     for _ in relax_edges(edges, weights, outgoing, position, best, last_edge, list(best)):
@@ -195,10 +197,10 @@ def _longest_path(
                 length = best[operand.node][0] + _is_product(graph, node)
                 if length > best.get(node.id, (-1, None))[0]:
                     best[node.id] = (length, (operand.node, node.id, operand.delay))
-    reached = [number for number in sorted(ends) if number in best]
-    if not reached:
+    reached_ends = [number for number in sorted(ends) if number in best]
+    if not reached_ends:
         return frozenset()
-    return _trace_back(best, max(reached, key=lambda number: best[number][0]))
+    return _trace_back(best, max(reached_ends, key=lambda number: best[number][0]))
 
 
 def _longest_recurrent_path(graph: OperatorGraph, start: int, between: Iterable[int]) -> EdgeSet:
@@ -217,12 +219,12 @@ def _longest_recurrent_path(graph: OperatorGraph, start: int, between: Iterable[
 
 def _trace_back(best: Mapping[int, tuple[int, GraphEdge | None]], end: int) -> EdgeSet:
     path: set[GraphEdge] = set()
-    flow = best[end][1]
-    while flow is not None and flow not in path:
-        path.add(flow)
-        if flow[2] or flow[0] not in best:
+    edge = best[end][1]
+    while edge is not None and edge not in path:
+        path.add(edge)
+        if edge[2] or edge[0] not in best:
             break
-        flow = best[flow[0]][1]
+        edge = best[edge[0]][1]
     return frozenset(path)
 
 
@@ -232,26 +234,26 @@ def _critical_cycle(graph: OperatorGraph, ratio: Fraction, *, sign: int) -> Edge
     With edge weights `sign · (length − ratio · delay)` no cycle has positive weight, and those of
     weight zero consist of edges on longest paths.
     """
-    flows = sorted(recurrent_edges(graph))
-    weights = {flow: sign * _edge_weight(graph, flow, ratio) for flow in flows}
-    best = dict.fromkeys((number for flow in flows for number in flow[:2]), 0)
+    edges = sorted(recurrent_edges(graph))
+    weights = {edge: sign * _edge_weight(graph, edge, ratio) for edge in edges}
+    best = dict.fromkeys((number for edge in edges for number in edge[:2]), 0)
     order = [node.id for node in _topological_order(graph)]
-    _relax_edges(graph, flows, ratio, sign, order, best)
-    tight_edges = [flow for flow in flows if best[flow[0]] + weights[flow] == best[flow[1]]]
+    _relax_edges(graph, edges, ratio, sign, order, best)
+    tight_edges = [edge for edge in edges if best[edge[0]] + weights[edge] == best[edge[1]]]
     return _find_cycle(tight_edges)
 
 
-def _edge_weight(graph: OperatorGraph, flow: GraphEdge, ratio: Fraction) -> int:
+def _edge_weight(graph: OperatorGraph, edge: GraphEdge, ratio: Fraction) -> int:
     """Return length minus `ratio` per delay, times the ratio's denominator."""
-    length = _is_product(graph, graph.nodes[flow[1]])
-    return length * ratio.denominator - abs(flow[2]) * ratio.numerator
+    length = _is_product(graph, graph.nodes[edge[1]])
+    return length * ratio.denominator - abs(edge[2]) * ratio.numerator
 
 
-def _find_cycle(flows: Iterable[GraphEdge]) -> EdgeSet:
+def _find_cycle(edges: Iterable[GraphEdge]) -> EdgeSet:
     """Return a cycle among some edges, always the same one; empty if there is none."""
     outgoing: dict[int, list[GraphEdge]] = {}
-    for flow in flows:
-        outgoing.setdefault(flow[0], []).append(flow)
+    for edge in edges:
+        outgoing.setdefault(edge[0], []).append(edge)
     finished: set[int] = set()
     for start in sorted(outgoing):
         path: list[GraphEdge] = []
@@ -266,13 +268,13 @@ def _find_cycle(flows: Iterable[GraphEdge]) -> EdgeSet:
                 position.pop(number, None)
                 number = path.pop()[0]
                 continue
-            flow = choices[number].pop(0)
-            if flow[1] in position:
-                return frozenset([*path[position[flow[1]] :], flow])
-            if flow[1] in finished or flow[1] not in outgoing:
+            edge = choices[number].pop(0)
+            if edge[1] in position:
+                return frozenset([*path[position[edge[1]] :], edge])
+            if edge[1] in finished or edge[1] not in outgoing:
                 continue
-            path.append(flow)
-            number = flow[1]
+            path.append(edge)
+            number = edge[1]
             position[number] = len(path)
             choices.setdefault(number, list(outgoing[number]))
     return frozenset()

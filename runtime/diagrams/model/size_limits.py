@@ -58,15 +58,15 @@ def measure_drawing(diagram: Diagram) -> DrawingSize:
 
 def require_drawable(diagram: Diagram) -> None:
     """Raise RnnError RNN653 for a diagram that is too large to draw."""
-    extent = measure_drawing(diagram)
-    if extent.fits():
+    size = measure_drawing(diagram)
+    if size.fits():
         return
-    if extent.boxes > MAX_BOXES:
-        problem = f"{extent.boxes:,} boxes; the limit is {MAX_BOXES:,}"
+    if size.boxes > MAX_BOXES:
+        problem = f"{size.boxes:,} boxes; the limit is {MAX_BOXES:,}"
     else:
         problem = (
-            f"{extent.boxes:,} boxes, and lines would pass by a row of them "
-            f"{extent.passing_lines:,} times; the limit is {MAX_PASSING_LINES:,}"
+            f"{size.boxes:,} boxes, and lines would pass by a row of them "
+            f"{size.passing_lines:,} times; the limit is {MAX_PASSING_LINES:,}"
         )
     fail(
         "RNN653",

@@ -80,20 +80,20 @@ def _html_runs(label: Label) -> str:
 
 
 def _box(box: Box) -> str:
-    look = BOX_STYLES[box.role]
+    style = BOX_STYLES[box.role]
     attributes = [
         f"label={html_label(box.label, *box.notes)}",
         f"role={box.role}",
         f"shape={_SHAPES.get(box.role, 'box')}",
-        f'fillcolor="{look.fill}"',
-        f'color="{HIGHLIGHT_COLOR if box.highlighted else look.line}"',
-        f"penwidth={3 if box.highlighted else look.thickness:g}",
+        f'fillcolor="{style.fill}"',
+        f'color="{HIGHLIGHT_COLOR if box.highlighted else style.line}"',
+        f"penwidth={3 if box.highlighted else style.thickness:g}",
         f"tooltip={quote(to_text(box.label))}",
     ]
-    if 0 < look.radius < 99:
+    if 0 < style.radius < 99:
         attributes.append('style="rounded,filled"')
     if box.role in {"past", "future"}:
-        attributes.append(f'fontcolor="{look.line}"')
+        attributes.append(f'fontcolor="{style.line}"')
     if box.role == "future":
         attributes.append("peripheries=2")
     if box.role == "point":

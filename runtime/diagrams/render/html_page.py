@@ -240,8 +240,8 @@ def _dark_style() -> str:
         "#stage text{fill:#eceff3}#stage .note,#stage .size{fill:#a4abb5}",
         "#stage .cluster rect{fill:#1d2025;stroke:#6b737e}",
     ]
-    for role, look in BOX_STYLES.items():
-        rules.append(f"#stage .{role}>rect{{fill:{look.dark_fill};stroke:{look.dark_line}}}")
+    for role, style in BOX_STYLES.items():
+        rules.append(f"#stage .{role}>rect{{fill:{style.dark_fill};stroke:{style.dark_line}}}")
     for kind, stroke in EDGE_STYLES.items():
         rules.append(f"#stage .{kind}>.line{{stroke:{stroke.dark}}}")
         rules.append(f"#stage .{kind}>.tip{{fill:{stroke.dark}}}")

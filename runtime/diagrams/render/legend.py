@@ -36,8 +36,8 @@ def layout_legend(diagram: Diagram, available: float) -> list[LegendEntry]:
     """Lay out entries for the boxes and delays of a diagram within a width."""
     roles = {box.role for box in diagram.boxes}
     samples: list[tuple[BoxRole | None, EdgeKind | None, str]] = [
-        (role, None, look.meaning)
-        for role, look in BOX_STYLES.items()
+        (role, None, style.meaning)
+        for role, style in BOX_STYLES.items()
         if role in roles and role not in {"past", "future"}
     ]
     if "past" in roles:
@@ -48,11 +48,11 @@ def layout_legend(diagram: Diagram, available: float) -> list[LegendEntry]:
         samples.append((None, "future", future_name))
     entries: list[LegendEntry] = []
     x, row = 0.0, 0
-    for role, delayed, words in samples:
-        entry_width = 34 + label_width(plain_label(words), NOTE_SIZE + 1)
+    for role, delayed, text in samples:
+        entry_width = 34 + label_width(plain_label(text), NOTE_SIZE + 1)
         if x and x + entry_width > max(available, _LEAST_WIDTH):
             x, row = 0.0, row + 1
-        entries.append(LegendEntry(role, delayed, words, x, x + entry_width, row))
+        entries.append(LegendEntry(role, delayed, text, x, x + entry_width, row))
         x += entry_width + 16
     return entries
 

@@ -37,12 +37,12 @@ def to_mermaid(diagram: Diagram) -> str:
 
     write("", "  ")
     lines += [f"  {_edge(edge)}" for edge in diagram.edges]
-    for role, look in BOX_STYLES.items():
+    for role, style in BOX_STYLES.items():
         keys = [box.key for box in diagram.boxes if box.role == role]
         if keys:
             lines.append(
-                f"  classDef {role} fill:{look.fill},stroke:{look.line},"
-                f"stroke-width:{look.thickness:g}px,color:#1b1b1b"
+                f"  classDef {role} fill:{style.fill},stroke:{style.line},"
+                f"stroke-width:{style.thickness:g}px,color:#1b1b1b"
             )
             lines.append(f"  class {','.join(keys)} {role}")
     for kind, stroke in EDGE_STYLES.items():
@@ -73,8 +73,8 @@ def _escape_text(label: Label) -> str:
 
 def _box(box: Box) -> str:
     left, right = _SHAPES.get(box.role, ('["', '"]'))
-    words = "<br/>".join([_escape_text(box.label), *map(_escape_text, box.notes)])
-    return f"{box.key}{left}{words}{right}"
+    text = "<br/>".join([_escape_text(box.label), *map(_escape_text, box.notes)])
+    return f"{box.key}{left}{text}{right}"
 
 
 def _edge(edge: Edge) -> str:

@@ -95,9 +95,9 @@ def style_sheet() -> str:
         ".edge path{fill:none}",
         ".edge .halo{stroke:none}",
     ]
-    for role, look in BOX_STYLES.items():
+    for role, style in BOX_STYLES.items():
         rules.append(
-            f".{role}>rect{{fill:{look.fill};stroke:{look.line};stroke-width:{_coord(look.thickness)}}}"
+            f".{role}>rect{{fill:{style.fill};stroke:{style.line};stroke-width:{_coord(style.thickness)}}}"
         )
     for kind, stroke in EDGE_STYLES.items():
         dashes = f";stroke-dasharray:{stroke.dashes}" if stroke.dashes else ""
@@ -115,46 +115,46 @@ def style_sheet() -> str:
     return "".join(rules)
 
 
-def _cluster(cluster: Cluster, frame: Rect, label: Rect) -> str:
+def _cluster(cluster: Cluster, rect: Rect, label: Rect) -> str:
     return (
-        f'<g class="cluster" id="{cluster.key}">{_rect(frame, 8)}'
+        f'<g class="cluster" id="{cluster.key}">{_rect(rect, 8)}'
         f'<text x="{_coord(label.x)}" y="{_coord(label.y + 4.5)}">'
         f"{_text_spans(cluster.label)}</text></g>"
     )
 
 
-def _box(box: Box, frame: Rect) -> str:
-    look = BOX_STYLES[box.role]
-    radius = min(look.radius, frame.height / 2)
+def _box(box: Box, rect: Rect) -> str:
+    style = BOX_STYLES[box.role]
+    radius = min(style.radius, rect.height / 2)
     marked = " marked" if box.highlighted else ""
     text = _escape_text(to_text(box.label))
     parts = [f'<g class="box {box.role}{marked}" id="{box.key}"><title>{text}</title>']
-    parts.append(_rect(frame, radius))
+    parts.append(_rect(rect, radius))
     if box.role == "future":  # a second outline, distinct in gray print too
-        inner = Rect(frame.x, frame.y, frame.width - 5, frame.height - 5)
+        inner = Rect(rect.x, rect.y, rect.width - 5, rect.height - 5)
         parts.append(_rect(inner, 0))
     size = LABEL_SIZE * 1.5 if box.role == "operator" else LABEL_SIZE
     step = 12.0
     lines = len(box.notes)
-    y = frame.y + size * 0.36 - lines * step / 2
-    parts.append(_line("name", frame.x, y, size, _text_spans(box.label)))
+    y = rect.y + size * 0.36 - lines * step / 2
+    parts.append(_line("name", rect.x, y, size, _text_spans(box.label)))
     for index, note in enumerate(box.notes):
         y += step if index or size == LABEL_SIZE else step + 2
-        parts.append(_line("size", frame.x, y, NOTE_SIZE, _text_spans(note)))
+        parts.append(_line("size", rect.x, y, NOTE_SIZE, _text_spans(note)))
     parts.append("</g>")
     return "".join(parts)
 
 
-def _line(kind: str, x: float, y: float, size: float, words: str) -> str:
+def _line(kind: str, x: float, y: float, size: float, text: str) -> str:
     place = f'x="{_coord(x)}" y="{_coord(y)}" font-size="{_coord(size)}"'
-    return f'<text class="{kind}" {place}>{words}</text>'
+    return f'<text class="{kind}" {place}>{text}</text>'
 
 
-def _rect(frame: Rect, radius: float) -> str:
+def _rect(rect: Rect, radius: float) -> str:
     rounded = f' rx="{_coord(radius)}"' if radius else ""
     return (
-        f'<rect x="{_coord(frame.left)}" y="{_coord(frame.top)}" width="{_coord(frame.width)}" '
-        f'height="{_coord(frame.height)}"{rounded}/>'
+        f'<rect x="{_coord(rect.left)}" y="{_coord(rect.top)}" width="{_coord(rect.width)}" '
+        f'height="{_coord(rect.height)}"{rounded}/>'
     )
 
 

@@ -38,9 +38,9 @@ class Canvas:
         self._masks: dict[tuple[int, int], dict[object, tuple[int, str]]] = {}
         self._heads: set[tuple[int, int]] = set()
 
-    def write(self, row: int, column: int, words: str) -> None:
+    def write(self, row: int, column: int, text: str) -> None:
         """Write a text; a character two columns wide takes two cells."""
-        for character in words:
+        for character in text:
             if unicodedata.combining(character) and (row, column - 1) in self._letters:
                 self._letters[row, column - 1] += character
                 continue
@@ -50,9 +50,9 @@ class Canvas:
                 self._letters[row, column] = ""
                 column += 1
 
-    def draw_gutter(self, row: int, words: str, margin: int) -> None:
+    def draw_gutter(self, row: int, text: str, margin: int) -> None:
         """Write an operator's name, or nothing, and a bar at the left edge."""
-        self.write(row, 0, words)
+        self.write(row, 0, text)
         self._letters[row, margin - 2] = "|" if self._ascii else "▏"
 
     def draw_line(self, first: int, last: int, column: int, net: object, kind: str) -> None:
@@ -105,7 +105,7 @@ class Canvas:
 
     def to_lines(self) -> list[str]:
         """Return the rows as strings without trailing blanks."""
-        cells = {place: self._line_character(cell) for place, cell in self._masks.items()}
+        cells = {position: self._line_character(cell) for position, cell in self._masks.items()}
         cells |= dict.fromkeys(self._heads, "v" if self._ascii else "▼")
         cells |= self._letters
         last = max((row for row, _ in cells), default=-1)

@@ -128,7 +128,7 @@ def _operator_names(
 def _paint(
     diagram: Diagram,
     grid: LayeredGrid,
-    words: Mapping[str, str],
+    texts: Mapping[str, str],
     gutters: Mapping[int, str],
     *,
     ascii_only: bool,
@@ -147,7 +147,7 @@ def _paint(
                 if item.is_passing:
                     canvas.draw_line(row, row, margin + item.column, "flow", line_kind(boxes, item))
                 else:
-                    canvas.write(row, margin + item.column, words[item.key])
+                    canvas.write(row, margin + item.column, texts[item.key])
             if number in gutters:
                 first = gutters.get(number - 1) != gutters[number]
                 canvas.draw_gutter(row, gutters[number] if first else "", margin)

@@ -17,7 +17,7 @@ def line_kind(boxes: Mapping[str, Box], item: LayerItem) -> str:
 
 
 def build_channels(
-    diagram: Diagram, grid: LayeredGrid, place: Mapping[str, LayerItem], widest: int
+    diagram: Diagram, grid: LayeredGrid, items: Mapping[str, LayerItem], widest: int
 ) -> list[list[Net]]:
     """Build the nets of every channel; channel `n` lies above layer `n`."""
     boxes = diagram.boxes_by_key
@@ -42,10 +42,10 @@ def build_channels(
                 net.below.append(port)
                 net.arrow_columns.append(port)
         channels[number + 1] += nets.values()
-    order = sorted(delayed_edges, key=lambda e: place[e.source].layer - place[e.target].layer)
+    order = sorted(delayed_edges, key=lambda e: items[e.source].layer - items[e.target].layer)
     for index, edge in enumerate(order):
         rail = widest + 2 + 2 * index
-        source, target = place[edge.source], place[edge.target]
+        source, target = items[edge.source], items[edge.target]
         right = (
             source.column
             + source.width

@@ -124,9 +124,9 @@ def _verify_checksum(path: Path, metadata: Mapping[str, str]) -> None:
     if checksum is None:
         return
     with open_regular(path) as file:
-        length = file.read(8)
-        header = file.read(int.from_bytes(length, "little"))
-        digest = hashlib.sha256(length)
+        header_size = file.read(8)
+        header = file.read(int.from_bytes(header_size, "little"))
+        digest = hashlib.sha256(header_size)
         digest.update(
             header.replace(_checksum_entry(checksum), _checksum_entry(CHECKSUM_PLACEHOLDER), 1)
         )

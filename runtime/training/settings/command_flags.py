@@ -26,9 +26,9 @@ def number_parser(name: str) -> FlagParser:
     """Make a parser for a field of the configuration, with its range, and `off` if allowed."""
     annotation = get_type_hints(TrainingConfig, include_extras=True)[name]
     parts = [part for part in get_args(annotation) if part is not type(None)]
-    can_be_off = get_origin(annotation) is not Annotated
-    kind, bounds = get_args(parts[0] if can_be_off else annotation)
-    return integer_parser(bounds, can_be_off) if kind is int else float_parser(bounds, can_be_off)
+    allow_off = get_origin(annotation) is not Annotated
+    kind, bounds = get_args(parts[0] if allow_off else annotation)
+    return integer_parser(bounds, allow_off) if kind is int else float_parser(bounds, allow_off)
 
 
 def float_parser(bounds: Meta, allow_off: bool) -> FlagParser:
@@ -112,14 +112,14 @@ FLAGS: Final = (
 def training_options(command: Command) -> Command:
     """Add all flags to a command; a missing flag passes None."""
     defaults = TrainingConfig()
-    for flag, name, kind, text in reversed(FLAGS):
+    for flag, name, type_, text in reversed(FLAGS):
         default = getattr(defaults, name)
         default_text = OFF_VALUE if default is None else default
         add = click.option(
             flag,
             name,
-            type=kind,
-            metavar=None if isinstance(kind, click.Choice) else "VALUE",
+            type=type_,
+            metavar=None if isinstance(type_, click.Choice) else "VALUE",
             help=f"{text}  [default: {default_text}]",
         )
         command = add(command)

@@ -102,11 +102,14 @@ def profile_epoch(spec: str, task: str, backend: str, *, epochs: int) -> dict[st
     clock, chosen = PhaseClock(), find_task(task)
     config = TrainingConfig(epochs=epochs + 1, patience=None, batch_size=16, backend=backend)
     threads = torch.get_num_threads()
-    with tempfile.TemporaryDirectory(prefix="rnnc-") as folder, InterruptHandler() as interruption:
+    with (
+        tempfile.TemporaryDirectory(prefix="rnnc-") as folder,
+        InterruptHandler() as interrupt_handler,
+    ):
         training = start_training(
             read_spec(spec), chosen, chosen.resolve_options({}), config,
             model=None, parameters={"hidden": 400}, data=None,
-            folder=Path(folder) / "run", interruption=interruption,
+            folder=Path(folder) / "run", interrupt_handler=interrupt_handler,
         )  # fmt: skip
         torch.set_num_threads(threads)
         with patch_clocks(clock, training.optimizer), ProgressBar(config.epochs) as display:

@@ -120,8 +120,8 @@ def words(session: Session) -> Section:
     table, rows = Section(), []
     choices = {"own": "own products", "torch": "torch's products"}
     for name, parameters, batch, steps in session.select_rows(WORDS):
-        makers = [(title, _with_gemm_choice(choice, title)) for choice, title in choices.items()]
-        names = ("cpu", *makers, "aten", "products")
+        factories = [(title, _with_gemm_choice(choice, title)) for choice, title in choices.items()]
+        names = ("cpu", *factories, "aten", "products")
         comparison = session.compare(f"zoo:{name}", steps, batch, names, **parameters)
         for pass_name in PASSES:
             others = (*choices.values(), "aten", "products")

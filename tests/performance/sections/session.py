@@ -49,17 +49,17 @@ class Session:
 
         The first one is the base: if it is unavailable, the row has no figures.
         """
-        makers = dict((n, CANDIDATES[n]) if isinstance(n, str) else n for n in names)
+        factories = dict((n, CANDIDATES[n]) if isinstance(n, str) else n for n in names)
         comparison = compare(
             compile_workload(spec, steps, rows, **sizes),
-            makers,
-            repeat=self.rounds,
+            factories,
+            rounds=self.rounds,
             budget=self.seconds,
         )
         if comparison.other_load is not None:
             self.other_load.append(comparison.other_load)
         self.unavailable.update(comparison.unavailable)
-        base = next(iter(makers))
+        base = next(iter(factories))
         if comparison.base != base:
             comparison = replace(comparison, candidates={})
         label = f"{comparison.workload.graph.name} {sizes or ''} B={rows} T={steps}"

@@ -228,8 +228,8 @@ def test_a_baseline_with_other_weights_is_found(monkeypatch: pytest.MonkeyPatch)
     right = compute_reference(workload)
     with torch.no_grad():
         next(workload.model.parameters()).mul_(1 + 100 * TOLERANCE).add_(0.01)
-    for maker in (torch_layers, eager_cell, CANDIDATES["aten"]):
-        assert describe_mismatch(maker(workload), right) != ""
+    for factory in (torch_layers, eager_cell, CANDIDATES["aten"]):
+        assert describe_mismatch(factory(workload), right) != ""
 
 
 def test_the_products_of_an_lstm_are_those_that_it_needs() -> None:

@@ -39,7 +39,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `data` and a `run` interrupted in its second epoch."""
     folder = tmp_path_factory.mktemp("interrupted")
     with contextlib.suppress(InterruptedTrainingError):
-        run_to_end(start_small_training(folder, interruption=InterruptAfter(6)))
+        run_to_end(start_small_training(folder, interrupt_handler=InterruptAfter(6)))
     return folder
 
 
@@ -57,7 +57,9 @@ def outcome(folder: Path, copy: Path, keys: list[str], value: Any) -> str:
     inner[keys[-1]] = value
     save_file(load_file(path), path, {METADATA_KEY: json.dumps(header)})
     try:
-        run_to_end(resume_training(copy, {}, data=folder / "data", interruption=InterruptAfter(4)))
+        run_to_end(
+            resume_training(copy, {}, data=folder / "data", interrupt_handler=InterruptAfter(4))
+        )
     except InterruptedTrainingError:
         return ""
     except RnnError as error:
@@ -127,7 +129,9 @@ def test_the_ends_of_each_range_work_and_what_is_beyond_is_refused(tmp_path, fie
         with contextlib.suppress(InterruptedTrainingError, RnnError):
             run_to_end(
                 start_small_training(
-                    tmp_path / str(number), interruption=InterruptAfter(3), **{field: value, **sgd}
+                    tmp_path / str(number),
+                    interrupt_handler=InterruptAfter(3),
+                    **{field: value, **sgd},
                 )
             )
     assert 0 < len(refused) < len(NUMBERS), flag

@@ -277,7 +277,7 @@ def test_a_state_that_does_not_fit_is_named(finished, tmp_path, tensors, words):
         (run / name).write_bytes((finished / "run" / name).read_bytes())
     rewritten(run / "last.safetensors", **tensors)
     with pytest.raises(RnnError, match=words) as caught:
-        resume_training(run, {}, data=finished / "data", interruption=InterruptHandler())
+        resume_training(run, {}, data=finished / "data", interrupt_handler=InterruptHandler())
     assert code(caught) == "RNN633"
 
 

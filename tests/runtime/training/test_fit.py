@@ -80,7 +80,7 @@ def test_a_spec_that_does_not_fit_is_told_with_both_sides(task, spec, words, tmp
             parameters={},
             data=small_data(tmp_path),
             folder=tmp_path / "run",
-            interruption=InterruptAfter(),
+            interrupt_handler=InterruptAfter(),
         )
     (diagnostic,) = caught.value.diagnostics
     assert diagnostic.code == "RNN620"

@@ -43,7 +43,7 @@ def records(folder: Path) -> list[dict[str, object]]:
 
 def go_on(folder: Path, questions: int | None = None, **changes: int | None) -> TrainingSession:
     return resume_training(
-        folder / "run", changes, data=folder / "data", interruption=InterruptAfter(questions)
+        folder / "run", changes, data=folder / "data", interrupt_handler=InterruptAfter(questions)
     )
 
 
@@ -155,7 +155,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(uninterrupted, tmp_path_factory,
     with pytest.raises(InterruptedTrainingError):
         run_to_end(
             start_small_training(
-                folder, RANDOM_CHORALES, interruption=InterruptAfter(first), **chosen
+                folder, RANDOM_CHORALES, interrupt_handler=InterruptAfter(first), **chosen
             )
         )
     if second < 23 - first:
@@ -174,7 +174,7 @@ def test_what_a_resumed_run_forgets_would_be_seen(uninterrupted, tmp_path, monke
     with pytest.raises(InterruptedTrainingError):
         run_to_end(
             start_small_training(
-                tmp_path, RANDOM_CHORALES, interruption=InterruptAfter(5), **chosen
+                tmp_path, RANDOM_CHORALES, interrupt_handler=InterruptAfter(5), **chosen
             )
         )
     training = go_on(tmp_path)
@@ -207,7 +207,7 @@ def test_a_run_killed_between_two_writes_goes_on(tmp_path):
     with pytest.raises(InterruptedTrainingError):
         run_to_end(
             start_small_training(
-                tmp_path / "cut", RANDOM_CHORALES, interruption=InterruptAfter(5), **NOISY
+                tmp_path / "cut", RANDOM_CHORALES, interrupt_handler=InterruptAfter(5), **NOISY
             )
         )
     with (tmp_path / "cut" / "run" / "metrics.jsonl").open("a") as file:

@@ -39,7 +39,7 @@ def random_call(seed: int, number: int = 0) -> CallConfig:
     """Draw a call of a spec's seed; number 0 is long, segmented, and carries a state."""
     rng = random.Random(1000 * seed + number)
     steps = rng.choice([1, 2, 3, 4, 5, 6, 7, 8])
-    calling = CallConfig(
+    call = CallConfig(
         seed=seed,
         steps=steps,
         rows=rng.choice([1, 2, 3, 3, 5]),
@@ -52,20 +52,20 @@ def random_call(seed: int, number: int = 0) -> CallConfig:
         scored=rng.choice(["all", "all", "all", "outputs", "state", "parameters"]),
     )
     if number == 0:
-        return calling
+        return call
     match rng.randint(0, 7):
         case 0:
-            return replace(calling, steps=0)
+            return replace(call, steps=0)
         case 1:
-            return replace(calling, rows=0)
+            return replace(call, rows=0)
         case 2:
-            return replace(calling, steps=1)
+            return replace(call, steps=1)
         case 3:
-            return replace(calling, stepwise=True, training=False, lengths="none", resets="none")
+            return replace(call, stepwise=True, training=False, lengths="none", resets="none")
         case 4:
-            return replace(calling, scored="none")
+            return replace(call, scored="none")
         case _:
-            return calling
+            return call
 
 
 def simplify_call(call: CallConfig) -> list[CallConfig]:

@@ -66,7 +66,7 @@ def start_small_training(
     task: str | Task = "jsb",
     *,
     options: Mapping[str, int] | None = None,
-    interruption: InterruptHandler | None = None,
+    interrupt_handler: InterruptHandler | None = None,
     **settings: Any,
 ) -> TrainingSession:
     """Start a training in `folder/run`; JSB Chorales is that of `small_data`."""
@@ -80,7 +80,7 @@ def start_small_training(
         parameters={},
         data=small_data(folder / "data"),
         folder=folder / "run",
-        interruption=interruption or InterruptAfter(),
+        interrupt_handler=interrupt_handler or InterruptAfter(),
     )
 
 
