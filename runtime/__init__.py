@@ -1,1 +1,1 @@
-"""Running what was compiled: data, training, checkpoints, the command line."""
+"""The command line, data sets, training, benchmarks and diagrams of compiled models."""

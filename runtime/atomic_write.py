@@ -1,4 +1,4 @@
-"""Writing files so that they are never seen half written."""
+"""Write files atomically: readers never see a partial file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @contextmanager
 def attach_filename(path: Path) -> Iterator[None]:
-    """Let an error that names no file, as that of a full disk, name this one."""
+    """Add the file name to an OSError without one, such as that of a full disk."""
     try:
         yield
     except OSError as error:
@@ -21,7 +21,7 @@ def attach_filename(path: Path) -> Iterator[None]:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file's content in one step: readers see the old one or the new one."""
+    """Replace a file's content in one step: readers see the old or the new one."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with attach_filename(path), part.open("wb") as file:

@@ -1,4 +1,4 @@
-"""The command `rnnc`: finds commands by file name, and turns every failure into an exit status.
+"""The command `rnnc`: load commands by file name, map every failure to an exit status.
 
 Exit status: 0 done; 1 a spec, data, a checkpoint or the machine is at fault; 2 wrong usage;
 130 interrupted.
@@ -24,13 +24,11 @@ from rnnc.grammar.diagnostics.errors import RnnError
 from rnnc.grammar.version import __version__
 
 from . import commands
+from .options import JSON_META_KEY
 from .print_diagnostics import print_diagnostics
 
-JSON_META_KEY = "rnnc.json"
-"""The key of a context's `meta` that says that standard output carries JSON."""
-
 NON_STANDALONE: dict[str, Any] = {"standalone_mode": False}
-"""Makes click raise what it would otherwise turn into exit statuses of its own."""
+"""Options for click's `main`: raise exceptions instead of exiting."""
 
 
 class CommandFolder(click.Group):
@@ -41,7 +39,7 @@ class CommandFolder(click.Group):
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of the modules."""
+        """Return the names of the command modules."""
         return sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -55,7 +53,7 @@ class CommandFolder(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, or say which one may have been meant."""
+        """Find the command, or suggest the nearest name."""
         name = args[0]
         if not name.startswith("-") and name not in self.list_commands(ctx):
             near = get_close_matches(name, self.list_commands(ctx), n=1)
@@ -69,7 +67,7 @@ class CommandFolder(click.Group):
             formatter.write_dl([(name, short_help(name)) for name in self.list_commands(ctx)])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; what is wrong with the input, the machine or rnnc becomes diagnostics."""
+        """Run a command; report any exception as diagnostics."""
         try:
             result = super().invoke(ctx)
             if sys.stdout is not None:
@@ -92,13 +90,13 @@ class CommandFolder(click.Group):
         except click.Abort:
             click.echo("rnnc: interrupted", err=True)
             status = 130
-        except Exception as error:  # --help and --version print before there is a context
+        except Exception as error:  # --help and --version fail before a context exists
             status = report_failure(error)
         sys.exit(status if isinstance(status, int) else 0)
 
 
 def short_help(name: str) -> str:
-    """The first line of a command module's docstring, read from its source."""
+    """Read the first docstring line of a command module without importing it."""
     spec = importlib.util.find_spec(f"{commands.__name__}.{name}")
     source = spec.loader.get_source(spec.name) if spec and spec.loader else None  # type: ignore[attr-defined]
     document = ast.get_docstring(ast.parse(source or "")) or ""
@@ -106,7 +104,7 @@ def short_help(name: str) -> str:
 
 
 def prepare_streams() -> None:
-    """Make the output streams carry any character: as UTF-8 instead of ASCII, else escaped."""
+    """Let the output streams encode any character: UTF-8 instead of ASCII, else escapes."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -115,14 +113,14 @@ def prepare_streams() -> None:
 
 
 def report_failure(error: Exception, *, as_json: bool = False) -> int:
-    """Print what an exception means to the user; returns the exit status."""
+    """Print the diagnostics of an exception and return the exit status."""
     if isinstance(error, RnnError):
         print_diagnostics(error.diagnostics, as_json=as_json)
         return 1
     if os.environ.get("RNNC_DEBUG") == "1":
         traceback.print_exception(error)
     if isinstance(error, OSError) and error.filename is None:
-        # A write to a stream failed, so standard output cannot be trusted with the report.
+        # A write to a stream failed, so standard output may be broken too.
         as_json = False
         discard_broken_stdout()
     if not isinstance(error, BrokenPipeError):
@@ -131,7 +129,7 @@ def report_failure(error: Exception, *, as_json: bool = False) -> int:
 
 
 def discard_broken_stdout() -> None:
-    """Point standard output at nothing if it takes nothing, so that Python may end in peace."""
+    """Redirect a broken standard output to the null device, so Python exits quietly."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -140,7 +138,7 @@ def discard_broken_stdout() -> None:
 
 
 def diagnose(error: Exception) -> Diagnostic:
-    """What to tell about an exception that no command expected."""
+    """Convert an exception that no command expected into a diagnostic."""
     if isinstance(error, OSError):
         name = f"`{error.filename}`: " if error.filename else "cannot write: "
         reason = (error.strerror or str(error) or type(error).__name__).lower()
@@ -149,21 +147,23 @@ def diagnose(error: Exception) -> Diagnostic:
     if isinstance(error, ImportError) and not (error.name or "rnnc").startswith("rnnc"):
         hint = "install rnnc anew, with all that it needs: pip install rnnc; see `rnnc doctor`"
         return Diagnostic("RNN502", f"`{error.name}` cannot be imported: {error.msg}", hint=hint)
-    # torch's allocators raise types of their own, and torch must not be imported to name them.
+    # torch's allocators raise their own exception types; importing torch here would be slow.
     if isinstance(error, MemoryError) or _is_out_of_memory(error):
         hint = "use smaller sizes (`--set`, `--task-set`) or a smaller `--batch-size`"
-        said = str(error) if str(error).startswith("out of memory on ") else "out of memory"
-        return Diagnostic("RNN902", said, hint=hint)
-    words = " ".join(str(error).split())
-    what = type(error).__name__ + (f": {words}" if words else "")
+        message = str(error) if str(error).startswith("out of memory on ") else "out of memory"
+        return Diagnostic("RNN902", message, hint=hint)
+    text = " ".join(str(error).split())
+    description = type(error).__name__ + (f": {text}" if text else "")
     hint = "this is a bug in rnnc, please report it; RNNC_DEBUG=1 shows where it happened"
-    return Diagnostic("RNN901", f"internal error: {what}", hint=hint)
+    return Diagnostic("RNN901", f"internal error: {description}", hint=hint)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    words = str(error)
-    lacking = type(error).__name__ == "OutOfMemoryError" or "CUDA error: out of memory" in words
-    return lacking or "allocate memory" in words
+    text = str(error)
+    is_allocator_error = (
+        type(error).__name__ == "OutOfMemoryError" or "CUDA error: out of memory" in text
+    )
+    return is_allocator_error or "allocate memory" in text
 
 
 @click.command(

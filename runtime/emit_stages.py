@@ -1,4 +1,4 @@
-"""The stages of compilation as text, for `--emit_stage`."""
+"""Print the stages of compilation as text, for `--emit`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def emit_stage(
     memory: str = "save",
     without: Iterable[str] = (),
 ) -> str:
-    """One stage of a spec's compilation.
+    """Return the text of one compilation stage.
 
     Raises:
         RnnError: when the spec is at fault, or no backend here generates code for it (RNN501).
@@ -62,7 +62,7 @@ def _emit_code(graph: Any, backend: str, memory: str, without: Iterable[str]) ->
 
     options = Options(memory, frozenset(without))  # type: ignore[arg-type]
     backends = Backends(graph, backend, options)
-    # Code can be read where it cannot run: on a machine without a GPU, say.
+    # Show code also where it cannot run: GPU code on a machine without a GPU, for example.
     chosen = backends.choose(torch.empty(0)) if backend == "auto" else backends.candidates[0]
     generate = getattr(chosen, "code", None)
     if generate is None:
@@ -84,7 +84,7 @@ def _emit_syntax(file: str) -> str:
 
 
 def _outline(node: Any, depth: int) -> Iterable[str]:
-    """A tree as an outline: a line a node, its plain fields beside its name."""
+    """Format a tree as an outline: one line for each node, plain fields beside its name."""
     if isinstance(node, tuple):
         for item in node:
             yield from _outline(item, depth)
@@ -93,24 +93,24 @@ def _outline(node: Any, depth: int) -> Iterable[str]:
     if not dataclasses.is_dataclass(node):
         yield f"{indent}{node!r}"
         return
-    plain: list[str] = []
-    inner: list[tuple[str, Any]] = []
+    fields: list[str] = []
+    children: list[tuple[str, Any]] = []
     for field in dataclasses.fields(node):
         value = getattr(node, field.name)
         if isinstance(value, Span):
             line, column = value.source.position(value.start)
-            plain.append(f"{line}:{column}")
+            fields.append(f"{line}:{column}")
         elif isinstance(value, tuple) or dataclasses.is_dataclass(value):
-            inner.append((field.name, value))
+            children.append((field.name, value))
         elif value is not None:
-            plain.append(f"{field.name}={value!r}")
-    yield f"{indent}{type(node).__name__} {' '.join(plain)}".rstrip()
-    for _, value in inner:
+            fields.append(f"{field.name}={value!r}")
+    yield f"{indent}{type(node).__name__} {' '.join(fields)}".rstrip()
+    for _, value in children:
         yield from _outline(value, depth + 1)
 
 
 def backend_options(command: Any) -> Any:
-    """The options that say what a spec is compiled for."""
+    """Add the options that choose the backend, memory policy and passes."""
     for option in reversed(
         (
             click.option("--backend", default="auto", metavar="NAME", help="What to compile for."),

@@ -1,4 +1,4 @@
-"""The operator graph of a FILE argument, or the diagnostics that say why there is none."""
+"""Load the operator graph of a FILE argument, or raise its diagnostics."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 def load_graph(
     file: str, model: str | None, parameters: Mapping[str, int | float]
 ) -> OperatorGraph:
-    """Read and analyse a spec; raises RnnError with every diagnostic when it is at fault."""
+    """Read and analyze a spec; raise RnnError with every diagnostic if it has errors."""
     return load_graph_with_source(file, model, parameters)[0]
 
 
 def load_graph_with_source(
     file: str, model: str | None, parameters: Mapping[str, int | float]
 ) -> tuple[OperatorGraph, Source]:
-    """The graph and the text that it was built from; raises RnnError as `analysed` does."""
+    """Return the graph and its source text; raise RnnError as `load_graph` does."""
     from rnnc.operators.analyze import analyze
 
     source = read_spec(file)

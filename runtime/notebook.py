@@ -1,4 +1,4 @@
-"""Notebooks: models display as pictures, and `%%rnn name` compiles a cell.
+"""Notebook support: display models as pictures; `%%rnn name` compiles a cell.
 
 `%load_ext rnnc` turns both on; the pictures come by themselves once `rnnc.compile` is used.
 """
@@ -18,18 +18,18 @@ USAGE = "%%rnn NAME [parameter=value …], and the spec below it"
 
 
 class Shell(Protocol):
-    """What is used of IPython's InteractiveShell."""
+    """The part of IPython's InteractiveShell used here."""
 
     user_ns: dict[str, Any]
 
     def register_magic_function(
         self, func: Any, magic_kind: str = "line", magic_name: str | None = None
     ) -> None:
-        """Make a function a magic."""
+        """Register a function as a magic."""
 
 
 def load_ipython_extension(shell: Shell) -> None:
-    """What `%load_ext rnnc` calls."""
+    """Load the extension: `%load_ext rnnc` calls this."""
     install_display_hooks()
 
     def rnn(line: str, cell: str) -> Any:
@@ -40,25 +40,26 @@ def load_ipython_extension(shell: Shell) -> None:
 
 
 def install_display_hooks() -> None:
-    """Let operator graphs, analyses and compiled models display as pictures."""
+    """Display operator graphs, analyses and compiled models as pictures."""
     kinds: list[Any] = [OperatorGraph, Analysis]
-    compiled = sys.modules.get("rnnc.compiler.module.compiled_rnn")
-    if compiled is not None:
-        kinds.append(compiled.CompiledRNN)
+    if "torch" in sys.modules:  # there are no compiled models without it, and it loads slowly
+        from rnnc.compiler.module.compiled_rnn import CompiledRNN
+
+        kinds.append(CompiledRNN)
     for kind in kinds:
         kind._repr_mimebundle_ = _repr_mimebundle
 
 
 def compile_cell(shell: Shell, line: str, cell: str) -> Any:
-    """Compile a cell; what is wrong with it is printed, and then nothing is bound."""
+    """Compile a cell and bind the model to a name; on errors print them and bind nothing."""
     from rnnc import compile
 
-    name, *rest = line.split() or [""]
+    name, *assignments = line.split() or [""]
     if not name.isidentifier():
         print(f"rnnc: expected a name for the model: {USAGE}", file=sys.stderr)
         return None
     sizes: dict[str, int | float] = {}
-    for part in rest:
+    for part in assignments:
         key, _, value = part.partition("=")
         try:
             sizes[key] = float(value) if "." in value or "e" in value else int(value)
@@ -78,15 +79,15 @@ def compile_cell(shell: Shell, line: str, cell: str) -> Any:
 
 
 def _repr_mimebundle(value: Any, include: Any = None, exclude: Any = None) -> Mapping[str, str]:
-    """The hook that IPython calls; `include` and `exclude` are left to it."""
+    """Return the MIME bundle of an object; IPython applies `include` and `exclude` itself."""
     graph = value if isinstance(value, OperatorGraph) else getattr(value, "graph", None)
-    if graph is None:  # an analysis of a spec with mistakes
+    if graph is None:  # an analysis of an invalid spec
         return {"text/plain": "\n\n".join(map(render_text, value.diagnostics))}
     return mime_bundle(graph)
 
 
 def mime_bundle(graph: OperatorGraph) -> dict[str, str]:
-    """A model as text and Mermaid, and as SVG where pygraphviz is installed."""
+    """Render a model as text and Mermaid, and as SVG if pygraphviz is installed."""
     from rnnc.runtime.diagrams.levels.diagram_view import DiagramView, build_diagram
     from rnnc.runtime.diagrams.render.mermaid import to_mermaid
     from rnnc.runtime.diagrams.render.svg import to_svg

@@ -1,4 +1,4 @@
-"""Options that several commands share, so that they mean the same everywhere."""
+"""Command line options shared by several commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from collections.abc import Iterable
 
 import click
 
-from .cli import JSON_META_KEY
+JSON_META_KEY = "rnnc.json"
+"""Key in a click context's `meta`: true if standard output carries JSON."""
 
 INTEGER_PATTERN = re.compile(r"[+-]?[0-9]+")
 
@@ -37,7 +38,7 @@ def _parse_parameters(
 
 
 def _remember_json(ctx: click.Context, option: click.Parameter, value: bool) -> bool:
-    # Errors of any kind must then be a JSON document too: see CommandFolder.invoke.
+    # CommandFolder.invoke reads this: errors are then printed as JSON, too.
     ctx.meta[JSON_META_KEY] = value
     return value
 

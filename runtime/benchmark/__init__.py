@@ -1,1 +1,1 @@
-"""Times of a model and its alternatives: run in turns, held against the reference first."""
+"""Benchmarks of a model against its alternatives: checked first, then timed in turns."""

@@ -1,4 +1,4 @@
-"""The search of `rnnc bench --tune`: one choice after the other, kept where it is surely faster."""
+"""The search of `rnnc bench --tune`: greedy over questions, keeping clear improvements."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from rnnc.runtime.benchmark.workload.candidate import Unavailable
 from rnnc.runtime.benchmark.workload.workload import Workload
 
 ACCEPT_RATIO: Final = 0.97
-"""A choice is kept where it takes less than this part of the time without it."""
+"""A choice is kept if it takes less than this share of the best time so far."""
 
 Measure = Callable[[TuningTable], float]
-"""Seconds with a table; infinite where it does not run."""
+"""Measures seconds with a table; infinite if it does not run."""
 
 
 @dataclass(frozen=True, slots=True)
 class TuningResult:
-    """What a search has found: seconds before and after, how many tables it tried, and where."""
+    """Seconds before and after a search, the number of tables tried, and the result's file."""
 
     before: float
     after: float
@@ -46,79 +46,85 @@ class TuningResult:
 
     def __str__(self) -> str:
         table = self.table
-        kept = len(table.tilings) + len(table.tiers) + len(table.libraries)
-        where = f"; kept in {self.path}" if self.path is not None else ""
+        kept_count = len(table.tilings) + len(table.tiers) + len(table.libraries)
+        location = f"; kept in {self.path}" if self.path is not None else ""
         return (
-            f"tuned: {self.trial_count} choices tried, {kept} kept: "
-            f"{1e3 * self.before:.2f} ms a training step, then {1e3 * self.after:.2f} ms{where}"
+            f"tuned: {self.trial_count} choices tried, {kept_count} kept: "
+            f"{1e3 * self.before:.2f} ms a training step, then {1e3 * self.after:.2f} ms{location}"
         )
 
 
 def search(questions: Iterable[TuningTask], measure: Measure, start: TuningTable) -> TuningResult:
-    """Go through the questions once, and keep each answer that is surely faster."""
-    best, found, tried = measure(start), TuningTable(), 0
+    """Try the answers to each question once; keep each one that is clearly faster."""
+    best, best_table, trial_count = measure(start), TuningTable(), 0
     before = best
     for question in questions:
-        for one in question.candidates:
-            tried += 1
-            seconds = measure(one.merge(found).merge(start))
+        for candidate_table in question.candidates:
+            trial_count += 1
+            seconds = measure(candidate_table.merge(best_table).merge(start))
             if seconds < ACCEPT_RATIO * best:
-                best, found = seconds, one.merge(found)
-    return TuningResult(before, best, tried, found)
+                best, best_table = seconds, candidate_table.merge(best_table)
+    return TuningResult(before, best, trial_count, best_table)
 
 
-def tune(case: Workload) -> TuningResult:
-    """Search for a case on the GPU, and keep what was found.
+def tune(workload: Workload) -> TuningResult:
+    """Tune a workload on the GPU and save the result.
 
     Raises:
-        Unavailable: when the backend cannot run it, or the table cannot be written.
+        Unavailable: if the backend cannot run it, or the table cannot be written.
     """
     import torch
 
-    index = case.device.index
+    index = workload.device.index
     chip = query_device_limits(torch.cuda.current_device() if index is None else index)
-    like = case.output_gradients[0]
-    setting = DeviceContext(chip, like.element_size(), matmul_precision(like.dtype), case.rows)
+    example = workload.output_gradients[0]
+    setting = DeviceContext(
+        chip, example.element_size(), matmul_precision(example.dtype), workload.rows
+    )
     try:
-        plan = case.compile("cuda").backends.choose(like).plan()
+        plan = workload.compile("cuda").backends.choose(example).plan()
     except RnnError as error:
         raise Unavailable(error.diagnostics[0].message) from None
     assert plan is not None
 
     def measure(table: TuningTable) -> float:
-        return _time_training_step(case, chip.name, table)
+        return _time_training_step(workload, chip.name, table)
 
     with use_table(chip.name, TuningTable()):
-        loops = tuple(strategy_tasks(plan, setting))
-    tiers = search(loops, measure, TuningTable())
-    with use_table(chip.name, tiers.table):
-        kernels = tuple(tiling_tasks(plan, setting))
-    tiles = search(kernels, measure, tiers.table)
-    own = tiles.table.merge(tiers.table)
-    rivals = tuple(cudnn_tasks(case.graph, like.dtype, case.rows))
-    last = search(rivals, measure, own)
-    table = last.table.merge(own)
+        tier_choices = tuple(strategy_tasks(plan, setting))
+    tier_result = search(tier_choices, measure, TuningTable())
+    with use_table(chip.name, tier_result.table):
+        tile_choices = tuple(tiling_tasks(plan, setting))
+    tile_result = search(tile_choices, measure, tier_result.table)
+    tuned_table = tile_result.table.merge(tier_result.table)
+    library_choices = tuple(cudnn_tasks(workload.graph, example.dtype, workload.rows))
+    library_result = search(library_choices, measure, tuned_table)
+    table = library_result.table.merge(tuned_table)
     try:
         path = save_table(
-            chip.name, table, {question.key for question in (*loops, *kernels, *rivals)}
+            chip.name,
+            table,
+            {question.key for question in (*tier_choices, *tile_choices, *library_choices)},
         )
     except (OSError, UnusableCache, ImportError) as error:
         raise Unavailable(f"what was found cannot be kept: {error}") from None
-    tried = tiers.trial_count + tiles.trial_count + last.trial_count
-    return TuningResult(tiers.before, last.after, tried, table, path)
+    tried = tier_result.trial_count + tile_result.trial_count + library_result.trial_count
+    return TuningResult(tier_result.before, library_result.after, tried, table, path)
 
 
-def _time_training_step(case: Workload, chip: str, table: TuningTable, times: int = 7) -> float:
-    """The median of some training steps, by a model that knows no other table."""
+def _time_training_step(workload: Workload, chip: str, table: TuningTable, times: int = 7) -> float:
+    """Return the median of several training steps of a model that uses only this table."""
     with use_table(chip, table):
-        took = []
+        seconds = []
         try:
-            step = synchronize_after(make_step(case, case.compile("cuda")), case.device.type)
+            step = synchronize_after(
+                make_step(workload, workload.compile("cuda")), workload.device.type
+            )
             step()
             for _ in range(times):
                 begin = time.perf_counter()
                 step()
-                took.append(time.perf_counter() - begin)
+                seconds.append(time.perf_counter() - begin)
         except (RnnError, RuntimeError):
             return float("inf")
-    return statistics.median(took)
+    return statistics.median(seconds)

@@ -1,4 +1,4 @@
-"""A model and its alternatives: each one checked first, then all timed in turns."""
+"""Compare candidates on a workload: check each one, then time all in interleaved rounds."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ Pass = Literal["forward", "step"]
 PASSES: Final[tuple[Pass, ...]] = ("forward", "step")
 
 WIDE_SPREAD: Final = 0.2
-"""A spread from which a figure is doubtful."""
+"""Relative spread above which a measurement is doubtful."""
 
 BUSY_PROCESSORS: Final = 0.25
-"""Processors kept busy by others from which a figure is doubtful."""
+"""Processors used by other programs above which a measurement is doubtful."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was measured.
+    """Measurements of several candidates on one workload.
 
-    candidates: those that took part, by name. unavailable: the others, and why not.
-    preparation_seconds: seconds until each one had done its first training step, compilers included.
-    samples: of each pass and contender. base: what the others are compared with.
-    other_load: how many processors other programs kept busy meanwhile; None where it is not known.
+    candidates: the measured ones by name. unavailable: the others, with reasons.
+    preparation_seconds: until each had done its first training step, compilers included.
+    samples: by pass and candidate. base: the candidate that ratios refer to.
+    other_load: processors used by other programs meanwhile; None if unknown.
     """
 
-    case: Workload
+    workload: Workload
     machine: Machine
     candidates: Mapping[str, Candidate]
     unavailable: Mapping[str, str]
@@ -47,120 +47,120 @@ class Comparison:
     other_load: float | None
 
     def seconds(self, pass_name: Pass, name: str) -> Summary:
-        """Elapsed time."""
+        """Summarize elapsed times."""
         return summarize(self.samples[pass_name][name].wall)
 
     def cpu_seconds(self, pass_name: Pass, name: str) -> Summary:
-        """Time of all processors together."""
+        """Summarize times of all processors together."""
         return summarize(self.samples[pass_name][name].cpu)
 
     def ratio_to_base(self, pass_name: Pass, name: str) -> Summary:
-        """How many times as long as the base, by rounds."""
+        """Summarize elapsed times over the base's, round by round."""
         samples = self.samples[pass_name]
         return summarize_ratios(samples[name].wall, samples[self.base].wall)
 
     def cpu_ratio_to_base(self, pass_name: Pass, name: str) -> Summary:
-        """How many times as much processor time as the base, by rounds."""
+        """Summarize processor times over the base's, round by round."""
         samples = self.samples[pass_name]
         return summarize_ratios(samples[name].cpu, samples[self.base].cpu)
 
     @property
     def faster_candidates(self) -> list[tuple[Pass, str, Summary]]:
-        """What is faster than the base, the worst first; floors do not count."""
-        found = [
-            (what, name, self.ratio_to_base(what, name))
-            for what in PASSES
+        """Candidates faster than the base, the fastest first, without floors."""
+        ratios = [
+            (pass_name, name, self.ratio_to_base(pass_name, name))
+            for pass_name in PASSES
             for name in self.candidates
             if name != self.base and name not in FLOOR_NAMES
         ]
-        lost = [item for item in found if item[2].median < 1]
-        return sorted(lost, key=lambda item: item[2].median)
+        faster = [item for item in ratios if item[2].median < 1]
+        return sorted(faster, key=lambda item: item[2].median)
 
     @property
     def doubts(self) -> list[str]:
-        """What makes the figures doubtful, a line each; empty on a quiet machine."""
-        found = []
+        """Reasons to doubt the measurements, one line each; empty on a quiet machine."""
+        reasons = []
         if self.other_load is not None and self.other_load > BUSY_PROCESSORS:
-            found.append(
+            reasons.append(
                 f"this machine is busy: other programs used {self.other_load:.1f} of "
                 f"{self.machine.processors} processors meanwhile; what takes longer was stopped "
                 "more often: compare processor time"
             )
-        wide = {
-            f"{name} {what}": self.seconds(what, name).spread
-            for what in PASSES
+        spreads = {
+            f"{name} {pass_name}": self.seconds(pass_name, name).spread
+            for pass_name in PASSES
             for name in self.candidates
         }
-        worst = max(wide, key=lambda name: wide[name], default="")
-        if worst and wide[worst] > WIDE_SPREAD:
-            count = sum(spread > WIDE_SPREAD for spread in wide.values())
-            found.append(
-                f"the spread is large: {count} of {len(wide)} rows have quartiles further apart "
-                f"than {WIDE_SPREAD:.0%} of the median (the worst, {worst}: {wide[worst]:.0%})"
+        worst = max(spreads, key=lambda name: spreads[name], default="")
+        if worst and spreads[worst] > WIDE_SPREAD:
+            count = sum(spread > WIDE_SPREAD for spread in spreads.values())
+            reasons.append(
+                f"the spread is large: {count} of {len(spreads)} rows have quartiles further apart "
+                f"than {WIDE_SPREAD:.0%} of the median (the worst, {worst}: {spreads[worst]:.0%})"
             )
-        return found
+        return reasons
 
 
 def compare(
-    case: Workload,
+    workload: Workload,
     factories: Mapping[str, CandidateFactory],
     *,
-    repeat: int,
+    rounds: int,
     budget: float | None = None,
     base: str | None = None,
     report_progress: Callable[[str], None] = lambda line: None,
 ) -> Comparison:
-    """Make, check and time contenders; what cannot take part, or computes otherwise, is left out.
+    """Make, check and time candidates; leave out unavailable and incorrect ones.
 
     Args:
-        case: the model and its arguments.
-        factories: the contenders, by name.
-        repeat: rounds, at most.
-        budget: seconds for all rounds of a pass, as `run_interleaved` takes them.
-        base: whom the others are compared with; by default the first that takes part.
-        report_progress: is given a line before what takes long.
+        workload: the model and its arguments.
+        factories: of the candidates, by name.
+        rounds: most rounds.
+        budget: seconds for all rounds of a pass, as in `run_interleaved`.
+        base: the candidate that ratios refer to; by default the first one available.
+        report_progress: called with a line before each slow part.
 
     Raises:
-        Unavailable: when nothing takes part, or the base does not.
+        Unavailable: if no candidate, or not the base, is available.
     """
-    right = compute_reference(case)
-    contenders: dict[str, Candidate] = {}
+    reference = compute_reference(workload)
+    candidates: dict[str, Candidate] = {}
     unavailable: dict[str, str] = {}
     prepared: dict[str, float] = {}
-    with LoadMonitor() as watch:
+    with LoadMonitor() as monitor:
         for name, make in factories.items():
             report_progress(name)
             begin = time.perf_counter()
             try:
-                contender = make(case)
-                wrong = describe_mismatch(contender, right)
+                candidate = make(workload)
+                mismatch = describe_mismatch(candidate, reference)
             except Unavailable as error:
                 unavailable[name] = str(error)
                 continue
-            if wrong:
-                unavailable[name] = f"it does not compute the same: {wrong}"
+            if mismatch:
+                unavailable[name] = f"it does not compute the same: {mismatch}"
             else:
-                contenders[name] = contender
+                candidates[name] = candidate
                 prepared[name] = time.perf_counter() - begin
-        chosen = base or next((name for name in contenders if name not in FLOOR_NAMES), "")
-        if chosen not in contenders:
+        base_name = base or next((name for name in candidates if name not in FLOOR_NAMES), "")
+        if base_name not in candidates:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in unavailable.items())
             raise Unavailable(reasons or "there is nothing to time")
         samples: dict[Pass, Mapping[str, Samples]] = {}
-        for what in PASSES:
-            report_progress(f"{what}, {repeat} rounds")
-            ways = {
-                name: synchronize_after(getattr(contender, what), case.device.type)
-                for name, contender in contenders.items()
+        for pass_name in PASSES:
+            report_progress(f"{pass_name}, {rounds} rounds")
+            functions = {
+                name: synchronize_after(getattr(candidate, pass_name), workload.device.type)
+                for name, candidate in candidates.items()
             }
-            samples[what] = run_interleaved(ways, repeat, budget=budget)
+            samples[pass_name] = run_interleaved(functions, rounds, budget=budget)
     return Comparison(
-        case=case,
+        workload=workload,
         machine=describe_machine(),
-        candidates=contenders,
+        candidates=candidates,
         unavailable=unavailable,
         preparation_seconds=prepared,
         samples=samples,
-        base=chosen,
-        other_load=watch.other_load,
+        base=base_name,
+        other_load=monitor.other_load,
     )

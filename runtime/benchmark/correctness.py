@@ -1,4 +1,4 @@
-"""Whether a contender computes the same function: nothing else is worth being timed."""
+"""Check that a candidate computes the reference's results before it is timed."""
 
 from __future__ import annotations
 
@@ -14,86 +14,92 @@ from rnnc.runtime.benchmark.workload.candidate import Candidate, StepResult
 from rnnc.runtime.benchmark.workload.workload import Workload
 
 TOLERANCE: Final = 1e-4
-"""Of float32: the largest difference, as a part of the largest entry or of 1."""
+"""Largest relative error of float32, per largest entry or 1."""
 
 REFERENCE_ERROR_FACTOR: Final = 4.0
-"""By how many times a contender may be further off than the reference, both in float32."""
+"""How many times a candidate's error may exceed the reference's, both in float32."""
 
 MAX_TOLERANCE: Final = 1e-2
-"""What no rounding excuses; also what TF32 may be off by, which GPUs take for float32."""
+"""Error beyond any rounding; TF32, which GPUs use for float32, stays below it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceResult:
-    """What a case's answer is.
+    """The expected result of a workload.
 
-    result: the reference's, in float64. allowed: by how much float32 may differ, in any entry.
+    result: the reference's, in float64. tolerance: the largest allowed relative error of float32.
     """
 
     result: StepResult
     tolerance: float
 
 
-def compute_reference(case: Workload) -> ReferenceResult:
-    """What the reference computes in float64, and how much rounding this case excuses.
+def compute_reference(workload: Workload) -> ReferenceResult:
+    """Compute the result in float64, and the tolerance that rounding in float32 needs.
 
-    Where the reference in float32 is itself far off, as over many steps, others may be.
+    The tolerance grows with the float32 reference's own error, as over many steps.
     """
     from rnnc.runtime.benchmark.baselines.backends import compute_step_result
 
-    single = compute_step_result(case, case.model)
-    if any(state.initial_value.kind == "uniform" for state in case.graph.states):
-        return ReferenceResult(single, TOLERANCE)  # other numbers would be drawn in float64
-    double = replace(
-        case,
-        model=copy.deepcopy(case.model).double(),
-        inputs={n: v.double() if v.is_floating_point() else v for n, v in case.inputs.items()},
-        output_gradients=tuple(gradient.double() for gradient in case.output_gradients),
+    float32_result = compute_step_result(workload, workload.model)
+    if any(state.initial_value.kind == "uniform" for state in workload.graph.states):
+        return ReferenceResult(float32_result, TOLERANCE)  # float64 would draw other random numbers
+    float64_workload = replace(
+        workload,
+        model=copy.deepcopy(workload.model).double(),
+        inputs={n: v.double() if v.is_floating_point() else v for n, v in workload.inputs.items()},
+        output_gradients=tuple(gradient.double() for gradient in workload.output_gradients),
     )
-    answer = compute_step_result(double, double.model)
-    if case.device.type == "cuda":
-        return ReferenceResult(answer, MAX_TOLERANCE)
-    own = max(
-        (relative_error(a, b) for _, a, b in _pair_tensors(single, answer) if a is not None),
+    result = compute_step_result(float64_workload, float64_workload.model)
+    if workload.device.type == "cuda":
+        return ReferenceResult(result, MAX_TOLERANCE)
+    reference_error = max(
+        (
+            relative_error(a, b)
+            for _, a, b in _pair_tensors(float32_result, result)
+            if a is not None
+        ),
         default=0,
     )
-    return ReferenceResult(answer, max(TOLERANCE, min(REFERENCE_ERROR_FACTOR * own, MAX_TOLERANCE)))
+    return ReferenceResult(
+        result, max(TOLERANCE, min(REFERENCE_ERROR_FACTOR * reference_error, MAX_TOLERANCE))
+    )
 
 
-def describe_mismatch(contender: Candidate, reference: ReferenceResult) -> str:
-    """What a contender computes otherwise than the reference, in words; empty if nothing."""
-    if contender.compute_result is None:
+def describe_mismatch(candidate: Candidate, reference: ReferenceResult) -> str:
+    """Describe a candidate's first difference from the reference; empty if there is none."""
+    if candidate.compute_result is None:
         return ""
-    answer = contender.compute_result()
-    worst, where = 0.0, ""
-    for name, found, wanted in _pair_tensors(answer, reference.result):
-        if found is None or found.shape != wanted.shape:
+    result = candidate.compute_result()
+    worst, worst_name = 0.0, ""
+    for name, actual, expected in _pair_tensors(result, reference.result):
+        if actual is None or actual.shape != expected.shape:
             return f"it does not compute {name}"
-        off = relative_error(found, wanted)
-        if not off <= worst:
-            worst, where = off, name
+        error = relative_error(actual, expected)
+        if not error <= worst:
+            worst, worst_name = error, name
     return (
         ""
         if worst <= reference.tolerance
-        else f"{where} is off by {worst:.1e} of its largest entry"
+        else f"{worst_name} is off by {worst:.1e} of its largest entry"
     )
 
 
 def relative_error(actual: Tensor, expected: Tensor) -> float:
-    """‖a − b‖∞ / max(1, ‖b‖∞); infinite where only one of them is a number."""
+    """Return ‖a − b‖∞ / max(1, ‖b‖∞); infinite if only one of them is finite."""
     if not expected.numel():
         return 0.0
     if not torch.equal(actual.isfinite(), expected.isfinite()):
         return float("inf")
-    off = (actual.double() - expected.double()).nan_to_num().abs().max().item()
-    return float(off / max(1.0, expected.double().nan_to_num().abs().max().item()))
+    error = (actual.double() - expected.double()).nan_to_num().abs().max().item()
+    return float(error / max(1.0, expected.double().nan_to_num().abs().max().item()))
 
 
 def _pair_tensors(
     answer: StepResult, right: StepResult
 ) -> Iterator[tuple[str, Tensor | None, Tensor]]:
-    for index, wanted in enumerate(right.outputs):
-        found = answer.outputs[index] if index < len(answer.outputs) else None
-        yield f"output {index + 1}", found, wanted
-    for name, wanted in right.gradients.items():
-        yield f"the gradient of {name}", answer.gradients.get(name), wanted
+    for index, expected in enumerate(right.outputs):
+        actual = answer.outputs[index] if index < len(answer.outputs) else None
+        yield f"output {index + 1}", actual, expected
+    for name, expected in right.gradients.items():
+        yield f"the gradient of {name}", answer.gradients.get(name), expected

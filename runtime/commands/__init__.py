@@ -1,1 +1,1 @@
-"""One file a command; found by its name."""
+"""The commands of `rnnc`, one module each, found by file name."""

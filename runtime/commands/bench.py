@@ -94,11 +94,13 @@ def command(
     if threads is not None:
         torch.set_num_threads(threads)
     program = compile(file, model=model, backend="reference", parameters=parameters).program
-    wanted = dict.fromkeys((*([base] if base else []), *(against or CANDIDATES_BY_DEVICE[device])))
-    its = make_workload(program, steps, rows, device=device)
+    selected = dict.fromkeys(
+        (*([base] if base else []), *(against or CANDIDATES_BY_DEVICE[device]))
+    )
+    workload = make_workload(program, steps, rows, device=device)
     if tune:
-        _tune(its)
-    report = _measure(file, its, tuple(wanted), base, repeat, times_only)
+        _tune(workload)
+    report = _measure(file, workload, tuple(selected), base, repeat, times_only)
     if as_json:
         print_json(to_json(report))
         return
@@ -108,7 +110,7 @@ def command(
 
 def _measure(
     file: str,
-    case: Workload,
+    workload: Workload,
     names: tuple[str, ...],
     base: str | None,
     repeat: int,
@@ -125,38 +127,40 @@ def _measure(
     from rnnc.runtime.benchmark.workload.candidate import Unavailable
     from rnnc.runtime.benchmark.workload.candidate_names import FLOOR_NAMES
 
-    makers = {name: CANDIDATES[name] for name in CANDIDATE_NAMES if name in names}
+    factories = {name: CANDIDATES[name] for name in CANDIDATE_NAMES if name in names}
     try:
-        found = compare(case, makers, repeat=repeat, base=base, report_progress=_show_progress)
+        comparison = compare(
+            workload, factories, rounds=repeat, base=base, report_progress=_show_progress
+        )
     except Unavailable as error:
         fail("RNN520", f"nothing can be timed: {error}", hint="`rnnc doctor` says what is missing")
     memory: dict[str, int] = {}
-    missing: dict[str, str] = {}
-    first = None
+    missing_measurements: dict[str, str] = {}
+    calls = None
     if not times_only:
-        for name in found.candidates:
+        for name in comparison.candidates:
             if name not in FLOOR_NAMES:
                 _show_progress(f"memory of {name}")
                 try:
-                    memory[name] = measure_step_memory(case, name)
+                    memory[name] = measure_step_memory(workload, name)
                 except Unavailable as error:
-                    missing[f"memory of {name}"] = str(error)
+                    missing_measurements[f"memory of {name}"] = str(error)
         _show_progress("first calls")
         try:
-            first = measure_first_calls(case, found.base)
+            calls = measure_first_calls(workload, comparison.base)
         except Unavailable as error:
-            missing["compile times"] = str(error)
-    return BenchmarkReport(file, found, memory, first, missing)
+            missing_measurements["compile times"] = str(error)
+    return BenchmarkReport(file, comparison, memory, calls, missing_measurements)
 
 
-def _tune(case: Workload) -> None:
+def _tune(workload: Workload) -> None:
     from rnnc.grammar.diagnostics.errors import fail
     from rnnc.runtime.benchmark import autotune as tune
     from rnnc.runtime.benchmark.workload.candidate import Unavailable
 
     _show_progress("tuning")
     try:
-        click.echo(str(tune.tune(case)), err=True)
+        click.echo(str(tune.tune(workload)), err=True)
     except Unavailable as error:
         fail("RNN520", f"nothing can be tuned: {error}", hint="`rnnc doctor` says what is missing")
 
@@ -173,6 +177,6 @@ def _require_device(device: str) -> None:
 
 
 def _show_progress(line: str) -> None:
-    """Say on a terminal what takes long."""
+    """Print a progress line if standard error is a terminal."""
     if sys.stderr is not None and sys.stderr.isatty():
         click.echo(f"… {line}", err=True)

@@ -28,25 +28,25 @@ def command(
     """Parse specs, resolve their names and infer their shapes; report every error found."""
     from rnnc.operators.analyze import check_models
 
-    everything: list[Diagnostic] = []
+    all_diagnostics: list[Diagnostic] = []
     for file in files:
         name = "<stdin>" if file == "-" else file
         graphs: tuple[OperatorGraph, ...] = ()
         try:
-            graphs, found = check_models(read_spec(file), model=model, parameters=parameters)
+            graphs, diagnostics = check_models(read_spec(file), model=model, parameters=parameters)
         except RnnError as error:
-            found = error.diagnostics
-        everything += found
+            diagnostics = error.diagnostics
+        all_diagnostics += diagnostics
         if not as_json:
-            print_diagnostics(found)
-            errors = _count_errors(found)
+            print_diagnostics(diagnostics)
+            errors = _count_errors(diagnostics)
             if errors:
                 click.echo(f"{name}: {format_count(errors, 'error')}", err=True)
             else:
                 click.echo(f"{name}: ok — {_describe_contents(graphs)}")
     if as_json:
-        print_diagnostics(everything, as_json=True)
-    if _count_errors(everything):
+        print_diagnostics(all_diagnostics, as_json=True)
+    if _count_errors(all_diagnostics):
         raise click.exceptions.Exit(1)
 
 
@@ -55,7 +55,7 @@ def _count_errors(diagnostics: Sequence[Diagnostic]) -> int:
 
 
 def _describe_contents(graphs: Sequence[OperatorGraph]) -> str:
-    """What a file holds, in words."""
+    """Describe the models in a file and their parameter counts."""
     sizes = [
         format_count(sum(parameter.numel for parameter in graph.parameters), "parameter")
         for graph in graphs

@@ -53,8 +53,8 @@ def command(
 ) -> None:
     """Compile FILE for this machine and report what runs it."""
     if stage is not None:
-        chosen: dict[str, Any] = {"backend": backend, "memory": memory, "without": without}
-        click.echo(emit_stage(file, stage, model, parameters, **chosen), nl=False)
+        options: dict[str, Any] = {"backend": backend, "memory": memory, "without": without}
+        click.echo(emit_stage(file, stage, model, parameters, **options), nl=False)
         return
     report = compile_report(file, parameters, model, backend, memory, without, require)
     if as_json:
@@ -79,7 +79,7 @@ def compile_report(
     without: tuple[str, ...],
     require: str | None,
 ) -> dict[str, Any]:
-    """What a model was compiled to, as plain JSON values."""
+    """Report the compiled model as plain JSON values: backend, phases, seconds."""
     import time
 
     import torch
@@ -90,8 +90,8 @@ def compile_report(
     from rnnc.runtime.load_graph import load_graph
 
     if backend not in ("auto", *BACKENDS):
-        known = ", ".join(("auto", *BACKENDS))
-        raise click.UsageError(f"there is no backend `{backend}` here; backends: {known}")
+        names = ", ".join(("auto", *BACKENDS))
+        raise click.UsageError(f"there is no backend `{backend}` here; backends: {names}")
     graph = load_graph(file, model, parameters)
     start = time.perf_counter()
     options = Options(memory, frozenset(without))  # type: ignore[arg-type]
@@ -101,8 +101,8 @@ def compile_report(
     report: dict[str, Any] = {"phases": [], "hoisted": [], "saved": 0, "memory": memory}
     if plan is not None:
         report = explain(plan)
-        for phase, said in zip(plan.phases, report["phases"], strict=True):
-            said["backend"], said["why"] = chosen.name, chosen.explain(phase)
+        for phase, entry in zip(plan.phases, report["phases"], strict=True):
+            entry["backend"], entry["why"] = chosen.name, chosen.explain(phase)
     return {
         "model": graph.name,
         "backend": chosen.name,

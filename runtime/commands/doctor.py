@@ -22,7 +22,7 @@ from rnnc.runtime.print_diagnostics import print_json
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked for: whether it is there, what was found, and how to get it if not."""
+    """The result of one check: status, details, and a hint to fix it."""
 
     name: str
     status: Literal["ok", "missing", "broken"]
@@ -51,7 +51,7 @@ def command(as_json: bool) -> None:
 
 
 def examine_machine() -> Iterator[Finding]:
-    """Everything that rnnc needs or can use, in the order in which a user meets it."""
+    """Yield all findings, in the order in which a user meets the components."""
     yield Finding("Python", "ok", f"{platform.python_version()} at {sys.executable}")
     torch = list(_check_torch())
     yield from torch
@@ -67,7 +67,7 @@ def examine_machine() -> Iterator[Finding]:
 def _check_torch() -> Iterator[Finding]:
     try:
         import torch
-    except Exception as error:  # a broken build fails in many ways, each worth telling
+    except Exception as error:  # a broken build raises any exception type
         reason = f"{type(error).__name__}: {error}"
         yield Finding("torch", "broken", reason, "pip install 'torch>=2.10'", required=True)
         return
@@ -88,12 +88,16 @@ def _check_torch() -> Iterator[Finding]:
 
 
 def _check_c_compiler() -> Finding:
-    named = os.environ.get("CC")
-    for name in [named] if named else ["cc", "gcc", "clang"]:
-        found = shutil.which(name)
-        if found:
-            return Finding("C compiler", "ok", f"{found}{_compiler_version(found)}")
-    detail = f"CC names `{named}`, which is not there" if named else "no cc, gcc or clang found"
+    configured = os.environ.get("CC")
+    for name in [configured] if configured else ["cc", "gcc", "clang"]:
+        path = shutil.which(name)
+        if path:
+            return Finding("C compiler", "ok", f"{path}{_compiler_version(path)}")
+    detail = (
+        f"CC names `{configured}`, which is not there"
+        if configured
+        else "no cc, gcc or clang found"
+    )
     return Finding("C compiler", "missing", detail, "install gcc or clang")
 
 
@@ -112,13 +116,15 @@ def _check_processor() -> Finding:
     from rnnc.compiler.backends.cpu.toolchain.c_compiler import host_isa
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    wide = {"avx512": "AVX-512", "avx2": "AVX2", "plain": "no wide"}[host_isa()]
+    vectors = {"avx512": "AVX-512", "avx2": "AVX2", "plain": "no wide"}[host_isa()]
     plural = "" if cores == 1 else "s"
-    return Finding("processor", "ok", f"{platform.machine()}, {cores} core{plural}, {wide} vectors")
+    return Finding(
+        "processor", "ok", f"{platform.machine()}, {cores} core{plural}, {vectors} vectors"
+    )
 
 
 def _check_backends() -> Iterator[Finding]:
-    """Each backend: the devices on which it runs, or why it runs on none."""
+    """Yield a finding for each backend: the devices it runs on, or the reason it runs on none."""
     import torch
 
     from rnnc.compiler.backends.backend import Options
@@ -130,22 +136,24 @@ def _check_backends() -> Iterator[Finding]:
     graph = analyze(Source("input x: real\nstate h: real[2]\nh' = x ⊕ h\nx' = ▷ h'\n")).graph
     assert graph is not None
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
-    taken: set[str] = set()
+    taken_devices: set[str] = set()
     for name in dict.fromkeys((*AUTO_ORDER, *BACKENDS)):
         try:
             backend = BACKENDS[name](graph, Options())
-            refused = {d: backend.unsupported_reason(torch.empty(0, device=d)) for d in devices}
+            reasons = {d: backend.unsupported_reason(torch.empty(0, device=d)) for d in devices}
         except Unsupported as error:
-            refused = dict.fromkeys(devices, str(error))
-        runs = [device for device, reason in refused.items() if not reason]
-        if not runs:
-            reason = "; ".join(dict.fromkeys(refused.values()))
+            reasons = dict.fromkeys(devices, str(error))
+        supported = [device for device, reason in reasons.items() if not reason]
+        if not supported:
+            reason = "; ".join(dict.fromkeys(reasons.values()))
             yield Finding(f"backend {name}", "missing", reason, "models take another backend")
             continue
-        new = [device for device in runs if name in AUTO_ORDER and device not in taken]
-        taken.update(new)
-        auto = f"; auto takes it on {', '.join(new)}" if new else ""
-        yield Finding(f"backend {name}", "ok", f"runs on {', '.join(runs)}{auto}")
+        auto_devices = [
+            device for device in supported if name in AUTO_ORDER and device not in taken_devices
+        ]
+        taken_devices.update(auto_devices)
+        auto = f"; auto takes it on {', '.join(auto_devices)}" if auto_devices else ""
+        yield Finding(f"backend {name}", "ok", f"runs on {', '.join(supported)}{auto}")
 
 
 def _check_triton() -> Finding:
@@ -164,14 +172,14 @@ def _check_data() -> Finding:
     from rnnc.runtime.tasks import all_tasks
 
     folder = data_folder()
-    wanted = {task.name: folder / task.file for task in all_tasks() if task.file}
-    found = [name for name, path in wanted.items() if path.is_file()]
-    absent = [name for name in wanted if name not in found]
-    there = f"for {', '.join(found)}" if found else "none"
-    if not absent:
-        return Finding("data", "ok", f"{there}, in {folder}")
-    hint = f"missing for {', '.join(absent)}: `rnnc tasks` names the files; RNNC_DATA, the folder"
-    return Finding("data", "missing", f"{there}, in {folder}", hint)
+    files = {task.name: folder / task.file for task in all_tasks() if task.file}
+    available = [name for name, path in files.items() if path.is_file()]
+    missing = [name for name in files if name not in available]
+    detail = f"for {', '.join(available)}" if available else "none"
+    if not missing:
+        return Finding("data", "ok", f"{detail}, in {folder}")
+    hint = f"missing for {', '.join(missing)}: `rnnc tasks` names the files; RNNC_DATA, the folder"
+    return Finding("data", "missing", f"{detail}, in {folder}", hint)
 
 
 def _check_cache() -> Finding:
@@ -194,7 +202,7 @@ def _check_cache() -> Finding:
 
 
 def _kernel_cache_error(folder: Path) -> str:
-    """Why compiled kernels cannot be kept there; empty where they can."""
+    """Return the reason the kernel cache is unusable; empty if it is usable."""
     from rnnc.compiler.backends.cache_dir import UnusableCache, cache_folder
 
     try:

@@ -14,16 +14,16 @@ def command(code: str) -> None:
     """Print the page of a diagnostic's CODE, such as RNN203."""
     from rnnc.grammar.diagnostics.codes import CODES
 
-    wanted = code.strip().upper()
-    wanted = f"RNN{wanted}" if wanted.isdigit() else wanted
-    if wanted not in CODES:
-        near = get_close_matches(wanted, CODES, n=1)
+    name = code.strip().upper()
+    name = f"RNN{name}" if name.isdigit() else name
+    if name not in CODES:
+        near = get_close_matches(name, CODES, n=1)
         hint = f" Did you mean `{near[0]}`?" if near else ""
         raise click.BadParameter(f"there is no diagnostic `{code}`.{hint}", param_hint="CODE")
-    click.echo(read_page(wanted) or f"{wanted}: {CODES[wanted]}")
+    click.echo(read_page(name) or f"{name}: {CODES[name]}")
 
 
 def read_page(code: str) -> str:
-    """The text of a diagnostic's page, or nothing where none was written."""
+    """Return the text of a diagnostic's page; empty if there is none."""
     file = files("rnnc").joinpath("errors", f"{code}.md")
     return file.read_text(encoding="utf-8").rstrip("\n") if file.is_file() else ""

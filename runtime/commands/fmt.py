@@ -77,7 +77,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _print(text: str) -> None:
-    # Bytes, so that the streams' encoding and line ends cannot change a spec.
+    # Write bytes: text mode could change a spec's encoding and line ends.
     sys.stdout.flush()
     sys.stdout.buffer.write(text.encode())
     sys.stdout.buffer.flush()

@@ -19,12 +19,12 @@ from rnnc.runtime.options import model_option, set_option
 
 
 def _parse_details(ctx: click.Context, option: click.Parameter, value: str) -> tuple[Detail, ...]:
-    wanted = [part.strip() for part in value.split(",") if part.strip()]
-    for part in wanted:
+    parts = [part.strip() for part in value.split(",") if part.strip()]
+    for part in parts:
         if part not in (*DETAILS, "none"):
             known = ", ".join(DETAILS)
             raise click.BadParameter(f"expected {known} or none, got `{part}`", ctx, option)
-    return tuple(detail for detail in DETAILS if detail in wanted)
+    return tuple(detail for detail in DETAILS if detail in parts)
 
 
 @click.command()
@@ -86,7 +86,7 @@ def command(
     from rnnc.runtime.diagrams.levels.diagram_view import DiagramView
     from rnnc.runtime.diagrams.save import save_picture
 
-    form = format_for_path(output) if output else "text"
+    format_name = format_for_path(output) if output else "text"
     if level == "plan" and steps:
         raise click.UsageError("the plan is not unrolled: leave out --unroll or --level plan")
     graph, source = load_graph_with_source(file, model, parameters)
@@ -94,8 +94,10 @@ def command(
     if output is None:
         encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
         plain = ascii_only or encoding.replace("_", "-") not in {"utf-8", "utf8"}
-        drawn = render(graph, source, form, view, ascii_only=plain)
-        click.echo(drawn.decode("utf-8"), nl=False)
+        picture = render(graph, source, format_name, view, ascii_only=plain)
+        click.echo(picture.decode("utf-8"), nl=False)
         return
-    save_picture(output, render(graph, source, form, view, ascii_only=ascii_only), force=force)
+    save_picture(
+        output, render(graph, source, format_name, view, ascii_only=ascii_only), force=force
+    )
     click.echo(f"wrote {output}", err=True)

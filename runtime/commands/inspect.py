@@ -37,8 +37,8 @@ def command(
 ) -> None:
     """Show the inputs, states, outputs, parameters, depths and work of a model."""
     if stage is not None:
-        said: dict[str, Any] = {"backend": backend, "memory": memory, "without": without}
-        click.echo(emit_stage(file, stage, model, parameters, **said), nl=False)
+        options: dict[str, Any] = {"backend": backend, "memory": memory, "without": without}
+        click.echo(emit_stage(file, stage, model, parameters, **options), nl=False)
         return
     from rnnc.operators.analysis.summary import summarize
 
@@ -58,7 +58,7 @@ def command(
 def plan_report(
     graph: OperatorGraph, memory: str, without: tuple[str, ...], backend: str = "auto"
 ) -> dict[str, Any] | None:
-    """The plan of a training step as plain JSON values; None for what only the reference runs.
+    """Return the plan of a training step as plain JSON values; None if there is no plan.
 
     For a backend that is named, the plan is its own, and what runs each phase is said.
     """
@@ -90,26 +90,26 @@ def plan_report(
 def _backend_plan_report(
     name: str, graph: OperatorGraph, memory: str, without: tuple[str, ...]
 ) -> dict[str, Any]:
-    """The plan of one backend, whether or not it runs here; empty for one that has no plans."""
+    """Return the plan of one backend, even if it cannot run here; empty if it has none."""
     from rnnc.compiler.backends.backend import Options
     from rnnc.compiler.backends.registry import BACKENDS
     from rnnc.compiler.schedule.explain import explain
 
     if name not in BACKENDS:
-        known = ", ".join(("auto", *BACKENDS))
-        raise click.UsageError(f"there is no backend `{name}` here; backends: {known}")
+        names = ", ".join(("auto", *BACKENDS))
+        raise click.UsageError(f"there is no backend `{name}` here; backends: {names}")
     chosen = BACKENDS[name](graph, Options(memory, frozenset(without)))  # type: ignore[arg-type]
     plan = chosen.plan()
     if plan is None:
         return {}
     report = explain(plan)
-    for phase, said in zip(plan.phases, report["phases"], strict=True):
-        said["backend"], said["why"] = name, chosen.explain(phase)
+    for phase, entry in zip(plan.phases, report["phases"], strict=True):
+        entry["backend"], entry["why"] = name, chosen.explain(phase)
     return report
 
 
 def format_summary(summary: dict[str, Any]) -> Iterable[str]:
-    """The lines that a person reads, from the document that `--json` prints."""
+    """Format the JSON document as lines of text."""
     yield f"model {summary['model']}"
     rows = [("input", v["name"], v["type"], "") for v in summary["inputs"]]
     rows += [("state", v["name"], v["type"], _format_delay(v["delay"])) for v in summary["states"]]
@@ -157,7 +157,7 @@ def format_summary(summary: dict[str, Any]) -> Iterable[str]:
 
 def _format_marks(output: dict[str, Any]) -> str:
     marks = {"at end": output.get("at_end"), "unscored": output.get("unscored")}
-    return " ".join(mark for mark, said in marks.items() if said)
+    return " ".join(mark for mark, is_set in marks.items() if is_set)
 
 
 def _format_delay(delay: int) -> str:

@@ -19,21 +19,21 @@ def command(as_json: bool) -> None:
     from rnnc.runtime.tasks import all_tasks
     from rnnc.runtime.tasks.describe import task_to_json
 
-    listed = [
+    tasks = [
         (task, task.file is None or (data_folder() / task.file).is_file()) for task in all_tasks()
     ]
     if as_json:
         print_json(
-            {"tasks": [{**task_to_json(task), "available": found} for task, found in listed]}
+            {"tasks": [{**task_to_json(task), "available": available} for task, available in tasks]}
         )
         return
-    for task, found in listed:
+    for task, available in tasks:
         click.echo(f"{task.name}: {task.summary}")
         click.echo(f"  needs      {task.needs}")
         click.echo(f"  metrics    {', '.join(task.metrics)}")
         click.echo(f"  baseline   {task.baseline}")
         if task.file:
-            click.echo(f"  data       {task.file} ({'found' if found else 'not found'})")
+            click.echo(f"  data       {task.file} ({'found' if available else 'not found'})")
         for name, option in task.options.items():
             click.echo(f"  option     {name}={option.default}, {option.meaning}")
         for name, value in task.settings.items():

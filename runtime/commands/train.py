@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rnnc.runtime.training.loop import TrainingSession
 
 RESUME_OPTIONS = ("epochs", "patience")
-"""What may be said anew with `--resume`: all else would be another run."""
+"""Options that may change with `--resume`; any other change would be a new run."""
 
 FOLDER_TYPE = click.Path(path_type=Path)
 
@@ -51,7 +51,7 @@ FOLDER_TYPE = click.Path(path_type=Path)
 )
 @training_options
 @click.pass_context
-def command(context: click.Context, /, resume: Path | None, **given: Any) -> None:
+def command(context: click.Context, /, resume: Path | None, **options: Any) -> None:
     """Train FILE on a task, or go on with a run (`--resume RUN`).
 
     Training stops when the validation metric no longer gets better, and keeps the best weights;
@@ -60,47 +60,47 @@ def command(context: click.Context, /, resume: Path | None, **given: Any) -> Non
     """
     from rnnc.runtime.training.interrupt import InterruptedTrainingError, InterruptHandler
 
-    with InterruptHandler() as interruption:
+    with InterruptHandler() as interrupt_handler:
         if resume is None:
-            training = _start_from_spec(context, given, interruption)
+            session = _start_from_spec(context, options, interrupt_handler)
         else:
-            training = _resume_run(context, resume, given, interruption)
+            session = _resume_run(context, resume, options, interrupt_handler)
         from rnnc.runtime.training.loop import train
         from rnnc.runtime.training.progress_bar import ProgressBar
         from rnnc.runtime.training.run_state.progress import stop_reason
 
-        run = shlex.quote(str(training.run.folder))
-        metric = training.metrics[0]
-        click.echo(f"run {training.run.folder}")
-        for line in _slower_backend_lines(training):
+        run = shlex.quote(str(session.run.folder))
+        metric = session.metrics[0]
+        click.echo(f"run {session.run.folder}")
+        for line in _slower_backend_lines(session):
             click.echo(line)
         try:
-            with ProgressBar(training.config.epochs) as display:
-                progress = train(training, display)
+            with ProgressBar(session.config.epochs) as progress_bar:
+                progress = train(session, progress_bar)
         except (InterruptedTrainingError, KeyboardInterrupt):
             click.echo(f"interrupted; go on with: rnnc train --resume {run}", err=True)
             context.exit(130)
     click.echo(
         f"best valid {metric} {progress.best:.4f} in epoch {progress.best_epoch} of "
         f"{progress.epoch}, {progress.seconds:.0f} s "
-        f"({stop_reason(training.config, progress)})"
+        f"({stop_reason(session.config, progress)})"
     )
     click.echo(f"score it with: rnnc eval {run}")
 
 
-def _slower_backend_lines(training: TrainingSession) -> Iterator[str]:
-    """Why a faster backend does not run the model, if that is this machine's fault."""
-    model = training.model
-    like = next(model.parameters()).detach()
-    for name, reason in model.backends.skip_reasons(like).items():
+def _slower_backend_lines(session: TrainingSession) -> Iterator[str]:
+    """Yield a line for each faster backend that this machine cannot run."""
+    model = session.model
+    example = next(model.parameters()).detach()
+    for name, reason in model.backends.skip_reasons(example).items():
         if name not in model.backends.unsupported:
             yield f"backend {model.backend}, which is slower, not {name}: {reason}"
 
 
 def _start_from_spec(
-    context: click.Context, arguments: dict[str, Any], interruption: InterruptHandler
+    context: click.Context, arguments: dict[str, Any], interrupt_handler: InterruptHandler
 ) -> TrainingSession:
-    """A new training, from the command line's options."""
+    """Start a new training from the command line's options."""
     from rnnc.operators.sources.spec_file import read_spec
     from rnnc.runtime.tasks import find_task
     from rnnc.runtime.training.settings.command_flags import build_config
@@ -135,24 +135,30 @@ def _start_from_spec(
         parameters=arguments["parameters"],
         data=arguments["data"],
         folder=arguments["run"],
-        interruption=interruption,
+        interrupt_handler=interrupt_handler,
     )
 
 
 def _resume_run(
-    context: click.Context, run: Path, arguments: dict[str, Any], interruption: InterruptHandler
+    context: click.Context,
+    run: Path,
+    arguments: dict[str, Any],
+    interrupt_handler: InterruptHandler,
 ) -> TrainingSession:
-    """The training of a run, where it was left."""
-    said = {name for name, value in arguments.items() if value not in (None, (), {})}
+    """Resume the training of a run from its last state."""
+    given_names = {name for name, value in arguments.items() if value not in (None, (), {})}
     for parameter in context.command.params:
-        if parameter.name in said - {*RESUME_OPTIONS, "data"}:
+        if parameter.name in given_names - {*RESUME_OPTIONS, "data"}:
             flag = parameter.opts[0] if isinstance(parameter, click.Option) else "FILE"
             message = f"--resume goes on with what the run was begun with: `{flag}` cannot be given"
             raise click.UsageError(message, context)
     changes = {
-        name: None if arguments[name] == OFF_VALUE else arguments[name] for name in said - {"data"}
+        name: None if arguments[name] == OFF_VALUE else arguments[name]
+        for name in given_names - {"data"}
     }
 
     from rnnc.runtime.training.session import resume_training
 
-    return resume_training(run, changes, data=arguments["data"], interruption=interruption)
+    return resume_training(
+        run, changes, data=arguments["data"], interrupt_handler=interrupt_handler
+    )

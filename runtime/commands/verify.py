@@ -70,16 +70,16 @@ def command(
     """
     from rnnc.compiler.conformance.budget import cpu_seconds
 
-    began = cpu_seconds()
+    start = cpu_seconds()
     from rnnc.compiler.conformance.cases import CASES
     from rnnc.compiler.conformance.verify import Verification
     from rnnc.runtime.load_graph import load_graph
 
     bound = [word for name, value in parameters.items() for word in ("--set", f"{name}={value}")]
-    words = ["rnnc", "verify", file, *bound, *(["--model", model] if model else [])]
+    command_words = ["rnnc", "verify", file, *bound, *(["--model", model] if model else [])]
 
     def show(place: ExecutionTarget, case: Case) -> str:
-        return shlex.join([*words, "--backend", place.backend, "--case", str(case)])
+        return shlex.join([*command_words, "--backend", place.backend, "--case", str(case)])
 
     def begin(name: str) -> None:
         if not as_json:
@@ -95,7 +95,7 @@ def command(
         backends=backends,
         cases=CASES if case is None else (case,),
         seconds=seconds,
-        since=began,
+        since=start,
     )
     report = verification.run(begin, end, show)
     if as_json:

@@ -48,12 +48,12 @@ def _describe_model(name: str) -> dict[str, Any]:
     from rnnc.operators.analyze import analyze, zoo_parameters
     from rnnc.operators.sources.zoo import zoo_description, zoo_source, zoo_summary
 
-    found = summarize(analyze(zoo_source(name)).require_graph())
+    summary = summarize(analyze(zoo_source(name)).require_graph())
     return {
         "name": name,
         "summary": zoo_summary(name),
         "about": zoo_description(name),
         "parameters": zoo_parameters(name),
-        "weights": found["parameters"]["weights"],
-        "depth": found["depth"],
+        "weights": summary["parameters"]["weights"],
+        "depth": summary["depth"],
     }

@@ -1,1 +1,1 @@
-"""Data sets: where they lie, how they are read and checked, and how they become batches."""
+"""Data sets: their location, file format and checks, and their batches."""

@@ -1,4 +1,4 @@
-"""What a network is trained on: a sequence of inputs and what it should answer."""
+"""Training examples: a sequence of inputs with its targets, and padded batches of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NO_SYMBOL: Final = -1
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One sequence.
+    """One sequence with its targets.
 
     `inputs` is (T, n) of float, or (T,) of integers when they are symbols; `target` has one row for
     each of the T steps, or is one row, (m,) or a single symbol (), for an answer at the end. Where
@@ -31,7 +31,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Sequences side by side.
+    """Sequences of a batch, padded to one length.
 
     `inputs` is (T, B, n) or (T, B), padded with zeros or "no symbol"; `target` is (T, B, m) or
     (T, B), padded with zeros, or (B, m) or (B,) for answers at the end; `lengths` is (B,).
@@ -43,7 +43,7 @@ class Batch:
 
 
 def collate(examples: Sequence[Example], *, at_end: bool = False) -> Batch:
-    """Put sequences side by side, each padded to the longest."""
+    """Pad sequences to the longest and stack them into a batch."""
     inputs = [example.inputs for example in examples]
     padding = 0 if inputs[0].is_floating_point() else NO_SYMBOL
     targets = [example.target for example in examples]

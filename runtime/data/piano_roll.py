@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 KEYS: Final = 88
 SPLITS: Final = ("train", "valid", "test")
 MAX_UNPACKED_BYTES: Final = 2**30
-"""Bytes, unpacked: a hundred times the largest of the four sets, far below a decompression bomb."""
+"""A hundred times the largest of the four sets, far below a decompression bomb."""
 
 
 def read_rolls(path: Path, split: str) -> tuple[Roll, ...]:
-    """The sequences of one split, in their original order; no other split is unpacked.
+    """Read the sequences of one split, in their original order; unpack no other split.
 
     Args:
         path: a file of the format above.
@@ -44,7 +44,7 @@ def read_rolls(path: Path, split: str) -> tuple[Roll, ...]:
         notes, lengths = _load_arrays(path, split)
     except RnnError:
         raise
-    # zipfile, zlib and numpy raise a dozen unrelated types on bytes that are not theirs.
+    # zipfile, zlib and numpy raise a dozen unrelated exception types on invalid bytes.
     except Exception as error:
         _reject(path, _describe_error(error))
     _check_notes(path, f"{split}_notes", notes)
@@ -54,14 +54,14 @@ def read_rolls(path: Path, split: str) -> tuple[Roll, ...]:
 
 
 def _load_arrays(path: Path, split: str) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
-    """`notes` and `lengths` of a split, as the file has them."""
-    # Opened here, since numpy leaves the file open when it turns out to be no archive.
+    """Load `notes` and `lengths` of a split, unchecked."""
+    # Open the file here: numpy does not close it if it is no archive.
     with open_regular(path) as file:
         archive = np.load(file, allow_pickle=False)
         if isinstance(archive, np.ndarray):
             _reject(path, "it holds a single array")
         with archive:
-            expected = [f"{name}_{what}" for name in SPLITS for what in ("notes", "lengths")]
+            expected = [f"{name}_{suffix}" for name in SPLITS for suffix in ("notes", "lengths")]
             missing = [name for name in expected if name not in archive.files]
             if missing:
                 _reject(path, f"it has no array `{missing[0]}`")
@@ -82,8 +82,8 @@ def _check_notes(path: Path, name: str, notes: NDArray[np.generic]) -> None:
 
 def _check_lengths(path: Path, name: str, lengths: NDArray[np.generic], frames: int) -> None:
     if lengths.dtype.kind not in "iu" or lengths.ndim != 1:
-        found = f"{lengths.dtype} {lengths.shape}"
-        _reject(path, f"`{name}` should be integers (sequences,) and is {found}")
+        description = f"{lengths.dtype} {lengths.shape}"
+        _reject(path, f"`{name}` should be integers (sequences,) and is {description}")
     values = [int(length) for length in lengths.tolist()]
     if not values:
         _reject(path, f"`{name}` is empty")

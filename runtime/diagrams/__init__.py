@@ -1,1 +1,1 @@
-"""Operator graphs as diagrams: text, DOT, Mermaid, SVG, PDF, PNG and a page for the browser."""
+"""Draw operator graphs as text, DOT, Mermaid, SVG, PDF, PNG or an interactive page."""

@@ -1,4 +1,4 @@
-"""The formats that a diagram can be written in, by the ending of the file."""
+"""Choose the output format of a diagram by file suffix, and render it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FORMATS_BY_SUFFIX: Final = {
 
 
 def format_for_path(path: Path) -> str:
-    """The format that a file's ending names.
+    """Return the format of a file by its suffix.
 
     Raises:
         RnnError: RNN651, for an ending that names none.
@@ -49,7 +49,7 @@ def render(
     *,
     ascii_only: bool = False,
 ) -> bytes:
-    """A model as a picture in one of the formats.
+    """Render a model in one of the formats.
 
     Raises:
         RnnError: RNN650, when the format needs pygraphviz and it is not installed.

@@ -1,4 +1,4 @@
-"""The gallery of the zoo: `python -m rnnc.runtime.diagrams.gallery docs` writes it anew."""
+"""The gallery of the zoo: `python -m rnnc.runtime.diagrams.gallery docs` regenerates it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rnnc.runtime.diagrams.render.svg import to_svg
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One picture: a model, how it is looked at, and what to see in it."""
+    """One picture: a model, a view of it, and its caption."""
 
     model: str
     file: str
@@ -87,7 +87,7 @@ FIGURES: Final = (
 
 
 def write_gallery(folder: Path) -> list[Path]:
-    """Write `gallery.md` and the pictures beside it; returns their paths.
+    """Write `gallery.md` and its pictures; return their paths.
 
     Raises:
         RnnError: RNN650, when pygraphviz is not installed.
@@ -127,7 +127,7 @@ def write_gallery(folder: Path) -> list[Path]:
 
 
 def zoo_graph(name: str) -> OperatorGraph:
-    """The graph of a model of the zoo."""
+    """Return the graph of a model of the zoo."""
     return analyze(zoo_source(name)).require_graph()
 
 
@@ -138,7 +138,7 @@ def _write_picture(folder: Path, file: str, graph: OperatorGraph, view: DiagramV
 
 
 def _leading_comment(name: str) -> list[str]:
-    """The comment that a model of the zoo begins with."""
+    """Return the comment at the top of a zoo model."""
     lines: list[str] = []
     for line in zoo_source(name).text.splitlines():
         if not line.startswith("#"):

@@ -1,4 +1,4 @@
-"""Writing a picture: whole or not at all, and over nothing that is already there."""
+"""Write a picture atomically, and never over an existing file without `force`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def save_picture(path: Path, data: bytes, *, force: bool = False) -> None:
 
 
 def _publish(part: Path, path: Path) -> None:
-    """Give a finished file its name, unless something has taken it meanwhile."""
+    """Rename a finished file, unless the name was taken meanwhile."""
     try:
         os.link(part, path)
     except FileExistsError:

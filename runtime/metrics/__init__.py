@@ -1,4 +1,4 @@
-"""How well a network does: one file a metric, found by its name."""
+"""Quality metrics of a network, one module each, found by name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .metric import Metric
 
 
 def find_metric(name: str) -> Metric:
-    """The metric of a name, the `METRIC` of the module of that name."""
+    """Return the `METRIC` of the module called `name`."""
     metric = importlib.import_module(f"{__name__}.{name}").METRIC
     assert isinstance(metric, Metric), f"runtime/metrics/{name}.py defines no METRIC"
     return metric

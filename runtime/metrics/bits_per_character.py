@@ -9,7 +9,7 @@ from .nll import LIKELIHOOD_TYPES
 
 
 def nats_to_bits(nll: float) -> float:
-    """Nats as bits."""
+    """Convert nats to bits."""
     return nll / math.log(2)
 
 

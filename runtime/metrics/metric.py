@@ -1,4 +1,4 @@
-"""What a metric is: a value of the mean loss of a step."""
+"""The type of a metric: a function of the mean loss per step."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A measure of a whole split, the lower the better.
+    """A measure of a whole split; lower is better.
 
-    `target_kinds` are the types of targets that it is for. Losses and scored steps are added up over the
-    split, so that each step counts alike in whatever batch it lies; `from_mean_loss` then turns their
+    `target_kinds` are the types of targets that it applies to. Losses and scored steps are summed
+    over the split, so that each step has equal weight in any batch; `from_mean_loss` converts their
     quotient into the metric.
     """
 
@@ -22,5 +22,5 @@ class Metric:
 
 
 def identity(mean: float) -> float:
-    """The mean itself."""
+    """Return the mean unchanged."""
     return mean

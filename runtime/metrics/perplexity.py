@@ -9,7 +9,7 @@ from .nll import LIKELIHOOD_TYPES
 
 
 def perplexity(nll: float) -> float:
-    """Between how many equally likely symbols the network wavers; infinite beyond 1e308."""
+    """Return exp(nll), the number of equally likely symbols; infinite beyond 1e308."""
     return math.exp(nll) if nll < math.log(1e308) else math.inf
 
 

@@ -1,4 +1,4 @@
-"""Squared error: summed over the components, the mean over all steps (or answers) of a split."""
+"""Squared error: summed over components, averaged over all steps or answers of a split."""
 
 from __future__ import annotations
 

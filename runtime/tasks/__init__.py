@@ -1,4 +1,4 @@
-"""What a network can be trained on: one file a task, found by its name."""
+"""Training tasks, one module each, found by name."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from .task import Task
 
 
 def task_names() -> tuple[str, ...]:
-    """The names of all tasks, in alphabetical order."""
+    """Return the names of all tasks in alphabetical order."""
     return tuple(task.name for task in all_tasks())
 
 
 def all_tasks() -> tuple[Task, ...]:
-    """All tasks, in alphabetical order; a module of this folder is one when it defines `TASK`."""
+    """Return all tasks in alphabetical order: the `TASK` of each module of this folder."""
     modules = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    found = (getattr(_module(name), "TASK", None) for name in modules)
-    return tuple(task for task in found if isinstance(task, Task))
+    tasks = (getattr(_module(name), "TASK", None) for name in modules)
+    return tuple(task for task in tasks if isinstance(task, Task))
 
 
 def find_task(name: str) -> Task:
-    """The task of a name.
+    """Return the task called `name`.
 
     Raises:
         ValueError: when there is none, naming the nearest one or all of them.

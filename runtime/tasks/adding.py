@@ -1,9 +1,9 @@
-"""The adding problem: remember two marked numbers of a long sequence, and answer their sum.
+"""The adding problem: output the sum of two marked numbers of a long sequence.
 
 Hochreiter & Schmidhuber 1997 (Long Short-Term Memory, experiment 4), in the form of Arjovsky, Shah
 & Bengio 2016 (arXiv 1511.06464, section 4.2): each step has a value uniform in [0, 1] and a marker,
-which is 1 at one step of either half and 0 elsewhere; the answer at the end is the sum of the two
-marked values. Who always answers 1 has the squared error 1/6, the variance of that sum.
+which is 1 at one step of either half and 0 elsewhere; the target at the end is the sum of the two
+marked values. A constant output of 1 has the squared error 1/6, the variance of that sum.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ OPTIONS: Final = {
 
 
 def open_adding(options: Mapping[str, int], folder: Path | None = None) -> Problem:
-    """The problem with all of OPTIONS given; it needs no data, so no folder."""
+    """Make the problem from all of OPTIONS; it needs no data folder."""
 
     def load(split: Split) -> Sequence[Example]:
         return generate_split(options["length"], options[split], options["seed"], split)
@@ -53,7 +53,7 @@ def open_adding(options: Mapping[str, int], folder: Path | None = None) -> Probl
 
 
 def generate_split(length: int, count: int, seed: int, split: Split) -> list[Example]:
-    """One split: `count` examples, inputs (length, 2), a value and a marker a step; target (1,).
+    """Generate `count` examples: inputs (length, 2) of values and markers, target (1,).
 
     The three splits of a seed are independent streams.
     """

@@ -1,4 +1,4 @@
-"""Tasks as `--json` prints them."""
+"""Convert tasks to the JSON that `--json` prints."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from .task import PublishedResult, Task
 
 
 def task_to_json(task: Task) -> dict[str, object]:
-    """A task as JSON has it."""
+    """Convert a task to JSON values."""
     return {
         "name": task.name,
         "summary": task.summary,
@@ -29,7 +29,7 @@ def task_to_json(task: Task) -> dict[str, object]:
 
 
 def published_to_json(result: PublishedResult) -> dict[str, object]:
-    """A published figure as JSON has it."""
+    """Convert a published result to JSON values."""
     return {
         "model": result.model,
         "value": result.value,

@@ -1,4 +1,4 @@
-"""The family of tasks on piano-rolls: predict the next frame's 88 keys."""
+"""Tasks on piano-rolls: predict the next frame's 88 keys."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VERIFIED_SECOND_HAND: Final = (
 def pascanu_results(
     rnn: float, dts: float, dots: float, srnn: float
 ) -> tuple[PublishedResult, ...]:
-    """The four independent-output rows of one data set in Pascanu et al. 2014, Table 2."""
+    """Return the four independent-output rows of a data set in Pascanu et al. 2014, Table 2."""
     return (
         PublishedResult("RNN", rnn, PASCANU_TABLE, NOT_VERIFIED),
         PublishedResult("DT(S)-RNN", dts, PASCANU_TABLE, NOT_VERIFIED),
@@ -41,7 +41,7 @@ def polyphonic_task(
     published: tuple[PublishedResult, ...],
     settings: Mapping[str, int | float | None] | None = None,
 ) -> Task:
-    """The task on one data set of Boulanger-Lewandowski et al. 2012, a file of piano-rolls."""
+    """Make the task on one piano-roll data set of Boulanger-Lewandowski et al. 2012."""
 
     def problem(options: Mapping[str, int], folder: Path | None) -> Problem:
         from rnnc.runtime.data.location import find_data
@@ -62,7 +62,7 @@ def polyphonic_task(
 
 
 def open_piano_rolls(path: Path) -> Problem:
-    """Next-frame prediction on one piano-roll file."""
+    """Make next-frame prediction on one piano-roll file."""
     from rnnc.runtime.data.piano_roll import read_rolls
 
     def load(split: Split) -> Sequence[Example]:

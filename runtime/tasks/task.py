@@ -1,4 +1,4 @@
-"""What a task is: data in three splits, what a spec must look like, and what to compare with."""
+"""The type of a task: three data splits, the required signature of a spec, a baseline."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TargetTiming: TypeAlias = Literal["next input", "every step", "at end"]
 
 @dataclass(frozen=True, slots=True)
 class PublishedResult:
-    """A figure from a paper, in the task's first metric on the test split."""
+    """A result from a paper, in the task's first metric on the test split."""
 
     model: str
     value: float
@@ -29,7 +29,7 @@ class PublishedResult:
 
 @dataclass(frozen=True, slots=True)
 class TaskOption:
-    """An integer that a task may be asked for with `--task-set NAME=VALUE`."""
+    """An integer option of a task, set by `--task-set NAME=VALUE`."""
 
     default: int
     minimum: int
@@ -39,11 +39,11 @@ class TaskOption:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A task with its options chosen and its data found.
+    """A task with chosen options and located data.
 
-    `load_split` gives a split's examples; nothing of a split is read before it is asked for.
-    `baseline` gives the first metric of the trivial model, fitted on `train`, on a split.
-    `parameters` are what the data binds of a model's parameters without default.
+    `load_split` loads a split's examples; nothing of a split is read before. `baseline` computes
+    the first metric of the trivial model, fitted on `train`, on a split. `parameters` are values
+    from the data for a model's parameters without default.
     """
 
     input: Type
@@ -58,9 +58,9 @@ class Problem:
 class Task:
     """A task as `rnnc tasks` lists it.
 
-    `metrics` names files of `runtime/metrics`; training stops by the first. `settings` are fields
-    of the training configuration that suit the task better than the general defaults. `needs` says
-    in words what a spec must have. `open` takes all options and the folder of `--data`.
+    `metrics` names modules of `runtime/metrics`; the first decides when training stops. `settings`
+    are fields of the training configuration with better values than the general defaults. `needs`
+    describes the required signature of a spec. `open` takes all options and the folder of `--data`.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Task:
     published: tuple[PublishedResult, ...] = ()
 
     def resolve_options(self, values: Mapping[str, int | float]) -> dict[str, int]:
-        """All options, those not given at their defaults.
+        """Return all options, with defaults for missing ones.
 
         Raises:
             ValueError: for an option that the task does not have, or a value it cannot take.

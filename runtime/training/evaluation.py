@@ -1,4 +1,4 @@
-"""Metrics of a network on a split."""
+"""Evaluate a network's metrics on a split."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rnnc.runtime.metrics import find_metric
 from rnnc.runtime.tasks.task import Problem
 
 BATCH_SIZE: Final = 64
-"""Sequences a batch; the metrics do not depend on it beyond rounding."""
+"""Sequences per batch; the metrics do not depend on it beyond rounding."""
 
 
 def evaluate(
@@ -27,16 +27,16 @@ def evaluate(
     *,
     between_batches: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
-    """The metrics of a split, by name, each over all its steps.
+    """Return the metrics of a split by name, each over all its steps.
 
-    The network is put into evaluation mode and back. Random numbers that it draws (initial states)
-    are the same at every call, and the generators outside do not move.
+    The network is put into evaluation mode and back. Its random numbers (initial states) are the
+    same in every call, and global generators do not change.
 
     Raises:
-        ValueError: for a metric that is not for the problem's targets.
+        ValueError: for a metric that does not apply to the problem's targets.
     """
-    measures = [find_metric(name) for name in metrics]
-    for measure in measures:
+    metric_objects = [find_metric(name) for name in metrics]
+    for measure in metric_objects:
         if problem.target.kind not in measure.target_kinds:
             kinds = " or ".join(measure.target_kinds)
             raise ValueError(f"{measure.name}: expected {kinds} targets, got {problem.target.kind}")
@@ -55,31 +55,31 @@ def evaluate(
     finally:
         model.train(training)
     mean = total / steps if steps else 0.0
-    return {measure.name: measure.from_mean_loss(mean) for measure in measures}
+    return {measure.name: measure.from_mean_loss(mean) for measure in metric_objects}
 
 
 def compute_losses(model: CompiledRNN, problem: Problem, batch: Batch) -> Tensor:
-    """The loss of every answer of a batch, 0 where there is none."""
+    """Compute the loss of every target of a batch, 0 for padding."""
     if problem.target_timing == "next input":
         losses, _ = model.nll(batch.inputs, lengths=batch.lengths, reduction="none")
         return losses
     y, _ = model(batch.inputs, lengths=batch.lengths)
     (output,) = model.graph.scored_outputs
-    given = y if len(model.graph.outputs) == 1 else y[model.graph.outputs.index(output)]
+    prediction = y if len(model.graph.outputs) == 1 else y[model.graph.outputs.index(output)]
     name = target_name(output)
     targets = {name: batch.target}
     ((losses, _),) = compute_output_losses(
-        (output,), {name: given.double()}, targets, batch.lengths, None
+        (output,), {name: prediction.double()}, targets, batch.lengths, None
     )
     return losses
 
 
 def count_scored_steps(problem: Problem, batch: Batch) -> int:
-    """How many answers of a batch are scored: not those past a row's end, nor of no symbol."""
-    is_there = batch.target >= 0 if problem.target.kind == "symbol" else None
+    """Count the scored targets of a batch, without padding and missing symbols."""
+    is_symbol = batch.target >= 0 if problem.target.kind == "symbol" else None
     if problem.target_timing == "at end":
-        return len(batch.lengths) if is_there is None else int(is_there.sum())
-    if is_there is None:
+        return len(batch.lengths) if is_symbol is None else int(is_symbol.sum())
+    if is_symbol is None:
         return int(batch.lengths.sum())
-    inside = torch.arange(len(batch.target)).unsqueeze(-1) < batch.lengths
-    return int((inside & is_there).sum())
+    in_sequence = torch.arange(len(batch.target)).unsqueeze(-1) < batch.lengths
+    return int((in_sequence & is_symbol).sum())

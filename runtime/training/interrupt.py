@@ -1,4 +1,4 @@
-"""Ctrl-C as a wish that the training loop grants between two batches."""
+"""Handle Ctrl-C between two batches of the training loop."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from types import FrameType, TracebackType
 
 
 class InterruptedTrainingError(Exception):
-    """The run was asked to stop, and its state is saved."""
+    """The run was interrupted, and its state is saved."""
 
 
 class InterruptHandler:
-    """Notes the first interrupt (SIGINT) inside its block; the second one ends things at once."""
+    """A context that records the first SIGINT; the second one stops at once."""
 
     def __init__(self) -> None:
         self.requested = False
         self._before: object = None
 
     def __enter__(self) -> InterruptHandler:
-        # Only the main thread may set handlers; elsewhere somebody else has Ctrl-C in hand.
+        # Python allows only the main thread to set signal handlers.
         if threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGINT, self._handle)
         return self
@@ -37,5 +37,5 @@ class InterruptHandler:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        # Not print: the signal may have come in the middle of a write to the same buffer.
+        # Not print: the signal may interrupt a write to the same buffer.
         os.write(2, b"\nrnnc: stopping after this batch; once more to stop at once\n")

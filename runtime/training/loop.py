@@ -1,4 +1,4 @@
-"""The training loop: one pass after another, validated, with the best weights kept."""
+"""The training loop: epochs with validation, best weights and resumable state saved."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from .weight_noise import add_weight_noise
 
 @dataclass(frozen=True, slots=True)
 class TrainingSession:
-    """All that takes part in one run. The `progress` in `header` is where the run was started."""
+    """All objects of one run; `header.progress` is where the run was started or resumed."""
 
     model: CompiledRNN
     optimizer: torch.optim.Optimizer
@@ -51,19 +51,19 @@ class TrainingSession:
 
     @property
     def config(self) -> TrainingConfig:
-        """The settings."""
+        """Settings of the run."""
         return self.header.config
 
 
-def train(training: TrainingSession, display: ProgressBar) -> Progress:
-    """Train until `stop_reason` says why to stop.
+def train(training: TrainingSession, progress_bar: ProgressBar) -> Progress:
+    """Train until `stop_reason` returns a reason.
 
-    After every epoch the metrics get a line, a better validation writes the best weights, and the
-    state is saved. A run that is interrupted and goes on gives the same bits as one that is not.
+    Every epoch appends its metrics, writes the best weights if validation improved, and saves the
+    state. A run that is interrupted and resumed gives the same bits as one that is not.
 
     Raises:
-        InterruptedTrainingError: after an interrupt, when the state is saved.
-        RnnError: RNN640 when the loss or a gradient is not a finite number.
+        InterruptedTrainingError: after an interrupt, once the state is saved.
+        RnnError: RNN640 if the loss or a gradient is not finite.
     """
     progress = training.header.progress
     at_end = training.problem.target_timing == "at end"
@@ -87,14 +87,14 @@ def train(training: TrainingSession, display: ProgressBar) -> Progress:
                     progress, loss, count_scored_steps(training.problem, batch), laws
                 )
                 progress = msgspec.structs.replace(progress, seconds=time.monotonic() - start)
-                display.show_batch(
+                progress_bar.show_batch(
                     progress.epoch + 1,
                     progress.batch,
                     len(batches),
                     progress.loss_sum / progress.loss_steps,
                 )
             progress = validate(training, progress)
-            display.show_validation(progress)
+            progress_bar.show_validation(progress)
     except InterruptedTrainingError:
         save_state(training, progress)
         raise
@@ -102,7 +102,7 @@ def train(training: TrainingSession, display: ProgressBar) -> Progress:
 
 
 def train_batch(training: TrainingSession, batch: Batch, progress: Progress) -> float:
-    """One update of the weights; returns the loss of the batch."""
+    """Update the weights once; return the loss of the batch."""
     config = training.config
     model = training.model
     weights = list(trainable_parameters(model).values())
@@ -127,13 +127,13 @@ def train_batch(training: TrainingSession, batch: Batch, progress: Progress) -> 
 
 
 def current_learning_rate(training: TrainingSession, progress: Progress) -> float:
-    """The learning rate of the next update."""
+    """Return the learning rate of the next update."""
     config = training.config
     return learning_rate(config.learning_rate, config.decay, progress.decaying_since, progress.step)
 
 
 def validate(training: TrainingSession, progress: Progress) -> Progress:
-    """Measure the validation split at the end of an epoch, and write everything down."""
+    """Evaluate the validation split after an epoch; write metrics, best weights and state."""
     values = evaluate(
         training.model,
         training.problem,
@@ -141,40 +141,40 @@ def validate(training: TrainingSession, progress: Progress) -> Progress:
         training.metrics,
         between_batches=lambda: raise_if_interrupted(training),
     )
-    valid = values[training.metrics[0]]
-    if not math.isfinite(valid):
-        _fail_not_finite(training, progress, f"the validation metric became {valid}")
+    metric = values[training.metrics[0]]
+    if not math.isfinite(metric):
+        _fail_not_finite(training, progress, f"the validation metric became {metric}")
     loss = progress.loss_sum / progress.loss_steps
     laws = {text: total / progress.loss_steps for text, total in progress.law_sums.items()}
-    done = advance_epoch(progress, valid)
-    if done.best_epoch == done.epoch:
+    updated = advance_epoch(progress, metric)
+    if updated.best_epoch == updated.epoch:
         write_checkpoint(
             training.run.best_checkpoint,
-            _updated_header(training, done),
+            _updated_header(training, updated),
             training.model.state_dict(),
         )
     training.run.append_metrics(
         {
-            "epoch": done.epoch,
-            "step": done.step,
+            "epoch": updated.epoch,
+            "step": updated.step,
             "train": {"loss": loss} | ({"laws": laws} if laws else {}),
             "valid": values,
             "learning_rate": current_learning_rate(training, progress),
-            "seconds": round(done.seconds, 3),
+            "seconds": round(updated.seconds, 3),
         }
     )
-    save_state(training, done)
-    return done
+    save_state(training, updated)
+    return updated
 
 
 def save_state(training: TrainingSession, progress: Progress) -> None:
-    """Write the state that training goes on from."""
+    """Write the state from which training resumes."""
     tensors = pack_state(training.model, training.optimizer)
     write_checkpoint(training.run.last_checkpoint, _updated_header(training, progress), tensors)
 
 
 def raise_if_interrupted(training: TrainingSession) -> None:
-    """Leave, when there was an interrupt."""
+    """Raise InterruptedTrainingError after an interrupt."""
     if training.interrupt_handler.requested:
         raise InterruptedTrainingError
 
@@ -183,8 +183,8 @@ def _updated_header(training: TrainingSession, progress: Progress) -> Header:
     return msgspec.structs.replace(training.header, progress=progress)
 
 
-def _fail_not_finite(training: TrainingSession, progress: Progress, what: str) -> NoReturn:
-    best = (
+def _fail_not_finite(training: TrainingSession, progress: Progress, problem: str) -> NoReturn:
+    hint = (
         f"the best weights so far, of epoch {progress.best_epoch}, are kept in "
         f"`{training.run.best_checkpoint}`"
         if progress.best_epoch
@@ -192,6 +192,6 @@ def _fail_not_finite(training: TrainingSession, progress: Progress, what: str) -
     )
     fail(
         "RNN640",
-        f"{what} in epoch {progress.epoch + 1}, at update {progress.step + 1}",
-        hint=f"try a smaller --lr or --clip; {best}",
+        f"{problem} in epoch {progress.epoch + 1}, at update {progress.step + 1}",
+        hint=f"try a smaller --lr or --clip; {hint}",
     )

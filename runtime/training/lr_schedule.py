@@ -1,4 +1,4 @@
-"""The learning rate at each update."""
+"""The learning rate schedule: constant, then inverse-time decay."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 def learning_rate(
     initial_rate: float, decay: float | None, decay_start: int | None, step: int
 ) -> float:
-    """Constant, then falling: start / (1 + max(0, t - t0) / beta), Pascanu et al. 2014, section 5.
+    """Return initial_rate / (1 + max(0, t - t0) / beta), Pascanu et al. 2014, section 5.
 
     Args:
         initial_rate: the rate before t0.

@@ -1,4 +1,4 @@
-"""The progress bar: epoch, loss, and validation metric, on standard error."""
+"""The progress bar on standard error: epoch, loss, and validation metric."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MIN_WIDE_COLUMNS: Final = 80
 
 
 class ProgressBar:
-    """A bar for the batches of the epoch; nothing at all when standard error is no terminal."""
+    """A bar for the batches of an epoch; disabled if standard error is no terminal."""
 
     def __init__(self, epochs: int, console: Console | None = None) -> None:
         console = console or Console(stderr=True)
@@ -48,7 +48,7 @@ class ProgressBar:
         self._bar.stop()
 
     def show_batch(self, epoch: int, done: int, total: int, loss: float) -> None:
-        """Show one more batch; `loss` is the mean of the epoch so far."""
+        """Advance the bar; `loss` is the mean of the epoch so far."""
         self._bar.update(
             self._task,
             completed=done,

@@ -1,4 +1,4 @@
-"""A trained network's metrics on all splits, beside what there is to compare them with."""
+"""Report a trained network's metrics on all splits, with baseline and published results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ScoreReport:
     baseline: MetricTable
 
     def to_json(self) -> dict[str, object]:
-        """As `rnnc eval --json` prints them."""
+        """Convert to the JSON document of `rnnc eval --json`."""
         return {
             "run": str(self.run),
             "spec": self.header.program.name,
@@ -45,7 +45,7 @@ class ScoreReport:
         }
 
     def format_lines(self) -> Iterator[str]:
-        """As a terminal shows them."""
+        """Format as lines of text."""
         epoch = self.header.progress.best_epoch
         yield f"{self.model} on {self.task.name}, weights of epoch {epoch}"
         yield " " * 16 + "".join(f"{split:>10}" for split in SPLITS)
@@ -60,11 +60,10 @@ class ScoreReport:
 
 
 def score_run(run: Path, data: Path | None = None) -> ScoreReport:
-    """Score a run's best weights on the three splits.
+    """Evaluate a run's best weights on the three splits.
 
     Raises:
-        RnnError: for a run, checkpoint or data that cannot be used, and RNN640 when a metric is
-            not a finite number.
+        RnnError: for an unusable run, checkpoint or data set, and RNN640 if a metric is not finite.
     """
     model, task, problem, header = load_trained(run, data)
     metrics: MetricTable = {

@@ -1,4 +1,4 @@
-"""From a spec, or from a run's checkpoint, to a training that is ready to go."""
+"""Create a training session from a spec, or from a run's checkpoint."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def start_training(
     parameters: Mapping[str, int | float],
     data: Path | None,
     folder: Path | None,
-    interruption: InterruptHandler,
+    interrupt_handler: InterruptHandler,
 ) -> TrainingSession:
-    """A new training of a spec; its folder is made last, when nothing else can go wrong.
+    """Start a new training of a spec; create its folder last, after all checks.
 
     Raises:
-        RnnError: for a spec that does not compile or does not fit the task, data that are missing
-            or broken, and a folder that already holds a run.
+        RnnError: for a spec that does not compile or match the task, missing or broken data, and a
+            folder that already holds a run.
     """
     problem = task.open(options, data)
     torch.manual_seed(config.seed)
@@ -76,7 +76,7 @@ def start_training(
         metrics=task.metrics,
         header=header,
         run=create_run(folder, network.graph.name, task.name),
-        interrupt_handler=interruption,
+        interrupt_handler=interrupt_handler,
     )
 
 
@@ -85,13 +85,13 @@ def resume_training(
     changes: Mapping[str, int | None],
     *,
     data: Path | None,
-    interruption: InterruptHandler,
+    interrupt_handler: InterruptHandler,
 ) -> TrainingSession:
-    """The training of a run, where it was left; `changes` are other `epochs` or `patience`.
+    """Resume the training of a run; `changes` are other `epochs` or `patience`.
 
     Raises:
-        RnnError: for a folder that is no run, a checkpoint that is broken or does not fit, and
-            data that are missing or broken.
+        RnnError: for a folder without a run, a broken or mismatched checkpoint, and missing or
+            broken data.
     """
     run = open_run(folder)
     header, tensors = read_checkpoint(run.last_checkpoint)
@@ -108,8 +108,8 @@ def resume_training(
     if header.progress.batch > batches:
         fail(
             "RNN631",
-            f"the checkpoint `{run.last_checkpoint}` cannot be used: it has done {header.progress.batch} "
-            f"batches of an epoch, and the data make {batches}",
+            f"the checkpoint `{run.last_checkpoint}` cannot be used: it has done "
+            f"{header.progress.batch} batches of an epoch, and the data make {batches}",
             hint="go on with the data that the run was begun with",
         )
     run.truncate_metrics(header.progress.epoch)
@@ -122,14 +122,14 @@ def resume_training(
         metrics=task.metrics,
         header=header,
         run=run,
-        interrupt_handler=interruption,
+        interrupt_handler=interrupt_handler,
     )
 
 
 def restore_from_header(
     header: Header, path: Path, data: Path | None, *, backend: str
 ) -> tuple[CompiledRNN, Task, Problem]:
-    """What a checkpoint's header describes: the network, freshly initialised, and its task."""
+    """Build the network (freshly initialized), task and problem of a checkpoint's header."""
     try:
         task = find_task(header.task.name)
         options = task.resolve_options(header.task.options)
@@ -144,10 +144,10 @@ def restore_from_header(
 
 
 def load_trained(path: Path, data: Path | None) -> tuple[CompiledRNN, Task, Problem, Header]:
-    """A run's best network, from its checkpoint alone; `path` is the run or the checkpoint file.
+    """Load a run's best network from its checkpoint; `path` is the run or the checkpoint file.
 
     Raises:
-        RnnError: RNN630 when there is none yet, and as `resume`.
+        RnnError: RNN630 if there is none yet, and as `resume_training`.
     """
     checkpoint = path
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""A model's parameters without default, bound by the data that it is trained on."""
+"""Bind a model's parameters without default to sizes of the training data."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ def bind_program(
     parameters: Mapping[str, int | float],
     data_sizes: Mapping[str, int],
 ) -> ModelSource:
-    """The program of a spec, with the parameters given and, for those missing, the data's.
+    """Build the program of a spec with given parameters, and data sizes for missing ones.
 
     Args:
         source: the spec.
-        model: which model, where the spec has several.
-        parameters: values that the user binds.
-        data_sizes: values that the data have; those that the model leaves open are taken.
+        model: the model's name, for specs with several.
+        parameters: values from the user.
+        data_sizes: values from the data, used for parameters without a value.
 
     Raises:
-        RnnError: when the spec is at fault, or a parameter is still without a value.
+        RnnError: if the spec has errors, or a parameter has no value.
     """
-    first = analyze(source, model=model, parameters=parameters, assume_missing=True)
-    left_open = {d.span.text for d in first.diagnostics if d.code == "RNN211" and d.span}
-    taken = {name: value for name, value in data_sizes.items() if name in left_open}
+    first_analysis = analyze(source, model=model, parameters=parameters, assume_missing=True)
+    unbound = {d.span.text for d in first_analysis.diagnostics if d.code == "RNN211" and d.span}
+    used_sizes = {name: value for name, value in data_sizes.items() if name in unbound}
     analysis = (
-        analyze(source, model=model, parameters={**parameters, **taken}, assume_missing=False)
-        if left_open
-        else first
+        analyze(source, model=model, parameters={**parameters, **used_sizes}, assume_missing=False)
+        if unbound
+        else first_analysis
     )
     if analysis.graph is None or analysis.model_source is None:
         raise RnnError(tuple(d for d in analysis.diagnostics if d.severity == "error"))

@@ -1,4 +1,4 @@
-"""Whether a spec is one that a task can train."""
+"""Check that a spec has the inputs and outputs of a task."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ TIMING_DESCRIPTIONS = {
 
 
 def check_compatibility(task: Task, problem: Problem, graph: OperatorGraph) -> None:
-    """Raise RnnError RNN620, naming both sides, when the spec is not one for the task."""
+    """Raise RnnError RNN620, naming both sides, if the spec does not match the task."""
 
-    def misfit(wanted: str, found: str) -> NoReturn:
+    def misfit(expected: str, actual: str) -> NoReturn:
         fail(
             "RNN620",
-            f"task `{task.name}` {wanted}, but `{graph.name}` {found}",
+            f"task `{task.name}` {expected}, but `{graph.name}` {actual}",
             hint=f"the task needs {task.needs}",
         )
 
     if len(graph.inputs) != 1:
-        names = ", ".join(f"`{given.name}`" for given in graph.inputs) or "none"
+        names = ", ".join(f"`{graph_input.name}`" for graph_input in graph.inputs) or "none"
         misfit("has one input", f"has {len(graph.inputs)} ({names})")
-    given = graph.inputs[0]
-    if given.type != problem.input:
-        misfit(f"gives `{problem.input}`", f"takes `{given.name}: {given.type}`")
+    graph_input = graph.inputs[0]
+    if graph_input.type != problem.input:
+        misfit(f"gives `{problem.input}`", f"takes `{graph_input.name}: {graph_input.type}`")
     if len(graph.scored_outputs) != 1:
         names = ", ".join(f"`{output.name}`" for output in graph.scored_outputs) or "none"
         misfit("scores one output", f"has {len(graph.scored_outputs)} ({names})")
     output = graph.scored_outputs[0]
-    answer = "next input" if output.predicted_input else "at end" if output.at_end else "every step"
-    if answer != problem.target_timing:
+    timing = "next input" if output.predicted_input else "at end" if output.at_end else "every step"
+    if timing != problem.target_timing:
         misfit(
             f"scores {TIMING_DESCRIPTIONS[problem.target_timing]}",
-            f"gives {TIMING_DESCRIPTIONS[answer]}, `{output.name}`",
+            f"gives {TIMING_DESCRIPTIONS[timing]}, `{output.name}`",
         )
     if output.type != problem.target:
         misfit(f"scores `{problem.target}`", f"gives `{output.name}: {output.type}`")
     if graph.loss_targets and not output.predicted_input:
-        read = f"`{given.name}'`"
-        misfit("gives no next inputs", f"reads {read} in a `loss` line, and does not predict it")
+        name = f"`{graph_input.name}'`"
+        misfit("gives no next inputs", f"reads {name} in a `loss` line, and does not predict it")

@@ -1,4 +1,4 @@
-"""How many threads a training step is worth."""
+"""Choose the number of threads of a training step."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 from rnnc.operators.graph.operator_graph import OperatorGraph
 
 MULTITHREADING_THRESHOLD: Final = 4_000_000
-"""Multiplications of one time step from which threads gain more than they wait for each other."""
+"""Multiplications of a time step above which several threads are faster than one."""
 
 
 def limit_threads(graph: OperatorGraph, rows: int) -> None:
-    """Let torch use one thread for a model whose steps are small.
+    """Let torch use one thread for a model with small steps.
 
     On a free machine a small step is hardly faster on more threads; where other programs run, it is
     many times slower, because threads meet at each step. OMP_NUM_THREADS wins where it is set.

@@ -1,4 +1,4 @@
-"""Weight noise: a gradient taken at weights moved at random (Graves 2011; Pascanu et al. 2014)."""
+"""Weight noise: gradients at randomly perturbed weights (Graves 2011; Pascanu et al. 2014)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import nn
 
 @contextmanager
 def add_weight_noise(model: nn.Module, std: float) -> Iterator[None]:
-    """Add Gaussian noise to every trainable matrix, until the end of the block.
+    """Add Gaussian noise to every trainable matrix until the block ends.
 
     Forward and backward pass both belong into the block. Vectors (biases, peepholes, initial
-    states) get none. The weights come back bit for bit.
+    states) get none. The weights are restored bit for bit.
     """
     if not std:
         yield

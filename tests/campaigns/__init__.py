@@ -1,1 +1,1 @@
-"""Searches at length, which `make fuzz` runs: one search, of which every backend is a parameter."""
+"""Long randomized searches, run by `make fuzz`; the backend is a parameter."""

@@ -1,4 +1,4 @@
-"""Fuzz the checker and the formatter: `make fuzz COUNT=100000` prints what was found.
+"""Fuzz the checker and the formatter: `make fuzz COUNT=100000` prints the failures.
 
 Every text must give diagnostics or a result within five seconds of processor time and 4 GiB.
 """

@@ -1,4 +1,4 @@
-"""How the checker takes slips of one token in valid specs: `make mutations` prints the figures."""
+"""Measure diagnostics of single-token mistakes in valid specs, for `make mutations`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How each backend takes part in the search: what it needs around it, and how it fails."""
+"""Search environments of the backends, and a classification of failures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from support.comparison.cases import assert_call_agrees
 from support.generator.calls import CallConfig
 
 BACKENDS = ("aten", "cpu", "cuda", "oracle")
-"""What can be searched; all but `oracle` are held against the reference, which it is held to."""
+"""Searchable backends, checked against the reference; `oracle` checks the reference itself."""
 
 SANITIZERS = ("-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
@@ -29,9 +29,9 @@ SANITIZERS = ("-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"
 def describe_failure(
     backend: str, text: str, sizes: Mapping[str, int], call: CallConfig, **options: Any
 ) -> str | None:
-    """In which way a case fails, in a few words; None where it does not.
+    """Describe how a call fails, in a few words; None if it does not.
 
-    A backend that says that it cannot run a spec has not failed (`is_unsupported`).
+    A backend that reports a spec as unsupported has not failed (`is_unsupported`).
     """
     try:
         with contextlib.redirect_stderr(io.StringIO()):
@@ -42,16 +42,16 @@ def describe_failure(
 
 
 def classify_error(error: Exception) -> str:
-    """An exception as one of a few ways to fail."""
-    last = traceback.extract_tb(error.__traceback__)[-1].filename
-    said = str(error).strip().split("\n")[0]
-    if isinstance(error, AssertionError) and f"{os.sep}support{os.sep}" in last:
-        return "gives other numbers" if "nan" not in said else "gives no number"
-    return re.sub(r"[\d.]+|%\w+|'[^']*'|`[^`]*`", "…", f"{type(error).__name__}: {said}")[:80]
+    """Classify an exception by its type and message."""
+    file = traceback.extract_tb(error.__traceback__)[-1].filename
+    message = str(error).strip().split("\n")[0]
+    if isinstance(error, AssertionError) and f"{os.sep}support{os.sep}" in file:
+        return "gives other numbers" if "nan" not in message else "gives no number"
+    return re.sub(r"[\d.]+|%\w+|'[^']*'|`[^`]*`", "…", f"{type(error).__name__}: {message}")[:80]
 
 
 def is_unsupported(failure: str) -> bool:
-    """Whether a backend said that it does not run a spec, which is its right."""
+    """Test that a failure is a backend's report of an unsupported spec."""
     return failure.startswith("Unsupported: ") or ("RNN…" in failure and "cannot run" in failure)
 
 
@@ -59,24 +59,24 @@ C_FAULTS = {
     "": ("", ""),
     "tail": ("n - first < LANES ? n - first : LANES", "n - first <= LANES ? n - first + 1 : LANES"),
 }
-"""Faults that can be planted in generated C, for the sanitizers to find."""
+"""Faults for injection into generated C, for the sanitizers to find."""
 
 
 @contextmanager
 def search_environment(
     backend: str, flags: str, *, sanitize: bool = False, single: bool = False, plant: str = ""
 ) -> Iterator[None]:
-    """What must hold while a backend is searched: flags of the compiler, small tiles.
+    """Set up a backend's search: compiler flags, small tiles.
 
-    sanitize: small work is shared among threads, too; single: in float32.
+    sanitize: share even small work among threads; single: use float32.
     """
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         if backend == "cpu":
             from rnnc.compiler.backends.cpu.toolchain import build_library, c_compiler
 
-            said = [*flags.split(), *(SANITIZERS if sanitize else ())]
-            patch.setattr(build_library, "FLAGS", (*c_compiler.FLAGS, *said))
+            extra_flags = [*flags.split(), *(SANITIZERS if sanitize else ())]
+            patch.setattr(build_library, "FLAGS", (*c_compiler.FLAGS, *extra_flags))
             _plant_c_fault(patch, *C_FAULTS[plant])
         if sanitize:
             _force_threading(patch)
@@ -84,7 +84,7 @@ def search_environment(
             patch.setattr(torch.nn.Module, "double", lambda self: self.float())
         if backend == "cuda":
             _use_interpreter(patch)
-        # A call's own plan is what is tried; the one of a usual call would be made for nothing.
+        # Search each call's own plan; the widened gradient signature would cost compile time.
         patch.setattr(PlanRunner, "training_plan", lambda self: None)
         yield
 
@@ -111,7 +111,7 @@ def _force_threading(patch: pytest.MonkeyPatch) -> None:
 
 
 def _use_interpreter(patch: pytest.MonkeyPatch) -> None:
-    """Several tiles of rows and columns of small networks, in Triton's interpreter."""
+    """Force several small tiles, for Triton's interpreter."""
     from rnnc.compiler.backends.cuda.autotune.tile_sizes import Tiling
     from rnnc.compiler.backends.cuda.codegen.triton_kernel import TritonKernel
     from rnnc.compiler.backends.cuda.execution import kernel_launch
@@ -131,7 +131,7 @@ def _use_interpreter(patch: pytest.MonkeyPatch) -> None:
 def compile_together(
     cases: Sequence[Callable[[], Any]], backend: str
 ) -> Iterator[Callable[[], Any]]:
-    """The same cases; generated C of many of them is compiled at once."""
+    """Return the same cases; those for `cpu` share one C compilation."""
     if backend != "cpu":
         yield from cases
         return
@@ -142,23 +142,23 @@ def compile_together(
 
 
 def sanitized_environment() -> dict[str, str] | None:
-    """The environment of a process that the sanitizers' runtimes are loaded into first."""
+    """Return an environment that preloads the sanitizers' runtimes."""
     compiler, paths = os.environ.get("CC", "gcc"), []
     for name in ("libasan.so", "libubsan.so"):
         try:
-            told = subprocess.run(
+            process = subprocess.run(
                 [compiler, f"-print-file-name={name}"], capture_output=True, text=True, check=False
             )
         except OSError:
             return None
-        path = Path(told.stdout.strip())
+        path = Path(process.stdout.strip())
         if not (path.is_absolute() and path.exists()):
             return None
         paths.append(str(path.resolve()))
     return {
         **os.environ,
         "LD_PRELOAD": ":".join(paths),
-        # Python and torch keep memory until the end, and that is no fault of generated code.
+        # Python and torch leak memory at exit; generated code is not at fault.
         "ASAN_OPTIONS": "detect_leaks=0",
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }

@@ -1,4 +1,4 @@
-"""What has been searched: one JSON line a run, which a later run goes on from."""
+"""A ledger of searches: one JSON line per run; later runs continue after its seeds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEDGER = Path(__file__).with_name("ledger.jsonl")
 
 @dataclass(frozen=True)
 class Entry:
-    """One run: the seeds `first` to `last`, how many specs `check` accepted, and what failed."""
+    """One run: seeds `first` to `last`, the number of valid specs, and the failing seeds."""
 
     backend: str
     options: Mapping[str, str]
@@ -30,23 +30,23 @@ class Entry:
 
 
 def generator_version() -> str:
-    """A hash of the generator's files: seeds mean the same specs as long as it is the same."""
+    """Hash the generator's files: equal hashes mean equal specs for a seed."""
     folder = Path(generator.__file__).parent
     texts = [path.read_bytes() for path in sorted(folder.glob("*.py"))]
     return hashlib.sha256(b"\0".join(texts)).hexdigest()[:12]
 
 
 def current_commit() -> str:
-    """The commit that is checked out, with a mark where files differ from it."""
-    told = subprocess.run(
+    """Return the checked out commit, marked if files differ from it."""
+    process = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=10"],
         cwd=Path(__file__).parent, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    return told.stdout.strip() or "unknown"
+    return process.stdout.strip() or "unknown"
 
 
 def read_entries(path: Path = LEDGER) -> list[Entry]:
-    """All runs so far."""
+    """Read all runs."""
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -55,13 +55,13 @@ def read_entries(path: Path = LEDGER) -> list[Entry]:
 
 
 def append_entry(entry: Entry, path: Path = LEDGER) -> None:
-    """Write one run behind the others."""
+    """Append a run."""
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(entry), ensure_ascii=False) + "\n")
 
 
 def next_seed(backend: str, options: Mapping[str, str], path: Path = LEDGER) -> int:
-    """Where a search goes on: behind the last seed of the same search with this generator."""
+    """Return the seed after the last run with the same backend, options and generator."""
     version = generator_version()
     last = [
         entry.last

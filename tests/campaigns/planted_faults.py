@@ -1,6 +1,6 @@
-"""Faults as they are made, planted one at a time: what a search is worth is which of them it finds.
+"""Fault injection: plant one known bug at a time, to measure the searches.
 
-Those in the reference are found by the second oracle, those in the compiler by the reference.
+The second oracle finds those in the reference, the reference those in the compiler.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Patch = pytest.MonkeyPatch
 
 
 def _wrong_derivative(patch: Patch) -> None:
-    """The derivative of softsign without its square."""
+    """Drop the square in the derivative of softsign."""
 
     def rule(m: Any, y: Any, operands: Any, g: Any, attributes: Any) -> Any:
         return (m.create("multiply", g, m.create("one_minus", m.create("abs", y))),)
@@ -38,7 +38,7 @@ def _wrong_derivative(patch: Patch) -> None:
 
 
 def _dropped_delay(patch: Patch) -> None:
-    """What a derivative reads again is read at the wrong step."""
+    """Read the operand of a derivative at the wrong step."""
 
     def ahead(self: _ReverseMode, value: Operand, steps: int) -> Operand:
         return Operand(value.value)
@@ -47,19 +47,19 @@ def _dropped_delay(patch: Patch) -> None:
 
 
 def _rows_times_too_large(patch: Patch) -> None:
-    """The gradient of what has no rows, once for each row."""
-    summed = batched_phase.reduce_over_steps
+    """Multiply gradients of values without rows by the number of rows."""
+    original = batched_phase.reduce_over_steps
 
     def too_large(value: Any, operands: list[Tensor], memory: Any) -> Tensor:
-        found = summed(value, operands, memory)
-        alone = any(operand.dim() < 3 and operand.is_floating_point() for operand in operands)
-        return found * memory.call.rows if alone else found
+        gradient = original(value, operands, memory)
+        is_row_free = any(operand.dim() < 3 and operand.is_floating_point() for operand in operands)
+        return gradient * memory.call.rows if is_row_free else gradient
 
     patch.setattr(batched_phase, "reduce_over_steps", too_large)
 
 
 def _memory_read_before_it_is_written(patch: Patch) -> None:
-    """The last entry of a sine is left as it lay in memory."""
+    """Leave the last entry of a sine unwritten."""
 
     def sine(z: Tensor, out: Tensor) -> Tensor:
         out[..., : max(1, out.shape[-1] - 1)] = z.sin()[..., : max(1, out.shape[-1] - 1)]
@@ -69,27 +69,27 @@ def _memory_read_before_it_is_written(patch: Patch) -> None:
 
 
 def _lost_initial_gradient(patch: Patch) -> None:
-    """Nothing flows to the values before the first step."""
-    right = batched_phase.BOUNDARY_GRADIENTS["to_initial"]
+    """Drop the gradients of initial states."""
+    original = batched_phase.BOUNDARY_GRADIENTS["to_initial"]
     patch.setitem(
         batched_phase.BOUNDARY_GRADIENTS,
         "to_initial",
-        lambda value, memory: torch.zeros_like(right(value, memory)),
+        lambda value, memory: torch.zeros_like(original(value, memory)),
     )
 
 
 def _resets_ignored_in_one_step(patch: Patch) -> None:
-    """A call of one step does not begin afresh."""
-    begin = Segments.__init__
+    """Ignore resets in calls of one step."""
+    original = Segments.__init__
 
     def without(self: Segments, call: Call) -> None:
-        begin(self, replace(call, resets=None) if call.steps == 1 else call)
+        original(self, replace(call, resets=None) if call.steps == 1 else call)
 
     patch.setattr(Segments, "__init__", without)
 
 
 def _padding_leaks(patch: Patch) -> None:
-    """An output at the end is that of the longest row's end."""
+    """Take outputs at the end from the longest row's end."""
 
     def last(self: Segments, series: Tensor) -> Tensor:
         return (
@@ -102,32 +102,32 @@ def _padding_leaks(patch: Patch) -> None:
 
 
 def _ragged_state_from_longest_row(patch: Patch) -> None:
-    """What a ragged call leaves is counted from the longest row's end."""
-    right = Segments.next_carry
+    """Take the final state of a ragged call from the longest row's end."""
+    original = Segments.next_carry
 
     def history_after(self: Segments, node: int, series: list[Tensor]) -> Tensor:
-        kept = self.lengths
-        self.lengths = torch.full_like(kept, self.call.steps)
+        original_lengths = self.lengths
+        self.lengths = torch.full_like(original_lengths, self.call.steps)
         try:
-            return right(self, node, series)
+            return original(self, node, series)
         finally:
-            self.lengths = kept
+            self.lengths = original_lengths
 
     patch.setattr(Segments, "next_carry", history_after)
 
 
 def _no_symbol_is_the_first(patch: Patch) -> None:
-    """−1 is looked up as 0."""
-    right = interpreter.lookup_symbol
+    """Look up −1 as 0."""
+    original = interpreter.lookup_symbol
 
     def look_up(weight: Tensor, symbol: Tensor, *, transposed: bool) -> Tensor:
-        return right(weight, symbol.clamp(min=0), transposed=transposed)
+        return original(weight, symbol.clamp(min=0), transposed=transposed)
 
     patch.setattr(interpreter, "lookup_symbol", look_up)
 
 
 def _swapped_operands(patch: Patch) -> None:
-    """A zone-out in evaluation takes the old value for the new one."""
+    """Swap old and new value of zoneout in evaluation."""
 
     def zoneout(node: Any, call: Call, t: int | None, values: list[Tensor]) -> Tensor:
         new, old = values
@@ -149,28 +149,28 @@ FAULTS: dict[str, tuple[str, Callable[[Patch], None]]] = {
     "no symbol is the first": ("oracle", _no_symbol_is_the_first),
     "swapped operands": ("oracle", _swapped_operands),
 }
-"""By name: the backend whose search is to find it, and the fault."""
+"""By name: the backend whose search should find the fault, and the patch."""
 
 
 @contextmanager
 def plant_fault(name: str) -> Iterator[None]:
-    """The code with a fault in it."""
+    """Apply a fault."""
     with pytest.MonkeyPatch.context() as patch:
         FAULTS[name][1](patch)
         yield
 
 
 def specs_until_found(name: str, first: int, most: int = 1000) -> int | None:
-    """How many specs a search needs to meet a fault; None where it does not meet it.
+    """Count the specs that a search needs to find a fault; None if it does not.
 
-    What fails without the fault as well is not counted.
+    Failures that occur without the fault are not counted.
     """
     backend = FAULTS[name][0]
     with search_environment(backend, ""):
         for seed in range(first, first + most):
-            spec, calling = random_spec(seed), random_call(seed)
+            spec, call = random_spec(seed), random_call(seed)
             with plant_fault(name):
-                found = describe_failure(backend, spec.text, spec.sizes, calling)
-            if found and not describe_failure(backend, spec.text, spec.sizes, calling):
+                failed = describe_failure(backend, spec.text, spec.sizes, call)
+            if failed and not describe_failure(backend, spec.text, spec.sizes, call):
                 return seed - first + 1
     return None

@@ -1,9 +1,9 @@
-"""Hold a backend against the reference on random specs and calls, or the reference to an oracle.
+"""Compare a backend with the reference on random specs, or the reference with an oracle.
 
     python tests/campaigns/search.py --backend cpu --count 1500 --flags=-O3
 
-A search goes on where the last one of the same backend, options and generator ended, as the ledger
-beside this file says. Each mismatch is made as small as it can be, and printed as a test.
+A search continues after the last one of the same backend, options and generator in the ledger
+beside this file. Each mismatch is shrunk and printed as a test.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
+from campaigns import ledger
 from campaigns.engines import (
     BACKENDS,
     C_FAULTS,
@@ -37,15 +38,13 @@ from campaigns.shrink import Case, format_test, is_valid, shrink_case
 from support.generator import random_spec
 from support.generator.calls import CallConfig, random_call
 
-from . import ledger
-
 CHUNK_SIZE = 12
-"""Specs that one process takes at a time, and whose generated C is compiled at once."""
+"""Specs per task of a process, whose generated C is compiled in one file."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """What is searched."""
+    """A search configuration."""
 
     backend: str
     flags: str = ""
@@ -56,32 +55,32 @@ class Search:
 
     @property
     def options(self) -> dict[str, str]:
-        """What a ledger line says besides the backend."""
-        said = {"flags": self.flags, "memory": self.memory, "plant": self.plant}
-        said["sanitize"] = "address,undefined" if self.sanitize else ""
-        return {name: value for name, value in said.items() if value}
+        """Options in a ledger line, besides the backend."""
+        values = {"flags": self.flags, "memory": self.memory, "plant": self.plant}
+        values["sanitize"] = "address,undefined" if self.sanitize else ""
+        return {name: value for name, value in values.items() if value}
 
     @property
     def compiler_options(self) -> dict[str, str]:
-        """What `rnnc.compile` is told."""
+        """Options of `rnnc.compile`."""
         return {"memory": self.memory} if self.memory else {}
 
     def environment(self, first: int) -> AbstractContextManager[None]:
-        """What holds for the specs from a seed on; the sanitizers see float32 every other time."""
+        """Set up a chunk of specs; the sanitizers get float32 every other time."""
         return search_environment(
             self.backend, self.flags, sanitize=self.sanitize, plant=self.plant,
             single=self.sanitize and first // CHUNK_SIZE % 2 == 1,
         )  # fmt: skip
 
     def describe_failure(self, text: str, sizes: Mapping[str, int], call: CallConfig) -> str | None:
-        """How a case fails; the sanitizers end the process that they find something in."""
-        said = {"tolerance": math.inf} if self.sanitize else {}
-        return describe_failure(self.backend, text, sizes, call, **said, **self.compiler_options)
+        """Describe how a call fails; sanitizers end the process on errors."""
+        options = {"tolerance": math.inf} if self.sanitize else {}
+        return describe_failure(self.backend, text, sizes, call, **options, **self.compiler_options)
 
 
 @dataclass(frozen=True)
 class SpecResult:
-    """What became of one spec: whether it is valid, in which call it failed and how."""
+    """The result for one spec: validity, and the failing call with its failure."""
 
     seed: int
     accepted: bool
@@ -91,32 +90,32 @@ class SpecResult:
 
 
 def examine_specs(search: Search, seeds: range) -> list[SpecResult]:
-    """Some specs, each in a few calls."""
-    found: list[SpecResult] = []
+    """Run each spec with a few calls."""
+    results: list[SpecResult] = []
     valid = [s for s in seeds if is_valid(random_spec(s).text, random_spec(s).sizes)]
-    found += [SpecResult(seed, False) for seed in seeds if seed not in valid]
+    results += [SpecResult(seed, False) for seed in seeds if seed not in valid]
     cases = [partial(_first_failure, search, seed) for seed in valid]
     with search.environment(seeds.start):
         for seed, case in zip(valid, compile_together(cases, search.backend), strict=True):
-            number, way = case()
-            refused = is_unsupported(way)
-            found.append(SpecResult(seed, True, number, "" if refused else way, refused))
-    return found
+            number, failure = case()
+            refused = is_unsupported(failure)
+            results.append(SpecResult(seed, True, number, "" if refused else failure, refused))
+    return results
 
 
 def _first_failure(search: Search, seed: int) -> tuple[int, str]:
-    """The first call of a spec that fails, and how."""
+    """Return the first failing call of a spec, and its failure."""
     spec = random_spec(seed)
     for number in range(search.calls):
-        calling = random_call(seed, number)
-        way = search.describe_failure(spec.text, spec.sizes, calling)
-        if way is not None:
-            return number, way
+        call = random_call(seed, number)
+        failure = search.describe_failure(spec.text, spec.sizes, call)
+        if failure is not None:
+            return number, failure
     return 0, ""
 
 
 def shrink_to_test(search: Search, seed: int, number: int, budget: int = 600) -> str:
-    """A failing spec and call as the smallest test that fails in the same way."""
+    """Shrink a failing spec and call, and format it as a test."""
     spec = random_spec(seed)
     case = Case(spec.text, spec.sizes, random_call(seed, number))
 
@@ -126,28 +125,28 @@ def shrink_to_test(search: Search, seed: int, number: int, budget: int = 600) ->
 
 
 def run_search(search: Search, first: int, count: int, jobs: int) -> Iterator[list[SpecResult]]:
-    """Specs from a seed on until `count` of them are accepted, in as many processes as cores."""
+    """Run specs from a seed on until `count` are valid, in parallel processes."""
     accepted = start = 0
     if jobs == 1:
         while accepted < count:
-            found = examine_specs(
+            results = examine_specs(
                 search, range(first + start, first + start + min(CHUNK_SIZE, count - accepted))
             )
-            start += len(found)
-            accepted += sum(f.accepted for f in found)
-            yield found
+            start += len(results)
+            accepted += sum(f.accepted for f in results)
+            yield results
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         while accepted < count:
             sizes: list[range] = []
-            left = count - accepted
-            while left > 0 and len(sizes) < 4 * jobs:
-                sizes.append(range(first + start, first + start + min(CHUNK_SIZE, left)))
+            remaining = count - accepted
+            while remaining > 0 and len(sizes) < 4 * jobs:
+                sizes.append(range(first + start, first + start + min(CHUNK_SIZE, remaining)))
                 start += len(sizes[-1])
-                left -= len(sizes[-1])
-            for found in pool.map(partial(examine_specs, search), sizes):
-                accepted += sum(f.accepted for f in found)
-                yield found
+                remaining -= len(sizes[-1])
+            for results in pool.map(partial(examine_specs, search), sizes):
+                accepted += sum(f.accepted for f in results)
+                yield results
 
 
 def main() -> None:
@@ -165,48 +164,56 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--shrink", type=int, default=3, help="mismatches that are made small")
     parser.add_argument("--no-ledger", action="store_true")
-    said = parser.parse_args()
-    flags = said.flags if said.backend == "cpu" else ""
-    if said.sanitize and "LD_PRELOAD" not in os.environ:
+    arguments = parser.parse_args()
+    flags = arguments.flags if arguments.backend == "cpu" else ""
+    if arguments.sanitize and "LD_PRELOAD" not in os.environ:
         environment = sanitized_environment()
         if environment is None:
             sys.exit("the C compiler brings no libasan and libubsan: install GCC's sanitizers")
         os.execve(sys.executable, [sys.executable, "-W", "ignore", *sys.argv], environment)
-    search = Search(said.backend, flags, said.memory, said.calls, said.sanitize, said.plant)
-    sys.exit(run(search, said, print))
+    search = Search(
+        arguments.backend,
+        flags,
+        arguments.memory,
+        arguments.calls,
+        arguments.sanitize,
+        arguments.plant,
+    )
+    sys.exit(run(search, arguments, print))
 
 
-def run(search: Search, said: argparse.Namespace, tell: Callable[..., None]) -> int:
-    """One search, to its line in the ledger; 1 where something was found."""
-    first = said.from_seed
+def run(search: Search, arguments: argparse.Namespace, report: Callable[..., None]) -> int:
+    """Run one search and append it to the ledger; return 1 if it found a mismatch."""
+    first = arguments.from_seed
     if first is None:
         first = ledger.next_seed(search.backend, search.options)
-    begin, done, last = time.perf_counter(), list[SpecResult](), first - 1
-    tell(f"{search.backend} {search.options or ''} from seed {first}", flush=True)
-    for found in run_search(search, first, said.count, said.jobs):
-        done += found
-        last = max(last, *(f.seed for f in found))
-        for failed in (f for f in found if f.failure):
-            tell(f"seed {failed.seed}, call {failed.call_number}: {failed.failure}", flush=True)
-    failures = [f for f in done if f.failure]
-    for failed in failures[: said.shrink]:
-        tell(
-            f"\n# seed {failed.seed}\n{shrink_to_test(search, failed.seed, failed.call_number)}",
+    begin, all_results, last = time.perf_counter(), list[SpecResult](), first - 1
+    report(f"{search.backend} {search.options or ''} from seed {first}", flush=True)
+    for results in run_search(search, first, arguments.count, arguments.jobs):
+        all_results += results
+        last = max(last, *(f.seed for f in results))
+        for result in (f for f in results if f.failure):
+            report(f"seed {result.seed}, call {result.call_number}: {result.failure}", flush=True)
+    failures = [f for f in all_results if f.failure]
+    for result in failures[: arguments.shrink]:
+        report(
+            f"\n# seed {result.seed}\n{shrink_to_test(search, result.seed, result.call_number)}",
             flush=True,
         )
-    accepted = sum(f.accepted for f in done)
-    refused = sum(f.unsupported for f in done)
-    if not said.no_ledger:
+    accepted = sum(f.accepted for f in all_results)
+    refused = sum(f.unsupported for f in all_results)
+    if not arguments.no_ledger:
         ledger.append_entry(
             ledger.Entry(
                 search.backend, search.options, ledger.generator_version(), first, last, accepted,
                 accepted - refused, tuple(f.seed for f in failures), ledger.current_commit(),
             )
         )  # fmt: skip
-    took = time.perf_counter() - begin
-    tell(
-        f"{search.backend}: {accepted} specs accepted of {len(done)} (seeds {first} to {last}), "
-        f"{refused} refused by the backend, {len(failures)} mismatches, {took:.0f} s"
+    elapsed = time.perf_counter() - begin
+    report(
+        f"{search.backend}: {accepted} specs accepted of {len(all_results)} "
+        f"(seeds {first} to {last}), "
+        f"{refused} refused by the backend, {len(failures)} mismatches, {elapsed:.0f} s"
     )
     return int(bool(failures))
 

@@ -1,4 +1,4 @@
-"""A failing spec and call, made as small as they can be while they fail in the same way."""
+"""Shrink a failing spec and call while the failure stays the same (delta debugging)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from rnnc.operators.analyze import analyze
 from support.generator.calls import CallConfig, simplify_call
 
 FailureFunction = Callable[[str, Mapping[str, int], CallConfig], str | None]
-"""In which way a spec and a call fail; None where they do not."""
+"""Describes how a spec and a call fail; None if they do not."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is made smaller."""
+    """A failing spec, its sizes and the call."""
 
     text: str
     sizes: Mapping[str, int]
@@ -27,43 +27,43 @@ class Case:
 
 
 def shrink_case(case: Case, describe_failure: FailureFunction, budget: int = 600) -> Case:
-    """The smallest case found within a number of tries."""
-    wanted = describe_failure(case.text, case.sizes, case.call)
-    assert wanted is not None, "what does not fail cannot be made smaller"
-    left = budget
+    """Return the smallest case found within a number of tries."""
+    original_failure = describe_failure(case.text, case.sizes, case.call)
+    assert original_failure is not None, "what does not fail cannot be made smaller"
+    remaining = budget
 
-    def still(candidate: Case) -> bool:
-        nonlocal left
-        if left <= 0 or not is_valid(candidate.text, candidate.sizes):
+    def still_fails(candidate: Case) -> bool:
+        nonlocal remaining
+        if remaining <= 0 or not is_valid(candidate.text, candidate.sizes):
             return False
-        left -= 1
-        return describe_failure(candidate.text, candidate.sizes, candidate.call) == wanted
+        remaining -= 1
+        return describe_failure(candidate.text, candidate.sizes, candidate.call) == original_failure
 
     changed = True
-    while changed and left > 0:
+    while changed and remaining > 0:
         changed = False
         for candidates in (_simpler_calls, _without_lines, _simpler_expressions, _smaller_sizes):
-            case, better = _shrink_greedily(case, candidates, still)
+            case, better = _shrink_greedily(case, candidates, still_fails)
             changed |= better
     return case
 
 
 def _shrink_greedily(
-    case: Case, candidates: Callable[[Case], Iterator[Case]], still: Callable[[Case], bool]
+    case: Case, candidates: Callable[[Case], Iterator[Case]], still_fails: Callable[[Case], bool]
 ) -> tuple[Case, bool]:
-    """Take the first candidate that still fails, again and again."""
-    better, again = False, True
-    while again:
-        again = False
+    """Replace the case by its first failing candidate until there is none."""
+    better, changed = False, True
+    while changed:
+        changed = False
         for candidate in candidates(case):
-            if still(candidate):
-                case, better, again = candidate, True, True
+            if still_fails(candidate):
+                case, better, changed = candidate, True, True
                 break
     return case, better
 
 
 def is_valid(text: str, sizes: Mapping[str, int]) -> bool:
-    """Whether a spec can be compiled as far as `check` tells."""
+    """Test that a spec passes `check`."""
     try:
         return analyze(Source(text), parameters=dict(sizes)).graph is not None
     except Exception:
@@ -71,20 +71,20 @@ def is_valid(text: str, sizes: Mapping[str, int]) -> bool:
 
 
 def _simpler_calls(case: Case) -> Iterator[Case]:
-    for calling in simplify_call(case.call):
-        yield Case(case.text, case.sizes, calling)
+    for call in simplify_call(case.call):
+        yield Case(case.text, case.sizes, call)
 
 
 def _blocks(lines: list[str]) -> list[tuple[int, int]]:
-    """Every line with the lines that are indented below it."""
-    found: list[tuple[int, int]] = []
-    for at, line in enumerate(lines):
-        end = at + 1
+    """Return the line ranges of each line with its indented block."""
+    ranges: list[tuple[int, int]] = []
+    for index, line in enumerate(lines):
+        end = index + 1
         depth = len(line) - len(line.lstrip())
         while end < len(lines) and len(lines[end]) - len(lines[end].lstrip()) > depth:
             end += 1
-        found.append((at, end))
-    return found
+        ranges.append((index, end))
+    return ranges
 
 
 def _without_lines(case: Case) -> Iterator[Case]:
@@ -92,28 +92,28 @@ def _without_lines(case: Case) -> Iterator[Case]:
     blocks = _blocks(lines)
     names = {line.split(" = ")[0].strip().split(":")[0] for line in lines}
     for start, end in sorted(blocks, key=lambda block: block[0] - block[1]):
-        kept = lines[:start] + lines[end:]
-        yield Case("\n".join([*kept, ""]), case.sizes, case.call)
-        # A variable and all that sets it go together.
-        declared = re.match(r"\s*(?:state|output|input) (\w+):", lines[start])
-        if declared and declared[1] not in names - {declared[1]}:
-            own = re.compile(rf"\s*{declared[1]}(?:'|\[t(?:\+1)?\])? = ")
-            rest = [line for line in kept if not own.match(line)]
-            yield Case("\n".join([*rest, ""]), case.sizes, case.call)
-    for at, line in enumerate(lines):
-        # A local is read where it stood.
+        remaining = lines[:start] + lines[end:]
+        yield Case("\n".join([*remaining, ""]), case.sizes, case.call)
+        # Remove a variable with all its equations.
+        declaration = re.match(r"\s*(?:state|output|input) (\w+):", lines[start])
+        if declaration and declaration[1] not in names - {declaration[1]}:
+            assignment = re.compile(rf"\s*{declaration[1]}(?:'|\[t(?:\+1)?\])? = ")
+            shortened = [line for line in remaining if not assignment.match(line)]
+            yield Case("\n".join([*shortened, ""]), case.sizes, case.call)
+    for index, line in enumerate(lines):
+        # Inline a local into its readers.
         local = re.match(r"\s*(\w+)(?:: [^=]*)? = (.*)", line)
         if local and local[1] not in {"h", "y"}:
             name, value = local[1], local[2]
-            rest = [
+            shortened = [
                 re.sub(rf"(?<![\w.]){name}(?![\w'\[])", lambda _, v=value: f"({v})", other)  # type: ignore[misc]
-                for other in lines[:at] + lines[at + 1 :]
+                for other in lines[:index] + lines[index + 1 :]
             ]
-            yield Case("\n".join([*rest, ""]), case.sizes, case.call)
+            yield Case("\n".join([*shortened, ""]), case.sizes, case.call)
 
 
 def _simpler_expressions(case: Case) -> Iterator[Case]:
-    """Each expression with one of its own parts in its place, or a variable."""
+    """Yield cases with an expression replaced by one of its parts."""
     for start, end, parts in _expressions(case.text):
         whole = case.text[start:end]
         for part in parts:
@@ -122,8 +122,8 @@ def _simpler_expressions(case: Case) -> Iterator[Case]:
 
 
 def _expressions(text: str) -> list[tuple[int, int, list[str]]]:
-    """The places of all expressions, largest first, and what may stand there instead."""
-    found: list[tuple[int, int, list[str]]] = []
+    """Return all expressions, the largest first, with their replacements."""
+    replacements: list[tuple[int, int, list[str]]] = []
     waiting: list[object] = [parse(Source(text), Report())]
     while waiting:
         node = waiting.pop()
@@ -132,9 +132,9 @@ def _expressions(text: str) -> list[tuple[int, int, list[str]]]:
         elif hasattr(node, "__dataclass_fields__"):
             if isinstance(node, _COMPOSITE_NODES):
                 parts = _part_texts(node)
-                found.append((node.span.start, node.span.end, parts))
+                replacements.append((node.span.start, node.span.end, parts))
             waiting += [getattr(node, name) for name in node.__dataclass_fields__ if name != "span"]
-    return sorted(found, key=lambda item: item[0] - item[1])
+    return sorted(replacements, key=lambda item: item[0] - item[1])
 
 
 _COMPOSITE_NODES = (
@@ -144,15 +144,15 @@ _COMPOSITE_NODES = (
 
 
 def _part_texts(node: object) -> list[str]:
-    """The texts of an expression's parts, and of the expression with one part left out."""
+    """Return an expression's parts, and the expression without one part."""
     match node:
-        case syntax.Chain(first, rest):
-            parts = [first.span.text, *(part.span.text for _, part in rest)]
-            if len(rest) > 1:
-                for drop in range(len(rest)):
-                    kept = [item for at, item in enumerate(rest) if at != drop]
+        case syntax.Chain(first, terms):
+            parts = [first.span.text, *(part.span.text for _, part in terms)]
+            if len(terms) > 1:
+                for drop in range(len(terms)):
+                    remaining = [item for index, item in enumerate(terms) if index != drop]
                     parts.append(
-                        " ".join([first.span.text, *(f"{s} {p.span.text}" for s, p in kept)])
+                        " ".join([first.span.text, *(f"{s} {p.span.text}" for s, p in remaining)])
                     )
         case syntax.Run(items):
             parts = [item.span.text for item in items]
@@ -180,7 +180,7 @@ def _part_texts(node: object) -> list[str]:
 
 
 def _smaller_sizes(case: Case) -> Iterator[Case]:
-    """Every width that is written, smaller, everywhere at once."""
+    """Yield cases with a width replaced everywhere by a smaller one."""
     for size in sorted(
         {int(n) for n in re.findall(r"\[(\d+)\]|, (\d+)\]", case.text) for n in n if n}
     ):
@@ -191,14 +191,14 @@ def _smaller_sizes(case: Case) -> Iterator[Case]:
 
 
 def format_test(case: Case, backend: str, options: Mapping[str, object]) -> str:
-    """A test that fails as the case does."""
-    plain, said = CallConfig(), []
+    """Format a case as a test that fails."""
+    default, call_arguments = CallConfig(), []
     for name in case.call.__dataclass_fields__:
         value = getattr(case.call, name)
-        if value != getattr(plain, name):
-            said.append(f"{name}={value!r}")
-    more = f", sizes={dict(case.sizes)!r}" if case.sizes else ""
-    more += "".join(f", {name}={value!r}" for name, value in options.items())
+        if value != getattr(default, name):
+            call_arguments.append(f"{name}={value!r}")
+    arguments = f", sizes={dict(case.sizes)!r}" if case.sizes else ""
+    arguments += "".join(f", {name}={value!r}" for name, value in options.items())
     return f'''from support.comparison.cases import assert_call_agrees
 from support.generator.calls import CallConfig
 
@@ -208,5 +208,5 @@ SPEC = """
 
 
 def test_what_the_search_found() -> None:
-    assert_call_agrees(SPEC, CallConfig({", ".join(said)}), "{backend}"{more})
+    assert_call_agrees(SPEC, CallConfig({", ".join(call_arguments)}), "{backend}"{arguments})
 '''

@@ -21,9 +21,9 @@ PARTS = 20
 
 
 def failures(search: Search, seeds: range) -> list[SpecResult]:
-    found = examine_specs(search, seeds)
-    assert all(f.accepted for f in found), "every random spec is valid"
-    return [f for f in found if f.failure]
+    results = examine_specs(search, seeds)
+    assert all(f.accepted for f in results), "every random spec is valid"
+    return [f for f in results if f.failure]
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -56,7 +56,9 @@ def test_a_mismatch_becomes_a_small_test() -> None:
     search, name = Search("oracle"), "no symbol is the first"
     with plant_fault(name):
         blocks = (examine_specs(search, range(s, s + 10)) for s in range(20_000, 20_200, 10))
-        seed = next(f.seed for found in blocks for f in found if f.failure and not f.call_number)
+        seed = next(
+            f.seed for results in blocks for f in results if f.failure and not f.call_number
+        )
         spec = random_spec(seed)
         case = Case(spec.text, spec.sizes, random_call(seed))
         small = shrink_case(case, search.describe_failure, budget=150)
@@ -68,18 +70,18 @@ def test_a_mismatch_becomes_a_small_test() -> None:
 
 
 def test_a_call_has_ever_less() -> None:
-    calling = CallConfig(steps=3, rows=2, lengths="ragged", resets="some", state="carried")
+    call = CallConfig(steps=3, rows=2, lengths="ragged", resets="some", state="carried")
     seen = 0
-    while simplify_call(calling):
-        calling, seen = simplify_call(calling)[0], seen + 1
-    assert (calling, seen < 20) == (CallConfig(steps=1, rows=1), True)
+    while simplify_call(call):
+        call, seen = simplify_call(call)[0], seen + 1
+    assert (call, seen < 20) == (CallConfig(steps=1, rows=1), True)
 
 
 def test_a_call_step_by_step_is_held_to_a_whole_one_in_evaluation_alone() -> None:
-    calling = CallConfig(steps=3, rows=2, training=False, stepwise=True, batch_first=True)
+    call = CallConfig(steps=3, rows=2, training=False, stepwise=True, batch_first=True)
     text = "input x: real[2]\noutput y: real[2]\ny = dropout(0.5, x[t-1])\n"
-    assert all(less.training <= (not less.stepwise) for less in simplify_call(calling))
-    for less in (calling, *simplify_call(calling)):
+    assert all(less.training <= (not less.stepwise) for less in simplify_call(call))
+    for less in (call, *simplify_call(call)):
         assert_call_agrees(text, less, "aten")
 
 

@@ -1,0 +1,1 @@
+"""Benchmarks: the tables of docs/performance.md, and profiles of generated code."""

@@ -1,4 +1,4 @@
-"""The aten backend against the reference loop: medians of interleaved training steps.
+"""Time training steps of the aten backend against the reference loop, interleaved.
 
 `python tests/performance/aten_speedup.py --memory` prints a Markdown table of the whole zoo:
 milliseconds, the ratio, and by how much a process grows at its peak in a step.
@@ -38,7 +38,7 @@ print(kilobytes("VmHWM") - before)
 
 
 def compile_model(name: str, backend: str, hidden: int) -> Any:
-    """A zoo model of some width, where its header lets one choose it."""
+    """Compile a zoo model, with the given width if its header has that parameter."""
     torch.manual_seed(0)
     try:
         return rnnc.compile(f"zoo:{name}", backend=backend, hidden=hidden)
@@ -47,13 +47,13 @@ def compile_model(name: str, backend: str, hidden: int) -> Any:
 
 
 def random_inputs(model: Any, steps: int, rows: int) -> tuple[torch.Tensor, ...]:
-    made = []
+    inputs = []
     for variable in model.graph.inputs:
         if variable.type.kind == "symbol":
-            made.append(torch.randint(0, variable.type.size, (steps, rows)))
+            inputs.append(torch.randint(0, variable.type.size, (steps, rows)))
         else:
-            made.append(torch.rand(steps, rows, variable.type.size))
-    return tuple(made)
+            inputs.append(torch.rand(steps, rows, variable.type.size))
+    return tuple(inputs)
 
 
 def training_step(model: Any, x: tuple[torch.Tensor, ...]) -> None:
@@ -66,11 +66,11 @@ def training_step(model: Any, x: tuple[torch.Tensor, ...]) -> None:
 def time_interleaved(
     models: list[Any], steps: int, rows: int, repeats: int
 ) -> tuple[float, float, float]:
-    """Seconds of a step of both, and the median of the ratios of steps that ran side by side."""
+    """Return the median seconds of both models, and the median ratio of adjacent steps."""
     x = random_inputs(models[0], steps, rows)
     took: list[list[float]] = [[], []]
     for repeat in range(repeats + 2):
-        # In turns, and each first in turn: what else runs on the machine slows both alike.
+        # Alternate, with alternating order, so that other load slows both models alike.
         for index in (0, 1) if repeat % 2 else (1, 0):
             start = time.perf_counter()
             training_step(models[index], x)
@@ -81,7 +81,7 @@ def time_interleaved(
 
 
 def peak_memory(name: str, backend: str, arguments: argparse.Namespace) -> float:
-    """Megabytes by which a process grows in its first step of full size."""
+    """Return the megabytes by which a process grows in its first step of full size."""
     from pathlib import Path
 
     script = MEMORY_SCRIPT.format(
@@ -93,10 +93,10 @@ def peak_memory(name: str, backend: str, arguments: argparse.Namespace) -> float
         rows=arguments.rows,
         threads=torch.get_num_threads(),
     )
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=True
     )
-    return int(found.stdout) / 1024
+    return int(process.stdout) / 1024
 
 
 def main() -> None:

@@ -1,11 +1,10 @@
-"""How long `rnnc check` takes for specs of growing size, and whether that grows linearly.
+"""Time `rnnc check` on specs of growing size, to see that it is linear.
 
     python tests/performance/check_scaling.py [LINES …]
 
-Prints one line a size: lines, operations of the graph, milliseconds of the processor (the best of
-three), and
-microseconds a line. Four kinds of spec, since what costs differs: locals that are chained, states
-with operators applied, a deep stack, and one long body used many times.
+Prints one line per size: lines, graph operations, processor milliseconds (the best of three), and
+microseconds a line. Four kinds of spec differ in cost: chained locals, states with operators
+applied, a deep stack, and one long body used many times.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ HEAD = "input x: real[8]\noutput y: real[8]\n"
 
 
 def chained_locals(lines: int) -> str:
-    """Locals, each made of the two before it."""
+    """Write locals, each a function of the two before it."""
     body = "\n".join(
         f"z_{i}: real[8] = tanh(W_{i} z_{i - 1} + U_{i} z_{i - 2} + b_{i})" for i in range(2, lines)
     )
@@ -29,7 +28,7 @@ def chained_locals(lines: int) -> str:
 
 
 def stacked_states(lines: int) -> str:
-    """A state a layer, each an application of the default operator: two lines a layer."""
+    """Write two lines per layer: a state, and an application of the default operator."""
     layers = max(1, lines // 2)
     states = "\n".join(f"state h_{i}: real[8]" for i in range(1, layers + 1))
     body = "\n".join(f"h_{i}' = h_{i - 1}' ⊕_{i} h_{i}" for i in range(2, layers + 1))
@@ -37,7 +36,7 @@ def stacked_states(lines: int) -> str:
 
 
 def gated_layers(lines: int) -> str:
-    """An LSTM a layer by a shared definition, its layers written with `for`-less repetition."""
+    """Write an LSTM per layer, all with one definition, without `for`."""
     layers = max(1, lines // 3)
     definition = (
         "operator cell(x, (h, c)):\n    i = σ(Wi x + Ui h + bi)\n    f = σ(Wf x + Uf h + bf)\n"
@@ -53,7 +52,7 @@ def gated_layers(lines: int) -> str:
 
 
 def long_body(lines: int) -> str:
-    """One long operator body."""
+    """Write one long operator body."""
     body = "\n".join(f"    z_{i}: real[8] = tanh(W_{i} z_{i - 1} + b_{i})" for i in range(1, lines))
     return (
         f"{HEAD}state h: real[8]\noperator x ⊕ h:\n    z_0: real[8] = tanh(W h + U x)\n{body}\n"
@@ -63,8 +62,11 @@ def long_body(lines: int) -> str:
 
 def main(sizes: list[int]) -> None:
     kinds: dict[str, Callable[[int], str]] = {
-        "chained": chained_locals, "stacked": stacked_states, "gated": gated_layers, "bodied": long_body,
-    }  # fmt: skip
+        "chained": chained_locals,
+        "stacked": stacked_states,
+        "gated": gated_layers,
+        "bodied": long_body,
+    }
     check_models(Source(chained_locals(10)))
     for name, kind in kinds.items():
         for lines in sizes:

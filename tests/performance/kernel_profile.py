@@ -1,9 +1,9 @@
-"""Where the time of a training step goes: clocks around each phase of generated code.
+"""Profile a training step of generated code, with clocks around each kernel group.
 
-`python tests/performance/kernel_profile.py zoo:lstm --set hidden=256 --rows 32 --steps 100`.
-A phase is timed as it is, and once more with products of depth 1 (its numbers then mean nothing):
-what is left is its elementwise part, and the memory that it reads and writes. Medians and least
-times, in milliseconds.
+`python tests/performance/kernel_profile.py zoo:lstm --set hidden=256 --rows 32 --steps 100`. A
+group is timed once as it is, and once with matmuls of depth 1 (its results then mean nothing): the
+second time is that of its elementwise part and of its memory traffic. Prints medians and minima in
+milliseconds.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TIMED_CALL = f"""{{
                 phase_seconds[phase_count++ % 64] = clock_now() - begin;
             }}"""
 GEMM_SUBSTITUTIONS = {"all": r"\g<0>", "shallow": r"\g<1>1,"}
-"""How a call of `product` is written; with a depth of 1 next to nothing of it is left."""
+"""Replacements of a call of `product`; with depth 1 almost nothing of it is left."""
 
 
 def main(words: list[str] | None = None) -> None:
@@ -52,13 +52,14 @@ def main(words: list[str] | None = None) -> None:
     arguments = parser.parse_args(words)
     torch.set_num_threads(arguments.threads)
     sizes = {name: int(value) for name, _, value in (s.partition("=") for s in arguments.set)}
-    found = {
-        way: time_kernels(arguments, sizes, product) for way, product in GEMM_SUBSTITUTIONS.items()
+    times_by_variant = {
+        variant: time_kernels(arguments, sizes, product)
+        for variant, product in GEMM_SUBSTITUTIONS.items()
     }
-    for name in found["all"]:
+    for name in times_by_variant["all"]:
         times = "; ".join(
-            f"{way} {statistics.median(each[name]):.2f} (least {min(each[name]):.2f})"
-            for way, each in found.items()
+            f"{variant} {statistics.median(samples[name]):.2f} (least {min(samples[name]):.2f})"
+            for variant, samples in times_by_variant.items()
         )
         print(f"{name}: {times}")
 
@@ -66,8 +67,8 @@ def main(words: list[str] | None = None) -> None:
 def time_kernels(
     arguments: argparse.Namespace, sizes: dict[str, int], product: str
 ) -> dict[str, list[float]]:
-    """For each phase, and for whole steps, the milliseconds of each round."""
-    source, found = CompiledProgram.source, dict[str, list[float]]()
+    """Return the milliseconds of each round by kernel group, and of whole steps."""
+    source, times = CompiledProgram.source, dict[str, list[float]]()
 
     def with_clocks(self: CompiledProgram) -> str:
         text = source(self)
@@ -92,11 +93,11 @@ def time_kernels(
         step()
         [program] = model.backends.choose(next(model.parameters()))._programs.values()  # type: ignore[attr-defined]
         names = {
-            program.address(unit): f"unit {unit.number}, "
-            + ("backward" if unit.adjoint else "forward")
-            + (", one step after the other" if unit.direction else ", all steps at once")
-            for unit in program.layout.units
-            if not unit.outside
+            program.function_address(group): f"unit {group.index}, "
+            + ("backward" if group.adjoint else "forward")
+            + (", one step after the other" if group.direction else ", all steps at once")
+            for group in program.layout.kernel_groups
+            if not group.runs_in_aten
         }
         library = program.libraries[0]
         seconds = (ctypes.c_double * 64).in_dll(library, "phase_seconds")
@@ -105,10 +106,10 @@ def time_kernels(
         for _ in range(arguments.rounds):
             count.value, begin = 0, time.perf_counter()
             step()
-            found.setdefault("a step", []).append(1e3 * (time.perf_counter() - begin))
-            for at in range(min(count.value, 64)):
-                found.setdefault(names[units[at]], []).append(1e3 * seconds[at])
-    return found
+            times.setdefault("a step", []).append(1e3 * (time.perf_counter() - begin))
+            for index in range(min(count.value, 64)):
+                times.setdefault(names[units[index]], []).append(1e3 * seconds[index])
+    return times
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Make the tables of docs/performance.md: `make bench`, or `python tests/performance/tables.py`.
+"""Make the tables of docs/performance.md, for `make bench`.
 
-Sections are named on the command line; by default all are made. With `--write` they take their
-places between the page's markers, else they are printed. All of them take some twelve minutes on
-two cores that do nothing else; `--quick` measures one row of each, in three.
+Sections are named on the command line; by default all are made. `--write` inserts them between the
+page's markers, otherwise they are printed. All of them take some twelve minutes on two idle cores;
+`--quick` measures one row of each, in three.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main(words: list[str] | None = None) -> None:
     chosen = [name for name in SECTIONS if name in (arguments.names or SECTIONS)]
     for name in chosen:
         text = make_section(name, arguments)
-        # At once: what is interrupted has the sections that were finished.
+        # Write each section at once, so that an interrupted run keeps the finished ones.
         if arguments.write:
             page = fill_sections(PAGE.read_text(encoding="utf-8"), {name: text})
             PAGE.write_text(page, encoding="utf-8")
@@ -52,15 +52,15 @@ def main(words: list[str] | None = None) -> None:
 
 
 def make_section(name: str, arguments: argparse.Namespace) -> str:
-    """One section's text, with the command and the machine above it."""
+    """Return a section's text, with the command and the machine above it."""
     report_progress(f"== {name}")
     begin = time.perf_counter()
     session = Session(report_progress=report_progress)
     if arguments.quick:
         session = Session(rounds=5, seconds=0.3, quick=True, report_progress=report_progress)
-    with LoadMonitor() as watch:
+    with LoadMonitor() as monitor:
         table = SECTIONS[name](session)
-    session.other_load += [] if watch.other_load is None else [watch.other_load]
+    session.other_load += [] if monitor.other_load is None else [monitor.other_load]
     remarks = session.take_remarks()
     quick = " --quick" if arguments.quick else ""
     head = (
@@ -71,7 +71,7 @@ def make_section(name: str, arguments: argparse.Namespace) -> str:
 
 
 def report_progress(line: str) -> None:
-    """Say what goes on."""
+    """Print a progress line on standard error."""
     print(line, file=sys.stderr, flush=True)
 
 

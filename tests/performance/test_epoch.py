@@ -23,21 +23,21 @@ def test_parts_inside_of_parts_count_once() -> None:
     inner()
     time.sleep(0.02)
     clock.end_epoch()
-    [found] = clock.epochs
-    assert found["outer"] >= 0.02
-    assert found["inner"] >= 0.02
-    assert found["bookkeeping"] >= 0.02
-    assert sum(v for k, v in found.items() if k != "epoch") == pytest.approx(found["epoch"])
+    [seconds] = clock.epochs
+    assert seconds["outer"] >= 0.02
+    assert seconds["inner"] >= 0.02
+    assert seconds["bookkeeping"] >= 0.02
+    assert sum(v for k, v in seconds.items() if k != "epoch") == pytest.approx(seconds["epoch"])
 
 
 def test_an_epoch_is_the_sum_of_its_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RNNC_DATA", str(small_data(tmp_path)))
-    own = loop.collate
-    found = profile_epoch("zoo:dots_rnn", "jsb", "aten", epochs=1)
-    assert loop.collate is own
-    assert {*PARTS, "validation", "bookkeeping", "epoch"} == set(found)
-    assert all(seconds > 0 for seconds in found.values())
-    assert sum(v for k, v in found.items() if k != "epoch") == pytest.approx(found["epoch"])
+    original_collate = loop.collate
+    profile = profile_epoch("zoo:dots_rnn", "jsb", "aten", epochs=1)
+    assert loop.collate is original_collate
+    assert {*PARTS, "validation", "bookkeeping", "epoch"} == set(profile)
+    assert all(seconds > 0 for seconds in profile.values())
+    assert sum(v for k, v in profile.items() if k != "epoch") == pytest.approx(profile["epoch"])
 
 
 def test_without_data_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Clocks around the phases of a step."""
+"""The clocks around the kernel groups of a step."""
 
 from __future__ import annotations
 

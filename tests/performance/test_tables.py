@@ -1,4 +1,4 @@
-"""The tables of docs/performance.md: their sizes, their form, and their places in the page."""
+"""The tables of docs/performance.md: sizes, format, and positions in the page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rnnc.operators.sources.zoo import zoo_names
 from rnnc.runtime.benchmark.baselines.gemm_floor import make_plan, required_gemms, total_flops
 from rnnc.runtime.benchmark.baselines.torch_layers import match_torch_layers, torch_layers
 from rnnc.runtime.benchmark.correctness import compute_reference, describe_mismatch
-from rnnc.runtime.benchmark.measurement.subprocess_job import FirstCalls
+from rnnc.runtime.benchmark.measurement.job_protocol import FirstCalls
 from rnnc.runtime.benchmark.workload.candidate import Candidate
 from support.processes.commands import ROOT
 
@@ -100,19 +100,19 @@ def test_cells_are_of_the_zoo_and_sizes_are_sane() -> None:
 
 @pytest.mark.parametrize("kind", specs.LAYERS)
 def test_a_lone_layer_is_one_of_torch(kind: str) -> None:
-    its = compile_workload(specs.LAYERS[kind], 4, 2, hidden=6, inputs=5)
-    assert type(match_torch_layers(its).module).__name__ == kind
-    assert describe_mismatch(torch_layers(its), compute_reference(its)) == ""
+    workload = compile_workload(specs.LAYERS[kind], 4, 2, hidden=6, inputs=5)
+    assert type(match_torch_layers(workload).module).__name__ == kind
+    assert describe_mismatch(torch_layers(workload), compute_reference(workload)) == ""
 
 
 @pytest.mark.parametrize("name", specs.LOOPS)
 def test_a_lone_loop_holds_all_products(name: str) -> None:
     spec, products = specs.LOOPS[name]
     T, B, H = 5, 3, 8
-    its = compile_workload(spec, T, B, hidden=H)
-    assert total_flops(required_gemms(its, training=False)) == 2 * T * B * H * H * products
-    assert total_flops(required_gemms(its, training=True)) == 4 * T * B * H * H * products
-    plan = make_plan(its.graph, training=True)
+    workload = compile_workload(spec, T, B, hidden=H)
+    assert total_flops(required_gemms(workload, training=False)) == 2 * T * B * H * H * products
+    assert total_flops(required_gemms(workload, training=True)) == 4 * T * B * H * H * products
+    plan = make_plan(workload.graph, training=True)
     assert {p.kind for p in plan.phases if plan.phase_cost(p).matmul_flops} == {"loop"}
 
 
@@ -132,12 +132,12 @@ def test_a_row_holds_a_ratio_to_the_base(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_losses_absences_and_busy_machines_are_remarked() -> None:
     session = quick()
-    its = compile_workload(specs.RNN, 2, 2, hidden=4)
-    found = session.compare(
-        specs.RNN, 2, 2, ("aten", ("nothing", lambda case: idle("nothing"))), hidden=4
+    workload = compile_workload(specs.RNN, 2, 2, hidden=4)
+    comparison = session.compare(
+        specs.RNN, 2, 2, ("aten", ("nothing", lambda workload: idle("nothing"))), hidden=4
     )
-    assert found.case.graph.name == its.graph.name
-    session.record_slower_rows("a row", found)
+    assert comparison.workload.graph.name == workload.graph.name
+    session.record_slower_rows("a row", comparison)
     session.compare("zoo:dts_rnn", 2, 2, ("aten", "torch.nn"), hidden=4)
     session.other_load = [1.5]
     losing, absent, busy = session.take_remarks()
@@ -150,9 +150,11 @@ def test_losses_absences_and_busy_machines_are_remarked() -> None:
 
 def test_a_row_without_its_base_has_no_figures() -> None:
     session = quick()
-    found = session.compare("zoo:dts_rnn", 2, 2, ("torch.nn", "aten"), hidden=4)
-    assert format_median(found, "step", "aten") == format_ratio(found, "step", "aten") == "–"
-    session.record_slower_rows("a row", found)
+    comparison = session.compare("zoo:dts_rnn", 2, 2, ("torch.nn", "aten"), hidden=4)
+    assert (
+        format_median(comparison, "step", "aten") == format_ratio(comparison, "step", "aten") == "–"
+    )
+    session.record_slower_rows("a row", comparison)
     assert session.take_remarks()[0] == "No row loses."
 
 
@@ -160,10 +162,10 @@ def idle(name: str) -> Candidate:
     return Candidate(name, "", lambda: None, lambda: None, None)
 
 
-def test_a_contender_that_is_wrong_is_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_candidate_that_is_wrong_is_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
     from performance.sections import session as measuring
 
-    monkeypatch.setattr(measuring, "describe_mismatch", lambda contender, right: "all is off")
+    monkeypatch.setattr(measuring, "describe_mismatch", lambda candidate, right: "all is off")
     with pytest.raises(ValueError, match="aten: all is off"):
         quick().make_candidate("aten", compile_workload(specs.RNN, 2, 2, hidden=4))
 
@@ -178,8 +180,8 @@ def test_loops_are_shares_of_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_first_calls_and_memory_make_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = FirstCalls(1.25, 2, (0.0, 0)), FirstCalls(0.05, 0, (0.001, 0))
-    monkeypatch.setattr(first_calls, "measure_first_calls", lambda case, name: calls)
-    monkeypatch.setattr(first_calls, "measure_step_memory", lambda case, name: 2**20)
+    monkeypatch.setattr(first_calls, "measure_first_calls", lambda workload, name: calls)
+    monkeypatch.setattr(first_calls, "measure_step_memory", lambda workload, name: 2**20)
     assert (
         "| lstm | cpu | 1.25 | 0.05 | 1.0 ms, 0 compilations |"
         in first_calls.compiling(quick()).text()

@@ -1,4 +1,4 @@
-"""Operator graphs to draw: of the zoo, and of specs written in a test."""
+"""Operator graphs and diagrams of zoo models and of inline specs."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ y = softmax(V h[t-2] + M h' + N g' + O x[t-3])
 
 @cache
 def zoo_graph(name: str) -> OperatorGraph:
-    """The graph of a model of the zoo."""
+    """Return the graph of a zoo model."""
     return analyze(zoo_source(name)).require_graph()
 
 
 def graph_of(text: str, name: str = "model") -> OperatorGraph:
-    """The graph of a spec."""
+    """Return the graph of a spec's text."""
     return analyze(Source(text, name)).require_graph()
 
 
@@ -55,16 +55,16 @@ def draw_diagram(
     details: tuple[Detail, ...] = ("shapes",),
     measure: str | None = None,
 ) -> Diagram:
-    """A model's diagram."""
+    """Build a model's diagram."""
     return build_diagram(graph, DiagramView(level, steps, details, measure))
 
 
 def parse_edges(source: str) -> Counter[tuple[str, str, int]]:
-    """The edges (source, target, delay) that Graphviz reads in a DOT file."""
+    """Return the edges (source, target, delay) that Graphviz reads in a DOT file."""
     drawing = pygraphviz.AGraph(string=source)
     return Counter((e[0], e[1], int(e.attr["delay"])) for e in drawing.edges())
 
 
 def diagram_edges(diagram: Diagram) -> Counter[tuple[str, str, int]]:
-    """The edges (source, target, delay) of a diagram."""
+    """Return the edges (source, target, delay) of a diagram."""
     return Counter((e.source, e.target, e.delay) for e in diagram.edges)

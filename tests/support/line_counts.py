@@ -1,4 +1,4 @@
-"""How work grows: lines of Python executed, by function, without a clock."""
+"""Measure work by executed lines of Python per function, without a clock."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 
 def count_lines(run: Callable[[], object], folder: str = "rnnc") -> Counter[str]:
-    """How many lines a call executes in each function of rnnc; each turn of a loop counts.
+    """Count the lines that a call executes in each function of rnnc, loop iterations included.
 
-    What C does within one line (a set's union, `in` on a list) counts as one.
+    Work of C within one line (a set's union, `in` on a list) counts as one.
     """
     lines: Counter[CodeType] = Counter()
 
@@ -33,17 +33,17 @@ def count_lines(run: Callable[[], object], folder: str = "rnnc") -> Counter[str]
         run()
     finally:
         sys.settrace(before)
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for code, count in lines.items():
         file = code.co_filename.rpartition(f"/{folder}/")[2]
-        found[f"{file}:{code.co_firstlineno} {code.co_qualname}"] += count
-    return found
+        counts[f"{file}:{code.co_firstlineno} {code.co_qualname}"] += count
+    return counts
 
 
 def superlinear_functions(
     small: Counter[str], large: Counter[str], *, factor: float
 ) -> dict[str, float]:
-    """The functions whose work has grown by more than so many times, and matters."""
+    """Return the relevant functions whose work grew by more than a factor."""
     enough = large.total() / 200
     return {
         name: count / max(1, small[name])

@@ -1,4 +1,4 @@
-"""The comparison that all other tests trust: a planted difference is caught."""
+"""The comparison behind all other tests catches a planted difference."""
 
 from __future__ import annotations
 

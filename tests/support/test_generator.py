@@ -25,7 +25,7 @@ NEVER_VALID = re.compile(
     r"declaration: (INPUT|STATE) .* _marks|declaration: (INPUT|OUTPUT) .* EQUAL expr"
     r"|equation: expr COLON type$|__type_star_\d+: __type_star_\d+ COMMA expr"
 )
-"""What the grammar reads so that a message can say what is wrong with it."""
+"""Productions that exist only for better error messages."""
 
 
 @cache
@@ -49,18 +49,18 @@ def test_a_seed_is_one_spec() -> None:
 
 
 def test_every_kind_of_operand_is_in_every_position() -> None:
-    found = set[tuple[str, str]]().union(
+    pairs = set[tuple[str, str]]().union(
         *(census(random_spec(seed).text).pairs for seed in range(COUNT))
     )
-    assert not set(PAIRS) - found, "positions without an operand of a kind"
-    assert not found - set(PAIRS), "pairs that the census says cannot be"
+    assert not set(PAIRS) - pairs, "positions without an operand of a kind"
+    assert not pairs - set(PAIRS), "pairs that the census says cannot be"
 
 
 def test_a_missing_construct_would_be_seen() -> None:
-    found = census("input x: real\nstate h: real\noutput y: real\nh' = tanh(x)\ny = h").pairs
-    assert ("tanh z", "real") in found
-    assert ("output", "old state") in found
-    assert ("tanh z", "old state") in set(PAIRS) - found
+    pairs = census("input x: real\nstate h: real\noutput y: real\nh' = tanh(x)\ny = h").pairs
+    assert ("tanh z", "real") in pairs
+    assert ("output", "old state") in pairs
+    assert ("tanh z", "old state") in set(PAIRS) - pairs
 
 
 def test_every_function_has_its_positions() -> None:
@@ -71,19 +71,19 @@ def test_every_function_has_its_positions() -> None:
 
 def test_every_production_of_the_grammar_is_used() -> None:
     specs = [random_spec(seed) for seed in range(COUNT)]
-    found = productions([spec.text for spec in specs] + [spec.ascii for spec in specs[::5]])
-    missing = {rule for rule in every_production() - found if not NEVER_VALID.search(rule)}
+    used = productions([spec.text for spec in specs] + [spec.ascii for spec in specs[::5]])
+    missing = {rule for rule in every_production() - used if not NEVER_VALID.search(rule)}
     assert not missing
 
 
 def test_a_missing_production_would_be_seen() -> None:
-    found = productions(["input x: real[2]\nx' = ▷ x"])
-    assert {"x' = ▷ x", "LOSS", "⊕"} & (every_production() - found) == {"LOSS", "⊕"}
-    assert {"INPUT", "▷", "real", "item: name PRIME"} <= found
+    used = productions(["input x: real[2]\nx' = ▷ x"])
+    assert {"x' = ▷ x", "LOSS", "⊕"} & (every_production() - used) == {"LOSS", "⊕"}
+    assert {"INPUT", "▷", "real", "item: name PRIME"} <= used
 
 
 def _without_words(graph: OperatorGraph) -> str:
-    """The text of a graph, but for the lines of the spec that its losses are called by."""
+    """Return a graph's text without the source lines of its losses."""
     return re.sub(r"output loss .*: real", "output loss: real", graph.to_text())
 
 

@@ -1,4 +1,4 @@
-"""The reference against a second oracle that knows the manual alone, and that oracle by hand."""
+"""Compare the reference with the second oracle, and check that oracle by hand."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ CALLS: list[dict[str, Any]] = [
 ]
 
 
-def compiled(text: str, seed: int, **said: Any) -> CompiledRNN:
+def compiled(text: str, seed: int, **options: Any) -> CompiledRNN:
     return randomize_parameters(
-        rnnc.compile(text, backend="reference", **said).double(), seed
+        rnnc.compile(text, backend="reference", **options).double(), seed
     ).eval()
 
 
 def fed(model: CompiledRNN, steps: int, seed: int, **marks: bool) -> CallArguments:
-    """A call in which no initial value is drawn, as far as there is a state to say it."""
-    given = feed(model, steps, 3, seed=seed, **marks)
+    """Make arguments in which no initial value is drawn, if there is a state."""
+    arguments = feed(model, steps, 3, seed=seed, **marks)
     drawn = any(state.initial_value.kind == "uniform" for state in model.graph.states)
-    if drawn and given.state is None and not model.runs_backward:
+    if drawn and arguments.state is None and not model.runs_backward:
         # Apart from the parameters: what is learned moves with the state then, and once.
         begin = model.initial_state(3)
-        given.state = type(begin)(*(value.detach() for value in begin))
-    return given
+        arguments.state = type(begin)(*(value.detach() for value in begin))
+    return arguments
 
 
 def hold(model: CompiledRNN, seed: int, call: dict[str, Any]) -> bool:
-    """Whether the oracle could say what a call gives, which is then held."""
+    """Check a call against the oracle; return False if it does not support the call."""
     try:
         assert_matches_oracle(model, fed(model, seed=seed, **call), seed=seed)
     except Unsupported as refused:
@@ -102,7 +102,7 @@ def test_the_examples(path: Path) -> None:
     ],
 )
 def test_a_difference_is_seen(name: str, change: tuple[str, str]) -> None:
-    """Another spec than the one that was compiled must not agree."""
+    """A different spec than the compiled one must not agree."""
     model = compiled(RARE_SPECS[name], 3)
     if model.graph.laws:
         model.train()
@@ -247,14 +247,14 @@ def test_it_imports_nothing_that_it_is_held_against() -> None:
 
 
 def test_derivatives_are_differences() -> None:
-    """The dual numbers against finite differences of the oracle's own values."""
+    """Compare the dual numbers with finite differences of the oracle's own values."""
     text = RARE_SPECS["gaps to functions"]
     model = compiled(text, 5)
-    given = feed(model, 4, 1, seed=5)
+    arguments = feed(model, 4, 1, seed=5)
     parameters = {k: v.detach().numpy() for k, v in model.state_dict().items()}
     generator = np.random.default_rng(0)
     direction = {k: generator.normal(size=v.shape) for k, v in parameters.items()}
-    row = RowArguments({"x": [x.numpy() for x in given.inputs["x"][:, 0]]}, [False] * 4)
+    row = RowArguments({"x": [x.numpy() for x in arguments.inputs["x"][:, 0]]}, [False] * 4)
     exact = evaluate(text, {}, parameters, row, tangents=Tangents(direction)).tangents
     step = 1e-5
     ahead, behind = (

@@ -1,1 +1,1 @@
-"""The contenders, one kind a file."""
+"""The candidates, one kind per module."""

@@ -1,8 +1,8 @@
-"""A graph as the plain PyTorch that its user would write: one step as a function, and the rest.
+"""Translate a graph to plain PyTorch: one step as a function, outputs after the loop.
 
-The step is made as a `torch.fx` graph module: its `code` can be read, and `torch.compile` takes it
-as it takes a function written by hand. What no state's next value depends on (the output layer,
-say) is not part of the step: it is computed for all steps at once, after the loop.
+The step is a `torch.fx` graph module: its `code` is readable, and `torch.compile` treats it like a
+function written by hand. Nodes that no state depends on (the output layer, say) are computed for
+all steps at once, after the loop.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from .backends import RANDOM_OPERATIONS
 from .cell_ops import torch_call
 
 DelayedNode = tuple[int, int]
-"""A node, and how many steps ago."""
+"""A node and a delay in steps."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One step of a graph, and what comes after the last one.
+    """One step of a graph as a module, and the module for its outputs after the loop.
 
-    step: (parameters, reads) to the values of `step_results`, all (B, n).
-    output_module: (parameters, series of `output_operands`) to the outputs, all (T, B, n).
-    parameters, output_parameters: the names of the leading arguments of `step` and of `output_module`.
+    step: (parameters, step operands) to the values of `step_results`, all (B, n).
+    output_module: (output parameters, series of `output_operands`) to the outputs, all (T, B, n).
+    parameters, output_parameters: names of the leading arguments of `step` and `output_module`.
     step_operands: the other arguments of `step`: inputs, and states of earlier steps.
-    step_results: the nodes whose values `step` returns: first all states, then what `output_module` needs.
-    output_operands: the nodes whose series `output_module` takes: inputs, states, values of the steps.
+    step_results: nodes that `step` computes: first all states, then operands of `output_module`.
+    output_operands: nodes whose series `output_module` takes: inputs, states, values of the steps.
     """
 
     graph: OperatorGraph
@@ -51,10 +51,10 @@ class Cell:
         inputs: Mapping[int, Tensor],
         initial: Mapping[int, Tensor],
     ) -> list[Tensor]:
-        """All steps in a loop in Python; `step` is `self.step`, compiled or not.
+        """Run all steps in a Python loop.
 
         Args:
-            step: what computes a step.
+            step: `self.step`, compiled or not.
             weights: the parameters by name.
             inputs: (T, B, …) by node.
             initial: (B, n) by node: each state before the first step.
@@ -63,58 +63,72 @@ class Cell:
             The outputs, (T, B, m), or (B, m) of the last step.
         """
         parameters = [weights[name] for name in self.parameters]
-        past = {node: [value] * self._max_delay(node) for node, value in initial.items()}
+        history = {node: [value] * self._max_delay(node) for node, value in initial.items()}
         series: dict[int, list[Tensor]] = {node: [] for node in self.step_results}
-        for node, whole in inputs.items():
-            reach = self._max_delay(node)
-            nothing = whole.new_full(whole.shape[1:], 0 if whole.is_floating_point() else -1)
-            past[node] = [nothing] * reach + list(whole.unbind(0))
+        for node, series_tensor in inputs.items():
+            max_delay = self._max_delay(node)
+            padding = series_tensor.new_full(
+                series_tensor.shape[1:], 0 if series_tensor.is_floating_point() else -1
+            )
+            history[node] = [padding] * max_delay + list(series_tensor.unbind(0))
         for t in range(len(next(iter(inputs.values())))):
-            # What is known reaches `reach` steps back before the first one.
+            # The history starts `max_delay` steps before the first step.
             reads = [
-                past[node][t + self._max_delay(node) - delay] for node, delay in self.step_operands
+                history[node][t + self._max_delay(node) - delay]
+                for node, delay in self.step_operands
             ]
             values = step(*parameters, *reads)
             for node, value in zip(self.step_results, values, strict=True):
                 series[node].append(value)
                 if node in initial:
-                    past[node].append(value)
-        given = [
+                    history[node].append(value)
+        operands = [
             inputs[node] if node in inputs else torch.stack(series[node])
             for node in self.output_operands
         ]
-        outputs = self.output_module(*(weights[name] for name in self.output_parameters), *given)
-        ends = [output.at_end for output in self.graph.outputs]
-        return [y[-1] if end else y for y, end in zip(outputs, ends, strict=True)]
+        outputs = self.output_module(*(weights[name] for name in self.output_parameters), *operands)
+        at_end = [output.at_end for output in self.graph.outputs]
+        return [y[-1] if end else y for y, end in zip(outputs, at_end, strict=True)]
 
     def _max_delay(self, node: int) -> int:
         return max((delay for read, delay in self.step_operands if read == node), default=0)
 
 
 def extract_cell(graph: OperatorGraph) -> Cell:
-    """The cell of a graph.
+    """Build the cell of a graph.
 
     Raises:
-        Unavailable: for what a cell in a loop cannot do: states that run backward, windows, masks.
+        Unavailable: for states that run backward, windows and masks, which have no such step.
     """
     _require_cell(graph)
     states = [state.node for state in graph.states]
     results = [output.value.node for output in graph.outputs]
     sources = {v.node for v in graph.inputs}
     sources |= {n.id for n in graph.nodes if n.operation in {"parameter", "constant"}}
-    inside = _transitive_operands(graph, states)
-    outside = _transitive_operands(graph, results, available=inside | sources) - inside - sources
-    if any(operand.delay for n in outside for operand in graph.nodes[n].operands):
-        # What looks back in time is simplest within the loop.
-        inside, outside = inside | outside, set()
-    wanted = {operand.node for n in outside for operand in graph.nodes[n].operands} | set(results)
-    made = (*states, *sorted((wanted & inside) - sources - set(states)))
-    given = tuple(sorted(wanted & ({v.node for v in graph.inputs} | set(made))))
-    names, late = _parameter_names(graph, inside), _parameter_names(graph, outside | set(results))
-    reads = _step_operands(graph, inside)
-    step = _build_module(graph, names, reads, made)
-    after = _build_module(graph, late, tuple((n, 0) for n in given), results)
-    return Cell(graph, step, after, names, late, reads, made, given)
+    step_nodes = _transitive_operands(graph, states)
+    output_nodes = (
+        _transitive_operands(graph, results, available=step_nodes | sources) - step_nodes - sources
+    )
+    if any(operand.delay for n in output_nodes for operand in graph.nodes[n].operands):
+        # Delayed reads are simplest within the loop.
+        step_nodes, output_nodes = step_nodes | output_nodes, set()
+    needed = {operand.node for n in output_nodes for operand in graph.nodes[n].operands} | set(
+        results
+    )
+    step_results = (*states, *sorted((needed & step_nodes) - sources - set(states)))
+    output_operands = tuple(sorted(needed & ({v.node for v in graph.inputs} | set(step_results))))
+    names, output_names = (
+        _parameter_names(graph, step_nodes),
+        _parameter_names(graph, output_nodes | set(results)),
+    )
+    operands = _step_operands(graph, step_nodes)
+    step = _build_module(graph, names, operands, step_results)
+    output_module = _build_module(
+        graph, output_names, tuple((n, 0) for n in output_operands), results
+    )
+    return Cell(
+        graph, step, output_module, names, output_names, operands, step_results, output_operands
+    )
 
 
 def _require_cell(graph: OperatorGraph) -> None:
@@ -132,32 +146,32 @@ def _require_cell(graph: OperatorGraph) -> None:
 def _transitive_operands(
     graph: OperatorGraph, roots: Sequence[int], *, available: Set[int] = frozenset()
 ) -> set[int]:
-    """What some nodes need, of this step or another, up to nodes that are there already."""
-    found: set[int] = set()
+    """Return the nodes that `roots` depend on, at any step, down to available nodes."""
+    needed: set[int] = set()
     waiting = list(roots)
     while waiting:
         number = waiting.pop()
-        if number not in found and number not in available:
-            found.add(number)
+        if number not in needed and number not in available:
+            needed.add(number)
             waiting += [operand.node for operand in graph.nodes[number].operands]
-    return found
+    return needed
 
 
 def _parameter_names(graph: OperatorGraph, readers: Set[int]) -> tuple[str, ...]:
-    read = {operand.node for number in readers for operand in graph.nodes[number].operands}
-    found = [graph.nodes[number] for number in sorted(read | readers)]
-    names = (str(node.attributes[0]) for node in found if node.operation == "parameter")
+    operands = {operand.node for number in readers for operand in graph.nodes[number].operands}
+    nodes = [graph.nodes[number] for number in sorted(operands | readers)]
+    names = (str(node.attributes[0]) for node in nodes if node.operation == "parameter")
     return tuple(dict.fromkeys(names))
 
 
-def _step_operands(graph: OperatorGraph, inside: set[int]) -> tuple[DelayedNode, ...]:
-    found: set[DelayedNode] = set()
+def _step_operands(graph: OperatorGraph, step_nodes: set[int]) -> tuple[DelayedNode, ...]:
+    operands: set[DelayedNode] = set()
     inputs = {variable.node for variable in graph.inputs}
-    for number in inside:
+    for number in step_nodes:
         for operand in graph.nodes[number].operands:
             if operand.delay or operand.node in inputs:
-                found.add((operand.node, operand.delay))
-    return tuple(sorted(found))
+                operands.add((operand.node, operand.delay))
+    return tuple(sorted(operands))
 
 
 def _build_module(
@@ -166,30 +180,30 @@ def _build_module(
     operands: Sequence[DelayedNode],
     results: Sequence[int],
 ) -> fx.GraphModule:
-    """A function of (parameters, reads) that computes some nodes."""
-    written = fx.Graph()
-    known: dict[DelayedNode, fx.Node] = {}
-    given = {name: written.placeholder(name.replace(".", "_")) for name in names}
+    """Build a module from (parameters, operands) to the values of some nodes."""
+    fx_graph = fx.Graph()
+    values: dict[DelayedNode, fx.Node] = {}
+    parameters = {name: fx_graph.placeholder(name.replace(".", "_")) for name in names}
     for node in graph.nodes:
-        if node.operation == "parameter" and node.attributes[0] in given:
-            known[node.id, 0] = given[str(node.attributes[0])]
+        if node.operation == "parameter" and node.attributes[0] in parameters:
+            values[node.id, 0] = parameters[str(node.attributes[0])]
     for number, delay in operands:
         name = f"v{number}" + (f"_before_{delay}" if delay else "")
-        known[number, delay] = written.placeholder(name)
+        values[number, delay] = fx_graph.placeholder(name)
 
     def value(operand: Operand) -> fx.Node:
         read = (operand.node, operand.delay)
-        if read not in known:
-            known[read] = _emit_call(written, graph.nodes[operand.node], value)
-        return known[read]
+        if read not in values:
+            values[read] = _emit_call(fx_graph, graph.nodes[operand.node], value)
+        return values[read]
 
-    written.output(tuple(value(Operand(number)) for number in results))
-    return fx.GraphModule({}, written)
+    fx_graph.output(tuple(value(Operand(number)) for number in results))
+    return fx.GraphModule({}, fx_graph)
 
 
-def _emit_call(written: fx.Graph, node: Node, value: Callable[[Operand], fx.Node]) -> fx.Node:
+def _emit_call(fx_graph: fx.Graph, node: Node, value: Callable[[Operand], fx.Node]) -> fx.Node:
     operands = [value(operand) for operand in node.operands]
     if node.operation == "state":
         return operands[0]
     function, constants, named = torch_call(node)
-    return written.call_function(function, (*operands, *constants), named)
+    return fx_graph.call_function(function, (*operands, *constants), named)

@@ -1,4 +1,4 @@
-"""Nodes of a graph as calls of plain PyTorch, which work on (B, n) and on (T, B, n) alike."""
+"""Translate graph nodes to PyTorch calls that accept (B, n) and (T, B, n) alike."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from rnnc.operators.semantics.interpreter import (
 from rnnc.runtime.benchmark.workload.candidate import Unavailable
 
 TorchCall = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
-"""A function, its arguments behind the operands, and those by name."""
+"""A function, its arguments after the operands, and its keyword arguments."""
 
 
 def torch_call(node: Node) -> TorchCall:
-    """What computes a node from its operands.
+    """Return the PyTorch call that computes a node from its operands.
 
     Raises:
         Unavailable: for an operation that has no plain form.
@@ -59,21 +59,21 @@ def torch_call(node: Node) -> TorchCall:
 
 
 def one_hot(symbol: Tensor, size: int) -> Tensor:
-    """The one-hot vector of a symbol, zero for no symbol (−1)."""
+    """Return the one-hot vector of a symbol; zero for no symbol (−1)."""
     return F.one_hot(symbol.clamp(min=0), size).float() * (symbol >= 0).unsqueeze(-1)
 
 
 def maxout(z: Tensor, count: int) -> Tensor:
-    """The largest entry of each of `count` groups."""
+    """Return the largest entry of each of `count` groups."""
     return split_groups(z, count).amax(-1)
 
 
 def concatenate(*values: Tensor) -> Tensor:
-    """The entries of all operands, one after the other; what has no rows is repeated for each."""
+    """Concatenate all operands; broadcast those without rows."""
     rows = max((value.shape[:-1] for value in values), key=len)
     return torch.cat([value.expand(*rows, value.shape[-1]) for value in values], -1)
 
 
 def layernorm(z: Tensor, g: Tensor, b: Tensor) -> Tensor:
-    """Layer normalisation as users of torch call it."""
+    """Apply layer normalization as in torch."""
     return g * F.layer_norm(z, z.shape[-1:], eps=1e-5) + b

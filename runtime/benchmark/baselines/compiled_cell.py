@@ -1,4 +1,4 @@
-"""The cell compiled by `torch.compile`, in a loop over time in Python."""
+"""The step compiled by `torch.compile`, in a Python loop over time."""
 
 from __future__ import annotations
 
@@ -15,60 +15,62 @@ from .cell import Cell, extract_cell
 Step = Callable[..., Sequence[Tensor]]
 
 
-def compiled_cell(case: Workload) -> Candidate:
-    """One step of all layers as one compiled function; the output layer after the loop."""
-    cell = extract_cell(case.graph)
-    if case.steps == 0:
+def compiled_cell(workload: Workload) -> Candidate:
+    """Make the candidate of one compiled step for all layers, with a batched output layer."""
+    cell = extract_cell(workload.graph)
+    if workload.steps == 0:
         raise Unavailable("there are no steps")
-    what = "one step by torch.compile, in a loop in Python; the output layer for all steps at once"
-    if case.device.type == "cuda":
+    description = (
+        "one step by torch.compile, in a loop in Python; the output layer for all steps at once"
+    )
+    if workload.device.type == "cuda":
         return cell_candidate(
-            case, cell, _cuda_graph_step(cell), "compiled-cell", f"{what}; CUDA graphs"
+            workload, cell, _cuda_graph_step(cell), "compiled-cell", f"{description}; CUDA graphs"
         )
     _require_dynamo()
     step: Step = torch.compile(cell.step, dynamic=False)
-    return cell_candidate(case, cell, step, "compiled-cell", what)
+    return cell_candidate(workload, cell, step, "compiled-cell", description)
 
 
 def _cuda_graph_step(cell: Cell) -> Step:
-    """A compiled step in a CUDA graph; the next step writes where this one has."""
+    """Compile a step with CUDA graphs; clone values that the next replay overwrites."""
     compiled: Step = torch.compile(cell.step, dynamic=False, mode="reduce-overhead")
 
     def step(*arguments: Tensor) -> Sequence[Tensor]:
         try:
-            found = compiled(*arguments)
+            values = compiled(*arguments)
         except Exception as error:
-            words = str(error).strip().partition("\n")[0]
-            raise Unavailable(f"torch.compile fails: {type(error).__name__}: {words}") from None
-        return found if torch.is_grad_enabled() else [value.clone() for value in found]
+            message = str(error).strip().partition("\n")[0]
+            raise Unavailable(f"torch.compile fails: {type(error).__name__}: {message}") from None
+        return values if torch.is_grad_enabled() else [value.clone() for value in values]
 
     return step
 
 
-def eager_cell(case: Workload) -> Candidate:
-    """The same, not compiled: what a user of PyTorch writes first."""
-    cell = extract_cell(case.graph)
+def eager_cell(workload: Workload) -> Candidate:
+    """Make the same candidate without compilation."""
+    cell = extract_cell(workload.graph)
     return cell_candidate(
-        case, cell, cell.step, "plain-cell", "one step in plain PyTorch, in a loop"
+        workload, cell, cell.step, "plain-cell", "one step in plain PyTorch, in a loop"
     )
 
 
 def cell_candidate(
-    case: Workload, cell: Cell, step: Step, name: str, description: str
+    workload: Workload, cell: Cell, step: Step, name: str, description: str
 ) -> Candidate:
-    """A cell in a loop, with the weights of a case; `step` computes `cell.step`."""
-    graph = case.graph
-    weights = {n: p.detach().clone() for n, p in case.model.named_parameters()}
+    """Make a candidate that loops over a cell; `step` computes `cell.step`."""
+    graph = workload.graph
+    weights = {n: p.detach().clone() for n, p in workload.model.named_parameters()}
     learned = {p.name: weights[p.name].requires_grad_(not p.is_frozen) for p in graph.parameters}
-    inputs = {v.node: case.inputs[v.name] for v in graph.inputs}
+    inputs = {v.node: workload.inputs[v.name] for v in graph.inputs}
 
     def run(*, training: bool) -> list[Tensor]:
-        # All states ask for gradients in training, so that one compiled step serves all steps.
-        before = {
-            state.node: _initial_state(case, state.name, learned).requires_grad_(training)
+        # All states require gradients in training, so that one compiled step fits all steps.
+        initial = {
+            state.node: _initial_state(workload, state.name, learned).requires_grad_(training)
             for state in graph.states
         }
-        return cell.run(step, learned, inputs, before)
+        return cell.run(step, learned, inputs, initial)
 
     def forward() -> object:
         with torch.no_grad():
@@ -78,7 +80,7 @@ def cell_candidate(
         for weight in learned.values():
             weight.grad = None
         outputs = run(training=True)
-        torch.autograd.backward(outputs, case.output_gradients)
+        torch.autograd.backward(outputs, workload.output_gradients)
         return outputs
 
     def answer() -> StepResult:
@@ -88,13 +90,16 @@ def cell_candidate(
     return Candidate(name, description, forward, train, answer)
 
 
-def _initial_state(case: Workload, name: str, weights: Mapping[str, Tensor]) -> Tensor:
-    state = next(state for state in case.graph.states if state.name == name)
-    shape = (case.rows, state.type.size)
+def _initial_state(workload: Workload, name: str, weights: Mapping[str, Tensor]) -> Tensor:
+    state = next(state for state in workload.graph.states if state.name == name)
+    shape = (workload.rows, state.type.size)
     if state.has_learned_initial_value:
         return weights[f"init.{name}"].expand(shape).contiguous()
     return torch.full(
-        shape, state.initial_value.low, device=case.device, dtype=case.output_gradients[0].dtype
+        shape,
+        state.initial_value.low,
+        device=workload.device,
+        dtype=workload.output_gradients[0].dtype,
     )
 
 

@@ -1,4 +1,4 @@
-"""The first floor: the products that a case needs, through torch, and nothing else."""
+"""The first floor: only the matrix products of a workload, through torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rnnc.runtime.benchmark.workload.workload import Workload
 
 @dataclass(frozen=True, slots=True)
 class Gemm:
-    """`count` products one after the other, each (m, k) times (k, n)."""
+    """`count` matrix products in sequence, each (m, k) times (k, n)."""
 
     m: int
     k: int
@@ -29,79 +29,82 @@ class Gemm:
 
     @property
     def flops(self) -> int:
-        """Two for each multiplication with its addition."""
+        """Two for each multiply-add."""
         return 2 * self.m * self.k * self.n * self.count
 
 
-def gemm_floor(case: Workload) -> Candidate:
-    """The products of the plan: in a loop one a step, else one for all steps."""
-    forward, step = required_gemms(case, training=False), required_gemms(case, training=True)
-    what = f"{len(step)} products of the plan through torch.mm, nothing else"
-    return Candidate("products", what, _torch_runner(forward), _torch_runner(step), None)
+def gemm_floor(workload: Workload) -> Candidate:
+    """Make the candidate that runs the plan's matmuls: in a loop one a step, else batched."""
+    forward, step = (
+        required_gemms(workload, training=False),
+        required_gemms(workload, training=True),
+    )
+    description = f"{len(step)} products of the plan through torch.mm, nothing else"
+    return Candidate("products", description, _torch_runner(forward), _torch_runner(step), None)
 
 
-def required_gemms(case: Workload, *, training: bool) -> list[list[Gemm]]:
-    """The products of each phase of the plan; those of a loop follow each other in a step.
+def required_gemms(workload: Workload, *, training: bool) -> list[list[Gemm]]:
+    """Return the matmuls of each phase of the plan; those of a loop alternate by step.
 
     Raises:
         Unavailable: for a graph that has no plan.
     """
     try:
-        plan = make_plan(case.graph, training=training)
+        plan = make_plan(workload.graph, training=training)
     except Unsupported as error:
         raise Unavailable(f"it has no plan: {error}") from None
-    phases = [_phase_gemms(case, plan, phase) for phase in plan.phases]
+    phases = [_phase_gemms(workload, plan, phase) for phase in plan.phases]
     return [products for products in phases if products]
 
 
 def make_plan(graph: OperatorGraph, *, training: bool) -> Plan:
-    """The plan of a training step, or of a forward pass in evaluation."""
+    """Return the plan of a training step, or of a forward pass in evaluation."""
     return build_plan(graph, training_request(graph) if training else PlanRequest(training=False))
 
 
 def total_flops(phases: list[list[Gemm]]) -> int:
-    """FLOPs of all products."""
+    """Sum the FLOPs of all products."""
     return sum(product.flops for products in phases for product in products)
 
 
-def _phase_gemms(case: Workload, plan: Plan, phase: Phase) -> list[Gemm]:
-    values, found = plan.dataflow.values, list[Gemm]()
-    rows = {"call": 1, "row": case.rows, "step": case.steps * case.rows}
+def _phase_gemms(workload: Workload, plan: Plan, phase: Phase) -> list[Gemm]:
+    values, gemms = plan.dataflow.values, list[Gemm]()
+    rows = {"call": 1, "row": workload.rows, "step": workload.steps * workload.rows}
     for number in phase.values:
         value = values[number]
         shapes = [values[read.value].shape for read in value.operands]
         if value.operation == "matmul":
             *blocks, r, c = shapes[0]
             k, n = (r, c) if value.attributes[0] else (c, r)
-            times = blocks[0] if blocks else 1
+            repeats = blocks[0] if blocks else 1
             if phase.direction:
-                found.append(Gemm(case.rows, k, n, case.steps * times))
+                gemms.append(Gemm(workload.rows, k, n, workload.steps * repeats))
             else:
-                found.append(Gemm(rows[value.rate], k, n, times))
+                gemms.append(Gemm(rows[value.rate], k, n, repeats))
         elif value.operation == "outer_sum":
             depth = max(rows[values[read.value].rate] for read in value.operands)
-            times = int(value.attributes[0]) if value.attributes else 1
-            found.append(Gemm(shapes[0][0] // times, depth, shapes[1][0] // times, times))
-    return found
+            repeats = int(value.attributes[0]) if value.attributes else 1
+            gemms.append(Gemm(shapes[0][0] // repeats, depth, shapes[1][0] // repeats, repeats))
+    return gemms
 
 
 def _torch_runner(phases: list[list[Gemm]]) -> Callable[[], object]:
-    ready = [[_torch_mm(product) for product in products] for products in phases]
+    calls_by_phase = [[_torch_mm(product) for product in products] for products in phases]
     counts = [[product.count for product in products] for products in phases]
 
     def run() -> None:
-        for calls, times in zip(ready, counts, strict=True):
+        for calls, times in zip(calls_by_phase, counts, strict=True):
             for turn in range(max(times)):
-                for call, most in zip(calls, times, strict=True):
-                    if turn < most:
+                for call, limit in zip(calls, times, strict=True):
+                    if turn < limit:
                         call()
 
     return run
 
 
 def _torch_mm(product: Gemm) -> Callable[[], Tensor]:
-    # Sums over steps have their long side within; torch has the left one transposed then.
-    deep = product.k > product.m
-    a = torch.randn(product.k, product.m).t() if deep else torch.randn(product.m, product.k)
+    # Sums over steps have a long inner dimension; torch then has a transposed left operand.
+    is_deep = product.k > product.m
+    a = torch.randn(product.k, product.m).t() if is_deep else torch.randn(product.m, product.k)
     b = torch.randn(product.k, product.n)
     return partial(torch.mm, a, b, out=torch.empty(product.m, product.n))

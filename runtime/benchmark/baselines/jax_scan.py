@@ -1,4 +1,4 @@
-"""The same layers as `jax.lax.scan` under `jit`, with the input's products hoisted by hand."""
+"""The same layers as `jax.lax.scan` under `jit`, with input matmuls hoisted by hand."""
 
 from __future__ import annotations
 
@@ -19,53 +19,57 @@ from .torch_layers import TorchLayers, map_gradients, match_torch_layers
 Weights = dict[str, Any]
 
 
-def jax_scan(case: Workload) -> Candidate:
-    """LSTM, GRU or tanh RNN in JAX: a jitted forward pass, and a jitted one with its gradients.
+def jax_scan(workload: Workload) -> Candidate:
+    """Make the candidate of LSTM, GRU or tanh RNN in JAX, with jitted passes.
 
     Raises:
         Unavailable: without JAX, and for what is no layer of these kinds.
     """
-    layers = match_torch_layers(case)
+    layers = match_torch_layers(workload)
     jax = _jax()
     run = _network(jax, layers)
-    weights = _weights(jax, case, layers)
-    x, given = (
-        _array(jax, t) for t in (next(iter(case.inputs.values())), case.output_gradients[0])
+    weights = _weights(jax, workload, layers)
+    x, output_gradient = (
+        _array(jax, t) for t in (next(iter(workload.inputs.values())), workload.output_gradients[0])
     )
     forward = jax.jit(run)
 
-    def gradients(weights: Weights, x: Any, given: Any) -> Any:
+    def gradients(weights: Weights, x: Any, output_gradient: Any) -> Any:
         y, pull = jax.vjp(lambda w: run(w, x), weights)
-        return y, pull(given)[0]
+        return y, pull(output_gradient)[0]
 
     step = jax.jit(gradients)
 
     def answer() -> StepResult:
-        y, found = step(weights, x, given)
+        y, gradients_by_name = step(weights, x, output_gradient)
         module = copy.deepcopy(layers.module)
         for name, parameter in module.named_parameters():
-            parameter.grad = _tensor(found[name])
-        outer = {n: _tensor(found[n]) for n in (layers.output_weight, layers.output_bias) if n}
-        return StepResult((_tensor(y),), outer | map_gradients(case, module))
+            parameter.grad = _tensor(gradients_by_name[name])
+        outer = {
+            n: _tensor(gradients_by_name[n])
+            for n in (layers.output_weight, layers.output_bias)
+            if n
+        }
+        return StepResult((_tensor(y),), outer | map_gradients(workload, module))
 
     return Candidate(
         "jax",
         f"jax.lax.scan under jit, JAX {jax.__version__}, input products hoisted by hand",
         lambda: jax.block_until_ready(forward(weights, x)),
-        lambda: jax.block_until_ready(step(weights, x, given)),
+        lambda: jax.block_until_ready(step(weights, x, output_gradient)),
         answer,
     )
 
 
 def _jax() -> Any:
-    # XLA's threads are counted once, when it starts: as many as torch takes.
+    # XLA fixes its number of threads at startup: use torch's number.
     os.environ.setdefault("NPROC", str(torch.get_num_threads()))
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     try:
         return importlib.import_module("jax")
     except ImportError:
         raise Unavailable("JAX is not installed: pip install jax") from None
-    except Exception as error:  # a broken build fails in many ways
+    except Exception as error:  # a broken build raises any exception type
         raise Unavailable(f"JAX cannot be loaded: {error}") from None
 
 
@@ -78,16 +82,16 @@ def _tensor(array: Any) -> Tensor:
     return torch.from_numpy(numpy.array(array))
 
 
-def _weights(jax: Any, case: Workload, layers: TorchLayers) -> Weights:
+def _weights(jax: Any, workload: Workload, layers: TorchLayers) -> Weights:
     weights = {name: _array(jax, p) for name, p in layers.module.named_parameters()}
     for name in (layers.output_weight, layers.output_bias):
         if name:
-            weights[name] = _array(jax, case.model.get_parameter(name))
+            weights[name] = _array(jax, workload.model.get_parameter(name))
     return weights
 
 
 def _network(jax: Any, layers: TorchLayers) -> Callable[[Weights, Any], Any]:
-    """(weights, x) to the outputs, (T, B, m)."""
+    """Build a function from (weights, x) to the outputs, (T, B, m)."""
     module = layers.module
     jnp, hidden = jax.numpy, module.hidden_size
     kind = type(module).__name__
@@ -102,7 +106,7 @@ def _network(jax: Any, layers: TorchLayers) -> Callable[[Weights, Any], Any]:
                 for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
             )
             zero = jnp.zeros((x.shape[1], hidden), x.dtype)
-            # A GRU's second bias belongs to its recurrent products.
+            # A GRU applies its second bias inside the recurrent matmuls.
             hoisted = x @ u.T + (b if kind == "GRU" else b + c)
             begin = (zero, zero) if kind == "LSTM" else zero
             _, x = jax.lax.scan(cell(jax, w, c), begin, hoisted)

@@ -1,4 +1,4 @@
-"""The second floor: the FLOPs of a case's products at the speed of the generated micro-kernel."""
+"""The second floor: a workload's matmul FLOPs at the speed of the generated micro-kernel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rnnc.runtime.benchmark.workload.workload import Workload
 from .gemm_floor import required_gemms, total_flops
 
 DEPTH: Final = 256
-"""How many steps a product is long: rows and panel then stay in the nearest caches."""
+"""Length of a dot product, so that rows and panel stay in the nearest caches."""
 
 SOURCE: Final = """
 void rnnc_peak(long times, long threads, long room, const real *rooms) {
@@ -40,24 +40,30 @@ long rnnc_room(void) {
 """
 
 
-def peak_flops(case: Workload) -> Candidate:
-    """As many FLOPs as the case's products have, in whole tiles from the nearest caches.
+def peak_flops(workload: Workload) -> Candidate:
+    """Make the candidate that runs as many FLOPs as the workload's matmuls, on cached tiles.
 
     Raises:
         Unavailable: without a C compiler, or without a plan.
     """
-    forward = total_flops(required_gemms(case, training=False))
-    step = total_flops(required_gemms(case, training=True))
+    forward = total_flops(required_gemms(workload, training=False))
+    step = total_flops(required_gemms(workload, training=True))
     kernel = MicroKernel()
-    what = f"{step / 1e9:.2f} GFLOP (forward {forward / 1e9:.2f}) by the micro-kernel, from caches"
+    description = (
+        f"{step / 1e9:.2f} GFLOP (forward {forward / 1e9:.2f}) by the micro-kernel, from caches"
+    )
     threads = torch.get_num_threads()
     return Candidate(
-        "peak", what, lambda: kernel.run(forward, threads), lambda: kernel.run(step, threads), None
+        "peak",
+        description,
+        lambda: kernel.run(forward, threads),
+        lambda: kernel.run(step, threads),
+        None,
     )
 
 
 class MicroKernel:
-    """The micro-kernel of generated products, in float32, at the widest vectors of the machine."""
+    """The generated matmul micro-kernel in float32, with the machine's widest vectors."""
 
     def __init__(self) -> None:
         """Compile it.
@@ -75,15 +81,15 @@ class MicroKernel:
             raise Unavailable(error.diagnostics[0].message) from None
         self._run = library.rnnc_peak
         self.flops_per_tile: Final = 2 * int(library.rnnc_tile()) * DEPTH
-        # Whole pages between the threads' parts, so that none shares a line with another.
+        # Each thread's buffer is a multiple of a page, so that no cache line is shared.
         self._buffer_size: Final = -(-int(library.rnnc_room()) // 1024) * 1024
         self._buffers = torch.rand(0)
 
     def run(self, count: int, threads: int) -> None:
-        """About `count` FLOPs, the same number on each of some threads.
+        """Run about `count` FLOPs, divided evenly among threads.
 
-        The threads are OpenMP's, as those of generated code: threads of our own would have to wait
-        until OpenMP's, which spin for a while after each region, have left their cores.
+        The threads are OpenMP's, as in generated code: other threads would have to wait until
+        OpenMP's, which spin for a while after each region, have left their cores.
         """
         tiles = max(1, round(count / self.flops_per_tile / threads))
         if len(self._buffers) < threads * self._buffer_size:
@@ -94,7 +100,7 @@ class MicroKernel:
         )
 
     def gigaflops(self, threads: int, *, seconds: float = 0.05) -> float:
-        """The best of some short runs, in 1e9 FLOPs a second of all threads together."""
+        """Return the best of several short runs, in 1e9 FLOPs a second of all threads."""
         import time
 
         count, best = self.flops_per_tile * threads, 0.0
@@ -102,8 +108,8 @@ class MicroKernel:
         while time.perf_counter() < end:
             begin = time.perf_counter()
             self.run(count, threads)
-            took = time.perf_counter() - begin
-            best = max(best, count / took)
-            if took < seconds / 2:
+            elapsed = time.perf_counter() - begin
+            best = max(best, count / elapsed)
+            if elapsed < seconds / 2:
                 count *= 2
         return best / 1e9

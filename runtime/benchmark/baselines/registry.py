@@ -1,4 +1,4 @@
-"""Every contender by its name."""
+"""All candidates by name."""
 
 from __future__ import annotations
 

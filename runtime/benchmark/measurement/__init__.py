@@ -1,1 +1,1 @@
-"""Clocks, statistics and the state of the machine."""
+"""Measurements of time, memory and machine load, in this process or separate ones."""

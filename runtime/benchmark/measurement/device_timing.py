@@ -1,4 +1,4 @@
-"""What timing on a GPU needs: work that is over when its time is taken, and its memory."""
+"""GPU timing: synchronization after asynchronous work, and allocator memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rnnc.runtime.benchmark.workload.candidate import Unavailable
 
 
 def require_device(device_type: str) -> None:
-    """See to it that a device can be used.
+    """Check that a device is usable.
 
     Raises:
         Unavailable: when there is none of that kind, or it does not answer.
@@ -19,9 +19,9 @@ def require_device(device_type: str) -> None:
     if device_type == "cpu":
         return
     if not torch.cuda.is_available():
-        built = "" if torch.version.cuda else ", which is built without CUDA"
+        detail = "" if torch.version.cuda else ", which is built without CUDA"
         raise Unavailable(
-            f"there is no GPU here that torch can use (torch {torch.__version__}{built})"
+            f"there is no GPU here that torch can use (torch {torch.__version__}{detail})"
         )
     try:
         torch.zeros(1, device=device_type)
@@ -30,22 +30,22 @@ def require_device(device_type: str) -> None:
 
 
 def synchronize_after(function: Callable[[], object], device_type: str) -> Callable[[], object]:
-    """A way that returns when its work is done: on a GPU it would return when that is queued."""
+    """Wrap a function to wait for its GPU work; it would return once the work is queued."""
     if device_type != "cuda":
         return function
 
     def wait() -> object:
-        found = function()
+        result = function()
         torch.cuda.synchronize()
-        return found
+        return result
 
     return wait
 
 
 def gpu_memory_growth(step: Callable[[], object]) -> int:
-    """Bytes that torch's allocator holds at its peak in a step, over those that it holds before.
+    """Return the bytes of torch's allocator at its peak in a step, minus those before it.
 
-    Gradients of the step before are still there, and count for nobody.
+    Gradients of the previous step are still allocated and do not count.
     """
     step()
     gc.collect()

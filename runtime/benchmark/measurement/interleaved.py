@@ -1,6 +1,6 @@
-"""Several ways to do one thing, run in turns in one process.
+"""Time several functions in interleaved rounds in one process.
 
-A machine's speed drifts, and others use it: only what ran side by side can be compared.
+A machine's speed drifts, and others use it: only neighboring measurements are comparable.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from typing import Final
 
 MIN_ROUNDS: Final = 5
-"""Rounds that are run even where the time is up."""
+"""Rounds that run even if the budget is spent."""
 
 PAUSE_SECONDS: Final = 0.002
-"""Seconds between two turns, in which the threads of the one before stop to wait for work."""
+"""Pause between two runs, in which the previous run's threads stop spinning."""
 
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Seconds of one way, a number for each round.
+    """Seconds of one function, one number for each round.
 
-    wall: elapsed. processor: of all threads of the process together.
+    wall: elapsed. cpu: of all threads of the process together.
     """
 
     wall: tuple[float, ...]
@@ -31,17 +31,17 @@ class Samples:
 def run_interleaved(
     functions: Mapping[str, Callable[[], object]], repeat: int, *, budget: float | None = None
 ) -> dict[str, Samples]:
-    """Run each way once, unmeasured, then all in rounds; each round begins with another one.
+    """Run each function once as warm-up, then all in rounds with rotating order.
 
     Args:
-        functions: what to run, by name.
-        repeat: how many rounds at most.
+        functions: by name.
+        repeat: most rounds.
         budget: seconds after which no further round begins, once there are `MIN_ROUNDS`.
     """
     wall: dict[str, list[float]] = {name: [] for name in functions}
-    busy: dict[str, list[float]] = {name: [] for name in functions}
-    for way in functions.values():
-        way()
+    cpu: dict[str, list[float]] = {name: [] for name in functions}
+    for function in functions.values():
+        function()
     names, start = list(functions), time.perf_counter()
     for turn in range(repeat):
         if budget is not None and turn >= MIN_ROUNDS and time.perf_counter() - start > budget:
@@ -52,5 +52,5 @@ def run_interleaved(
             begin, work = time.perf_counter(), time.process_time()
             functions[name]()
             wall[name].append(time.perf_counter() - begin)
-            busy[name].append(time.process_time() - work)
-    return {name: Samples(tuple(wall[name]), tuple(busy[name])) for name in functions}
+            cpu[name].append(time.process_time() - work)
+    return {name: Samples(tuple(wall[name]), tuple(cpu[name])) for name in functions}

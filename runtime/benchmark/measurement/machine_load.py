@@ -1,4 +1,4 @@
-"""What machine it is, and how much of it others use meanwhile."""
+"""Describe the machine, and measure how much other programs use it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What belongs beside every figure."""
+    """The hardware and software that every measurement depends on."""
 
     date: str
     processor: str
@@ -21,7 +21,7 @@ class Machine:
     torch: str
     vectors: str
     gpu: str = ""
-    """Of torch's current device; empty where it has none."""
+    """Torch's current GPU; empty if there is none."""
 
     def __str__(self) -> str:
         threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
@@ -32,7 +32,7 @@ class Machine:
 
 
 def describe_machine() -> Machine:
-    """The machine, torch, and the threads that torch takes now."""
+    """Describe the processor, torch, and its current number of threads."""
     import torch
 
     return Machine(
@@ -47,7 +47,7 @@ def describe_machine() -> Machine:
 
 
 def processor_name(path: Path = Path("/proc/cpuinfo")) -> str:
-    """The kind of processor, as the system calls it."""
+    """Return the processor's model name."""
     try:
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             name, _, value = line.partition(":")
@@ -59,17 +59,17 @@ def processor_name(path: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def available_processors() -> int:
-    """How many processors this process may use."""
+    """Return the number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 class LoadMonitor:
-    """Measures how many processors other programs keep busy while it is open.
+    """A context that measures how many processors other programs use.
 
-    `other_load` is None where the system does not say (there is no /proc/stat), or too little time
-    has passed for its clock.
+    `other_load` is None if the system does not report it (no /proc/stat), or the time was too
+    short for its clock.
     """
 
     def __init__(self, path: Path = Path("/proc/stat")) -> None:
@@ -81,14 +81,16 @@ class LoadMonitor:
         return self
 
     def __exit__(self, *error: object) -> None:
-        busy, own, begin = self._begin
-        now, took = _total_busy_seconds(self._path), time.perf_counter() - begin
-        if busy is not None and now is not None and took > 0.1:
-            self.other_load = max(0.0, (now - busy - (_own_cpu_seconds() - own)) / took)
+        busy, own_seconds, begin = self._begin
+        busy_now, elapsed = _total_busy_seconds(self._path), time.perf_counter() - begin
+        if busy is not None and busy_now is not None and elapsed > 0.1:
+            self.other_load = max(
+                0.0, (busy_now - busy - (_own_cpu_seconds() - own_seconds)) / elapsed
+            )
 
 
 def _total_busy_seconds(path: Path) -> float | None:
-    """Seconds that all processors together have worked, for guests of this machine, too."""
+    """Return busy seconds of all processors, with those of virtual machines on this one."""
     try:
         line = path.read_text(encoding="ascii").partition("\n")[0].split()
         ticks = [int(text) for text in line[1:9]]
@@ -99,6 +101,6 @@ def _total_busy_seconds(path: Path) -> float | None:
 
 
 def _own_cpu_seconds() -> float:
-    """Seconds that this process and those that it has waited for have worked."""
+    """Return processor seconds of this process and its finished children."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system

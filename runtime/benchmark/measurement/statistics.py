@@ -1,4 +1,4 @@
-"""What is said about repeated measurements: medians and quartiles, and ratios of pairs."""
+"""Summaries of repeated measurements: medians, quartiles, and ratios of paired rounds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The median and the quartiles of some measurements, in their own unit."""
+    """Median and quartiles of measurements, in their own unit."""
 
     median: float
     low: float
@@ -17,12 +17,12 @@ class Summary:
 
     @property
     def spread(self) -> float:
-        """The distance of the quartiles as a part of the median; 0 for a median of 0."""
+        """Interquartile range over the median; 0 for a median of 0."""
         return (self.high - self.low) / self.median if self.median else 0.0
 
 
 def summarize(values: Sequence[float]) -> Summary:
-    """The median and the quartiles, which lie between values where none is in their place.
+    """Return median and quartiles, interpolated between values.
 
     Raises:
         ValueError: when there are no values.
@@ -36,7 +36,7 @@ def summarize(values: Sequence[float]) -> Summary:
 
 
 def summarize_ratios(values: Sequence[float], base: Sequence[float]) -> Summary:
-    """Each value over the base's of the same round: what slows a whole round cancels.
+    """Summarize ratios to the base in the same round: effects on a whole round cancel.
 
     Raises:
         ValueError: when the rounds are not the same, or there are none.

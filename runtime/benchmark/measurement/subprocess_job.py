@@ -1,4 +1,4 @@
-"""What is measured in a process of its own: the memory of a training step, and first calls."""
+"""Measure in separate processes: memory of a training step, and first calls."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,52 +17,28 @@ from rnnc.runtime.benchmark.workload.candidate import Unavailable
 from rnnc.runtime.benchmark.workload.workload import Workload
 from rnnc.runtime.training.run_state.checkpoint import StoredProgram
 
-
-class Job(msgspec.Struct, frozen=True):
-    """What a process is to measure: a contender of a model, at some size."""
-
-    task: Literal["memory", "first"]
-    program: StoredProgram
-    contender: str
-    steps: int
-    rows: int
-    threads: int
-    device: str = "cpu"
+from . import subprocess_worker
+from .job_protocol import FirstCalls, Job
 
 
-@dataclass(frozen=True, slots=True)
-class FirstCalls:
-    """What comes before the second training step of a process.
+def measure_step_memory(workload: Workload, candidate: str) -> int:
+    """Return the bytes by which a process grows at its peak in a training step.
 
-    seconds: to make the model and to run its first step, less what later steps take.
-    libraries: how many were compiled (0 when the cache had them).
-    other: seconds by which the first step at another T and B takes longer than later ones, and
-        how many libraries were compiled for it; None for rivals, which are made for one size.
+    On a GPU the bytes of torch's allocator (`device_timing.gpu_memory_growth`).
+
+    Raises:
+        Unavailable: if that cannot be measured.
     """
-
-    seconds: float
-    libraries: int
-    other: tuple[float, int] | None
+    return int(_run_worker(_make_job(workload, candidate, "memory"))["bytes"])
 
 
-def measure_step_memory(case: Workload, contender: str) -> int:
-    """Bytes by which a process grows at its peak in a training step (see `child.grown`).
-
-    On a GPU those that torch's allocator holds there (`device.grown_on_gpu`).
+def measure_first_calls(workload: Workload, candidate: str) -> tuple[FirstCalls, FirstCalls]:
+    """Measure a process with an empty cache, then one with the cache that it filled.
 
     Raises:
         Unavailable: where that cannot be measured.
     """
-    return int(_run_worker(_make_job(case, contender, "memory"))["bytes"])
-
-
-def measure_first_calls(case: Workload, contender: str) -> tuple[FirstCalls, FirstCalls]:
-    """Of a process with an empty cache, and of one that finds there what the first has built.
-
-    Raises:
-        Unavailable: where that cannot be measured.
-    """
-    job = _make_job(case, contender, "first")
+    job = _make_job(workload, candidate, "first")
     with tempfile.TemporaryDirectory(prefix="rnnc-") as cache:
         cold, warm = (_run_worker(job, Path(cache)) for _ in range(2))
     return _parse_first_calls(cold), _parse_first_calls(warm)
@@ -74,12 +49,14 @@ def _parse_first_calls(reply: Mapping[str, Any]) -> FirstCalls:
     return FirstCalls(reply["seconds"], reply["libraries"], None if other is None else tuple(other))
 
 
-def _make_job(case: Workload, contender: str, task: Literal["memory", "first"]) -> Job:
+def _make_job(workload: Workload, candidate: str, task: Literal["memory", "first"]) -> Job:
     import torch
 
-    program = StoredProgram.from_program(case.model.program)
+    program = StoredProgram.from_program(workload.model.program)
     threads = torch.get_num_threads()
-    return Job(task, program, contender, case.steps, case.rows, threads, case.device.type)
+    return Job(
+        task, program, candidate, workload.steps, workload.rows, threads, workload.device.type
+    )
 
 
 def _run_worker(job: Job, cache: Path | None = None, *, timeout: float = 300) -> Mapping[str, Any]:
@@ -89,22 +66,16 @@ def _run_worker(job: Job, cache: Path | None = None, *, timeout: float = 300) ->
         environment["TORCHINDUCTOR_CACHE_DIR"] = str(cache / "torchinductor")
         environment["TRITON_CACHE_DIR"] = str(cache / "triton")
     try:
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-W",
-                "ignore",
-                "-m",
-                "rnnc.runtime.benchmark.measurement.subprocess_worker",
-            ],
+        process = subprocess.run(  # noqa: S603 - this interpreter, and a module of ours
+            [sys.executable, "-W", "ignore", "-m", subprocess_worker.__name__],
             input=msgspec.json.encode(job),
             capture_output=True,
             timeout=timeout,
             env=environment,
         )
-        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        reply: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
     except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
         raise Unavailable(f"a process of its own did not answer: {error}") from None
-    if "unavailable" in found:
-        raise Unavailable(str(found["unavailable"]))
-    return found
+    if "unavailable" in reply:
+        raise Unavailable(str(reply["unavailable"]))
+    return reply

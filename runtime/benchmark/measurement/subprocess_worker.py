@@ -1,12 +1,9 @@
-"""The other side of `job`: reads a `Job` from standard input, prints what it found, both JSON."""
+"""Worker process of `subprocess_job`: read a `Job` from stdin, print its result as JSON."""
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import json
 import os
-import re
 import statistics
 import sys
 import time
@@ -25,76 +22,33 @@ from rnnc.runtime.benchmark.workload.candidate_names import BACKEND_NAMES
 from rnnc.runtime.benchmark.workload.workload import Workload, make_workload, resize_workload
 
 from .device_timing import gpu_memory_growth, synchronize_after
-from .subprocess_job import Job
+from .job_protocol import Job
+from .process_memory import process_memory_growth
 
 
 def main() -> None:
-    """Do the job."""
+    """Run the job."""
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
     torch.set_num_threads(job.threads)
-    # What torch itself does once in a process is not ours to count.
+    # Exclude torch's own one-time initialization from the measurement.
     torch.autograd.backward([torch.nn.Linear(8, 8)(torch.ones(2, 8))], [torch.ones(2, 8)])
     try:
-        its = make_workload(job.program.to_program(), job.steps, job.rows, device=job.device)
+        workload = make_workload(job.program.to_program(), job.steps, job.rows, device=job.device)
         if job.task == "memory":
-            measured = gpu_memory_growth if job.device == "cuda" else process_memory_growth
-            found: dict[str, Any] = {"bytes": measured(CANDIDATES[job.contender](its).step)}
+            measure = gpu_memory_growth if job.device == "cuda" else process_memory_growth
+            result: dict[str, Any] = {"bytes": measure(CANDIDATES[job.candidate](workload).step)}
         else:
-            found = time_first_calls(its, job.contender, Path(os.environ["XDG_CACHE_HOME"]))
+            result = time_first_calls(workload, job.candidate, Path(os.environ["XDG_CACHE_HOME"]))
     except Unavailable as error:
-        found = {"unavailable": str(error)}
+        result = {"unavailable": str(error)}
     except RnnError as error:
-        found = {"unavailable": error.diagnostics[0].message}
-    print(json.dumps(found))
-
-
-def process_memory_growth(step: Callable[[], object], repeats: int = 3) -> int:
-    """Bytes by which this process grows at its peak in a step like one that it has done before.
-
-    What is free is given back to the system first, so that it counts when it is taken again.
-    Gradients of the step before are still there, and count for nobody. The least of several
-    steps counts: what else a process does can only add.
-
-    Raises:
-        Unavailable: where the system does not measure it; Linux with glibc does.
-    """
-    step()
-    try:
-        return min(peak_memory_growth(step) for _ in range(repeats))
-    except (OSError, AttributeError, TypeError) as error:
-        raise Unavailable(f"this system does not measure it: {error}") from None
-
-
-def peak_memory_growth(step: Callable[[], object]) -> int:
-    """Bytes between what this process holds before a step and the most it holds in it.
-
-    Raises:
-        OSError, AttributeError, TypeError: where the system does not measure it.
-    """
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    before = read_process_status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    step()
-    return read_process_status("VmHWM") - before
-
-
-def read_process_status(field: str) -> int:
-    """Bytes that the system counts for this process under a name.
-
-    Raises:
-        OSError: when it does not.
-    """
-    text = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-    found = re.search(rf"^{field}:\s+([0-9]+) kB", text, re.MULTILINE)
-    if found is None:
-        raise OSError(f"there is no {field}")
-    return 1024 * int(found[1])
+        result = {"unavailable": error.diagnostics[0].message}
+    print(json.dumps(result))
 
 
 def time_first_calls(workload: Workload, name: str, cache: Path) -> dict[str, Any]:
-    """What `job.FirstCalls` holds."""
-    built = count_compiled_libraries(cache)
+    """Measure the fields of `FirstCalls`."""
+    libraries_before = count_compiled_libraries(cache)
     begin = time.perf_counter()
     if name in BACKEND_NAMES:
         model = workload.compile(name)
@@ -102,33 +56,38 @@ def time_first_calls(workload: Workload, name: str, cache: Path) -> dict[str, An
     else:
         step = CANDIDATES[name](workload).step
     step = synchronize_after(step, workload.device.type)
-    made = time.perf_counter() - begin
-    seconds = made + first_step_overhead(step)
-    found: dict[str, Any] = {
+    creation_seconds = time.perf_counter() - begin
+    seconds = creation_seconds + first_step_overhead(step)
+    result: dict[str, Any] = {
         "seconds": seconds,
-        "libraries": count_compiled_libraries(cache) - built,
+        "libraries": count_compiled_libraries(cache) - libraries_before,
     }
-    found["other"] = None
+    result["other"] = None
     if name in BACKEND_NAMES:
-        built = count_compiled_libraries(cache)
-        sized = make_step(resize_workload(workload, workload.steps + 3, workload.rows + 1), model)
-        other = synchronize_after(sized, workload.device.type)
-        found["other"] = (first_step_overhead(other), count_compiled_libraries(cache) - built)
-    return found
+        libraries_before = count_compiled_libraries(cache)
+        resized_step = make_step(
+            resize_workload(workload, workload.steps + 3, workload.rows + 1), model
+        )
+        other = synchronize_after(resized_step, workload.device.type)
+        result["other"] = (
+            first_step_overhead(other),
+            count_compiled_libraries(cache) - libraries_before,
+        )
+    return result
 
 
 def first_step_overhead(step: Callable[[], object]) -> float:
-    """Seconds by which a first step takes longer than those after it."""
-    took = []
+    """Return the seconds by which a first step exceeds the median of later ones."""
+    seconds = []
     for _ in range(4):
         begin = time.perf_counter()
         step()
-        took.append(time.perf_counter() - begin)
-    return max(0.0, took[0] - statistics.median(took[1:]))
+        seconds.append(time.perf_counter() - begin)
+    return max(0.0, seconds[0] - statistics.median(seconds[1:]))
 
 
 def count_compiled_libraries(cache: Path) -> int:
-    """How many compiled libraries and GPU kernels lie in a folder."""
+    """Count compiled libraries and GPU kernels in a folder."""
     return sum(1 for pattern in ("*.so", "*.cubin") for _ in cache.rglob(pattern))
 
 

@@ -1,1 +1,1 @@
-"""Models, their arguments, and the candidates that run them."""
+"""Models with arguments to benchmark, and the candidates that run them."""

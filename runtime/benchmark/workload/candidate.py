@@ -1,4 +1,4 @@
-"""What takes part in a comparison: a way to run a forward pass, and one to run a training step."""
+"""A benchmark candidate: one way to run forward passes and training steps of a workload."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .workload import Workload
 
 
 class Unavailable(Exception):
-    """A contender cannot take part; the text says why, in a few words."""
+    """A candidate cannot take part; the text is a short reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What a contender computes.
+    """The result of a training step.
 
     outputs: in the graph's order. gradients: of each parameter that is not frozen, by its name in
     a state_dict.
@@ -28,12 +28,12 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One way to compute a case.
+    """One way to compute a workload.
 
-    description: what really runs, in words.
-    forward: a forward pass in evaluation, without gradients.
-    step: a forward pass in training, and the gradients of all parameters.
-    compute_result: what `step` computes; None for floors, which do a part of the work and answer nothing.
+    description: the implementation, in words.
+    forward: runs a forward pass in evaluation, without gradients.
+    step: runs a forward pass in training, and the gradients of all parameters.
+    compute_result: returns the result of `step`; None for floors, which do only a part of the work.
     """
 
     name: str
@@ -44,4 +44,4 @@ class Candidate:
 
 
 CandidateFactory = Callable[[Workload], Candidate]
-"""Makes a contender for a case; raises `Unavailable` where it cannot take part."""
+"""Makes a candidate for a workload; raises `Unavailable` if it cannot take part."""

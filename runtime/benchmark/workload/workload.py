@@ -1,4 +1,4 @@
-"""One thing to be timed: a model with its weights, and the tensors that it is called with."""
+"""A benchmark workload: a model with its weights, its inputs and its output gradients."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from rnnc.operators.sources.model_source import ModelSource
 
 @dataclass(frozen=True)
 class Workload:
-    """A model, T steps of B rows, and what is computed: outputs, and gradients of all parameters.
+    """A model, T steps of B rows; to compute: outputs, and gradients of all parameters.
 
-    model: holds the weights that every contender takes; it runs on the reference.
+    model: holds the weights of every candidate; it runs on the reference.
     inputs: by name; (T, B, n) of float32, or (T, B) of symbols.
-    output_gradients: the gradient of each output, in the graph's order; a training step goes on from them, so
-        that no loss and no optimizer is timed.
+    output_gradients: in the graph's order of outputs; a training step starts its backward pass from
+        them, so that no loss and no optimizer is timed.
     """
 
     model: CompiledRNN
@@ -33,23 +33,23 @@ class Workload:
 
     @property
     def device(self) -> torch.device:
-        """Where it is computed."""
+        """Device of all tensors."""
         return self.output_gradients[0].device
 
     @property
     def graph(self) -> OperatorGraph:
-        """The operator graph."""
+        """Operator graph of the model."""
         return self.model.graph
 
     def compile(self, backend: str, **options: Any) -> CompiledRNN:
-        """The model on another backend, with the same weights.
+        """Compile the model for another backend, with the same weights.
 
         Raises:
             RnnError: RNN501, when that backend cannot run it.
         """
-        other = compile_program(self.model.program, backend=backend, **options)
-        other.load_state_dict(self.model.state_dict())
-        return other.to(self.device, self.output_gradients[0].dtype)
+        model = compile_program(self.model.program, backend=backend, **options)
+        model.load_state_dict(self.model.state_dict())
+        return model.to(self.device, self.output_gradients[0].dtype)
 
 
 def make_workload(
@@ -61,37 +61,41 @@ def make_workload(
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Workload:
-    """Weights, inputs and gradients drawn from a seed; the same ones on every device."""
+    """Draw weights, inputs and gradients from a seed; the same on every device."""
     torch.manual_seed(seed)
     model = compile_program(program, backend="reference")
     return _move_workload(_fill_arguments(model, steps, rows), torch.device(device), dtype)
 
 
-def resize_workload(case: Workload, steps: int, rows: int) -> Workload:
-    """The same model, with arguments of another size."""
+def resize_workload(workload: Workload, steps: int, rows: int) -> Workload:
+    """Draw arguments of another size for the same model."""
     return _move_workload(
-        _fill_arguments(case.model, steps, rows), case.device, case.output_gradients[0].dtype
+        _fill_arguments(workload.model, steps, rows),
+        workload.device,
+        workload.output_gradients[0].dtype,
     )
 
 
-def _move_workload(case: Workload, device: torch.device, dtype: torch.dtype) -> Workload:
+def _move_workload(workload: Workload, device: torch.device, dtype: torch.dtype) -> Workload:
     inputs = {
         name: value.to(device, dtype if value.is_floating_point() else None)
-        for name, value in case.inputs.items()
+        for name, value in workload.inputs.items()
     }
-    given = tuple(gradient.to(device, dtype) for gradient in case.output_gradients)
-    return Workload(case.model.to(device, dtype), case.steps, case.rows, inputs, given)
+    output_gradients = tuple(gradient.to(device, dtype) for gradient in workload.output_gradients)
+    return Workload(
+        workload.model.to(device, dtype), workload.steps, workload.rows, inputs, output_gradients
+    )
 
 
 def _fill_arguments(model: CompiledRNN, steps: int, rows: int) -> Workload:
     inputs = {
         v.name: _random_input(v.type.kind, v.type.size, steps, rows) for v in model.graph.inputs
     }
-    given = tuple(
+    output_gradients = tuple(
         torch.randn(*((rows,) if output.at_end else (steps, rows)), output.type.size)
         for output in model.graph.outputs
     )
-    return Workload(model, steps, rows, inputs, given)
+    return Workload(model, steps, rows, inputs, output_gradients)
 
 
 def _random_input(kind: str, size: int, steps: int, rows: int) -> Tensor:

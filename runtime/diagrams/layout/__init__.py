@@ -1,1 +1,1 @@
-"""Coordinates of a diagram."""
+"""Compute positions of boxes, edges and labels."""

@@ -1,4 +1,4 @@
-"""How large a label is, without a font at hand: widths that common sans-serif fonts stay under."""
+"""Estimate sizes of labels and boxes without a font: upper bounds for common sans-serifs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rnnc.runtime.diagrams.model.diagram import Box
 from rnnc.runtime.diagrams.model.labels import Label
 
 LABEL_SIZE: Final = 13.0
-"""Size of a label's characters; notes and subscripts are smaller."""
+"""Font size of a label; notes and subscripts are smaller."""
 
 NOTE_SIZE: Final = 9.5
 LINE_HEIGHT: Final = 13.0
@@ -18,7 +18,7 @@ _WIDE: Final = frozenset("mwMWΣ⊕▷⊙×→≈@%")
 
 
 def label_width(label: Label, size: float) -> float:
-    """Points that a label takes in a line."""
+    """Return the width of a label in points."""
     total = 0.0
     for run in label:
         scale = size if run.style in {"plain", "italic"} else size * 0.72
@@ -35,9 +35,9 @@ def _advance(character: str) -> float:
 
 
 def box_size(box: Box) -> tuple[float, float]:
-    """Width and height of a box in points, room around its lines included."""
+    """Return width and height of a box in points, margins included."""
     if box.role in {"past", "future"}:
-        frames = 6.0 if box.role == "future" else 0.0  # it has two outlines
+        frames = 6.0 if box.role == "future" else 0.0  # room for its second outline
         return max(30.0, label_width(box.label, LABEL_SIZE) + 12) + frames, 24.0 + frames
     label = label_width(box.label, LABEL_SIZE)
     if box.role == "point":

@@ -1,4 +1,4 @@
-"""Coordinates for a diagram, from Graphviz (Gansner et al. 1993), which pygraphviz brings along.
+"""Compute coordinates of a diagram with Graphviz (Gansner et al. 1993), through pygraphviz.
 
 Graphviz sees boxes of fixed sizes and no text, so that the result depends on no font.
 """
@@ -6,77 +6,24 @@ Graphviz sees boxes of fixed sizes and no text, so that the result depends on no
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from rnnc.grammar.diagnostics.errors import fail
 from rnnc.runtime.diagrams.model.diagram import Diagram, Edge
 
 from .box_sizes import box_size
-
-Direction = Literal["LR", "BT"]
-Point = tuple[float, float]
+from .geometry import DiagramLayout, Direction, EdgeRoute, Point, Rect
 
 MISSING_GRAPHVIZ: Final = "RNN650"
 
 
-@dataclass(frozen=True, slots=True)
-class Rect:
-    """A rectangle: its centre, width and height; y grows downwards."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-
-    @property
-    def left(self) -> float:
-        """The smallest x."""
-        return self.x - self.width / 2
-
-    @property
-    def right(self) -> float:
-        """The largest x."""
-        return self.x + self.width / 2
-
-    @property
-    def top(self) -> float:
-        """The smallest y."""
-        return self.y - self.height / 2
-
-    @property
-    def bottom(self) -> float:
-        """The largest y."""
-        return self.y + self.height / 2
-
-
-@dataclass(frozen=True, slots=True)
-class EdgeRoute:
-    """An edge's curve: a start, then triples of Bézier control points; `tip` is the arrow's."""
-
-    points: tuple[Point, ...]
-    tip: Point
-
-
-@dataclass(frozen=True, slots=True)
-class DiagramLayout:
-    """Where everything of a diagram is, edges in the diagram's order."""
-
-    width: float
-    height: float
-    boxes: Mapping[str, Rect]
-    clusters: Mapping[str, Rect]
-    routes: tuple[EdgeRoute, ...]
-
-
 def compute_layout(diagram: Diagram, direction: Direction = "LR") -> DiagramLayout:
-    """Coordinates in points.
+    """Compute coordinates in points.
 
     Raises:
         RnnError: RNN650, when pygraphviz is not installed.
@@ -88,7 +35,7 @@ def compute_layout(diagram: Diagram, direction: Direction = "LR") -> DiagramLayo
 
 @lru_cache(maxsize=64)
 def run_graphviz(text: str, engine: str) -> bytes:
-    """What Graphviz says to a graph, as JSON; the steps of an unrolled diagram ask the same."""
+    """Run a Graphviz engine and return its JSON; cached, since unrolled steps ask alike."""
     pygraphviz = import_pygraphviz()
     with silence_stderr():
         data: bytes = pygraphviz.AGraph(string=text).draw(format="json0", prog=engine)
@@ -96,7 +43,7 @@ def run_graphviz(text: str, engine: str) -> bytes:
 
 
 def import_pygraphviz() -> Any:
-    """The module pygraphviz.
+    """Import pygraphviz.
 
     Raises:
         RnnError: RNN650, when it is not installed.
@@ -115,24 +62,24 @@ def import_pygraphviz() -> Any:
 
 @contextmanager
 def silence_stderr() -> Iterator[None]:
-    """Keep what Graphviz's C libraries print (about fonts) from standard error."""
+    """Drop what Graphviz's C libraries print on standard error (about fonts)."""
     try:
         sys.stderr.flush()
-        saved = os.dup(2)
+        saved_stderr = os.dup(2)
     except (OSError, ValueError, AttributeError):
         yield
         return
     try:
-        with open(os.devnull, "wb") as nothing:
-            os.dup2(nothing.fileno(), 2)
+        with open(os.devnull, "wb") as null_device:
+            os.dup2(null_device.fileno(), 2)
         yield
     finally:
-        os.dup2(saved, 2)
-        os.close(saved)
+        os.dup2(saved_stderr, 2)
+        os.close(saved_stderr)
 
 
 def to_layout_dot(diagram: Diagram, direction: Direction) -> str:
-    """What Graphviz is asked: sizes, frames, and edges turned so that time's loops are cut."""
+    """Write the DOT input of the layout: sizes, frames, edges with delays reversed."""
     lines = [
         "digraph {",
         f"rankdir={direction}; newrank=true; nodesep=0.2; ranksep=0.38; splines=true; mclimit=6;",
@@ -142,15 +89,15 @@ def to_layout_dot(diagram: Diagram, direction: Direction) -> str:
     gates = _find_gates(diagram)
 
     def write(parent: str) -> None:
-        together: dict[str, list[str]] = {}
+        boxes_by_gate: dict[str, list[str]] = {}
         for box in contents[parent].boxes:
-            wide, high = box_size(box)
+            width, height = box_size(box)
             shape = "ellipse" if box.role == "point" else "box"
-            size = f"width={wide / 72:.4f}, height={high / 72:.4f}"
-            told = f"{box.key} [{size}, shape={shape}];"
-            together.setdefault(gates.get(box.key, ""), []).append(told)
-        lines.extend(together.pop("", []))
-        for gate, boxes in together.items():
+            size = f"width={width / 72:.4f}, height={height / 72:.4f}"
+            node = f"{box.key} [{size}, shape={shape}];"
+            boxes_by_gate.setdefault(gates.get(box.key, ""), []).append(node)
+        lines.extend(boxes_by_gate.pop("", []))
+        for gate, boxes in boxes_by_gate.items():
             lines.extend([f"subgraph cluster_gate_{gate} {{ margin=0;", *boxes, "}"])
         for cluster in contents[parent].clusters:
             lines.append(f"subgraph cluster_{cluster.key} {{ margin=20;")
@@ -165,10 +112,10 @@ def to_layout_dot(diagram: Diagram, direction: Direction) -> str:
 
 
 def _find_gates(diagram: Diagram) -> dict[str, str]:
-    """The gates of a cell: each box with the key of the gate that it belongs to.
+    """Map each box of a gate to the gate's key, for cells with several gates.
 
-    A gate is a function whose weights feed it alone and read nothing from inside its cell. Where a
-    cell has several, Graphviz is made to keep each one's boxes together.
+    A gate is a function whose weights have no other reader and read nothing from inside its cell.
+    Graphviz keeps the boxes of each gate together.
     """
     boxes = diagram.boxes_by_key
     readers: dict[str, list[str]] = {}
@@ -178,32 +125,32 @@ def _find_gates(diagram: Diagram) -> dict[str, str]:
         sources.setdefault(edge.target, []).append(edge.source)
     gates: dict[str, dict[str, list[str]]] = {}
     for box in diagram.boxes:
-        maps = [boxes[key] for key in sources.get(box.key, []) if boxes[key].role == "map"]
-        outside = all(
+        weights = [boxes[key] for key in sources.get(box.key, []) if boxes[key].role == "map"]
+        is_gate = all(
             len(readers[m.key]) == 1
             and m.cluster == box.cluster
             and all(boxes[key].cluster != box.cluster for key in sources.get(m.key, []))
-            for m in maps
+            for m in weights
         )
-        if box.role == "unit" and box.cluster and len(maps) > 1 and outside:
-            gates.setdefault(box.cluster, {})[box.key] = [m.key for m in maps]
+        if box.role == "unit" and box.cluster and len(weights) > 1 and is_gate:
+            gates.setdefault(box.cluster, {})[box.key] = [m.key for m in weights]
     return {
         member: gate
         for cell in gates.values()
         if len(cell) > 1
-        for gate, maps in cell.items()
-        for member in (*maps, gate)
+        for gate, weights in cell.items()
+        for member in (*weights, gate)
     }
 
 
 def _edge(index: int, edge: Edge) -> str:
-    if edge.delay:  # drawn from the variable to its z⁻¹, ranked the other way
+    if edge.delay:  # drawn from the variable to its z⁻¹, but ranked in reverse
         return f"{edge.target} -> {edge.source} [dir=back, id={index}, weight=1];"
     return f"{edge.source} -> {edge.target} [id={index}, weight=2];"
 
 
 def _parse_layout(diagram: Diagram, data: dict[str, Any]) -> DiagramLayout:
-    _, _, wide, high = (float(n) for n in data["bb"].split(","))
+    _, _, width, height = (float(n) for n in data["bb"].split(","))
     boxes: dict[str, Rect] = {}
     clusters: dict[str, Rect] = {}
     for item in data.get("objects", []):
@@ -212,23 +159,23 @@ def _parse_layout(diagram: Diagram, data: dict[str, Any]) -> DiagramLayout:
         if item["name"].startswith("cluster_"):
             left, low, right, up = (float(n) for n in item["bb"].split(","))
             clusters[item["name"].removeprefix("cluster_")] = Rect(
-                (left + right) / 2, high - (low + up) / 2, right - left, up - low
+                (left + right) / 2, height - (low + up) / 2, right - left, up - low
             )
         elif "pos" in item:
             x, y = (float(n) for n in item["pos"].split(","))
             boxes[item["name"]] = Rect(
-                x, high - y, 72 * float(item["width"]), 72 * float(item["height"])
+                x, height - y, 72 * float(item["width"]), 72 * float(item["height"])
             )
     routes: dict[int, EdgeRoute] = {}
     for item in data.get("edges", []):
         index = int(item["id"])
-        routes[index] = parse_route(item["pos"], high, reverse=bool(diagram.edges[index].delay))
+        routes[index] = parse_route(item["pos"], height, reverse=bool(diagram.edges[index].delay))
     ordered = tuple(routes[index] for index in range(len(diagram.edges)))
-    return DiagramLayout(wide, high, boxes, clusters, ordered)
+    return DiagramLayout(width, height, boxes, clusters, ordered)
 
 
 def parse_route(text: str, height: float, *, reverse: bool) -> EdgeRoute:
-    """A curve as Graphviz writes it; `reverse` when the arrow stands at its start."""
+    """Parse a Graphviz curve; `reverse` if the arrow is at its start."""
     tip: Point | None = None
     points: list[Point] = []
     for part in text.split(";")[0].split():
@@ -241,38 +188,3 @@ def parse_route(text: str, height: float, *, reverse: bool) -> EdgeRoute:
     if reverse:
         points.reverse()
     return EdgeRoute(tuple(points), tip or points[-1])
-
-
-def point_at_distance(route: EdgeRoute, distance: float) -> Point:
-    """The point of a curve at some distance from its start."""
-    start = route.points[0]
-    left = distance
-    for position in sample_points(route):
-        step = math.dist(start, position)
-        if step >= left > 0:
-            share = left / step
-            return (
-                start[0] + share * (position[0] - start[0]),
-                start[1] + share * (position[1] - start[1]),
-            )
-        left -= step
-        start = position
-    return start
-
-
-def sample_points(route: EdgeRoute, spacing: float = 4.0) -> Iterator[Point]:
-    """Points along a curve, no further apart than `spacing`, and its arrow's tip."""
-    p = route.points
-    yield p[0]
-    for k in range(0, len(p) - 3, 3):
-        a, b, c, d = p[k : k + 4]
-        # A Bézier curve moves at most three times as fast as its longest leg is long.
-        pieces = math.ceil(3 * max(math.dist(a, b), math.dist(b, c), math.dist(c, d)) / spacing)
-        for i in range(1, pieces + 1):
-            t = i / pieces
-            s = 1 - t
-            yield (
-                s**3 * a[0] + 3 * s * s * t * b[0] + 3 * s * t * t * c[0] + t**3 * d[0],
-                s**3 * a[1] + 3 * s * s * t * b[1] + 3 * s * t * t * c[1] + t**3 * d[1],
-            )
-    yield route.tip

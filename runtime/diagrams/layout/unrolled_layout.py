@@ -1,4 +1,4 @@
-"""Coordinates for an unrolled diagram: one step laid out, repeated, and the delays routed between.
+"""Lay out an unrolled diagram: one step laid out, repeated, and delays routed between.
 
 Every step looks the same, as in the papers; time runs to the right, depth upwards.
 """
@@ -12,78 +12,71 @@ from typing import Any, Final
 from rnnc.runtime.diagrams.model.diagram import Diagram, Edge
 
 from .box_sizes import box_size
-from .graphviz_layout import (
-    DiagramLayout,
-    EdgeRoute,
-    Point,
-    Rect,
-    compute_layout,
-    parse_route,
-    run_graphviz,
-)
+from .geometry import DiagramLayout, EdgeRoute, Point, Rect
+from .graphviz_layout import compute_layout, parse_route, run_graphviz
 from .place_labels import rects_overlap
 
 STEP_GAP: Final = 46.0
 """Points between two steps."""
 
 MAX_ROUTED_TOGETHER: Final = 40
-"""Boxes among which all edges are routed together."""
+"""Boxes above which each edge is routed alone, since routing time grows superquadratically."""
 
 ROUTING_MARGIN: Final = 60.0
-"""Points around an edge's ends in which boxes may stand in its way."""
+"""Points around an edge's ends in which boxes count as obstacles."""
 
 
 def compute_unrolled_layout(diagram: Diagram) -> DiagramLayout:
-    """Coordinates in points.
+    """Compute coordinates in points.
 
     Raises:
         RnnError: RNN650, when pygraphviz is not installed.
     """
     step = {box.key: _visible_step(box.key, box.step, diagram.steps) for box in diagram.boxes}
-    first = Diagram(
+    first_step = Diagram(
         diagram.name,
         diagram.level,
         tuple(box for box in diagram.boxes if step[box.key] == 0),
         tuple(cluster for cluster in diagram.clusters if cluster.step == 0),
         tuple(e for e in diagram.edges if not e.delay and step[e.source] == 0),
     )
-    one = compute_layout(first, "BT")
-    pitch = one.width + STEP_GAP
+    step_layout = compute_layout(first_step, "BT")
+    pitch = step_layout.width + STEP_GAP
     boxes: dict[str, Rect] = {}
     for box in diagram.boxes:
         number = step[box.key]
         if number is not None:
-            frame = one.boxes[_first_step_key(box.key)]
-            boxes[box.key] = replace(frame, x=frame.x + number * pitch)
+            rect = step_layout.boxes[_first_step_key(box.key)]
+            boxes[box.key] = replace(rect, x=rect.x + number * pitch)
     clusters = {}
     for cluster in diagram.clusters:
-        frame = one.clusters[_first_step_key(cluster.key)]
-        clusters[cluster.key] = replace(frame, x=frame.x + (cluster.step or 0) * pitch)
-    right = (diagram.steps - 1) * pitch + one.width
+        rect = step_layout.clusters[_first_step_key(cluster.key)]
+        clusters[cluster.key] = replace(rect, x=rect.x + (cluster.step or 0) * pitch)
+    right = (diagram.steps - 1) * pitch + step_layout.width
     left = _place_boundary_boxes(diagram, boxes, right)
     routes: dict[int, EdgeRoute] = {}
-    inside = {
+    step_routes = {
         (e.source, e.target, e.kind): route
-        for e, route in zip(first.edges, one.routes, strict=True)
+        for e, route in zip(first_step.edges, step_layout.routes, strict=True)
     }
-    across: list[tuple[int, Edge]] = []
+    crossing_edges: list[tuple[int, Edge]] = []
     for index, edge in enumerate(diagram.edges):
         number = step[edge.source]
         if edge.delay or number is None:
-            across.append((index, edge))
+            crossing_edges.append((index, edge))
             continue
-        route = inside[_first_step_key(edge.source), _first_step_key(edge.target), edge.kind]
+        route = step_routes[_first_step_key(edge.source), _first_step_key(edge.target), edge.kind]
         routes[index] = _translate(route, number * pitch)
-    routes |= _route_between_steps(diagram, boxes, across, step, pitch)
-    ordered = tuple(_translate(routes[index], -left) for index in range(len(diagram.edges)))
-    widest = max(frame.right for frame in boxes.values())
-    lowest = max([one.height, *(frame.bottom for frame in boxes.values())])
+    routes |= _route_between_steps(diagram, boxes, crossing_edges, step, pitch)
+    ordered_routes = tuple(_translate(routes[index], -left) for index in range(len(diagram.edges)))
+    widest = max(rect.right for rect in boxes.values())
+    lowest = max([step_layout.height, *(rect.bottom for rect in boxes.values())])
     return DiagramLayout(
         max(widest, right) - left,
         lowest,
-        {key: replace(frame, x=frame.x - left) for key, frame in boxes.items()},
-        {key: replace(frame, x=frame.x - left) for key, frame in clusters.items()},
-        ordered,
+        {key: replace(rect, x=rect.x - left) for key, rect in boxes.items()},
+        {key: replace(rect, x=rect.x - left) for key, rect in clusters.items()},
+        ordered_routes,
     )
 
 
@@ -100,22 +93,22 @@ def _translate(route: EdgeRoute, by: float) -> EdgeRoute:
 
 
 def _place_boundary_boxes(diagram: Diagram, boxes: dict[str, Rect], right: float) -> float:
-    """Put what comes from outside the steps beside them, each level with its own copies."""
+    """Place boxes from outside the steps left and right of them, level with their copies."""
     left = 0.0
-    taken: list[Rect] = list(boxes.values())
+    occupied: list[Rect] = list(boxes.values())
     for box in diagram.boxes:
         if box.key in boxes:
             continue
-        wide, high = box_size(box)
-        after = box.step is not None and box.step >= diagram.steps
-        own = box.key.partition("_at_")[0].partition("_more_")[0] + "_at_0"
-        x = right + STEP_GAP - 10 + wide / 2 if after else -STEP_GAP + 10 - wide / 2
-        frame = Rect(x, boxes[own].y, wide, high)
-        while any(abs(f.x - frame.x) < 60 and abs(f.y - frame.y) < high + 10 for f in taken):
-            frame = replace(frame, y=frame.y + high + 12)
-        boxes[box.key] = frame
-        taken.append(frame)
-        left = min(left, frame.left)
+        width, height = box_size(box)
+        is_after = box.step is not None and box.step >= diagram.steps
+        first_copy = box.key.partition("_at_")[0].partition("_more_")[0] + "_at_0"
+        x = right + STEP_GAP - 10 + width / 2 if is_after else -STEP_GAP + 10 - width / 2
+        rect = Rect(x, boxes[first_copy].y, width, height)
+        while any(abs(f.x - rect.x) < 60 and abs(f.y - rect.y) < height + 10 for f in occupied):
+            rect = replace(rect, y=rect.y + height + 12)
+        boxes[box.key] = rect
+        occupied.append(rect)
+        left = min(left, rect.left)
     return left
 
 
@@ -126,7 +119,7 @@ def _route_between_steps(
     step: dict[str, int | None],
     pitch: float,
 ) -> dict[int, EdgeRoute]:
-    """Curves between steps. As steps look alike, those between later ones are moved copies."""
+    """Route edges between steps; all but the first steps reuse translated curves."""
 
     def column(key: str) -> int:
         number = step[key]
@@ -140,23 +133,23 @@ def _route_between_steps(
         windows.setdefault((min(ends), max(ends)), []).append((index, edge))
     routes: dict[int, EdgeRoute] = {}
     first: dict[tuple[str, str, int], EdgeRoute] = {}
-    for (low, high), inside in sorted(windows.items()):
+    for (low, high), window_edges in sorted(windows.items()):
         if low > 0 and high < diagram.steps:
-            for index, edge in inside:
+            for index, edge in window_edges:
                 route = first[
                     _first_step_key(edge.source), _first_step_key(edge.target), edge.delay
                 ]
                 routes[index] = _translate(route, low * pitch)
             continue
-        near = {key: frame for key, frame in boxes.items() if low <= column(key) <= high}
-        found: dict[int, EdgeRoute] = {}
-        for group in _routing_groups(near, inside):
-            found |= _run_router(*group)
-        routes |= found
+        nearby = {key: rect for key, rect in boxes.items() if low <= column(key) <= high}
+        window_routes: dict[int, EdgeRoute] = {}
+        for group in _routing_groups(nearby, window_edges):
+            window_routes |= _run_router(*group)
+        routes |= window_routes
         if low == 0 and high < diagram.steps:
-            for index, edge in inside:
+            for index, edge in window_edges:
                 first[_first_step_key(edge.source), _first_step_key(edge.target), edge.delay] = (
-                    found[index]
+                    window_routes[index]
                 )
     return routes
 
@@ -164,7 +157,7 @@ def _route_between_steps(
 def _routing_groups(
     boxes: dict[str, Rect], edges: list[tuple[int, Edge]]
 ) -> list[tuple[dict[str, Rect], list[tuple[int, Edge]]]]:
-    """The router's time grows faster than the square of its boxes; most are far from an edge."""
+    """Split edges into groups for the router, each with its nearby boxes."""
     if len(boxes) <= MAX_ROUTED_TOGETHER:
         return [(boxes, edges)]
     groups = []
@@ -173,25 +166,27 @@ def _routing_groups(
         left, right = min(a.left, b.left) - ROUTING_MARGIN, max(a.right, b.right) + ROUTING_MARGIN
         top, bottom = min(a.top, b.top) - ROUTING_MARGIN, max(a.bottom, b.bottom) + ROUTING_MARGIN
         area = Rect((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
-        around = {key: frame for key, frame in boxes.items() if rects_overlap(area, frame)}
-        groups.append((around, [(index, edge)]))
+        nearby = {key: rect for key, rect in boxes.items() if rects_overlap(area, rect)}
+        groups.append((nearby, [(index, edge)]))
     return groups
 
 
-def _run_router(boxes: dict[str, Rect], across: list[tuple[int, Edge]]) -> dict[int, EdgeRoute]:
-    """Curves that keep clear of every box, from Graphviz's own router.
+def _run_router(
+    boxes: dict[str, Rect], crossing_edges: list[tuple[int, Edge]]
+) -> dict[int, EdgeRoute]:
+    """Route curves around all boxes with Graphviz's spline router.
 
-    Names and places are relative: steps are alike, and the same question is answered once.
+    Names and positions are relative, so that equal steps hit the cache.
     """
     lines = ["digraph {", 'splines=true; esep="+3"; node [shape=box, fixedsize=true, label=""];']
     names = {key: f"b{number}" for number, key in enumerate(boxes)}
-    left = min(frame.x for frame in boxes.values())
-    for key, frame in boxes.items():
+    left = min(rect.x for rect in boxes.values())
+    for key, rect in boxes.items():
         lines.append(
-            f'{names[key]} [pos="{frame.x - left:.2f},{-frame.y:.2f}", '
-            f"width={frame.width / 72:.4f}, height={frame.height / 72:.4f}];"
+            f'{names[key]} [pos="{rect.x - left:.2f},{-rect.y:.2f}", '
+            f"width={rect.width / 72:.4f}, height={rect.height / 72:.4f}];"
         )
-    for number, (_, edge) in enumerate(across):
+    for number, (_, edge) in enumerate(crossing_edges):
         ends = f"{names[edge.source]} -> {names[edge.target]}"
         lines.append(f"{ends} [id={number}, arrowsize=0.6];")
     lines.append("}")
@@ -200,7 +195,7 @@ def _run_router(boxes: dict[str, Rect], across: list[tuple[int, Edge]]) -> dict[
     routes = {}
     for item in data["edges"]:
         route = parse_route(item["pos"], 0.0, reverse=False)
-        routes[across[int(item["id"])][0]] = EdgeRoute(
+        routes[crossing_edges[int(item["id"])][0]] = EdgeRoute(
             tuple((x + right, y + down) for x, y in route.points),
             (route.tip[0] + right, route.tip[1] + down),
         )
@@ -208,7 +203,7 @@ def _run_router(boxes: dict[str, Rect], across: list[tuple[int, Edge]]) -> dict[
 
 
 def _router_offset(data: dict[str, Any], first: Rect) -> Point:
-    """How far an answer has to move: by where the first box was, and by what Graphviz moved it."""
+    """Return the translation between Graphviz's coordinates and the caller's."""
     item = next(item for item in data["objects"] if item["name"] == "b0")
     x, y = (float(n) for n in item["pos"].split(","))
     return first.x - x, first.y + y

@@ -1,1 +1,1 @@
-"""Diagrams of a graph at the levels layer, primitive and plan."""
+"""Build diagrams of a graph at the levels operator, layer, primitive and plan."""

@@ -1,4 +1,4 @@
-"""Groups of a graph's nodes -> a diagram: edges between groups, one box for each delay."""
+"""Contract groups of graph nodes to boxes: edges between groups, one box for each delay."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GraphEdge = tuple[int, int, int]
 """An edge of the operator graph: source, target, delay."""
 
 BoxLink = tuple[str, str, GraphEdge]
-"""A value that box `target` takes from node `flow[0]`: box of the source, target, edge."""
+"""An edge between boxes: key of the source box, key of the target box, graph edge."""
 
 
 def contract_graph(
@@ -26,41 +26,41 @@ def contract_graph(
     merge: bool,
     captions: tuple[str, ...] = (),
 ) -> Diagram:
-    """The diagram whose boxes are groups of nodes; `merge` draws parallel edges as one.
+    """Build the diagram of grouped nodes; `merge` draws parallel edges as one.
 
     A value that is read some steps later goes through one z⁻¹ box, shared by all its readers.
     """
     delays: dict[str, Box] = {}
-    found: dict[tuple[str, str, int], list[GraphEdge]] = {}
-    single: list[tuple[str, str, GraphEdge]] = []
-    for source, target, flow in links:
-        steps = flow[2]
+    merged: dict[tuple[str, str, int], list[GraphEdge]] = {}
+    unmerged: list[tuple[str, str, GraphEdge]] = []
+    for source, target, edge_key in links:
+        steps = edge_key[2]
         if steps:
-            number = flow[0]
+            number = edge_key[0]
             key = delay_key(number, steps)
             if key not in delays:
                 delays[key] = _delay_box(graph, key, number, steps)
-                single.append((source, key, flow))
+                unmerged.append((source, key, edge_key))
             source = key
         if merge:
-            found.setdefault((source, target, steps), []).append(flow)
+            merged.setdefault((source, target, steps), []).append(edge_key)
         else:
-            single.append((source, target, flow))
+            unmerged.append((source, target, edge_key))
     edges = [
-        Edge(s, t, flow[2] if t in delays else 0, _edge_kind(flow[2]), "", (flow,))
-        for s, t, flow in single
+        Edge(s, t, edge_key[2] if t in delays else 0, _edge_kind(edge_key[2]), "", (edge_key,))
+        for s, t, edge_key in unmerged
     ]
     edges += [
-        Edge(s, t, 0, _edge_kind(steps), "", tuple(dict.fromkeys(flows)))
-        for (s, t, steps), flows in found.items()
+        Edge(s, t, 0, _edge_kind(steps), "", tuple(dict.fromkeys(edge_keys)))
+        for (s, t, steps), edge_keys in merged.items()
     ]
-    leaving: dict[str, list[GraphEdge]] = {key: [] for key in delays}
+    outgoing: dict[str, list[GraphEdge]] = {key: [] for key in delays}
     for edge in edges:
-        if edge.source in leaving:
-            leaving[edge.source] += edge.members
-    # The edge into a z⁻¹ box stands for all that leave it.
+        if edge.source in outgoing:
+            outgoing[edge.source] += edge.members
+    # The edge into a z⁻¹ box has the members of all edges out of it.
     edges = [
-        replace(e, members=tuple(leaving[e.target])) if e.target in leaving else e for e in edges
+        replace(e, members=tuple(outgoing[e.target])) if e.target in outgoing else e for e in edges
     ]
     return Diagram(
         graph.name, level, (*delays.values(), *boxes), tuple(clusters), tuple(edges), captions
@@ -68,7 +68,7 @@ def contract_graph(
 
 
 def output_links(graph: OperatorGraph, group_of: dict[int, str]) -> list[BoxLink]:
-    """What the outputs take."""
+    """Return the links from nodes to outputs."""
     return [
         (
             group_of[output.value.node],
@@ -80,7 +80,7 @@ def output_links(graph: OperatorGraph, group_of: dict[int, str]) -> list[BoxLink
 
 
 def delay_key(number: int, steps: int) -> str:
-    """The key of the box that holds a node's value for later (or earlier) steps."""
+    """Return the key of the box that delays a node's value by some steps."""
     return f"z{number}_{steps}" if steps > 0 else f"z{number}_ahead{-steps}"
 
 
@@ -91,11 +91,11 @@ def _edge_kind(steps: int) -> EdgeKind:
 def _delay_box(graph: OperatorGraph, key: str, number: int, steps: int) -> Box:
     variable = str(graph.nodes[number].attributes[0]) if graph.nodes[number].attributes else "value"
     unit = "step" if abs(steps) == 1 else "steps"
-    when = f"{abs(steps)} {unit} {'ago' if steps > 0 else 'ahead'}"
+    description = f"{abs(steps)} {unit} {'ago' if steps > 0 else 'ahead'}"
     return Box(
         key,
         "past" if steps > 0 else "future",
         delay_label(steps),
-        details=(("delay", f"{variable}, {when}"),),
+        details=(("delay", f"{variable}, {description}"),),
         location=None,
     )

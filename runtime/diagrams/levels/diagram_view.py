@@ -1,4 +1,4 @@
-"""A model -> its diagram at a level, unrolled, with details and paths as wanted."""
+"""Build a model's diagram for a view: level, unrolled steps, details, highlighted measure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BUILDERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class DiagramView:
-    """What is asked for: a level, steps side by side (0: rolled up), details, a marked measure.
+    """A level, steps side by side (0: rolled up), details, and a measure to highlight.
 
     `measure` is one of `paths.MEASURES`.
     """
@@ -38,25 +38,25 @@ class DiagramView:
     measure: str | None = None
 
     def with_steps(self, steps: int) -> DiagramView:
-        """The same with another number of steps."""
+        """Return a copy with another number of steps."""
         return replace(self, steps=steps)
 
 
 def build_diagram(
     graph: OperatorGraph, view: DiagramView, *, folded: Collection[int] | None = None
 ) -> Diagram:
-    """The diagram of a model; one that is too large to read is folded, and says so.
+    """Build the diagram of a model; fold one that is too large to read, with a caption.
 
     `folded` are the applications to fold where that is not all (operator level) or none (layer).
     """
-    maker = _BUILDERS[view.level]
-    diagram = maker(graph) if folded is None else folded_diagram(graph, folded, view.level)
-    extent = measure_drawing(diagram)
-    if not extent.fits(max(view.steps, 1)) and view.level != "operator":
+    builder = _BUILDERS[view.level]
+    diagram = builder(graph) if folded is None else folded_diagram(graph, folded, view.level)
+    size = measure_drawing(diagram)
+    if not size.fits(max(view.steps, 1)) and view.level != "operator":
         small = operator_diagram(graph)
-        note = f"folded to operators: the {view.level} level has {extent.boxes:,} boxes"
-        if extent.passing_lines > MAX_PASSING_LINES:
-            note += f", and lines pass by a row {extent.passing_lines:,} times"
+        note = f"folded to operators: the {view.level} level has {size.boxes:,} boxes"
+        if size.passing_lines > MAX_PASSING_LINES:
+            note += f", and lines pass by a row {size.passing_lines:,} times"
         if len(small.boxes) < len(diagram.boxes):
             diagram = replace(small, captions=(note, *small.captions))
     if view.measure is not None:

@@ -1,4 +1,4 @@
-"""How operations are written in a diagram, and what a reader may ask about them."""
+"""Labels and details of operations in a diagram."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NAMES: Final = {
 
 
 def function_label(node: Node) -> Label:
-    """The symbol or name of an operation, with its constants."""
+    """Return the symbol or name of an operation, with its constants."""
     operation = node.operation
     if operation in SYMBOLS:
         return plain_label(SYMBOLS[operation])
@@ -45,7 +45,7 @@ def function_label(node: Node) -> Label:
 
 
 def value_details(graph: OperatorGraph, node: Node) -> tuple[tuple[str, str], ...]:
-    """What a value is: its name, its width, and the meaning of the operation."""
+    """Return the name and width of a value, and the meaning of its operation."""
     details = [("value", node.local_name)] if node.local_name else []
     details.append(("width", f"{node.size:,}"))
     meaning = ARITHMETIC_OPS.get(node.operation) or STRUCTURAL_OPS.get(node.operation, "")
@@ -66,7 +66,7 @@ def value_details(graph: OperatorGraph, node: Node) -> tuple[tuple[str, str], ..
 
 
 def parameter_details(parameter: Parameter) -> tuple[tuple[str, str], ...]:
-    """A parameter's name, shape, size and how it begins."""
+    """Return a parameter's name, shape, size and initializer."""
     shape = " × ".join(map(str, parameter.shape))
     marks = [", ".join(map(str, parameter.initializers))]
     marks += ["frozen"] if parameter.is_frozen else []

@@ -1,7 +1,7 @@
-"""The layer level: weights, activations and gates, framed by the operator that they belong to.
+"""Build the layer level: weights, activations and gates, framed by their operators.
 
-Operators may be folded into one box each; with all of them folded it is the operator level, as in
-figure 4 of Pascanu et al. (2014).
+Operators may be folded into one box each; with all of them folded it is the operator level, as
+in figure 4 of Pascanu et al. (2014).
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from .variables import source_location, variable_boxes
 
 
 def layer_diagram(graph: OperatorGraph) -> Diagram:
-    """Every operator unfolded."""
+    """Build the diagram with every operator unfolded."""
     return folded_diagram(graph, (), "layer")
 
 
 def operator_diagram(graph: OperatorGraph) -> Diagram:
-    """Every operator folded."""
+    """Build the diagram with every operator folded into one box."""
     return folded_diagram(graph, top_applications(graph), "operator")
 
 
 def top_applications(graph: OperatorGraph) -> tuple[int, ...]:
-    """The applications in the model's own equations that its outputs or states need."""
+    """Return the outermost applications that outputs or states depend on."""
     needed = reachable_nodes(graph)
     used = {outermost_application(graph, graph.nodes[number].application) for number in needed}
     return tuple(sorted(used - {-1}))
 
 
 def reachable_nodes(graph: OperatorGraph) -> frozenset[int]:
-    """The nodes that outputs and states depend on; what only a law needs is left out."""
+    """Return the nodes that outputs and states depend on; nodes for laws alone are left out."""
     waiting = [output.value.node for output in graph.outputs]
     waiting += [state.node for state in graph.states] + [i.node for i in graph.inputs]
     needed: set[int] = set()
@@ -55,7 +55,7 @@ def reachable_nodes(graph: OperatorGraph) -> frozenset[int]:
 
 
 def folded_diagram(graph: OperatorGraph, folded: Collection[int], level: Level) -> Diagram:
-    """The layer level with some of the outermost applications drawn as one box each."""
+    """Build the layer level with the given outermost applications as one box each."""
     needed = reachable_nodes(graph)
     inside = {
         number: outermost_application(graph, graph.nodes[number].application)
@@ -105,7 +105,7 @@ def folded_diagram(graph: OperatorGraph, folded: Collection[int], level: Level) 
 
 
 def operator_box(graph: OperatorGraph, application: Application, members: list[int]) -> Box:
-    """An application as one box."""
+    """Build the box of a folded application."""
     count = sum(graph.parameters_by_name[p].numel for p in parameters_inside(graph, application))
     notes: tuple[Label, ...] = (plain_label(f"{count:,}"),) if count else ()
     return Box(
@@ -120,7 +120,7 @@ def operator_box(graph: OperatorGraph, application: Application, members: list[i
 
 
 def _captions(graph: OperatorGraph) -> tuple[str, ...]:
-    """Laws and loss terms, which say what is learned and not how a value is computed."""
+    """Caption the laws and loss terms, which change training but not the computed values."""
     laws = [f"law {law.text} weight {law.weight:g}" for law in graph.laws]
     if graph.loss_graph is None:
         return tuple(laws)

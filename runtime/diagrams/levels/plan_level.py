@@ -1,4 +1,4 @@
-"""The plan level: the phases that a compiled model runs, what is fused in each, and its share.
+"""Build the plan level: phases of the compiled model, their fused ops and shares of work.
 
 The plan is that of a forward pass in evaluation.
 """
@@ -23,7 +23,7 @@ from .layer_level import layer_diagram
 from .variables import node_key, variable_boxes
 
 MAX_LISTED: Final = 7
-"""Operations, or weights, that a box lists."""
+"""Operations, or weights, listed in one box."""
 
 _SYMBOLS: Final = {
     "sigmoid": "σ",
@@ -47,7 +47,7 @@ _PHASE_DESCRIPTIONS: Final = {
 
 
 def plan_diagram(graph: OperatorGraph) -> Diagram:
-    """The phases of the compiled model as frames, in order.
+    """Build a frame for each phase of the compiled model, in order.
 
     A model that only the reference runs is one loop.
     """
@@ -105,24 +105,24 @@ def plan_diagram(graph: OperatorGraph) -> Diagram:
 
 
 def _single_loop_diagram(graph: OperatorGraph, reason: str) -> Diagram:
-    """All of a model in one frame, which the reference runs step after step."""
-    whole = layer_diagram(graph)
+    """Put all of a model into one loop phase, for models that only the reference runs."""
+    diagram = layer_diagram(graph)
     frame = Cluster(
         "phase0", plain_label("loop 0 · 100%"), details=(("phase", _PHASE_DESCRIPTIONS["loop", 1]),)
     )
-    fixed = {"input", "output", "past", "future"}
+    unframed_roles = {"input", "output", "past", "future"}
     return replace(
-        whole,
+        diagram,
         level="plan",
         boxes=tuple(
-            b if b.cluster or b.role in fixed else replace(b, cluster=frame.key)
-            for b in whole.boxes
+            b if b.cluster or b.role in unframed_roles else replace(b, cluster=frame.key)
+            for b in diagram.boxes
         ),
         clusters=(
             frame,
-            *(c if c.parent else replace(c, parent=frame.key) for c in whole.clusters),
+            *(c if c.parent else replace(c, parent=frame.key) for c in diagram.clusters),
         ),
-        captions=(f"{reason}: no phases, one loop over all of it", *whole.captions),
+        captions=(f"{reason}: no phases, one loop over all of it", *diagram.captions),
     )
 
 
@@ -131,7 +131,7 @@ def _move_into_cluster(box: Box, cluster: str) -> Box:
 
 
 def _work_shares(plan: Plan) -> dict[int, float]:
-    """Each phase's part of the arithmetic of one step."""
+    """Return each phase's share of the arithmetic of one step."""
     work = {}
     for phase in plan.forward_phases:
         cost = plan.phase_cost(phase)
@@ -143,7 +143,7 @@ def _work_shares(plan: Plan) -> dict[int, float]:
 def _group_boxes(
     plan: Plan, phase: Phase, index: int, group: FusionGroup, group_of: dict[int, str]
 ) -> list[Box]:
-    """One box for each product or reduction, one for all that is fused behind them."""
+    """Build one box for each matmul or reduction, and one for their fused epilogue."""
     values = plan.dataflow.values
     cluster = f"phase{phase.id}"
     boxes: list[Box] = []
@@ -172,8 +172,8 @@ def _root_box(plan: Plan, value: Value, cluster: str) -> Box:
     for parameter in parameters:
         details += parameter_details(parameter)
     if not parameters:
-        words = value.operation.replace("_", " ")
-        return Box(f"v{value.id}", "unit", plain_label(words), (), cluster, details=tuple(details))
+        text = value.operation.replace("_", " ")
+        return Box(f"v{value.id}", "unit", plain_label(text), (), cluster, details=tuple(details))
     label: list[TextRun] = []
     for name_ in names[:MAX_LISTED]:
         label += [*([TextRun(" ; ")] if label else []), *name_label(name_.rpartition(".")[2])]
@@ -193,7 +193,7 @@ def _root_box(plan: Plan, value: Value, cluster: str) -> Box:
 
 
 def _weight_names(plan: Plan, number: int) -> list[str]:
-    """The parameters that a matrix is made of, in order."""
+    """Return the names of the parameters that make up a matrix, in order."""
     value = plan.dataflow.values[number]
     if value.operation == "parameter":
         return [str(value.attributes[0])]
@@ -204,8 +204,8 @@ def _weight_names(plan: Plan, number: int) -> list[str]:
 
 def _epilogue_box(plan: Plan, work: list[Value], key: str, cluster: str) -> Box:
     symbols = [_SYMBOLS.get(v.operation, v.operation.replace("_", " ")) for v in work]
-    listed = "  ".join(symbols[:MAX_LISTED]) + (" …" if len(symbols) > MAX_LISTED else "")
-    label: Label = plain_label(listed)
+    text = "  ".join(symbols[:MAX_LISTED]) + (" …" if len(symbols) > MAX_LISTED else "")
+    label: Label = plain_label(text)
     widest = max(value.size for value in work)
     entries = sum(value.size for value in work)
     notes = (plain_label(f"{len(work)} fused" if len(work) > 1 else f"{widest:,}"),)
@@ -231,12 +231,12 @@ def _value_links(plan: Plan, group_of: dict[int, str], node_of: dict[int, int]) 
 
 
 def _captions(plan: Plan, shares: dict[int, float]) -> tuple[str, ...]:
-    """The phases in a line of words, with their parts of the work."""
+    """Summarize the phases and their shares of work in one line."""
     phases = [
         f"{phase.kind} {phase.id} {shares[phase.id]:.0%}"
         for phase in plan.forward_phases
         if phase.kind != "once"
     ]
-    said = f"arithmetic of a step: {', '.join(phases)}"
-    once = sum(len(phase.values) for phase in plan.forward_phases if phase.kind == "once")
-    return (f"{said}; once a call: {once} values" if once else said,)
+    caption = f"arithmetic of a step: {', '.join(phases)}"
+    per_call = sum(len(phase.values) for phase in plan.forward_phases if phase.kind == "once")
+    return (f"{caption}; once a call: {per_call} values" if per_call else caption,)

@@ -1,4 +1,4 @@
-"""The primitive level: the operator graph itself, one box a node, one arrow an operand."""
+"""Build the primitive level: one box for each node, one arrow for each operand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .variables import node_key, source_location, variable_boxes
 
 
 def primitive_diagram(graph: OperatorGraph) -> Diagram:
-    """Every node and every operand, parameters and laws too."""
+    """Build the diagram of all nodes and operands, with parameters and laws."""
     boxes = variable_boxes(graph)
     group_of: dict[int, str] = {}
     links: list[BoxLink] = []
@@ -24,8 +24,8 @@ def primitive_diagram(graph: OperatorGraph) -> Diagram:
             boxes.append(_box(graph, node))
     for node in graph.nodes:
         for operand in node.operands:
-            flow = (operand.node, node.id, operand.delay)
-            links.append((group_of[operand.node], group_of[node.id], flow))
+            edge = (operand.node, node.id, operand.delay)
+            links.append((group_of[operand.node], group_of[node.id], edge))
     links += output_links(graph, group_of)
     for index, law in enumerate(graph.laws):
         key = f"law{index}"

@@ -1,4 +1,4 @@
-"""Nodes -> units of a layer: a weight, an activation with the sum and bias inside, a gate."""
+"""Group nodes into units of a layer: a weight, an activation with sum and bias, a gate."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ ACTIVATIONS: Final = frozenset(
 
 @dataclass(slots=True)
 class UnitAssignment:
-    """Which unit each node belongs to: `head[n]` is the node whose value the unit gives."""
+    """The unit of each node: `head[n]` is the node that computes the unit's value."""
 
     graph: OperatorGraph
     head: dict[int, int] = field(default_factory=dict)
 
     def members(self) -> dict[int, list[int]]:
-        """The nodes of each unit, by its head."""
-        found: dict[int, list[int]] = {}
+        """Return the nodes of each unit, by its head."""
+        members_by_head: dict[int, list[int]] = {}
         for number in sorted(self.head):
-            found.setdefault(self.head[number], []).append(number)
-        return found
+            members_by_head.setdefault(self.head[number], []).append(number)
+        return members_by_head
 
 
 def group_units(graph: OperatorGraph, visible_nodes: frozenset[int]) -> UnitAssignment:
-    """Fold the wanted nodes: sums into what follows them, weights into what uses them."""
+    """Group nodes into units: sums join their activation, weights join their reader."""
     readers: dict[int, list[tuple[int, int]]] = {}
     for source, target, delay in graph.edges():
         if target in visible_nodes:
@@ -46,9 +46,13 @@ def group_units(graph: OperatorGraph, visible_nodes: frozenset[int]) -> UnitAssi
     for node in reversed(graph.nodes):
         if node.id not in visible_nodes or node.operation in {"input", "state"}:
             continue
-        users = [graph.nodes[reader].operation for reader, _ in readers.get(node.id, [])]
-        said = node.operation in {"parameter", "constant"} and "state" not in users
-        if said and node.id not in roots:  # in the boxes of its readers
+        reader_operations = [
+            graph.nodes[reader].operation for reader, _ in readers.get(node.id, [])
+        ]
+        is_inlined = (
+            node.operation in {"parameter", "constant"} and "state" not in reader_operations
+        )
+        if is_inlined and node.id not in roots:  # shown in its readers' boxes
             continue
         units.head[node.id] = node.id
         if node.id in roots or len(readers.get(node.id, [])) != 1:
@@ -57,16 +61,16 @@ def group_units(graph: OperatorGraph, visible_nodes: frozenset[int]) -> UnitAssi
         parent = graph.nodes[reader]
         if delay or parent.application != node.application or reader not in units.head:
             continue
-        joins = parent.operation in ACTIVATIONS or (
+        can_join = parent.operation in ACTIVATIONS or (
             parent.operation == "add" and not node.local_name
         )
-        if node.operation == "add" and joins:
+        if node.operation == "add" and can_join:
             units.head[node.id] = units.head[reader]
     return units
 
 
 def build_unit_box(graph: OperatorGraph, head: Node, members: list[int], cluster: str) -> Box:
-    """The box of one unit."""
+    """Build the box of one unit."""
     arrays = _used_parameters(graph, members)
     role, label, notes = _unit_label(graph, head, members, arrays)
     if head.local_name and role in {"unit", "point"}:
@@ -89,14 +93,14 @@ def build_unit_box(graph: OperatorGraph, head: Node, members: list[int], cluster
 
 
 def _used_parameters(graph: OperatorGraph, members: list[int]) -> list[str]:
-    """The parameters that a unit uses, in order."""
-    found: list[str] = []
+    """Return the names of the parameters of a unit, in order."""
+    names: list[str] = []
     for number in members:
         for operand in graph.nodes[number].operands:
             node = graph.nodes[operand.node]
-            if node.operation == "parameter" and str(node.attributes[0]) not in found:
-                found.append(str(node.attributes[0]))
-    return found
+            if node.operation == "parameter" and str(node.attributes[0]) not in names:
+                names.append(str(node.attributes[0]))
+    return names
 
 
 def _unit_label(
@@ -136,7 +140,7 @@ def _unit_label(
 
 
 def _constant_label(head: Node, operands: list[Node]) -> Label:
-    """`1 −`, `0.5 ⊙`: arithmetic with a number."""
+    """Label arithmetic with a number: `1 −`, `0.5 ⊙`."""
     symbol = SYMBOLS[head.operation]
     if head.operation == "negate" or len(operands) != 2:
         return ()

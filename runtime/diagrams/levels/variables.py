@@ -1,4 +1,4 @@
-"""The boxes of inputs, states and outputs, which every level has, and places in a spec."""
+"""Build the boxes of inputs, states and outputs, and locations in a spec."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_QUOTED_LINES = 12
 
 
 def source_location(span: Span) -> SourceLocation:
-    """Where a span lies, and the lines around it."""
+    """Locate a span, with the text of its lines."""
     line, column = span.source.position(span.start)
     end_line, end_column = span.source.position(max(span.start, span.end))
     last = min(end_line, line + MAX_QUOTED_LINES - 1)
@@ -23,7 +23,7 @@ def source_location(span: Span) -> SourceLocation:
 
 
 def variable_boxes(graph: OperatorGraph) -> list[Box]:
-    """Inputs, states and outputs; outputs have keys `y0`, `y1`, … and no members."""
+    """Build boxes of inputs, states and outputs; outputs have keys `y0`, … and no members."""
     return [
         *(_input_box(graph, variable) for variable in graph.inputs),
         *(_state_box(graph, variable) for variable in graph.states),
@@ -32,7 +32,7 @@ def variable_boxes(graph: OperatorGraph) -> list[Box]:
 
 
 def node_key(number: int) -> str:
-    """The key of the box whose value is that of a node."""
+    """Return the key of the box of a node."""
     return f"n{number}"
 
 
@@ -80,7 +80,7 @@ def _output_box(index: int, output: Output) -> Box:
 
 
 def type_label(text: str) -> Label:
-    """`binary[88]` as `88 binary`; of real vectors the width alone."""
+    """Format `binary[88]` as `88 binary`; for real vectors the width alone."""
     kind, _, size = text.rstrip("]").partition("[")
     size = size or "1"
     return (TextRun(size),) if kind == "real" else (TextRun(f"{size} {kind}"),)

@@ -1,1 +1,1 @@
-"""Diagrams without coordinates: boxes, frames, edges, labels."""
+"""Diagrams without coordinates, and their transformations: unrolled, annotated, highlighted."""

@@ -1,4 +1,4 @@
-"""What a diagram says beyond its wiring: widths on edges, sizes of weights, depths below."""
+"""Annotate a diagram: widths on edges, sizes of weights, depths in the caption."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DETAILS: Final[tuple[Detail, ...]] = ("shapes", "params", "depth")
 
 
 def annotate(diagram: Diagram, graph: OperatorGraph, details: Collection[Detail]) -> Diagram:
-    """The diagram with the wanted details; `shapes` are widths and shapes, `params` counts."""
+    """Add details to a diagram; `shapes` are widths and shapes, `params` counts."""
     boxes = tuple(_box(box, graph, details) for box in diagram.boxes)
     edges = diagram.edges
     if "shapes" in details:
@@ -30,14 +30,14 @@ def annotate(diagram: Diagram, graph: OperatorGraph, details: Collection[Detail]
 
 
 def format_depths(graph: OperatorGraph) -> tuple[str, ...]:
-    """The depth measures in two lines of words."""
-    found = measure_depth(graph)
-    skip = "∞" if found.skip_coefficient is None else _format_fraction(found.skip_coefficient)
+    """Format the depth measures as two lines."""
+    depths = measure_depth(graph)
+    skip = "∞" if depths.skip_coefficient is None else _format_fraction(depths.skip_coefficient)
     return (
-        f"depth: input to hidden {found.input_to_hidden}, hidden to hidden "
-        f"{found.hidden_to_hidden}, hidden to output {found.hidden_to_output}",
-        f"recurrent depth {_format_fraction(found.recurrent_depth)}, feedforward depth "
-        f"{_format_fraction(found.feedforward_depth)}, skip coefficient {skip}",
+        f"depth: input to hidden {depths.input_to_hidden}, hidden to hidden "
+        f"{depths.hidden_to_hidden}, hidden to output {depths.hidden_to_output}",
+        f"recurrent depth {_format_fraction(depths.recurrent_depth)}, feedforward depth "
+        f"{_format_fraction(depths.feedforward_depth)}, skip coefficient {skip}",
     )
 
 
@@ -64,16 +64,20 @@ def _box(box: Box, graph: OperatorGraph, details: Collection[Detail]) -> Box:
 
 
 def _label_widths(diagram: Diagram, graph: OperatorGraph) -> tuple[Edge, ...]:
-    """Each value's width, once, on the first edge that carries it; not where its box says it."""
+    """Label each value's first edge with its width, unless its box shows it."""
     roles = {box.key: box.role for box in diagram.boxes}
-    said: set[tuple[str, int]] = set()
+    labeled: set[tuple[str, int]] = set()
     edges: list[Edge] = []
     for edge in diagram.edges:
         label = ""
         source = edge.members[0][0] if edge.members else -1
-        silent = {"input", "state", "map", "past", "future", "value"}
-        if source >= 0 and roles[edge.source] not in silent and (edge.source, source) not in said:
-            said.add((edge.source, source))
+        unlabeled_roles = {"input", "state", "map", "past", "future", "value"}
+        if (
+            source >= 0
+            and roles[edge.source] not in unlabeled_roles
+            and (edge.source, source) not in labeled
+        ):
+            labeled.add((edge.source, source))
             if roles[edge.target] not in {"state", "output"}:
                 label = f"{graph.nodes[source].size:,}"
         edges.append(replace(edge, label=label))

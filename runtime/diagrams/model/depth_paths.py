@@ -1,4 +1,4 @@
-"""The paths and cycles that the depth measures speak of, as edges of the operator graph.
+"""Find the paths and cycles behind the depth measures, as edges of the operator graph.
 
 Lengths are counted as `operators.depth` counts them: one for each product with a learned matrix.
 """
@@ -21,15 +21,17 @@ EdgeSet = frozenset[GraphEdge]
 
 
 def highlight_measure(diagram: Diagram, graph: OperatorGraph, measure: str) -> Diagram:
-    """The diagram with one of `MEASURES` marked."""
-    flows = MEASURES[measure](graph)
-    ends = {number for flow in flows for number in flow[:2]}
-    edges = tuple(replace(e, highlighted=any(f in flows for f in e.members)) for e in diagram.edges)
-    touched = {key for edge in edges if edge.highlighted for key in (edge.source, edge.target)}
+    """Highlight the edges of one of `MEASURES` in a diagram."""
+    edge_set = MEASURES[measure](graph)
+    ends = {number for flow in edge_set for number in flow[:2]}
+    edges = tuple(
+        replace(e, highlighted=any(f in edge_set for f in e.members)) for e in diagram.edges
+    )
+    marked_keys = {key for edge in edges if edge.highlighted for key in (edge.source, edge.target)}
     boxes = tuple(
         replace(
             box,
-            highlighted=box.key in touched
+            highlighted=box.key in marked_keys
             or (box.role == "operator" and any(number in ends for number in box.members)),
         )
         for box in diagram.boxes
@@ -38,7 +40,7 @@ def highlight_measure(diagram: Diagram, graph: OperatorGraph, measure: str) -> D
 
 
 def recurrent_edges(graph: OperatorGraph) -> EdgeSet:
-    """Every edge that lies on a cycle."""
+    """Return every edge on a cycle."""
     component = {n: i for i, members in enumerate(graph.components) for n in members}
     return frozenset(
         (source, target, delay)
@@ -48,37 +50,37 @@ def recurrent_edges(graph: OperatorGraph) -> EdgeSet:
 
 
 def recurrent_depth(graph: OperatorGraph) -> EdgeSet:
-    """A cycle with the most matrices a step."""
+    """Return a cycle with the most matrices per step."""
     return _critical_cycle(graph, measure_depth(graph).recurrent_depth, sign=1)
 
 
 def skip_coefficient(graph: OperatorGraph) -> EdgeSet:
-    """A cycle with the fewest matrices a step."""
+    """Return a cycle with the fewest matrices per step."""
     skip = measure_depth(graph).skip_coefficient
     return _critical_cycle(graph, 1 / skip if skip else Fraction(0), sign=-1)
 
 
 def input_to_hidden(graph: OperatorGraph) -> EdgeSet:
-    """A longest path within a step from an input to a state's new value."""
+    """Return a longest path within a step from an input to a state's new value."""
     inputs = {variable.node for variable in graph.inputs}
     return _longest_path(graph, inputs, {state.node for state in graph.states}, inputs)
 
 
 def hidden_to_hidden(graph: OperatorGraph) -> EdgeSet:
-    """A longest path from a state to its own next value."""
+    """Return a longest path from a state to its own next value."""
     best: tuple[int, int, EdgeSet] = (-1, 0, frozenset())
     order = [node.id for node in _topological_order(graph)]
-    place = {state.node: index for index, state in enumerate(graph.states)}
+    state_order = {state.node: index for index, state in enumerate(graph.states)}
     for state, _, between in recurrent_paths(graph, order):
         path = _longest_recurrent_path(graph, state, between)
         length = sum(_is_product(graph, graph.nodes[target]) for _, target, _ in path)
-        if path and (length, -place[state]) > best[:2]:
-            best = (length, -place[state], path)
+        if path and (length, -state_order[state]) > best[:2]:
+            best = (length, -state_order[state], path)
     return best[2]
 
 
 def hidden_to_output(graph: OperatorGraph) -> EdgeSet:
-    """A longest path from a state's new value to an output, meeting no other state."""
+    """Return a longest path from a state's new value to an output, through no other state."""
     states = {state.node for state in graph.states}
     outputs = {output.value.node for output in graph.outputs}
     path = set(_longest_path(graph, states, outputs, states, blocked=states))
@@ -90,16 +92,16 @@ def hidden_to_output(graph: OperatorGraph) -> EdgeSet:
 
 
 def feedforward_depth(graph: OperatorGraph) -> EdgeSet:
-    """A longest path from an input to an output, each delay on it costing the recurrent depth."""
+    """Return a longest path from input to output; a delay costs the recurrent depth."""
     ratio = measure_depth(graph).recurrent_depth
     order = [node.id for node in _topological_order(graph)]
-    flows = [(o.node, number, o.delay) for number in order for o in graph.nodes[number].operands]
-    best = {i.node: 0 for i in graph.inputs}
-    last = _relax_edges(graph, flows, ratio, 1, order, best)
+    edges = [(o.node, number, o.delay) for number in order for o in graph.nodes[number].operands]
+    distance = {i.node: 0 for i in graph.inputs}
+    last_edge = _relax_edges(graph, edges, ratio, 1, order, distance)
     ends = [
-        (best[o.value.node] - abs(o.value.delay) * ratio.numerator, index)
+        (distance[o.value.node] - abs(o.value.delay) * ratio.numerator, index)
         for index, o in enumerate(graph.outputs)
-        if o.value.node in best
+        if o.value.node in distance
     ]
     if not ends:
         return frozenset()
@@ -107,8 +109,8 @@ def feedforward_depth(graph: OperatorGraph) -> EdgeSet:
     value = graph.outputs[index].value
     path: set[GraphEdge] = {(value.node, -1 - index, value.delay)}
     number = value.node
-    while number in last:
-        step = flows[last[number]]
+    while number in last_edge:
+        step = edges[last_edge[number]]
         path.add(step)
         number = step[0]
     return frozenset(path)
@@ -122,20 +124,21 @@ def _relax_edges(
     order: Iterable[int],
     best: dict[int, int],
 ) -> dict[int, int]:
-    """Follow edges for as long as that makes a path worth more; each node's last edge.
+    """Relax edges until no path improves; return the last edge of each node's best path.
 
-    best: what the nodes to begin with are worth; then, what all are. No cycle is worth anything.
+    best: values of the start nodes; updated to those of all reached nodes. No cycle may have a
+    positive weight.
     """
     edges = [(s, t, int(_is_product(graph, graph.nodes[t])), abs(d)) for s, t, d in graph_edges]
-    leaving: dict[int, list[int]] = {}
-    for index, flow in enumerate(graph_edges):
-        leaving.setdefault(flow[0], []).append(index)
-    worth = [sign * _edge_weight(graph, flow, ratio) for flow in graph_edges]
-    place = {number: index for index, number in enumerate(order)}
-    last: dict[int, int] = {}
-    for _ in relax_edges(edges, worth, leaving, place, best, last, list(best)):
+    outgoing: dict[int, list[int]] = {}
+    for index, edge in enumerate(graph_edges):
+        outgoing.setdefault(edge[0], []).append(index)
+    weights = [sign * _edge_weight(graph, edge, ratio) for edge in graph_edges]
+    position = {number: index for index, number in enumerate(order)}
+    last_edge: dict[int, int] = {}
+    for _ in relax_edges(edges, weights, outgoing, position, best, last_edge, list(best)):
         continue
-    return last
+    return last_edge
 
 
 MEASURES: Final[Mapping[str, Callable[[OperatorGraph], EdgeSet]]] = {
@@ -158,7 +161,7 @@ def _is_product(graph: OperatorGraph, node: Node) -> bool:
 
 
 def _topological_order(graph: OperatorGraph) -> list[Node]:
-    """All nodes, each after its operands of the same step."""
+    """Return all nodes, each after its operands of the same step."""
     waiting = [sum(not o.delay for o in node.operands) for node in graph.nodes]
     readers: list[list[int]] = [[] for _ in graph.nodes]
     for source, target, delay in graph.edges():
@@ -184,7 +187,7 @@ def _longest_path(
     *,
     blocked: Collection[int] = (),
 ) -> EdgeSet:
-    """A longest path; only the nodes of `delayed` may be read at another step."""
+    """Return a longest path; only nodes in `delayed` may be read at another step."""
     best: dict[int, tuple[int, GraphEdge | None]] = dict.fromkeys(starts, (0, None))
     for node in _topological_order(graph):
         if node.id in blocked:
@@ -194,21 +197,21 @@ def _longest_path(
                 length = best[operand.node][0] + _is_product(graph, node)
                 if length > best.get(node.id, (-1, None))[0]:
                     best[node.id] = (length, (operand.node, node.id, operand.delay))
-    reached = [number for number in sorted(ends) if number in best]
-    if not reached:
+    reached_ends = [number for number in sorted(ends) if number in best]
+    if not reached_ends:
         return frozenset()
-    return _trace_back(best, max(reached, key=lambda number: best[number][0]))
+    return _trace_back(best, max(reached_ends, key=lambda number: best[number][0]))
 
 
 def _longest_recurrent_path(graph: OperatorGraph, start: int, between: Iterable[int]) -> EdgeSet:
-    """A longest path from a state's last value to its new one, through nodes in their order."""
+    """Return a longest path from a state's last value to its new one, through `between`."""
     best: dict[int, tuple[int, GraphEdge | None]] = {}
     for node in (graph.nodes[number] for number in between):
         for operand in node.operands:
-            fresh = bool(operand.delay) and operand.node == start
-            if fresh or (not operand.delay and operand.node in best):
-                before = 0 if fresh else best[operand.node][0]
-                length = before + _is_product(graph, node)
+            is_start = bool(operand.delay) and operand.node == start
+            if is_start or (not operand.delay and operand.node in best):
+                length_before = 0 if is_start else best[operand.node][0]
+                length = length_before + _is_product(graph, node)
                 if length > best.get(node.id, (-1, None))[0]:
                     best[node.id] = (length, (operand.node, node.id, operand.delay))
     return _trace_back(best, start) if start in best else frozenset()
@@ -216,62 +219,62 @@ def _longest_recurrent_path(graph: OperatorGraph, start: int, between: Iterable[
 
 def _trace_back(best: Mapping[int, tuple[int, GraphEdge | None]], end: int) -> EdgeSet:
     path: set[GraphEdge] = set()
-    flow = best[end][1]
-    while flow is not None and flow not in path:
-        path.add(flow)
-        if flow[2] or flow[0] not in best:
+    edge = best[end][1]
+    while edge is not None and edge not in path:
+        path.add(edge)
+        if edge[2] or edge[0] not in best:
             break
-        flow = best[flow[0]][1]
+        edge = best[edge[0]][1]
     return frozenset(path)
 
 
 def _critical_cycle(graph: OperatorGraph, ratio: Fraction, *, sign: int) -> EdgeSet:
-    """A cycle whose length over its delays is the extreme one, `ratio`.
+    """Return a cycle whose ratio of length to delays is `ratio`, the extreme one.
 
-    With every edge worth `sign · (length − ratio · delay)` no cycle is worth more than nothing, and
-    those that are worth nothing consist of edges that longest paths use.
+    With edge weights `sign · (length − ratio · delay)` no cycle has positive weight, and those of
+    weight zero consist of edges on longest paths.
     """
-    flows = sorted(recurrent_edges(graph))
-    worth = {flow: sign * _edge_weight(graph, flow, ratio) for flow in flows}
-    best = dict.fromkeys((number for flow in flows for number in flow[:2]), 0)
+    edges = sorted(recurrent_edges(graph))
+    weights = {edge: sign * _edge_weight(graph, edge, ratio) for edge in edges}
+    best = dict.fromkeys((number for edge in edges for number in edge[:2]), 0)
     order = [node.id for node in _topological_order(graph)]
-    _relax_edges(graph, flows, ratio, sign, order, best)
-    tight = [flow for flow in flows if best[flow[0]] + worth[flow] == best[flow[1]]]
-    return _find_cycle(tight)
+    _relax_edges(graph, edges, ratio, sign, order, best)
+    tight_edges = [edge for edge in edges if best[edge[0]] + weights[edge] == best[edge[1]]]
+    return _find_cycle(tight_edges)
 
 
-def _edge_weight(graph: OperatorGraph, flow: GraphEdge, ratio: Fraction) -> int:
-    """An edge's length less `ratio` for each delay, in units of the ratio's denominator."""
-    length = _is_product(graph, graph.nodes[flow[1]])
-    return length * ratio.denominator - abs(flow[2]) * ratio.numerator
+def _edge_weight(graph: OperatorGraph, edge: GraphEdge, ratio: Fraction) -> int:
+    """Return length minus `ratio` per delay, times the ratio's denominator."""
+    length = _is_product(graph, graph.nodes[edge[1]])
+    return length * ratio.denominator - abs(edge[2]) * ratio.numerator
 
 
-def _find_cycle(flows: Iterable[GraphEdge]) -> EdgeSet:
-    """A cycle among some edges, the same one every time; nothing if there is none."""
-    leaving: dict[int, list[GraphEdge]] = {}
-    for flow in flows:
-        leaving.setdefault(flow[0], []).append(flow)
-    done: set[int] = set()
-    for start in sorted(leaving):
+def _find_cycle(edges: Iterable[GraphEdge]) -> EdgeSet:
+    """Return a cycle among some edges, always the same one; empty if there is none."""
+    outgoing: dict[int, list[GraphEdge]] = {}
+    for edge in edges:
+        outgoing.setdefault(edge[0], []).append(edge)
+    finished: set[int] = set()
+    for start in sorted(outgoing):
         path: list[GraphEdge] = []
-        at: dict[int, int] = {start: 0}
-        choices = {start: list(leaving[start])}
+        position: dict[int, int] = {start: 0}
+        choices = {start: list(outgoing[start])}
         number = start
         while True:
-            if number in done or not choices[number]:
-                done.add(number)
+            if number in finished or not choices[number]:
+                finished.add(number)
                 if not path:
                     break
-                at.pop(number, None)
+                position.pop(number, None)
                 number = path.pop()[0]
                 continue
-            flow = choices[number].pop(0)
-            if flow[1] in at:
-                return frozenset([*path[at[flow[1]] :], flow])
-            if flow[1] in done or flow[1] not in leaving:
+            edge = choices[number].pop(0)
+            if edge[1] in position:
+                return frozenset([*path[position[edge[1]] :], edge])
+            if edge[1] in finished or edge[1] not in outgoing:
                 continue
-            path.append(flow)
-            number = flow[1]
-            at[number] = len(path)
-            choices.setdefault(number, list(leaving[number]))
+            path.append(edge)
+            number = edge[1]
+            position[number] = len(path)
+            choices.setdefault(number, list(outgoing[number]))
     return frozenset()

@@ -1,4 +1,4 @@
-"""A diagram before it has coordinates: boxes, the clusters they lie in, and edges with delays."""
+"""Diagrams without coordinates: boxes, the clusters around them, and edges with delays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LEVELS: Final[tuple[Level, ...]] = ("operator", "layer", "primitive", "plan")
 BoxRole = Literal[
     "input", "state", "output", "operator", "map", "unit", "point", "value", "law", "past", "future"
 ]
-"""What a box stands for.
+"""The kind of object that a box represents.
 
 input, state, output: variables; operator: a whole application; map: a product with a weight;
 unit: a function; point: elementwise arithmetic; value: a parameter or constant; law: a soft
@@ -21,12 +21,12 @@ equation; past, future: a value kept for later steps (z⁻¹), or taken from lat
 """
 
 EdgeKind = Literal["flow", "past", "future"]
-"""An edge within a step, or one that carries a value to later, or to earlier, steps."""
+"""An edge within a step (flow), to later steps (past) or to earlier steps (future)."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceLocation:
-    """Characters of a spec, lines and columns counted from 1; `text` holds the lines, dedented."""
+    """A span of a spec, lines and columns from 1; `text` holds the lines, dedented."""
 
     file: str
     line: int
@@ -40,9 +40,9 @@ class SourceLocation:
 class Box:
     """One node of a diagram.
 
-    `key` is unique, ASCII and stable; `members` are the operator graph's nodes that it stands
-    for, `parameters` the parameters that it holds; `step` is its time in an unrolled diagram; `details`
-    are what a reader may ask for.
+    `key` is unique, ASCII and stable; `members` are its nodes of the operator graph, `parameters`
+    the names of its parameters; `step` is its time in an unrolled diagram; `details` are shown on
+    demand.
     """
 
     key: str
@@ -60,7 +60,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Boxes drawn inside one frame: an application of an operator, or a phase of the plan."""
+    """A frame around boxes: an application of an operator, or a phase of the plan."""
 
     key: str
     label: Label
@@ -72,7 +72,7 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A value on its way; `delay` is how many steps later it arrives (negative: earlier).
+    """A value passed between boxes; `delay` is in steps, negative for earlier steps.
 
     The edge from a variable to its z⁻¹ box carries the delay, the edges from there on none.
     `members` are the edges (source, target, delay) of the operator graph that it stands for.
@@ -88,7 +88,7 @@ class Edge:
 
 
 class ClusterContents(NamedTuple):
-    """What lies directly in a cluster, in the diagram's order."""
+    """Boxes and clusters directly in a cluster, in the diagram's order."""
 
     boxes: list[Box]
     clusters: list[Cluster]
@@ -96,7 +96,7 @@ class ClusterContents(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Diagram:
-    """A model at one level. Boxes stand in the order in which their values are computed."""
+    """A model at one level of detail; boxes are in order of computation."""
 
     name: str
     level: Level
@@ -112,10 +112,10 @@ class Diagram:
         return {box.key: box for box in self.boxes}
 
     def cluster_contents(self) -> dict[str, ClusterContents]:
-        """What lies in each cluster by its key; what lies in none is under the empty key."""
-        found = {key: ClusterContents([], []) for key in ("", *(c.key for c in self.clusters))}
+        """Return the direct contents of each cluster by key; the top level has the empty key."""
+        by_cluster = {key: ClusterContents([], []) for key in ("", *(c.key for c in self.clusters))}
         for cluster in self.clusters:
-            found[cluster.parent].clusters.append(cluster)
+            by_cluster[cluster.parent].clusters.append(cluster)
         for box in self.boxes:
-            found[box.cluster].boxes.append(box)
-        return found
+            by_cluster[box.cluster].boxes.append(box)
+        return by_cluster

@@ -1,4 +1,4 @@
-"""Names as mathematics sets them: `W_1`, `W1` and `Wi` with a subscript, variables in italics."""
+"""Labels in mathematical notation: `W_1` and `W1` with subscripts, variables in italics."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ _ASCII: Final = {
 
 
 def plain_label(text: str) -> Label:
-    """Upright characters."""
+    """Make a label of upright characters."""
     return (TextRun(text),) if text else ()
 
 
 def name_label(text: str) -> Label:
-    """A name of the spec: `h_1` and `W1` with a subscript, an operator's symbol upright."""
+    """Make the label of a name: `h_1` and `W1` with a subscript, operator symbols upright."""
     text, prime = (text[:-1], "'") if text.endswith("'") else (text, "")
     tail: Label = (TextRun("′"),) if prime else ()
     if text and text[0] in OPERATOR_WORDS:
@@ -77,12 +77,12 @@ def _head(text: str) -> Label:
 
 
 def delay_label(steps: int) -> Label:
-    """The shift operator: z⁻¹ for a value kept one step, z⁺¹ for one taken from a step ahead."""
+    """Make the label of a shift operator: z⁻¹ delays a step, z⁺¹ advances one."""
     return (TextRun("z", "italic"), TextRun(f"{-steps:+d}".replace("-", "−"), "above"))
 
 
 def to_text(label: Label, *, ascii_only: bool = False) -> str:
-    """A label in one line of characters, subscripts as Unicode has them or behind `_`."""
+    """Convert a label to one line, with Unicode subscripts or `_`."""
     parts: list[str] = []
     for run in label:
         text = run.text
@@ -99,12 +99,12 @@ def to_text(label: Label, *, ascii_only: bool = False) -> str:
 
 
 def replace_invisible(text: str) -> str:
-    """A text in one line; what would break a line or turn its direction becomes `�`."""
+    """Replace line breaks, controls and direction changes in a text by `�`."""
     return "".join("�" if unicodedata.category(c) in _UNSEEN or c in _TURNING else c for c in text)
 
 
 def to_ascii(text: str) -> str:
-    """The ASCII spelling of a text; what has none is written as an escape."""
+    """Convert a text to ASCII; characters without a spelling become escapes."""
     for symbol, spelling in _ASCII.items():
         text = text.replace(symbol, spelling)
     text = text.replace("′", "'")

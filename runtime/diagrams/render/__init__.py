@@ -1,1 +1,1 @@
-"""Diagrams as files: SVG, DOT, Mermaid, PDF, PNG, a web page."""
+"""Render diagrams as SVG, DOT, Mermaid, PDF, PNG, or an interactive page."""

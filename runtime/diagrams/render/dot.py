@@ -1,7 +1,7 @@
-"""A diagram in Graphviz's language, to draw or to edit elsewhere; the same spec, the same bytes.
+"""Render a diagram in Graphviz's DOT language; the same spec gives the same bytes.
 
-Every edge has its `delay`, and every box its `role`, as attributes, so that a program can read
-the wiring back.
+Every edge has its `delay` and every box its `role` as an attribute, so that a program can parse
+the wiring.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _DASHES: Final = {"flow": "solid", "past": "dashed", "future": "dotted"}
 
 
 def to_dot(diagram: Diagram) -> str:
-    """The diagram as a digraph."""
+    """Render a diagram as a digraph."""
     direction = "BT" if diagram.steps else "LR"
     lines = [
         f"digraph {quote(diagram.name)} {{",
@@ -51,17 +51,17 @@ def to_dot(diagram: Diagram) -> str:
 
 
 def quote(text: str) -> str:
-    """A string of the DOT language."""
+    """Quote a string for DOT."""
     return '"' + replace_invisible(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def escape_text(text: str) -> str:
-    """Characters of an HTML-like label."""
+    """Escape text for an HTML-like label."""
     return escape(replace_invisible(text), quote=True)
 
 
 def html_label(label: Label, *notes: Label) -> str:
-    """An HTML-like label with real subscripts."""
+    """Build an HTML-like label with real subscripts."""
     return (
         f"<{_html_runs(label)}"
         + "".join(f'<br/><font point-size="9">{_html_runs(note)}</font>' for note in notes)
@@ -80,20 +80,20 @@ def _html_runs(label: Label) -> str:
 
 
 def _box(box: Box) -> str:
-    look = BOX_STYLES[box.role]
+    style = BOX_STYLES[box.role]
     attributes = [
         f"label={html_label(box.label, *box.notes)}",
         f"role={box.role}",
         f"shape={_SHAPES.get(box.role, 'box')}",
-        f'fillcolor="{look.fill}"',
-        f'color="{HIGHLIGHT_COLOR if box.highlighted else look.line}"',
-        f"penwidth={3 if box.highlighted else look.thickness:g}",
+        f'fillcolor="{style.fill}"',
+        f'color="{HIGHLIGHT_COLOR if box.highlighted else style.line}"',
+        f"penwidth={3 if box.highlighted else style.thickness:g}",
         f"tooltip={quote(to_text(box.label))}",
     ]
-    if 0 < look.radius < 99:
+    if 0 < style.radius < 99:
         attributes.append('style="rounded,filled"')
     if box.role in {"past", "future"}:
-        attributes.append(f'fontcolor="{look.line}"')
+        attributes.append(f'fontcolor="{style.line}"')
     if box.role == "future":
         attributes.append("peripheries=2")
     if box.role == "point":
@@ -109,6 +109,6 @@ def _edge(edge: Edge) -> str:
         attributes.append("penwidth=3")
     if edge.label:
         attributes.append(f"label={quote(edge.label)}")
-    if edge.delay:  # not to pull the boxes of a loop apart
+    if edge.delay:  # keeps the boxes of a loop close together
         attributes.append("constraint=false")
     return f"{edge.source} -> {edge.target} [{', '.join(attributes)}];"

@@ -1,7 +1,7 @@
-"""A diagram as one self-contained web page: picture and spec side by side, each marking the other.
+"""Render a diagram as one self-contained web page: picture and spec, cross-highlighted.
 
-Every state of the page (operators folded or not, rolled up or unrolled) is laid out here and packed
-into it, so that the browser needs no layout code, and no network.
+Every state of the page (operators folded or not, rolled up or unrolled) is laid out here and
+packed into it, so that the browser needs no layout code, and no network.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from .palette import BOX_STYLES, DARK_HIGHLIGHT_COLOR, EDGE_STYLES
 from .svg import style_sheet, to_svg
 
 MAX_FOLD_GROUPS: Final = 3
-"""Operators that fold each on its own; in models with more, those of one symbol fold together."""
+"""Operators that fold separately; in models with more, those of one symbol fold together."""
 
 MAX_PAGE_BYTES: Final = 198_000
-"""Bytes of the largest page that keeps all its pictures."""
+"""Bytes above which a page drops some of its pictures."""
 
 _HERE: Final = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
 class FoldGroup:
-    """What folds together: the keys of the frames and boxes, and the applications."""
+    """Operators that fold together: a label, the keys of frames and boxes, the applications."""
 
     label: str
     keys: tuple[str, ...]
@@ -48,7 +48,7 @@ class FoldGroup:
 
 
 def to_html_page(graph: OperatorGraph, source: Source, view: DiagramView) -> str:
-    """The page as HTML.
+    """Render the page as HTML.
 
     Raises:
         RnnError: RNN650, when pygraphviz is not installed; RNN653, when the first picture would be
@@ -83,27 +83,28 @@ def to_html_page(graph: OperatorGraph, source: Source, view: DiagramView) -> str
 def _pack_pictures(
     items: dict[str, Any], variants: dict[tuple[int, int], str], start: tuple[int, int], room: int
 ) -> str:
-    """What is told of boxes, and the pictures, compressed; of a large model not all pictures.
+    """Compress details and pictures; drop pictures until they fit into `room` bytes.
 
-    The first one stands in the page as it is. Two steps go first, then what is folded in part.
+    The first picture is in the page uncompressed. Of the others, views of three and more steps are
+    dropped first.
     """
     full = max(bits for bits, _ in variants)
-    left = sorted(
+    droppable = sorted(
         (key for key in variants if key != start and key[1]),
         key=lambda key: (key[1] != 2, key[0] in {0, full}, -key[0]),
     )
-    told = replace_invisible(json.dumps(items, ensure_ascii=False))
+    items_json = replace_invisible(json.dumps(items, ensure_ascii=False))
     while True:
-        named = {f"{m}|{n}": picture for (m, n), picture in variants.items() if (m, n) != start}
-        said = f'{{"items":{told},"pictures":{json.dumps(named)}}}'
-        packed = base64.b64encode(zlib.compress(said.encode("utf-8"), 9)).decode()
-        if len(packed) < room or not left:
+        pictures = {f"{m}|{n}": picture for (m, n), picture in variants.items() if (m, n) != start}
+        payload = f'{{"items":{items_json},"pictures":{json.dumps(pictures)}}}'
+        packed = base64.b64encode(zlib.compress(payload.encode("utf-8"), 9)).decode()
+        if len(packed) < room or not droppable:
             return packed
-        del variants[left.pop(0)]
+        del variants[droppable.pop(0)]
 
 
 def fold_groups(graph: OperatorGraph) -> tuple[FoldGroup, ...]:
-    """The operators of a model that fold, few enough to lay out every state."""
+    """Return the groups of operators that fold, few enough to lay out every state."""
     tops = [graph.applications[number] for number in top_applications(graph)]
     if len(tops) <= MAX_FOLD_GROUPS:
         return tuple(_fold_group(display_name(a.name), [a.id]) for a in tops)
@@ -121,7 +122,7 @@ def _fold_group(label: str, applications: Sequence[int]) -> FoldGroup:
 
 
 def _page_states(view: DiagramView, units: Sequence[FoldGroup]) -> Iterator[tuple[int, int]]:
-    """Which operators are folded, as bits, and how many steps: all that the page can show."""
+    """Yield every state of the page: a bit mask of folded groups, and a number of steps."""
     masks = range(1 << len(units))
     for bits in masks:
         yield bits, 0
@@ -141,27 +142,27 @@ def _diagram_of_state(
 
 
 def _describe_items(diagram: Diagram) -> dict[str, Any]:
-    """What the page tells about boxes and frames, by their key in the rolled diagram."""
-    found: dict[str, Any] = {}
-    listed: list[tuple[Box | Cluster, str]] = [(box, box.cluster) for box in diagram.boxes]
-    listed += [(cluster, cluster.parent) for cluster in diagram.clusters]
-    for item, outer in listed:
+    """Describe boxes and frames by their key in the rolled-up diagram."""
+    described: dict[str, Any] = {}
+    entries: list[tuple[Box | Cluster, str]] = [(box, box.cluster) for box in diagram.boxes]
+    entries += [(cluster, cluster.parent) for cluster in diagram.clusters]
+    for item, parent in entries:
         key = item.key.partition("_at_")[0].partition("_more_")[0]
-        if key in found:
+        if key in described:
             continue
-        found[key] = {
+        described[key] = {
             "label": to_text(item.label),
             "details": item.details,
             "place": asdict(item.location) if item.location else None,
-            "cluster": outer.partition("_at_")[0],
+            "cluster": parent.partition("_at_")[0],
         }
-    return found
+    return described
 
 
 def _strip_style(picture: str) -> str:
-    """A picture without its style sheet, which the page has once."""
-    before, _, rest = picture.partition("<style>")
-    return before + rest.partition("</style>")[2]
+    """Remove a picture's style sheet, which the page has once."""
+    before, _, remainder = picture.partition("<style>")
+    return before + remainder.partition("</style>")[2]
 
 
 def _render_document(
@@ -222,7 +223,7 @@ def _render_document(
 
 
 def _embed_json(value: object) -> str:
-    """JSON that cannot end the script element that it stands in."""
+    """Encode JSON that cannot close its script element."""
     text = json.dumps(value, ensure_ascii=False)
     return (
         replace_invisible(text)
@@ -233,14 +234,14 @@ def _embed_json(value: object) -> str:
 
 
 def _dark_style() -> str:
-    """The picture's colours in the dark."""
+    """Write the style sheet of the dark theme."""
     rules = [
         ".paper{fill:#16181c}",
         "#stage text{fill:#eceff3}#stage .note,#stage .size{fill:#a4abb5}",
         "#stage .cluster rect{fill:#1d2025;stroke:#6b737e}",
     ]
-    for role, look in BOX_STYLES.items():
-        rules.append(f"#stage .{role}>rect{{fill:{look.dark_fill};stroke:{look.dark_line}}}")
+    for role, style in BOX_STYLES.items():
+        rules.append(f"#stage .{role}>rect{{fill:{style.dark_fill};stroke:{style.dark_line}}}")
     for kind, stroke in EDGE_STYLES.items():
         rules.append(f"#stage .{kind}>.line{{stroke:{stroke.dark}}}")
         rules.append(f"#stage .{kind}>.tip{{fill:{stroke.dark}}}")

@@ -1,4 +1,4 @@
-"""The legend of a diagram: what is in it, each kind once, laid out in rows."""
+"""Lay out a diagram's legend in rows, one entry for each kind of box and edge in it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LEAST_WIDTH: Final = 420.0
 
 @dataclass(frozen=True, slots=True)
 class LegendEntry:
-    """One sample with its words: of a box, or (`edge_kind`) of an edge between steps."""
+    """One entry: a sample of a box, or (`edge_kind`) of an edge between steps, and its name."""
 
     role: BoxRole | None
     edge_kind: EdgeKind | None
@@ -28,37 +28,37 @@ class LegendEntry:
 
     @property
     def sample_width(self) -> float:
-        """The width of a box's sample, 14 high."""
+        """Width of a box's sample; it is 14 high."""
         return 14.0 if self.role in {"point", "operator"} else 26.0
 
 
 def layout_legend(diagram: Diagram, available: float) -> list[LegendEntry]:
-    """The entries for what a diagram holds; delays show as edges, which always have a box."""
-    held = {box.role for box in diagram.boxes}
-    wanted: list[tuple[BoxRole | None, EdgeKind | None, str]] = [
-        (role, None, look.meaning)
-        for role, look in BOX_STYLES.items()
-        if role in held and role not in {"past", "future"}
+    """Lay out entries for the boxes and delays of a diagram within a width."""
+    roles = {box.role for box in diagram.boxes}
+    samples: list[tuple[BoxRole | None, EdgeKind | None, str]] = [
+        (role, None, style.meaning)
+        for role, style in BOX_STYLES.items()
+        if role in roles and role not in {"past", "future"}
     ]
-    if "past" in held:
-        after = _delay_text(diagram, "past", "to the next step", "to later steps")
-        wanted.append((None, "past", after))
-    if "future" in held:
-        before = _delay_text(diagram, "future", "to the step before", "to earlier steps")
-        wanted.append((None, "future", before))
+    if "past" in roles:
+        past_name = _delay_text(diagram, "past", "to the next step", "to later steps")
+        samples.append((None, "past", past_name))
+    if "future" in roles:
+        future_name = _delay_text(diagram, "future", "to the step before", "to earlier steps")
+        samples.append((None, "future", future_name))
     entries: list[LegendEntry] = []
     x, row = 0.0, 0
-    for role, delayed, words in wanted:
-        wide = 34 + label_width(plain_label(words), NOTE_SIZE + 1)
-        if x and x + wide > max(available, _LEAST_WIDTH):
+    for role, delayed, text in samples:
+        entry_width = 34 + label_width(plain_label(text), NOTE_SIZE + 1)
+        if x and x + entry_width > max(available, _LEAST_WIDTH):
             x, row = 0.0, row + 1
-        entries.append(LegendEntry(role, delayed, words, x, x + wide, row))
-        x += wide + 16
+        entries.append(LegendEntry(role, delayed, text, x, x + entry_width, row))
+        x += entry_width + 16
     return entries
 
 
 def _delay_text(diagram: Diagram, kind: EdgeKind, near: str, far: str) -> str:
-    """Where a delayed value goes, with the delays that occur."""
+    """Describe where delayed values go, with all delays that occur."""
     delays = sorted({e.delay for e in diagram.edges if e.delay and e.kind == kind}, key=abs)
     stores = ", ".join(to_text(delay_label(steps)) for steps in delays)
     return f"{near if [abs(steps) for steps in delays] == [1] else far}, through {stores}"

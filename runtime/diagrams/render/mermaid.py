@@ -1,4 +1,4 @@
-"""A diagram as Mermaid text, which GitHub, GitLab and many wikis draw."""
+"""Render a diagram as Mermaid text, which GitHub, GitLab and many wikis draw."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ARROWS: Final = {"flow": "-->", "past": "-.->", "future": "-.->"}
 
 
 def to_mermaid(diagram: Diagram) -> str:
-    """The diagram as a flowchart."""
+    """Render a diagram as a flowchart."""
     lines = [f"flowchart {'BT' if diagram.steps else 'LR'}"]
     lines += [f"  %% {_escape_comment(caption)}" for caption in (diagram.name, *diagram.captions)]
     contents = diagram.cluster_contents()
@@ -37,12 +37,12 @@ def to_mermaid(diagram: Diagram) -> str:
 
     write("", "  ")
     lines += [f"  {_edge(edge)}" for edge in diagram.edges]
-    for role, look in BOX_STYLES.items():
+    for role, style in BOX_STYLES.items():
         keys = [box.key for box in diagram.boxes if box.role == role]
         if keys:
             lines.append(
-                f"  classDef {role} fill:{look.fill},stroke:{look.line},"
-                f"stroke-width:{look.thickness:g}px,color:#1b1b1b"
+                f"  classDef {role} fill:{style.fill},stroke:{style.line},"
+                f"stroke-width:{style.thickness:g}px,color:#1b1b1b"
             )
             lines.append(f"  class {','.join(keys)} {role}")
     for kind, stroke in EDGE_STYLES.items():
@@ -56,7 +56,7 @@ def to_mermaid(diagram: Diagram) -> str:
 
 
 def escape_label(text: str) -> str:
-    """Text inside a quoted label: whatever Mermaid or HTML could read becomes a code."""
+    """Escape characters of a quoted label that Mermaid or HTML would interpret."""
     return "".join(
         c if c.isalnum() or c in " ,.+-=·[]" or ord(c) > 126 else f"#{ord(c)};"
         for c in replace_invisible(text)
@@ -73,8 +73,8 @@ def _escape_text(label: Label) -> str:
 
 def _box(box: Box) -> str:
     left, right = _SHAPES.get(box.role, ('["', '"]'))
-    words = "<br/>".join([_escape_text(box.label), *map(_escape_text, box.notes)])
-    return f"{box.key}{left}{words}{right}"
+    text = "<br/>".join([_escape_text(box.label), *map(_escape_text, box.notes)])
+    return f"{box.key}{left}{text}{right}"
 
 
 def _edge(edge: Edge) -> str:

@@ -1,4 +1,4 @@
-"""Colours and line styles: safe for colour blindness, and apart from each other in grey print.
+"""Colors and line styles, safe for color blindness and distinct in gray print.
 
 Hues are those of Okabe and Ito (2008); lightness, outline and shape tell the roles apart too.
 """
@@ -13,7 +13,7 @@ from rnnc.runtime.diagrams.model.diagram import BoxRole, EdgeKind
 
 @dataclass(frozen=True, slots=True)
 class BoxStyle:
-    """How a box is drawn, in light and in dark; `radius` rounds its corners."""
+    """Colors and outline of a box, in light and in dark; `radius` rounds its corners."""
 
     fill: str
     line: str
@@ -43,7 +43,7 @@ BOX_STYLES: Final[dict[BoxRole, BoxStyle]] = {
 
 @dataclass(frozen=True, slots=True)
 class EdgeStyle:
-    """How an edge is drawn."""
+    """Color, dashes and thickness of an edge."""
 
     line: str
     dark: str

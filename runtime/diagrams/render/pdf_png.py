@@ -1,4 +1,4 @@
-"""A diagram as PDF or PNG, painted by Graphviz at the coordinates that the SVG has."""
+"""Render a diagram as PDF or PNG: Graphviz paints it at the coordinates of the SVG."""
 
 from __future__ import annotations
 
@@ -6,14 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from rnnc.runtime.diagrams.layout.box_sizes import LABEL_SIZE, NOTE_SIZE, label_width
-from rnnc.runtime.diagrams.layout.graphviz_layout import (
-    DiagramLayout,
-    Direction,
-    EdgeRoute,
-    Rect,
-    import_pygraphviz,
-    silence_stderr,
-)
+from rnnc.runtime.diagrams.layout.choose_layout import choose_layout
+from rnnc.runtime.diagrams.layout.geometry import DiagramLayout, Direction, EdgeRoute, Rect
+from rnnc.runtime.diagrams.layout.graphviz_layout import import_pygraphviz, silence_stderr
 from rnnc.runtime.diagrams.layout.place_labels import place_labels
 from rnnc.runtime.diagrams.model.diagram import Box, BoxRole, Diagram, EdgeKind
 from rnnc.runtime.diagrams.model.labels import plain_label
@@ -29,44 +24,43 @@ from .palette import (
     MUTED_COLOR,
     TEXT_COLOR,
 )
-from .svg import choose_layout
 
 PNG_DPI: Final = 144
-"""Dots an inch of a PNG, two to the point: sharp on dense screens and on slides."""
+"""Two dots to the point: sharp on dense screens and on slides."""
 
 _DASHES: Final = {"flow": "solid", "past": "dashed", "future": "dotted"}
 
 
 @dataclass(slots=True)
 class _PositionedGraph:
-    """A picture as Graphviz is told it: rectangles with texts, and curves, at fixed places."""
+    """DOT lines of a picture: rectangles with texts, and curves, at fixed positions."""
 
     lines: list[str] = field(default_factory=list)
     count: int = 0
 
-    def node(self, frame: Rect, label: str = '""', **attributes: object) -> None:
-        """A shape, or a text alone."""
+    def node(self, rect: Rect, label: str = '""', **attributes: object) -> None:
+        """Add a shape, or a text alone."""
         self.count += 1
-        said = ", ".join(f'{key}="{value}"' for key, value in attributes.items())
+        options = ", ".join(f'{key}="{value}"' for key, value in attributes.items())
         self.lines.append(
-            f'p{self.count} [pos="{frame.x:.2f},{-frame.y:.2f}", width={frame.width / 72:.4f}, '
-            f"height={frame.height / 72:.4f}, label={label}, {said}];"
+            f'p{self.count} [pos="{rect.x:.2f},{-rect.y:.2f}", width={rect.width / 72:.4f}, '
+            f"height={rect.height / 72:.4f}, label={label}, {options}];"
         )
 
-    def text(self, frame: Rect, label: str, size: float, ink: str) -> None:
-        """A text in the middle of a place."""
-        self.node(frame, label, shape="none", fontsize=size, fontcolor=ink)
+    def text(self, rect: Rect, label: str, size: float, ink: str) -> None:
+        """Add a text in the middle of a rectangle."""
+        self.node(rect, label, shape="none", fontsize=size, fontcolor=ink)
 
-    def words(self, said: str, left: float, y: float) -> None:
-        """A line of small text that begins at `left`."""
-        wide = label_width(plain_label(said), NOTE_SIZE + 1)
-        label = quote(said + r"\l").replace("\\\\l", "\\l")
-        look = {"penwidth": 0, "color": "transparent", "margin": 0}
-        frame = Rect(left + wide / 2, y, wide, 14)
-        self.node(frame, label, fontsize=NOTE_SIZE + 1, fontcolor=MUTED_COLOR, **look)
+    def words(self, text: str, left: float, y: float) -> None:
+        """Add a line of small text that starts at `left`."""
+        text_width = label_width(plain_label(text), NOTE_SIZE + 1)
+        label = quote(text + r"\l").replace("\\\\l", "\\l")
+        options = {"penwidth": 0, "color": "transparent", "margin": 0}
+        rect = Rect(left + text_width / 2, y, text_width, 14)
+        self.node(rect, label, fontsize=NOTE_SIZE + 1, fontcolor=MUTED_COLOR, **options)
 
     def curve(self, kind: EdgeKind, route: EdgeRoute, *, marked: bool) -> None:
-        """A curve, between two ends that cannot be seen."""
+        """Add a curve between two invisible end points."""
         stroke = EDGE_STYLES[kind]
         points = " ".join(f"{x:.2f},{-y:.2f}" for x, y in route.points)
         for x, y in (route.points[0], route.tip):
@@ -74,24 +68,24 @@ class _PositionedGraph:
         x, y = route.tip
         self.lines.append(
             f'p{self.count - 1} -> p{self.count} [pos="e,{x:.2f},{-y:.2f} {points}", '
-            f'color="{HIGHLIGHT_COLOR if marked else stroke.line}", style={_DASHES[kind]}, arrowsize=0.6, '
-            f"penwidth={3 if marked else stroke.thickness}];"
+            f'color="{HIGHLIGHT_COLOR if marked else stroke.line}", style={_DASHES[kind]}, '
+            f"arrowsize=0.6, penwidth={3 if marked else stroke.thickness}];"
         )
 
-    def shape(self, role: BoxRole, frame: Rect, *, marked: bool = False) -> None:
-        """The outline of a box, filled; a second one inside where values come from later steps."""
-        look = BOX_STYLES[role]
-        whole = role in {"operator", "point"}
+    def shape(self, role: BoxRole, rect: Rect, *, marked: bool = False) -> None:
+        """Add the filled outline of a box; a second one inside for values of later steps."""
+        style = BOX_STYLES[role]
+        is_ellipse = role in {"operator", "point"}
         outline: dict[str, Any] = {
-            "shape": "ellipse" if whole else "box",
-            "style": "rounded,filled" if look.radius and not whole else "filled",
-            "fillcolor": look.fill,
-            "color": HIGHLIGHT_COLOR if marked else look.line,
-            "penwidth": 3 if marked else look.thickness,
+            "shape": "ellipse" if is_ellipse else "box",
+            "style": "rounded,filled" if style.radius and not is_ellipse else "filled",
+            "fillcolor": style.fill,
+            "color": HIGHLIGHT_COLOR if marked else style.line,
+            "penwidth": 3 if marked else style.thickness,
         }
-        self.node(frame, **outline)
+        self.node(rect, **outline)
         if role == "future":
-            self.node(replace(frame, width=frame.width - 5, height=frame.height - 5), **outline)
+            self.node(replace(rect, width=rect.width - 5, height=rect.height - 5), **outline)
 
 
 def to_pdf_or_png(
@@ -101,7 +95,7 @@ def to_pdf_or_png(
     *,
     dpi: int = PNG_DPI,
 ) -> bytes:
-    """The bytes of a PDF file, or of a PNG with so many dots an inch.
+    """Return the bytes of a PDF file, or of a PNG at a resolution.
 
     Raises:
         RnnError: RNN650, when pygraphviz is not installed.
@@ -117,9 +111,9 @@ def to_pdf_or_png(
 
 
 def _to_positioned_dot(diagram: Diagram, layout: DiagramLayout) -> str:
-    """Frames first, curves last."""
+    """Write the DOT text: frames first, curves last."""
     labels = place_labels(diagram, layout)
-    sheet = _PositionedGraph(
+    picture = _PositionedGraph(
         [
             "digraph {",
             'graph [outputorder=nodesfirst, splines=true, bgcolor="white", pad=0.15];',
@@ -128,35 +122,35 @@ def _to_positioned_dot(diagram: Diagram, layout: DiagramLayout) -> str:
     )
     for cluster in diagram.clusters:
         if cluster.key in layout.clusters:
-            look = {"style": "rounded,filled", "color": FRAME_COLOR, "fillcolor": FRAME_FILL_COLOR}
-            sheet.node(layout.clusters[cluster.key], **look)
-            sheet.text(
+            style = {"style": "rounded,filled", "color": FRAME_COLOR, "fillcolor": FRAME_FILL_COLOR}
+            picture.node(layout.clusters[cluster.key], **style)
+            picture.text(
                 labels.clusters[cluster.key], html_label(cluster.label), LABEL_SIZE, TEXT_COLOR
             )
     for box in diagram.boxes:
-        _box(box, layout.boxes[box.key], sheet)
-    for index, frame in labels.edges.items():
-        sheet.text(frame, f"<{escape_text(diagram.edges[index].label)}>", NOTE_SIZE, MUTED_COLOR)
+        _box(box, layout.boxes[box.key], picture)
+    for index, rect in labels.edges.items():
+        picture.text(rect, f"<{escape_text(diagram.edges[index].label)}>", NOTE_SIZE, MUTED_COLOR)
     for edge, route in zip(diagram.edges, layout.routes, strict=True):
-        sheet.curve(edge.kind, route, marked=edge.highlighted)
-    _draw_legend(diagram, layout, sheet)
-    return "\n".join([*sheet.lines, "}"])
+        picture.curve(edge.kind, route, marked=edge.highlighted)
+    _draw_legend(diagram, layout, picture)
+    return "\n".join([*picture.lines, "}"])
 
 
-def _box(box: Box, frame: Rect, sheet: _PositionedGraph) -> None:
-    look = BOX_STYLES[box.role]
-    sheet.shape(box.role, frame, marked=box.highlighted)
+def _box(box: Box, rect: Rect, picture: _PositionedGraph) -> None:
+    style = BOX_STYLES[box.role]
+    picture.shape(box.role, rect, marked=box.highlighted)
     size = LABEL_SIZE * 1.4 if box.role == "operator" else LABEL_SIZE
-    ink = look.line if box.role in {"past", "future"} else TEXT_COLOR
-    y = frame.y - 6.5 * len(box.notes)
-    sheet.text(replace(frame, y=y), html_label(box.label), size, ink)
+    ink = style.line if box.role in {"past", "future"} else TEXT_COLOR
+    y = rect.y - 6.5 * len(box.notes)
+    picture.text(replace(rect, y=y), html_label(box.label), size, ink)
     for index, note in enumerate(box.notes):
-        y = frame.y + 6.5 * len(box.notes) + 12.0 * (index + 1 - len(box.notes))
-        sheet.text(replace(frame, y=y), html_label(note), NOTE_SIZE, MUTED_COLOR)
+        y = rect.y + 6.5 * len(box.notes) + 12.0 * (index + 1 - len(box.notes))
+        picture.text(replace(rect, y=y), html_label(note), NOTE_SIZE, MUTED_COLOR)
 
 
-def _draw_legend(diagram: Diagram, layout: DiagramLayout, sheet: _PositionedGraph) -> None:
-    """The legend and the captions."""
+def _draw_legend(diagram: Diagram, layout: DiagramLayout, picture: _PositionedGraph) -> None:
+    """Add the legend and the captions."""
     base = layout.height + 22
     rows = 0
     for entry in layout_legend(diagram, layout.width):
@@ -164,9 +158,9 @@ def _draw_legend(diagram: Diagram, layout: DiagramLayout, sheet: _PositionedGrap
         rows = max(rows, entry.row + 1)
         if entry.edge_kind is not None:
             row = [(entry.x + step, y) for step in (0, 8, 15, 22)]
-            sheet.curve(entry.edge_kind, EdgeRoute(tuple(row), (entry.x + 28, y)), marked=False)
+            picture.curve(entry.edge_kind, EdgeRoute(tuple(row), (entry.x + 28, y)), marked=False)
         elif entry.role is not None:
-            sheet.shape(entry.role, Rect(entry.x + 14, y, entry.sample_width, 14))
-        sheet.words(entry.name, entry.x + 34, y)
+            picture.shape(entry.role, Rect(entry.x + 14, y, entry.sample_width, 14))
+        picture.words(entry.name, entry.x + 34, y)
     for index, caption in enumerate(diagram.captions):
-        sheet.words(caption, 0, base + LEGEND_ROW * rows + 15 * index)
+        picture.words(caption, 0, base + LEGEND_ROW * rows + 15 * index)

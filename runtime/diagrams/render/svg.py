@@ -1,4 +1,4 @@
-"""A diagram as SVG, drawn from its layout's coordinates: no script, no font, no reference."""
+"""Render a diagram as SVG from its layout: no script, no font file, no external reference."""
 
 from __future__ import annotations
 
@@ -6,19 +6,11 @@ import math
 from html import escape
 
 from rnnc.runtime.diagrams.layout.box_sizes import LABEL_SIZE, NOTE_SIZE
-from rnnc.runtime.diagrams.layout.graphviz_layout import (
-    DiagramLayout,
-    Direction,
-    EdgeRoute,
-    Point,
-    Rect,
-    compute_layout,
-)
+from rnnc.runtime.diagrams.layout.choose_layout import choose_layout
+from rnnc.runtime.diagrams.layout.geometry import DiagramLayout, Direction, EdgeRoute, Point, Rect
 from rnnc.runtime.diagrams.layout.place_labels import place_labels
-from rnnc.runtime.diagrams.layout.unrolled_layout import compute_unrolled_layout
 from rnnc.runtime.diagrams.model.diagram import Box, Cluster, Diagram, Edge
 from rnnc.runtime.diagrams.model.labels import Label, replace_invisible, to_text
-from rnnc.runtime.diagrams.model.size_limits import require_drawable
 
 from .legend import LEGEND_ROW, LegendEntry, layout_legend
 from .palette import (
@@ -38,7 +30,7 @@ SERIF_FONTS = "'Times New Roman',Times,'Liberation Serif','DejaVu Serif',serif"
 
 
 def to_svg(diagram: Diagram, direction: Direction = "LR", *, legend: bool = True) -> str:
-    """The whole picture as one SVG document.
+    """Render the whole picture as one SVG document.
 
     Raises:
         RnnError: RNN650 or RNN653, as `coordinates` does.
@@ -46,34 +38,25 @@ def to_svg(diagram: Diagram, direction: Direction = "LR", *, legend: bool = True
     return draw_svg(diagram, choose_layout(diagram, direction), legend=legend)
 
 
-def choose_layout(diagram: Diagram, direction: Direction = "LR") -> DiagramLayout:
-    """Where everything goes, steps side by side in an unrolled diagram.
-
-    Raises:
-        RnnError: RNN650, when pygraphviz is not installed; RNN653, when it would be too large.
-    """
-    require_drawable(diagram)
-    return compute_unrolled_layout(diagram) if diagram.steps else compute_layout(diagram, direction)
-
-
 def draw_svg(diagram: Diagram, layout: DiagramLayout, *, legend: bool = True) -> str:
-    """A diagram whose coordinates are known."""
+    """Render a diagram at known coordinates."""
     entries = layout_legend(diagram, layout.width) if legend else []
     captions = [c for c in diagram.captions if legend]
-    wide = max([layout.width, *(e.right for e in entries), *(len(c) * 6.0 for c in captions)])
+    width = max([layout.width, *(e.right for e in entries), *(len(c) * 6.0 for c in captions)])
     rows = 1 + max((entry.row for entry in entries), default=-1)
-    high = layout.height + LEGEND_ROW * rows + 15.0 * len(captions) + (12 if rows else 0)
+    height = layout.height + LEGEND_ROW * rows + 15.0 * len(captions) + (12 if rows else 0)
     title = f"{diagram.name}, {diagram.level} level"
-    left, total_width, total_height = -MARGIN, wide + 2 * MARGIN, high + 2 * MARGIN
+    left, total_width, total_height = -MARGIN, width + 2 * MARGIN, height + 2 * MARGIN
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_format_number(total_width)}" '
-        f'height="{_format_number(total_height)}" viewBox="{_format_number(left)} {_format_number(-MARGIN)} {_format_number(total_width)} '
-        f'{_format_number(total_height)}" role="img" aria-label="{_escape_attribute(title)}" '
-        f'font-family="{SANS_FONTS}" font-size="{_format_number(LABEL_SIZE)}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_coord(total_width)}" '
+        f'height="{_coord(total_height)}" viewBox="{_coord(left)} {_coord(-MARGIN)} '
+        f'{_coord(total_width)} {_coord(total_height)}" role="img" '
+        f'aria-label="{_escape_attribute(title)}" '
+        f'font-family="{SANS_FONTS}" font-size="{_coord(LABEL_SIZE)}">',
         f"<title>{_escape_text(title)}</title>",
         f"<style>{style_sheet()}</style>",
-        f'<rect class="paper" x="{_format_number(left)}" y="{_format_number(-MARGIN)}" width="{_format_number(total_width)}" '
-        f'height="{_format_number(total_height)}"/>',
+        f'<rect class="paper" x="{_coord(left)}" y="{_coord(-MARGIN)}" '
+        f'width="{_coord(total_width)}" height="{_coord(total_height)}"/>',
         '<g class="drawing">',
     ]
     labels = place_labels(diagram, layout)
@@ -100,7 +83,7 @@ def draw_svg(diagram: Diagram, layout: DiagramLayout, *, legend: bool = True) ->
 
 
 def style_sheet() -> str:
-    """The style sheet of the light theme."""
+    """Write the style sheet of the light theme."""
     rules = [
         ".paper{fill:#fff}",
         f"text{{fill:{TEXT_COLOR};text-anchor:middle}}",
@@ -112,14 +95,14 @@ def style_sheet() -> str:
         ".edge path{fill:none}",
         ".edge .halo{stroke:none}",
     ]
-    for role, look in BOX_STYLES.items():
+    for role, style in BOX_STYLES.items():
         rules.append(
-            f".{role}>rect{{fill:{look.fill};stroke:{look.line};stroke-width:{_format_number(look.thickness)}}}"
+            f".{role}>rect{{fill:{style.fill};stroke:{style.line};stroke-width:{_coord(style.thickness)}}}"
         )
     for kind, stroke in EDGE_STYLES.items():
         dashes = f";stroke-dasharray:{stroke.dashes}" if stroke.dashes else ""
         rules.append(
-            f".{kind}>.line{{stroke:{stroke.line};stroke-width:{_format_number(stroke.thickness)}{dashes}}}"
+            f".{kind}>.line{{stroke:{stroke.line};stroke-width:{_coord(stroke.thickness)}{dashes}}}"
         )
         rules.append(f".{kind}>.tip{{fill:{stroke.line}}}")
     rules.append(
@@ -132,45 +115,46 @@ def style_sheet() -> str:
     return "".join(rules)
 
 
-def _cluster(cluster: Cluster, frame: Rect, label: Rect) -> str:
+def _cluster(cluster: Cluster, rect: Rect, label: Rect) -> str:
     return (
-        f'<g class="cluster" id="{cluster.key}">{_rect(frame, 8)}'
-        f'<text x="{_format_number(label.x)}" y="{_format_number(label.y + 4.5)}">{_text_spans(cluster.label)}</text></g>'
+        f'<g class="cluster" id="{cluster.key}">{_rect(rect, 8)}'
+        f'<text x="{_coord(label.x)}" y="{_coord(label.y + 4.5)}">'
+        f"{_text_spans(cluster.label)}</text></g>"
     )
 
 
-def _box(box: Box, frame: Rect) -> str:
-    look = BOX_STYLES[box.role]
-    radius = min(look.radius, frame.height / 2)
+def _box(box: Box, rect: Rect) -> str:
+    style = BOX_STYLES[box.role]
+    radius = min(style.radius, rect.height / 2)
     marked = " marked" if box.highlighted else ""
-    words = _escape_text(to_text(box.label))
-    parts = [f'<g class="box {box.role}{marked}" id="{box.key}"><title>{words}</title>']
-    parts.append(_rect(frame, radius))
-    if box.role == "future":  # a second outline, so that it differs in grey print too
-        inner = Rect(frame.x, frame.y, frame.width - 5, frame.height - 5)
+    text = _escape_text(to_text(box.label))
+    parts = [f'<g class="box {box.role}{marked}" id="{box.key}"><title>{text}</title>']
+    parts.append(_rect(rect, radius))
+    if box.role == "future":  # a second outline, distinct in gray print too
+        inner = Rect(rect.x, rect.y, rect.width - 5, rect.height - 5)
         parts.append(_rect(inner, 0))
     size = LABEL_SIZE * 1.5 if box.role == "operator" else LABEL_SIZE
     step = 12.0
     lines = len(box.notes)
-    y = frame.y + size * 0.36 - lines * step / 2
-    parts.append(_line("name", frame.x, y, size, _text_spans(box.label)))
+    y = rect.y + size * 0.36 - lines * step / 2
+    parts.append(_line("name", rect.x, y, size, _text_spans(box.label)))
     for index, note in enumerate(box.notes):
         y += step if index or size == LABEL_SIZE else step + 2
-        parts.append(_line("size", frame.x, y, NOTE_SIZE, _text_spans(note)))
+        parts.append(_line("size", rect.x, y, NOTE_SIZE, _text_spans(note)))
     parts.append("</g>")
     return "".join(parts)
 
 
-def _line(kind: str, x: float, y: float, size: float, words: str) -> str:
-    place = f'x="{_format_number(x)}" y="{_format_number(y)}" font-size="{_format_number(size)}"'
-    return f'<text class="{kind}" {place}>{words}</text>'
+def _line(kind: str, x: float, y: float, size: float, text: str) -> str:
+    place = f'x="{_coord(x)}" y="{_coord(y)}" font-size="{_coord(size)}"'
+    return f'<text class="{kind}" {place}>{text}</text>'
 
 
-def _rect(frame: Rect, radius: float) -> str:
-    rounded = f' rx="{_format_number(radius)}"' if radius else ""
+def _rect(rect: Rect, radius: float) -> str:
+    rounded = f' rx="{_coord(radius)}"' if radius else ""
     return (
-        f'<rect x="{_format_number(frame.left)}" y="{_format_number(frame.top)}" width="{_format_number(frame.width)}" '
-        f'height="{_format_number(frame.height)}"{rounded}/>'
+        f'<rect x="{_coord(rect.left)}" y="{_coord(rect.top)}" width="{_coord(rect.width)}" '
+        f'height="{_coord(rect.height)}"{rounded}/>'
     )
 
 
@@ -183,10 +167,10 @@ def _edge(edge: Edge, route: EdgeRoute) -> str:
 
 
 def path_data(route: EdgeRoute) -> str:
-    """A curve as SVG path data."""
-    first, *rest = route.points
-    return f"M{_format_number(first[0])},{_format_number(first[1])}C" + " ".join(
-        f"{_format_number(x)},{_format_number(y)}" for x, y in rest
+    """Convert a curve to SVG path data."""
+    first, *others = route.points
+    return f"M{_coord(first[0])},{_coord(first[1])}C" + " ".join(
+        f"{_coord(x)},{_coord(y)}" for x, y in others
     )
 
 
@@ -199,7 +183,7 @@ def _arrow_head(route: EdgeRoute) -> str:
     corners: list[Point] = [(x, y)]
     for turn in (2.72, -2.72):
         corners.append((x + 7.5 * math.cos(angle + turn), y + 7.5 * math.sin(angle + turn)))
-    listed = " ".join(f"{_format_number(a)},{_format_number(b)}" for a, b in corners)
+    listed = " ".join(f"{_coord(a)},{_coord(b)}" for a, b in corners)
     return f'<polygon class="tip" points="{listed}"/>'
 
 
@@ -223,27 +207,27 @@ def _legend(entry: LegendEntry, y: float) -> str:
 
 def _text_spans(label: Label) -> str:
     parts: list[str] = []
-    shift = 0.0
+    current_offset = 0.0
     for run in label:
-        wanted = {"below": 3.2, "time": 3.2, "above": -4.5}.get(run.style, 0.0)
-        move = f' dy="{_format_number(wanted - shift)}"' if wanted != shift else ""
-        shift = wanted
+        offset = {"below": 3.2, "time": 3.2, "above": -4.5}.get(run.style, 0.0)
+        attribute = f' dy="{_coord(offset - current_offset)}"' if offset != current_offset else ""
+        current_offset = offset
         text = _escape_text(run.text)
         if run.style == "italic":
-            parts.append(f'<tspan class="i"{move}>{text}</tspan>')
+            parts.append(f'<tspan class="i"{attribute}>{text}</tspan>')
         elif run.style != "plain":
-            parts.append(f'<tspan font-size="72%"{move}>{text}</tspan>')
+            parts.append(f'<tspan font-size="72%"{attribute}>{text}</tspan>')
         else:
-            parts.append(f"<tspan{move}>{text}</tspan>" if move else text)
+            parts.append(f"<tspan{attribute}>{text}</tspan>" if attribute else text)
     return "".join(parts)
 
 
-def _format_number(number: float) -> str:
+def _coord(number: float) -> str:
     return f"{number:.1f}".removesuffix(".0")
 
 
 def _escape_text(text: str) -> str:
-    """Escaped for XML."""
+    """Escape text for XML."""
     return escape(
         replace_invisible(text).replace("\ufffe", "�").replace("\uffff", "�"), quote=False
     )

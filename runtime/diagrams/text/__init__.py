@@ -1,1 +1,1 @@
-"""Diagrams in characters."""
+"""Draw diagrams in characters: layered layout, edge routing, character canvas."""

@@ -1,4 +1,4 @@
-"""A sheet of characters on which lines join where they belong to one value, and else cross."""
+"""A character grid for line drawings: lines of one value join, all others cross."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ASCII: Final = {"past": {"│": ":", "─": "."}, "future": {"│": "!", "─":
 
 
 class Canvas:
-    """Characters by row and column; made once, read once."""
+    """Characters by row and column."""
 
     def __init__(self, *, ascii_only: bool) -> None:
         self._ascii = ascii_only
@@ -38,9 +38,9 @@ class Canvas:
         self._masks: dict[tuple[int, int], dict[object, tuple[int, str]]] = {}
         self._heads: set[tuple[int, int]] = set()
 
-    def write(self, row: int, column: int, words: str) -> None:
-        """Put a text; a character two columns wide takes two cells."""
-        for character in words:
+    def write(self, row: int, column: int, text: str) -> None:
+        """Write a text; a character two columns wide takes two cells."""
+        for character in text:
             if unicodedata.combining(character) and (row, column - 1) in self._letters:
                 self._letters[row, column - 1] += character
                 continue
@@ -50,25 +50,25 @@ class Canvas:
                 self._letters[row, column] = ""
                 column += 1
 
-    def draw_gutter(self, row: int, words: str, margin: int) -> None:
-        """The name of an operator, or nothing, and a bar, at the left edge."""
-        self.write(row, 0, words)
+    def draw_gutter(self, row: int, text: str, margin: int) -> None:
+        """Write an operator's name, or nothing, and a bar at the left edge."""
+        self.write(row, 0, text)
         self._letters[row, margin - 2] = "|" if self._ascii else "▏"
 
     def draw_line(self, first: int, last: int, column: int, net: object, kind: str) -> None:
-        """A vertical line through whole rows."""
+        """Draw a vertical line through whole rows."""
         for row in range(first, last + 1):
             self._add_segment(row, column, net, _UP | _DOWN, kind)
 
     def draw_rail(self, first: int, last: int, column: int, kind: str) -> None:
-        """A vertical line between the ends of two horizontal ones."""
+        """Draw a vertical line between the ends of two horizontal lines."""
         key = ("rail", column)
         self._add_segment(first, column, key, _DOWN, kind)
         self._add_segment(last, column, key, _UP, kind)
         self.draw_line(first + 1, last - 1, column, key, kind)
 
     def draw_net(self, net: Net, top: int, height: int, margin: int) -> None:
-        """One value's lines in a channel of some height."""
+        """Draw the lines of one value in a channel of the given height."""
         if not height:
             return
         key = ("rail", margin + net.rail) if net.rail is not None else id(net)
@@ -104,8 +104,8 @@ class Canvas:
         return _DASHED[kind].get(character, character)
 
     def to_lines(self) -> list[str]:
-        """The sheet, row by row, without trailing blanks."""
-        cells = {place: self._line_character(cell) for place, cell in self._masks.items()}
+        """Return the rows as strings without trailing blanks."""
+        cells = {position: self._line_character(cell) for position, cell in self._masks.items()}
         cells |= dict.fromkeys(self._heads, "v" if self._ascii else "▼")
         cells |= self._letters
         last = max((row for row, _ in cells), default=-1)

@@ -1,4 +1,4 @@
-"""A diagram drawn in characters, for a terminal; ASCII on request."""
+"""Draw a diagram in characters for a terminal; in ASCII on request."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from rnnc.runtime.diagrams.model.labels import replace_invisible, to_ascii, to_t
 from rnnc.runtime.diagrams.model.size_limits import require_drawable
 
 from .canvas import Canvas
-from .edge_channels import Net, assign_rows
-from .layered_layout import LayeredGrid, LayerItem, arrange_layers
+from .edge_channels import assign_rows
+from .edge_routing import build_channels, line_kind
+from .layered_layout import LayeredGrid, arrange_layers
 
 MAX_COLUMNS: Final = 100
-"""Columns that a drawing keeps to when leaving out shapes helps."""
+"""Columns above which a drawing leaves out shapes."""
 
 _BRACKETS: Final = {
     "map": ("[", "]"),
@@ -34,7 +35,7 @@ _BRACKETS: Final = {
 
 
 def draw_text(diagram: Diagram, *, ascii_only: bool = False) -> str:
-    """The drawing, its title and captions, one line each, without trailing blanks.
+    """Draw title, diagram and captions as lines without trailing blanks.
 
     Raises:
         RnnError: RNN653, when it would be too large.
@@ -53,48 +54,48 @@ def draw_text(diagram: Diagram, *, ascii_only: bool = False) -> str:
 
 
 def display_width(line: str) -> int:
-    """How many terminal columns a text takes."""
+    """Return the number of terminal columns of a text."""
     wide = sum(unicodedata.east_asian_width(c) in {"W", "F"} for c in line)
     return len(line) + wide - sum(unicodedata.combining(c) > 0 for c in line)
 
 
 def _box_text(box: Box, prefix: str, *, notes: bool, ascii_only: bool) -> str:
     parts = [to_text(box.label, ascii_only=ascii_only)]
-    small = [to_text(note, ascii_only=ascii_only).replace(" × ", "×") for note in box.notes]
+    notes_text = [to_text(note, ascii_only=ascii_only).replace(" × ", "×") for note in box.notes]
     if notes or box.role == "unit":
-        parts += [note.replace(" x ", "x") for note in small]
+        parts += [note.replace(" x ", "x") for note in notes_text]
     left, right = _BRACKETS[box.role]
     if ascii_only:
         left, right = left.replace("⟨", "<"), right.replace("⟩", ">")
-    words = " ".join(parts)
-    return f"{left}{prefix}{words}{right}"
+    text = " ".join(parts)
+    return f"{left}{prefix}{text}{right}"
 
 
 def _draw(diagram: Diagram, *, notes: bool, ascii_only: bool) -> list[str]:
     entering = Counter(edge.target for edge in diagram.edges)
-    kept = Counter(edge.source for edge in diagram.edges if edge.delay)
+    outgoing_delays = Counter(edge.source for edge in diagram.edges if edge.delay)
     gutters: dict[int, str] = {}
     prefixes: dict[str, str] = {}
-    words: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for attempt in range(2):
         for box in diagram.boxes:
-            said = _box_text(box, prefixes.get(box.key, ""), notes=notes, ascii_only=ascii_only)
-            room = max(2 * entering[box.key] - 1, 2 * kept[box.key] + 1)
-            words[box.key] = said.center(room) if display_width(said) < room else said
-        grid = arrange_layers(diagram, {key: display_width(said) for key, said in words.items()})
+            text = _box_text(box, prefixes.get(box.key, ""), notes=notes, ascii_only=ascii_only)
+            min_width = max(2 * entering[box.key] - 1, 2 * outgoing_delays[box.key] + 1)
+            texts[box.key] = text.center(min_width) if display_width(text) < min_width else text
+        grid = arrange_layers(diagram, {key: display_width(text) for key, text in texts.items()})
         gutters, prefixes = _operator_names(diagram, grid, ascii_only=ascii_only)
         if attempt == 0 and not prefixes:
             break
-    return _paint(diagram, grid, words, gutters, ascii_only=ascii_only)
+    return _paint(diagram, grid, texts, gutters, ascii_only=ascii_only)
 
 
 def _operator_names(
     diagram: Diagram, grid: LayeredGrid, *, ascii_only: bool
 ) -> tuple[dict[int, str], dict[str, str]]:
-    """How boxes say whose they are.
+    """Choose how boxes show their operator.
 
     An operator alone in its layers has its name beside them (first result, by layer); elsewhere
-    each box has its operator's name before its own (second result, by box).
+    each box has its operator's name as a prefix (second result, by box).
     """
     parents = {c.key: c.parent for c in diagram.clusters}
     names = {c.key: to_text(c.label, ascii_only=ascii_only) for c in diagram.clusters}
@@ -104,39 +105,39 @@ def _operator_names(
             key = parents[key]
         return key
 
-    owner = {box.key: outermost(box.cluster) for box in diagram.boxes}
+    operator_of = {box.key: outermost(box.cluster) for box in diagram.boxes}
     layers: dict[str, set[int]] = {}
-    owners: list[set[str]] = []
+    operators_by_layer: list[set[str]] = []
     for number, layer in enumerate(grid.layers):
-        here = {owner[item.key] for item in layer if not item.is_passing} - {""}
-        owners.append(here)
-        for key in here:
+        operators = {operator_of[item.key] for item in layer if not item.is_passing} - {""}
+        operators_by_layer.append(operators)
+        for key in operators:
             layers.setdefault(key, set()).add(number)
-    beside: dict[int, str] = {}
-    before: dict[str, str] = {}
+    gutter_names: dict[int, str] = {}
+    prefixes: dict[str, str] = {}
     for key, numbers in layers.items():
-        short = names[key].partition(" · ")[0]
+        short_name = names[key].partition(" · ")[0]
         span = range(min(numbers), max(numbers) + 1)
-        if all(owners[number] <= {key} for number in span):
-            beside |= dict.fromkeys(span, short)
+        if all(operators_by_layer[number] <= {key} for number in span):
+            gutter_names |= dict.fromkeys(span, short_name)
         else:
-            before |= {b: f"{short}." for b, o in owner.items() if o == key}
-    return beside, before
+            prefixes |= {b: f"{short_name}." for b, o in operator_of.items() if o == key}
+    return gutter_names, prefixes
 
 
 def _paint(
     diagram: Diagram,
     grid: LayeredGrid,
-    words: Mapping[str, str],
+    texts: Mapping[str, str],
     gutters: Mapping[int, str],
     *,
     ascii_only: bool,
 ) -> list[str]:
     boxes = diagram.boxes_by_key
-    margin = max((display_width(said) + 3 for said in gutters.values()), default=0)
+    margin = max((display_width(name) + 3 for name in gutters.values()), default=0)
     widest = max(i.column + i.width for layer in grid.layers for i in layer)
-    place = {i.key: i for layer in grid.layers for i in layer if not i.is_passing}
-    channels = _build_channels(diagram, grid, place, widest)
+    items = {i.key: i for layer in grid.layers for i in layer if not i.is_passing}
+    channels = build_channels(diagram, grid, items, widest)
     canvas = Canvas(ascii_only=ascii_only)
     row = 0
     rails: dict[int, list[int]] = {}
@@ -144,11 +145,9 @@ def _paint(
         if number >= 0:
             for item in grid.layers[number]:
                 if item.is_passing:
-                    canvas.draw_line(
-                        row, row, margin + item.column, "flow", _line_kind(boxes, item)
-                    )
+                    canvas.draw_line(row, row, margin + item.column, "flow", line_kind(boxes, item))
                 else:
-                    canvas.write(row, margin + item.column, words[item.key])
+                    canvas.write(row, margin + item.column, texts[item.key])
             if number in gutters:
                 first = gutters.get(number - 1) != gutters[number]
                 canvas.draw_gutter(row, gutters[number] if first else "", margin)
@@ -169,72 +168,3 @@ def _paint(
         kind = next(n.kind for nets in channels for n in nets if n.rail == rail)
         canvas.draw_rail(min(ends), max(ends), margin + rail, kind)
     return canvas.to_lines()
-
-
-def _line_kind(boxes: Mapping[str, Box], item: LayerItem) -> str:
-    role = boxes[item.key].role
-    return role if role in {"past", "future"} else "flow"
-
-
-def _build_channels(
-    diagram: Diagram, grid: LayeredGrid, place: Mapping[str, LayerItem], widest: int
-) -> list[list[Net]]:
-    """The nets of every channel; channel `n` lies above layer `n`."""
-    boxes = diagram.boxes_by_key
-    channels: list[list[Net]] = [[] for _ in range(len(grid.layers) + 1)]
-    back = [] if diagram.steps else [e for e in diagram.edges if e.delay]
-    incoming: dict[int, list[LayerItem]] = {}
-    for links in grid.links:
-        for above, below in links:
-            incoming.setdefault(id(below), []).append(above)
-    for number, links in enumerate(grid.links):
-        nets: dict[int, Net] = {}
-        leaving = {above.middle: above.key for above, _ in links}
-        for above, below in links:
-            role = boxes[above.key].role
-            kind = role if role in {"past", "future"} else "flow"
-            net = nets.setdefault(id(above), Net(kind))
-            net.above = [above.middle]
-            if below.is_passing:
-                net.below.append(below.column)
-            else:
-                port = _entry_column(below, above, incoming[id(below)], leaving)
-                net.below.append(port)
-                net.arrow_columns.append(port)
-        channels[number + 1] += nets.values()
-    order = sorted(back, key=lambda e: place[e.source].layer - place[e.target].layer)
-    for index, edge in enumerate(order):
-        rail = widest + 2 + 2 * index
-        source, target = place[edge.source], place[edge.target]
-        right = (
-            source.column
-            + source.width
-            - 1
-            - sum(1 for e in order[:index] if e.source == edge.source)
-        )
-        if source.layer + 1 == target.layer:
-            direct = Net(edge.kind, [right], [target.middle], [target.middle])
-            channels[target.layer].append(direct)
-            continue
-        channels[source.layer + 1].append(Net(edge.kind, [right], [], [], rail))
-        channels[target.layer].append(Net(edge.kind, [], [target.middle], [target.middle], rail))
-    return channels
-
-
-def _entry_column(
-    below: LayerItem, above: LayerItem, feeding: list[LayerItem], leaving: Mapping[int, str]
-) -> int:
-    """The column at which a value enters a box: straight where it can, else in order."""
-    inside = range(below.column, below.column + below.width)
-    if len(feeding) == 1:
-        if above.middle in inside and below.width > 2:
-            return above.middle
-        wanted = below.middle
-    else:
-        ranked = sorted(feeding, key=lambda item: item.middle)
-        place = next(i for i, item in enumerate(ranked) if item is above)
-        wanted = below.column + round((place + 0.5) * below.width / len(ranked) - 0.5)
-    for column in (wanted, wanted + 1, wanted - 1):
-        if column in inside and leaving.get(column, above.key) == above.key:
-            return column
-    return wanted

@@ -1,7 +1,7 @@
-"""Rows and columns for a drawing in text, after Sugiyama et al. (1981).
+"""Assign rows and columns to boxes of a text drawing, after Sugiyama et al. (1981).
 
-Boxes stand in layers, each value above its readers; a value that passes a layer has a place there.
-Columns are the least-squares fit to the middle of the neighbours that keeps the boxes apart.
+Boxes are in layers, each value above its readers; a value that passes a layer has an item
+there. Columns are the least-squares fit to the neighbors' centers that keeps the boxes apart.
 """
 
 from __future__ import annotations
@@ -18,43 +18,43 @@ _GAP: Final = 2
 
 @dataclass(slots=True)
 class LayerItem:
-    """A box in its layer, or (`width` 1) a value of box `key` on its way through one."""
+    """A box in its layer, or (`width` 1) a value of box `key` that passes the layer."""
 
     key: str
     layer: int
     width: int
     is_passing: bool = False
     column: int = 0
-    """The left end."""
+    """Left end."""
 
     @property
     def middle(self) -> int:
-        """The column of its centre."""
+        """Column of the center."""
         return self.column + (self.width - 1) // 2
 
 
 @dataclass(slots=True)
 class LayeredGrid:
-    """Layers from top to bottom; `links` holds, by layer, which item feeds which one below."""
+    """Layers from top to bottom; `links` holds, by layer, edges to the layer below."""
 
     layers: list[list[LayerItem]]
     links: list[list[tuple[LayerItem, LayerItem]]] = field(default_factory=list)
 
 
 def arrange_layers(diagram: Diagram, widths: Mapping[str, int]) -> LayeredGrid:
-    """Layers, orders and columns for the boxes of a diagram."""
-    flows = [edge for edge in diagram.edges if not edge.delay or diagram.steps]
-    depth = _assign_layers(diagram, flows)
-    grid = _build_grid(diagram, flows, depth, widths)
+    """Assign layers, order and columns to the boxes of a diagram."""
+    edges = [edge for edge in diagram.edges if not edge.delay or diagram.steps]
+    depth = _assign_layers(diagram, edges)
+    grid = _build_grid(diagram, edges, depth, widths)
     _reduce_crossings(grid)
     _assign_columns(grid)
     return grid
 
 
 def _assign_layers(diagram: Diagram, edges: Sequence[Edge]) -> dict[str, int]:
-    """Each box as low as its readers allow, so that what belongs together stands together.
+    """Put each box as low as its readers allow, next to them.
 
-    A box that nothing in this step reads stands right below what feeds it.
+    A box without readers in this step is right below its operands.
     """
     readers: dict[str, list[str]] = {}
     feeders: dict[str, list[str]] = {}
@@ -76,16 +76,16 @@ def _assign_layers(diagram: Diagram, edges: Sequence[Edge]) -> dict[str, int]:
 def _topological_order(
     diagram: Diagram, readers: Mapping[str, list[str]], feeders: Mapping[str, list[str]]
 ) -> list[str]:
-    """All boxes, each after those that feed it."""
-    waiting = {box.key: len(feeders.get(box.key, [])) for box in diagram.boxes}
-    ready = [key for key, count in waiting.items() if not count]
+    """Return all boxes, each after its operands."""
+    missing_operands = {box.key: len(feeders.get(box.key, [])) for box in diagram.boxes}
+    ready = [key for key, count in missing_operands.items() if not count]
     order: list[str] = []
     while ready:
         key = ready.pop()
         order.append(key)
         for reader in readers.get(key, []):
-            waiting[reader] -= 1
-            if not waiting[reader]:
+            missing_operands[reader] -= 1
+            if not missing_operands[reader]:
                 ready.append(reader)
     return order
 
@@ -116,23 +116,27 @@ def _build_grid(
 
 
 def _reduce_crossings(grid: LayeredGrid) -> None:
-    """Sort each layer by the mean place of its neighbours, down and up, and keep the best found."""
+    """Sort each layer by its neighbors' mean position, down and up; keep the best order."""
     best = [list(layer) for layer in grid.layers]
     fewest = _count_crossings(grid)
     for sweep in range(_SWEEP_COUNT):
         downwards = sweep % 2 == 0
         numbers = range(len(grid.layers)) if downwards else range(len(grid.layers) - 1, -1, -1)
         for number in numbers:
-            near = number - 1 if downwards else number + 1
-            if not 0 <= near < len(grid.layers):
+            neighbor_layer = number - 1 if downwards else number + 1
+            if not 0 <= neighbor_layer < len(grid.layers):
                 continue
-            place = {id(item): i for i, item in enumerate(grid.layers[near])}
-            around: dict[int, list[int]] = {}
-            for above, below in grid.links[min(number, near)]:
-                here, there = (below, above) if downwards else (above, below)
-                around.setdefault(id(here), []).append(place[id(there)])
-            own = {id(item): i for i, item in enumerate(grid.layers[number])}
-            grid.layers[number].sort(key=lambda item: _mean(around.get(id(item), [own[id(item)]])))
+            neighbor_position = {id(item): i for i, item in enumerate(grid.layers[neighbor_layer])}
+            neighbor_positions: dict[int, list[int]] = {}
+            for above, below in grid.links[min(number, neighbor_layer)]:
+                current, neighbor = (below, above) if downwards else (above, below)
+                neighbor_positions.setdefault(id(current), []).append(
+                    neighbor_position[id(neighbor)]
+                )
+            position = {id(item): i for i, item in enumerate(grid.layers[number])}
+            grid.layers[number].sort(
+                key=lambda item: _mean(neighbor_positions.get(id(item), [position[id(item)]]))
+            )
         crossings = _count_crossings(grid)
         if crossings < fewest:
             fewest, best = crossings, [list(layer) for layer in grid.layers]
@@ -149,7 +153,7 @@ def _count_crossings(grid: LayeredGrid) -> int:
         above = {id(item): i for i, item in enumerate(grid.layers[number])}
         below = {id(item): i for i, item in enumerate(grid.layers[number + 1])}
         pairs = sorted((above[id(a)], below[id(b)]) for a, b in links)
-        if len(pairs) > 400:  # counting would take longer than it helps
+        if len(pairs) > 400:  # quadratic: counting would dominate the layout time
             continue
         for i, (a, b) in enumerate(pairs):
             total += sum(1 for c, d in pairs[i + 1 :] if c > a and d < b)
@@ -169,15 +173,19 @@ def _assign_columns(grid: LayeredGrid) -> None:
             above.setdefault(id(b), []).append(a)
             below.setdefault(id(a), []).append(b)
     for sweep in range(_SWEEP_COUNT):
-        near = above if sweep % 2 == 0 else below
+        neighbors = above if sweep % 2 == 0 else below
         layers = grid.layers if sweep % 2 == 0 else grid.layers[::-1]
         for layer in layers:
-            wanted = []
+            targets = []
             for item in layer:
-                others = near.get(id(item), [])
-                middle = sum(o.middle for o in others) / len(others) if others else item.middle
-                wanted.append(middle - (item.width - 1) // 2)
-            _separate_items(layer, wanted)
+                item_neighbors = neighbors.get(id(item), [])
+                middle = (
+                    sum(o.middle for o in item_neighbors) / len(item_neighbors)
+                    if item_neighbors
+                    else item.middle
+                )
+                targets.append(middle - (item.width - 1) // 2)
+            _separate_items(layer, targets)
     left = min((item.column for layer in grid.layers for item in layer), default=0)
     for layer in grid.layers:
         for item in layer:
@@ -185,17 +193,17 @@ def _assign_columns(grid: LayeredGrid) -> None:
 
 
 def _separate_items(layer: Sequence[LayerItem], targets: Sequence[float]) -> None:
-    """The columns closest to the wanted ones, in squares, that keep order and gaps.
+    """Set columns to the least-squares fit to `targets` that keeps order and gaps.
 
-    Subtracting each item's offset turns the gaps into monotony, which pooling adjacent violators
-    solves (Ayer et al. 1955).
+    Subtracting each item's offset turns the gaps into monotonicity, which pooling adjacent
+    violators solves (Ayer et al. 1955).
     """
     offsets = [0]
     for item in layer[:-1]:
         offsets.append(offsets[-1] + item.width + _GAP)
     pools: list[tuple[float, int]] = []
-    for want, offset in zip(targets, offsets, strict=True):
-        pools.append((want - offset, 1))
+    for target, offset in zip(targets, offsets, strict=True):
+        pools.append((target - offset, 1))
         while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
             (b, n), (a, m) = pools.pop(), pools.pop()
             pools.append(((a * m + b * n) / (m + n), m + n))

@@ -1,1 +1,1 @@
-"""What a training run keeps on disk."""
+"""Persistent state of a training run: checkpoints, progress, and the run's folder."""

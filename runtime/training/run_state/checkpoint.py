@@ -1,9 +1,8 @@
-"""Checkpoints: one safetensors file with the weights, and all else as one JSON string beside them.
+"""Checkpoints: one safetensors file with the weights and a JSON header in its metadata.
 
-The metadata key `rnnc` holds the `Header`, and `sha256` a checksum of the whole file, taken with
-zeros in its own place; versions of rnnc before it wrote none. Nothing in a checkpoint is ever
-executed: tensors are bytes, the header is JSON of a fixed form, and the spec in it is text for the
-compiler.
+The metadata key `rnnc` holds the `Header`, and `sha256` a checksum of the whole file, computed with
+zeros in its own place; older versions of rnnc wrote none. Nothing in a checkpoint is ever executed:
+tensors are bytes, the header is JSON of a fixed form, and its spec is text for the compiler.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ FORMAT_VERSION: Final = 1
 METADATA_KEY: Final = "rnnc"
 CHECKSUM_KEY: Final = "sha256"
 CHECKSUM_PLACEHOLDER: Final = "0" * 64
-"""What stands in the place of the checksum while it is taken."""
+"""Replaces the checksum while it is computed."""
 
 
 class ChosenTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,7 +44,7 @@ class ChosenTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StoredProgram(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A `ModelSource` as JSON has it."""
+    """The JSON form of a `Program`."""
 
     text: str
     name: str
@@ -55,17 +54,17 @@ class StoredProgram(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @classmethod
     def from_program(cls, program: ModelSource) -> StoredProgram:
-        """The stored form of a program."""
+        """Convert a program to its stored form."""
         modules, parameters = dict(program.modules), dict(program.parameters)
         return cls(program.text, program.name, modules, program.model, parameters)
 
     def to_program(self) -> ModelSource:
-        """The program itself."""
+        """Convert the stored form to a program."""
         return ModelSource(self.text, self.name, self.modules, self.model, self.parameters)
 
 
 class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a checkpoint says about its weights; `program` compiles with no other file."""
+    """Metadata of the weights; `program` compiles without other files."""
 
     format: int = FORMAT_VERSION
     version: str
@@ -80,7 +79,7 @@ class _FormatOnly(msgspec.Struct):
 
 
 def write_checkpoint(path: Path, header: Header, tensors: Mapping[str, Tensor]) -> None:
-    """Write a checkpoint in one step; a file that was there before is replaced."""
+    """Write a checkpoint atomically, over an existing file."""
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = msgspec.json.encode(header).decode()
     content = save(stored, metadata={METADATA_KEY: text, CHECKSUM_KEY: CHECKSUM_PLACEHOLDER})
@@ -91,7 +90,7 @@ def write_checkpoint(path: Path, header: Header, tensors: Mapping[str, Tensor]) 
 
 
 def _checksum_entry(checksum: str) -> bytes:
-    """The checksum as the file has it; inside of a header's text its quotes would be escaped."""
+    """Return the checksum's bytes in the file; inside the header its quotes would be escaped."""
     return f'"{CHECKSUM_KEY}":"{checksum}"'.encode()
 
 
@@ -107,7 +106,7 @@ def read_checkpoint(path: Path) -> tuple[Header, dict[str, Tensor]]:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    # The reader raises its own type, OSError, KeyError and more on bytes that are not its own.
+    # safetensors raises its own type, OSError, KeyError and others on invalid files.
     except Exception as error:
         reason = getattr(error, "strerror", None)
         _reject(path, reason.lower() if reason else "it is not a whole safetensors file")
@@ -118,22 +117,22 @@ def read_checkpoint(path: Path) -> tuple[Header, dict[str, Tensor]]:
 
 
 def _verify_checksum(path: Path, metadata: Mapping[str, str]) -> None:
-    """Hold a checkpoint against its checksum; without one nothing else may be in its place."""
+    """Verify a checkpoint's checksum, if it has one, and its metadata keys."""
     checksum = metadata.get(CHECKSUM_KEY)
     if metadata.keys() - {METADATA_KEY, CHECKSUM_KEY}:
         _reject(path, "it was changed: its metadata have a key that rnnc does not write")
     if checksum is None:
         return
     with open_regular(path) as file:
-        length = file.read(8)
-        header = file.read(int.from_bytes(length, "little"))
-        sum_ = hashlib.sha256(length)
-        sum_.update(
+        header_size = file.read(8)
+        header = file.read(int.from_bytes(header_size, "little"))
+        digest = hashlib.sha256(header_size)
+        digest.update(
             header.replace(_checksum_entry(checksum), _checksum_entry(CHECKSUM_PLACEHOLDER), 1)
         )
-        while piece := file.read(1 << 20):
-            sum_.update(piece)
-    if sum_.hexdigest() != checksum:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    if digest.hexdigest() != checksum:
         _reject(path, "it was changed: it does not have the checksum that it was written with")
 
 
@@ -143,7 +142,8 @@ def _decode_header(path: Path, text: str) -> Header:
         if version != FORMAT_VERSION:
             fail(
                 "RNN632",
-                f"the checkpoint `{path}` has format {version}, and this rnnc reads {FORMAT_VERSION}",
+                f"the checkpoint `{path}` has format {version}, "
+                f"and this rnnc reads {FORMAT_VERSION}",
                 hint="read it with the version of rnnc that wrote it",
             )
         return msgspec.json.decode(text, type=Header)
@@ -152,7 +152,7 @@ def _decode_header(path: Path, text: str) -> Header:
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Put a checkpoint's weights into a model; those that are not finite are told of once.
+    """Load a checkpoint's weights into a model; warn once if some are not finite.
 
     Raises:
         RnnError: RNN633 when names, shapes or dtypes are not those of the model; it is unchanged.
@@ -161,30 +161,33 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) ->
     check_tensors(path, weights, expected)
     with torch.no_grad():
         model.load_state_dict(dict(weights))
-    bad = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
-    if bad:
-        more = f" and in {len(bad) - 1} more" if len(bad) > 1 else ""
-        said = f"the checkpoint `{path}` holds weights that are not finite: in `{bad[0]}`{more}"
+    not_finite = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if not_finite:
+        others = f" and in {len(not_finite) - 1} more" if len(not_finite) > 1 else ""
+        message = (
+            f"the checkpoint `{path}` holds weights that are not finite: "
+            f"in `{not_finite[0]}`{others}"
+        )
         hint = "what the model computes with them is of no use; train again with a smaller --lr"
-        print(render_text(Diagnostic("RNN635", said, "warning", hint=hint)), file=sys.stderr)
+        print(render_text(Diagnostic("RNN635", message, "warning", hint=hint)), file=sys.stderr)
 
 
 def check_tensors(
     path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> None:
-    """Raise RnnError RNN633 unless names, shapes and dtypes agree."""
+    """Raise RnnError RNN633 unless names, shapes and dtypes match."""
     for name, tensor in expected.items():
         if name not in tensors:
             _reject_weights(path, f"it has no `{name}`")
-        other = tensors[name]
-        if other.shape != tensor.shape:
+        actual = tensors[name]
+        if actual.shape != tensor.shape:
             _reject_weights(
                 path,
                 f"`{name}` should have the shape {tuple(tensor.shape)} "
-                f"and has {tuple(other.shape)}",
+                f"and has {tuple(actual.shape)}",
             )
-        if other.dtype != tensor.dtype:
-            _reject_weights(path, f"`{name}` should be {_dtype(tensor)} and is {_dtype(other)}")
+        if actual.dtype != tensor.dtype:
+            _reject_weights(path, f"`{name}` should be {_dtype(tensor)} and is {_dtype(actual)}")
     if extra := sorted(tensors.keys() - expected.keys()):
         _reject_weights(path, f"it has `{extra[0]}`, which the spec does not have")
 

@@ -1,4 +1,4 @@
-"""Where a training run stands: everything but the tensors."""
+"""The progress of a training run: counters, metrics and times, without tensors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NonNegativeInt = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
 
 
 class Progress(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How far training has come.
+    """Counters and metrics of a training run.
 
     * `epoch`: epochs done; `batch`: batches done of the one after them; `step`: updates done.
     * `loss_sum`, `loss_steps`: the loss of that unfinished epoch, and the steps it is a sum over.
@@ -57,7 +57,7 @@ class Progress(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 def stop_reason(config: TrainingConfig, progress: Progress) -> str | None:
-    """Why training is over, in words; None while it is not."""
+    """Return the reason why training is over; None while it is not."""
     if progress.epoch >= config.epochs:
         return (
             "its one epoch is done"
@@ -72,7 +72,7 @@ def stop_reason(config: TrainingConfig, progress: Progress) -> str | None:
 def advance_batch(
     progress: Progress, loss: float, steps: int, laws: Mapping[str, float] = MappingProxyType({})
 ) -> Progress:
-    """One update later; `loss` and the values of `laws` are means over the batch's `steps`."""
+    """Count one update; `loss` and the values of `laws` are means over the batch's `steps`."""
     return msgspec.structs.replace(
         progress,
         batch=progress.batch + 1,
@@ -86,7 +86,7 @@ def advance_batch(
 
 
 def advance_epoch(progress: Progress, validation_metric: float) -> Progress:
-    """One epoch later, validated."""
+    """Count one epoch with its validation metric."""
     better = progress.best is None or validation_metric < progress.best
     rose = progress.last is not None and validation_metric > progress.last
     first_rise = rose and progress.decaying_since is None

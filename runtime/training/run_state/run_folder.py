@@ -21,44 +21,44 @@ from rnnc.runtime.atomic_write import attach_filename, write_atomically
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """A run's folder and the files in it."""
+    """Paths of the files of a run."""
 
     folder: Path
 
     @property
     def best_checkpoint(self) -> Path:
-        """The checkpoint with the best weights."""
+        """Checkpoint with the best weights."""
         return self.folder / "best.safetensors"
 
     @property
     def last_checkpoint(self) -> Path:
-        """The checkpoint that training goes on from."""
+        """Checkpoint from which training resumes."""
         return self.folder / "last.safetensors"
 
     @property
     def metrics_file(self) -> Path:
-        """One JSON object a line, a line an epoch."""
+        """One JSON object per line, one line per epoch."""
         return self.folder / "metrics.jsonl"
 
     def append_metrics(self, line: Mapping[str, object]) -> None:
-        """Add a line to the metrics."""
+        """Append a line to the metrics."""
         with attach_filename(self.metrics_file), self.metrics_file.open("ab") as file:
             file.write(msgspec.json.encode(line) + b"\n")
 
     def truncate_metrics(self, lines: int) -> None:
-        """Drop the lines of epochs that will be trained once more."""
-        kept: list[bytes] = []
+        """Drop the lines of epochs that will be repeated."""
+        old_lines: list[bytes] = []
         if self.metrics_file.exists():
             with open_regular(self.metrics_file) as file:
-                kept = file.readlines()
-        write_atomically(self.metrics_file, b"".join(kept[:lines]))
+                old_lines = file.readlines()
+        write_atomically(self.metrics_file, b"".join(old_lines[:lines]))
 
 
 def create_run(folder: Path | None, spec: str, task: str) -> RunFolder:
-    """Make the folder of a new run: the one given, or `runs/SPEC-TASK-NUMBER`.
+    """Create the folder of a new run: the given one, or `runs/SPEC-TASK-NUMBER`.
 
     Raises:
-        RnnError: RNN634 when the folder given already holds a run, or is no folder.
+        RnnError: RNN634 if the given folder already holds a run, or is a file.
     """
     if folder is not None:
         run = RunFolder(folder)
@@ -85,7 +85,7 @@ def create_run(folder: Path | None, spec: str, task: str) -> RunFolder:
 
 
 def _claim_folder(run: RunFolder) -> bool:
-    """Take the folder, unless another process was quicker."""
+    """Create the metrics file; fail if another process was faster."""
     try:
         run.metrics_file.open("xb").close()
     except FileExistsError:
@@ -94,14 +94,14 @@ def _claim_folder(run: RunFolder) -> bool:
 
 
 def open_run(folder: Path) -> RunFolder:
-    """A run that `rnnc train` has made.
+    """Open the folder of an existing run.
 
     Raises:
-        RnnError: RNN630 when there is none.
+        RnnError: RNN630 if there is none.
     """
     run = RunFolder(folder)
     if not run.last_checkpoint.is_file():
-        why = (
+        reason = (
             "has no `last.safetensors`"
             if folder.is_dir()
             else "is a file, not a run's folder"
@@ -109,6 +109,8 @@ def open_run(folder: Path) -> RunFolder:
             else "is not there"
         )
         fail(
-            "RNN630", f"`{folder}` is no run: it {why}", hint="`rnnc train` prints the run it made"
+            "RNN630",
+            f"`{folder}` is no run: it {reason}",
+            hint="`rnnc train` prints the run it made",
         )
     return run

@@ -1,4 +1,4 @@
-"""The state of a run in tensors: weights, what the optimizer remembers, and the random generator.
+"""Convert a run's state to named tensors: weights, optimizer state, and random generator.
 
 Flat names, so that it is stored without pickle: `model.NAME`, `optimizer.NAME.KEY`, `random`.
 """
@@ -25,15 +25,15 @@ OPTIMIZER_STATE_KEYS: Final = {
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that training moves, by name."""
+    """Return the parameters with gradients, by name."""
     return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 
 
 def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """A fresh optimizer over the trainable parameters, in the order of their names in the model.
+    """Create an optimizer over the trainable parameters, in the model's order.
 
     Raises:
-        RnnError: RNN621 when the model has nothing to train.
+        RnnError: RNN621 if the model has nothing to train.
     """
     weights = list(trainable_parameters(model).values())
     if not weights:
@@ -44,7 +44,7 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opti
 
 
 def pack_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Everything that the next update depends on, as named tensors."""
+    """Return everything that the next update depends on, as named tensors."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for name, weight in trainable_parameters(model).items():
         for key, value in optimizer.state.get(weight, {}).items():
@@ -61,32 +61,32 @@ def unpack_state(
     optimizer_name: str,
     path: Path,
 ) -> None:
-    """Put back what `pack` gave; `optimizer_name` is `adam` or `sgd`, `path` is for messages.
+    """Restore the tensors of `pack_state`; `path` is for messages.
 
     Raises:
-        RnnError: RNN633 when tensors are missing, unknown, or of another shape or dtype.
+        RnnError: RNN633 if tensors are missing, unknown, or of another shape or dtype.
     """
     names = trainable_parameters(model)
     expected = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     expected[RNG_STATE_KEY] = torch.get_rng_state()
-    # Before its first update an optimizer remembers nothing; after it, something of every weight.
-    remembers = any(name.startswith("optimizer.") for name in tensors)
-    if remembers:
+    # An optimizer has no state before its first update, and afterwards one for every weight.
+    has_state = any(name.startswith("optimizer.") for name in tensors)
+    if has_state:
         for name, weight in names.items():
             for key in OPTIMIZER_STATE_KEYS[optimizer_name]:
-                like = torch.zeros(()) if key == "step" else weight
-                expected[f"optimizer.{name}.{key}"] = like
+                expected_tensor = torch.zeros(()) if key == "step" else weight
+                expected[f"optimizer.{name}.{key}"] = expected_tensor
     check_tensors(path, tensors, expected)
     weights = {name: tensors[f"model.{name}"] for name in model.state_dict()}
     load_weights(model, weights, path)
-    memory = {
+    optimizer_state = {
         index: {
             key: tensors[f"optimizer.{name}.{key}"] for key in OPTIMIZER_STATE_KEYS[optimizer_name]
         }
-        for index, name in enumerate(names if remembers else ())
+        for index, name in enumerate(names if has_state else ())
     }
     groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": memory, "param_groups": groups})
+    optimizer.load_state_dict({"state": optimizer_state, "param_groups": groups})
     try:
         torch.set_rng_state(tensors[RNG_STATE_KEY])
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""The flags of `rnnc train` that set fields of the training configuration."""
+"""The flags of `rnnc train`, one for each field of the training configuration."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from .training_config import MAX_INTEGER, TrainingConfig
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 OFF_VALUE: Final = "off"
-"""What a flag says to switch off what it sets, and how such a choice passes through click."""
+"""The word that switches a setting off, and its value while click passes it on."""
 
 
 FlagParser = Callable[[str], Any]
-"""Reads a flag's value, or raises what click shows as wrong usage."""
+"""Parses a flag's value, or raises wrong usage."""
 
 
 def number_parser(name: str) -> FlagParser:
-    """A number in the range of a field of the configuration; or the word `off`, if that may be."""
-    declared = get_type_hints(TrainingConfig, include_extras=True)[name]
-    parts = [part for part in get_args(declared) if part is not type(None)]
-    can_be_off = get_origin(declared) is not Annotated
-    kind, bounds = get_args(parts[0] if can_be_off else declared)
-    return integer_parser(bounds, can_be_off) if kind is int else float_parser(bounds, can_be_off)
+    """Make a parser for a field of the configuration, with its range, and `off` if allowed."""
+    annotation = get_type_hints(TrainingConfig, include_extras=True)[name]
+    parts = [part for part in get_args(annotation) if part is not type(None)]
+    allow_off = get_origin(annotation) is not Annotated
+    kind, bounds = get_args(parts[0] if allow_off else annotation)
+    return integer_parser(bounds, allow_off) if kind is int else float_parser(bounds, allow_off)
 
 
 def float_parser(bounds: Meta, allow_off: bool) -> FlagParser:
-    """A real number within bounds: above or from a least one on, up to or below a largest one."""
+    """Make a parser for real numbers within bounds, each exclusive or inclusive."""
     least = f"above {bounds.gt:g}" if bounds.gt is not None else f"at least {bounds.ge:g}"
     most = f"below {bounds.lt:g}" if bounds.lt is not None else f"at most {bounds.le:g}"
 
@@ -49,7 +49,7 @@ def float_parser(bounds: Meta, allow_off: bool) -> FlagParser:
 
 
 def integer_parser(bounds: Meta, allow_off: bool) -> FlagParser:
-    """An integer within bounds."""
+    """Make a parser for integers within bounds."""
     least, most = bounds.ge, bounds.le
     assert isinstance(least, int)
     assert isinstance(most, int)
@@ -59,14 +59,14 @@ def integer_parser(bounds: Meta, allow_off: bool) -> FlagParser:
             return OFF_VALUE
         if re.fullmatch(r"[+-]?[0-9]{1,19}", text) and least <= int(text) <= most:
             return int(text)
-        shown = "2**63 - 1" if most == MAX_INTEGER else f"{most:,}"
-        raise _bad_value(f"an integer from {least} to {shown}", text, allow_off)
+        maximum_text = "2**63 - 1" if most == MAX_INTEGER else f"{most:,}"
+        raise _bad_value(f"an integer from {least} to {maximum_text}", text, allow_off)
 
     return read
 
 
 def parse_task_option(text: str) -> tuple[str, int]:
-    """`name=integer`."""
+    """Parse `name=integer`."""
     name, _, value = text.partition("=")
     if not name.isidentifier() or not re.fullmatch(r"[+-]?[0-9]{1,18}", value):
         raise _bad_value("name=integer", text)
@@ -110,17 +110,17 @@ FLAGS: Final = (
 
 
 def training_options(command: Command) -> Command:
-    """Add all flags; one that is not given passes None."""
+    """Add all flags to a command; a missing flag passes None."""
     defaults = TrainingConfig()
-    for flag, name, kind, text in reversed(FLAGS):
+    for flag, name, type_, text in reversed(FLAGS):
         default = getattr(defaults, name)
-        shown = OFF_VALUE if default is None else default
+        default_text = OFF_VALUE if default is None else default
         add = click.option(
             flag,
             name,
-            type=kind,
-            metavar=None if isinstance(kind, click.Choice) else "VALUE",
-            help=f"{text}  [default: {shown}]",
+            type=type_,
+            metavar=None if isinstance(type_, click.Choice) else "VALUE",
+            help=f"{text}  [default: {default_text}]",
         )
         command = add(command)
     return command
@@ -129,14 +129,14 @@ def training_options(command: Command) -> Command:
 def build_config(
     task_settings: Mapping[str, object], options: Mapping[str, object]
 ) -> TrainingConfig:
-    """The defaults, over them the settings that suit a task, and over those the flags given.
+    """Merge defaults, the task's settings and the given flags, later ones first.
 
     Raises:
-        click.UsageError: for flags that do not go together.
+        click.UsageError: for flags that exclude each other.
     """
     flags = {name: options[name] for _, name, _, _ in FLAGS if options[name] is not None}
-    chosen = {name: None if value == OFF_VALUE else value for name, value in flags.items()}
-    config = msgspec.structs.replace(TrainingConfig(), **{**task_settings, **chosen})
+    settings = {name: None if value == OFF_VALUE else value for name, value in flags.items()}
+    config = msgspec.structs.replace(TrainingConfig(), **{**task_settings, **settings})
     if config.momentum and config.optimizer != "sgd":
         raise click.UsageError("--momentum is for --optimizer sgd; adam has its own")
     return config

@@ -1,4 +1,4 @@
-"""The settings of a training run, as flags give them and as a checkpoint stores them."""
+"""The settings of a training run, as set by flags and stored in checkpoints."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ import msgspec
 from msgspec import Meta
 
 MAX_INTEGER: Final = 2**63 - 1
-"""The largest integer of a setting."""
+"""Largest integer of a setting."""
 
-# Far above every number that makes sense, and far below those that overflow 32-bit floats when
-# torch multiplies with them.
+# Upper bounds far above every sensible value, and far below float32 overflow in products.
 Rate = Annotated[float, Meta(gt=0, le=1e6)]
 PositiveFloat = Annotated[float, Meta(gt=0, le=1e30)]
 PositiveInt = Annotated[int, Meta(ge=1, le=MAX_INTEGER)]
 
 
 class TrainingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How to train; None switches a thing off.
+    """Training settings; None switches a feature off.
 
     * `epochs`: at most so many passes over the train split.
     * `seed`: of the initial weights, the order of the batches, and all noise.

@@ -1,1 +1,1 @@
-"""A short visit to a GPU: what is tested, what is timed, how it is written down."""
+"""Tests and benchmarks that need a GPU, within a time budget."""

@@ -1,4 +1,4 @@
-"""Time that is short: who may begin yet, and what did not fit."""
+"""A time budget with a list of skipped work."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class TimeBudget:
-    """Seconds until a visit ends, and the list of what they did not suffice for.
+    """Seconds until a deadline, and the names of work that did not fit.
 
     clock: seconds that only grow.
     """
@@ -19,23 +19,23 @@ class TimeBudget:
 
     @property
     def remaining(self) -> float:
-        """Seconds that are left."""
+        """Seconds until the deadline."""
         return self.end - self.clock()
 
     @property
     def elapsed(self) -> float:
-        """Seconds that are gone."""
+        """Seconds since the start."""
         return self.clock() - self.begin
 
     def share(self, part: float) -> TimeBudget:
-        """A part of what is left, with the same list."""
-        found = TimeBudget(0, self.clock)
-        found.end = self.clock() + max(0.0, part * self.remaining)
-        found.skipped = self.skipped
-        return found
+        """Make a budget of a share of the remaining time, with the same list."""
+        budget = TimeBudget(0, self.clock)
+        budget.end = self.clock() + max(0.0, part * self.remaining)
+        budget.skipped = self.skipped
+        return budget
 
     def try_begin(self, name: str, seconds: float = 0.0) -> bool:
-        """Whether something that takes so long may begin; if not, it is on the list."""
+        """Test that so many seconds remain; otherwise list the work as skipped."""
         if self.remaining > seconds:
             return True
         self.skipped.append(name)

@@ -1,4 +1,4 @@
-"""The tests that need a GPU, in several processes, and NVIDIA's own checker of memory."""
+"""Run the GPU tests in several pytest processes, and a few under compute-sanitizer."""
 
 from __future__ import annotations
 
@@ -18,20 +18,25 @@ SANITIZER = "compute-sanitizer"
 SANITIZED_TESTS = "zoo_agrees and (chip-lstm or grid-dts_rnn or graph-gru or graph-mingru)"
 
 
-def pytest_command(expression: str, *more: str) -> list[str]:
-    """Pytest on the tests marked `gpu`, with no plugin but its own."""
+def pytest_command(expression: str, *options: str) -> list[str]:
+    """Build the pytest command for tests marked `gpu`, without plugins."""
     base = [sys.executable, "-u", "-m", "pytest", "--noconftest", "-p", "no:cacheprovider"]
-    base += ["-m", "gpu", TESTS, "--tb=short", *more]
+    base += ["-m", "gpu", TESTS, "--tb=short", *options]
     return [*base, "-k", expression] if expression else base
 
 
-def test_environment(**more: str) -> dict[str, str]:
-    """What the tests run in: of what is installed here, no plugin of pytest is needed."""
-    return {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "OMP_NUM_THREADS": "2", **more}
+def test_environment(**variables: str) -> dict[str, str]:
+    """Return the environment of the tests, with pytest's plugin discovery off."""
+    return {
+        **os.environ,
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "OMP_NUM_THREADS": "2",
+        **variables,
+    }
 
 
 def run_tests(budget: TimeBudget, expression: str, folder: Path, shards: int) -> dict[str, Any]:
-    """What the tests said, by name; those that were still to come when time was up are listed."""
+    """Run the tests until the deadline; report results by name, and tests not reached."""
     files = [folder / f"gpu-tests-{part}.txt" for part in range(shards)]
     started = [
         subprocess.Popen(
@@ -65,14 +70,14 @@ def run_tests(budget: TimeBudget, expression: str, folder: Path, shards: int) ->
 
 
 def parse_output(lines: list[str], all_names: list[str], completed: bool) -> dict[str, Any]:
-    """What lines of pytest say."""
+    """Parse pytest's output."""
     by: dict[str, list[str]] = {"PASSED": [], "FAILED": [], "ERROR": [], "SKIPPED": []}
     for line in lines:
-        found = re.match(r"(\S+::.+?) (PASSED|FAILED|ERROR|SKIPPED)\b", line)
-        if found:
-            by[found[2]].append(found[1])
+        match = re.match(r"(\S+::.+?) (PASSED|FAILED|ERROR|SKIPPED)\b", line)
+        if match:
+            by[match[2]].append(match[1])
     done = {name for names in by.values() for name in names}
-    missed = [name for name in all_names if name not in done]
+    not_reached = [name for name in all_names if name not in done]
     reasons = [line for line in lines if line.startswith("SKIPPED [")]
     return {
         "passed": len(by["PASSED"]),
@@ -80,21 +85,21 @@ def parse_output(lines: list[str], all_names: list[str], completed: bool) -> dic
         "skipped": len(by["SKIPPED"]),
         "why_skipped": sorted(set(reasons)),
         "said": [line for line in lines if line.startswith("E  ")][:80],
-        "not_reached": missed,
-        "all_reached": completed and not missed,
+        "not_reached": not_reached,
+        "all_reached": completed and not not_reached,
     }
 
 
 def sanitize(budget: TimeBudget, chosen: str = SANITIZED_TESTS) -> dict[str, Any]:
-    """A few tests under compute-sanitizer: accesses outside of memory, and races in it."""
+    """Run a few tests under memcheck and racecheck of compute-sanitizer."""
     tool = shutil.which(SANITIZER) or shutil.which(SANITIZER, path="/usr/local/cuda/bin")
     if tool is None:
         return {"status": "skipped", "why": f"there is no {SANITIZER} here"}
-    found: dict[str, Any] = {"status": "passed", "tools": {}}
+    report: dict[str, Any] = {"status": "passed", "tools": {}}
     for kind in ("memcheck", "racecheck"):
         command = [tool, "--tool", kind, "--error-exitcode", "9", *pytest_command(chosen, "-q")]
         try:
-            done = subprocess.run(
+            process = subprocess.run(
                 command,
                 cwd=ROOT,
                 env=test_environment(),
@@ -104,19 +109,19 @@ def sanitize(budget: TimeBudget, chosen: str = SANITIZED_TESTS) -> dict[str, Any
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            found["tools"][kind] = "its time was up"
+            report["tools"][kind] = "its time was up"
             continue
         except OSError as error:
             return {"status": "skipped", "why": f"{tool} does not start: {error}"}
-        lines = (done.stdout + done.stderr).splitlines()
+        lines = (process.stdout + process.stderr).splitlines()
         summary = [line for line in lines if "ERROR SUMMARY" in line or "RACECHECK SUMMARY" in line]
-        if done.returncode == 9:
-            found["status"] = "failed"
-            found["said"] = [line for line in lines if line.startswith("=========")][:40]
+        if process.returncode == 9:
+            report["status"] = "failed"
+            report["said"] = [line for line in lines if line.startswith("=========")][:40]
         elif not summary:
-            found["status"] = "skipped" if found["status"] == "passed" else found["status"]
-            found["why"] = next(
+            report["status"] = "skipped" if report["status"] == "passed" else report["status"]
+            report["why"] = next(
                 reversed([line for line in lines if line.strip()]), "it said nothing"
             )
-        found["tools"][kind] = summary[-1] if summary else f"exit status {done.returncode}"
-    return found
+        report["tools"][kind] = summary[-1] if summary else f"exit status {process.returncode}"
+    return report

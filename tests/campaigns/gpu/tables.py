@@ -1,4 +1,4 @@
-"""The figures that a GPU is to give, a section each, the most telling rows first."""
+"""GPU benchmark tables, one section each, the most informative rows first."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where figures are taken. small: sizes for the interpreter, whose times mean nothing."""
+    """The device of measurements. interpreted: small sizes, with meaningless times."""
 
     device: str
     interpreted: bool
@@ -30,7 +30,7 @@ class Target:
 class TableSection:
     """Rows of one kind.
 
-    minimum, aim: what their ratio is to reach; `lower_is_better` where less is better.
+    minimum, aim: what their ratio is to reach; `lower_is_better` reverses the comparison.
     """
 
     name: str
@@ -46,32 +46,38 @@ CELLS = ("dts_rnn", "rhn", "dt_rnn", "pru", "dilated_rnn", "srnn", "sru", "qrnn"
 
 
 def layer_speedups(place: Target, budget: TimeBudget) -> Iterator[Row]:
-    """LSTM, GRU and tanh RNN beside torch.nn on cuDNN, and beside torch.nn without it."""
+    """Compare LSTM, GRU and tanh RNN with torch.nn, with and without cuDNN."""
     sizes = [(512, 32, 256), (128, 16, 256), (256, 64, 512), (1024, 32, 256), (512, 128, 1024)]
     for hidden, rows, steps in [(8, 2, 3)] if place.interpreted else sizes:
         for dtype in ("float32", "bfloat16")[: 1 if place.interpreted else 2]:
             for name in ("lstm", "gru", "rnn"):
-                what = f"{name} H={hidden} B={rows} T={steps} {dtype}"
-                if budget.try_begin(f"layers: {what}"):
-                    its = make_zoo_workload(name, steps, rows, place.device, dtype, hidden=hidden)
-                    found = time_variants(
-                        its, ("cuda", "torch.nn", "cuda by cuDNN", "tier graph", "aten"), budget
+                row_name = f"{name} H={hidden} B={rows} T={steps} {dtype}"
+                if budget.try_begin(f"layers: {row_name}"):
+                    workload = make_zoo_workload(
+                        name, steps, rows, place.device, dtype, hidden=hidden
+                    )
+                    timings = time_variants(
+                        workload,
+                        ("cuda", "torch.nn", "cuda by cuDNN", "tier graph", "aten"),
+                        budget,
                     )
                     with set_cudnn(False):
-                        bare = time_variants(its, ("torch.nn",), budget, rounds=3)
+                        without_cudnn = time_variants(workload, ("torch.nn",), budget, rounds=3)
                     for kind in ("median", "failed"):
-                        if "torch.nn" in bare[kind]:
-                            found[kind]["torch.nn without cuDNN"] = bare[kind]["torch.nn"]
-                    yield make_row(what, found, "torch.nn")
+                        if "torch.nn" in without_cudnn[kind]:
+                            timings[kind]["torch.nn without cuDNN"] = without_cudnn[kind][
+                                "torch.nn"
+                            ]
+                    yield make_row(row_name, timings, "torch.nn")
 
 
 def reference_speedups(place: Target, budget: TimeBudget) -> Iterator[Row]:
-    """Any other cell beside its reference loop."""
+    """Compare other cells with their reference loop."""
     yield from _cell_speedups(place, budget, "reference", "over the reference", 128)
 
 
 def compiled_cell_speedups(place: Target, budget: TimeBudget) -> Iterator[Row]:
-    """Any other cell beside `torch.compile` of the cell with CUDA graphs."""
+    """Compare other cells with `torch.compile` of the cell with CUDA graphs."""
     yield from _cell_speedups(place, budget, "compiled cell", "over the compiled cell", 64)
 
 
@@ -80,42 +86,44 @@ def _cell_speedups(
 ) -> Iterator[Row]:
     hidden, rows, steps = (6, 2, 3) if place.interpreted else (256, 32, steps)
     for name in CELLS[: 1 if place.interpreted else None]:
-        what = f"{name} H={hidden} B={rows} T={steps} float32"
-        if budget.try_begin(f"{title}: {what}"):
-            its = make_zoo_workload(name, steps, rows, place.device, "float32", hidden=hidden)
-            yield make_row(what, time_variants(its, ("cuda", baseline), budget, rounds=5), baseline)
+        row_name = f"{name} H={hidden} B={rows} T={steps} float32"
+        if budget.try_begin(f"{title}: {row_name}"):
+            workload = make_zoo_workload(name, steps, rows, place.device, "float32", hidden=hidden)
+            yield make_row(
+                row_name, time_variants(workload, ("cuda", baseline), budget, rounds=5), baseline
+            )
 
 
 def time_per_flop(place: Target, budget: TimeBudget) -> Iterator[Row]:
-    """Any cell's time for a FLOP beside that of cuDNN's LSTM."""
+    """Compare other cells' time per FLOP with cuDNN's LSTM."""
     hidden, rows, steps = (6, 2, 3) if place.interpreted else (256, 32, 256)
     if not budget.try_begin("the FLOPs of cuDNN's LSTM"):
         return
     lstm = make_zoo_workload("lstm", steps, rows, place.device, "float32", hidden=hidden)
     base = time_variants(lstm, ("torch.nn",), budget)["median"].get("torch.nn")
     for name in CELLS[: 1 if place.interpreted else None]:
-        what = f"{name} H={hidden} B={rows} T={steps} float32"
-        if base and budget.try_begin(f"the FLOPs of cuDNN's LSTM: {what}"):
-            its = make_zoo_workload(name, steps, rows, place.device, "float32", hidden=hidden)
-            found = time_variants(its, ("cuda",), budget)
-            mine, theirs = (
-                total_flops(required_gemms(case, training=True)) for case in (its, lstm)
+        row_name = f"{name} H={hidden} B={rows} T={steps} float32"
+        if base and budget.try_begin(f"the FLOPs of cuDNN's LSTM: {row_name}"):
+            workload = make_zoo_workload(name, steps, rows, place.device, "float32", hidden=hidden)
+            timings = time_variants(workload, ("cuda",), budget)
+            own_flops, lstm_flops = (
+                total_flops(required_gemms(one, training=True)) for one in (workload, lstm)
             )
-            ours = found["median"].get("cuda")
-            ratio = ours / mine / (base / theirs) if ours and mine else None
-            yield {"what": what, **found, "flops": mine, "base": base, "ratio": ratio}
+            seconds = timings["median"].get("cuda")
+            ratio = seconds / own_flops / (base / lstm_flops) if seconds and own_flops else None
+            yield {"what": row_name, **timings, "flops": own_flops, "base": base, "ratio": ratio}
 
 
 def step_latency(place: Target, budget: TimeBudget) -> Iterator[Row]:
-    """Microseconds of one forward step in each tier: of a long call less a short one."""
+    """Measure microseconds per forward step in each tier: a long call minus a short one."""
     hidden, rows, short, long = (8, 2, 2, 4) if place.interpreted else (512, 32, 512, 1536)
     for dtype in ("bfloat16", "float32")[1 if place.interpreted else 0 :]:
         for tier in ("grid", "graph", "chip"):
             for name in ("rnn", "lstm", "dts_rnn")[: 1 if place.interpreted else None]:
-                what = f"{name} H={hidden} B={rows} {dtype}, tier {tier}"
-                if budget.try_begin(f"one step: {what}"):
+                row_name = f"{name} H={hidden} B={rows} {dtype}, tier {tier}"
+                if budget.try_begin(f"one step: {row_name}"):
                     with force_tier(tier):
-                        both = [
+                        short_and_long = [
                             time_variants(
                                 make_zoo_workload(
                                     name, steps, rows, place.device, dtype, hidden=hidden
@@ -126,23 +134,23 @@ def step_latency(place: Target, budget: TimeBudget) -> Iterator[Row]:
                             )
                             for steps in (short, long)
                         ]
-                    times = [found["median"].get("cuda") for found in both]
+                    times = [timings["median"].get("cuda") for timings in short_and_long]
                     micro = None
                     if None not in times:
                         micro = 1e3 * (times[1] - times[0]) / (long - short)
-                    yield {"what": what, **both[1], "ratio": micro}
+                    yield {"what": row_name, **short_and_long[1], "ratio": micro}
 
 
 def scan_speedups(place: Target, budget: TimeBudget) -> Iterator[Row]:
-    """Linear recurrences beside the same as a loop of steps."""
+    """Compare linear recurrences as scans and as loops of steps."""
     hidden, rows, steps = (6, 2, 3) if place.interpreted else (512, 32, 1024)
     for name in ("mingru", "sru", "qrnn")[: 1 if place.interpreted else None]:
-        what = f"{name} H={hidden} B={rows} T={steps} float32"
-        if budget.try_begin(f"scans: {what}"):
-            its = make_zoo_workload(name, steps, rows, place.device, "float32", hidden=hidden)
+        row_name = f"{name} H={hidden} B={rows} T={steps} float32"
+        if budget.try_begin(f"scans: {row_name}"):
+            workload = make_zoo_workload(name, steps, rows, place.device, "float32", hidden=hidden)
             yield make_row(
-                what,
-                time_variants(its, ("cuda", "cuda, no scan"), budget, rounds=5),
+                row_name,
+                time_variants(workload, ("cuda", "cuda, no scan"), budget, rounds=5),
                 "cuda, no scan",
             )
 
@@ -166,7 +174,7 @@ print(json.dumps(first - (time.perf_counter() - begin)))
 
 
 def compile_times(place: Target, budget: TimeBudget) -> Iterator[Row]:
-    """Seconds that a first training step takes longer than the second, in new processes."""
+    """Measure by how much a first training step exceeds the second, in new processes."""
     sizes = (6, 3, 2) if place.interpreted else (256, 128, 32)
     for name in ("lstm", "dts_rnn", "mingru")[: 1 if place.interpreted else None]:
         if not budget.try_begin(f"compile times: {name}", 5.0):
@@ -180,10 +188,10 @@ def compile_times(place: Target, budget: TimeBudget) -> Iterator[Row]:
                 place.device,
                 *map(str, sizes),
             ]
-            told = {}
+            seconds = {}
             for kind in ("cold", "cached"):
                 try:
-                    done = subprocess.run(
+                    process = subprocess.run(
                         command,
                         env={**os.environ, "TRITON_CACHE_DIR": cache},
                         capture_output=True,
@@ -191,15 +199,15 @@ def compile_times(place: Target, budget: TimeBudget) -> Iterator[Row]:
                         timeout=max(1.0, budget.remaining),
                         check=True,
                     )
-                    told[kind] = float(json.loads(done.stdout.splitlines()[-1]))
+                    seconds[kind] = float(json.loads(process.stdout.splitlines()[-1]))
                 except (subprocess.SubprocessError, ValueError, IndexError) as error:
                     words = getattr(error, "stderr", "") or str(error)
-                    told[f"{kind} failed"] = str(words).strip()[-300:]
-        yield {"what": f"{name} H={sizes[0]}", "seconds": told, "ratio": told.get("cold")}
+                    seconds[f"{kind} failed"] = str(words).strip()[-300:]
+        yield {"what": f"{name} H={sizes[0]}", "seconds": seconds, "ratio": seconds.get("cold")}
 
 
 def make_row(name: str, timings: dict[str, Any], baseline: str) -> Row:
-    """A row, and how many times as fast `cuda` is as a rival."""
+    """Make a row with the baseline's time over that of `cuda`."""
     median = timings["median"]
     both = "cuda" in median and baseline in median
     return {"what": name, **timings, "ratio": median[baseline] / median["cuda"] if both else None}
@@ -225,34 +233,34 @@ SECTIONS = (
 def measure_sections(
     place: Target, budget: TimeBudget, print_line: Callable[[str], None]
 ) -> dict[str, list[Row]]:
-    """All sections; a row that fails says why, and none stops the others."""
-    found: dict[str, list[Row]] = {}
+    """Measure all sections; a failing section is listed and does not stop the others."""
+    tables: dict[str, list[Row]] = {}
     for section in SECTIONS:
-        rows = found[section.name] = []
-        inside = section.rows(place, budget.share(section.share))
+        rows = tables[section.name] = []
+        section_rows = section.rows(place, budget.share(section.share))
         print_line(f"\n{section.title} (at least {section.minimum:g}, aim {section.aim:g})")
         try:
-            for one in inside:
-                rows.append(one)
-                print_line(format_row(section, one))
+            for table_row in section_rows:
+                rows.append(table_row)
+                print_line(format_row(section, table_row))
         except Exception as error:
             budget.skipped.append(f"{section.name}: {type(error).__name__}: {str(error)[:200]}")
             print_line(f"| {section.name} | failed: {type(error).__name__}: {str(error)[:200]} |")
-    return found
+    return tables
 
 
-def format_row(section: TableSection, one: Row) -> str:
-    """One row of the table, and whether it reaches what it should."""
-    ratio = one["ratio"]
+def format_row(section: TableSection, table_row: Row) -> str:
+    """Format a row, and if it reaches the required ratio."""
+    ratio = table_row["ratio"]
     verdict = "not measured"
     if ratio is not None:
         enough = ratio <= section.minimum if section.lower_is_better else ratio >= section.minimum
-        short = "too much" if section.lower_is_better else "too little"
-        verdict = f"{ratio:.2f}" + ("" if enough else f" ({short})")
-    if "seconds" in one:
-        parts = one["seconds"].items()
+        shortfall = "too much" if section.lower_is_better else "too little"
+        verdict = f"{ratio:.2f}" + ("" if enough else f" ({shortfall})")
+    if "seconds" in table_row:
+        parts = table_row["seconds"].items()
         times = ", ".join(f"{k} {v:.2f} s" if isinstance(v, float) else k for k, v in parts)
     else:
-        times = ", ".join(f"{name} {ms:.2f} ms" for name, ms in one["median"].items())
-    wrong = "; ".join(f"{n}: {why}" for n, why in one.get("failed", {}).items())
-    return f"| {one['what']} | {times} | {verdict} |{f' {wrong}' if wrong else ''}"
+        times = ", ".join(f"{name} {ms:.2f} ms" for name, ms in table_row["median"].items())
+    failures = "; ".join(f"{n}: {why}" for n, why in table_row.get("failed", {}).items())
+    return f"| {table_row['what']} | {times} | {verdict} |{f' {failures}' if failures else ''}"

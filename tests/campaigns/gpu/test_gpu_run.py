@@ -1,4 +1,4 @@
-"""`make gpu` keeps to its time, says what did not fit, and needs few packages."""
+"""`make gpu` keeps its time budget, lists skipped work, and needs few packages."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ SKIPPED [1] tests/a.py:12: RNNC_CUDA_TIER=grid, but that tier cannot run this mo
 
 def test_what_pytest_says_is_read() -> None:
     names = [f"tests/a.py::test_x[{tier}-lstm]" for tier in ("chip", "grid", "graph")]
-    found = pytest_shards.parse_output(SAID.splitlines(), [*names, "tests/a.py::test_y"], True)
-    assert (found["passed"], found["skipped"], found["failed"]) == (1, 1, [names[2]])
-    assert found["not_reached"] == ["tests/a.py::test_y"]
-    assert not found["all_reached"]
-    assert found["said"] == ["E   AssertionError: off by 2"]
-    assert len(found["why_skipped"]) == 1
+    report = pytest_shards.parse_output(SAID.splitlines(), [*names, "tests/a.py::test_y"], True)
+    assert (report["passed"], report["skipped"], report["failed"]) == (1, 1, [names[2]])
+    assert report["not_reached"] == ["tests/a.py::test_y"]
+    assert not report["all_reached"]
+    assert report["said"] == ["E   AssertionError: off by 2"]
+    assert len(report["why_skipped"]) == 1
     assert pytest_shards.parse_output(SAID.splitlines(), names, True)["all_reached"]
 
 
@@ -77,10 +77,10 @@ def test_the_sanitizer_passes_fails_or_says_why_not(
     monkeypatch.setattr(pytest_shards.shutil, "which", lambda name, path=None: f"/usr/bin/{name}")
     done = SimpleNamespace(stdout=said, stderr="", returncode=status)
     monkeypatch.setattr(pytest_shards.subprocess, "run", lambda *a, **k: done)
-    found = pytest_shards.sanitize(TimeBudget(10))
-    assert found["status"] == expected
+    report = pytest_shards.sanitize(TimeBudget(10))
+    assert report["status"] == expected
     if expected == "skipped":
-        assert found["why"] == said
+        assert report["why"] == said
 
 
 def test_without_the_sanitizer_it_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,13 +104,13 @@ def test_a_row_that_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> Non
         TableSection("b", "B", 1, 2, fine, 1, lower_is_better=True),
     )
     monkeypatch.setattr(tables, "SECTIONS", sections)
-    said: list[str] = []
+    lines: list[str] = []
     budget = TimeBudget(60)
-    found = measure_sections(Target("cpu", interpreted=True), budget, said.append)
-    assert [len(rows) for rows in found.values()] == [1, 1]
+    tables_by_name = measure_sections(Target("cpu", interpreted=True), budget, lines.append)
+    assert [len(rows) for rows in tables_by_name.values()] == [1, 1]
     assert budget.skipped == ["a: RuntimeError: no kernel"]
-    assert "| one | cuda 2.00 ms | 0.50 (too little) |" in said
-    assert "| two | cuda 1.00 ms | 3.00 (too much) |" in said
+    assert "| one | cuda 2.00 ms | 0.50 (too little) |" in lines
+    assert "| two | cuda 1.00 ms | 3.00 (too much) |" in lines
 
 
 def test_a_row_without_a_ratio_was_not_measured() -> None:

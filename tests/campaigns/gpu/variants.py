@@ -1,4 +1,4 @@
-"""Ways to compute one thing, each on the same weights, timed in turns on one device."""
+"""Variants of one computation with the same weights, timed in turns on one device."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ROUNDS = 15
 
 @contextmanager
 def force_tier(tier: str) -> Iterator[None]:
-    """No tier but this one."""
+    """Restrict loops to one tier."""
     before = os.environ.get(TIER_VARIABLE)
     os.environ[TIER_VARIABLE] = tier
     try:
@@ -44,7 +44,7 @@ def force_tier(tier: str) -> Iterator[None]:
 
 @contextmanager
 def set_cudnn(on: bool) -> Iterator[None]:
-    """With torch's own kernels in the place of cuDNN, or with cuDNN."""
+    """Enable or disable cuDNN."""
     before = torch.backends.cudnn.enabled
     torch.backends.cudnn.enabled = on
     try:
@@ -54,25 +54,25 @@ def set_cudnn(on: bool) -> Iterator[None]:
 
 
 def tier_candidate(tier: str) -> CandidateFactory:
-    """The backend `cuda` with all loops in one tier."""
+    """Return a factory for the backend `cuda` with all loops in one tier."""
 
-    def make(its: Workload) -> Candidate:
-        def forced(way: Callable[[], object]) -> Callable[[], object]:
+    def make(workload: Workload) -> Candidate:
+        def forced(function: Callable[[], object]) -> Callable[[], object]:
             def run() -> object:
                 with force_tier(tier):
-                    return way()
+                    return function()
 
             return run
 
         with force_tier(tier):
-            found = backend_candidate("cuda")(its)
-        return replace(found, forward=forced(found.forward), step=forced(found.step))
+            candidate = backend_candidate("cuda")(workload)
+        return replace(candidate, forward=forced(candidate.forward), step=forced(candidate.step))
 
     return make
 
 
 def cudnn_candidate(workload: Workload) -> Candidate:
-    """The backend `cuda` where a table says that cuDNN is faster; without a GPU there is none.
+    """Make the backend `cuda` with a tuning table that prefers cuDNN.
 
     Raises:
         Unavailable: for a graph that is no stack of torch.nn's layers.
@@ -85,15 +85,15 @@ def cudnn_candidate(workload: Workload) -> Candidate:
         libraries={library.tuning_key(workload.output_gradients[0].dtype, workload.rows): "cudnn"}
     )
 
-    def measured(way: Callable[[], object]) -> Callable[[], object]:
+    def measured(function: Callable[[], object]) -> Callable[[], object]:
         def run() -> object:
             with use_table(chip, table):
-                return way()
+                return function()
 
         return run
 
-    found = backend_candidate("cuda")(workload)
-    return replace(found, forward=measured(found.forward), step=measured(found.step))
+    candidate = backend_candidate("cuda")(workload)
+    return replace(candidate, forward=measured(candidate.forward), step=measured(candidate.step))
 
 
 FACTORIES: Mapping[str, CandidateFactory] = {
@@ -111,7 +111,7 @@ FACTORIES: Mapping[str, CandidateFactory] = {
 def make_zoo_workload(
     name: str, steps: int, rows: int, device: str, dtype: str, **sizes: int
 ) -> Workload:
-    """A case of the zoo; a size that a model does not have is left out."""
+    """Make a workload of a zoo model, with the sizes that the model has."""
     program = None
     for bound in (sizes, {}):
         try:
@@ -131,30 +131,30 @@ def time_variants(
     pass_name: str = "step",
     rounds: int = ROUNDS,
 ) -> dict[str, Any]:
-    """Milliseconds: of each way its first call, and the median of later ones, in turns."""
+    """Return each variant's milliseconds: first call, and median of interleaved calls."""
     first: dict[str, float] = {}
-    ways: dict[str, Callable[[], object]] = {}
+    functions: dict[str, Callable[[], object]] = {}
     failed: dict[str, str] = {}
     for name in names:
         try:
             begin = time.perf_counter()
-            way = synchronize_after(
+            function = synchronize_after(
                 getattr(FACTORIES[name](workload), pass_name), workload.device.type
             )
-            way()
+            function()
             first[name] = 1e3 * (time.perf_counter() - begin)
-            way()
-            ways[name] = way
+            function()
+            functions[name] = function
         except Exception as error:
             failed[name] = f"{type(error).__name__}: {str(error)[:300]}"
-    times: dict[str, list[float]] = {name: [] for name in ways}
+    times: dict[str, list[float]] = {name: [] for name in functions}
     for turn in range(rounds):
         if turn and budget.remaining <= 0:
             break
-        for name, way in ways.items():
+        for name, function in functions.items():
             begin = time.perf_counter()
-            way()
+            function()
             times[name].append(1e3 * (time.perf_counter() - begin))
-    medians = {name: statistics.median(found) for name, found in times.items()}
-    taken = {name: len(found) for name, found in times.items()}
-    return {"first": first, "median": medians, "rounds": taken, "failed": failed}
+    medians = {name: statistics.median(samples) for name, samples in times.items()}
+    rounds_run = {name: len(samples) for name, samples in times.items()}
+    return {"first": first, "median": medians, "rounds": rounds_run, "failed": failed}

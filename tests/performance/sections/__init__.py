@@ -1,1 +1,1 @@
-"""The tables of docs/performance.md: what is measured, at which sizes, how it is written down."""
+"""Sections of docs/performance.md: workloads, sizes, measurement and Markdown."""

@@ -1,4 +1,4 @@
-"""Where an epoch of training goes: `rnnc train`'s own loop, with a clock around its parts."""
+"""Profile an epoch of `rnnc train`'s loop, with a clock around each part."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from rnnc.runtime.training.session import start_training
 from rnnc.runtime.training.settings.training_config import TrainingConfig
 
 PARTS = ("data", "forward", "loss", "backward", "clipping", "optimizer")
-"""The timed parts of an update; `bookkeeping` is what is left of an epoch."""
+"""Timed parts of an update; `bookkeeping` is the rest of an epoch."""
 
 
 @dataclass
 class PhaseClock:
-    """Seconds by part of an epoch; parts inside of parts count for the outer one."""
+    """Seconds of each part of an epoch; nested parts count for the outer one."""
 
     epochs: list[dict[str, float]] = field(default_factory=list)
     _now: dict[str, float] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class PhaseClock:
     _begin: float = 0.0
 
     def timed(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """A function that is timed as a part."""
+        """Wrap a function to time it as a part."""
 
         def timed(*arguments: Any, **named: Any) -> Any:
             if self._inside:
@@ -55,22 +55,22 @@ class PhaseClock:
         return timed
 
     def begin_epoch(self) -> None:
-        """An epoch begins."""
+        """Start the clock of an epoch."""
         self._now, self._begin = {}, time.perf_counter()
 
     def end_epoch(self) -> None:
-        """It has ended, validation included."""
-        whole = time.perf_counter() - self._begin
-        known = sum(self._now.values())
-        self.epochs.append({**self._now, "bookkeeping": whole - known, "epoch": whole})
+        """Record an epoch, validation included, and start the next."""
+        elapsed = time.perf_counter() - self._begin
+        attributed = sum(self._now.values())
+        self.epochs.append({**self._now, "bookkeeping": elapsed - attributed, "epoch": elapsed})
         self.begin_epoch()
 
 
 def epoch(session: Session) -> Section:
-    """JSB Chorales, DOT(S)-RNN with 745,600 weights, batches of 16 by length."""
+    """Profile DOT(S)-RNN with 745,600 weights on JSB Chorales, batches of 16 by length."""
     table = Section()
     try:
-        found = {
+        profiles = {
             name: profile_epoch("zoo:dots_rnn", "jsb", name, epochs=1 if session.quick else 5)
             for name in session.select_rows(("cpu", "aten", "reference"))
         }
@@ -81,30 +81,35 @@ def epoch(session: Session) -> Section:
     rows = []
     for part in names:
         cells = []
-        for seconds in found.values():
-            whole = seconds["epoch"] - seconds["validation"]
-            share = "" if part in {"epoch", "validation"} else f" ({seconds[part] / whole:.0%})"
-            cells.append(f"{whole if part == 'epoch' else seconds[part]:.3f}{share}")
+        for seconds in profiles.values():
+            updates = seconds["epoch"] - seconds["validation"]
+            share = "" if part in {"epoch", "validation"} else f" ({seconds[part] / updates:.0%})"
+            cells.append(f"{updates if part == 'epoch' else seconds[part]:.3f}{share}")
         rows.append(["updates of an epoch" if part == "epoch" else part, *cells])
-    table.add_table(["seconds", *(f"`{name}`" for name in found)], rows)
-    own = found["cpu"]
-    rest = (own["data"] + own["bookkeeping"]) / (own["epoch"] - own["validation"])
+    table.add_table(["seconds", *(f"`{name}`" for name in profiles)], rows)
+    cpu_seconds = profiles["cpu"]
+    overhead = (cpu_seconds["data"] + cpu_seconds["bookkeeping"]) / (
+        cpu_seconds["epoch"] - cpu_seconds["validation"]
+    )
     table.add_paragraph(
-        f"Data and bookkeeping take {rest:.1%} of the updates of an epoch on `cpu`."
+        f"Data and bookkeeping take {overhead:.1%} of the updates of an epoch on `cpu`."
     )
     return table
 
 
 def profile_epoch(spec: str, task: str, backend: str, *, epochs: int) -> dict[str, float]:
-    """The median epoch of a training, the first one left out: seconds by part."""
+    """Return seconds by part of the median epoch, the first one left out."""
     clock, chosen = PhaseClock(), find_task(task)
     config = TrainingConfig(epochs=epochs + 1, patience=None, batch_size=16, backend=backend)
     threads = torch.get_num_threads()
-    with tempfile.TemporaryDirectory(prefix="rnnc-") as folder, InterruptHandler() as interruption:
+    with (
+        tempfile.TemporaryDirectory(prefix="rnnc-") as folder,
+        InterruptHandler() as interrupt_handler,
+    ):
         training = start_training(
             read_spec(spec), chosen, chosen.resolve_options({}), config,
             model=None, parameters={"hidden": 400}, data=None,
-            folder=Path(folder) / "run", interruption=interruption,
+            folder=Path(folder) / "run", interrupt_handler=interrupt_handler,
         )  # fmt: skip
         torch.set_num_threads(threads)
         with patch_clocks(clock, training.optimizer), ProgressBar(config.epochs) as display:
@@ -116,19 +121,19 @@ def profile_epoch(spec: str, task: str, backend: str, *, epochs: int) -> dict[st
 
 @contextmanager
 def patch_clocks(clock: PhaseClock, optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """The training loop with a clock around its parts."""
+    """Patch clocks around the parts of the training loop."""
 
     def validate(*arguments: Any) -> Any:
-        done = clock.timed("validation", own)(*arguments)
+        done = clock.timed("validation", original_validate)(*arguments)
         clock.end_epoch()
         return done
 
-    own = loop.validate
+    original_validate = loop.validate
     parts = (
         (loop, "collate", "data"),
         (loop, "shuffle_by_length", "data"),
         (CompiledRNN, "forward", "forward"),
-        (loss_methods, "scored_losses", "loss"),
+        (loss_methods, "compute_output_losses", "loss"),
         (torch.Tensor, "backward", "backward"),
         (loop, "clip_grad_norm_", "clipping"),
         (optimizer, "step", "optimizer"),

@@ -1,4 +1,4 @@
-"""Tables as Markdown, and their places between markers in a page."""
+"""Format tables as Markdown, and insert them between markers of a page."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Section:
-    """What a section of the page holds: tables, and lines below them."""
+    """One section of the page: tables and paragraphs."""
 
     blocks: list[str] = field(default_factory=list)
 
     def add_table(
         self, head: Sequence[str], rows: Sequence[Sequence[str]], title: str = ""
     ) -> None:
-        """A table, with a line above it."""
+        """Add a table with an optional title line."""
         if title:
             self.add_paragraph(title)
         lines = [_table_row(head), _table_row(["---"] * len(head)), *map(_table_row, rows)]
         self.blocks.append("\n".join(lines))
 
     def add_paragraph(self, *sentences: str) -> None:
-        """A paragraph."""
+        """Add a paragraph."""
         self.blocks.append(" ".join(sentences))
 
     def text(self) -> str:
-        """The section as Markdown."""
+        """Return the section as Markdown."""
         return "\n\n".join(self.blocks)
 
 
@@ -36,7 +36,7 @@ def _table_row(cells: Sequence[str]) -> str:
 
 
 def fill_sections(page: str, sections: Mapping[str, str]) -> str:
-    """A page with new text between its markers `<!-- begin NAME -->` and `<!-- end NAME -->`.
+    """Replace the text between markers `<!-- begin NAME -->` and `<!-- end NAME -->`.
 
     Raises:
         ValueError: when the page has no such markers, or has them twice.
@@ -51,5 +51,5 @@ def fill_sections(page: str, sections: Mapping[str, str]) -> str:
 
 
 def section_names(page: str) -> list[str]:
-    """The names of the sections that a page has markers for, in order."""
+    """Return the names of a page's markers, in order."""
     return re.findall(r"<!-- begin (\S+) -->", page)

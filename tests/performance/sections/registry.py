@@ -1,4 +1,4 @@
-"""The sections of docs/performance.md that are measured, by name, in the order of measuring."""
+"""All measured sections of docs/performance.md by name, in the order of measuring."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ SECTIONS: dict[str, Callable[[Session], Section]] = {
     for section in (
         *(layers, transitions, scans, loops, latency, memory, compiling, epoch),
         *(sweeps, paper, words, deepbench),
-        cells,  # last: from then on torch.compile watches what is called
+        cells,  # last: afterwards torch.compile slows every call
     )
 }

@@ -1,4 +1,4 @@
-"""How a row of a table is measured, and what is remembered of the machine meanwhile."""
+"""Measure table rows, and collect remarks on the machine and missing candidates."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ TITLES: Mapping[Pass, str] = {"forward": "forward", "step": "training step"}
 
 @dataclass
 class Session:
-    """One run of the command: how long each row may take, and what was seen.
+    """One run of the command: the budget of each row, and remarks collected so far.
 
-    rounds, seconds: of each pass of a row, at most. quick: whether only some rows are measured.
+    rounds, seconds: limits of each pass of a row. quick: measure only the first row of each table.
     """
 
     rounds: int = 11
@@ -34,7 +34,7 @@ class Session:
     report_progress: Callable[[str], None] = lambda line: None
 
     def select_rows(self, rows: Sequence[Any]) -> Sequence[Any]:
-        """All rows, or in a quick run the first one."""
+        """Return all rows, or in a quick run the first one."""
         return rows[:1] if self.quick else rows
 
     def compare(
@@ -45,48 +45,48 @@ class Session:
         names: Sequence[str | tuple[str, CandidateFactory]],
         **sizes: Any,
     ) -> Comparison:
-        """Time contenders (names, or names with their makers) of a spec at some size.
+        """Time candidates (names, or names with factories) of a spec at some size.
 
-        The first one is the base: where it cannot take part, the row has no figures.
+        The first one is the base: if it is unavailable, the row has no figures.
         """
-        makers = dict((n, CANDIDATES[n]) if isinstance(n, str) else n for n in names)
-        found = compare(
+        factories = dict((n, CANDIDATES[n]) if isinstance(n, str) else n for n in names)
+        comparison = compare(
             compile_workload(spec, steps, rows, **sizes),
-            makers,
-            repeat=self.rounds,
+            factories,
+            rounds=self.rounds,
             budget=self.seconds,
         )
-        if found.other_load is not None:
-            self.other_load.append(found.other_load)
-        self.unavailable.update(found.unavailable)
-        base = next(iter(makers))
-        if found.base != base:
-            found = replace(found, candidates={})
-        label = f"{found.case.graph.name} {sizes or ''} B={rows} T={steps}"
-        self.report_progress(f"{label}: {format_median(found, 'step', base)} ms")
-        return found
+        if comparison.other_load is not None:
+            self.other_load.append(comparison.other_load)
+        self.unavailable.update(comparison.unavailable)
+        base = next(iter(factories))
+        if comparison.base != base:
+            comparison = replace(comparison, candidates={})
+        label = f"{comparison.workload.graph.name} {sizes or ''} B={rows} T={steps}"
+        self.report_progress(f"{label}: {format_median(comparison, 'step', base)} ms")
+        return comparison
 
     def make_candidate(self, name: str, workload: Workload) -> Candidate:
-        """One contender, held against the reference.
+        """Make one candidate and check it against the reference.
 
         Raises:
-            ValueError: when it computes something else.
+            ValueError: if it computes something else.
         """
-        found = CANDIDATES[name](workload)
-        wrong = describe_mismatch(found, compute_reference(workload))
-        if wrong:
-            raise ValueError(f"{name}: {wrong}")
-        return found
+        candidate = CANDIDATES[name](workload)
+        mismatch = describe_mismatch(candidate, compute_reference(workload))
+        if mismatch:
+            raise ValueError(f"{name}: {mismatch}")
+        return candidate
 
     def record_slower_rows(self, row: str, comparison: Comparison) -> None:
-        """Remember where a row's base loses."""
+        """Record the candidates that beat a row's base."""
         self.slower_rows += [
-            f"{row}: {TITLES[what]}, to {name} ({ratio.median:.2f})"
-            for what, name, ratio in comparison.faster_candidates
+            f"{row}: {TITLES[pass_name]}, to {name} ({ratio.median:.2f})"
+            for pass_name, name, ratio in comparison.faster_candidates
         ]
 
     def take_remarks(self) -> list[str]:
-        """What stands below a section, and forgets it: losing rows, absent rivals, other work."""
+        """Return the remarks for a section and clear them."""
         lines = []
         losses, self.slower_rows = self.slower_rows, []
         lines.append(f"Rows that lose: {'; '.join(losses)}." if losses else "No row loses.")
@@ -96,24 +96,24 @@ class Session:
         if others and max(others) > BUSY_PROCESSORS:
             lines.append(
                 f"**The machine was busy**: other programs used up to {max(others):.1f} of "
-                f"{describe_machine().processors} processors, and what takes longer was interrupted "
-                "more often."
+                f"{describe_machine().processors} processors, and what takes longer was "
+                "interrupted more often."
             )
         return lines
 
 
 def compile_workload(spec: str, steps: int, rows: int, **sizes: Any) -> Workload:
-    """A case of a spec's text or name."""
+    """Make a workload of a spec's text or name."""
     return make_workload(rnnc.compile(spec, backend="reference", **sizes).program, steps, rows)
 
 
 def format_milliseconds(summary: Summary) -> str:
-    """Milliseconds."""
+    """Format a median in milliseconds."""
     return f"{summary.median * 1e3:.3g}"
 
 
 def format_ratio(comparison: Comparison, pass_name: Pass, name: str) -> str:
-    """How many times as long as the base, with its quartiles; empty for who is absent."""
+    """Format the ratio to the base with its quartiles; a dash if there is none."""
     if name not in comparison.candidates:
         return "–"
     ratio = comparison.ratio_to_base(pass_name, name)
@@ -121,7 +121,7 @@ def format_ratio(comparison: Comparison, pass_name: Pass, name: str) -> str:
 
 
 def format_median(comparison: Comparison, pass_name: Pass, name: str) -> str:
-    """A contender's median; a dash for who is absent."""
+    """Format a candidate's median; a dash if there is none."""
     return (
         format_milliseconds(comparison.seconds(pass_name, name))
         if name in comparison.candidates

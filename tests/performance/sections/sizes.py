@@ -1,4 +1,4 @@
-"""The sizes that are timed, named and with their sources."""
+"""Benchmark sizes, with their sources."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ LAYER_SIZES = (
     (400, 32, 100),
     (512, 64, 100),
 )
-"""(H, B, T): where layers of torch.nn are compared; 88 inputs, as in the music data."""
+"""(H, B, T) of layers compared with torch.nn; 88 inputs, as in the music data."""
 
 TRANSITION_SIZES = ((128, 8), (400, 8), (128, 32), (400, 32))
 """(H, B) of the deep transition with shortcuts, T = 100."""
 
 CELLS = ("lstm", "gru", "rnn", "dts_rnn", "dots_rnn", "rhn")
-"""The cells of the zoo that torch.compile gets, too; H = 128, B = 8, T = 100."""
+"""Zoo cells that torch.compile gets, too; H = 128, B = 8, T = 100."""
 
 SCANS = ("mingru", "sru", "qrnn")
-"""Linear recurrences of the zoo, which become scans."""
+"""Linear recurrences of the zoo, which compile to scans."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The specs that are timed besides those of the zoo: lone layers, and lone loops."""
+"""Benchmark specs besides those of the zoo: single layers, and single loops."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ RNN = """model rnn(hidden = 128, inputs = 88):
 """
 
 LAYERS = {"LSTM": LSTM, "GRU": GRU, "RNN": RNN}
-"""One layer each, without an output layer: what a layer of torch.nn is."""
+"""One layer each without an output layer, like a layer of torch.nn."""
 
-# All matrices are frozen and the input is one number, so that nothing but the loops is left: the
-# gradient of the learned initial state needs the whole loop backward, and no sum over steps. Every
-# step has an output: a gradient that came in at the end alone would fade to denormal numbers.
+# Frozen matrices and a scalar input leave only the loops: the gradient of the learned initial state
+# needs the whole backward loop, and no sum over steps. Every step has an output, since a gradient
+# from the end alone would fade to denormal numbers.
 _LOOP = """model loop(hidden = 256):
     input x: real[1]
     output y: real
@@ -85,4 +85,4 @@ LOOPS = {
     "tanh RNN": (RNN_LOOP, 1),
     "DT(S)": (DEEP_LOOP, 3),
 }
-"""Loops alone, and how many products of (B, H) with (H, H) a step has."""
+"""Loops alone, with the number of (B, H) by (H, H) matmuls per step."""

@@ -1,4 +1,4 @@
-"""Every rival computes the same function, and one that does not is found out."""
+"""Every baseline computes the same function, and a wrong one is detected."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def test_names_and_makers_belong_together() -> None:
 
 @pytest.mark.parametrize("name", sorted(set(zoo_names()) - set(NO_CELL)))
 def test_a_plain_cell_is_the_model(name: str) -> None:
-    its = zoo(name)
-    assert describe_mismatch(eager_cell(its), compute_reference(its)) == ""
+    workload = zoo(name)
+    assert describe_mismatch(eager_cell(workload), compute_reference(workload)) == ""
 
 
 @pytest.mark.parametrize("name", NO_CELL)
@@ -93,16 +93,19 @@ SPECS = {
 
 @pytest.mark.parametrize("text", SPECS.values(), ids=SPECS)
 def test_cells_of_all_kinds_of_reads(text: str) -> None:
-    its = made(text, steps=6)
-    assert describe_mismatch(eager_cell(its), compute_reference(its)) == ""
+    workload = made(text, steps=6)
+    assert describe_mismatch(eager_cell(workload), compute_reference(workload)) == ""
 
 
 def test_the_cell_compiled_by_torch_is_the_model() -> None:
-    its = zoo("gru")
-    cell = extract_cell(its.graph)
+    workload = zoo("gru")
+    cell = extract_cell(workload.graph)
     # Inductor itself takes ten seconds and more; what it is given is what counts here.
     step = torch.compile(cell.step, backend="eager", dynamic=False)
-    assert describe_mismatch(cell_candidate(its, cell, step, "", ""), compute_reference(its)) == ""
+    assert (
+        describe_mismatch(cell_candidate(workload, cell, step, "", ""), compute_reference(workload))
+        == ""
+    )
 
 
 LAYERS = [
@@ -117,14 +120,14 @@ LAYERS = [
 
 @pytest.mark.parametrize(("name", "sizes"), LAYERS, ids=str)
 def test_torch_layers_are_the_model(name: str, sizes: dict[str, int]) -> None:
-    its = zoo(name, **sizes)
-    assert describe_mismatch(torch_layers(its), compute_reference(its)) == ""
+    workload = zoo(name, **sizes)
+    assert describe_mismatch(torch_layers(workload), compute_reference(workload)) == ""
 
 
 def test_torch_layers_without_an_output_layer() -> None:
-    its = made(BARE)
-    assert match_torch_layers(its).output_weight == ""
-    assert describe_mismatch(torch_layers(its), compute_reference(its)) == ""
+    workload = made(BARE)
+    assert match_torch_layers(workload).output_weight == ""
+    assert describe_mismatch(torch_layers(workload), compute_reference(workload)) == ""
 
 
 @pytest.mark.parametrize(
@@ -146,8 +149,8 @@ def test_what_torch_has_no_layer_for_says_why(its: Callable[[], Workload], why: 
 @pytest.mark.skipif(not HAS_JAX, reason="JAX is not installed; the package never needs it")
 @pytest.mark.parametrize(("name", "sizes"), LAYERS, ids=str)
 def test_the_scan_of_jax_is_the_model(name: str, sizes: dict[str, int]) -> None:
-    its = zoo(name, **sizes)
-    assert describe_mismatch(jax_scan(its), compute_reference(its)) == ""
+    workload = zoo(name, **sizes)
+    assert describe_mismatch(jax_scan(workload), compute_reference(workload)) == ""
 
 
 def test_without_jax_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,26 +160,26 @@ def test_without_jax_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_every_backend_computes_the_model() -> None:
-    its = zoo("lstm")
-    right = compute_reference(its)
+    workload = zoo("lstm")
+    right = compute_reference(workload)
     for name in BACKEND_NAMES[1:]:  # the first runs on GPUs
-        assert describe_mismatch(CANDIDATES[name](its), right) == ""
+        assert describe_mismatch(CANDIDATES[name](workload), right) == ""
 
 
 def test_masks_are_the_same_for_all_backends() -> None:
-    its = made("zoo:lstm", hidden=8, layers=2, drop=0.5)
-    assert describe_mismatch(CANDIDATES["aten"](its), compute_reference(its)) == ""
+    workload = made("zoo:lstm", hidden=8, layers=2, drop=0.5)
+    assert describe_mismatch(CANDIDATES["aten"](workload), compute_reference(workload)) == ""
 
 
 def wrong(change: Callable[[StepResult], StepResult]) -> str:
-    its = zoo("rnn")
-    right = compute_reference(its)
+    workload = zoo("rnn")
+    right = compute_reference(workload)
     return describe_mismatch(Candidate("", "", int, int, lambda: change(right.result)), right)
 
 
 def test_a_wrong_output_is_found() -> None:
-    found = wrong(lambda right: replace(right, outputs=(right.outputs[0] * (1 + 1e-3) + 1e-3,)))
-    assert "output 1 is off" in found
+    mismatch = wrong(lambda right: replace(right, outputs=(right.outputs[0] * (1 + 1e-3) + 1e-3,)))
+    assert "output 1 is off" in mismatch
 
 
 def test_a_wrong_gradient_is_found() -> None:
@@ -199,18 +202,18 @@ def test_a_missing_output_and_one_of_another_shape_are_found() -> None:
 
 
 def test_rounding_is_excused_where_the_reference_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    its = zoo("rnn")
-    assert compute_reference(its).tolerance == TOLERANCE
-    assert compute_reference(its).result.outputs[0].dtype == torch.float64
-    monkeypatch.setattr(correctness, "relative_error", lambda found, wanted: 1e-3)
-    assert compute_reference(its).tolerance == pytest.approx(4e-3)
-    monkeypatch.setattr(correctness, "relative_error", lambda found, wanted: 1.0)
-    assert compute_reference(its).tolerance == 1e-2
+    workload = zoo("rnn")
+    assert compute_reference(workload).tolerance == TOLERANCE
+    assert compute_reference(workload).result.outputs[0].dtype == torch.float64
+    monkeypatch.setattr(correctness, "relative_error", lambda actual, expected: 1e-3)
+    assert compute_reference(workload).tolerance == pytest.approx(4e-3)
+    monkeypatch.setattr(correctness, "relative_error", lambda actual, expected: 1.0)
+    assert compute_reference(workload).tolerance == 1e-2
 
 
 def test_a_drawn_initial_state_is_the_same_for_all() -> None:
-    its = made("input x: real[3]\nstate h: real[4] = uniform(0, 1)\nh' = x ⊕ h\nx' = ▷ h'\n")
-    assert describe_mismatch(CANDIDATES["aten"](its), compute_reference(its)) == ""
+    workload = made("input x: real[3]\nstate h: real[4] = uniform(0, 1)\nh' = x ⊕ h\nx' = ▷ h'\n")
+    assert describe_mismatch(CANDIDATES["aten"](workload), compute_reference(workload)) == ""
 
 
 def test_what_is_no_number_is_infinitely_wrong() -> None:
@@ -220,31 +223,31 @@ def test_what_is_no_number_is_infinitely_wrong() -> None:
     assert relative_error(torch.empty(0), torch.empty(0)) == 0
 
 
-def test_a_rival_with_other_weights_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    its = zoo("lstm")
-    right = compute_reference(its)
+def test_a_baseline_with_other_weights_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    workload = zoo("lstm")
+    right = compute_reference(workload)
     with torch.no_grad():
-        next(its.model.parameters()).mul_(1 + 100 * TOLERANCE).add_(0.01)
-    for maker in (torch_layers, eager_cell, CANDIDATES["aten"]):
-        assert describe_mismatch(maker(its), right) != ""
+        next(workload.model.parameters()).mul_(1 + 100 * TOLERANCE).add_(0.01)
+    for factory in (torch_layers, eager_cell, CANDIDATES["aten"]):
+        assert describe_mismatch(factory(workload), right) != ""
 
 
 def test_the_products_of_an_lstm_are_those_that_it_needs() -> None:
     T, B, n, H, m = 5, 3, 88, 8, 88
-    its = made("zoo:lstm", steps=T, rows=B, hidden=H)
+    workload = made("zoo:lstm", steps=T, rows=B, hidden=H)
     forward = 2 * T * B * (n * 4 * H + H * 4 * H + H * m)
     # Backward, each product comes twice, but for the one that would give the input's gradient.
     backward = 2 * forward - 2 * T * B * n * 4 * H
-    assert total_flops(required_gemms(its, training=False)) == forward
-    assert total_flops(required_gemms(its, training=True)) == forward + backward
-    in_loop = [p for ps in required_gemms(its, training=True) for p in ps if p.count == T]
+    assert total_flops(required_gemms(workload, training=False)) == forward
+    assert total_flops(required_gemms(workload, training=True)) == forward + backward
+    in_loop = [p for ps in required_gemms(workload, training=True) for p in ps if p.count == T]
     assert {(p.m, p.k, p.n) for p in in_loop} == {(B, H, 4 * H), (B, 4 * H, H)}
 
 
 def test_floors_run_and_answer_nothing() -> None:
-    its = zoo("dts_rnn")
+    workload = zoo("dts_rnn")
     for name in FLOOR_NAMES:
-        floor = CANDIDATES[name](its)
+        floor = CANDIDATES[name](workload)
         floor.forward()
         floor.step()
         assert floor.compute_result is None

@@ -1,4 +1,4 @@
-"""Timing on a GPU, tried out without one: what is waited for, and what memory is read."""
+"""GPU timing, tested without a GPU: synchronization and memory counters."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def test_a_driver_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_case_keeps_its_device_and_type_when_resized() -> None:
     program = rnnc.compile("zoo:lstm", hidden=4, backend="reference").program
-    its = make_workload(program, 3, 2, device="meta", dtype=torch.bfloat16)
-    for found in (its, resize_workload(its, 4, 3)):
-        tensors = [*found.inputs.values(), *found.output_gradients, *found.model.parameters()]
+    workload = make_workload(program, 3, 2, device="meta", dtype=torch.bfloat16)
+    for sized in (workload, resize_workload(workload, 4, 3)):
+        tensors = [*sized.inputs.values(), *sized.output_gradients, *sized.model.parameters()]
         assert {t.device.type for t in tensors} == {"meta"}
         assert {t.dtype for t in tensors} == {torch.bfloat16}
 
@@ -63,7 +63,7 @@ def test_a_compiled_cell_that_fails_takes_no_part(monkeypatch: pytest.MonkeyPatc
     def failing(*_: object, **__: object) -> object:
         raise RuntimeError("accessing tensor output of CUDAGraphs\nmore")
 
-    monkeypatch.setattr(torch, "compile", lambda step, **said: failing)
+    monkeypatch.setattr(torch, "compile", lambda step, **options: failing)
     graph = rnnc.compile("zoo:rnn", hidden=4, backend="reference").graph
     with pytest.raises(Unavailable, match=r"torch.compile fails: RuntimeError: accessing .*$"):
         _cuda_graph_step(extract_cell(graph))()

@@ -1,4 +1,4 @@
-"""What is said about the machine, and about others who use it."""
+"""The description of the machine, and the load of other programs."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ def stat(path: Path, busy: int, idle: int) -> None:
 def test_work_of_others_is_counted_in_processors(tmp_path: Path) -> None:
     path = tmp_path / "stat"
     stat(path, 1000, 5000)
-    watch = LoadMonitor(path)
-    with watch:
+    monitor = LoadMonitor(path)
+    with monitor:
         time.sleep(0.2)
         stat(path, 1000 + 100, 5000)  # a second of work, of 100 ticks
-    assert watch.other_load is not None
-    assert 2 < watch.other_load <= 5
+    assert monitor.other_load is not None
+    assert 2 < monitor.other_load <= 5
 
 
 def test_own_work_is_not_that_of_others(tmp_path: Path) -> None:
     path = tmp_path / "stat"
     stat(path, 1000, 5000)
-    watch = LoadMonitor(path)
-    with watch:
+    monitor = LoadMonitor(path)
+    with monitor:
         end = time.process_time() + 0.2
         while time.process_time() < end:
             pass
         stat(path, 1000 + 20, 5000)
-    assert watch.other_load is not None
-    assert watch.other_load < 0.2
+    assert monitor.other_load is not None
+    assert monitor.other_load < 0.2
 
 
 @pytest.mark.parametrize("text", ["", "nonsense\n", "cpu a b c d e f g h\n"])
 def test_a_system_that_does_not_tell_says_nothing(tmp_path: Path, text: str) -> None:
     path = tmp_path / "stat"
     path.write_text(text, encoding="ascii")
-    with LoadMonitor(path) as watch:
+    with LoadMonitor(path) as monitor:
         time.sleep(0.11)
-    assert watch.other_load is None
+    assert monitor.other_load is None
 
 
 def test_the_kind_of_processor(tmp_path: Path) -> None:

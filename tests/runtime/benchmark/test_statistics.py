@@ -15,31 +15,31 @@ TIMES = st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=20)
 
 @given(TIMES)
 def test_half_of_the_values_lie_between_the_quartiles(values: list[float]) -> None:
-    found = summarize(values)
-    assert found.median == pytest.approx(statistics.median(values))
-    inside = sum(found.low * (1 - 1e-9) <= v <= found.high * (1 + 1e-9) for v in values)
-    assert min(values) <= found.low <= found.median <= found.high <= max(values)
+    summary = summarize(values)
+    assert summary.median == pytest.approx(statistics.median(values))
+    inside = sum(summary.low * (1 - 1e-9) <= v <= summary.high * (1 + 1e-9) for v in values)
+    assert min(values) <= summary.low <= summary.median <= summary.high <= max(values)
     assert 2 * inside >= len(values) - 2
 
 
 def test_figures_of_a_known_series() -> None:
-    found = summarize([5.0, 1.0, 4.0, 2.0, 3.0])
-    assert found == Summary(3.0, 2.0, 4.0)
-    assert found.spread == pytest.approx(2 / 3)
+    summary = summarize([5.0, 1.0, 4.0, 2.0, 3.0])
+    assert summary == Summary(3.0, 2.0, 4.0)
+    assert summary.spread == pytest.approx(2 / 3)
     assert Summary(0.0, 0.0, 0.0).spread == 0
 
 
 @given(TIMES, st.floats(0.1, 10))
 def test_what_slows_a_whole_round_cancels(values: list[float], factor: float) -> None:
-    found = summarize_ratios([factor * v for v in values], values)
-    assert found.low == pytest.approx(factor)
-    assert found.high == pytest.approx(factor)
+    ratios = summarize_ratios([factor * v for v in values], values)
+    assert ratios.low == pytest.approx(factor)
+    assert ratios.high == pytest.approx(factor)
 
 
 def test_a_ratio_of_medians_would_be_another_figure() -> None:
-    ours, theirs = [1.0, 1.0, 10.0], [2.0, 20.0, 20.0]
-    assert summarize_ratios(theirs, ours).median == 2.0
-    assert summarize(theirs).median / summarize(ours).median == 20.0
+    values, base = [1.0, 1.0, 10.0], [2.0, 20.0, 20.0]
+    assert summarize_ratios(base, values).median == 2.0
+    assert summarize(base).median / summarize(values).median == 20.0
 
 
 def test_nothing_measured_is_no_figure() -> None:

@@ -1,4 +1,4 @@
-"""Memory and first calls, measured in processes of their own."""
+"""Memory and first calls, measured in separate processes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ import msgspec
 import pytest
 
 import rnnc
-from rnnc.runtime.benchmark.measurement import subprocess_job, subprocess_worker
-from rnnc.runtime.benchmark.measurement.subprocess_worker import process_memory_growth
+from rnnc.runtime.benchmark.measurement import (
+    process_memory,
+    subprocess_job,
+    subprocess_worker,
+)
+from rnnc.runtime.benchmark.measurement.job_protocol import Job
+from rnnc.runtime.benchmark.measurement.process_memory import process_memory_growth
 from rnnc.runtime.benchmark.workload.candidate import Unavailable
 from rnnc.runtime.benchmark.workload.workload import Workload, make_workload
+from rnnc.runtime.training.run_state.checkpoint import StoredProgram
 
 SPEC = "input x: real[3]\nstate h: real[64]\nh' = x ⊕ h\nx' = ▷ h'\n"
 
@@ -54,7 +60,7 @@ def test_a_system_that_does_not_measure_it_is_told(monkeypatch: pytest.MonkeyPat
     def missing(field: str) -> int:
         raise OSError(f"there is no {field}")
 
-    monkeypatch.setattr(subprocess_worker, "read_process_status", missing)
+    monkeypatch.setattr(process_memory, "read_process_status", missing)
     with pytest.raises(Unavailable, match="this system does not measure it: there is no VmRSS"):
         process_memory_growth(lambda: None)
 
@@ -86,10 +92,8 @@ def test_what_cannot_run_there_says_why(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     program = rnnc.compile("zoo:dts_rnn", hidden=4, backend="reference").program
-    asked = subprocess_job.Job(
-        "memory", subprocess_job.StoredProgram.from_program(program), "torch.nn", 2, 2, 1
-    )
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(msgspec.json.encode(asked))))
+    job = Job("memory", StoredProgram.from_program(program), "torch.nn", 2, 2, 1)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(msgspec.json.encode(job))))
     subprocess_worker.main()
     assert "no layers" in json.loads(capsys.readouterr().out)["unavailable"]
 

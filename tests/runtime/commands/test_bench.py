@@ -1,4 +1,4 @@
-"""`rnnc bench` times a model and its alternatives, and says which one lost."""
+"""`rnnc bench` times a model and its alternatives, and reports who was slower."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from rnnc.runtime.benchmark import comparison
 from rnnc.runtime.benchmark.baselines.registry import CANDIDATES
 from rnnc.runtime.benchmark.measurement import subprocess_job
-from rnnc.runtime.benchmark.measurement.subprocess_job import FirstCalls
+from rnnc.runtime.benchmark.measurement.job_protocol import FirstCalls
 from rnnc.runtime.benchmark.workload.candidate import Candidate, Unavailable
 from rnnc.runtime.benchmark.workload.candidate_names import CANDIDATE_NAMES, CANDIDATES_BY_DEVICE
 from rnnc.runtime.cli import main
@@ -55,11 +55,11 @@ def test_the_document_has_its_form(spec: str) -> None:
     assert set(document["machine"]) == {
         *("date", "processor", "processors", "threads", "torch", "vectors", "gpu")
     }
-    for name, found in document["contenders"].items():
-        assert found["floor"] == (name in {"products", "peak"})
-        assert found["prepared"] > 0
+    for name, entry in document["contenders"].items():
+        assert entry["floor"] == (name in {"products", "peak"})
+        assert entry["prepared"] > 0
         for what in ("forward", "step"):
-            measured = found[what]
+            measured = entry[what]
             assert measured["rounds"] == 2
             assert all(summary(measured[key]) for key in ("seconds", "over_base"))
     assert document["contenders"]["cpu"]["step"]["over_base"]["median"] == 1
@@ -82,7 +82,7 @@ def test_what_cannot_take_part_is_named(spec: str) -> None:
 
 
 def test_a_loss_is_not_hidden(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing(case: Any) -> Candidate:
+    def nothing(workload: Any) -> Candidate:
         return Candidate("jax", "a faster one", lambda: None, lambda: None, None)
 
     monkeypatch.setitem(CANDIDATES, "jax", nothing)
@@ -93,10 +93,10 @@ def test_a_loss_is_not_hidden(spec: str, monkeypatch: pytest.MonkeyPatch) -> Non
     assert all(lost["ratio"]["median"] < 1 for lost in document["losses"])
 
 
-def test_a_rival_that_computes_something_else_is_not_timed(
+def test_a_baseline_that_computes_something_else_is_not_timed(
     spec: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comparison, "describe_mismatch", lambda contender, right: "all is off")
+    monkeypatch.setattr(comparison, "describe_mismatch", lambda candidate, right: "all is off")
     result = bench(spec, *SMALL, "--against=aten")
     assert result.exit_code == 1
     assert "RNN520" in result.stderr
@@ -114,8 +114,8 @@ def test_a_busy_machine_is_owned_up_to(spec: str, monkeypatch: pytest.MonkeyPatc
 
 def test_memory_and_first_calls_are_told(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = FirstCalls(1.25, 1, (0.0, 0)), FirstCalls(0.5, 0, (0.001, 0))
-    monkeypatch.setattr(subprocess_job, "measure_first_calls", lambda case, name: calls)
-    monkeypatch.setattr(subprocess_job, "measure_step_memory", lambda case, name: 3 * 2**20)
+    monkeypatch.setattr(subprocess_job, "measure_first_calls", lambda workload, name: calls)
+    monkeypatch.setattr(subprocess_job, "measure_step_memory", lambda workload, name: 3 * 2**20)
     options = [spec, *SMALL[:-1], "--against=aten"]
     document = json.loads(bench(*options, "--json").stdout)
     assert document["compile"]["cold"] == {"seconds": 1.25, "libraries": 1, "other": [0.0, 0]}
@@ -127,7 +127,7 @@ def test_memory_and_first_calls_are_told(spec: str, monkeypatch: pytest.MonkeyPa
 
 
 def test_what_cannot_be_measured_is_named(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def cannot(case: Any, name: str) -> Any:
+    def cannot(workload: Any, name: str) -> Any:
         raise Unavailable("no such system")
 
     monkeypatch.setattr(subprocess_job, "measure_first_calls", cannot)
@@ -173,9 +173,9 @@ def test_errors_are_documents_too(spec: str) -> None:
 def test_without_a_gpu_it_says_so_in_one_line(spec: str) -> None:
     result = bench(spec, *SMALL, "--device", "cuda")
     assert result.exit_code == 1
-    first, *rest = result.output.splitlines()
+    first, *hints = result.output.splitlines()
     assert first.startswith("error[RNN520]: nothing can be timed: there is no GPU here that torch")
-    assert rest == ["  hint: `rnnc doctor` says what is missing"]
+    assert hints == ["  hint: `rnnc doctor` says what is missing"]
 
 
 def test_the_gpus_backend_takes_no_part_on_the_cpu(spec: str) -> None:
@@ -188,7 +188,7 @@ def test_the_gpus_backend_takes_no_part_on_the_cpu(spec: str) -> None:
     assert "RNN520" in alone.output
 
 
-def test_each_device_has_its_own_contenders() -> None:
+def test_each_device_has_its_own_candidates() -> None:
     assert "cuda" not in CANDIDATES_BY_DEVICE["cpu"]
     assert not {"cpu", "peak", "products", "jax"} & set(CANDIDATES_BY_DEVICE["cuda"])
     assert set(CANDIDATES_BY_DEVICE["cpu"]) | set(CANDIDATES_BY_DEVICE["cuda"]) == set(

@@ -1,4 +1,4 @@
-"""The commands that answer at once: what they print, where, and with which exit status."""
+"""Quick commands: output, streams, and exit status."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_check_json_is_one_document(spec: Path, broken: Path) -> None:
     assert document(rnnc("check", "--json", spec)) == {"diagnostics": []}
     result = rnnc("check", spec, broken, "--json")
     assert result.exit_code == 1
-    found = document(result)["diagnostics"]
+    diagnostics = document(result)["diagnostics"]
     fields = [
         "code",
         "severity",
@@ -117,8 +117,8 @@ def test_check_json_is_one_document(spec: Path, broken: Path) -> None:
         "end_line",
         "end_column",
     ]
-    assert all(list(diagnostic) == fields for diagnostic in found)
-    places = [(d["file"], d["line"], d["column"]) for d in found]
+    assert all(list(diagnostic) == fields for diagnostic in diagnostics)
+    places = [(d["file"], d["line"], d["column"]) for d in diagnostics]
     assert places == [(str(broken), 5, 19), (str(broken), 6, 7)]
 
 
@@ -267,9 +267,9 @@ def test_nonsense_is_status_1_and_no_traceback(name: str, command: str, tmp_path
 @given(st.text(max_size=120))
 def test_any_text_is_a_spec_or_a_diagnostic(text: str) -> None:
     result = rnnc("check", "-", "--json", stdin=text.encode("utf-8", "surrogatepass"))
-    found = document(result)["diagnostics"]
-    assert result.exit_code == any(d["severity"] == "error" for d in found)
-    assert not [d for d in found if d["code"].startswith("RNN9")]
+    diagnostics = document(result)["diagnostics"]
+    assert result.exit_code == any(d["severity"] == "error" for d in diagnostics)
+    assert not [d for d in diagnostics if d["code"].startswith("RNN9")]
 
 
 def test_explain_knows_every_code() -> None:

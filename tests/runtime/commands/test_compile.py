@@ -12,16 +12,16 @@ from support.processes.commands import rnnc
 
 @pytest.mark.parametrize("stage", ["syntax", "graph", "adjoint", "plan"])
 def test_each_stage_prints(stage: str) -> None:
-    found = rnnc("inspect", "zoo:lstm", "--emit", stage)
-    assert found.returncode == 0, found.stderr
-    assert len(found.stdout.splitlines()) > 20
-    assert found.stdout == rnnc("compile", "zoo:lstm", "--emit", stage).stdout
+    process = rnnc("inspect", "zoo:lstm", "--emit", stage)
+    assert process.returncode == 0, process.stderr
+    assert len(process.stdout.splitlines()) > 20
+    assert process.stdout == rnnc("compile", "zoo:lstm", "--emit", stage).stdout
 
 
 def test_compile_reports_phases_and_what_runs_them() -> None:
-    found = rnnc("compile", "zoo:lstm", "--backend", "aten", "--json")
-    assert found.returncode == 0, found.stderr
-    report = json.loads(found.stdout)
+    process = rnnc("compile", "zoo:lstm", "--backend", "aten", "--json")
+    assert process.returncode == 0, process.stderr
+    report = json.loads(process.stdout)
     assert report["backend"] == "aten"
     assert [p["kind"] for p in report["phases"]].count("loop") == 2
     assert all(p["backend"] == "aten" and p["why"] for p in report["phases"])
@@ -34,9 +34,9 @@ def test_compile_reports_phases_and_what_runs_them() -> None:
 
 def test_a_requirement_that_is_not_met_is_an_error(tmp_path: Path) -> None:
     arguments = ["compile", "zoo:lstm", "--backend", "reference", "--require", "fused"]
-    found = rnnc(*arguments)
-    assert found.returncode == 1
-    assert b"RNN501" in found.stderr
+    process = rnnc(*arguments)
+    assert process.returncode == 1
+    assert b"RNN501" in process.stderr
     assert rnnc(*arguments[:2], "--require", "fused").returncode == 0
 
 
@@ -62,10 +62,10 @@ def test_passes_are_left_out_by_name() -> None:
 def test_writing_a_model_to_a_file_is_one_clear_usage_error(
     said: list[str], tmp_path: Path
 ) -> None:
-    found = rnnc("compile", "zoo:gru", *said, cwd=tmp_path)
-    assert found.returncode == 2
-    assert found.stdout == b""
-    assert found.stderr.decode().splitlines()[-1] == (
+    process = rnnc("compile", "zoo:gru", *said, cwd=tmp_path)
+    assert process.returncode == 2
+    assert process.stdout == b""
+    assert process.stderr.decode().splitlines()[-1] == (
         "Error: writing a model to a file is not available in this version: "
         "`-o model.py` was removed, and C, ONNX and pt2 are not there yet"
     )

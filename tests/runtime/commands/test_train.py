@@ -1,4 +1,4 @@
-"""`rnnc train`, `rnnc eval` and `rnnc tasks` as a user meets them."""
+"""`rnnc train`, `rnnc eval` and `rnnc tasks` from the command line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FEW += ["--task-set", "test=20"]
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with a data set and two specs."""
+    """The working directory, with a data set and two specs."""
     small_data(tmp_path / "data")
     (tmp_path / "small.rnn").write_text(CHORALES)
     (tmp_path / "adding.rnn").write_text(ADDING)
@@ -47,8 +47,8 @@ def call(*arguments: str, status: int = 0, stdin: str = "") -> tuple[str, str]:
 
 
 def document(*arguments: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(call(*arguments, "--json")[0])
-    return found
+    parsed: dict[str, Any] = json.loads(call(*arguments, "--json")[0])
+    return parsed
 
 
 def test_from_a_spec_to_a_score(place):

@@ -1,4 +1,4 @@
-"""`rnnc verify`: what it prints, when, and how it ends."""
+"""`rnnc verify`: output, order of output, and exit status."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def run(*arguments: str | Path) -> Result:
 
 
 def test_a_small_model_passes_within_its_time(spec: Path) -> None:
-    found = rnnc("verify", spec, "--set", "n=4", "--json")
-    assert found.returncode == 0, found.stdout + found.stderr
-    report = json.loads(found.stdout)
+    process = rnnc("verify", spec, "--set", "n=4", "--json")
+    assert process.returncode == 0, process.stdout + process.stderr
+    report = json.loads(process.stdout)
     assert list(report) == ["model", "ok", "complete", "seconds", "checks"]
     assert report["ok"]
     assert report["model"] == "small"
@@ -69,9 +69,9 @@ def test_a_check_is_said_as_it_begins(spec: Path, terminal: bool) -> None:
     )
     os.close(writer)
     try:
-        said = os.read(reader, 65536).decode()
-        assert said.startswith("against the reference: aten, float64 … ")
-        assert "nothing is off" not in said
+        text = os.read(reader, 65536).decode()
+        assert text.startswith("against the reference: aten, float64 … ")
+        assert "nothing is off" not in text
     finally:
         process.kill()
         process.wait()
@@ -79,8 +79,8 @@ def test_a_check_is_said_as_it_begins(spec: Path, terminal: bool) -> None:
 
 
 def test_backends_can_be_chosen(spec: Path) -> None:
-    found = run(spec, "--set", "n=2", "--backend", "aten", "--backend", "reference", "--json")
-    checks = json.loads(found.stdout)["checks"]
+    process = run(spec, "--set", "n=2", "--backend", "aten", "--backend", "reference", "--json")
+    checks = json.loads(process.stdout)["checks"]
     assert {check["backend"] for check in checks} == {"aten", "reference"}
     unknown = run(spec, "--backend", "abacus")
     assert unknown.exit_code == 2
@@ -92,9 +92,9 @@ def test_all_backends_can_be_named() -> None:
 
 
 def test_a_backend_that_is_named_must_be_here(spec: Path) -> None:
-    found = rnnc("verify", spec, "--backend", "cuda", env={"CUDA_VISIBLE_DEVICES": "-1"})
-    assert found.returncode == 1
-    assert b"error[RNN501]: backend `cuda` cannot run `small` here" in found.stderr
+    process = rnnc("verify", spec, "--backend", "cuda", env={"CUDA_VISIBLE_DEVICES": "-1"})
+    assert process.returncode == 1
+    assert b"error[RNN501]: backend `cuda` cannot run `small` here" in process.stderr
 
 
 def test_a_fault_is_shown_in_its_smallest_case_and_again(
@@ -102,9 +102,9 @@ def test_a_fault_is_shown_in_its_smallest_case_and_again(
 ) -> None:
     wrong = faulty_backend("output", lambda call: call.batch_size > 1, "aten")
     monkeypatch.setitem(BACKENDS, "aten", wrong)
-    found = run(spec, "--set", "n=2", "--model", "small", "--backend", "aten")
-    assert found.exit_code == 1
-    first, value, command, *_, last = found.stdout.splitlines()
+    process = run(spec, "--set", "n=2", "--model", "small", "--backend", "aten")
+    assert process.exit_code == 1
+    first, value, command, *_, last = process.stdout.splitlines()
     assert first == "against the reference: aten, float64 … FAILED at T=1,B=2"
     assert value.startswith("  output x' at [0, ")
     words = shlex.split(command)
@@ -117,9 +117,9 @@ def test_a_fault_is_shown_in_its_smallest_case_and_again(
 
 
 def test_without_time_nothing_is_ok(spec: Path) -> None:
-    found = run(spec, "--set", "n=2", "--seconds", "1e-9", "--json")
-    assert found.exit_code == 1
-    report: dict[str, Any] = json.loads(found.stdout)
+    process = run(spec, "--set", "n=2", "--seconds", "1e-9", "--json")
+    assert process.exit_code == 1
+    report: dict[str, Any] = json.loads(process.stdout)
     assert not report["ok"]
     assert not report["complete"]
     assert {check["status"] for check in report["checks"]} <= {"unfinished", "skipped"}
@@ -129,14 +129,14 @@ def test_without_time_nothing_is_ok(spec: Path) -> None:
     "wrong", [("--seconds", "0"), ("--case", "T=0,B=1"), ("--case", "everything")]
 )
 def test_wrong_usage(spec: Path, wrong: tuple[str, str]) -> None:
-    found = run(spec, "--set", "n=2", *wrong)
-    assert found.exit_code == 2
-    assert wrong[0] in found.stderr
+    process = run(spec, "--set", "n=2", *wrong)
+    assert process.exit_code == 2
+    assert wrong[0] in process.stderr
 
 
 def test_a_spec_at_fault_is_said_once_as_json(tmp_path: Path) -> None:
     path = tmp_path / "wrong.rnn"
     path.write_text("input x: real[3]\nh' = x\n")
-    found = rnnc("verify", path, "--json")
-    assert found.returncode == 1
-    assert json.loads(found.stdout)["diagnostics"]
+    process = rnnc("verify", path, "--json")
+    assert process.returncode == 1
+    assert json.loads(process.stdout)["diagnostics"]

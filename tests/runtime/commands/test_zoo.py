@@ -1,4 +1,4 @@
-"""`rnnc zoo`: what ships, with its parameters and depths, and the text of one."""
+"""`rnnc zoo`: the models with parameters and depths, and the text of one."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def test_epochs_and_seeds_differ():
 
 @given(lengths=LENGTHS, size=SIZES, seed=SEEDS)
 def test_a_batch_pads_little(lengths, size, seed):
-    """Within a batch no length is blurred over another by more than the blur allows."""
+    """Within a batch no length exceeds another by more than the jitter allows."""
     for batch in shuffle_by_length(lengths, size, seed=seed, epoch=0):
         longest, shortest = max(lengths[i] for i in batch), min(lengths[i] for i in batch)
         between = [n for n in lengths if shortest * 1.2 < n < longest / 1.2]

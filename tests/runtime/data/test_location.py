@@ -1,4 +1,4 @@
-"""The three ways to say where data lie, in their order."""
+"""The three ways to locate data, in order of precedence."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ def test_a_missing_file_is_named_with_the_three_ways(places, kind):
     (diagnostic,) = caught.value.diagnostics
     assert diagnostic.code == "RNN610"
     assert f"`{path}`" in diagnostic.message
-    for way in ("--data", "RNNC_DATA", str(places / "cache" / "rnnc" / "data")):
-        assert way in diagnostic.hint
+    for place in ("--data", "RNNC_DATA", str(places / "cache" / "rnnc" / "data")):
+        assert place in diagnostic.hint

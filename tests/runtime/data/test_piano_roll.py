@@ -1,4 +1,4 @@
-"""Piano-roll files: what is read, and that no bytes at all give anything but one diagnostic."""
+"""Piano-roll files: reading, and exactly one diagnostic for any invalid bytes."""
 
 from __future__ import annotations
 

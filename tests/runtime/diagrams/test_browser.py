@@ -1,4 +1,4 @@
-"""The page in a real browser: what a reader does with mouse and keyboard, and what it gives."""
+"""The page in a real browser: mouse, keyboard, and their effects."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def zoo_page(folder: Path, name: str, view: DiagramView | None = None) -> Path:
 
 @pytest.fixture
 def shown(browser: Browser, tmp_path: Path) -> Browser:
-    """A page on the spec above."""
+    """A page of the spec above."""
     path = tmp_path / "model.html"
     path.write_text(
         to_html_page(graph_of(SPEC), Source(SPEC, "model"), DiagramView()), encoding="utf-8"
@@ -63,7 +63,7 @@ def boxes(browser: Browser) -> int:
 
 
 def quiet(browser: Browser) -> None:
-    """No error, no warning, and no address asked for but the page's own."""
+    """Assert no error, no warning, and no requested address but the page's own."""
     assert browser.errors == []
     assert all(address.startswith("file://") for address in browser.addresses)
     assert len(set(browser.addresses)) == 1
@@ -103,11 +103,11 @@ def test_pointing_at_a_box_tells_of_it_and_marks_the_spec(shown: Browser) -> Non
         "b.textContent.includes('40 × 8')).id"
     )
     shown.hover(f"#{key}")
-    said = shown.js("document.getElementById('card').innerText")
-    assert "plus.U1" in said
-    assert "40 × 8 = 320 numbers" in said
-    assert "line 3" in said
-    assert "tanh(W1 h + U1 x + b1)" in said
+    text = shown.js("document.getElementById('card').innerText")
+    assert "plus.U1" in text
+    assert "40 × 8 = 320 numbers" in text
+    assert "line 3" in text
+    assert "tanh(W1 h + U1 x + b1)" in text
     assert shown.js("document.querySelector('#spec mark').textContent") == "U1 x"
     assert shown.js("document.querySelectorAll('#spec .hit').length") == 1
     assert shown.js(f"document.getElementById('{key}').classList.contains('hot')") is True

@@ -1,4 +1,4 @@
-"""What each format must be to the programs that read it, whatever stands in the labels."""
+"""Each format is valid for the programs that read it, for any text in labels."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NASTY = [
 
 
 def nasty(words: str) -> Diagram:
-    """A diagram with a text wherever a text may be."""
+    """A diagram with hostile text in every field."""
     box = Box("n0", "input", plain_label(words), (plain_label(words),), details=((words, words),))
     other = replace(box, key="n1", role="unit", cluster="a0")
     cluster = Cluster("a0", name_label(words), details=((words, words),))
@@ -54,8 +54,8 @@ def test_dot_keeps_delays_of_both_signs(level: Level) -> None:
     assert parse_edges(source) == diagram_edges(diagram)
     assert {edge.delay for edge in diagram.edges} >= {-1, 0, 1, 2, 3}
     drawing = pygraphviz.AGraph(string=source)
-    found = {s.name for s in drawing.subgraphs()}
-    assert found == {f"cluster_{c.key}" for c in diagram.clusters if not c.parent}
+    subgraphs = {s.name for s in drawing.subgraphs()}
+    assert subgraphs == {f"cluster_{c.key}" for c in diagram.clusters if not c.parent}
     planted = source.replace("delay=1", "delay=2", 1)
     assert parse_edges(planted) != diagram_edges(diagram)
 
@@ -121,9 +121,9 @@ def test_any_text_is_escaped(words: str) -> None:
 @pytest.mark.parametrize("level", ["operator", "layer"])
 def test_models_of_the_paper_fit_a_hundred_columns(model: str, level: Level) -> None:
     for ascii_only in (False, True):
-        said = draw_text(draw_diagram(zoo_graph(model), level), ascii_only=ascii_only)
-        assert max(map(display_width, said.splitlines())) <= 100
-        assert not [line for line in said.splitlines() if line != line.rstrip()]
+        text = draw_text(draw_diagram(zoo_graph(model), level), ascii_only=ascii_only)
+        assert max(map(display_width, text.splitlines())) <= 100
+        assert not [line for line in text.splitlines() if line != line.rstrip()]
 
 
 def test_the_text_drawing_of_a_conventional_network() -> None:
@@ -150,9 +150,9 @@ x′ 88 binary
 
 @pytest.mark.parametrize("model", ["dts_rnn", "srnn"])
 def test_unrolled_text_names_the_steps(model: str) -> None:
-    said = draw_text(draw_diagram(zoo_graph(model), "operator", steps=3))
-    assert "x[t-1]" in said
-    assert "x[t+1]" in said
+    text = draw_text(draw_diagram(zoo_graph(model), "operator", steps=3))
+    assert "x[t-1]" in text
+    assert "x[t+1]" in text
 
 
 def luminance(colour: str) -> float:

@@ -1,4 +1,4 @@
-"""The committed gallery is what its command writes."""
+"""The committed gallery is up to date."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COMMITTED = ROOT / "docs"
 
 
 def words(path: Path) -> list[str]:
-    """Everything that a picture says, in order; coordinates may differ with Graphviz's version."""
+    """Return all texts of a picture; coordinates may differ with Graphviz's version."""
     return [text.strip() for text in ElementTree.parse(path).getroot().itertext() if text.strip()]
 
 

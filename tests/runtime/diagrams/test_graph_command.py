@@ -1,4 +1,4 @@
-"""`rnnc graph`: what it prints, what it writes, and what it says when it cannot."""
+"""`rnnc graph`: output, files, and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of large models: work grows with them, or they are refused before it begins."""
+"""Large models: drawing time is linear, or the drawing is refused early."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from rnnc.operators.graph.operator_graph import OperatorGraph
 from rnnc.operators.sources.zoo import zoo_source
 from rnnc.runtime.cli import main
 from rnnc.runtime.diagrams.formats import render
-from rnnc.runtime.diagrams.layout import graphviz_layout
+from rnnc.runtime.diagrams.layout import choose_layout
 from rnnc.runtime.diagrams.levels.diagram_view import DiagramView, build_diagram
 from rnnc.runtime.diagrams.model.depth_paths import MEASURES
 from rnnc.runtime.diagrams.model.diagram import LEVELS, Level
 from rnnc.runtime.diagrams.model.size_limits import MAX_BOXES, MAX_PASSING_LINES, measure_drawing
-from rnnc.runtime.diagrams.text import layered_layout
+from rnnc.runtime.diagrams.text import drawing
 from support.line_counts import count_lines, superlinear_functions
 
 DRAWN = ("text", "svg", "pdf", "png", "html")
@@ -92,8 +92,8 @@ def test_work_that_grows_faster_would_be_seen() -> None:
 def test_what_cannot_be_read_is_refused_before_it_is_laid_out(
     monkeypatch: pytest.MonkeyPatch, form: str, level: Level
 ) -> None:
-    monkeypatch.setattr(layered_layout, "arrange_layers", lambda *_: pytest.fail("laid out"))
-    monkeypatch.setattr(graphviz_layout, "compute_layout", lambda *_: pytest.fail("laid out"))
+    monkeypatch.setattr(drawing, "arrange_layers", lambda *_: pytest.fail("laid out"))
+    monkeypatch.setattr(choose_layout, "compute_layout", lambda *_: pytest.fail("laid out"))
     with pytest.raises(RnnError, match=f"RNN653.*the limit is {MAX_BOXES:,}"):
         pictured("srnn", 510, form, level)
 

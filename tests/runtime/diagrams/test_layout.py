@@ -1,4 +1,4 @@
-"""Coordinates: nothing overlaps, labels fit, and no curve runs through a box that it passes."""
+"""Layouts: nothing overlaps, labels fit, and no curve runs through another box."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import pytest
 
 from rnnc.operators.sources.zoo import zoo_names
 from rnnc.runtime.diagrams.layout.box_sizes import LABEL_SIZE, NOTE_SIZE, label_width
-from rnnc.runtime.diagrams.layout.graphviz_layout import DiagramLayout, Rect, sample_points
+from rnnc.runtime.diagrams.layout.choose_layout import choose_layout
+from rnnc.runtime.diagrams.layout.geometry import DiagramLayout, Rect, sample_points
 from rnnc.runtime.diagrams.layout.place_labels import place_labels, rects_overlap
 from rnnc.runtime.diagrams.model.diagram import Diagram
-from rnnc.runtime.diagrams.render.svg import choose_layout
 from support.diagrams import draw_diagram, zoo_graph
 
 DRAWN = ["dts_rnn", "dot_rnn", "srnn", "lstm"]
 
 
 def crossings(diagram: Diagram, layout: DiagramLayout) -> list[tuple[str, str, str]]:
-    """Every (source, target, box) whose curve has a point inside a box that it passes."""
-    found = []
+    """Return every (source, target, box) with a curve point inside a foreign box."""
+    pairs = []
     for edge, route in zip(diagram.edges, layout.routes, strict=True):
         points = list(sample_points(route, 1.0))
         left, right = min(x for x, _ in points), max(x for x, _ in points)
@@ -33,8 +33,8 @@ def crossings(diagram: Diagram, layout: DiagramLayout) -> list[tuple[str, str, s
             if any(
                 inner.left < x < inner.right and inner.top < y < inner.bottom for x, y in points
             ):
-                found.append((edge.source, edge.target, key))
-    return found
+                pairs.append((edge.source, edge.target, key))
+    return pairs
 
 
 @pytest.mark.parametrize("steps", [0, 3])

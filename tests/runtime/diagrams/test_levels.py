@@ -1,4 +1,4 @@
-"""Every model of the zoo at every level: what must be in a diagram, whatever draws it."""
+"""Every zoo model at every level: invariants of its diagram."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def model(name: str) -> OperatorGraph:
 
 
 def wiring(diagram: Diagram) -> Counter[tuple[str, str, int]]:
-    """Edges between boxes other than z⁻¹ ones, with what the z⁻¹ box between them says."""
+    """Count the edges between boxes, with z⁻¹ boxes replaced by delays."""
     stores = {b.key for b in diagram.boxes if b.role in {"past", "future"}}
     into = {e.target: e for e in diagram.edges if e.target in stores}
-    found: Counter[tuple[str, str, int]] = Counter()
+    counts: Counter[tuple[str, str, int]] = Counter()
     for edge in diagram.edges:
         if edge.target in stores:
             continue
         if edge.source in stores:
-            found[into[edge.source].source, edge.target, into[edge.source].delay] += 1
+            counts[into[edge.source].source, edge.target, into[edge.source].delay] += 1
         else:
-            found[edge.source, edge.target, edge.delay] += 1
-    return found
+            counts[edge.source, edge.target, edge.delay] += 1
+    return counts
 
 
 def check(diagram: Diagram) -> None:
@@ -73,14 +73,14 @@ def test_one_box_holds_each_delayed_value(name: str, level: Level) -> None:
     graph = model(name)
     diagram = draw_diagram(graph, level)
     stores = [b.key for b in diagram.boxes if b.role in {"past", "future"}]
-    wanted = {(s, d) for s, t, d in graph.edges() if d}
-    wanted |= {(o.value.node, o.value.delay) for o in graph.outputs if o.value.delay}
+    expected = {(s, d) for s, t, d in graph.edges() if d}
+    expected |= {(o.value.node, o.value.delay) for o in graph.outputs if o.value.delay}
     if level != "primitive":  # what only a law reads is left out
-        found = {(e.source, e.delay) for e in diagram.edges if e.delay}
-        assert len(found) == len(stores)
-        assert found <= {(f"n{s}", d) for s, d in wanted}
+        actual = {(e.source, e.delay) for e in diagram.edges if e.delay}
+        assert len(actual) == len(stores)
+        assert actual <= {(f"n{s}", d) for s, d in expected}
         return
-    assert len(stores) == len(wanted)
+    assert len(stores) == len(expected)
     for edge in diagram.edges:
         if edge.delay:
             assert edge.kind == ("past" if edge.delay > 0 else "future")
@@ -89,17 +89,17 @@ def test_one_box_holds_each_delayed_value(name: str, level: Level) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_the_primitive_level_is_the_operator_graph(name: str) -> None:
     graph = model(name)
-    wanted = Counter((f"n{s}", f"n{t}", d) for s, t, d in graph.edges())
+    expected = Counter((f"n{s}", f"n{t}", d) for s, t, d in graph.edges())
     for index, output in enumerate(graph.outputs):
-        wanted[f"n{output.value.node}", f"y{index}", output.value.delay] += 1
+        expected[f"n{output.value.node}", f"y{index}", output.value.delay] += 1
     for index, law in enumerate(graph.laws):
         for side in (law.left, law.right):
-            wanted[f"n{side.node}", f"law{index}", side.delay] += 1
-    found = wiring(draw_diagram(graph, "primitive"))
-    assert found == wanted
-    planted = wanted.copy()
+            expected[f"n{side.node}", f"law{index}", side.delay] += 1
+    actual = wiring(draw_diagram(graph, "primitive"))
+    assert actual == expected
+    planted = expected.copy()
     planted.subtract([next(iter(planted))])
-    assert found != +planted
+    assert actual != +planted
 
 
 @pytest.mark.parametrize("level", ["operator", "layer"])
@@ -108,13 +108,13 @@ def test_folding_keeps_every_edge_between_its_boxes(name: str, level: Level) -> 
     graph = model(name)
     diagram = draw_diagram(graph, level)
     group = {n: b.key for b in diagram.boxes for n in b.members}
-    wanted = {
+    expected = {
         (group[s], group[t], d)
         for s, t, d in graph.edges()
         if s in group and t in group and (group[s] != group[t] or d)
     }
     ends = {b.key for b in diagram.boxes if b.role == "output"}
-    assert {edge for edge in wiring(diagram) if edge[1] not in ends} == wanted
+    assert {edge for edge in wiring(diagram) if edge[1] not in ends} == expected
 
 
 def test_paper_figures_have_their_operators_as_boxes() -> None:

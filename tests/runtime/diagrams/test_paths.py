@@ -14,7 +14,7 @@ from support.diagrams import DELAYS, draw_diagram, graph_of, zoo_graph
 
 
 def length(graph: OperatorGraph, flows: EdgeSet) -> int:
-    """Products with learned matrices on a path."""
+    """Count products with learned matrices on a path."""
     total = 0
     for _, target, _ in flows:
         node = graph.nodes[target] if target >= 0 else None

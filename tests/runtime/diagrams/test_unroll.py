@@ -1,4 +1,4 @@
-"""Unrolled diagrams compute what the rolled one does, step by step."""
+"""Unrolled diagrams are equivalent to the rolled-up one, step by step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.diagrams import DELAYS, draw_diagram, graph_of, zoo_graph
 
 
 def between_steps(diagram: Diagram) -> Counter[tuple[str, int, str, int]]:
-    """(source, its step, target, its step) of all edges between variables' copies, relays gone."""
+    """Count edges (source, its step, target, its step) between variables, without relays."""
 
     def split(key: str) -> tuple[str, int]:
         base, _, step = key.rpartition("_at_")
@@ -22,13 +22,13 @@ def between_steps(diagram: Diagram) -> Counter[tuple[str, int, str, int]]:
 
     relays = {b.key for b in diagram.boxes if b.key.startswith("z")}
     into = {e.target: e.source for e in diagram.edges if e.target in relays}
-    found: Counter[tuple[str, int, str, int]] = Counter()
+    counts: Counter[tuple[str, int, str, int]] = Counter()
     for edge in diagram.edges:
         if edge.target in relays or "_more_" in edge.target:
             continue
         source = into.get(edge.source, edge.source)
-        found[*split(source), *split(edge.target)] += 1
-    return found
+        counts[*split(source), *split(edge.target)] += 1
+    return counts
 
 
 @pytest.mark.parametrize("level", ["operator", "layer"])
@@ -37,21 +37,21 @@ def test_every_copy_reads_what_the_rolled_one_reads(name: str, level: str) -> No
     graph: OperatorGraph = graph_of(DELAYS) if name == "delays" else zoo_graph(name)
     rolled = draw_diagram(graph, level)  # type: ignore[arg-type]
     stores = {e.target: e for e in rolled.edges if e.delay}
-    wanted: Counter[tuple[str, int, str, int]] = Counter()
+    expected: Counter[tuple[str, int, str, int]] = Counter()
     for step in range(3):
         for edge in rolled.edges:
             if edge.target in stores:
                 continue
             store = stores.get(edge.source)
             if store:
-                wanted[store.source, step - store.delay, edge.target, step] += 1
+                expected[store.source, step - store.delay, edge.target, step] += 1
             else:
-                wanted[edge.source, step, edge.target, step] += 1
+                expected[edge.source, step, edge.target, step] += 1
     unrolled = draw_diagram(graph, level, steps=3)  # type: ignore[arg-type]
-    found = between_steps(unrolled)
-    assert found == wanted
-    found.subtract([next(iter(found))])
-    assert +found != wanted
+    actual = between_steps(unrolled)
+    assert actual == expected
+    actual.subtract([next(iter(actual))])
+    assert +actual != expected
 
 
 def test_steps_are_named_as_in_the_paper() -> None:

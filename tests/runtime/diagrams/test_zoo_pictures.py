@@ -1,4 +1,4 @@
-"""Every model of the zoo, at every level, in every format, read back by what reads the format."""
+"""Every zoo model at every level in every format, parsed by an independent reader."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from support.diagrams import diagram_edges, parse_edges, zoo_graph
 
 SVG = "{http://www.w3.org/2000/svg}"
 COARSE = 24
-"""Dots an inch: enough to see whether a PNG is whole, and quick."""
+"""Resolution that is enough to check a PNG, and fast."""
 
 
 @cache
@@ -40,12 +40,12 @@ def picture(name: str, level: Level) -> Diagram:
 
 def check_text(name: str, level: Level) -> None:
     diagram = picture(name, level)
-    said = draw_text(diagram)
-    first, *lines = said.splitlines()
+    drawing = draw_text(diagram)
+    first, *lines = drawing.splitlines()
     assert first == f"{name} · {diagram.level} level"
     assert not [line for line in lines if line != line.rstrip()]
     for box in diagram.boxes:
-        assert to_text(box.label) in said
+        assert to_text(box.label) in drawing
     assert draw_text(diagram, ascii_only=True).isascii()
 
 
@@ -62,17 +62,17 @@ def check_mermaid(name: str, level: Level) -> None:
     lines = [line.strip() for line in to_mermaid(diagram).splitlines()]
     assert lines[0] == "flowchart LR"
     arrows = [re.fullmatch(r'(\w+) (-->|-\.->)(?:\|".*"\|)? (\w+)', line) for line in lines]
-    found = [(a[1], a[3], a[2] == "-.->") for a in arrows if a]
-    assert found == [(e.source, e.target, e.kind != "flow") for e in diagram.edges]
+    edges = [(a[1], a[3], a[2] == "-.->") for a in arrows if a]
+    assert edges == [(e.source, e.target, e.kind != "flow") for e in diagram.edges]
     boxes = Counter(line[: m.end()] for line in lines if (m := re.match(r"\w+(?=[(\[])", line)))
     assert boxes == Counter(box.key for box in diagram.boxes)
     assert sum(line.startswith("subgraph ") for line in lines) == lines.count("end")
 
 
 def drawing_of(source: str) -> ElementTree.Element:
-    """The boxes and curves of an SVG, without its legend."""
-    (found,) = [g for g in ElementTree.fromstring(source) if g.get("class") == "drawing"]
-    return found
+    """Return the boxes and curves of an SVG, without its legend."""
+    (group,) = [g for g in ElementTree.fromstring(source) if g.get("class") == "drawing"]
+    return group
 
 
 def check_svg(name: str, level: Level) -> None:
@@ -95,8 +95,8 @@ def check_png(name: str, level: Level) -> None:
     assert data.endswith(b"IEND\xaeB`\x82")
     wide, high = struct.unpack(">II", data[16:24])
     box = ElementTree.fromstring(to_svg(diagram)).get("viewBox", "").split()
-    for found, wanted in ((wide, float(box[2])), (high, float(box[3]))):
-        assert math.isclose(found, wanted * COARSE / 72, rel_tol=0.15, abs_tol=12)
+    for actual, expected in ((wide, float(box[2])), (high, float(box[3]))):
+        assert math.isclose(actual, expected * COARSE / 72, rel_tol=0.15, abs_tol=12)
 
 
 def check_pdf(name: str, level: Level) -> None:

@@ -1,4 +1,4 @@
-"""The adding problem: what its definition says, and three independent streams."""
+"""The adding problem: its definition, and three independent streams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Piano-roll tasks: the convention of the published figures, on small data and on the real sets."""
+"""Piano-roll tasks: the convention of published results, on small and real data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks are found by the name of their file, and say what they are."""
+"""Tasks are found by file name and describe themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers that are finite, of the right type, and absurd: refused by name and range, or usable."""
+"""Extreme numbers of the right type are usable, or refused by name and range."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ SPEC = "input x: real[2]\nstate h: real[3]\noutput y: real at end\nh' = x ⊕ h\
 
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `data` and a `run` that was left in its second epoch."""
+    """A folder with `data` and a `run` interrupted in its second epoch."""
     folder = tmp_path_factory.mktemp("interrupted")
     with contextlib.suppress(InterruptedTrainingError):
-        run_to_end(start_small_training(folder, interruption=InterruptAfter(6)))
+        run_to_end(start_small_training(folder, interrupt_handler=InterruptAfter(6)))
     return folder
 
 
 def outcome(folder: Path, copy: Path, keys: list[str], value: Any) -> str:
-    """What is said when a run goes on whose header has another value; empty if all is well."""
+    """Return the error of resuming a run with a changed header; empty if it works."""
     copy.mkdir(exist_ok=True)
     for path in (folder / "run").iterdir():
         (copy / path.name).write_bytes(path.read_bytes())
@@ -57,7 +57,9 @@ def outcome(folder: Path, copy: Path, keys: list[str], value: Any) -> str:
     inner[keys[-1]] = value
     save_file(load_file(path), path, {METADATA_KEY: json.dumps(header)})
     try:
-        run_to_end(resume_training(copy, {}, data=folder / "data", interruption=InterruptAfter(4)))
+        run_to_end(
+            resume_training(copy, {}, data=folder / "data", interrupt_handler=InterruptAfter(4))
+        )
     except InterruptedTrainingError:
         return ""
     except RnnError as error:
@@ -76,8 +78,8 @@ def test_the_run_is_in_the_middle_of_an_epoch(interrupted, tmp_path):
 
 @pytest.mark.parametrize("field", CONFIG)
 def test_settings_of_a_checkpoint_are_refused_by_name_or_worked_with(interrupted, tmp_path, field):
-    said = [outcome(interrupted, tmp_path / "run", ["config", field], n) for n in NUMBERS]
-    refused = [text for text in said if text and "RNN640" not in text]
+    outcomes = [outcome(interrupted, tmp_path / "run", ["config", field], n) for n in NUMBERS]
+    refused = [text for text in outcomes if text and "RNN640" not in text]
     assert len(refused) >= 4
     # Batches of another size are other batches than those that were done.
     named = rf"RNN631 .*(\$\.config\.{field}{'|and the data make' * (field == 'batch_size')})"
@@ -86,20 +88,22 @@ def test_settings_of_a_checkpoint_are_refused_by_name_or_worked_with(interrupted
 
 @pytest.mark.parametrize("field", PROGRESS)
 def test_progress_that_cannot_be_is_refused_or_worked_with(interrupted, tmp_path, field):
-    said = [outcome(interrupted, tmp_path / "run", ["progress", field], n) for n in NUMBERS]
-    refused = [text for text in said if text]
+    outcomes = [outcome(interrupted, tmp_path / "run", ["progress", field], n) for n in NUMBERS]
+    refused = [text for text in outcomes if text]
     assert refused or field in {"loss_sum", "best", "last"}
     named = rf"RNN631 .*(\$\.progress|\b{field}\b|\d batches of an epoch)"
     assert all(re.match(named, text) for text in refused)
 
 
 def test_more_batches_than_the_data_make_are_refused(interrupted, tmp_path):
-    said = outcome(interrupted, tmp_path / "run", ["progress", "batch"], 2)
-    assert said == "" or "batches of an epoch" in said
+    message = outcome(interrupted, tmp_path / "run", ["progress", "batch"], 2)
+    assert message == "" or "batches of an epoch" in message
     header = {"epoch": 1, "batch": 10**9, "step": 10**10, "loss_steps": 7, "best": 1.0}
     header |= {"best_epoch": 1, "last": 1.0}
-    said = outcome(interrupted, tmp_path / "run", ["progress"], header)
-    assert re.match(r"RNN631 .* has done 1000000000 batches of an epoch, and the data make", said)
+    message = outcome(interrupted, tmp_path / "run", ["progress"], header)
+    assert re.match(
+        r"RNN631 .* has done 1000000000 batches of an epoch, and the data make", message
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,8 +111,8 @@ def test_more_batches_than_the_data_make_are_refused(interrupted, tmp_path):
 )
 def test_other_numbers_of_a_header_are_refused(interrupted, tmp_path, keys):
     for number in NUMBERS:
-        said = outcome(interrupted, tmp_path / "run", keys, number)
-        assert re.match(r"RNN63[12]|RNN216", said), number
+        message = outcome(interrupted, tmp_path / "run", keys, number)
+        assert re.match(r"RNN63[12]|RNN216", message), number
 
 
 @pytest.mark.parametrize("field", CONFIG)
@@ -125,13 +129,15 @@ def test_the_ends_of_each_range_work_and_what_is_beyond_is_refused(tmp_path, fie
         with contextlib.suppress(InterruptedTrainingError, RnnError):
             run_to_end(
                 start_small_training(
-                    tmp_path / str(number), interruption=InterruptAfter(3), **{field: value, **sgd}
+                    tmp_path / str(number),
+                    interrupt_handler=InterruptAfter(3),
+                    **{field: value, **sgd},
                 )
             )
     assert 0 < len(refused) < len(NUMBERS), flag
-    for number, said in refused:
+    for number, message in refused:
         assert re.search(
-            rf"expected .* (to|at most|below) .*, got `{re.escape(str(number))}`", said
+            rf"expected .* (to|at most|below) .*, got `{re.escape(str(number))}`", message
         )
 
 

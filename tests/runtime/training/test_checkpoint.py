@@ -1,4 +1,4 @@
-"""Checkpoints: what goes in comes out, and anything else is one diagnostic."""
+"""Checkpoints: round trips, and one diagnostic for any invalid file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copied(finished: Path, tmp_path: Path) -> Path:
-    """The checkpoint with the best weights, free to be spoiled."""
+    """A copy of the checkpoint with the best weights."""
     path = tmp_path / "best.safetensors"
     path.write_bytes((finished / "run" / "best.safetensors").read_bytes())
     return path
@@ -48,7 +48,7 @@ def code(caught: pytest.ExceptionInfo[RnnError]) -> str:
 
 
 def rewritten(path: Path, *, header: object = None, **tensors: torch.Tensor | None) -> None:
-    """Write a checkpoint again with another header or other tensors (None drops one).
+    """Rewrite a checkpoint with another header or other tensors (None drops one).
 
     As versions of rnnc before the checksum wrote them.
     """
@@ -277,7 +277,7 @@ def test_a_state_that_does_not_fit_is_named(finished, tmp_path, tensors, words):
         (run / name).write_bytes((finished / "run" / name).read_bytes())
     rewritten(run / "last.safetensors", **tensors)
     with pytest.raises(RnnError, match=words) as caught:
-        resume_training(run, {}, data=finished / "data", interruption=InterruptHandler())
+        resume_training(run, {}, data=finished / "data", interrupt_handler=InterruptHandler())
     assert code(caught) == "RNN633"
 
 

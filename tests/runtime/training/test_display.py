@@ -1,4 +1,4 @@
-"""The progress bar: seen on a terminal of eighty columns, and nowhere else."""
+"""The progress bar appears on a terminal of eighty columns only."""
 
 from __future__ import annotations
 

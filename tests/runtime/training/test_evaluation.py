@@ -1,4 +1,4 @@
-"""Evaluation: each step counts alike, however sequences are batched."""
+"""Evaluation: each step has equal weight, however sequences are batched."""
 
 from __future__ import annotations
 

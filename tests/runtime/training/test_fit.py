@@ -1,4 +1,4 @@
-"""Specs that a task cannot train are told why; parameters left open are bound by the data."""
+"""Incompatible specs are refused with a reason; the data binds open parameters."""
 
 from __future__ import annotations
 
@@ -69,23 +69,23 @@ END = "output y: real at end\nh' = x ⊕ h\ny = ▷ h'\n"
     ],
 )
 def test_a_spec_that_does_not_fit_is_told_with_both_sides(task, spec, words, tmp_path):
-    found = find_task(task)
+    chosen_task = find_task(task)
     with pytest.raises(RnnError) as caught:
         start_training(
             Source(spec, "small.rnn"),
-            found,
-            found.resolve_options({}),
+            chosen_task,
+            chosen_task.resolve_options({}),
             TrainingConfig(),
             model=None,
             parameters={},
             data=small_data(tmp_path),
             folder=tmp_path / "run",
-            interruption=InterruptAfter(),
+            interrupt_handler=InterruptAfter(),
         )
     (diagnostic,) = caught.value.diagnostics
     assert diagnostic.code == "RNN620"
     assert words in diagnostic.message
-    assert found.needs in diagnostic.hint
+    assert chosen_task.needs in diagnostic.hint
     assert not (tmp_path / "run").exists()
 
 
@@ -109,8 +109,8 @@ def test_the_data_bind_what_is_left_open_and_nothing_else():
         "keys": 88,
         "hidden": 4,
     }
-    own = bind_program(source, None, {"hidden": 4, "keys": 12}, offered)
-    assert dict(own.parameters) == {"keys": 12, "hidden": 4}
+    bound = bind_program(source, None, {"hidden": 4, "keys": 12}, offered)
+    assert dict(bound.parameters) == {"keys": 12, "hidden": 4}
 
 
 def test_what_nobody_binds_is_asked_for():

@@ -1,4 +1,4 @@
-"""The laws of a model are metrics of their own in training."""
+"""The laws of a model are separate training metrics."""
 
 from __future__ import annotations
 

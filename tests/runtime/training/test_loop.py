@@ -1,4 +1,4 @@
-"""The training loop: it learns, stops, keeps the best, and goes on bit for bit."""
+"""The training loop: learning, early stopping, best weights, bit-exact resumption."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ NOISY = {"weight_noise": 0.05, "decay": 4.0, "seed": 7}
 
 
 def records(folder: Path) -> list[dict[str, object]]:
-    """The metrics file, without what the clock says."""
+    """Read the metrics file, without times."""
     lines = (folder / "run" / "metrics.jsonl").read_text().splitlines()
     return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
 
 
 def go_on(folder: Path, questions: int | None = None, **changes: int | None) -> TrainingSession:
     return resume_training(
-        folder / "run", changes, data=folder / "data", interruption=InterruptAfter(questions)
+        folder / "run", changes, data=folder / "data", interrupt_handler=InterruptAfter(questions)
     )
 
 
@@ -67,14 +67,14 @@ def test_an_answer_at_the_end_is_learned_too(tmp_path):
 @pytest.mark.parametrize(("spec", "task"), [(CHORALES, "jsb"), (ADDING, "adding")])
 def test_what_is_not_scored_changes_no_score(tmp_path, spec, task):
     """An output more, to look at; of a prediction `loss` lines may read the target as well."""
-    more = f"output look: real[6] unscored\n{spec}look = h' ⊙ h'\n"
+    with_output = f"output look: real[6] unscored\n{spec}look = h' ⊙ h'\n"
     options = {"length": 4, "train": 20, "valid": 10, "test": 10} if task == "adding" else {}
-    for name, text in (("plain", spec), ("more", more)):
+    for name, text in (("plain", spec), ("more", with_output)):
         run_to_end(start_small_training(tmp_path / name, text, task, options=options))
     assert records(tmp_path / "plain") == records(tmp_path / "more")
     if task == "jsb":
         run_to_end(
-            start_small_training(tmp_path / "read", more + "loss sum(x') weight 0.5\n", task)
+            start_small_training(tmp_path / "read", with_output + "loss sum(x') weight 0.5\n", task)
         )
         first, last = (records(tmp_path / name)[0] for name in ("plain", "read"))
         assert first["valid"] == last["valid"]
@@ -87,7 +87,7 @@ def test_symbols_are_predicted_and_scored_in_nats_or_bits(tmp_path):
     line = torch.arange(7) % 3
     count = [Example(line, line)] * 3
     problem = Problem(letters, letters, "next input", lambda split: count, lambda split: 0.0)
-    found = Task(
+    symbol_task = Task(
         name="counting",
         summary="",
         needs="",
@@ -96,7 +96,7 @@ def test_symbols_are_predicted_and_scored_in_nats_or_bits(tmp_path):
         open=lambda options, folder: problem,
     )
     spec = CHORALES.replace("binary[88]", "symbol[3]")
-    training = start_small_training(tmp_path, spec, found, epochs=60, learning_rate=0.1)
+    training = start_small_training(tmp_path, spec, symbol_task, epochs=60, learning_rate=0.1)
     run_to_end(training)
     last = records(tmp_path)[-1]["valid"]
     assert last["bits_per_character"] < 0.1
@@ -155,7 +155,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(uninterrupted, tmp_path_factory,
     with pytest.raises(InterruptedTrainingError):
         run_to_end(
             start_small_training(
-                folder, RANDOM_CHORALES, interruption=InterruptAfter(first), **chosen
+                folder, RANDOM_CHORALES, interrupt_handler=InterruptAfter(first), **chosen
             )
         )
     if second < 23 - first:
@@ -174,7 +174,7 @@ def test_what_a_resumed_run_forgets_would_be_seen(uninterrupted, tmp_path, monke
     with pytest.raises(InterruptedTrainingError):
         run_to_end(
             start_small_training(
-                tmp_path, RANDOM_CHORALES, interruption=InterruptAfter(5), **chosen
+                tmp_path, RANDOM_CHORALES, interrupt_handler=InterruptAfter(5), **chosen
             )
         )
     training = go_on(tmp_path)
@@ -207,7 +207,7 @@ def test_a_run_killed_between_two_writes_goes_on(tmp_path):
     with pytest.raises(InterruptedTrainingError):
         run_to_end(
             start_small_training(
-                tmp_path / "cut", RANDOM_CHORALES, interruption=InterruptAfter(5), **NOISY
+                tmp_path / "cut", RANDOM_CHORALES, interrupt_handler=InterruptAfter(5), **NOISY
             )
         )
     with (tmp_path / "cut" / "run" / "metrics.jsonl").open("a") as file:
@@ -217,13 +217,13 @@ def test_a_run_killed_between_two_writes_goes_on(tmp_path):
 
 
 def test_training_never_touches_the_test_split(tmp_path):
-    asked = []
+    splits = []
 
     def guarded(training: TrainingSession) -> TrainingSession:
         load = training.problem.load_split
 
         def watched(split):
-            asked.append(split)
+            splits.append(split)
             assert split != "test", "training looked at the test split"
             return load(split)
 
@@ -231,7 +231,7 @@ def test_training_never_touches_the_test_split(tmp_path):
 
     training = guarded(start_small_training(tmp_path))
     run_to_end(training)
-    assert "test" not in asked
+    assert "test" not in splits
     with pytest.raises(AssertionError, match="looked at the test split"):
         training.problem.load_split("test")
 
@@ -273,8 +273,8 @@ def test_what_is_not_finite_stops_training_and_keeps_the_best(tmp_path, monkeypa
         run_to_end(training)
     (diagnostic,) = caught.value.diagnostics
     assert diagnostic.code == "RNN640"
-    said = {"loss": "loss became nan", "gradient": "gradient is", "validation": "metric became"}
-    assert said[where] in diagnostic.message
+    messages = {"loss": "loss became nan", "gradient": "gradient is", "validation": "metric became"}
+    assert messages[where] in diagnostic.message
     if where != "gradient":
         assert "of epoch 1, are kept" in diagnostic.hint
         header, weights = read_checkpoint(training.run.best_checkpoint)

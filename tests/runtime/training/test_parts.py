@@ -1,4 +1,4 @@
-"""The small parts of training: weight noise, the learning rate, when to stop, flags."""
+"""Weight noise, the learning rate schedule, early stopping, flags."""
 
 from __future__ import annotations
 
@@ -98,17 +98,17 @@ def test_the_epochs_loss_weighs_steps():
 
 
 def parsed(*arguments: str) -> TrainingConfig | str:
-    """The configuration that flags give, or what click says against them."""
-    found: list[TrainingConfig] = []
+    """Parse flags to a configuration, or to click's error."""
+    configs: list[TrainingConfig] = []
 
     @click.command()
     @training_options
-    def command(**given: object) -> None:
-        found.append(build_config({"learning_rate": 0.5, "patience": None}, given))
+    def command(**options: object) -> None:
+        configs.append(build_config({"learning_rate": 0.5, "patience": None}, options))
 
     result = CliRunner().invoke(command, arguments)
-    assert result.exit_code == (0 if found else 2), result.output
-    return found[0] if found else result.output
+    assert result.exit_code == (0 if configs else 2), result.output
+    return configs[0] if configs else result.output
 
 
 def test_flags_come_before_the_tasks_settings_and_those_before_the_defaults():

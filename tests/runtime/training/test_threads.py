@@ -1,4 +1,4 @@
-"""Small models train on one thread, unless the caller says otherwise."""
+"""Small models train on one thread, unless OMP_NUM_THREADS is set."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Run models on random arguments, and compare backends, reference and oracles."""

@@ -1,4 +1,4 @@
-"""Everything that a model computes, on any backend: outputs, states, laws, losses, gradients."""
+"""Run a model on any backend, and compare outputs, states, laws, losses and gradients."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from . import random_arguments
 
 @poison_memory()
 def compute_results(
-    text: str, backend: str, *, seed: int, steps: int, rows: int, sizes: Any = None, **said: Any
+    text: str, backend: str, *, seed: int, steps: int, rows: int, sizes: Any = None, **options: Any
 ) -> dict[str, Any]:
-    """One training step in float64: values by what they are, gradients of all that is real.
+    """Run one training step in float64; return values by name, gradients of all real tensors.
 
-    Forward and backward passes find memory that holds no numbers (`poison.py`).
+    Memory is poisoned with NaN during forward and backward passes (`faults/poisoned_memory.py`).
 
-    said: `ragged`, `reset`, `carry` as in `feeds.feed`; `training`; all else goes to the compiler.
+    said: `ragged`, `reset`, `carry` as in `random_arguments`; `training`; the rest goes to the
+    compiler.
     """
-    flags = {k: bool(said.pop(k, False)) for k in ("ragged", "reset", "carry")}
-    training = said.pop("training", True)
+    flags = {k: bool(options.pop(k, False)) for k in ("ragged", "reset", "carry")}
+    training = options.pop("training", True)
     torch.manual_seed(seed)
-    model = rnnc.compile(text, backend=backend, parameters=sizes or {}, **said).double()
+    model = rnnc.compile(text, backend=backend, parameters=sizes or {}, **options).double()
     random_arguments.randomize_parameters(model, seed).train(training)
     feed = random_arguments.feed(model, steps, rows, seed=seed, **flags)
     sources = [(f"input {k}", v) for k, v in feed.inputs.items() if v.is_floating_point()]
@@ -48,9 +49,9 @@ def compute_results(
         )
     sources += [(k, p) for k, p in model.named_parameters() if p.requires_grad]
     score = weighted_sum((y if isinstance(y, tuple) else (y,), state, laws, losses), seed)
-    found: tuple[Tensor | None, ...] = (None,) * len(sources)
+    gradients: tuple[Tensor | None, ...] = (None,) * len(sources)
     if score.requires_grad:
-        found = torch.autograd.grad(score, [t for _, t in sources], allow_unused=True)
+        gradients = torch.autograd.grad(score, [t for _, t in sources], allow_unused=True)
     return {
         "outputs": tuple(y) if isinstance(y, tuple) else (y,),
         "state": None if state is None else tuple(state),
@@ -58,13 +59,15 @@ def compute_results(
         "losses": losses,
         "gradients": {
             name: torch.zeros_like(tensor) if gradient is None else gradient
-            for (name, tensor), gradient in zip(sources, found, strict=True)
+            for (name, tensor), gradient in zip(sources, gradients, strict=True)
         },
     }
 
 
-def assert_agree(text: str, backend: str = "aten", *, tolerance: float = 1e-9, **said: Any) -> None:
-    """A backend agrees with the reference, in values and gradients."""
-    options = {k: said.pop(k) for k in ("memory", "without", "require") if k in said}
-    ours = compute_results(text, backend, **said, **options)
-    assert_close(ours, compute_results(text, "reference", **said), tolerance, backend)
+def assert_agree(
+    text: str, backend: str = "aten", *, tolerance: float = 1e-9, **arguments: Any
+) -> None:
+    """Assert that a backend agrees with the reference, in values and gradients."""
+    options = {k: arguments.pop(k) for k in ("memory", "without", "require") if k in arguments}
+    results = compute_results(text, backend, **arguments, **options)
+    assert_close(results, compute_results(text, "reference", **arguments), tolerance, backend)

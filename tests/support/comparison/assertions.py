@@ -1,4 +1,4 @@
-"""Comparisons that assert."""
+"""Assertions on tensors and nested results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def relative_error(a: Tensor, b: Tensor) -> float:
-    """‖a − b‖∞ / max(1, ‖b‖∞), in float64; infinite where one of them is not a number."""
+    """Return ‖a − b‖∞ / max(1, ‖b‖∞) in float64; infinite if one of them is not finite."""
     if not b.numel():
         return 0.0
     a, b = a.detach().double(), b.detach().double()
@@ -20,7 +20,7 @@ def relative_error(a: Tensor, b: Tensor) -> float:
 
 
 def assert_close(a: Any, b: Any, tolerance: float, what: str = "values") -> None:
-    """Two tensors, or tuples, dictionaries or None in the same places, agree; `b` is the oracle.
+    """Assert that tensors, tuples, dictionaries or None agree; `b` is the oracle.
 
     Shapes and dtypes must be equal, and every number finite.
     """
@@ -48,7 +48,7 @@ def assert_close(a: Any, b: Any, tolerance: float, what: str = "values") -> None
 
 
 def parameter_gradients(module: torch.nn.Module) -> dict[str, Tensor]:
-    """The gradients of a module's parameters by name, zero where nothing arrived."""
+    """Return the gradients of a module's parameters by name, zero if there is none."""
     return {
         name: torch.zeros_like(p) if p.grad is None else p.grad.clone()
         for name, p in module.named_parameters()
@@ -57,7 +57,7 @@ def parameter_gradients(module: torch.nn.Module) -> dict[str, Tensor]:
 
 
 def weighted_sum(values: Any, seed: int = 0) -> Tensor:
-    """One number that depends on every entry of all tensors in a different way."""
+    """Return a random weighted sum of all entries of all tensors."""
     generator = torch.Generator().manual_seed(seed)
     parts = [v for v in (values if isinstance(values, tuple) else (values,)) if v is not None]
     flat: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""The backends that this machine can run, for tests that hold for all of them."""
+"""The backends that run on this machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rnnc.compiler.backends.registry import BACKENDS
 
 
 def _available_backends() -> tuple[str, ...]:
-    found: list[str] = []
+    names: list[str] = []
     for name in BACKENDS:
         try:
             model = rnnc.compile(
@@ -20,9 +20,9 @@ def _available_backends() -> tuple[str, ...]:
             model(torch.zeros(1, 1, 1))
         except rnnc.RnnError:
             continue
-        found.append(name)
-    return tuple(found)
+        names.append(name)
+    return tuple(names)
 
 
 AVAILABLE_BACKENDS: Final = _available_backends()
-"""In float32 on the CPU; those of a GPU have tests of their own."""
+"""Backends that run float32 on the CPU; GPU backends have separate tests."""

@@ -1,4 +1,4 @@
-"""One case: a spec and a call, on a backend; held against the reference, or a second oracle."""
+"""Run one call of a spec on a backend, and compare with the reference or second oracle."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TOLERANCE = 1e-9
 def compile_case(
     text: str, backend: str, call: CallConfig, sizes: Mapping[str, int], **options: Any
 ) -> CompiledRNN:
-    """A model with parameters drawn anew, in float64."""
+    """Compile a model with random parameters in float64."""
     torch.manual_seed(call.seed)
     model = rnnc.compile(
         text, backend=backend, parameters=sizes, batch_first=call.batch_first, **options
@@ -34,7 +34,7 @@ def compile_case(
 
 
 def make_arguments(model: CompiledRNN, call: CallConfig) -> random_arguments.CallArguments:
-    """What a call gives to a model, its state aside."""
+    """Draw a call's arguments, without its state."""
     steps, rows, seed = call.steps, call.rows, call.seed
     dtype = next((p.dtype for p in model.parameters()), torch.float64)
     x = random_arguments.random_inputs(model.graph, steps, rows, seed=seed, dtype=dtype)
@@ -50,7 +50,7 @@ def make_arguments(model: CompiledRNN, call: CallConfig) -> random_arguments.Cal
 
 
 def apply_layout(value: Tensor, layout: str) -> Tensor:
-    """The same numbers, lying in memory in another way (`expanded`: those of the first row)."""
+    """Copy a tensor to another memory layout (`expanded` repeats the first row)."""
     match layout:
         case "transposed":
             return value.transpose(0, 1).contiguous().transpose(0, 1)
@@ -67,7 +67,7 @@ def apply_layout(value: Tensor, layout: str) -> Tensor:
 
 
 def make_state(model: CompiledRNN, call: CallConfig) -> Any:
-    """What a call goes on from; None for a model that runs backward."""
+    """Return the state that a call starts from; None for a backward model."""
     if call.state == "none" or model.runs_backward:
         return None
     if call.state == "initial":
@@ -77,14 +77,14 @@ def make_state(model: CompiledRNN, call: CallConfig) -> Any:
         return random_arguments.random_state(model, call.rows, seed=call.seed)
     torch.manual_seed(call.seed + 2)
     earlier = replace(call, seed=call.seed + 17, steps=3, layout="plain", resets="none")
-    given = make_arguments(model, earlier)
-    return to_batch_first(model, given, call).call(model)[1]
+    arguments = make_arguments(model, earlier)
+    return to_batch_first(model, arguments, call).call(model)[1]
 
 
 def to_batch_first(
     model: CompiledRNN, feed: random_arguments.CallArguments, call: CallConfig
 ) -> random_arguments.CallArguments:
-    """The same feed as `batch_first` wants it."""
+    """Transpose the arguments for `batch_first`."""
     if not call.batch_first:
         return feed
     resets = None if feed.resets is None else feed.resets.transpose(0, 1)
@@ -94,9 +94,9 @@ def to_batch_first(
 
 @poison_memory()
 def compute_result(model: CompiledRNN, call: CallConfig, *, whole: bool = False) -> dict[str, Any]:
-    """All that a call gives: outputs, state, laws, losses, gradients of all that is real.
+    """Return all results of a call: outputs, state, laws, losses, gradients of real tensors.
 
-    whole: make a call in one, even where it says step by step.
+    whole: make one call, even if the call is configured as stepwise.
     """
     feed = make_arguments(model, call)
     sources = {f"input {k}": v for k, v in feed.inputs.items() if v.is_floating_point()}
@@ -128,21 +128,21 @@ def compute_result(model: CompiledRNN, call: CallConfig, *, whole: bool = False)
     laws = () if call.stepwise else tuple(model._laws)
     losses: tuple[Tensor, ...] = ()
     if call.training and model.graph.loss_graph is not None:
-        aims = random_arguments.random_targets(model, y, seed=call.seed)
-        losses = (model.loss(y, aims, lengths=feed.lengths),)
-    found = _collect_values(y, state, laws, losses)
+        targets = random_arguments.random_targets(model, y, seed=call.seed)
+        losses = (model.loss(y, targets, lengths=feed.lengths),)
+    results = _collect_values(y, state, laws, losses)
     sources |= {k: p for k, p in model.named_parameters() if p.requires_grad}
-    chosen: tuple[Any, ...] = (found["outputs"], found["state"], laws, losses)
+    chosen: tuple[Any, ...] = (results["outputs"], results["state"], laws, losses)
     chosen = {"outputs": chosen[:1], "state": chosen[1:2]}.get(call.scored, chosen)
     score = weighted_sum(chosen, call.seed)
     gradients: tuple[Tensor | None, ...] = (None,) * len(sources)
     if score.requires_grad:
         gradients = torch.autograd.grad(score, list(sources.values()), allow_unused=True)
-    found["gradients"] = {
+    results["gradients"] = {
         name: torch.zeros_like(tensor) if gradient is None else gradient
         for (name, tensor), gradient in zip(sources.items(), gradients, strict=True)
     }
-    return found
+    return results
 
 
 def _collect_values(y: Any, state: Any, laws: Any = (), losses: Any = ()) -> dict[str, Any]:
@@ -157,10 +157,10 @@ def _collect_values(y: Any, state: Any, laws: Any = (), losses: Any = ()) -> dic
 def _run_model(
     model: CompiledRNN, feed: random_arguments.CallArguments, call: CallConfig, *, whole: bool
 ) -> tuple[Any, Any]:
-    """A whole call, or one step after the other."""
+    """Run a whole call, or one step after the other."""
     if not can_step(model, call):
         return to_batch_first(model, feed, call).call(model)  # type: ignore[no-any-return]
-    state, found = feed.state, []
+    state, outputs = feed.state, []
     if state is None:
         torch.manual_seed(call.seed + 3)
         state = model.initial_state(call.rows)
@@ -169,14 +169,14 @@ def _run_model(
         return to_batch_first(model, feed, call).call(model)  # type: ignore[no-any-return]
     for t in range(call.steps):
         y, state = model.step({name: value[t] for name, value in feed.inputs.items()}, state)
-        found.append(y if isinstance(y, tuple) else (y,))
+        outputs.append(y if isinstance(y, tuple) else (y,))
     axis = 1 if call.batch_first else 0
-    ys = tuple(torch.stack(parts, axis) for parts in zip(*found, strict=True))
+    ys = tuple(torch.stack(parts, axis) for parts in zip(*outputs, strict=True))
     return (ys if len(ys) > 1 else ys[0]), state
 
 
 def can_step(model: CompiledRNN, call: CallConfig) -> bool:
-    """Whether a call is made step by step."""
+    """Test that a call runs step by step."""
     ends = any(output.at_end for output in model.graph.outputs)
     return call.stepwise and call.steps > 0 and not (ends or model.runs_backward)
 
@@ -190,35 +190,35 @@ def assert_call_agrees(
     tolerance: float = TOLERANCE,
     **options: Any,
 ) -> None:
-    """A backend gives in a call what the reference gives, which is itself held to the `oracle`.
+    """Assert that a backend agrees with the reference, or the reference with the `oracle`.
 
     Raises:
-        AssertionError: where it does not; and whatever else went wrong.
+        AssertionError: if it does not; other exceptions pass through.
     """
     if backend == "oracle":
         call = replace(call, batch_first=False, layout="plain")
         check_against_oracle(compile_case(text, "reference", call, sizes or {}), call)
         return
-    ours = compute_result(compile_case(text, backend, call, sizes or {}, **options), call)
-    right = compute_result(compile_case(text, "reference", call, sizes or {}), call, whole=True)
-    assert_close(ours, right, tolerance, backend)
+    actual = compute_result(compile_case(text, backend, call, sizes or {}, **options), call)
+    expected = compute_result(compile_case(text, "reference", call, sizes or {}), call, whole=True)
+    assert_close(actual, expected, tolerance, backend)
 
 
 def check_against_oracle(model: CompiledRNN, call: CallConfig) -> bool:
-    """Whether the second oracle could say what a call gives, which is then held."""
+    """Check a call against the second oracle; return False if that does not support it."""
     if is_random(model):
         model.eval()
     feed = make_arguments(model, call)
-    drawn = any(state.initial_value.kind == "uniform" for state in model.graph.states)
-    chosen = replace(call, state="initial") if drawn and call.state == "none" else call
+    is_drawn = any(state.initial_value.kind == "uniform" for state in model.graph.states)
+    chosen = replace(call, state="initial") if is_drawn and call.state == "none" else call
     with torch.no_grad():
         feed.state = make_state(model, chosen)
     if feed.state is not None:
         feed.state = type(feed.state)(*(value.clone() for value in feed.state))
     try:
         assert_matches_oracle(model, feed, seed=call.seed)
-    except Unsupported as refused:
-        if "drawn initial value" not in str(refused):
+    except Unsupported as error:
+        if "drawn initial value" not in str(error):
             raise
         return False
     return True

@@ -1,4 +1,4 @@
-"""A model's call held against the second oracle, row by row: values, and one random derivative."""
+"""Compare a call with the second oracle, row by row: values and a directional derivative."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def evaluate_rows(
     directions: Mapping[str, Tensor] | None = None,
     goals: Mapping[str, Tensor] | None = None,
 ) -> list[RowResult]:
-    """The second oracle's answer for each row of a call.
+    """Evaluate each row of a call with the second oracle.
 
     `directions` are by `parameter NAME`, `input NAME`, `state NAME`; `goals` by predicted input.
     """
@@ -71,16 +71,16 @@ def _split_steps(series: Tensor) -> list[Any]:
 def _row_state(model: CompiledRNN, state: Any, b: int) -> tuple[dict[str, list[Any]] | None, int]:
     if state is None:
         return None, 0
-    found: dict[str, list[Any]] = {}
+    state_by_name: dict[str, list[Any]] = {}
     for item, value in zip(carry_entries(model.graph), state, strict=True):
         line = value if item.steps > 1 else value[None]
-        found[item.name] = _split_steps(line[:, b])
-    age = found.pop(age_name(model.graph), [0]) if model.graph.has_windows else [0]
-    return found, int(age[0])
+        state_by_name[item.name] = _split_steps(line[:, b])
+    age = state_by_name.pop(age_name(model.graph), [0]) if model.graph.has_windows else [0]
+    return state_by_name, int(age[0])
 
 
 class _DerivativeCheck:
-    """Adds up, over all that is compared, a random score of ours and what it should move by."""
+    """A random score of all compared tensors, and its expected directional derivative."""
 
     def __init__(self, expected: Sequence[RowResult], tolerance: float, seed: int) -> None:
         self._expected, self._tolerance = expected, tolerance
@@ -90,36 +90,38 @@ class _DerivativeCheck:
     def draw(self, shape: Sequence[int]) -> Tensor:
         return torch.randn(tuple(shape), generator=self._generator, dtype=torch.float64)
 
-    def check_tensor(self, what: str, ours: Tensor, theirs: Callable[[RowResult], Any]) -> None:
-        """One tensor, and the function that picks a row's part of it from an answer."""
-        wanted, moved = (
-            _stack_rows([theirs(a) for a in answers], ours)
+    def check_tensor(
+        self, what: str, actual: Tensor, expected_of: Callable[[RowResult], Any]
+    ) -> None:
+        """Compare one tensor; `theirs` picks a row's part from a result."""
+        expected, expected_slope = (
+            _stack_rows([expected_of(a) for a in answers], actual)
             for answers in (self._expected, [a.tangents for a in self._expected if a.tangents])
         )
-        assert_equal(ours, wanted, self._tolerance, what)
-        weight = self.draw(ours.shape)
-        self.score = self.score + (weight * ours).sum()
-        self.slope += float((weight * moved).sum())
+        assert_equal(actual, expected, self._tolerance, what)
+        weight = self.draw(actual.shape)
+        self.score = self.score + (weight * actual).sum()
+        self.slope += float((weight * expected_slope).sum())
 
     def check_mean(
-        self, what: str, ours: Tensor, theirs: Callable[[RowResult], float], n: int
+        self, what: str, actual: Tensor, expected_of: Callable[[RowResult], float], n: int
     ) -> None:
-        """A number that is a mean over n steps of all rows, and a row's sum over its own."""
-        wanted, moved = (
-            sum(theirs(a) for a in answers) / max(n, 1)
+        """Compare a mean over n steps of all rows with sums over each row."""
+        expected, expected_slope = (
+            sum(expected_of(a) for a in answers) / max(n, 1)
             for answers in (self._expected, [a.tangents for a in self._expected if a.tangents])
         )
-        assert_equal(ours, torch.tensor(wanted, dtype=torch.float64), self._tolerance, what)
+        assert_equal(actual, torch.tensor(expected, dtype=torch.float64), self._tolerance, what)
         weight = float(self.draw(()))
-        self.score, self.slope = self.score + weight * ours, self.slope + weight * moved
+        self.score, self.slope = self.score + weight * actual, self.slope + weight * expected_slope
 
 
 def assert_matches_oracle(
     model: CompiledRNN, feed: CallArguments, *, seed: int = 0, tolerance: float = 1e-9
 ) -> None:
-    """A model gives what the second oracle says, and moves as it says.
+    """Assert that a model's values and directional derivatives match the second oracle.
 
-    In training its laws and `loss` terms are held, too; nothing in it may then be left to chance.
+    In training its laws and `loss` terms are compared, too; nothing in it may then be random.
     """
     named: dict[str, Tensor] = {
         f"parameter {k}": p for k, p in model.named_parameters() if p.requires_grad
@@ -139,11 +141,13 @@ def assert_matches_oracle(
     }
     y, state = feed.call(model)
     ys = y if isinstance(y, tuple) else (y,)
-    aims = random_targets(model, y, seed=seed)
+    target_values = random_targets(model, y, seed=seed)
     predicted = {
         output.predicted_input: aim
         for output, aim in zip(
-            model.graph.scored_outputs, aims if isinstance(aims, tuple) else (aims,), strict=True
+            model.graph.scored_outputs,
+            target_values if isinstance(target_values, tuple) else (target_values,),
+            strict=True,
         )
         if output.predicted_input is not None
     }
@@ -164,12 +168,12 @@ def assert_matches_oracle(
             symbols = [a.state[item.name][-item.steps :] for a in expected]
             assert value.t().tolist() == symbols, f"state {item.name}"
     if model.training:
-        _check_losses(model, feed, y, aims, compared)
+        _check_losses(model, feed, y, target_values, compared)
     _check_derivative(compared, named, directions, tolerance)
 
 
 def is_random(model: CompiledRNN) -> bool:
-    """Whether two calls in training may differ."""
+    """Test that two calls in training may differ."""
     graph = model.graph
     dropped = any(parameter.weightdrop for parameter in graph.parameters)
     lines = graph.loss_graph is not None and bool(graph.loss_graph.graph.random_nodes)
@@ -177,7 +181,7 @@ def is_random(model: CompiledRNN) -> bool:
 
 
 def _named_states(model: CompiledRNN, state: Any) -> Iterator[tuple[CarryEntry, Tensor]]:
-    """What is carried, (k, B, …)."""
+    """Yield the carried values, (k, B, …)."""
     items = () if model.runs_backward else carry_entries(model.graph)
     for item, value in zip(items, state or (), strict=True):
         yield item, value if item.steps > 1 else value[None]
@@ -214,33 +218,35 @@ def _check_derivative(
     if not compared.score.requires_grad:
         assert abs(compared.slope) <= tolerance, "a derivative where the model has none"
         return
-    found = torch.autograd.grad(compared.score, list(named.values()), allow_unused=True)
-    moved = [g * d for g, d in zip(found, directions.values(), strict=True) if g is not None]
-    total = sum(float(part.sum()) for part in moved)
-    size = 1 + sum(float(part.abs().sum()) for part in moved)
+    gradients = torch.autograd.grad(compared.score, list(named.values()), allow_unused=True)
+    products = [g * d for g, d in zip(gradients, directions.values(), strict=True) if g is not None]
+    total = sum(float(part.sum()) for part in products)
+    size = 1 + sum(float(part.abs().sum()) for part in products)
     assert abs(total - compared.slope) <= tolerance * size, (
         f"the derivative is {total!r}, not {compared.slope!r}"
     )
 
 
-def assert_equal(value: Tensor, wanted: Tensor, tolerance: float, what: str) -> None:
-    """Two tensors are equal to a tolerance, infinities included."""
-    assert value.shape == wanted.shape, f"{what}: {tuple(value.shape)}, not {tuple(wanted.shape)}"
+def assert_equal(value: Tensor, expected: Tensor, tolerance: float, what: str) -> None:
+    """Assert that two tensors are equal to a tolerance, infinities included."""
+    assert value.shape == expected.shape, (
+        f"{what}: {tuple(value.shape)}, not {tuple(expected.shape)}"
+    )
     torch.testing.assert_close(
         value.detach().double(),
-        wanted,
+        expected,
         rtol=tolerance,
         atol=tolerance,
-        msg=lambda text: f"{what}: {text}\n{value}\n{wanted}",
+        msg=lambda text: f"{what}: {text}\n{value}\n{expected}",
     )
 
 
 def _stack_rows(rows: Sequence[Any], like: Tensor) -> Tensor:
-    """What single rows give as one batch, (T, B, m), zero past their ends; (B, m) at the end."""
-    made = np.zeros(tuple(like.shape))
+    """Stack results of rows to a batch, (T, B, m), zero in padding; (B, m) at the end."""
+    batch = np.zeros(tuple(like.shape))
     for b, row in enumerate(rows):
-        if made.ndim == 2:
-            made[b] = row
+        if batch.ndim == 2:
+            batch[b] = row
         elif len(row):
-            made[: len(row), b] = row
-    return torch.from_numpy(made)
+            batch[: len(row), b] = row
+    return torch.from_numpy(batch)

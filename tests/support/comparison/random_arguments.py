@@ -1,4 +1,4 @@
-"""What a compiled spec is called with: random inputs, lengths, resets, states and targets."""
+"""Random arguments of compiled models: inputs, lengths, resets, states and targets."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ class CallArguments:
     resets: Tensor | None
 
     def call(self, model: CompiledRNN) -> Any:
-        """The model's answer: outputs and state."""
+        """Call the model; return outputs and state."""
         return model(self.inputs, self.state, lengths=self.lengths, resets=self.resets)
 
 
 def randomize_parameters(model: CompiledRNN, seed: int, scale: float = 0.5) -> CompiledRNN:
     """Draw every parameter anew, vectors, biases, initial states and frozen ones too.
 
-    What a spec starts away from zero (a gain, an exponent) stays near its start, and no entry is
-    far from the others, so that a divisor which starts at one stays away from zero.
+    Parameters that start away from zero (a gain, an exponent) stay near their start, with entries
+    close to each other, so that a divisor which starts at one stays away from zero.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in sorted(model.named_parameters()):
-            known = model.graph.parameters_by_name[name]
+            declared = model.graph.parameters_by_name[name]
             noise = 2 * torch.rand(parameter.shape, generator=generator, dtype=torch.float64) - 1
-            start = parameter.mean() if known.form == "vector" else 0.0
-            spread = 1.0 if known.form == "vector" else 3**0.5
+            start = parameter.mean() if declared.form == "vector" else 0.0
+            spread = 1.0 if declared.form == "vector" else 3**0.5
             width = max(1, parameter.shape[-1]) ** 0.5
             parameter.copy_(start + scale * spread * noise / width)
     return model
 
 
 def random_values(type_: Type, shape: tuple[int, ...], dtype: torch.dtype, seed: int) -> Tensor:
-    """Values of a type: Gaussian, zeros and ones, or symbols (no symbol, −1, among them)."""
+    """Draw values of a type: Gaussian, zeros and ones, or symbols (with −1, no symbol)."""
     generator = torch.Generator().manual_seed(seed)
     if type_.kind == "symbol":
         return torch.randint(-1, type_.size, shape, generator=generator)
@@ -58,7 +58,7 @@ def random_values(type_: Type, shape: tuple[int, ...], dtype: torch.dtype, seed:
 def random_inputs(
     graph: OperatorGraph, steps: int, rows: int, *, seed: int = 0, dtype: torch.dtype | None = None
 ) -> dict[str, Tensor]:
-    """Random inputs by name, (T, B, n) or (T, B) of symbols; float64 unless said otherwise."""
+    """Draw inputs by name, (T, B, n) or (T, B) of symbols; float64 by default."""
     return {
         variable.name: random_values(
             variable.type, (steps, rows), dtype or torch.float64, 1000 * seed + index
@@ -68,34 +68,34 @@ def random_inputs(
 
 
 def random_lengths(steps: int, rows: int, *, seed: int = 0) -> Tensor:
-    """Ragged lengths: one row is empty and one full, where there are rows enough."""
+    """Draw ragged lengths; with enough rows one is empty and one full."""
     generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randint(min(1, steps), steps + 1, (rows,), generator=generator)
+    values = torch.randint(min(1, steps), steps + 1, (rows,), generator=generator)
     if rows > 1:
-        drawn[0] = steps
+        values[0] = steps
     if rows > 2:
-        drawn[-1] = 0
-    return drawn
+        values[-1] = 0
+    return values
 
 
 def random_resets(steps: int, rows: int, *, seed: int = 0) -> Tensor:
-    """Resets at about a third of the steps, the first one and those past a row's end among them."""
+    """Draw resets at about a third of the steps, also at the first and in padding."""
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(steps, rows, generator=generator) < 0.3
 
 
 def random_state(model: CompiledRNN, rows: int, *, seed: int = 0) -> Any:
-    """A random state to go on from."""
+    """Draw a state."""
     zero = model.initial_state(rows)
     generator = torch.Generator().manual_seed(seed)
     parts: list[Tensor] = []
     sizes = {variable.name: variable.type.size for variable in model.graph.inputs}
     for item, value in zip(carry_entries(model.graph), zero, strict=True):
         if value.is_floating_point():
-            drawn = torch.randn(value.shape, generator=generator, dtype=torch.float64)
-            parts.append((0.5 * drawn).to(value.dtype))
+            values = torch.randn(value.shape, generator=generator, dtype=torch.float64)
+            parts.append((0.5 * values).to(value.dtype))
         else:
-            # What is no symbol is the age of a segment, of a model with windows.
+            # Integers that are no symbols are a segment's age, in models with windows.
             low, high = (-1, sizes[item.name]) if item.name in sizes else (0, 4)
             parts.append(torch.randint(low, high, value.shape, generator=generator))
     return type(zero)(*parts)
@@ -122,15 +122,15 @@ def feed(
 
 
 def random_targets(model: CompiledRNN, y: Any, *, seed: int = 0) -> Any:
-    """Random targets of the shape of a call's scored outputs, as `model.loss` takes them."""
+    """Draw targets of the shape of a call's scored outputs, as `model.loss` takes them."""
     outputs = model.graph.outputs
     ys = y if len(outputs) > 1 else (y,)
-    made: list[Tensor] = []
+    values: list[Tensor] = []
     for index, (output, value) in enumerate(zip(outputs, ys, strict=True)):
         if output.unscored:
             continue
         drawn = random_values(
             output.type, tuple(value.shape[:-1]), value.dtype, 1000 * seed + 500 + index
         )
-        made.append(drawn.clamp(min=0) if output.type.kind == "symbol" else drawn)
-    return tuple(made) if len(made) > 1 else made[0]
+        values.append(drawn.clamp(min=0) if output.type.kind == "symbol" else drawn)
+    return tuple(values) if len(values) > 1 else values[0]

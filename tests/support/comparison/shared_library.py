@@ -1,4 +1,4 @@
-"""Many generated models in one C file: what all share is compiled once."""
+"""Compile many generated models in one C file, so that shared code is compiled once."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ class _StopCollecting(Exception):
 def compile_in_one_library(
     cases: Iterable[Callable[[], Any]], patch: pytest.MonkeyPatch
 ) -> list[Callable[[], Any]]:
-    """The same cases, whose first program each comes out of one library, others alone.
+    """Return the same cases, with the first program of each compiled in one library.
 
     A case is run once up to the point where it would compile, and once more when it is called;
-    what it raises before that point it raises then.
+    exceptions before that point are raised then.
     """
-    found: dict[str, CompiledProgram] = {}
+    programs: dict[str, CompiledProgram] = {}
 
     def collect(self: CompiledProgram) -> None:
-        found.setdefault(self.model_source, self)
+        programs.setdefault(self.model_source, self)
         raise _StopCollecting
 
-    kept = list(cases)
+    all_cases = list(cases)
     with patch.context() as context:
         context.setattr(CompiledProgram, "load", collect)
-        for case in kept:
+        for case in all_cases:
             with suppress(Exception):
                 case()
     groups: dict[tuple[str, bool], dict[str, str]] = {}
-    for text, program in found.items():
+    for text, program in programs.items():
         group = groups.setdefault((program.isa, program.double), {})
         group[text] = f"m{len(group)}"
     libraries: dict[tuple[str, bool], Any] = {}
     for (level, double), texts in groups.items():
-        # A text that the compiler refuses is its own case's failure: then each is built alone.
+        # If the shared text does not compile, build each case alone, so that only its own fails.
         with suppress(RnnError):
             libraries[level, double] = build_library(
                 prelude(level, double=double)  # type: ignore[arg-type]
@@ -52,7 +52,7 @@ def compile_in_one_library(
                 level,  # type: ignore[arg-type]
             )
 
-    alone = CompiledProgram.load
+    original_load = CompiledProgram.load
 
     def load(self: CompiledProgram) -> None:
         key = (self.isa, self.double)
@@ -60,7 +60,7 @@ def compile_in_one_library(
             object.__setattr__(self.emitter, "name", groups[key][self.model_source])
             self.libraries.append(libraries[key])
         else:
-            alone(self)
+            original_load(self)
 
     def with_library(case: Callable[[], Any]) -> Callable[[], Any]:
         def call() -> Any:
@@ -70,4 +70,4 @@ def compile_in_one_library(
 
         return call
 
-    return [with_library(case) for case in kept]
+    return [with_library(case) for case in all_cases]

@@ -1,0 +1,1 @@
+"""Injected faults, and detectors of uninitialized or unordered memory accesses."""

@@ -1,4 +1,4 @@
-"""A backend that is wrong on purpose, in one kind of call."""
+"""A backend with an injected fault in some calls."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def every_call(call: Call) -> bool:
 
 
 class FaultyReference(ReferenceBackend):
-    """The reference, but for what is planted in it.
+    """The reference with an injected fault.
 
-    is_faulty: in which calls it is wrong. what: `output`, `state`, `law`, `kept`, or `gradient KIND`,
-    where a kind is that of a key; each is off by a hundredth of itself, and a bit.
+    is_faulty: chooses the faulty calls. faulty_part: `output`, `state`, `law`, `kept`, or `gradient
+    KIND`, with the kind of a key; its entries are off by a hundredth, and a bit.
     """
 
     def __init__(
@@ -56,14 +56,14 @@ class FaultyReference(ReferenceBackend):
         residuals: Residuals,
         cotangents: Mapping[TensorKey, Tensor | None],
     ) -> Sequence[Tensor | None]:
-        found = super().backward(call, wrt, residuals, cotangents)
+        correct = super().backward(call, wrt, residuals, cotangents)
         if not self.is_faulty(call):
-            return found
+            return correct
         return [
             _perturb(gradient)
             if gradient is not None and self.faulty_part == f"gradient {kind}"
             else gradient
-            for (kind, _), gradient in zip(wrt, found, strict=True)
+            for (kind, _), gradient in zip(wrt, correct, strict=True)
         ]
 
 
@@ -74,5 +74,5 @@ def _perturb(value: Tensor) -> Tensor:
 def faulty_backend(
     part: str, when: CallPredicate = every_call, name: str = "planted"
 ) -> Callable[[OperatorGraph, Options], FaultyReference]:
-    """What stands in the table of backends for such a one."""
+    """Return the factory of a faulty backend, for the backend registry."""
     return lambda graph, options: FaultyReference(graph, options, part, when, name)

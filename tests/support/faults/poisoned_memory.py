@@ -1,4 +1,4 @@
-"""Memory that holds no number until it is written: who reads it before is seen at every run."""
+"""Fill uninitialized memory with NaN, so that reads before writes show in every run."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from rnnc.compiler.backends.cpu.specialize.compiled_program import CompiledProgr
 
 @contextmanager
 def poison_memory() -> Iterator[None]:
-    """Scratch, what is saved, and results hold NaN when a pass begins.
+    """Fill scratch memory, residuals and results with NaN before each pass.
 
-    By torch's own switch for all memory that it gives, in any thread (whole numbers are the largest
-    there are); and for what the `cpu` backend keeps from one call for the next one.
+    Uses torch's own switch for all memory that it allocates, in any thread (integers become the
+    largest there are), and patches the memory that the `cpu` backend keeps between calls.
     """
     spare, run = CompiledProgram.take_workspace, CpuReplay.run
 
     def spare_of_nan(self: CompiledProgram, size: int) -> Tensor | None:
-        found = spare(self, size)
-        return None if found is None else found.fill_(nan)
+        buffer = spare(self, size)
+        return None if buffer is None else buffer.fill_(nan)
 
     def run_on_nan(self: CpuReplay, tensors: Sequence[Tensor]) -> None:
         for frame in self._workspaces:

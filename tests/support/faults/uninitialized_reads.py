@@ -1,4 +1,4 @@
-"""What generated C would read from memory before it is written, found without running it."""
+"""Find reads of uninitialized memory in generated C by static analysis."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from rnnc.compiler.backends.cpu.specialize.compiled_program import CompiledProgr
 from rnnc.compiler.ir.ops import SOURCE_OPS
 
 UninitializedRead = tuple[int, int]
-"""A reader (−1: the caller), and what it reads."""
+"""A reader (−1: the caller), and the value that it reads."""
 
 
 def find_uninitialized_reads(program: CompiledProgram) -> list[UninitializedRead]:
-    """All such reads of both passes."""
+    """Return all uninitialized reads of both passes."""
     values = program.layout.flow.values
-    given = {v.id for v in values if v.operation in SOURCE_OPS}
-    forward = _PassChecker(program, set(given), adjoint=False)
+    sources = {v.id for v in values if v.operation in SOURCE_OPS}
+    forward = _PassChecker(program, set(sources), adjoint=False)
     memory = program.slot_assignment(adjoint=False)
-    saved = {n for n, at in memory.slot_of.items() if memory.slots[at].block == RESIDUAL_BLOCK}
+    saved = {n for n, slot in memory.slot_of.items() if memory.slots[slot].block == RESIDUAL_BLOCK}
     known = forward.written & (saved | set(program.aten_residuals))
-    return [*forward.reads, *_PassChecker(program, given | known, adjoint=True).reads]
+    return [*forward.reads, *_PassChecker(program, sources | known, adjoint=True).reads]
 
 
 class _PassChecker:
-    """One pass, job by job; `written` is what memory holds so far."""
+    """Analysis of one pass, job by job; `written` are the values in memory so far."""
 
     def __init__(self, program: CompiledProgram, written: set[int], *, adjoint: bool) -> None:
         self.layout, self.written = program.layout, written
@@ -48,8 +48,8 @@ class _PassChecker:
             for number in segment.aten_values:
                 self._outside(number)
         flow = self.layout.flow
-        wanted = [g.value for g in flow.gradients] if adjoint else [r.value for r in flow.results]
-        self.reads += [(-1, n) for n in wanted if n >= 0 and n not in self.written]
+        outputs = [g.value for g in flow.gradients] if adjoint else [r.value for r in flow.results]
+        self.reads += [(-1, n) for n in outputs if n >= 0 and n not in self.written]
 
     def _outside(self, number: int) -> None:
         operands = self.layout.flow.values[number].operands
@@ -57,7 +57,7 @@ class _PassChecker:
         self.written.add(number)
 
     def _unit(self, unit: CpuKernelGroup) -> None:
-        # In a loop an earlier step, or a later one, has run through all of its stages.
+        # In a loop all kernels of an earlier step have run, or of a later one.
         others = {n for stage in unit.kernels for n in self._stored(stage)}
         for stage in unit.kernels:
             self.reads += self._faults(stage, others if unit.direction else set())
@@ -70,10 +70,10 @@ class _PassChecker:
 
     def _faults(self, stage: CpuKernel, others: set[int]) -> Iterator[UninitializedRead]:
         flow, computed = self.layout.flow, set[int]()
-        for found in stage.matmul_sums:
-            for term in found.terms:
+        for faults in stage.matmul_sums:
+            for term in faults.terms:
                 if term.weight not in self.written:
-                    yield found.value, term.weight
+                    yield faults.value, term.weight
         for number in stage.values:
             for read in kernel_operands(flow, stage, number):
                 if is_in_register(flow, stage, number, read):

@@ -1,8 +1,8 @@
-"""Triton's interpreter with a memory as weak as a GPU's may be within one launch.
+"""Triton's interpreter with delayed stores, as weak memory of a GPU within one launch.
 
-The interpreter computes whole tiles one after the other, so that a stage may read what the one
-before it has just written, barrier or not. Here nobody sees what is stored before the next barrier,
-or the end of the launch: whoever reads too early finds what was there before.
+The interpreter computes whole tiles in sequence, so that a stage could read what the stage before
+it has just written, with or without a barrier. Here stores become visible at the next barrier, or
+at the end of the launch: an early reader gets the old values.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pytest
 
 
 class WeakMemory:
-    """Stores that wait for a barrier; some barriers can be left out, by their number."""
+    """Stores that wait for a barrier; barriers can be skipped, by number."""
 
     def __init__(self) -> None:
         self.pending_stores: list[tuple[Any, ...]] = []
@@ -21,13 +21,13 @@ class WeakMemory:
         self.skipped_barriers: frozenset[int] = frozenset()
 
     def barrier(self) -> None:
-        """Everything that was stored is seen from now on."""
+        """Make all stores visible, unless this barrier is skipped."""
         self.barrier_count += 1
         if self.barrier_count not in self.skipped_barriers:
             self.flush()
 
     def flush(self) -> None:
-        """As a barrier that cannot be left out."""
+        """Make all stores visible."""
         from triton.runtime import interpreter
 
         for stored in self.pending_stores:
@@ -36,7 +36,7 @@ class WeakMemory:
 
 
 def delay_stores(monkeypatch: pytest.MonkeyPatch) -> WeakMemory:
-    """Make stores late for as long as a test runs."""
+    """Delay stores for the duration of a test."""
     from triton.runtime import interpreter
 
     late, launch = WeakMemory(), interpreter.GridExecutor.__call__
@@ -44,8 +44,8 @@ def delay_stores(monkeypatch: pytest.MonkeyPatch) -> WeakMemory:
     def store(builder: Any, pointers: Any, value: Any, mask: Any, *how: Any) -> None:
         late.pending_stores.append((pointers.data, value.data.copy(), mask.data.copy()))
 
-    def launched(kernel: Any, *tensors: Any, **said: Any) -> None:
-        launch(kernel, *tensors, **said)
+    def launched(kernel: Any, *tensors: Any, **options: Any) -> None:
+        launch(kernel, *tensors, **options)
         late.flush()
 
     builder = interpreter.InterpreterBuilder

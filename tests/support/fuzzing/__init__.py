@@ -1,0 +1,1 @@
+"""Broken specs, and single-token mutations of valid ones."""

@@ -1,4 +1,4 @@
-"""Broken and half-broken specs for fuzzing: from the grammar's tokens, from lines, from bytes."""
+"""Generate broken specs for fuzzing: from grammar tokens, from lines, from bytes."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ EXPRESSIONS = [
 
 
 class Hang(Exception):
-    """A spec took longer than it may."""
+    """Checking a spec took too long."""
 
 
 def broken_spec(seed: int) -> bytes:
-    """A text that may or may not be a spec: a third each from the grammar, lines and bytes."""
+    """Generate a text that may be invalid: a third each from grammar, lines and bytes."""
     chance = random.Random(seed)
     kind = seed % 3
     if kind == 0:
@@ -86,10 +86,10 @@ def broken_spec(seed: int) -> bytes:
 
 
 def check_robustness(data: bytes) -> None:
-    """Read, check, render and format a text; only a diagnostic or a result may come of it.
+    """Read, check, render and format a text; only diagnostics or a result may follow.
 
     Raises:
-        Hang: when it takes the processor for more than five seconds; and whatever else goes wrong.
+        Hang: after five seconds of processor time; other exceptions pass through.
     """
     with _time_limit():
         try:
@@ -97,18 +97,18 @@ def check_robustness(data: bytes) -> None:
         except RnnError as error:
             _render(error)
             return
-        found = check(source)
-        render_json(found)
-        for diagnostic in found:
+        diagnostics = check(source)
+        render_json(diagnostics)
+        for diagnostic in diagnostics:
             render_text(diagnostic)
         try:
             text = format_source(source)
         except RnnError as error:
             _render(error)
             return
-        again = decode_spec(text.encode(), "fuzz.rnn", None)
-        assert format_source(again) == text
-        plain = format_source(again, ascii_only=True)
+        formatted = decode_spec(text.encode(), "fuzz.rnn", None)
+        assert format_source(formatted) == text
+        plain = format_source(formatted, ascii_only=True)
         assert format_source(decode_spec(plain.encode(), "fuzz.rnn", None)) == text
 
 
@@ -144,7 +144,7 @@ def _spec_from_grammar(chance: random.Random) -> str:
 
 
 def _fill_template(template: str, chance: random.Random, depth: int) -> str:
-    """A template with its gaps filled in, ever more simply the deeper it is."""
+    """Fill the gaps of a template, more simply with depth."""
     parts = []
     index = 0
     while index < len(template):
@@ -164,7 +164,7 @@ def _fill_template(template: str, chance: random.Random, depth: int) -> str:
 
 
 def _spec_from_lines(chance: random.Random) -> str:
-    """Lines of valid specs, mixed, with tokens put in and indentation changed."""
+    """Mix lines of valid specs, with tokens inserted and indentation changed."""
     one = random_spec(chance.randrange(10_000)).text.split("\n")
     other = chance.choice(ZOO).read_text(encoding="utf-8").split("\n")
     lines = one if chance.random() < 0.5 else other

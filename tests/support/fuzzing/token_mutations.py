@@ -1,4 +1,4 @@
-"""Single-token mutations of valid specs: what a slip of the keyboard makes of them."""
+"""Single-token mutations of valid specs, as typing mistakes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WORDS = ["state", "input", "h", "W", "b", "tanh", "foo", "3", "0.5", "t", "for",
 
 @dataclass(frozen=True)
 class Mutation:
-    """A spec with one token changed, and what was changed where."""
+    """A spec with one token changed, and the change."""
 
     text: str
     line: int
@@ -33,7 +33,7 @@ class Mutation:
 
 @dataclass(frozen=True)
 class MutationResult:
-    """How a mutated spec fared: how many diagnostics, and where the first one is."""
+    """The diagnostics of a mutated spec: their number, and the first one's location."""
 
     mutation: Mutation
     diagnostics: int
@@ -41,7 +41,7 @@ class MutationResult:
 
 
 def valid_spec(seed: int) -> Spec:
-    """A model of the zoo, or a random spec."""
+    """Return a zoo model or a random spec."""
     if seed % 2:
         return random_spec(seed)
     return Spec(seed, ZOO[seed // 2 % len(ZOO)].read_text(encoding="utf-8"))
@@ -86,24 +86,24 @@ def mutate(seed: int) -> Mutation:
 
 
 def check_mutation(mutation: Mutation) -> MutationResult:
-    """Check a mutated spec; what was said of the spec before, and notes, are no complaints."""
+    """Check a mutated spec; ignore notes, and diagnostics of the original."""
     source = Source(mutation.text, "mutated.rnn")
     before = {(d.code, d.message) for d in check(mutation.original, parameters=mutation.sizes)}
-    found = [
+    diagnostics = [
         d
         for d in check(source, parameters=mutation.sizes)
         if d.severity != "note" and (d.code, d.message) not in before
     ]
-    if not found:
+    if not diagnostics:
         return MutationResult(mutation, 0, True)
-    places = [found[0].span, *(label.span for label in found[0].related)]
+    places = [diagnostics[0].span, *(label.span for label in diagnostics[0].related)]
     lines = {p.source.position(p.start)[0] for p in places if p and p.source is source}
-    is_there = mutation.line in lines or _mentions_mutation(found[0], mutation)
-    return MutationResult(mutation, len(found), is_there)
+    is_there = mutation.line in lines or _mentions_mutation(diagnostics[0], mutation)
+    return MutationResult(mutation, len(diagnostics), is_there)
 
 
 def _mentions_mutation(diagnostic: Diagnostic, mutation: Mutation) -> bool:
-    """Whether a message about another line names what the mutation took away or put in."""
+    """Test that a message names the token that the mutation removed or inserted."""
     words = {w for w in (mutation.before.strip(), mutation.after.strip()) if w.isidentifier()}
     return any(f"`{word}" in diagnostic.message + diagnostic.hint for word in words)
 

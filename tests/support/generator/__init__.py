@@ -1,7 +1,7 @@
-"""Random valid specs and calls: the one generator that all tests of meaning share.
+"""Generate random valid specs and calls, shared by all semantic tests.
 
-It owns every production of the grammar, every function of the catalogue, and every kind of operand
-in every position where it may stand; `census.py` counts them, in the text of a spec alone.
+It covers every production of the grammar, every function of the catalogue, and every kind of
+operand in every position where it is valid; `census.py` counts them from a spec's text alone.
 """
 
 from support.generator.spec import Spec

@@ -1,4 +1,4 @@
-"""Random calls: how long, how many rows, cut into which segments, going on from what."""
+"""Generate random call configurations: steps, rows, segments, initial states."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ LAYOUTS: tuple[Layout, ...] = ("plain", "transposed", "strided", "offset", "expa
 
 @dataclass(frozen=True)
 class CallConfig:
-    """How a model is called; `seed` draws the parameters, the inputs and all that is random.
+    """A call of a model; `seed` draws parameters, inputs and random masks.
 
-    lengths: none given, all of them T, or ragged, one of them 0.
-    resets: none given, given and all False, or some.
-    state: none, what `initial_state` gives, a random one, or what an earlier call left.
-    layout: how the inputs lie in memory; `expanded` repeats one row.
-    stepwise: by `step`, one step at a time, what is then held against the reference's whole call.
-    scored: what a gradient comes back from; `none` runs without gradients, twice.
+    lengths: none, all of them T, or ragged, one of them 0.
+    resets: none, all False, or some.
+    state: none, from `initial_state`, random, or carried from an earlier call.
+    layout: memory layout of the inputs; `expanded` repeats one row.
+    stepwise: by `step`, one step at a time, compared with the reference's whole call.
+    scored: the source of gradients; `none` runs without gradients, twice.
     """
 
     seed: int = 0
@@ -36,10 +36,10 @@ class CallConfig:
 
 
 def random_call(seed: int, number: int = 0) -> CallConfig:
-    """The call with a number of a spec's seed; the first is long, cut up, and carries a state."""
+    """Draw a call of a spec's seed; number 0 is long, segmented, and carries a state."""
     rng = random.Random(1000 * seed + number)
     steps = rng.choice([1, 2, 3, 4, 5, 6, 7, 8])
-    calling = CallConfig(
+    call = CallConfig(
         seed=seed,
         steps=steps,
         rows=rng.choice([1, 2, 3, 3, 5]),
@@ -52,39 +52,39 @@ def random_call(seed: int, number: int = 0) -> CallConfig:
         scored=rng.choice(["all", "all", "all", "outputs", "state", "parameters"]),
     )
     if number == 0:
-        return calling
+        return call
     match rng.randint(0, 7):
         case 0:
-            return replace(calling, steps=0)
+            return replace(call, steps=0)
         case 1:
-            return replace(calling, rows=0)
+            return replace(call, rows=0)
         case 2:
-            return replace(calling, steps=1)
+            return replace(call, steps=1)
         case 3:
-            return replace(calling, stepwise=True, training=False, lengths="none", resets="none")
+            return replace(call, stepwise=True, training=False, lengths="none", resets="none")
         case 4:
-            return replace(calling, scored="none")
+            return replace(call, scored="none")
         case _:
-            return calling
+            return call
 
 
 def simplify_call(call: CallConfig) -> list[CallConfig]:
-    """Calls that have one thing less, the largest step first."""
-    found: list[CallConfig] = []
+    """Return calls with one feature less, the largest simplification first."""
+    simpler_calls: list[CallConfig] = []
     plain = CallConfig(seed=call.seed)
     for name in ("lengths", "resets", "state", "layout", "batch_first", "stepwise", "scored"):
         value = getattr(plain, name)
         if getattr(call, name) != value:
-            found.append(replace(call, **{name: value}))
-    # Step by step, and in one call, chance would be drawn in another order.
+            simpler_calls.append(replace(call, **{name: value}))
+    # Stepwise and whole calls draw random numbers in different orders.
     if not call.training and not call.stepwise:
-        found.append(replace(call, training=True))
+        simpler_calls.append(replace(call, training=True))
     if call.resets == "some":
-        found.append(replace(call, resets="false"))
+        simpler_calls.append(replace(call, resets="false"))
     if call.state == "carried":
-        found += [replace(call, state="random"), replace(call, state="initial")]
+        simpler_calls += [replace(call, state="random"), replace(call, state="initial")]
     if call.lengths == "ragged":
-        found.append(replace(call, lengths="full"))
-    found += [replace(call, rows=n) for n in (1, 2) if n < call.rows]
-    found += [replace(call, steps=n) for n in range(1, call.steps)]
-    return found
+        simpler_calls.append(replace(call, lengths="full"))
+    simpler_calls += [replace(call, rows=n) for n in (1, 2) if n < call.rows]
+    simpler_calls += [replace(call, steps=n) for n in range(1, call.steps)]
+    return simpler_calls

@@ -1,7 +1,7 @@
-"""What a spec holds, read from its text: rules of the grammar, functions, operands in positions.
+"""Count the constructs of a spec from its text: operand kinds by position.
 
 It shares nothing with the generator but the names of kinds and positions, which follow from the
-catalogue and from the syntax tree; what is listed here and not written there is missing in a test.
+catalogue and from the syntax tree; a pair listed here that is never generated fails a test.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ READS: Final = (
     "backward state", "next state", "far future", "backward past",
     "local", "part", "operand", "target", "target symbol",
 )  # fmt: skip
-"""Names that stand for values, variables by their type and the step at which they are read."""
+"""Names of values: variables by their type and the step at which they are read."""
 
 OTHERS: Final = ("vector", "bias", "diagonal", "number", "static", "window", "tuple", "fixed")
-"""Parameters and constants; what is no vector; and a value that is made of parameters alone."""
+"""Parameters and constants; values that are no vectors; values of parameters alone."""
 
 CALLS: Final = tuple(
     dict.fromkeys(
@@ -48,7 +48,7 @@ RESULTS: Final = (
     "sum", "elementwise product", "quotient", "negation", "product", "transposed product",
     "diagonal product", "lookup", "scores", "mix", "concatenation", "infix", "prefix", "named",
 )  # fmt: skip
-"""Values that are computed, by what computes them."""
+"""Computed values by their operation."""
 
 KINDS: Final = (*READS, *OTHERS, *CALLS, *RESULTS)
 
@@ -73,7 +73,7 @@ def _inner_positions() -> Iterator[str]:
 
 
 INNER: Final = tuple(_inner_positions())
-"""Positions inside of expressions: operands of functions, of arithmetic, of products and uses."""
+"""Positions inside expressions: operands of functions, arithmetic, products and operators."""
 
 OUTER: Final = (
     "local", "state", "backward state", "prediction", "output", "output at end", "law left",
@@ -95,14 +95,14 @@ _ABOVE_ZERO: Final = frozenset({
 
 
 def is_possible(position: str, kind: str) -> bool:
-    """Whether the language has an operand of a kind in a position, and its value is finite."""
+    """Test that the language allows an operand kind in a position, with finite values."""
     if kind in {"window", "tuple"}:
         return position in _TAKE_ANY or (position, kind) == ("result", "tuple")
     if kind in _SYMBOLS and position not in _TAKE_SYMBOLS:
         return False
     if position in {"log z", "sqrt z", "divide right"}:
         return kind in _ABOVE_ZERO
-    if kind in _TARGETS:  # known to a loss alone, where no line is set
+    if kind in _TARGETS:  # targets are readable in losses only, which set no line
         return position in {*INNER, "tuple"} - {"split z"} or (position, kind) == ("loss", "target")
     if position == "split z" and kind in {"number", "static", "call scalar"}:
         return False  # too narrow
@@ -126,12 +126,12 @@ def is_possible(position: str, kind: str) -> bool:
 
 
 PAIRS: Final = tuple((p, k) for p in POSITIONS for k in KINDS if is_possible(p, k))
-"""Every position with every kind of operand that it can have."""
+"""Every possible pair of a position and an operand kind."""
 
 
 @dataclass
 class _Names:
-    """What the names of one scope stand for."""
+    """The kinds of the names in one scope."""
 
     kinds: dict[str, str] = field(default_factory=dict)
     backward: frozenset[str] = frozenset()
@@ -141,21 +141,21 @@ class _Names:
 
 @dataclass
 class Census:
-    """The pairs of a position and a kind of operand that one spec holds."""
+    """The pairs of position and operand kind in one spec."""
 
     pairs: set[tuple[str, str]] = field(default_factory=set)
 
 
 def census(text: str) -> Census:
-    """Count a spec."""
-    found = Census()
+    """Count the pairs of a spec."""
+    counts = Census()
     file = parse(Source(text), Report())
     for statement in file.operators:
         if isinstance(statement, syntax.Operator):
-            _operator(statement, {}, found)
+            _operator(statement, {}, counts)
     for model in file.models:
-        _model(model, found)
-    return found
+        _model(model, counts)
+    return counts
 
 
 def _statements(block: tuple[syntax.Statement, ...]) -> Iterator[syntax.Statement]:
@@ -167,7 +167,7 @@ def _statements(block: tuple[syntax.Statement, ...]) -> Iterator[syntax.Statemen
             yield from _statements(statement.orelse)
 
 
-def _model(model: syntax.Model, found: Census) -> None:
+def _model(model: syntax.Model, counts: Census) -> None:
     statements = list(_statements(model.body))
     kinds: dict[str, str] = {p.name.name: "static" for p in model.parameters}
     ends: dict[str, str] = {}
@@ -184,22 +184,22 @@ def _model(model: syntax.Model, found: Census) -> None:
     for equation in equations:
         _locals(equation.target, equation.value, kinds)
     for equation in equations:
-        _equation(equation, names, ends, found)
+        _equation(equation, names, ends, counts)
     for statement in statements:
         match statement:
             case syntax.Operator():
                 shared = {n: k for n, k in kinds.items() if k in {"vector", "diagonal", "matrix"}}
-                _operator(statement, shared, found)
+                _operator(statement, shared, counts)
             case syntax.Law(left, right):
-                _count("law left", left, names, found)
-                _count("law right", right, names, found)
+                _count("law left", left, names, counts)
+                _count("law right", right, names, counts)
             case syntax.Loss(value):
-                _count("loss", value, _Names(kinds, names.backward, in_loss=True), found)
+                _count("loss", value, _Names(kinds, names.backward, in_loss=True), counts)
             case _:
                 pass
 
 
-def _operator(operator: syntax.Operator, shared: Mapping[str, str], found: Census) -> None:
+def _operator(operator: syntax.Operator, shared: Mapping[str, str], counts: Census) -> None:
     kinds = dict(shared) | {p.name.name: "static" for p in operator.parameters}
 
     def bind(operand: syntax.Operand) -> None:
@@ -218,23 +218,23 @@ def _operator(operator: syntax.Operator, shared: Mapping[str, str], found: Censu
             _locals(statement.target, statement.value, kinds)
     for statement in statements:
         if isinstance(statement, syntax.Equation):
-            _equation(statement, names, {}, found)
+            _equation(statement, names, {}, counts)
         elif isinstance(statement, syntax.Result):
-            _count("result", statement.value, names, found)
+            _count("result", statement.value, names, counts)
 
 
 def _parameters(statements: list[syntax.Statement], kinds: dict[str, str]) -> None:
-    """`param` lines: vectors, diagonals and matrices."""
+    """Add the kinds of `param` names: vectors, diagonals and matrices."""
     for statement in statements:
         if not isinstance(statement, syntax.Parameter):
             continue
         for name in statement.names:
-            said = {a.span.text.split("(")[0] for a in statement.annotations}
+            words = {a.span.text.split("(")[0] for a in statement.annotations}
             sizes = [len(a.sizes) for a in statement.annotations if isinstance(a, syntax.Type)]
             kind = "matrix" if is_matrix_name(name.name) else "vector"
-            if "diagonal" in said:
+            if "diagonal" in words:
                 kind = "diagonal"
-            elif "vector" in said or 1 in sizes:
+            elif "vector" in words or 1 in sizes:
                 kind = "bias" if is_bias_name(name.name) else "vector"
             elif 2 in sizes:
                 kind = "matrix"
@@ -257,8 +257,8 @@ def _locals(
 
 
 def _backward(equations: list[syntax.Equation], kinds: Mapping[str, str]) -> frozenset[str]:
-    """The states that something reads at a later step; only what runs backward can be."""
-    found: set[str] = set()
+    """Return the states read at a later step, which are backward."""
+    states: set[str] = set()
     bare: set[str] = set()
     for node in _walk(equations):
         if (
@@ -267,9 +267,9 @@ def _backward(equations: list[syntax.Equation], kinds: Mapping[str, str]) -> fro
         ):
             time = node.time if isinstance(node, syntax.Timed) else node.last
             if _step(time) > 0:
-                found.add(node.name.name)
-    # A state that reads only states that run backward, at their own step, is forward: not guessed.
-    return frozenset(found - bare)
+                states.add(node.name.name)
+    # A state that reads backward states only at their own step is forward.
+    return frozenset(states - bare)
 
 
 def _walk(node: object) -> Iterator[object]:
@@ -289,10 +289,10 @@ def _step(time: syntax.Expression) -> int:
 
 
 def _equation(
-    equation: syntax.Equation, names: _Names, ends: Mapping[str, str], found: Census
+    equation: syntax.Equation, names: _Names, ends: Mapping[str, str], counts: Census
 ) -> None:
-    _target(equation.target, equation.value, names, ends, found)
-    _inside(equation.value, names, found)
+    _target(equation.target, equation.value, names, ends, counts)
+    _inside(equation.value, names, counts)
 
 
 def _target(
@@ -300,7 +300,7 @@ def _target(
     value: syntax.Expression,
     names: _Names,
     ends: Mapping[str, str],
-    found: Census,
+    counts: Census,
 ) -> None:
     value = _bare(value)
     match target:
@@ -308,27 +308,27 @@ def _target(
             parts = value.arguments if isinstance(value, syntax.Parentheses) else ()
             if len(parts) == len(arguments):
                 for argument, part in zip(arguments, parts, strict=True):
-                    _target(argument.value, part.value, names, ends, found)
+                    _target(argument.value, part.value, names, ends, counts)
         case syntax.Primed(name) | syntax.Timed(name):
             role = names.kinds.get(name.name, "state")
             if role in INPUTS:
                 position = "prediction"
             else:
                 position = "backward state" if name.name in names.backward else "state"
-            found.pairs.update((position, kind) for kind in _kinds(value, names))
+            counts.pairs.update((position, kind) for kind in _kinds(value, names))
         case syntax.Name(name) if names.kinds.get(name) == "output":
-            found.pairs.update((ends[name], kind) for kind in _kinds(value, names))
+            counts.pairs.update((ends[name], kind) for kind in _kinds(value, names))
         case _:
-            found.pairs.update(("local", kind) for kind in _kinds(value, names))
+            counts.pairs.update(("local", kind) for kind in _kinds(value, names))
 
 
-def _count(position: str, value: syntax.Expression, names: _Names, found: Census) -> None:
-    found.pairs.update((position, kind) for kind in _kinds(value, names))
-    _inside(value, names, found)
+def _count(position: str, value: syntax.Expression, names: _Names, counts: Census) -> None:
+    counts.pairs.update((position, kind) for kind in _kinds(value, names))
+    _inside(value, names, counts)
 
 
 def _bare(value: syntax.Expression) -> syntax.Expression:
-    """An expression without the parentheses around it."""
+    """Strip parentheses around an expression."""
     while isinstance(value, syntax.Parentheses) and len(value.arguments) == 1:
         value = value.arguments[0].value
     while isinstance(value, syntax.Run) and len(value.items) == 1:
@@ -336,12 +336,12 @@ def _bare(value: syntax.Expression) -> syntax.Expression:
     return value
 
 
-def _inside(value: syntax.Expression, names: _Names, found: Census) -> None:
-    """Count every position inside of an expression."""
+def _inside(value: syntax.Expression, names: _Names, counts: Census) -> None:
+    """Count every position inside an expression."""
     value = _bare(value)
     for position, operand in _operands(value, names):
-        found.pairs.update((position, kind) for kind in _kinds(operand, names))
-        _inside(operand, names, found)
+        counts.pairs.update((position, kind) for kind in _kinds(operand, names))
+        _inside(operand, names, counts)
 
 
 def _operands(value: syntax.Expression, names: _Names) -> Iterator[tuple[str, syntax.Expression]]:
@@ -357,10 +357,10 @@ def _operands(value: syntax.Expression, names: _Names) -> Iterator[tuple[str, sy
         case syntax.Infix(_, operands):
             yield from (("infix left", operand) for operand in operands[:-1])
             yield "infix right", operands[-1]
-        case syntax.Chain(first, rest):
+        case syntax.Chain(first, terms):
             signs = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide"}
-            yield f"{signs[rest[0][0]]} left", first
-            for sign, operand in rest:
+            yield f"{signs[terms[0][0]]} left", first
+            for sign, operand in terms:
                 yield f"{signs[sign]} right", operand
         case _:
             pass
@@ -382,21 +382,25 @@ def _run(
         first, arguments = items[0], items[1]
         assert isinstance(first, syntax.Name)
         assert isinstance(arguments, syntax.Parentheses)
-        given = [argument.value for argument in arguments.arguments]
+        operands = [argument.value for argument in arguments.arguments]
         function = PRIMITIVES_BY_NAME.get(first.name)
         if first.name == "split":
-            yield "split z", given[0]
+            yield "split z", operands[0]
         elif function is None:
-            yield from (("call", operand) for operand in given)
+            yield from (("call", operand) for operand in operands)
         else:
-            given = given[len(function.constants) :]
-            for label, operand in zip(function.operands, given, strict=True):
+            operands = operands[len(function.constants) :]
+            for label, operand in zip(function.operands, operands, strict=True):
                 yield f"{function.name} {label}", operand
         return
-    rest = items[1:]
-    if not rest:
+    factors = items[1:]
+    if not factors:
         return
-    right = rest[0] if len(rest) == 1 else syntax.Run(rest, rest[0].span.to(rest[-1].span))
+    right = (
+        factors[0]
+        if len(factors) == 1
+        else syntax.Run(factors, factors[0].span.to(factors[-1].span))
+    )
     yield (
         {
             "scores": "window right",
@@ -410,7 +414,7 @@ def _run(
 
 
 def _left(item: syntax.Expression, names: _Names) -> str:
-    """The kind of product that an item begins."""
+    """Return the kind of product that starts with an item."""
     match item:
         case syntax.Transposed(name):
             is_window = names.kinds.get(name.name) in {"window", "operand", "part"}
@@ -427,7 +431,7 @@ def _left(item: syntax.Expression, names: _Names) -> str:
 
 
 def _kinds(value: syntax.Expression, names: _Names) -> list[str]:
-    """The kind of an expression, and whether it is made of parameters alone."""
+    """Return an expression's kind, and `fixed` if it depends on parameters alone."""
     value = _bare(value)
     kind = _kind(value, names)
     if kind in {*CALLS, *RESULTS} and _is_fixed(value, names):
@@ -436,10 +440,10 @@ def _kinds(value: syntax.Expression, names: _Names) -> list[str]:
 
 
 def _is_fixed(value: syntax.Expression, names: _Names) -> bool:
-    held = [node for node in _walk(value) if isinstance(node, syntax.Name)]
+    used_names = [node for node in _walk(value) if isinstance(node, syntax.Name)]
     kinds = [
         names.kinds.get(n.name, "matrix" if is_matrix_name(n.name) else "bias")
-        for n in held
+        for n in used_names
         if n.name not in RESERVED_FUNCTIONS
     ]
     timeless = not any(
@@ -483,10 +487,10 @@ def _kind(value: syntax.Expression, names: _Names) -> str:  # noqa: C901
             return "number" if isinstance(_bare(value.operand), syntax.Number) else "negation"
         case syntax.Infix():
             return "infix"
-        case syntax.Chain(_, rest):
+        case syntax.Chain(_, terms):
             if not any(isinstance(n, syntax.Name | syntax.Symbol) for n in _walk(value)):
                 return "number"
-            return {"/": "quotient", "*": "elementwise product"}.get(rest[-1][0], "sum")
+            return {"/": "quotient", "*": "elementwise product"}.get(terms[-1][0], "sum")
         case syntax.Run(items):
             return _kind_of_run(items, names)
         case _:
@@ -511,7 +515,7 @@ def _kind_of_run(items: tuple[syntax.Expression, ...], names: _Names) -> str:
 
 
 def _read(name: str, step: int | None, names: _Names) -> str:
-    """A variable at a step; None is the target of an input."""
+    """Return the kind of a variable read at a step; None is the target of an input."""
     role = names.kinds.get(name, "state")
     if role in INPUTS:
         if step is None:

@@ -1,4 +1,4 @@
-"""Expressions of every kind in every position, of a width that is known as they are written."""
+"""Write random expressions of every kind in every position, with known widths."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def kind_of_position(position: str) -> str:
-    """The kind of an expression that is written around an operand in a position."""
-    name, _, rest = position.partition(" ")
+    """Return the kind of an expression around an operand in a position."""
+    name, _, suffix = position.partition(" ")
     if name in PRIMITIVES_BY_NAME:
         function = PRIMITIVES_BY_NAME[name]
         if function.is_random:
@@ -33,7 +33,7 @@ def kind_of_position(position: str) -> str:
         "matrix": "product",
         "transposed": "transposed product",
         "diagonal": "diagonal product",
-        "window": "mix" if rest.startswith("transposed") else "scores",
+        "window": "mix" if suffix.startswith("transposed") else "scores",
         "infix": "infix",
         "prefix": "prefix",
         "call": "named",
@@ -42,7 +42,7 @@ def kind_of_position(position: str) -> str:
 
 
 COMPUTED: dict[str, list[str]] = {}
-"""Positions by the kind of expression that they make."""
+"""Positions by the kind of expression that they build."""
 for _position in PLACES:
     if _position != "split z":
         COMPUTED.setdefault(kind_of_position(_position), []).append(_position)
@@ -57,43 +57,43 @@ class Writer:
     scope: Scope
     in_loss: bool = False
     exact: bool = False
-    """Whether an operand of a given kind must stand in its position as it is."""
+    """True if an operand of a requested kind must not be wrapped."""
 
     @property
     def world(self) -> SpecState:
-        """What the spec shares."""
+        """Shared state of the spec."""
         return self.scope.world
 
     @property
     def rng(self) -> random.Random:
-        """The source of chance."""
+        """Random generator of the spec."""
         return self.scope.world.rng
 
     def width(self) -> int:
-        """A width of this spec."""
+        """Draw a width."""
         return self.world.width()
 
     def add_names(self, *names: Text) -> None:
-        """Names that can be read from now on."""
+        """Make names readable."""
         self.scope.reads += names
 
     def number(self) -> str:
-        """A constant."""
+        """Draw a constant."""
         return self.rng.choice(["0.5", "2", "1e-1", "(1 - 0.25)", "0.25", "-0.5", "3 / 4", "2**1"])
 
     # operands
 
     def kinds(self, depth: int) -> list[str]:
-        """The kinds of operand that can be written here."""
-        found = list(dict.fromkeys(r.kind for r in self.scope.with_form("vector")))
-        found += ["vector", "vector", "bias", "diagonal", "number"]
+        """Return the operand kinds that are available here."""
+        available = list(dict.fromkeys(r.kind for r in self.scope.with_form("vector")))
+        available += ["vector", "vector", "bias", "diagonal", "number"]
         if self.statics():
-            found.append("static")
+            available.append("static")
         if depth > 0:
-            found += [kind for kind in COMPUTED if self._can(kind)]
-            found += ["fixed"] * (not self.scope.fixed)
-            found += ["lookup"] * bool(self.scope.with_form("symbol"))
-        return found
+            available += [kind for kind in COMPUTED if self._can(kind)]
+            available += ["fixed"] * (not self.scope.fixed)
+            available += ["lookup"] * bool(self.scope.with_form("symbol"))
+        return available
 
     def _can(self, kind: str) -> bool:
         if kind == "call random":
@@ -104,17 +104,17 @@ class Writer:
         return not (self.scope.fixed and kind in {"infix", "prefix", "named"})
 
     def statics(self) -> list[str]:
-        """Names of real constants that can be read here."""
+        """Return the names of real constants in scope."""
         return ["rate"] if self.world.headed and self.scope.place != "body" else []
 
     def operand(self, depth: int = 1, kind: str = "", least: int = 1) -> Text:
-        """A value of a kind, any if none is said."""
+        """Write a value of a kind, or of a random one."""
         if kind:
             return replace(self, exact=True)._operand(depth, kind, least)
         return self._operand(depth, self.rng.choice(self.kinds(depth)), least)
 
     def can_write(self, kind: str) -> bool:
-        """Whether an operand of a kind can be written here."""
+        """Test that an operand kind is available here."""
         known = {read.kind for read in self.scope.readable()}
         timely = self.scope.series or self.scope.with_form("window")
         return (
@@ -154,26 +154,26 @@ class Writer:
             case _ if kind in COMPUTED:
                 return self._computed_kind(kind, depth, least)
             case _:
-                found = [
+                readable = [
                     r
                     for r in self.scope.readable()
                     if r.kind == kind and (r.form == "vector" or kind.endswith("symbol"))
                 ]
-                found = [r for r in found if r.width >= least] or found
-                if not found and kind in {"local", "part"} and not self.in_loss:
-                    made = self.positive(width, kind)
-                    return self.rng.choice([r for r in self.scope.reads if r.text == made.text])
-                return self.rng.choice(found)
+                readable = [r for r in readable if r.width >= least] or readable
+                if not readable and kind in {"local", "part"} and not self.in_loss:
+                    value = self.positive(width, kind)
+                    return self.rng.choice([r for r in self.scope.reads if r.text == value.text])
+                return self.rng.choice(readable)
 
     def _computed_kind(self, kind: str, depth: int, least: int) -> Text:
-        """An expression of a kind, tried until it is wide enough."""
+        """Write expressions of a kind until one is wide enough."""
         for _ in range(20):
             mark = self.scope.mark()
-            made = self.computed(self.rng.choice(COMPUTED[kind]), depth)
-            if made.width >= least:
+            value = self.computed(self.rng.choice(COMPUTED[kind]), depth)
+            if value.width >= least:
                 break
             self.scope.roll_back(mark)
-        return made
+        return value
 
     def _number(self) -> Text:
         text = self.number()
@@ -181,15 +181,15 @@ class Writer:
         return Text(text, 1, RUN if "**" in text else level)
 
     def _fixed(self, depth: int) -> Text:
-        """A value made of parameters alone."""
+        """Write a value of parameters alone."""
         writer = Writer(self.scope.restricted_to([], fixed=True), self.in_loss)
-        made = writer.operand(0, self.rng.choice(["vector", "vector", "diagonal", "bias"]))
+        operand = writer.operand(0, self.rng.choice(["vector", "vector", "diagonal", "bias"]))
         places = [p for kind in COMPUTED if writer._can(kind) for p in COMPUTED[kind]]
         places = [p for p in places if p not in POSITIVE]
-        return PLACES[self.rng.choice(places)](writer, made)
+        return PLACES[self.rng.choice(places)](writer, operand)
 
     def computed(self, position: str, depth: int, kind: str = "") -> Text:
-        """An expression around an operand in a position."""
+        """Write an expression around an operand in a position."""
         if kind and not self.exact:
             return replace(self, exact=True).computed(position, depth, kind)
         if position in POSITIVE:
@@ -203,16 +203,16 @@ class Writer:
         least = 2 if position in {"split z"} else 1
         return self._value(PLACES[position](self, self.operand(depth - 1, kind, least)))
 
-    def _value(self, made: Text) -> Text:
-        """One vector: a tuple is taken apart by a line of its own."""
-        if made.form != "tuple":
-            return made
-        names = [self.take_apart(made)]
+    def _value(self, value: Text) -> Text:
+        """Return one vector; unpack a tuple with a line of its own."""
+        if value.form != "tuple":
+            return value
+        names = [self.take_apart(value)]
         vectors = [name for part in names for name in part if name.form == "vector"]
         return self.rng.choice(vectors) if vectors else self.operand(0, "vector")
 
-    def take_apart(self, made: Text) -> list[Text]:
-        """Set the parts of a tuple to new names, in one line, and remember them."""
+    def take_apart(self, value: Text) -> list[Text]:
+        """Assign the parts of a tuple to new names, in one line, and make them readable."""
         names: list[Text] = []
 
         def target(part: Text) -> str:
@@ -224,19 +224,19 @@ class Writer:
             )
             return name
 
-        left = target(made)
-        self.scope.lines.append(f"{left} = {made.text}")
+        left = target(value)
+        self.scope.lines.append(f"{left} = {value.text}")
         self.add_names(*names)
         return names
 
     def is_small(self, value: Text) -> bool:
-        """Whether a value is bounded by what it is."""
+        """Test that an expression is bounded by its outer function."""
         return value.text.startswith(("tanh(", "σ(", "softmax(", "sin(", "cos(", "softsign("))
 
     # values of a width
 
     def vector(self, width: int, depth: int, *, known: bool | None = None) -> Text:
-        """A value of a width; `known` when nothing around it says which."""
+        """Write a value of a width; `known` if nothing around it determines the width."""
         fitting = self.scope.with_form("vector", width=width)
         if fitting and self.world.flip(0.35):
             return self.rng.choice(fitting)
@@ -245,7 +245,7 @@ class Writer:
         return self.fit(self.operand(depth), width, known=width == 1 if known is None else known)
 
     def affine(self, width: int, *, known: bool) -> Text:
-        """`W h + U x + b`."""
+        """Write `W h + U x + b`."""
         leaves = self.scope.with_form("vector", "symbol")
         chosen = self.rng.sample(leaves, min(len(leaves), self.rng.randint(1, 2)))
         terms = [f"{self.scope.matrix(width, leaf.width, known=known)} {leaf.item}"
@@ -256,7 +256,7 @@ class Writer:
         return Text(" + ".join(terms), width, SUM if len(terms) > 1 else RUN)
 
     def fit(self, value: Text, width: int, *, known: bool) -> Text:
-        """A value brought to a width: as it is, times a vector, or by a matrix."""
+        """Convert a value to a width: unchanged, times a vector, or by a matrix."""
         if value.form == "vector" and value.width == width:
             return value
         if value.form == "vector" and value.width == 1 and self.world.flip(0.5):
@@ -266,7 +266,7 @@ class Writer:
         return Text(f"{matrix} {value.item}", width, RUN)
 
     def scalar(self) -> Text:
-        """A value of one entry, which goes with every vector."""
+        """Write a value with one entry, which broadcasts with every vector."""
         numbers = self.scope.with_form("vector", width=1)
         if numbers and self.world.flip(0.4):
             return self.rng.choice(numbers)
@@ -275,7 +275,7 @@ class Writer:
         return self.computed(self.rng.choice(COMPUTED["call scalar"]), 0)
 
     def positive(self, width: int, kind: str = "") -> Text:
-        """A value whose entries lie well above zero."""
+        """Write a value with entries well above zero."""
         from support.generator.positive import positive
 
         return positive(self, width, kind)
@@ -283,14 +283,14 @@ class Writer:
     # what is not a vector
 
     def operator_argument(self) -> Text:
-        """What a concatenation or an operator may be given besides: a vector or a symbol."""
+        """Write an operand of a concatenation or operator: a vector or a symbol."""
         symbols = self.scope.with_form("symbol")
         if symbols and self.world.flip(0.25):
             return self.rng.choice(symbols)
         return self.operand(0)
 
     def tuple_(self) -> Text:
-        """Several values."""
+        """Write a tuple of several values."""
         known = self.scope.with_form("tuple")
         if known and self.world.flip(0.3):
             return self.rng.choice(known)
@@ -305,13 +305,13 @@ class Writer:
         return self.tuple_of(parts)
 
     def tuple_of(self, parts: Sequence[Text]) -> Text:
-        """A tuple of some values."""
+        """Write a tuple of the given values."""
         end = "," if self.world.flip(0.05) else ""
         text = f"({', '.join(part.text for part in parts)}{end})"
         return Text(text, 0, form="tuple", parts=tuple(parts))
 
     def operator(self, fixity: str, operands: tuple[Text, ...]) -> tuple[str, Text]:
-        """An operator for such operands, and what it gives."""
+        """Choose or define an operator for the operands; return it with its result."""
         from support.generator.operators import operator
 
         return operator(self, fixity, operands)

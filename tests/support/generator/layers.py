@@ -1,4 +1,4 @@
-"""States and what updates them: groups that run one way each and read each other at many times."""
+"""Generate states and their updates: groups of one direction that read each other."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ INITIAL_VALUES = (
 DIRECTIONS = ("forward", "backward")
 AHEAD, BACK = 6, -6
 LOCAL_POSITIONS = frozenset((*PLACES, "local", "tuple"))
-"""Positions that a local shows."""
+"""Positions that can be written as a local."""
 
 
 class Layers:
-    """The states of a model so far, and the lines that declare and set them."""
+    """The states of a model so far, with the lines that declare and update them."""
 
     def __init__(self, writer: Writer) -> None:
         self.writer, self.scope, self.world = writer, writer.scope, writer.world
@@ -32,43 +32,43 @@ class Layers:
         self.scope.add_series = self.add_state
 
     def add_group(self, direction: str, count: int, owed: list[tuple[str, str]]) -> None:
-        """Some states that run one way; each may read the past (the future) of all of them.
+        """Add states of one direction; each may read the past (the future) of all of them.
 
-        owed: pairs of a position and a kind that the group may serve; it takes out what it has.
+        owed: pairs of a position and a kind; those that the group contains are removed.
         """
-        made = [self.declare(direction) for _ in range(count)]
-        waiting = list(made)
+        states = [self.declare(direction) for _ in range(count)]
+        waiting = list(states)
         while waiting:
             self.write_owed(owed)
-            made += self._add_owed_states(direction, owed)
+            states += self._add_owed_states(direction, owed)
             if self.world.flip(0.2):
                 local(self.writer, 2)
             self._update(waiting)
-        made += self._add_owed_states(direction, owed)
+        states += self._add_owed_states(direction, owed)
         if direction == "backward":
-            for state in made:
+            for state in states:
                 self.scope.series[state.name] = replace(state, first=-4, last=AHEAD)
         self.write_owed(owed)
 
-    def _add_owed_states(self, direction: str, wanted: list[tuple[str, str]]) -> list[Series]:
-        """States of their own for the pairs whose position is a state's value."""
-        own = "state" if direction == "forward" else "backward state"
-        made: list[Series] = []
-        for position, kind in list(wanted):
-            if position == own and self.writer.can_write(kind):
-                wanted.remove((position, kind))
-                made.append(self._add_owed_state(direction, kind))
-        return made
+    def _add_owed_states(self, direction: str, owed: list[tuple[str, str]]) -> list[Series]:
+        """Add a state for each owed pair whose position is a state's value."""
+        state_position = "state" if direction == "forward" else "backward state"
+        states: list[Series] = []
+        for position, kind in list(owed):
+            if position == state_position and self.writer.can_write(kind):
+                owed.remove((position, kind))
+                states.append(self._add_owed_state(direction, kind))
+        return states
 
     def write_owed(self, owed: list[tuple[str, str]]) -> None:
-        """Write what can be written now of the pairs that stand inside of expressions."""
+        """Write the owed pairs that are available now."""
         for position, kind in list(owed):
             if position in LOCAL_POSITIONS and self.writer.can_write(kind):
                 owed.remove((position, kind))
                 show(self.writer, position, kind)
 
     def declare(self, direction: str, width: int = 0) -> Series:
-        """A new state, that can be read before (after) the step."""
+        """Declare a state, readable before (after) the step."""
         name = NAMES[len(self.states) % len(NAMES)]
         if len(self.states) >= len(NAMES):
             name = f"{name}_{len(self.states)}"
@@ -82,7 +82,7 @@ class Layers:
         return state
 
     def type(self, width: int) -> str:
-        """A type of reals."""
+        """Write a real type."""
         size = self.world.size(width)
         return "real" if size == "1" and self.world.flip(0.5) else f"real[{size}]"
 
@@ -90,19 +90,19 @@ class Layers:
         return f"{state.name}[t]" if self.world.flip(0.2) else f"{state.name}'"
 
     def _previous_value(self, state: Series) -> Text:
-        """A state as its own update reads it."""
+        """Read a state as in its own update."""
         kinds = [r for r in state.reads(self.world.rng) if r.kind != "state"]
         return self.world.rng.choice(kinds)
 
     def mark_set(self, *states: Series) -> None:
-        """From here on states can be read at their own step."""
+        """Make states readable at their own step."""
         for state in states:
             known = replace(self.scope.series[state.name])
             first, last = (0, known.last) if state.role == "backward" else (known.first, 0)
             self.scope.series[state.name] = replace(known, first=first, last=last)
 
     def set_state(self, state: Series, value: Text, *, owed: bool = False) -> None:
-        """One equation for one state."""
+        """Write the equation of a state."""
         fitted = self.writer.fit(value, state.width, known=False) if not owed else value
         if state.role == "backward" and f"{state.name}[t+" not in fitted.text and not owed:
             fitted = Text(
@@ -112,7 +112,7 @@ class Layers:
         self.mark_set(state)
 
     def _add_owed_state(self, direction: str, kind: str) -> Series:
-        """A new state that is set to an operand of a kind; what runs backward to its own future."""
+        """Add a state set to an operand kind; a backward one reads its own future."""
         if direction == "forward":
             value = self.writer.operand(2, kind)
             state = self.declare(direction, value.width)
@@ -129,13 +129,13 @@ class Layers:
         return state
 
     def _of_future(self, state: Series, kind: str) -> Text:
-        """An operand of a kind that is made of a state's own future."""
+        """Write an operand of a kind from a state's own future."""
         old = self._previous_value(state)
         if kind in COMPUTED:
-            own = Writer(replace(self.scope, reads=[], series={state.name: state}))
-            own.scope.add_series = None
+            writer = Writer(replace(self.scope, reads=[], series={state.name: state}))
+            writer.scope.add_series = None
             places = [place for place in COMPUTED[kind] if place not in POSITIVE]
-            return own.computed(self.world.rng.choice(places), 1, old.kind)
+            return writer.computed(self.world.rng.choice(places), 1, old.kind)
         if kind in {"next state", "far future"}:
             return next(r for r in state.reads(self.world.rng) if r.kind == kind)
         name = self.world.fresh_name("z")
@@ -145,7 +145,7 @@ class Layers:
         return Text(name, state.width)
 
     def add_state(self, width: int) -> None:
-        """A state of a width, for what must look through one."""
+        """Add a state of a width, as the source of a window."""
         inputs = {n: s for n, s in self.scope.series.items() if s.role not in DIRECTIONS}
         writer = Writer(replace(self.scope, reads=[], series=inputs, add_series=None))
         state = self.declare("forward", width)
@@ -159,14 +159,16 @@ class Layers:
         self.world.rng.choice(kinds)(waiting)
 
     def _direct(self, waiting: list[Series]) -> None:
-        """An expression over the old value and all else that can be read."""
+        """Set a state to an expression of its old value and other names."""
         state = waiting.pop(0)
         writer, world = self.writer, self.world
         value = writer.vector(state.width, 2)
         if world.flip(0.6):
             old = self._previous_value(state)
-            own = Text(f"{self.scope.matrix(state.width, old.width, known=False)} {old.item}", 0, 4)
-            value = Text(f"{value.at(1)} + {own.text}", state.width, 1)
+            term = Text(
+                f"{self.scope.matrix(state.width, old.width, known=False)} {old.item}", 0, 4
+            )
+            value = Text(f"{value.at(1)} + {term.text}", state.width, 1)
         value = writer.scope.squash(value)
         if world.flip(0.25):
             value = Text(
@@ -175,28 +177,29 @@ class Layers:
         self.set_state(state, value)
 
     def _applied(self, waiting: list[Series]) -> None:
-        """An operator of the spec's own, defined for this."""
+        """Set a state by a newly defined operator."""
         state = waiting.pop(0)
         operands = (self.writer.operator_argument(), self._previous_value(state))
         fixity = self.world.rng.choice(["infix", "infix", "named"])
-        made = define(self.world, fixity, operands, result=(state.width,))
-        self.set_state(state, apply_operator(made.name, fixity, operands, state.width))
+        operator = define(self.world, fixity, operands, result=(state.width,))
+        self.set_state(state, apply_operator(operator.name, fixity, operands, state.width))
 
     def _defaulted(self, waiting: list[Series]) -> None:
-        """`h' = x ⊕ h`, nobody having said what ⊕ is."""
+        """Set a state by an undefined ⊕: `h' = x ⊕ h`."""
         state = waiting.pop(0)
         symbol = "⊕"
         if "⊕" in self.unique or self.world.flip(0.3):
             self.world.symbols += 1
             symbol = "⊕" + str(self.world.symbols).translate(DIGITS)
         self.unique.add(symbol)
-        # The default's result is as wide as what it is set to, so that it cannot be fitted.
-        left = f"{self._left(state)} = {self.writer.operator_argument().at(1)} {symbol} {self._previous_value(state).text}"
-        self.scope.lines.append(left)
+        # The default's result has its target's width, so `fit` cannot be used.
+        left, argument = self._left(state), self.writer.operator_argument().at(1)
+        previous = self._previous_value(state).text
+        self.scope.lines.append(f"{left} = {argument} {symbol} {previous}")
         self.mark_set(state)
 
     def _linear(self, waiting: list[Series]) -> None:
-        """A recurrence that is affine in its own state, entry by entry: what becomes a scan."""
+        """Set a state by an affine elementwise recurrence, which becomes a scan."""
         state = waiting.pop(0)
         writer, width = self.writer, state.width
         old = self._previous_value(state)
@@ -221,19 +224,21 @@ class Layers:
         self.mark_set(state)
 
     def _together(self, waiting: list[Series]) -> None:
-        """Two states by one operator: `(h', c') = x ⊕ (h, c)`."""
+        """Set two states by one operator: `(h', c') = x ⊕ (h, c)`."""
         states = [waiting.pop(0), waiting.pop(0)]
         old = self.writer.tuple_of([self._previous_value(state) for state in states])
         operands = (self.writer.operator_argument(), old)
         fixity = self.world.rng.choice(["infix", "infix", "named"])
         widths = tuple(state.width for state in states)
-        made = define(self.world, fixity, operands, result=widths)
+        operator = define(self.world, fixity, operands, result=widths)
         left = ", ".join(self._left(state) for state in states)
-        self.scope.lines.append(f"({left}) = {apply_operator(made.name, fixity, operands, 0).text}")
+        self.scope.lines.append(
+            f"({left}) = {apply_operator(operator.name, fixity, operands, 0).text}"
+        )
         self.mark_set(*states)
 
     def _pair(self, waiting: list[Series]) -> None:
-        """Two states, or a state and a local, set by a tuple that stands there."""
+        """Set two states, or a state and a local, by a tuple."""
         states = [waiting.pop(0), waiting.pop(0)]
         values = [self.writer.vector(state.width, 1) for state in states]
         squashed = [self.writer.scope.squash(value).text for value in values]
@@ -242,20 +247,20 @@ class Layers:
                         for v, s in zip(squashed, states, strict=True)]  # fmt: skip
         left = [self._left(state) for state in states]
         if self.world.flip(0.4):
-            name, more = self.world.fresh_name("p"), self.writer.operand(1)
+            name, extra = self.world.fresh_name("p"), self.writer.operand(1)
             left, squashed = (
                 [left[0], f"({left[1]}, {name})"],
-                [squashed[0], f"({squashed[1]}, {more.text})"],
+                [squashed[0], f"({squashed[1]}, {extra.text})"],
             )
             self.scope.lines.append(f"({', '.join(left)}) = ({', '.join(squashed)})")
-            self.scope.reads.append(Text(name, more.width, kind="part"))
+            self.scope.reads.append(Text(name, extra.width, kind="part"))
         else:
             self.scope.lines.append(f"({', '.join(left)}) = ({', '.join(squashed)})")
         self.mark_set(*states)
 
 
 def apply_operator(name: str, fixity: str, operands: tuple[Text, ...], width: int) -> Text:
-    """The use of an operator."""
+    """Write the application of an operator."""
     if fixity == "named":
         return Text(f"{name}({', '.join(operand.text for operand in operands)})", width)
     left, right = (operand.at(1) for operand in operands)

@@ -1,4 +1,4 @@
-"""Operators of a spec's own: definitions for given operands, and their bodies."""
+"""Generate operator definitions for given operands."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from support.generator.expressions import Writer
 
 MAX_OPERATORS = 6
-"""Operators of one spec, where those that it has can serve."""
+"""Operators above which existing ones are reused."""
 MAX_DEPTH = 2
 INFIX_SYMBOLS, PREFIX_SYMBOLS = "⊕⊗⊖⊞⊠", "▷◁△▽"
-"""`⊛` is left to the loops of `recipes.py`, which number it."""
+"""`⊛` is left to `recipes.py`, which numbers it."""
 DIGITS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 @dataclass(frozen=True)
 class DefinedOperator:
-    """An operator: how it is written, what it takes, and what it gives."""
+    """An operator: spelling, operand types, result."""
 
     name: str
     fixity: str
@@ -31,7 +31,7 @@ class DefinedOperator:
 
 
 def operator(writer: Writer, fixity: str, operands: tuple[Text, ...]) -> tuple[str, Text]:
-    """An operator for some operands: one that is there, or a new one."""
+    """Return an existing or new operator for some operands."""
     world = writer.world
     shapes = tuple(operand.shape for operand in operands)
     plain = writer.in_loss or writer.exact
@@ -49,7 +49,7 @@ def operator(writer: Writer, fixity: str, operands: tuple[Text, ...]) -> tuple[s
 
 
 def new_name(world: SpecState, fixity: str) -> str:
-    """A symbol with a subscript of its own, or the name of a function."""
+    """Return a fresh symbol with subscript, or function name."""
     if fixity == "named":
         return world.fresh_name("f")
     world.symbols += 1
@@ -65,18 +65,18 @@ def define(
     *,
     plain: bool = False,
     result: tuple[int, ...] = (),
-    wanted: tuple[str, str] | None = None,
+    owed: tuple[str, str] | None = None,
 ) -> DefinedOperator:
-    """Write a new operator into the file.
+    """Define a new operator.
 
-    plain: give one vector; result: the widths of what it gives; wanted: a position and a kind of
+    plain: give one vector; result: the widths of what it gives; owed: a position and a kind of
     operand that its body holds.
     """
     name = new_name(world, fixity)
     scope = Scope(world, [], place="body")
     heads = [_head(scope, operand) for operand in operands]
     world.depth += 1
-    value = _body(scope, plain=plain, result=result, wanted=wanted)
+    value = _body(scope, plain=plain, result=result, owed=owed)
     world.depth -= 1
     if fixity == "infix":
         left, right = (f"({h})" if ":" in h and h[0] != "(" else h for h in heads)
@@ -90,14 +90,14 @@ def define(
         world.top.append(f"operator {head} = {value.text}")
     else:
         world.top += [f"operator {head}:", *(f"    {line}" for line in lines), f"    {value.text}"]
-    given = Text("", value.width, ITEM, value.form, parts=value.parts)
-    defined = DefinedOperator(name, fixity, tuple(operand.shape for operand in operands), given)
+    matching = Text("", value.width, ITEM, value.form, parts=value.parts)
+    defined = DefinedOperator(name, fixity, tuple(operand.shape for operand in operands), matching)
     world.operators.append(defined)
     return defined
 
 
 def _head(scope: Scope, operand: Text) -> str:
-    """An operand as a definition names it."""
+    """Write an operand of a definition."""
     if operand.form == "tuple":
         return f"({', '.join(_head(scope, part) for part in operand.parts)})"
     name = scope.world.fresh_name("q" if operand.form == "window" else "x")
@@ -111,15 +111,15 @@ def _head(scope: Scope, operand: Text) -> str:
 
 
 def _body(
-    scope: Scope, *, plain: bool, result: tuple[int, ...], wanted: tuple[str, str] | None
+    scope: Scope, *, plain: bool, result: tuple[int, ...], owed: tuple[str, str] | None
 ) -> Text:
-    """Locals, and the result that comes last."""
+    """Write locals and the result."""
     from support.generator.expressions import Writer
 
     world, writer = scope.world, Writer(scope)
     depth = 2 if world.depth < MAX_DEPTH else 0
-    if wanted is not None and wanted[0] != "result":
-        show(writer, *wanted)
+    if owed is not None and owed[0] != "result":
+        show(writer, *owed)
     if world.flip(0.4) and depth:
         local(writer, depth)
     if not plain and not result and world.flip(0.2):
@@ -128,44 +128,44 @@ def _body(
         parts = [_result(writer, width, depth) for width in result]
         parts = [_with_operands(writer, part) for part in parts]
         return writer.tuple_of(parts)
-    if wanted is not None and wanted[0] == "result":
-        return writer.operand(1, wanted[1])
+    if owed is not None and owed[0] == "result":
+        return writer.operand(1, owed[1])
     value = _result(writer, result[0] if result else world.width(), depth)
     return _with_operands(writer, value)
 
 
 def _with_operands(writer: Writer, value: Text) -> Text:
-    """A result that depends on each operand and local, so that a use means what it says."""
+    """Make the result depend on each operand and local."""
     scope = writer.scope
     for read in list(scope.reads):
         text = "\n".join([*scope.lines, value.text])
-        found = len(re.findall(rf"(?<!\w){read.text}(?!\w)", text))
-        if found < (1 if read.kind == "operand" else 2) and read.form in {"vector", "symbol"}:
-            more = writer.fit(read, value.width, known=True)
-            # Damped, so that states that an operator adds up do not grow from step to step.
-            value = Text(f"{value.at(1)} + 0.25 * {more.at(3)}", value.width, 1)
+        combined = len(re.findall(rf"(?<!\w){read.text}(?!\w)", text))
+        if combined < (1 if read.kind == "operand" else 2) and read.form in {"vector", "symbol"}:
+            terms = writer.fit(read, value.width, known=True)
+            # Damp the sum, so that states do not grow from step to step.
+            value = Text(f"{value.at(1)} + 0.25 * {terms.at(3)}", value.width, 1)
     return value
 
 
 def _result(writer: Writer, width: int, depth: int) -> Text:
-    """A value, bounded mostly."""
+    """Write a value, mostly bounded."""
     value = writer.vector(width, depth, known=True)
     return writer.scope.squash(value) if writer.world.flip(0.7) else value
 
 
 def local(writer: Writer, depth: int) -> Text:
-    """A new local: its name."""
+    """Add a local and return its name."""
     value = writer.operand(depth)
     name = writer.world.fresh_name("z")
     typed = f": real[{value.width}]" if writer.world.flip(0.4) else ""
     writer.scope.lines.append(f"{name}{typed} = {value.text}")
-    made = Text(name, value.width, kind="local")
-    writer.add_names(made)
-    return made
+    expression = Text(name, value.width, kind="local")
+    writer.add_names(expression)
+    return expression
 
 
 def show(writer: Writer, position: str, kind: str) -> None:
-    """Write a local that has an operand of a kind in a position, in this scope."""
+    """Add a local with an operand of a kind in a position."""
     if position == "tuple":
         parts = [writer.operand(2, kind), writer.operator_argument()]
         writer.rng.shuffle(parts)
@@ -173,7 +173,7 @@ def show(writer: Writer, position: str, kind: str) -> None:
         return
     value = writer.operand(2, kind) if position == "local" else writer.computed(position, 2, kind)
     if position == "split z" and value.text.isidentifier():
-        return  # a name that the line of `split` has set
+        return  # a name set by the line of `split`
     name = writer.world.fresh_name("z")
     writer.scope.lines.append(f"{name} = {value.text}")
     writer.add_names(replace(value, text=name, level=ITEM, kind="local"))

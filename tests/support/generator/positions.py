@@ -20,40 +20,40 @@ if TYPE_CHECKING:
 Place = Callable[["Writer", Text], Text]
 
 POSITIVE = ("log z", "sqrt z", "divide right")
-"""Positions whose operand is kept above zero."""
+"""Positions with positive operands."""
 
 GROWING = {"exp": "exp(tanh({0}))"}
-"""Functions whose argument is bounded when no position is asked for."""
+"""Functions whose argument is bounded by default."""
 
 PROBABILITIES = ("0.3", "0.25", "0.5", "0")
 
 
 def _call(function: Primitive, index: int, writer: Writer, operand: Text) -> Text:
-    """A call with the operand as its argument `index`."""
+    """Write a call with the operand as argument `index`."""
     world, width = writer.world, operand.width
     name = world.rng.choice([function.name, *function.aliases])
     match function.name:
         case "exp" if not writer.is_small(operand):
-            # A name that is an argument must stand there as it is; the whole is held instead.
+            # A name must stay the argument itself; squash the whole call instead.
             return Text(f"tanh(exp({operand.text}))", width)
         case "maxout" | "lp":
             return _grouped(function, index, writer, operand)
         case "dropout" | "variational" | "zoneout":
-            # A zone-out of 0 is its first operand, whatever the width of the other.
+            # A zoneout of 0 is its first operand, so the other's width would not be checked.
             some = PROBABILITIES[: 3 if function.name == "zoneout" else 4]
             constants = [world.rng.choice(some)]
         case _:
             constants = []
     others = [
-        operand.text if at == index else _other(function, label, writer, width)
-        for at, label in enumerate(function.operands)
+        operand.text if arguments == index else _other(function, label, writer, width)
+        for arguments, label in enumerate(function.operands)
     ]
     value = Text(f"{name}({', '.join([*constants, *others])})", width)
     return Text(value.text, 1) if function.shape_rule == "scalar" else value
 
 
 def _other(function: Primitive, label: str, writer: Writer, width: int) -> str:
-    """Another argument of a function."""
+    """Write another argument of a function."""
     if function.name == "dot":
         return writer.vector(width, 0).text
     if label in {"g", "b", "ρ"} and writer.world.flip(0.6):
@@ -61,24 +61,24 @@ def _other(function: Primitive, label: str, writer: Writer, width: int) -> str:
         return writer.scope.vector_parameter(width, known=False, start=start)
     if label in {"g", "b", "ρ", "old"} and writer.world.flip(0.15) and width > 1:
         return writer.number()
-    # A zone-out in a law is a sum of two products, which a number goes with.
+    # A zoneout in a law is a sum of two products, which broadcasts with a number.
     return writer.vector(width, 0, known=True if function.is_random else None).text
 
 
 def _grouped(function: Primitive, index: int, writer: Writer, operand: Text) -> Text:
-    """`maxout` and `lp`, where z is k times as wide as the units."""
+    """Write `maxout` or `lp`, with z k times as wide as the result."""
     width, world = operand.width, writer.world
     if index:
         k = world.rng.randint(1, 3)
         z = writer.vector(k * width, 0, known=width == 1 or None)
         return Text(f"{function.name}({k}, {z.text}, {operand.text})", width)
     k = world.rng.choice([k for k in (1, 2, 3, width) if width % k == 0])
-    rest = [] if function.name == "maxout" else [_other(function, "ρ", writer, width // k)]
-    return Text(f"{function.name}({', '.join([str(k), operand.text, *rest])})", width // k)
+    others = [] if function.name == "maxout" else [_other(function, "ρ", writer, width // k)]
+    return Text(f"{function.name}({', '.join([str(k), operand.text, *others])})", width // k)
 
 
 def _split(writer: Writer, operand: Text) -> Text:
-    """`split`, whose parts are used both."""
+    """Write a `split`, and use both parts."""
     if operand.width < 2:
         other = writer.vector(1, 0)
         operand = Text(f"[{operand.text} ; {other.text}]", 2)
@@ -86,13 +86,13 @@ def _split(writer: Writer, operand: Text) -> Text:
     second = operand.width - first
     p, q = writer.world.fresh_name("p"), writer.world.fresh_name("q")
     writer.scope.lines.append(f"({p}, {q}) = split({operand.text}, {first}, {second})")
-    kept = Text(p, first, kind="part"), Text(q, second, kind="part")
-    writer.add_names(*kept)
-    return kept[0] if writer.world.flip(0.5) else kept[1]
+    parts = Text(p, first, kind="part"), Text(q, second, kind="part")
+    writer.add_names(*parts)
+    return parts[0] if writer.world.flip(0.5) else parts[1]
 
 
 def _beside(operation: str, right: bool, writer: Writer, operand: Text) -> Text:
-    """Arithmetic with another operand, which is as wide, or one of the two a number."""
+    """Write arithmetic with another operand of equal width, or with a number."""
     width = operand.width
     sign = {"add": "+", "subtract": "-", "divide": "/"}.get(operation, "")
     sign = sign or writer.rng.choice("⊙*")
@@ -109,7 +109,7 @@ def _beside(operation: str, right: bool, writer: Writer, operand: Text) -> Text:
     level = SUM if operation in {"add", "subtract"} else PRODUCT
     if right:
         return Text(f"{other.at(level)} {sign} {operand.at(level + 1)}", wide, level)
-    # Signs of one precedence stay a flat chain, in which the first operand is not the whole.
+    # Signs of one precedence parse to a flat chain, so parenthesize the first operand.
     left = operand.at(level + 1 if writer.exact else level)
     return Text(f"{left} {sign} {other.at(level + 1)}", wide, level)
 
@@ -119,7 +119,7 @@ def _negate(writer: Writer, operand: Text) -> Text:
 
 
 def _product(transposed: bool, writer: Writer, operand: Text) -> Text:
-    """A matrix before the operand, or two."""
+    """Write one or two matrices before the operand."""
     rows = writer.width()
     name = writer.scope.matrix(rows, operand.width, known=True)
     if transposed != name.endswith("ᵀ"):
@@ -146,12 +146,12 @@ def _concatenation(writer: Writer, operand: Text) -> Text:
     ]
     writer.rng.shuffle(parts)
     text = f"[{' ; '.join(part.text for part in parts)}]"
-    # Right of a name `[x]` would be a time.
+    # After a name, `[x]` would parse as a time.
     return Text(f"({text})" if len(parts) == 1 else text, sum(p.width for p in parts))
 
 
 def _scores(writer: Writer, operand: Text) -> Text:
-    """`M q`: of a window whose rows are as wide as the operand."""
+    """Write `M q` with a window whose rows are as wide as the operand."""
     symbols = True if operand.form == "symbol" else None
     window = writer.scope.window(operand.width, 0, symbols=symbols)
     if window is None and not symbols and writer.scope.add_series is not None:
@@ -167,7 +167,7 @@ def _scores(writer: Writer, operand: Text) -> Text:
 
 
 def _mix(writer: Writer, operand: Text) -> Text:
-    """`Mᵀ a`: of a window that has as many rows as the operand entries."""
+    """Write `Mᵀ a` with a window of as many rows as the operand has entries."""
     window = writer.scope.window(0, operand.width, symbols=None)
     if window is None:
         window = writer.scope.window(0, 0, symbols=None)
@@ -198,26 +198,26 @@ def _named(writer: Writer, operand: Text) -> Text:
 
 
 def replace_text(result: Text, text: str, level: int) -> Text:
-    """What an operator gives, as its use is written."""
+    """Return an operator's result with the text of its application."""
     return Text(text, result.width, level, result.form, parts=result.parts)
 
 
 def _functions() -> dict[str, Place]:
-    found: dict[str, Place] = {}
+    positions: dict[str, Place] = {}
     for function in PRIMITIVES:
         for index, label in enumerate(function.operands):
-            found[f"{function.name} {label}"] = partial(_call, function, index)
-    return found
+            positions[f"{function.name} {label}"] = partial(_call, function, index)
+    return positions
 
 
 def _arithmetic() -> dict[str, Place]:
-    """Both sides of each sign; a sign with one operand has its own line below."""
-    found: dict[str, Place] = {}
+    """Return the positions on both sides of each binary sign."""
+    positions: dict[str, Place] = {}
     for name, meaning in ARITHMETIC_OPS.items():
         if "b" in meaning.split():
-            found[f"{name} left"] = partial(_beside, name, False)
-            found[f"{name} right"] = partial(_beside, name, True)
-    return found
+            positions[f"{name} left"] = partial(_beside, name, False)
+            positions[f"{name} right"] = partial(_beside, name, True)
+    return positions
 
 
 PLACES: dict[str, Place] = {
@@ -236,13 +236,13 @@ PLACES: dict[str, Place] = {
     "prefix": _prefix,
     "call": _named,
 }
-"""Positions inside of expressions."""
+"""Positions inside expressions."""
 
 TAKE_SYMBOLS = frozenset({
     "matrix right", "transposed right", "concatenation", "window right", "infix left",
     "infix right", "prefix", "call", "tuple", "local",
 })  # fmt: skip
-"""Positions that take a symbol; it is computed with nowhere else."""
+"""Positions that accept a symbol."""
 
 TAKE_ANY = frozenset({"infix left", "infix right", "prefix", "call", "tuple", "local"})
-"""Positions that take windows and tuples as well."""
+"""Positions that also accept windows and tuples."""

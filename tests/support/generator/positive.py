@@ -1,4 +1,4 @@
-"""Values that lie well above zero, in many kinds: what logarithms, roots and divisors are given."""
+"""Write values well above zero, of many kinds, for logarithms, roots and divisors."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 def positive(writer: Writer, width: int, kind: str = "") -> Text:
-    """A value above zero, of a kind or of any; a number where a kind is always one."""
+    """Write a positive value of a kind, or of a random one."""
     kinds = [k for k in KINDS if k not in {"local", "part"} or not writer.in_loss]
     kinds = [k for k in kinds if k != "static" or writer.statics()]
     return KINDS[kind if kind in kinds else writer.rng.choice(kinds)](writer, width)
 
 
 def _dense(writer: Writer, width: int) -> Text:
-    """A value without gaps: what looks through a window may have no entry at all, and sum to 0."""
+    """Write a value without missing entries, which a window could leave."""
     inner = writer.operand(0)
     return Text(f"{writer.scope.matrix(width, inner.width, known=True)} {inner.item}", width, RUN)
 
@@ -87,9 +87,9 @@ def _part(writer: Writer, width: int) -> Text:
     inner = _dense(writer, width + 1)
     p, q = writer.world.fresh_name("p"), writer.world.fresh_name("q")
     writer.scope.lines.append(f"({p}, {q}) = split(softmax({inner.text}), {width}, 1)")
-    kept = Text(p, width, kind="part"), Text(q, 1, kind="part")
-    writer.add_names(*kept)
-    return kept[0]
+    parts = Text(p, width, kind="part"), Text(q, 1, kind="part")
+    writer.add_names(*parts)
+    return parts[0]
 
 
 def _fixed(writer: Writer, width: int) -> Text:

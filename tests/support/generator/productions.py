@@ -1,4 +1,4 @@
-"""Which rules and terminals of the grammar a text uses, told by the parser itself."""
+"""Record the grammar rules and terminals of a text, through the parser's callbacks."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def _parser() -> Lark:
 
 
 def name_of(rule: Any) -> str:
-    """A rule, or one alternative of it: `product: prefix`."""
+    """Name a rule's alternative: `product: prefix`."""
     return f"{rule.origin.name}: {' '.join(symbol.name for symbol in rule.expansion)}"
 
 
 def every_production() -> frozenset[str]:
-    """All that the grammar has: alternatives of rules, terminals, spellings, types."""
+    """Return all alternatives, terminals, spellings and types of the grammar."""
     parser = _parser()
     rules = {name_of(rule) for rule in parser.rules}
     terminals = {t.name for t in parser.terminals} - IGNORED
@@ -43,38 +43,40 @@ def every_production() -> frozenset[str]:
 
 
 def productions(texts: Iterable[str]) -> frozenset[str]:
-    """Those that some texts use."""
-    parser, found = _parser(), set[str]()
+    """Return the productions in some texts."""
+    parser, used = _parser(), set[str]()
     engine = parser.parser.parser.parser
-    kept = dict(engine.callbacks)
+    callbacks = dict(engine.callbacks)
 
     def noting(rule: Any, callback: Callable[..., Any]) -> Callable[..., Any]:
         def reduce(items: Any) -> Any:
-            found.add(name_of(rule))
+            used.add(name_of(rule))
             return callback(items)
 
         return reduce
 
     try:
-        engine.callbacks.update({r: noting(r, c) for r, c in kept.items() if hasattr(r, "origin")})
+        engine.callbacks.update(
+            {r: noting(r, c) for r, c in callbacks.items() if hasattr(r, "origin")}
+        )
         for text in texts:
             source = Source(text)
             for line in _all(split_logical_lines(source, Report())):
-                found |= _tokens(line.span)
+                used |= _tokens(line.span)
                 parser.parse(line.span.text)
     finally:
-        engine.callbacks.update(kept)
-    return frozenset(found)
+        engine.callbacks.update(callbacks)
+    return frozenset(used)
 
 
 def _tokens(line: Span) -> set[str]:
-    found: set[str] = set()
+    used: set[str] = set()
     for token in tokenize(line):
-        # The word behind a type comes as a name does, being one everywhere else.
-        found.add("UNSCORED" if token == "unscored" else token.type)
+        # `unscored` is lexed as a name, since it is a keyword only after a type.
+        used.add("UNSCORED" if token == "unscored" else token.type)
         spelt = [s for p in SPELLINGS for s in (p.unicode, p.ascii) if token.startswith(s)]
-        found |= {str(token)} | {max(spelt, key=len)} if spelt else {str(token)}
-    return found
+        used |= {str(token)} | {max(spelt, key=len)} if spelt else {str(token)}
+    return used
 
 
 def _all(lines: list[LogicalLine]) -> list[LogicalLine]:

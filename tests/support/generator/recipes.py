@@ -1,4 +1,4 @@
-"""Parts of specs that are what they are: templates, loops, the library, pointers."""
+"""Fixed patterns of specs: templates, loops, library cells, pointers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OTHERS = ("act = sin", "shortcut = 1", "gain = 0.7", "act = softsign", "gain = 1
 
 
 def condition(layers: Layers, comparisons: tuple[str, ...] = COMPARISONS) -> str:
-    """A static condition: one comparison, or several."""
+    """Write a static condition of one or several comparisons."""
     rng = layers.world.rng
     first, second, third = (rng.choice(comparisons) for _ in range(3))
     return rng.choice([
@@ -39,24 +39,24 @@ def condition(layers: Layers, comparisons: tuple[str, ...] = COMPARISONS) -> str
 
 
 def symbol(layers: Layers) -> str:
-    """A free infix operator that is not yet in use."""
+    """Return an unused infix operator."""
     layers.world.symbols += 1
     return layers.world.rng.choice("⊕⊗⊖⊞⊠") + str(layers.world.symbols).translate(DIGITS)
 
 
 def real_operand(layers: Layers) -> Text:
-    """An operand that is no symbol."""
+    """Write an operand that is no symbol."""
     return layers.writer.operand(0)
 
 
 def template(layers: Layers) -> None:
-    """One definition, with loops and choices, for one or two symbols."""
+    """Define one operator with loops and conditions for several symbols."""
     world = layers.world
     if "deep" not in layers.unique:
         layers.unique.add("deep")
-        said = {"act": world.rng.choice(["tanh", "σ", "softsign"])}
-        said["condition"] = condition(layers)
-        world.top += [line.format(**said) for line in DEEP]
+        values = {"act": world.rng.choice(["tanh", "σ", "softsign"])}
+        values["condition"] = condition(layers)
+        world.top += [line.format(**values) for line in DEEP]
     chosen = world.rng.sample(OTHERS, world.rng.randint(0, 2))
     chosen = list({option.split()[0]: option for option in chosen}.values())
     if world.flip(0.6):
@@ -71,7 +71,7 @@ def template(layers: Layers) -> None:
 
 
 def library(layers: Layers) -> None:
-    """Cells from the library, one state or two each."""
+    """Use cells from the library, with one or two states each."""
     world = layers.world
     if "use" in layers.unique:
         return
@@ -82,7 +82,7 @@ def library(layers: Layers) -> None:
         name = symbol(layers)
         options = world.rng.choice(["", "", "(forget = 1)"]) if cell == "lstm" else ""
         world.top.append(f"operator {name} = {cell}{options}")
-        # At a width of one the library's own gates may be as wide as anything.
+        # At width one the gates' width would be ambiguous.
         states = [layers.declare("forward", max(2, world.width()))]
         operand = layers.writer.operator_argument()
         if cell == "lstm":
@@ -96,7 +96,7 @@ def library(layers: Layers) -> None:
 
 
 def stack(layers: Layers) -> None:
-    """Layers written with `for`, in the model."""
+    """Write layers with `for` in the model."""
     world, width = layers.world, layers.world.width()
     if "stack" in layers.unique:
         return
@@ -136,7 +136,7 @@ def stack(layers: Layers) -> None:
 
 
 def attention(layers: Layers) -> None:
-    """A state that looks through its own past."""
+    """Add a state that attends to its own past."""
     state = layers.declare("forward")
     world, writer, width = layers.world, layers.writer, state.width
     rows, window = world.rng.randint(1, 4), world.fresh_name("M")
@@ -148,7 +148,7 @@ def attention(layers: Layers) -> None:
 
 
 def pointer(layers: Layers) -> None:
-    """The logarithm of a mixture of what is computed and what a window of symbols points at."""
+    """Add the logarithm of a mixture of computed values and a pointer into a symbol window."""
     world, writer, scope = layers.world, layers.writer, layers.scope
     symbols = [s for s in scope.series.values() if s.is_symbol]
     if not symbols:
@@ -162,12 +162,14 @@ def pointer(layers: Layers) -> None:
     name = world.fresh_name("z")
     match world.rng.randint(0, 3):
         case 0:
-            share, rest = world.fresh_name("p"), world.fresh_name("q")
+            share, remainder = world.fresh_name("p"), world.fresh_name("q")
             scores = f"[{window.text} ({query.text}) ; {writer.scalar().text}]"
-            scope.lines.append(f"({share}, {rest}) = split(softmax({scores}), {window.rows}, 1)")
-            gate = f"{rest} * softmax({writer.vector(n, 0, known=True).text})"
+            scope.lines.append(
+                f"({share}, {remainder}) = split(softmax({scores}), {window.rows}, 1)"
+            )
+            gate = f"{remainder} * softmax({writer.vector(n, 0, known=True).text})"
             value = Text(f"log({gate} + {window.text}ᵀ {share})", n)
-            scope.reads += [Text(share, window.rows, kind="part"), Text(rest, 1, kind="part")]
+            scope.reads += [Text(share, window.rows, kind="part"), Text(remainder, 1, kind="part")]
         case 1:
             weights = f"softmax({window.text} ({query.text}))"
             met = chosen.at(world.rng.choice([0, -1]), world.rng)
@@ -182,7 +184,7 @@ def pointer(layers: Layers) -> None:
 
 
 def choice(layers: Layers) -> None:
-    """A local that is chosen when the spec is read."""
+    """Add a local chosen by a static condition."""
     world, writer, width = layers.world, layers.writer, layers.world.width()
     name = world.fresh_name("z")
     numbers = ("2 > 1", "3 % 2 == 0", "2 * 3 // 4 < 1", "5 <= 2**2", "not 1 != 1", "not not 7 >= 7")
@@ -194,11 +196,11 @@ def choice(layers: Layers) -> None:
 
 
 def chain(layers: Layers) -> None:
-    """One operator twice in a row, and one definition for two prefix symbols."""
+    """Apply one operator twice in a row, and define two prefix symbols at once."""
     world, writer, width = layers.world, layers.writer, layers.world.width()
     operands = [writer.vector(width, 1, known=True) for _ in range(3)]
-    made = define(world, "infix", (operands[0], operands[1]), result=(width,))
-    text = f" {made.name} ".join(operand.at(1) for operand in operands)
+    operator = define(world, "infix", (operands[0], operands[1]), result=(width,))
+    text = f" {operator.name} ".join(operand.at(1) for operand in operands)
     half, name = world.fresh_name("f"), world.fresh_name("z")
     world.symbols += 2
     pair = [f"△{str(world.symbols - i).translate(DIGITS)}" for i in range(2)]
@@ -209,7 +211,7 @@ def chain(layers: Layers) -> None:
 
 
 def declared_together(layers: Layers) -> None:
-    """Several names on one line: states, parameters."""
+    """Declare several states and parameters on one line each."""
     world, width = layers.world, layers.world.width()
     states = [layers.declare("forward", width) for _ in range(world.rng.choice([2, 3]))]
     del layers.declarations[-len(states) :]
@@ -217,10 +219,12 @@ def declared_together(layers: Layers) -> None:
     names = ", ".join(state.name for state in states)
     layers.declarations.append(f"state {names}: real[{width}]{start}")
     first, second, third = world.fresh_name("a"), world.fresh_name("a"), world.fresh_name("a")
-    said = world.rng.choice(["", ", uniform(0.5, 1.5)"])
-    more = f", {third}" if world.flip(0.5) else ""
-    layers.scope.declare(f"{first}, {second}{more}: real[{width}]{said}")
-    vectors = [Text(n, width, kind="vector") for n in (first, second, *([third] if more else []))]
+    annotation = world.rng.choice(["", ", uniform(0.5, 1.5)"])
+    third_name = f", {third}" if world.flip(0.5) else ""
+    layers.scope.declare(f"{first}, {second}{third_name}: real[{width}]{annotation}")
+    vectors = [
+        Text(n, width, kind="vector") for n in (first, second, *([third] if third_name else []))
+    ]
     layers.scope.reads += vectors
     for state, vector in zip(states, [*vectors, vectors[0]], strict=False):
         value = layers.writer.vector(width, 1)

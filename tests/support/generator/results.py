@@ -1,4 +1,4 @@
-"""What a model gives: outputs, predictions, laws and losses over all that it has."""
+"""Generate the results of a model: outputs, predictions, laws and losses."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ TYPES = ("real", "real", "binary", "symbol")
 
 
 def predictions(
-    layers: Layers, inputs: Sequence[Series], clean: Scope, wanted: list[tuple[str, str]]
+    layers: Layers, inputs: Sequence[Series], clean: Scope, owed: list[tuple[str, str]]
 ) -> list[Series]:
-    """Predict some inputs from what does not know them yet; which ones."""
+    """Predict some inputs from values independent of them; return these inputs."""
     world, writer = layers.world, Writer(clean)
     chosen = list(inputs[: world.rng.choice([1, 1, 2])])
-    if any(kind.startswith("target") for _, kind in wanted):
+    if any(kind.startswith("target") for _, kind in owed):
         chosen = list(inputs)
-    for pair in [w for w in wanted if w[0] == "prediction" and writer.can_write(w[1])]:
-        wanted.remove(pair)
+    for pair in [w for w in owed if w[0] == "prediction" and writer.can_write(w[1])]:
+        owed.remove(pair)
         value = writer.operand(2, pair[1])
         name = world.fresh_name("x")
         layers.declarations.append(f"input {name}: {layers.type(value.width)}")
@@ -39,8 +39,8 @@ def predictions(
                 value = Text(f"▷ {writer.operand(0).at(3)}", series.width, 3)
             case 1:
                 operand = writer.operand(1)
-                made = define(world, "prefix", (operand,), result=(series.width,))
-                value = Text(f"{made.name} {operand.at(3)}", series.width, 3)
+                operator = define(world, "prefix", (operand,), result=(series.width,))
+                value = Text(f"{operator.name} {operand.at(3)}", series.width, 3)
             case 2 if world.headed and series.is_symbol:
                 value = _tied(layers, writer, series, number)
             case _:
@@ -50,7 +50,7 @@ def predictions(
 
 
 def _tied(layers: Layers, writer: Writer, series: Series, number: int) -> Text:
-    """A softmax that is tied to the embedding of what is predicted."""
+    """Write a softmax tied to the embedding of the predicted symbol."""
     world, h = layers.world, writer.operand(0)
     table, name = world.fresh_name("E"), f"▷_{900 + number}"
     layers.scope.declare(f"{table}: real[{h.width}, {series.width}]")
@@ -58,17 +58,19 @@ def _tied(layers: Layers, writer: Writer, series: Series, number: int) -> Text:
     return Text(f"{name} ({table} {series.name} + {h.at(2)})", series.width, 3)
 
 
-def outputs(layers: Layers, predicted: bool, wanted: list[tuple[str, str]]) -> None:
-    """Declared outputs; the last one reads all that nothing else reads."""
+def outputs(layers: Layers, predicted: bool, owed: list[tuple[str, str]]) -> None:
+    """Declare outputs; the last one reads all unread names."""
     world, writer = layers.world, layers.writer
-    asked = [w for w in wanted if w[0] in {"output", "output at end"} and writer.can_write(w[1])]
+    output_pairs = [
+        w for w in owed if w[0] in {"output", "output at end"} and writer.can_write(w[1])
+    ]
     least = 0 if predicted else 1
-    count = max(len(asked), world.rng.choice([least, 1, 1, 2]))
+    count = max(len(output_pairs), world.rng.choice([least, 1, 1, 2]))
     for number in range(count):
         name = f"y{number}" if number else "y"
-        if asked:
-            position, kind = asked.pop()
-            wanted.remove((position, kind))
+        if output_pairs:
+            position, kind = output_pairs.pop()
+            owed.remove((position, kind))
             value = writer.operand(2, kind)
             if kind in {"number", "static"}:
                 value = replace(value, width=world.width())  # a constant fills an output
@@ -99,28 +101,28 @@ def _output(layers: Layers, name: str, value: Text, *, at_end: bool) -> None:
 
 
 def _unread(layers: Layers) -> list[Text]:
-    """States and locals that no line reads."""
+    """Return states and locals that no line reads."""
     text = "\n".join(layers.scope.lines)
     reads = [r for r in layers.scope.reads if r.form == "vector"]
-    found = [r for r in reads if len(re.findall(rf"(?<!\w){r.text}(?!\w)", text)) < 2]
+    unread = [r for r in reads if len(re.findall(rf"(?<!\w){r.text}(?!\w)", text)) < 2]
     for state in layers.states:
         if len(re.findall(rf"(?<!\w){state.name}(?!\w)", text)) < 2:
-            found.append(Text(f"{state.name}'", state.width, kind="state"))
-    return found
+            unread.append(Text(f"{state.name}'", state.width, kind="state"))
+    return unread
 
 
-def laws(layers: Layers, wanted: list[tuple[str, str]]) -> None:
-    """Soft equations over anything but windows written there."""
+def laws(layers: Layers, owed: list[tuple[str, str]]) -> None:
+    """Write laws over values without inline windows."""
     world, scope = layers.world, layers.scope
-    asked = [
-        w for w in wanted if w[0] in {"law left", "law right"} and layers.writer.can_write(w[1])
+    law_pairs = [
+        w for w in owed if w[0] in {"law left", "law right"} and layers.writer.can_write(w[1])
     ]
-    for _ in range(max(len(asked), world.rng.choice([0, 0, 1]))):
+    for _ in range(max(len(law_pairs), world.rng.choice([0, 0, 1]))):
         timeless = [read for read in scope.reads if read.form != "window"]
         writer = Writer(replace(scope, place="law", reads=timeless))
-        if asked:
-            position, kind = asked.pop()
-            wanted.remove((position, kind))
+        if law_pairs:
+            position, kind = law_pairs.pop()
+            owed.remove((position, kind))
             one = writer.operand(2, kind)
         else:
             position, one = "law left", writer.operand(2)
@@ -132,8 +134,8 @@ def laws(layers: Layers, wanted: list[tuple[str, str]]) -> None:
         )
 
 
-def losses(layers: Layers, predicted: Sequence[Series], wanted: list[tuple[str, str]]) -> None:
-    """Terms of a loss, which may read the targets of what is predicted."""
+def losses(layers: Layers, predicted: Sequence[Series], owed: list[tuple[str, str]]) -> None:
+    """Write loss terms, which may read targets of predicted inputs."""
     world, scope = layers.world, layers.scope
     targets = [
         Text(
@@ -143,18 +145,20 @@ def losses(layers: Layers, predicted: Sequence[Series], wanted: list[tuple[str, 
         )
         for s in predicted
     ]  # fmt: skip
-    for kind in {k for p, k in wanted if p == "loss"} & {"local", "part"}:
-        positive(layers.writer, 1, kind)  # a line of the model's own, for a loss to read
-    asked = [w for w in wanted if w[0] == "loss" or w[1].startswith("target")]
+    for kind in {k for p, k in owed if p == "loss"} & {"local", "part"}:
+        positive(layers.writer, 1, kind)  # a local of the model, for a loss to read
+    loss_pairs = [w for w in owed if w[0] == "loss" or w[1].startswith("target")]
     known = {target.kind for target in targets}
-    asked = [w for w in asked if w[1] in known or Writer(scope, in_loss=True).can_write(w[1])]
-    for number in range(max(len(asked), world.rng.choice([0, 0, 1]))):
+    loss_pairs = [
+        w for w in loss_pairs if w[1] in known or Writer(scope, in_loss=True).can_write(w[1])
+    ]
+    for number in range(max(len(loss_pairs), world.rng.choice([0, 0, 1]))):
         inner = replace(scope, reads=[*scope.reads, *targets], place="loss", lines=[])
         writer = Writer(inner, in_loss=True)
         value: Text
-        if number < len(asked):
-            position, kind = asked[number]
-            wanted.remove((position, kind))
+        if number < len(loss_pairs):
+            position, kind = loss_pairs[number]
+            owed.remove((position, kind))
             if position == "loss":
                 value = _number(writer, kind)
             elif position == "tuple":
@@ -171,7 +175,7 @@ def losses(layers: Layers, predicted: Sequence[Series], wanted: list[tuple[str, 
 
 
 def _number(writer: Writer, kind: str) -> Text:
-    """An operand of a kind that is one number, tried until it is."""
+    """Write operands of a kind until one is a single number."""
     for _ in range(40):
         mark = writer.scope.mark()
         value = writer.operand(2, kind)

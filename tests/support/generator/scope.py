@@ -1,4 +1,4 @@
-"""One place where expressions are written: what it may read, and the parameters that it needs."""
+"""Scopes of a random spec: readable names, and the parameters that expressions declare."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BOUNDED_FUNCTIONS = ("tanh", "σ", "softsign", "sin", "cos", "softmax")
 
 @dataclass
 class SpecState:
-    """What the whole spec shares: chance, new names, definitions and the model's parameters."""
+    """Shared state of a spec: random generator, fresh names, definitions and model parameters."""
 
     rng: random.Random
     chance: bool
@@ -30,20 +30,20 @@ class SpecState:
     depth: int = 0
 
     def flip(self, p: float) -> bool:
-        """True with probability p."""
+        """Return True with probability p."""
         return self.rng.random() < p
 
     def fresh_name(self, letter: str) -> str:
-        """A new name."""
+        """Return a new name."""
         self.count += 1
         return f"{letter}{self.count}"
 
     def width(self) -> int:
-        """One of the few widths of this spec, so that most values fit each other."""
+        """Draw one of the few widths of this spec, so that most values match."""
         return self.rng.choice(self.widths)
 
     def size(self, width: int) -> str:
-        """A width as the spec writes it: a number, or an expression over a model's parameter."""
+        """Write a width as a number, or as an expression of a model parameter."""
         if not self.headed or self.flip(0.5):
             return str(width)
         name = f"size{len(self.statics) + 1}"
@@ -71,7 +71,7 @@ class SpecState:
 
 @dataclass(frozen=True)
 class Series:
-    """A variable, and the steps at which it may be read: from `first` to `last`, 0 being now."""
+    """A variable, readable at steps from `first` to `last`, 0 being now."""
 
     name: str
     width: int
@@ -81,11 +81,11 @@ class Series:
 
     @property
     def is_symbol(self) -> bool:
-        """Whether it is an input of symbols."""
+        """True for an input of symbols."""
         return self.role == "symbol"
 
     def reads(self, rng: random.Random) -> list[Text]:
-        """One way to read it of each kind."""
+        """Return one read of each kind."""
         form = "symbol" if self.is_symbol else "vector"
         backs = [-rng.choice([1, 2, 3, 5])] if self.role in {"real", "binary", "symbol"} else []
         backs += [-1, -rng.choice(DELAYS)] if self.role == "forward" else []
@@ -97,7 +97,7 @@ class Series:
         ]
 
     def kind(self, step: int) -> str:
-        """The kind of operand that it is at a step."""
+        """Return the operand kind of a read at a step."""
         if self.role in {"real", "binary", "symbol"}:
             return f"past {self.role}" if step else self.role
         past = {0: "state", -1: "old state"}.get(step, "far state")
@@ -108,7 +108,7 @@ class Series:
         )
 
     def at(self, step: int, rng: random.Random) -> str:
-        """The variable at a step, in one of the ways to say it."""
+        """Write the variable at a step, in one of several notations."""
         timed = f"{self.name}[t{step:+d}]" if step else f"{self.name}[t]"
         if self.role in {"real", "binary", "symbol"}:
             return timed if step or rng.random() < 0.2 else self.name
@@ -136,28 +136,28 @@ class Scope:
     matrices: list[tuple[str, int, int]] = field(default_factory=list)
     fixed: bool = False
     add_series: Callable[[int], None] | None = None
-    """Declares one more state of a width, where something must look through one."""
+    """Declares a state of a width, as the source of a window."""
 
     @property
     def rng(self) -> random.Random:
-        """The source of chance."""
+        """Random generator of the spec."""
         return self.world.rng
 
     def restricted_to(self, reads: list[Text], *, fixed: bool = False) -> Scope:
-        """The same place where less, or more, can be read."""
+        """Return the same scope with other readable names."""
         return replace(self, reads=reads, series={}, fixed=fixed)
 
     def readable(self) -> list[Text]:
-        """Every name that can be read, variables at one time of each kind."""
-        found = [read for series in self.series.values() for read in series.reads(self.rng)]
-        return found + self.reads
+        """Return every readable name, with variables at one step of each kind."""
+        names = [read for series in self.series.values() for read in series.reads(self.rng)]
+        return names + self.reads
 
     def with_form(self, *forms: str, width: int = 0) -> list[Text]:
-        """The names that stand for values of some forms, of one width where that is given."""
+        """Return the readable names of some forms, and of one width if given."""
         return [r for r in self.readable() if r.form in forms and width in (0, r.width)]
 
     def window(self, width: int, rows: int, *, symbols: bool | None) -> Text | None:
-        """A window to look through, of a width or a number of rows; a new one where time is."""
+        """Return a window of a width or number of rows; declare a new one outside bodies."""
         known = [
             w
             for w in self.reads
@@ -178,24 +178,24 @@ class Scope:
         longest = series.last - series.first + 1
         first = self.rng.randint(series.first, max(series.first, series.last + 1 - length))
         if length > longest:
-            # Only a window into the past may be as long as one likes.
+            # Only windows into the past have unlimited length.
             first = series.last + 1 - length if series.role != "backward" else series.first
         last = first + length - 1
         name = self.world.fresh_name("M")
         ends = [f"t{step:+d}" if step else "t" for step in (first, last)]
         self.lines.append(f"{name} = {series.name}[{ends[0]}..{ends[1]}]")
-        made = Text(
+        new_window = Text(
             name, series.width, form="window", rows=length, symbols=series.is_symbol, kind="window"
         )
-        self.reads.append(made)
-        return made
+        self.reads.append(new_window)
+        return new_window
 
     def declare(self, line: str) -> None:
         """Write a `param` line."""
         self.declared.append(f"param {line}")
 
     def matrix(self, rows: int, columns: int, *, known: bool) -> str:
-        """A matrix from `columns` to `rows`; `known` when nothing around it says how high it is."""
+        """Return a matrix from `columns` to `rows`; `known` declares its shape."""
         tied = [name for name, *shape in self.matrices if shape == [rows, columns]]
         if tied and self.world.flip(0.2):
             return self.rng.choice(tied)
@@ -229,23 +229,23 @@ class Scope:
         return self.rng.choice(choices)
 
     def vector_parameter(self, width: int, *, known: bool, start: str = "") -> str:
-        """A parameter that is a vector: declared as one, by its size, or a bias."""
+        """Declare a vector parameter by annotation or by size."""
         start = start or self.rng.choice(["", "", ", constant(1)", ", uniform(0.5, 1.5)"])
         name = self.world.fresh_name(self.rng.choice(["a", "p", "α"]))
         size = f"real[{width}]" if known or self.world.flip(0.3) else ""
-        said = ["vector"] if not size or self.world.flip(0.4) else []
-        self.declare(f"{name}: {', '.join(filter(None, [*said, size]))}{start}")
+        annotations = ["vector"] if not size or self.world.flip(0.4) else []
+        self.declare(f"{name}: {', '.join(filter(None, [*annotations, size]))}{start}")
         return name
 
     def bias(self, width: int, *, known: bool) -> str:
-        """A bias, which needs no declaration where its width shows."""
+        """Return a bias, declared only if its width cannot be inferred."""
         name = self.world.fresh_name("b")
         if known:
             self.declare(f"{name}: real[{width}]")
         return name
 
     def diagonal(self, width: int) -> str:
-        """A diagonal matrix."""
+        """Declare a diagonal matrix."""
         name = self.world.fresh_name("d")
         self.declare(f"{name}: diagonal, real[{width}]")
         return name
@@ -255,14 +255,14 @@ class Scope:
         return self.lines, self.reads, self.declared, self.matrices, world.top, world.operators
 
     def mark(self) -> tuple[int, ...]:
-        """How much has been written so far, for `forget`."""
+        """Return the lengths of all lists, for `roll_back`."""
         return tuple(len(items) for items in self._written())
 
     def roll_back(self, mark: tuple[int, ...]) -> None:
-        """Take back what was written since."""
+        """Remove everything written after a mark."""
         for items, length in zip(self._written(), mark, strict=True):
             del items[length:]
 
     def squash(self, value: Text) -> Text:
-        """A bounded function of a value, entry by entry or of the whole."""
+        """Apply a bounded function to a value."""
         return Text(f"{self.rng.choice(BOUNDED_FUNCTIONS)}({value.text})", value.width)

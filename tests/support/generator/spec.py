@@ -1,4 +1,4 @@
-"""A spec's text, what its free parameters are bound to, and its other spelling."""
+"""A random spec: its text, bound parameters, and ASCII spelling."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 
 @dataclass(frozen=True)
 class Spec:
-    """A spec's text and the values of its parameters that have no default."""
+    """A spec's text, with values of its parameters without default."""
 
     seed: int
     text: str
@@ -22,6 +22,6 @@ class Spec:
 
     @property
     def ascii(self) -> str:
-        """The same spec in ASCII."""
+        """The spec in ASCII."""
         text = re.sub("[₀-₉]+", lambda match: "_" + match[0].translate(SUBSCRIPTS), self.text)
         return "".join(ASCII.get(character, character) for character in text)

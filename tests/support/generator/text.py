@@ -1,4 +1,4 @@
-"""Pieces of a spec: an expression with its width and how tightly it binds, or a name to read."""
+"""Fragments of a spec: expressions with width and precedence, and readable names."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 INFIX, SUM, PRODUCT, PREFIX, RUN, ITEM = range(6)
-"""How tightly an expression binds, loosest first."""
+"""Precedence levels, loosest first."""
 
 Form = Literal["vector", "symbol", "window", "tuple"]
 
 
 @dataclass(frozen=True)
 class Text:
-    """An expression as it is written.
+    """A written expression.
 
     `rows` are those of a window, whose rows are `width` wide; `symbols` tells a window of symbols.
     `kind` is the kind of a name that can be read, as `census.py` counts kinds.
@@ -29,17 +29,17 @@ class Text:
     kind: str = ""
 
     def at(self, level: int) -> str:
-        """The text where something must bind as tightly as `level`."""
+        """Return the text, in parentheses if it binds looser than `level`."""
         return self.text if self.level >= level else f"({self.text})"
 
     @property
     def item(self) -> str:
-        """The text right of a matrix."""
+        """The text for the right side of a matrix product."""
         return self.at(ITEM)
 
     @property
     def shape(self) -> tuple[object, ...]:
-        """What an operator must be given to take its place."""
+        """The operand type that an operator must accept."""
         if self.form == "tuple":
             return ("tuple", *(part.shape for part in self.parts))
         if self.form == "window":

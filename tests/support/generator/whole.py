@@ -1,7 +1,7 @@
-"""A whole random spec: inputs, groups of states, what they give, and the constructs that it owes.
+"""Generate a whole random spec: inputs, states, results, and the constructs that it owes.
 
-Each seed owes a few pairs of a position and a kind of operand, in turn, so that any few hundred
-seeds in a row have them all.
+Each seed owes a few pairs of a position and an operand kind, in turn, so that any few hundred
+consecutive seeds cover all pairs.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from support.generator.scope import Scope, Series, SpecState
 from support.generator.spec import Spec
 
 OWED_PER_SPEC = 6
-"""Pairs of a position and a kind that one spec owes."""
+"""Pairs of a position and an operand kind that one spec must contain."""
 
 _ORDER = list(PAIRS)
 random.Random(11).shuffle(_ORDER)
-# A loss is one number, so that the specs that owe one are narrow, and owe little else.
+# A loss is one number: specs that owe one have width 1, so group them together.
 _ORDER.sort(key=lambda pair: pair[0] == "loss")
 
 
 def owed_pairs(seed: int) -> list[tuple[str, str]]:
-    """What the spec of a seed must hold."""
+    """Return the pairs that the spec of a seed must contain."""
     return [_ORDER[(OWED_PER_SPEC * seed + index) % len(_ORDER)] for index in range(OWED_PER_SPEC)]
 
 
 @lru_cache(maxsize=4096)
 def random_spec(seed: int) -> Spec:
-    """The spec of a seed."""
+    """Generate the spec of a seed."""
     rng = random.Random(seed)
-    wanted = owed_pairs(seed)
-    positions, kinds = {p for p, _ in wanted}, {k for _, k in wanted}
+    pairs = owed_pairs(seed)
+    positions, kinds = {p for p, _ in pairs}, {k for _, k in pairs}
     widths = tuple(rng.choice([(2, 3), (1, 3), (2,), (3, 4), (2, 4), (1,), (3,), (2, 5)]))
     if "loss" in positions:
         widths = (1,)
@@ -56,31 +56,31 @@ def random_spec(seed: int) -> Spec:
     writer = Writer(scope)
     layers = Layers(writer)
     inputs = _inputs(layers, kinds, "loss" in positions)
-    _in_bodies(layers, wanted)
+    _in_bodies(layers, pairs)
     groups = _groups(rng, positions, kinds)
     clean = replace(scope, reads=list(scope.reads), series=dict(scope.series))
     for number, direction in enumerate(groups):
         if direction == "forward" and world.flip(0.3):
             rng.choice(RECIPES)(layers)
-        layers.add_group(direction, rng.choice([1, 1, 1, 2, 2, 3]), wanted)
+        layers.add_group(direction, rng.choice([1, 1, 1, 2, 2, 3]), pairs)
         if number == 0 and direction == "forward":
             clean = replace(scope, reads=list(scope.reads), series=dict(scope.series))
-    layers.write_owed(wanted)
-    asked = "prediction" in positions or any(kind.startswith("target") for kind in kinds)
+    layers.write_owed(pairs)
+    predicts = "prediction" in positions or any(kind.startswith("target") for kind in kinds)
     predicted: list[Series] = []
-    if asked or (groups[0] == "forward" and world.flip(0.5)):
+    if predicts or (groups[0] == "forward" and world.flip(0.5)):
         clean.lines, clean.declared = scope.lines, scope.declared
-        predicted = predictions(layers, inputs, clean, wanted)
-    laws(layers, wanted)
-    losses(layers, predicted, wanted)
-    outputs(layers, bool(predicted), wanted)
+        predicted = predictions(layers, inputs, clean, pairs)
+    laws(layers, pairs)
+    losses(layers, predicted, pairs)
+    outputs(layers, bool(predicted), pairs)
     if predicted and seed % 4 == 2:
         _unscore(layers, first=seed % 8 == 2)
     return _assemble_spec(seed, layers)
 
 
 def _unscore(layers: Layers, *, first: bool) -> None:
-    """Outputs beside a prediction have no loss of their own; one may be called `unscored`."""
+    """Mark outputs beside a prediction as unscored, and call one `unscored`."""
     for index, line in enumerate(layers.declarations):
         if line.startswith("output "):
             head, end, _ = line.partition(" at end")
@@ -91,7 +91,7 @@ def _unscore(layers: Layers, *, first: bool) -> None:
 
 
 def _groups(rng: random.Random, positions: set[str], kinds: set[str]) -> list[str]:
-    """The directions of the groups of states, in the order in which they read each other."""
+    """Return the directions of the groups of states, in order of reading."""
     ahead = {"backward state", "next state", "far future", "backward past"} & kinds
     forward_first = "prediction" in positions or any(k.startswith("target") for k in kinds)
     if "state" in positions and ahead:
@@ -109,7 +109,7 @@ def _groups(rng: random.Random, positions: set[str], kinds: set[str]) -> list[st
 
 
 def _inputs(layers: Layers, kinds: set[str], narrow: bool) -> list[Series]:
-    """One to three inputs, of the types that are owed among them."""
+    """Declare one to three inputs, with the owed types."""
     world, scope = layers.world, layers.scope
     types = [
         name
@@ -122,31 +122,31 @@ def _inputs(layers: Layers, kinds: set[str], narrow: bool) -> list[Series]:
         types.insert(0, "real")
     while len(types) < 1 or (len(types) < 3 and world.flip(0.35)):
         types.append(world.rng.choice(["real", "real", "binary", "symbol"]))
-    made: list[Series] = []
+    inputs: list[Series] = []
     for name, type_ in zip("xse", types, strict=False):
         width = world.width()
         if type_ == "symbol" and not narrow:
             width = max(2, width)
-        if made and made[-1].role == type_ == "real" and world.flip(0.2):
-            # Two names on one line.
+        if inputs and inputs[-1].role == type_ == "real" and world.flip(0.2):
+            # Declare two names on one line.
             head, _, text = layers.declarations.pop().partition(": ")
             layers.declarations.append(f"{head}, {name}: {text}")
-            made.append(Series(name, made[-1].width, "real", -6, 0))
-            scope.series[name] = made[-1]
+            inputs.append(Series(name, inputs[-1].width, "real", -6, 0))
+            scope.series[name] = inputs[-1]
             continue
         size = world.size(width)
         plain = type_ == "real" and size == "1"
         layers.declarations.append(f"input {name}: {type_}" + ("" if plain else f"[{size}]"))
-        made.append(Series(name, width, type_, -6, 0))
-        scope.series[name] = made[-1]
-    return made
+        inputs.append(Series(name, width, type_, -6, 0))
+        scope.series[name] = inputs[-1]
+    return inputs
 
 
-def _in_bodies(layers: Layers, wanted: list[tuple[str, str]]) -> None:
-    """Operators whose bodies hold what only a body can."""
+def _in_bodies(layers: Layers, pairs: list[tuple[str, str]]) -> None:
+    """Define operators for owed pairs that only a body can contain."""
     writer = layers.writer
-    for pair in [w for w in wanted if w[0] == "result" or w[1] == "operand"]:
-        wanted.remove(pair)
+    for pair in [w for w in pairs if w[0] == "result" or w[1] == "operand"]:
+        pairs.remove(pair)
         operands = [writer.operand(0)]
         series = list(writer.scope.series.values())
         if pair[1] in {"symbol", "past symbol", "lookup"}:
@@ -161,19 +161,19 @@ def _in_bodies(layers: Layers, wanted: list[tuple[str, str]]) -> None:
             )
             assert window is not None
             operands.append(window)
-        given = tuple(operands)
-        made = define(writer.world, "named", given, plain=pair[1] != "tuple", wanted=pair)
+        arguments = tuple(operands)
+        operator = define(writer.world, "named", arguments, plain=pair[1] != "tuple", owed=pair)
         name = writer.world.fresh_name("z")
-        text = f"{made.name}({', '.join(operand.text for operand in given)})"
-        if made.result.form == "vector":
+        text = f"{operator.name}({', '.join(operand.text for operand in arguments)})"
+        if operator.result.form == "vector":
             writer.scope.lines.append(f"{name} = {text}")
-            writer.add_names(replace(made.result, text=name, kind="local"))
+            writer.add_names(replace(operator.result, text=name, kind="local"))
         else:
-            writer.take_apart(replace(made.result, text=text))
+            writer.take_apart(replace(operator.result, text=text))
 
 
 def _assemble_spec(seed: int, layers: Layers) -> Spec:
-    """The file: definitions, and the model, its equations in any order."""
+    """Assemble the text: definitions and the model, with equations in any order."""
     world, lines = layers.world, list(layers.scope.lines)
     if world.flip(0.3):
         world.rng.shuffle(lines)

@@ -1,0 +1,1 @@
+"""The blocks and tables of the documentation's pages."""

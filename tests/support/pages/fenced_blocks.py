@@ -1,4 +1,4 @@
-"""The fenced blocks of a page, in order."""
+"""Parse the fenced blocks of a Markdown page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class FencedBlock:
-    """A block, the first word behind its fence, and what else stands there."""
+    """A block, the language after its fence, and the rest of that line."""
 
     language: str
     info: str
@@ -18,7 +18,7 @@ class FencedBlock:
 
 
 def fenced_blocks(page: Path) -> list[FencedBlock]:
-    """All fenced blocks of a page."""
+    """Return all fenced blocks of a page, in order."""
     text = page.read_text(encoding="utf-8")
-    found = re.finditer(r"^```(\w+) ?([^\n]*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    return [FencedBlock(m[1], m[2], m[3], text.count("\n", 0, m.start()) + 1) for m in found]
+    matches = re.finditer(r"^```(\w+) ?([^\n]*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return [FencedBlock(m[1], m[2], m[3], text.count("\n", 0, m.start()) + 1) for m in matches]

@@ -1,4 +1,4 @@
-"""The tables of the manual, made from the catalogue; `python -m support.tables` writes them."""
+"""Make the manual's tables; `python -m support.pages.manual_tables` writes them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MANUAL = Path(__file__).resolve().parents[3] / "docs" / "language.md"
 
 
 def function_table() -> str:
-    """One row a function of the language: how it is called, what it means, where it is from."""
+    """Make one row per function of the language: calls, meaning, source."""
     rows = ["| function | meaning | source |", "| --- | --- | --- |"]
     for function in PRIMITIVES:
         calls = [function.signature]
@@ -23,8 +23,8 @@ def function_table() -> str:
     return "\n".join(rows)
 
 
-def annotations() -> str:
-    """One row an annotation of a parameter."""
+def annotation_table() -> str:
+    """Make one row per annotation of a parameter."""
     rows = ["| annotation | meaning |", "| --- | --- |"]
     for name, meaning in ANNOTATION_MEANINGS.items():
         call, _, words = meaning.rpartition("`: ")
@@ -33,8 +33,8 @@ def annotations() -> str:
 
 
 def fill_tables(text: str) -> str:
-    """The manual with its tables made anew."""
-    for name, table in (("functions", function_table()), ("annotations", annotations())):
+    """Replace the tables of the manual's text."""
+    for name, table in (("functions", function_table()), ("annotations", annotation_table())):
         pattern = rf"(<!-- table: {name} -->\n).*?(<!-- end -->)"
         text = re.sub(pattern, lambda m, t=table: f"{m[1]}{t}\n{m[2]}", text, flags=re.DOTALL)
     return text

@@ -1,0 +1,1 @@
+"""Commands, blocked imports and a browser in separate processes."""

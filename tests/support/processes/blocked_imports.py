@@ -1,4 +1,4 @@
-"""Run Python with some modules out of reach, to see what a command really needs."""
+"""Run Python with some modules blocked, to test a command's real dependencies."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ sys.meta_path.insert(0, Blocker())
 
 
 def run_without(modules: Iterable[str], program: str) -> subprocess.CompletedProcess[bytes]:
-    """Run a program to which some top-level modules are out of reach."""
+    """Run a program with some top-level modules blocked."""
     prelude = BLOCKER.format(condition=f"top in {set(modules)!r}")
     return run([sys.executable, "-c", prelude + program])
 
 
 def run_with_only(modules: Iterable[str], program: str) -> subprocess.CompletedProcess[bytes]:
-    """Run a program to which only the standard library, rnnc and some modules are in reach."""
+    """Run a program with only the standard library, rnnc and some modules importable."""
     allowed = {"rnnc", *modules}
     condition = f"top not in {allowed!r} and top not in sys.stdlib_module_names"
     return run([sys.executable, "-c", BLOCKER.format(condition=condition) + program])
 
 
 def required_modules(*distributions: str) -> set[str]:
-    """The top-level modules of distributions and of all that they require."""
-    found: set[str] = set()
-    wanted = list(distributions)
-    while wanted:
-        name = normalize_name(wanted.pop())
-        if name in found:
+    """Return the top-level modules of distributions and their dependencies."""
+    names: set[str] = set()
+    pending = list(distributions)
+    while pending:
+        name = normalize_name(pending.pop())
+        if name in names:
             continue
-        found.add(name)
+        names.add(name)
         try:
             requirements = metadata.requires(name) or []
         except metadata.PackageNotFoundError:  # required on another platform
             continue
-        wanted += [
+        pending += [
             re.split(r"[^A-Za-z0-9._-]", requirement)[0]
             for requirement in requirements
             if "extra ==" not in requirement
@@ -58,10 +58,10 @@ def required_modules(*distributions: str) -> set[str]:
     return {
         module
         for module, owners in metadata.packages_distributions().items()
-        if any(normalize_name(owner) in found for owner in owners)
+        if any(normalize_name(owner) in names for owner in owners)
     }
 
 
 def normalize_name(name: str) -> str:
-    """A distribution's name as indexes compare it."""
+    """Normalize a distribution's name as package indexes do."""
     return re.sub(r"[-_.]+", "-", name).lower()

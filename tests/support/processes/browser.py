@@ -1,4 +1,4 @@
-"""A headless Chromium, driven through its debugging pipe."""
+"""Drive a headless Chromium through its debugging pipe."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ FLAGS = (
 
 
 def chromium() -> str | None:
-    """Where a Chromium is, if there is one."""
+    """Return the path of a Chromium, if there is one."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
 class Browser:
-    """One page; everything that its console says and every address that it asks for is kept."""
+    """One page; console errors and requested addresses are recorded."""
 
     def __init__(self, profile: Path) -> None:
         program = chromium()
@@ -46,7 +46,7 @@ class Browser:
         self.addresses: list[str] = []
 
         def connect() -> None:
-            # Where 3 and 4 are in use already, they are moved out of the way first.
+            # Duplicate to other numbers first if 3 or 4 is in use.
             reading, writing = os.dup(to_browser), os.dup(from_browser)
             while reading in {3, 4} or writing in {3, 4}:
                 reading, writing = os.dup(reading), os.dup(writing)
@@ -70,14 +70,14 @@ class Browser:
             self.call(f"{domain}.enable")
 
     def close(self) -> None:
-        """End the browser."""
+        """Terminate the browser."""
         self._process.terminate()
         self._process.wait(timeout=20)
         os.close(self._out)
         os.close(self._in)
 
     def call(self, method: str, **parameters: object) -> dict[str, Any]:
-        """One command of the protocol, and its result."""
+        """Call a protocol command and return its result."""
         self._number += 1
         message: dict[str, object] = {"id": self._number, "method": method, "params": parameters}
         if self._session:
@@ -116,27 +116,27 @@ class Browser:
                 self.addresses.append(about["request"]["url"])
 
     def open(self, path: Path) -> None:
-        """Open a file and wait until its page says that it is ready."""
+        """Open a file and wait until the page is ready."""
         self.errors.clear()
         self.addresses.clear()
         self.call("Page.navigate", url=path.resolve().as_uri())
         self.wait("document.documentElement?.dataset.ready === 'yes'")
 
     def wait(self, condition: str, timeout: float = 20) -> None:
-        """Wait until something is true."""
+        """Wait until a condition is true."""
         until = time.monotonic() + timeout
         while self.js(condition) is not True:
             assert time.monotonic() < until, condition
             time.sleep(0.05)
 
     def js(self, expression: str) -> Any:
-        """The value of an expression in the page."""
+        """Evaluate an expression in the page."""
         result = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
     def middle(self, selector: str) -> tuple[float, float]:
-        """The centre of the first element that a selector finds."""
+        """Return the center of the first element that matches a selector."""
         box = self.js(
             "((e) => { const r = e?.getBoundingClientRect();"
             " return r && [r.left + r.width / 2, r.top + r.height / 2]; })"
@@ -145,9 +145,9 @@ class Browser:
         assert box, f"nothing matches {selector}"
         return box[0], box[1]
 
-    def mouse(self, kind: str, x: float, y: float, **more: object) -> None:
-        """A mouse event."""
-        self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **more)
+    def mouse(self, kind: str, x: float, y: float, **options: object) -> None:
+        """Send a mouse event."""
+        self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **options)
 
     def hover(self, selector: str) -> None:
         """Move the pointer onto an element."""
@@ -172,7 +172,7 @@ class Browser:
             )
 
     def picture(self, path: Path) -> None:
-        """A screenshot, to look at."""
+        """Take a screenshot."""
         import base64
 
         data = self.call("Page.captureScreenshot", format="png")["data"]

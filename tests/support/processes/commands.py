@@ -1,4 +1,4 @@
-"""The command line as a user meets it: a process of its own."""
+"""Run the command line in a separate process."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ def rnnc(
     stdin: bytes = b"",
     env: dict[str, str] | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run `rnnc` in a process of its own."""
+    """Run `rnnc` in a separate process."""
     return run([sys.executable, "-m", "rnnc", *arguments], cwd=cwd, stdin=stdin, env=env)

@@ -1,7 +1,7 @@
-"""A second oracle: what a spec means, from the manual alone, in plain NumPy, one row at a time.
+"""A second oracle: the meaning of a spec, from the manual alone, in plain NumPy, row by row.
 
 It shares the parser, the expansion of `for` and `if` and the library's texts with rnnc, and nothing
-of its elaboration, its reference or its compiler. Derivatives are dual numbers, forward.
+of its elaboration, its reference or its compiler. Derivatives are dual numbers, forward mode.
 """
 
 from support.second_oracle.evaluation import evaluate

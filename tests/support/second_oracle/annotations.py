@@ -1,4 +1,4 @@
-"""What `param` lines say of a parameter, as far as it changes what the parameter means."""
+"""Parse the `param` annotations that change a parameter's meaning."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.second_oracle.values import Unsupported
 
 Form = Literal["matrix", "vector", "diagonal", "blocks"]
 START_ONLY = frozenset({"orthogonal", "sparse", "scale", "radius", "normal", "uniform", "constant"})
-"""What says only how a parameter begins."""
+"""Annotations of the initial value."""
 
 TRAINING_ONLY = frozenset({"weightdrop"})
 WORDS = {
@@ -26,27 +26,27 @@ _BIAS = re.compile(r"b([0-9]*|[^\W\d_]|_.+)|bias.*")
 
 @dataclass(frozen=True)
 class Annotation:
-    """The form that was asked for, if any, and whether training leaves the parameter alone."""
+    """The annotated form, if any, and the flag `frozen`."""
 
     form: Form | None = None
     frozen: bool = False
 
 
 def annotations_in(statements: Iterable[syntax.Statement]) -> dict[str, Annotation]:
-    """What the `param` lines among some statements say, by name."""
-    found: dict[str, Annotation] = {}
+    """Return the annotations of the `param` lines among some statements, by name."""
+    annotations: dict[str, Annotation] = {}
     for statement in statements:
         if isinstance(statement, syntax.Parameter):
             for name in statement.names:
-                known = found.get(name.name, Annotation())
-                for said in statement.annotations:
-                    known = _with(known, said)
-                found[name.name] = known
-    return found
+                known = annotations.get(name.name, Annotation())
+                for annotation in statement.annotations:
+                    known = _with(known, annotation)
+                annotations[name.name] = known
+    return annotations
 
 
-def _with(known: Annotation, said: syntax.Type | syntax.Expression) -> Annotation:
-    match said:
+def _with(known: Annotation, annotation: syntax.Type | syntax.Expression) -> Annotation:
+    match annotation:
         case syntax.Type(_, sizes):
             return replace(known, form=known.form or ("vector" if len(sizes) == 1 else "matrix"))
         case syntax.Name("frozen"):
@@ -62,11 +62,11 @@ def _with(known: Annotation, said: syntax.Type | syntax.Expression) -> Annotatio
         ):
             return known
         case _:
-            raise Unsupported(f"the annotation `{said.span.text}`")
+            raise Unsupported(f"the annotation `{annotation.span.text}`")
 
 
 def unbound_form(name: str) -> Form | None:
-    """What a name that is bound to nothing is: a capitalised one a matrix, `b…` a bias."""
+    """Return the form of an unbound name: capitalized ones are matrices, `b…` biases."""
     if name[0].isupper():
         return "matrix"
     stem = re.sub(r"(_[0-9]+)+$", "", name)
@@ -74,5 +74,5 @@ def unbound_form(name: str) -> Form | None:
 
 
 def word_of(operator: str) -> str:
-    """The name of an operator in a state_dict: `⊕_1` is `plus_1`."""
+    """Return the name of an operator in a state_dict: `⊕_1` is `plus_1`."""
     return WORDS[operator[0]] + operator[1:] if operator[0] in WORDS else operator

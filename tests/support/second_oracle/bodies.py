@@ -1,4 +1,4 @@
-"""Operators: operands bound, the body evaluated, parameters found by the operator's name."""
+"""Evaluate operators: bind operands, evaluate the body, look up parameters by path."""
 
 from __future__ import annotations
 
@@ -27,13 +27,15 @@ from support.second_oracle.values import (
 
 
 class Parameters(Protocol):
-    """Gives parameters by their name in a state_dict."""
+    """Returns parameters by their name in a state_dict."""
 
-    def parameter(self, name: str, said: Annotation | None, written: str) -> Vector | Matrix: ...
+    def parameter(
+        self, name: str, annotation: Annotation | None, written: str
+    ) -> Vector | Matrix: ...
 
 
 class Body(ExpressionEvaluator):
-    """The body of one use of an operator: no time, no variables, own parameters."""
+    """The body of one operator application: no time, no variables, own parameters."""
 
     def __init__(
         self,
@@ -67,7 +69,7 @@ class Body(ExpressionEvaluator):
                 raise Unsupported(f"`{statement.span.text}` in the body of an operator")
 
     def result(self) -> Value:
-        """The last line."""
+        """Evaluate the last line."""
         (last,) = (s for s in self._statements if isinstance(s, syntax.Result))
         value = self.value(last.value)
         return constant_of(value)
@@ -93,8 +95,8 @@ class Body(ExpressionEvaluator):
                 case (syntax.Name(name),) if name not in self._sizes:
                     self._sizes[name] = width
                 case _:
-                    wanted = size_of(operand.type, self._sizes)
-                    if wanted != width:
+                    expected = size_of(operand.type, self._sizes)
+                    if expected != width:
                         raise Unsupported(f"{width} entries for `{operand.span.text}`")
 
     def name(self, name: str) -> Value:
@@ -140,19 +142,19 @@ def apply_operator(
     operands: Sequence[Value],
     inside: tuple[syntax.Operator, ...] = (),
 ) -> Value:
-    """The result of an operator that is named at a place; `path` names its parameters."""
+    """Apply the operator of a name in a scope; `path` names its parameters."""
     return Body(parameters, place.resolve(name), path, operands, inside).result()
 
 
 def constant_of(value: Value) -> Value:
-    """A value, a number made a vector of one entry."""
+    """Convert a number to a vector of one entry."""
     return constant(np.array([value])) if isinstance(value, int | float) else value
 
 
 def instantiate_body(
     definition: Definition, sizes: Mapping[str, int]
 ) -> tuple[syntax.Statement, ...]:
-    """The body of a definition with its loops run, for sizes that its operands' types bound."""
+    """Expand a definition's body for the sizes bound by its operands' types."""
     names: dict[str, Static] = dict(definition.arguments)
     for parameter in definition.operator.parameters:
         name = parameter.name.name
@@ -176,7 +178,7 @@ def _default(expression: syntax.Expression, known: Mapping[str, Static]) -> Stat
 
 
 def names_of(target: syntax.Expression) -> list[str]:
-    """The bare names on a left side."""
+    """Return the bare names on a left side."""
     match target:
         case syntax.Name(name):
             return [name]
@@ -189,7 +191,7 @@ def names_of(target: syntax.Expression) -> list[str]:
 def assign_locals(
     equation: syntax.Equation, scope: ExpressionEvaluator, values: dict[str, Value]
 ) -> None:
-    """Evaluate an equation and give its locals their values."""
+    """Evaluate an equation and assign its locals."""
     value = scope.value(equation.value)
     if equation.type is not None:
         value = check_size(value, size_of(equation.type), equation.target.span.text)
@@ -199,7 +201,7 @@ def assign_locals(
 
 
 def check_size(value: Value, size: int, what: str) -> Vector:
-    """A value with its size said, which changes nothing else: what is missing stays missing."""
+    """Check a value against its annotated size; missing entries stay missing."""
     if isinstance(value, int | float):
         return fill(value, size, what)
     vector = as_vector(value, what)
@@ -209,7 +211,7 @@ def check_size(value: Value, size: int, what: str) -> Vector:
 
 
 def parts_of(target: syntax.Expression, value: Value) -> list[tuple[syntax.Expression, Value]]:
-    """Each name on a left side with its value."""
+    """Pair each name on a left side with its value."""
     if not isinstance(target, syntax.Parentheses):
         return [(target, value)]
     values = value if isinstance(value, tuple) else (value,)

@@ -1,4 +1,4 @@
-"""A text, parameters and one row -> all that the row gives, with its derivatives."""
+"""Evaluate a spec for one row of a call, with a directional derivative."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def evaluate(
     targets: Mapping[str, Values] | None = None,
     model: str | None = None,
 ) -> RowResult:
-    """What a spec gives for one row, in evaluation.
+    """Evaluate a spec for one row, in evaluation mode.
 
     Args:
         text: the spec.
@@ -55,14 +55,14 @@ def evaluate(
     with _deep_recursion():
         read = read_model(text, sizes, model)
         series = RowSeries(read, parameters, row, tangents or Tangents())
-        found = _RowEvaluation(series, read, targets or {})
-        answer = found.to_result(0)
-        return answer if tangents is None else replace(answer, tangents=found.to_result(1))
+        evaluation = _RowEvaluation(series, read, targets or {})
+        answer = evaluation.to_result(0)
+        return answer if tangents is None else replace(answer, tangents=evaluation.to_result(1))
 
 
 @contextmanager
 def _deep_recursion() -> Iterator[None]:
-    # A value is computed when it is asked for, which may reach through all steps of a row.
+    # Values are computed on demand, so recursion may go through all steps of a row.
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, 200_000))
     try:
@@ -75,7 +75,7 @@ class _RowEvaluation:
     def __init__(self, series: RowSeries, model: Model, targets: Mapping[str, Values]) -> None:
         self._series, self._model, self._targets = series, model, targets
         self._steps = range(series.row.steps)
-        # In order, so that a long past is not reached through at once.
+        # Evaluate in order, so that recursion stays shallow.
         for t in self._steps:
             for variable in series.variables.values():
                 if variable.role == "state":
@@ -111,7 +111,7 @@ class _RowEvaluation:
         return carried
 
     def _left(self, variable: Variable, back: int) -> Vector | Symbol:
-        """The value that is `back` steps before what follows the call."""
+        """Return the value `back` steps before the step after the call."""
         if not self._steps:
             return self._series.before_call(variable, -back)
         return self._series.read(variable.name, self._steps[-1], 1 - back)
@@ -147,7 +147,7 @@ class _RowEvaluation:
         return constant(np.asarray(value))
 
     def to_result(self, which: int) -> RowResult:
-        """Values (0) or slopes (1)."""
+        """Convert values (0) or slopes (1) to a result."""
 
         def chosen(value: Vector | Symbol) -> Any:
             if isinstance(value, Symbol):
@@ -176,14 +176,14 @@ def _weight(statement: syntax.Law | syntax.Loss) -> float:
 
 
 def _targets_in(expression: syntax.Expression, series: RowSeries) -> set[str]:
-    """The predicted inputs whose next value an expression reads."""
-    found: set[str] = set()
+    """Return the predicted inputs whose next value an expression reads."""
+    names: set[str] = set()
     for node in walk_syntax(expression):
         match node:
             case syntax.Primed(syntax.Name(name)):
-                found.add(name)
+                names.add(name)
             case syntax.Timed(syntax.Name(name), time) if offset(time) > 0:
-                found.add(name)
+                names.add(name)
             case _:
                 pass
-    return {n for n in found if n in series.variables and series.variables[n].role == "input"}
+    return {n for n in names if n in series.variables and series.variables[n].role == "input"}

@@ -1,4 +1,4 @@
-"""Expressions -> values, at one step of one row; what names mean is left to the scope."""
+"""Evaluate expressions at one step of one row; subclasses resolve names."""
 
 from __future__ import annotations
 
@@ -36,34 +36,34 @@ _ARITHMETIC = {"+": add, "-": subtract, "*": multiply, "/": divide}
 
 
 class ExpressionEvaluator(ABC):
-    """Evaluates syntax; a model's equations and an operator's body name things differently."""
+    """Evaluator of syntax; models and operator bodies resolve names differently."""
 
     @abstractmethod
     def name(self, name: str) -> Value:
-        """What a bare name stands for."""
+        """Resolve a bare name."""
 
     @abstractmethod
     def is_bound(self, name: str) -> bool:
-        """Whether a name stands for a value here, whatever operators are called."""
+        """Test that a name is a value here, even if an operator has the same name."""
 
     @abstractmethod
     def variable(self, name: str, offset: int, *, prime: bool) -> Value:
-        """A variable at `t + offset`."""
+        """Read a variable at `t + offset`."""
 
     @abstractmethod
     def window(self, name: str, first: int, last: int) -> Value:
-        """A variable from `t + first` to `t + last`."""
+        """Read a variable from `t + first` to `t + last`."""
 
     @abstractmethod
     def is_operator(self, name: str) -> bool:
-        """Whether an operator of that name is defined here."""
+        """Test that an operator of that name is defined here."""
 
     @abstractmethod
     def apply(self, name: str, operands: list[Value]) -> Value:
-        """The result of an operator."""
+        """Apply an operator."""
 
     def value(self, expression: syntax.Expression) -> Value:
-        """The value of an expression."""
+        """Evaluate an expression."""
         match expression:
             case syntax.Number(number):
                 return number
@@ -75,8 +75,8 @@ class ExpressionEvaluator(ABC):
                 return self._run(items, expression.span.text)
             case syntax.Prefix(symbols, operand):
                 return self._prefix(symbols, operand)
-            case syntax.Chain(first, rest):
-                return self._chain(first, rest)
+            case syntax.Chain(first, terms):
+                return self._chain(first, terms)
             case syntax.Infix(symbols, operands):
                 values = [self._operand(operand) for operand in operands]
                 result = values.pop()
@@ -111,7 +111,7 @@ class ExpressionEvaluator(ABC):
         return tuple([self._operand(argument.value) for argument in arguments])
 
     def _operand(self, expression: syntax.Expression) -> Value:
-        """A value that may turn out not to be needed."""
+        """Evaluate an operand; an absent value is returned, since it may not be needed."""
         try:
             return self.value(expression)
         except Absent as absent:
@@ -153,23 +153,23 @@ class ExpressionEvaluator(ABC):
     def _call(self, name: str, arguments: syntax.Parentheses) -> Value:
         if any(a.keyword or a.type for a in arguments.arguments):
             raise Unsupported(f"arguments of `{name}` by name")
-        given = [argument.value for argument in arguments.arguments]
+        operands = [argument.value for argument in arguments.arguments]
         if name not in FUNCTIONS:
-            return self.apply(name, [self._operand(argument) for argument in given])
+            return self.apply(name, [self._operand(argument) for argument in operands])
         if name == "split":
-            return self._split(given)
+            return self._split(operands)
         count = CONSTANTS.get(name, 0)
-        if len(given) != count + OPERANDS.get(name, 1):
-            raise Unsupported(f"`{name}` of {len(given)} arguments")
-        numbers = [evaluate_constant(number) for number in given[:count]]
+        if len(operands) != count + OPERANDS.get(name, 1):
+            raise Unsupported(f"`{name}` of {len(operands)} arguments")
+        numbers = [evaluate_constant(number) for number in operands[:count]]
         settle = as_vector if name in MASKED_FUNCTIONS else as_full_vector
-        return call(name, numbers, [settle(self.value(e), e.span.text) for e in given[count:]])
+        return call(name, numbers, [settle(self.value(e), e.span.text) for e in operands[count:]])
 
-    def _split(self, given: list[syntax.Expression]) -> Value:
-        vector = as_vector(self.value(given[0]), given[0].span.text)
+    def _split(self, operands: list[syntax.Expression]) -> Value:
+        vector = as_vector(self.value(operands[0]), operands[0].span.text)
         parts: list[Value] = []
         start = 0
-        for size in given[1:]:
+        for size in operands[1:]:
             stop = start + int(evaluate_constant(size))
             parts.append(slice_entries(vector, start, stop))
             start = stop
@@ -192,10 +192,10 @@ class ExpressionEvaluator(ABC):
         return value
 
     def _chain(
-        self, first: syntax.Expression, rest: tuple[tuple[str, syntax.Expression], ...]
+        self, first: syntax.Expression, terms: tuple[tuple[str, syntax.Expression], ...]
     ) -> Value:
         result, text = self.value(first), first.span.text
-        for sign, operand in rest:
+        for sign, operand in terms:
             right = self.value(operand)
             if isinstance(result, int | float) and isinstance(right, int | float):
                 result = _fold_constants(sign, result, right)
@@ -235,7 +235,7 @@ def _fold_constants(sign: str, a: Number, b: Number) -> Number:
 
 
 def fill(value: Value, size: int, what: str) -> Vector:
-    """A value as the vector of a variable; a number stands for as many of them."""
+    """Convert a value to a vector of a size; a number is repeated."""
     if isinstance(value, int | float):
         return constant(np.full(size, float(value)))
     vector = as_full_vector(value, what)

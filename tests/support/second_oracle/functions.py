@@ -1,4 +1,4 @@
-"""The functions of the language from the table in its manual, each with its derivative."""
+"""The functions of the language from the manual's table, each with its derivative."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ ELEMENTWISE: dict[str, Rule] = {
     "cos": lambda z: (np.cos(z), -np.sin(z)),
     "identity": lambda z: (z, np.ones_like(z)),
 }
-"""Value and derivative. At a kink (relu, leaky_relu, elu, abs at 0) the manual says which."""
+"""Values and derivatives; at kinks (relu, leaky_relu, elu, abs at 0) as in the manual."""
 
 MASKED_FUNCTIONS = frozenset(ELEMENTWISE) | {
     "softmax",
@@ -74,27 +74,27 @@ MASKED_FUNCTIONS = frozenset(ELEMENTWISE) | {
     "zoneout",
     "stopgrad",
 }
-"""Functions that know of missing entries; to all others they count 0."""
+"""Functions of vectors with missing entries; for all others these are 0."""
 
 
 def softmax(z: Vector) -> Vector:
-    """eᶻ / Σ eᶻ over the entries that are there; 0 for the others, and for all if none is."""
-    there = np.ones(z.width, dtype=bool) if z.present is None else z.present
-    if not there.any():
+    """Return eᶻ / Σ eᶻ over present entries; 0 for the others, and for all if none is present."""
+    present = np.ones(z.width, dtype=bool) if z.present is None else z.present
+    if not present.any():
         return Vector(np.zeros(z.width), np.zeros(z.width), pointed=z.present)
-    value = np.where(there, np.exp(np.where(there, z.value - z.value[there].max(), 0)), 0)
+    value = np.where(present, np.exp(np.where(present, z.value - z.value[present].max(), 0)), 0)
     value = value / value.sum()
     return Vector(value, value * (z.slope - (value * z.slope).sum()), pointed=z.present)
 
 
 def logarithm(z: Vector) -> Vector:
-    """The natural logarithm, missing where there was nothing to point at."""
-    there = all_masks([z.present, z.pointed], z.width)
-    return elementwise(Vector(z.value, z.slope, there), ELEMENTWISE["log"])
+    """Return the natural logarithm, missing where softmax found no entry."""
+    present = all_masks([z.present, z.pointed], z.width)
+    return elementwise(Vector(z.value, z.slope, present), ELEMENTWISE["log"])
 
 
 def maxout(k: int, z: Vector) -> Vector:
-    """The largest of each k entries; those that are equal share the slope."""
+    """Return the largest of each k entries; equal ones share the slope."""
     value, slope = z.value.reshape(-1, k), z.slope.reshape(-1, k)
     largest = value.max(1)
     ties = value == largest[:, None]
@@ -102,7 +102,7 @@ def maxout(k: int, z: Vector) -> Vector:
 
 
 def lp(k: int, z: Vector, rho: Vector) -> Vector:
-    """(mean |z|ᵖ)^(1/p) of each k entries, p = 1 + log(1 + e^ρ); 0 with slope 0 for k zeros."""
+    """Return (mean |z|ᵖ)^(1/p) of each k entries, p = 1 + log(1 + e^ρ); 0 for k zeros."""
     units = z.width // k
     power = elementwise(rho, ELEMENTWISE["softplus"])
     p, dp = (np.broadcast_to(a, units) for a in (1 + power.value, power.slope))
@@ -113,7 +113,7 @@ def lp(k: int, z: Vector, rho: Vector) -> Vector:
         size = np.abs(a).max()
         if size == 0:
             continue
-        # In units of the largest entry, so that no power of it underflows.
+        # Scale by the largest entry, so that no power underflows.
         b = np.abs(a) / size
         logs = np.where(b > 0, np.log(np.where(b > 0, b, 1)), 0)
         mean = (b ** p[unit]).mean()
@@ -134,34 +134,34 @@ def _divide_by_rms(z: Vector) -> Vector:
 
 
 def layernorm(z: Vector, g: Vector, b: Vector) -> Vector:
-    """g ⊙ (z − mean z) / √(var z + 1e-5) + b, the variance being the mean of the squares."""
+    """Return g ⊙ (z − mean z) / √(var z + 1e-5) + b, with the biased variance."""
     return add(multiply(g, _divide_by_rms(subtract(z, _mean(z)))), b)
 
 
 def rmsnorm(z: Vector, g: Vector) -> Vector:
-    """g ⊙ z / √(mean z² + 1e-5)."""
+    """Return g ⊙ z / √(mean z² + 1e-5)."""
     return multiply(g, _divide_by_rms(z))
 
 
 def zoneout(p: float, new: Vector, old: Vector) -> Vector:
-    """What zoneout is in evaluation: p old + (1 − p) new."""
+    """Return p old + (1 − p) new, which is zoneout in evaluation."""
     share = constant(np.array([p]))
-    rest = constant(np.array([1 - p]))
-    return add(multiply(share, old), multiply(rest, new))
+    complement = constant(np.array([1 - p]))
+    return add(multiply(share, old), multiply(complement, new))
 
 
 def dot(a: Vector, b: Vector) -> Vector:
-    """Σ a b."""
+    """Return Σ a b."""
     if a.width != b.width:
         raise Unsupported(f"dot of {a.width} and {b.width} entries")
     return total(multiply(a, b))
 
 
 CONSTANTS = {"maxout": 1, "lp": 1, "dropout": 1, "variational": 1, "zoneout": 1}
-"""How many leading arguments are constants."""
+"""Numbers of leading constant arguments."""
 
 OPERANDS = {"lp": 2, "zoneout": 2, "layernorm": 3, "rmsnorm": 2, "dot": 2}
-"""How many vectors follow, where it is not one."""
+"""Numbers of vectors after them, where it is not one."""
 
 FUNCTIONS = frozenset(ELEMENTWISE) | {
     "softmax", "maxout", "lp", "dropout", "variational", "zoneout", "layernorm", "rmsnorm", "sum",
@@ -175,7 +175,7 @@ _OF_VECTORS: dict[str, Callable[..., Vector]] = {
     "rmsnorm": rmsnorm,
     "sum": total,
     "dot": dot,
-    "stopgrad": lambda z: zero_missing(z.value, np.zeros_like(z.slope), z.there),
+    "stopgrad": lambda z: zero_missing(z.value, np.zeros_like(z.slope), z.present),
 }
 _OF_NUMBERS: dict[str, Callable[..., Vector]] = {
     "maxout": lambda k, z: maxout(_group(k, z), z),
@@ -193,7 +193,7 @@ def _group(k: int | float, z: Vector) -> int:
 
 
 def call(name: str, numbers: list[int | float], operands: list[Vector]) -> Vector:
-    """A function of the language, as it is in evaluation, for its constants and vectors."""
+    """Apply a function of the language, in evaluation, to its constants and vectors."""
     if name == "log":
         return logarithm(operands[0])
     if name in ELEMENTWISE:

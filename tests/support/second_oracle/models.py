@@ -1,4 +1,4 @@
-"""A model's equations at every step of one row: variables, their past and future, parameters."""
+"""Evaluate a model's equations at every step of one row."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from support.second_oracle.values import (
 
 @dataclass(frozen=True, eq=False)
 class Variable:
-    """A declared variable, and the equation that sets it."""
+    """A declared variable."""
 
     role: str
     name: str
@@ -42,7 +42,7 @@ class Variable:
 
 
 class RowSeries:
-    """All that one row of a call computes, each value once, when it is first asked for."""
+    """All values of one row of a call, each computed once, on demand."""
 
     def __init__(
         self, model: Model, parameters: Mapping[str, Array], row: RowArguments, tangents: Tangents
@@ -78,12 +78,12 @@ class RowSeries:
         for target in targets_of(equation.target):
             name = target_name(target)
             role = self.variables[name].role if name in self.variables else "local"
-            said = 0
+            step = 0
             if isinstance(target, syntax.Timed):
-                said = offset(target.time)
+                step = offset(target.time)
             elif isinstance(target, syntax.Primed):
-                said = 1 if role == "input" else 0
-            if said != (1 if role == "input" else 0):
+                step = 1 if role == "input" else 0
+            if step != (1 if role == "input" else 0):
                 raise Unsupported(f"the left side `{target.span.text}`")
             if role == "input":
                 self.predicted.add(name)
@@ -93,7 +93,7 @@ class RowSeries:
                 self._setters[name] = equation
 
     def _reads(self, model: Model) -> tuple[dict[str, int], bool]:
-        """How far back each variable is read, and whether any is read ahead."""
+        """Return the depth of each variable's reads, and True if a state is read ahead."""
         depths = {v.name: 1 if v.role == "state" else 0 for v in self.variables.values()}
         ahead = False
         for statement in model.statements:
@@ -113,15 +113,17 @@ class RowSeries:
                     ahead |= self.variables[name].role == "state" and max(times) > 0
         return depths, ahead
 
-    def parameter(self, name: str, said: Annotation | None, written: str) -> Vector | Matrix:
-        """A parameter by its name in a state_dict."""
+    def parameter(self, name: str, annotation: Annotation | None, written: str) -> Vector | Matrix:
+        """Return a parameter by its name in a state_dict."""
         if name not in self._parameters:
             raise Absent(f"the parameter `{name}`, which is not given")
         value = np.asarray(self._parameters[name], dtype=np.float64)
         slope = self._tangents.parameters.get(name)
-        if slope is None or (said is not None and said.frozen):
+        if slope is None or (annotation is not None and annotation.frozen):
             slope = np.zeros_like(value)
-        form = (said.form if said else None) or ("matrix" if written[0].isupper() else "vector")
+        form = (annotation.form if annotation else None) or (
+            "matrix" if written[0].isupper() else "vector"
+        )
         ranks = {"matrix": 2, "vector": 1, "diagonal": 1, "blocks": 3}
         if value.ndim != ranks[form] or slope.shape != value.shape:
             raise Unsupported(f"the parameter `{name}` of shape {value.shape}, a {form}")
@@ -130,7 +132,7 @@ class RowSeries:
         return Matrix(value, slope, form)
 
     def equation(self, equation: syntax.Equation, t: int) -> dict[str, Value]:
-        """What an equation sets at step t, by name."""
+        """Evaluate an equation at step t; return its values by name."""
         key = id(equation), t
         if key not in self._known:
             self._known[key] = None
@@ -142,13 +144,13 @@ class RowSeries:
             except Absent as absent:
                 parts = [(target, absent) for target in targets_of(equation.target)]
             self._known[key] = {target_name(target): part for target, part in parts}
-        found = self._known[key]
-        if found is None:
+        values = self._known[key]
+        if values is None:
             raise Unsupported(f"a cycle through `{equation.target.span.text}`")
-        return found
+        return values
 
     def set_value(self, name: str, t: int) -> Vector:
-        """The value that an equation gives to a state, an output or a prediction at step t."""
+        """Return the value of a state, output or prediction at step t."""
         if name not in self._setters:
             raise Unsupported(f"`{name}`, which nothing sets")
         variable = self.variables[name]
@@ -157,22 +159,22 @@ class RowSeries:
         )
 
     def at_step(self, variable: Variable, t: int) -> Vector | Symbol:
-        """An input or a state at a step of this call."""
+        """Return an input or a state at a step of this call."""
         if variable.role == "state":
             return self.set_value(variable.name, t)
-        given = self.row.inputs[variable.name][t]
+        value = self.row.inputs[variable.name][t]
         slopes = self._tangents.inputs.get(variable.name)
-        return _input_value(variable, given, None if slopes is None else slopes[t])
+        return _input_value(variable, value, None if slopes is None else slopes[t])
 
     def read(self, name: str, t: int, offset: int) -> Vector | Symbol:
-        """A variable as the reader at step t sees it, `offset` steps later."""
+        """Read a variable `offset` steps after t, within the segment of t."""
         variable, source = self.variables[name], t + offset
         if not self.segments.contains(t, source):
             return self.outside_segment(variable)
         return self.at_step(variable, source) if source >= 0 else self.before_call(variable, source)
 
     def before_call(self, variable: Variable, source: int) -> Vector | Symbol:
-        """A variable at a step before this call (−1 is the last one)."""
+        """Return a variable at a step before this call (−1 is the last one)."""
         state = self.row.state
         if state is None or self.looks_ahead:
             return self.outside_segment(variable)
@@ -183,7 +185,7 @@ class RowSeries:
         return _input_value(variable, values[source], None if slopes is None else slopes[source])
 
     def outside_segment(self, variable: Variable) -> Vector | Symbol:
-        """A variable outside of the reader's segment."""
+        """Return a variable's value outside the reader's segment."""
         if variable.role == "input":
             if variable.kind == "symbol":
                 return Symbol(-1, variable.size)
@@ -192,16 +194,16 @@ class RowSeries:
             case None:
                 return constant(np.zeros(variable.size))
             case syntax.Name("learned"):
-                found = self.parameter(f"init.{variable.name}", None, variable.name.lower())
-                assert isinstance(found, Vector)
-                return found
+                parameter = self.parameter(f"init.{variable.name}", None, variable.name.lower())
+                assert isinstance(parameter, Vector)
+                return parameter
             case syntax.Run((syntax.Name("uniform"), _)):
                 raise Unsupported(f"the drawn initial value of `{variable.name}`")
-            case said:
-                return constant(np.full(variable.size, float(number(said, {}))))
+            case initial:
+                return constant(np.full(variable.size, float(number(initial, {}))))
 
     def window(self, name: str, t: int, first: int, last: int) -> Window:
-        """The rows of a variable that the reader at step t sees."""
+        """Return the rows of a variable in a window around t."""
         variable = self.variables[name]
         rows: list[Vector | Symbol | None] = []
         for source in range(t + first, t + last + 1):
@@ -215,7 +217,7 @@ class RowSeries:
 
 
 class Step(ExpressionEvaluator):
-    """A model's expressions at one step; `targets` are what predicted inputs should have been."""
+    """A model's expressions at one step; `targets` are the targets of predicted inputs."""
 
     def __init__(
         self,
@@ -228,7 +230,7 @@ class Step(ExpressionEvaluator):
         self._series, self._t, self._in_law, self._targets = series, t, in_law, targets
 
     def _met(self, value: Value) -> Value:
-        # A law shapes the operators: the values that it is about count as constants.
+        # A law trains the operators only: its values count as constants.
         return without_slope(value) if self._in_law else value
 
     def name(self, name: str) -> Value:
@@ -284,7 +286,7 @@ def _input_value(variable: Variable, value: Array | int, slope: Array | None) ->
 
 
 def target_name(target: syntax.Expression) -> str:
-    """The variable or local that a part of a left side names."""
+    """Return the variable or local on a left side."""
     match target:
         case syntax.Name(name) | syntax.Primed(syntax.Name(name)) | syntax.Timed(syntax.Name(name)):
             return name
@@ -293,7 +295,7 @@ def target_name(target: syntax.Expression) -> str:
 
 
 def targets_of(target: syntax.Expression) -> Iterator[syntax.Expression]:
-    """The parts of a left side."""
+    """Yield the parts of a left side."""
     if isinstance(target, syntax.Parentheses):
         for argument in target.arguments:
             yield from targets_of(argument.value)
@@ -302,7 +304,7 @@ def targets_of(target: syntax.Expression) -> Iterator[syntax.Expression]:
 
 
 def walk_syntax(node: object) -> Iterator[object]:
-    """A piece of syntax and all its parts."""
+    """Yield a syntax node and all its parts."""
     waiting = [node]
     while waiting:
         item = waiting.pop()

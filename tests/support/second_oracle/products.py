@@ -1,4 +1,4 @@
-"""Products: a matrix or a window of time, and what stands right of it."""
+"""Multiply a matrix or a window of time with the value right of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support.second_oracle.values import (
 
 
 def product(left: Value, right: Value, what: str) -> Value:
-    """`W h`, `E x` of a symbol, `u h` of a diagonal, `M q` or `Mᵀ a` of a window."""
+    """Return `W h`, `E x` of a symbol, `u h` of a diagonal, `M q` or `Mᵀ a` of a window."""
     match left:
         case Matrix(value, slope, "diagonal"):
             vector = as_full_vector(right, what)
@@ -38,7 +38,7 @@ def product(left: Value, right: Value, what: str) -> Value:
 
 
 def dense(array: Array, *, transposed: bool) -> Array:
-    """A matrix written out, blocks on its diagonal."""
+    """Convert a matrix to dense form, blocks on its diagonal."""
     if array.ndim == 3:
         k, r, c = array.shape
         full = np.zeros((k * r, k * c))
@@ -64,7 +64,7 @@ def _matrix(left: Matrix, right: Value, what: str) -> Vector:
 
 
 def _row(row: Vector | Symbol, size: int) -> Vector:
-    """A row of a window; that of a symbol is one-hot, and all zero for no symbol."""
+    """Return a window's row; a symbol's is one-hot, and zero for no symbol."""
     if isinstance(row, Vector):
         return row
     hot = np.zeros(size)
@@ -74,7 +74,7 @@ def _row(row: Vector | Symbol, size: int) -> Vector:
 
 
 def _scores(window: Window, right: Value, what: str) -> Vector:
-    """`M q`: the scalar product of each row with q; no entry where the row is missing."""
+    """Return `M q`: the dot product of each row with q; missing for missing rows."""
     if isinstance(right, Symbol):
         if not window.is_symbol:
             raise Unsupported(f"a window of vectors before a symbol: `{what}`")
@@ -84,23 +84,23 @@ def _scores(window: Window, right: Value, what: str) -> Vector:
     if query.width != window.size:
         raise Unsupported(f"rows of {window.size} before {query.width} entries: `{what}`")
     value, slope = np.zeros((2, len(window.rows)))
-    for i, found in enumerate(window.rows):
-        if found is not None:
-            row = _row(found, window.size)
+    for i, window_row in enumerate(window.rows):
+        if window_row is not None:
+            row = _row(window_row, window.size)
             value[i] = row.value @ query.value
             slope[i] = row.value @ query.slope + row.slope @ query.value
     return Vector(value, slope, np.array([row is not None for row in window.rows]))
 
 
 def _mixture(window: Window, right: Value, what: str) -> Vector:
-    """`Mᵀ a`: the rows that are there, summed with the weights a."""
+    """Return `Mᵀ a`: the sum of the present rows weighted by a."""
     weights = as_vector(as_full_vector(right, what))
     if weights.width != len(window.rows):
         raise Unsupported(f"{len(window.rows)} rows for {weights.width} weights: `{what}`")
     value, slope = np.zeros((2, window.size))
-    for i, found in enumerate(window.rows):
-        if found is not None:
-            row = _row(found, window.size)
+    for i, window_row in enumerate(window.rows):
+        if window_row is not None:
+            row = _row(window_row, window.size)
             value = value + weights.value[i] * row.value
             slope = slope + weights.slope[i] * row.value + weights.value[i] * row.slope
     return Vector(value, slope)

@@ -1,4 +1,4 @@
-"""A spec's text -> the plain statements of one model, and which operator each name stands for."""
+"""Parse a spec's text to one model's plain statements and its operator definitions."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from support.second_oracle.values import Unsupported
 
 LIBRARY = Path(next(iter(rnnc.__path__))) / "operators" / "library"
 Static = int | float | str
-"""What a parameter of a model or template stands for: a number, or the name of a function."""
+"""A parameter of a model or template: a number, or the name of a function."""
 
 DEFAULTS = "operator x ⊕ h = tanh(W h + U x + b)\noperator ▷ h = V h + b\n"
-"""What an undefined ⊕ or ▷ means, with any subscript."""
+"""Definitions of an undefined ⊕ or ▷, with any subscript."""
 
 
 @dataclass(frozen=True, eq=False)
 class Definition:
-    """An operator, the place where its body is written, and the arguments of its instance."""
+    """An operator, the scope of its body, and the arguments of its instance."""
 
     operator: syntax.Operator
     home: OperatorScope
@@ -36,46 +36,48 @@ class Definition:
     bodies: dict[tuple[tuple[str, Static], ...], tuple[syntax.Statement, ...]] = field(
         default_factory=dict
     )
-    """The body with its loops run, by what its parameters and sizes are."""
+    """Expanded bodies by parameters and sizes."""
 
 
 @dataclass(eq=False)
 class OperatorScope:
-    """A file, or a model in a file: the operators written there, and a model's `param` lines."""
+    """A file, or a model in a file: its operators, and a model's `param` lines."""
 
     parent: OperatorScope | None
     operators: dict[str, Definition | syntax.Instance] = field(default_factory=dict)
     shared: Mapping[str, Annotation] = field(default_factory=dict)
 
     def find(self, name: str) -> Definition | None:
-        """What a name stands for where it is used; None if nothing defines it."""
-        found = self.operators.get(name)
-        if found is None:
-            return self.parent.find(name) if self.parent else None
-        if isinstance(found, syntax.Instance):
-            self.operators[name] = found = self._instance(found)
-        return found
-
-    def _instance(self, found: syntax.Instance) -> Definition:
-        definition = self.find(found.definition.name)
+        """Return the definition of a name; None if there is none."""
+        definition = self.operators.get(name)
         if definition is None:
-            raise Unsupported(f"an instance of the unknown `{found.definition.name}`")
-        given: dict[str, Static] = {}
-        for argument in found.arguments:
+            return self.parent.find(name) if self.parent else None
+        if isinstance(definition, syntax.Instance):
+            self.operators[name] = definition = self._instance(definition)
+        return definition
+
+    def _instance(self, instance: syntax.Instance) -> Definition:
+        definition = self.find(instance.definition.name)
+        if definition is None:
+            raise Unsupported(f"an instance of the unknown `{instance.definition.name}`")
+        arguments: dict[str, Static] = {}
+        for argument in instance.arguments:
             if argument.keyword is None:
                 raise Unsupported("an argument of a template without a name")
-            given[argument.keyword.name] = static(argument.value)
-        return Definition(definition.operator, definition.home, {**definition.arguments, **given})
+            arguments[argument.keyword.name] = static(argument.value)
+        return Definition(
+            definition.operator, definition.home, {**definition.arguments, **arguments}
+        )
 
     def resolve(self, name: str) -> Definition:
-        """The same, defaults included."""
-        found = self.find(name) or _default_operators().find(name[0])
-        if found is None:
+        """Return the definition of a name, or its default."""
+        definition = self.find(name) or _default_operators().find(name[0])
+        if definition is None:
             raise Unsupported(f"the undefined operator `{name}`")
-        return found
+        return definition
 
     def define(self, statements: Iterable[syntax.Statement]) -> None:
-        """Take the operators among some statements."""
+        """Add the operators among some statements."""
         for statement in statements:
             if isinstance(statement, syntax.Operator):
                 self.operators[statement.name.name] = Definition(statement, self)
@@ -86,14 +88,14 @@ class OperatorScope:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """One model, its loops run and its parameters put in."""
+    """One model with expanded statements and bound parameters."""
 
     statements: tuple[syntax.Statement, ...]
     place: OperatorScope
 
 
 def static(expression: syntax.Expression) -> Static:
-    """A number, or the name of a function of the language."""
+    """Evaluate to a number, or to the name of a function of the language."""
     if isinstance(expression, syntax.Name) and expression.name in FUNCTIONS:
         return expression.name
     return number(expression, {})
@@ -102,15 +104,15 @@ def static(expression: syntax.Expression) -> Static:
 def expand_statements(
     statements: Iterable[syntax.Statement], names: Mapping[str, Static]
 ) -> tuple[syntax.Statement, ...]:
-    """Statements with their `for` and `if` gone; a mistake is an exception."""
+    """Expand `for` and `if`; raise Unsupported on diagnostics."""
     report = Report()
-    found = expand(statements, names, report)
+    result = expand(statements, names, report)
     _require_valid(report)
-    return found
+    return result
 
 
 def read_model(text: str, sizes: Mapping[str, Static], model: str | None = None) -> Model:
-    """The model of a text (or one of several, by name), its parameters bound by `sizes`."""
+    """Parse a text's model (or one of several, by name) with parameters from `sizes`."""
     return _read(text, tuple(sorted(sizes.items())), model)
 
 
@@ -158,12 +160,12 @@ def _file_scope(file: syntax.File) -> OperatorScope:
         path = LIBRARY / f"{use.module.name}.rnn"
         if not path.is_file():
             raise Unsupported(f"`use` of `{use.module.name}`, which is not in the library")
-        theirs = _file_scope(_parse_text(path.read_text(encoding="utf-8")))
+        module_scope = _file_scope(_parse_text(path.read_text(encoding="utf-8")))
         for name in use.names:
-            found = theirs.find(name.name)
-            if found is None:
+            definition = module_scope.find(name.name)
+            if definition is None:
                 raise Unsupported(f"`{use.module.name}` has no `{name.name}`")
-            place.operators[name.name] = found
+            place.operators[name.name] = definition
     place.define(expand_statements(file.operators, {}))
     return place
 

@@ -1,4 +1,4 @@
-"""One row's time: which steps belong together, and what was before the first one."""
+"""Segments of one row: which steps belong together, and the state before the first one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RowArguments:
 
 @dataclass(frozen=True)
 class Tangents:
-    """One direction, in the structure of what it is a direction of; what is left out is zero."""
+    """One direction, by the same names as the values; missing ones are zero."""
 
     parameters: Mapping[str, Array] = field(default_factory=dict)
     inputs: Mapping[str, list[Array]] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Tangents:
 
 @dataclass(frozen=True)
 class RowResult:
-    """What one row of a call gives; `tangents` holds the derivatives along the direction.
+    """Results of one row of a call; `tangents` holds the derivatives along the direction.
 
     outputs: by name (`x'` for a predicted input), T vectors, or one for an output at the end.
     state: by name of state or input, what the next call goes on from, oldest first; empty for a
@@ -62,29 +62,29 @@ class RowResult:
 
 
 class Segments:
-    """Where the segment of each step begins and ends."""
+    """The start and end of each step's segment."""
 
     def __init__(self, row: RowArguments) -> None:
         self._resets, self.steps, self._age = row.resets, row.steps, row.age
 
     def start(self, t: int) -> int | None:
-        """The first step of t's segment; None when it began with this call, or before."""
+        """Return the first step of t's segment; None if it began before or with this call."""
         return next((s for s in range(t, -1, -1) if self._resets[s]), None)
 
     def end(self, t: int) -> int:
-        """The first step behind t's segment."""
+        """Return the step after t's segment."""
         return next((s for s in range(t + 1, self.steps) if self._resets[s]), self.steps)
 
     def contains(self, t: int, source: int) -> bool:
-        """Whether a step, perhaps one before this call, is in t's segment as far as is known."""
+        """Test that a step, possibly before this call, is in t's segment."""
         start = self.start(t)
         return source < self.end(t) and (start is None or source >= start)
 
     def has_row(self, t: int, source: int) -> bool:
-        """Whether a step was really there in t's segment, so that a window has a row of it."""
+        """Test that a step exists in t's segment, so that a window has a row for it."""
         return self.contains(t, source) and source >= -self._age
 
     def age(self) -> int:
-        """How many steps the segment has had after the last one."""
+        """Return the length of the last segment."""
         start = self.start(self.steps - 1) if self.steps else None
         return self.steps - start if start is not None else self._age + self.steps

@@ -1,7 +1,7 @@
-"""What an expression stands for at one step of one row: plain NumPy, each number with its slope.
+"""Values of expressions at one step of one row: NumPy arrays, each with its slope.
 
-A slope is the derivative along one direction (forward mode, dual numbers), so nothing here knows of
-a rule that runs backward.
+A slope is the derivative along one direction (forward mode, dual numbers), so nothing here contains
+a reverse-mode rule.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ Mask = NDArray[np.bool_]
 
 
 class Unsupported(Exception):
-    """A construct that this oracle gives no meaning to; it never guesses."""
+    """A construct without meaning in this oracle; it never guesses."""
 
 
 class Absent(Unsupported):
-    """A parameter or a past that was not given; it may stand where nothing reads its value.
+    """A missing parameter or past value; an error only if its value is read.
 
     A model has no parameter that its outputs and states do not need.
     """
@@ -43,7 +43,7 @@ class Vector:
 
     @property
     def width(self) -> int:
-        """How many entries it has, missing ones counted."""
+        """Number of entries, missing ones included."""
         return len(self.value)
 
 
@@ -67,7 +67,7 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Window:
-    """One row a step, each `size` wide; None is a row outside of the segment."""
+    """One row per step, each `size` wide; None is a row outside the segment."""
 
     rows: tuple[Vector | Symbol | None, ...]
     size: int
@@ -77,27 +77,27 @@ class Window:
 
 Number = int | float
 Value = Number | Vector | Symbol | Matrix | Window | Absent | tuple["Value", ...]
-"""An `Absent` is only an operand, a local, or part of a tuple; to name it is to raise it."""
+"""An `Absent` occurs only as an operand, a local, or part of a tuple; reading it raises it."""
 
 
 def constant(value: Array) -> Vector:
-    """A vector without a slope."""
+    """Make a vector without a slope."""
     value = np.asarray(value, dtype=np.float64)
     return Vector(value, np.zeros_like(value))
 
 
-def zero_missing(value: Array, slope: Array, there: Mask | None) -> Vector:
-    """A vector whose missing entries are put to 0."""
-    if there is None:
+def zero_missing(value: Array, slope: Array, present: Mask | None) -> Vector:
+    """Make a vector with missing entries set to 0."""
+    if present is None:
         return Vector(value, slope)
-    return Vector(np.where(there, value, 0.0), np.where(there, slope, 0.0), there)
+    return Vector(np.where(present, value, 0.0), np.where(present, slope, 0.0), present)
 
 
 def require_present(value: Value) -> Value:
-    """A value that is there.
+    """Return a value that is present.
 
     Raises:
-        Absent: what it is instead.
+        Absent: the value, if it is absent.
     """
     if isinstance(value, Absent):
         raise value
@@ -105,7 +105,7 @@ def require_present(value: Value) -> Value:
 
 
 def as_vector(value: Value, what: str = "this") -> Vector:
-    """A value as a vector, entries of which may be missing."""
+    """Convert a value to a vector, with missing entries."""
     match value:
         case Vector():
             return value
@@ -118,16 +118,16 @@ def as_vector(value: Value, what: str = "this") -> Vector:
 
 
 def as_full_vector(value: Value, what: str = "this") -> Vector:
-    """A value as a vector whose missing entries count 0."""
+    """Convert a value to a vector, with missing entries as 0."""
     vector = as_vector(value, what)
     return Vector(vector.value, vector.slope)
 
 
 def without_slope(value: Value) -> Value:
-    """A value that counts as constant; parameters that stand for matrices keep their slope."""
+    """Drop the slope of a value; matrix parameters keep theirs."""
     match value:
-        case Vector(entries, slope, there):
-            return Vector(entries, np.zeros_like(slope), there, value.pointed)
+        case Vector(entries, slope, present):
+            return Vector(entries, np.zeros_like(slope), present, value.pointed)
         case Window():
             raise Unsupported("a window in a law, which has no time")
         case tuple():
@@ -137,13 +137,13 @@ def without_slope(value: Value) -> Value:
 
 
 def times(factor: Array, slope: Array) -> Array:
-    """A slope passed on; what does not move passes nothing on, however steep the function is."""
+    """Multiply a slope by a derivative; a zero slope stays zero for infinite derivatives."""
     with np.errstate(all="ignore"):
         return np.where(slope == 0, 0.0, factor * slope)
 
 
 def elementwise(z: Vector, function: Callable[[Array], tuple[Array, Array]]) -> Vector:
-    """A function of each entry, which gives values and derivatives."""
+    """Apply an elementwise function, given with its derivative."""
     with np.errstate(all="ignore"):
         value, derivative = function(z.value)
     return zero_missing(value, times(derivative, z.slope), z.present)
@@ -155,9 +155,9 @@ def elementwise_binary(
     function: Callable[[Array, Array], tuple[Array, Array, Array]],
     what: str = "these",
 ) -> Vector:
-    """A function of two vectors entry by entry, with both its derivatives; one entry goes with all.
+    """Apply a binary elementwise function, given with both derivatives; one entry broadcasts.
 
-    An entry is missing where it is in one of the two.
+    An entry is missing if it is missing in one of the two.
     """
     if a.width != b.width and 1 not in {a.width, b.width}:
         raise Unsupported(f"vectors of {a.width} and {b.width}: `{what}`")
@@ -170,28 +170,28 @@ def elementwise_binary(
 
 
 def all_masks(masks: Sequence[Mask | None], width: int) -> Mask | None:
-    """Where all of some masks are True; None is True everywhere."""
+    """Return the conjunction of masks; None is True everywhere."""
     known = [np.broadcast_to(mask, width) for mask in masks if mask is not None]
     return np.logical_and.reduce(known) if known else None
 
 
 def add(a: Vector, b: Vector, what: str = "+") -> Vector:
-    """a + b."""
+    """Return a + b."""
     return elementwise_binary(a, b, lambda x, y: (x + y, np.ones_like(x), np.ones_like(y)), what)
 
 
 def subtract(a: Vector, b: Vector, what: str = "-") -> Vector:
-    """a − b."""
+    """Return a − b."""
     return elementwise_binary(a, b, lambda x, y: (x - y, np.ones_like(x), -np.ones_like(y)), what)
 
 
 def multiply(a: Vector, b: Vector, what: str = "⊙") -> Vector:
-    """a ⊙ b."""
+    """Return a ⊙ b."""
     return _pointed(a, b, elementwise_binary(a, b, lambda x, y: (x * y, y, x), what))
 
 
 def divide(a: Vector, b: Vector, what: str = "/") -> Vector:
-    """a / b."""
+    """Return a / b."""
     return _pointed(a, b, elementwise_binary(a, b, lambda x, y: (x / y, 1 / y, -x / (y * y)), what))
 
 
@@ -200,26 +200,26 @@ def _pointed(a: Vector, b: Vector, result: Vector) -> Vector:
 
 
 def total(z: Vector) -> Vector:
-    """The sum of the entries, as a vector of one."""
+    """Return the sum of the entries, as a vector of one."""
     return Vector(z.value.sum(keepdims=True), z.slope.sum(keepdims=True))
 
 
 def concatenate(parts: list[Vector]) -> Vector:
-    """One vector behind the other; what is missing stays so."""
-    there = None
+    """Concatenate vectors; missing entries stay missing."""
+    present = None
     if any(part.present is not None for part in parts):
-        there = np.concatenate(
+        present = np.concatenate(
             [np.ones(p.width, dtype=bool) if p.present is None else p.present for p in parts]
         )
     return Vector(
         np.concatenate([part.value for part in parts]),
         np.concatenate([part.slope for part in parts]),
-        there,
+        present,
     )
 
 
 def slice_entries(z: Vector, start: int, stop: int) -> Vector:
-    """Entries from `start` to before `stop`."""
-    there = None if z.present is None else z.present[start:stop]
+    """Return the entries from `start` to before `stop`."""
+    present = None if z.present is None else z.present[start:stop]
     pointed = None if z.pointed is None else z.pointed[start:stop]
-    return Vector(z.value[start:stop], z.slope[start:stop], there, pointed)
+    return Vector(z.value[start:stop], z.slope[start:stop], present, pointed)

@@ -1,6 +1,6 @@
-"""Specs that read the past of a state that runs backward: its initial value before a segment.
+"""Specs that read the past of a backward state: its initial value before a segment.
 
-Its future as it is is among them, too: an output reads further ahead than any equation.
+One of them outputs its future directly: an output reads further ahead than any equation.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Specs whose columns fall into parts that need nothing of each other."""
+"""Specs whose columns form independent parts."""
 
 from __future__ import annotations
 

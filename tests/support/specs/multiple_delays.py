@@ -1,6 +1,7 @@
-"""Specs that read one value at several delays, so that its gradient is one product read at several.
+"""Specs that read one value at several delays.
 
-Where passes find that two products are the same one, one reader may see it now and at another step.
+The gradient of the value then reads one product at several delays: passes may find that two
+products are equal, and one reader then reads it now and at another step.
 """
 
 from __future__ import annotations
@@ -39,4 +40,4 @@ MULTIPLE_DELAYS: Final[dict[str, str]] = {
         "g[t] = tanh(U x) ⊙ h[t+1] + tanh(U x) ⊙ h'", "y = A h' + A (h' ⊙ g[t+1])",
     ),
 }  # fmt: skip
-"""By what is read, and in which direction of time."""
+"""By the value that is read, and the direction of time."""

@@ -1,7 +1,7 @@
-"""Specs in which parameters are values: what is computed from them alone has no steps and rows.
+"""Specs with parameters as values: results of parameters alone have no steps and rows.
 
-A sum over steps and rows must count it once where nothing else in the product has any, and once for
-each step and row where something has.
+A sum over steps and rows must count them once if no other factor has steps or rows, and once for
+each step and row otherwise.
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ from typing import Final
 
 def _spec(h: str, y: str, parameters: tuple[str, ...], before: str) -> str:
     lines = ("input x: real[3]", "state h: real[3]", "output y: real[3]")
-    own = (f"param {parameter}" for parameter in parameters)
-    return "\n".join([*lines, *own, before, f"h' = tanh(W h + U x{h})", f"y = h'{y}", ""])
+    declarations = (f"param {parameter}" for parameter in parameters)
+    return "\n".join([*lines, *declarations, before, f"h' = tanh(W h + U x{h})", f"y = h'{y}", ""])
 
 
 def _added_to_state(value: str, *parameters: str, before: str = "") -> str:
-    """A network whose next state a value is added to."""
+    """Write a network with a value added to its next state."""
     return _spec(f" + {value}", "", parameters, before)
 
 
 def _added_to_output(value: str, *parameters: str, before: str = "") -> str:
-    """A network whose output a value is added to."""
+    """Write a network with a value added to its output."""
     return _spec("", f" + {value}", parameters, before)
 
 
 def _output_and_state(value: str, *parameters: str) -> str:
-    """A network whose next state has a value in it that is also an output, as it is."""
+    """Write a network with a value in its next state and as an output."""
     return _added_to_state(value, *parameters, before=f"output z: real[3]\nz = {value}")
 
 
 def _tied_embedding(type_: str) -> str:
     lines = (f"input x: {type_}", "state h: real[3]", "output y: real[5]")
-    own = ("param E: real[3, 5]", "param s: vector, real[3]")
-    return "\n".join([*lines, *own, "h' = tanh(W h + E x)", "y = Eᵀ h' + Eᵀ s", ""])
+    declarations = ("param E: real[3, 5]", "param s: vector, real[3]")
+    return "\n".join([*lines, *declarations, "h' = tanh(W h + E x)", "y = Eᵀ h' + Eᵀ s", ""])
 
 
 _A, _V = "a: vector, real[3]", "V: real[3, 3]"
@@ -74,4 +74,4 @@ PARAMETER_VALUES: Final[dict[str, str]] = {
     "computed weights": _added_to_output("Mᵀ softmax(V a)", _A, _V, before=_M),
     "computed weights in a loop": _added_to_state("Mᵀ softmax(V a)", _A, _V, before=_M),
 }
-"""By what the parameter is; all matrices and vectors are learned, and begin as random numbers."""
+"""By use of the parameter; all matrices and vectors are learned and random."""

@@ -1,4 +1,4 @@
-"""Small specs, by name, of what random ones seldom do: loops, branches, and what they write."""
+"""Small specs of constructs rare in random ones: loops, branches and generated lines."""
 
 from __future__ import annotations
 

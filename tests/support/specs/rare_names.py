@@ -1,4 +1,4 @@
-"""Small specs, by name, of what random ones seldom do: names, operators, tuples and parameters."""
+"""Small specs of constructs rare in random ones: names, operators, tuples, parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All specs that hold the oracles against each other by name."""
+"""All rare specs by name, for comparing the oracles."""
 
 from __future__ import annotations
 

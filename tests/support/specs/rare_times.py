@@ -1,4 +1,4 @@
-"""Small specs, by name, of what random ones seldom do: delays, both directions, laws and losses."""
+"""Small specs of constructs rare in random ones: delays, directions, laws, losses."""
 
 from __future__ import annotations
 

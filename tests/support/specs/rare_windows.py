@@ -1,4 +1,4 @@
-"""Small specs, by name, of what random ones seldom do: gaps, windows and logarithms."""
+"""Small specs of constructs rare in random ones: gaps, windows and logarithms."""
 
 from __future__ import annotations
 

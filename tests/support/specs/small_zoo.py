@@ -1,4 +1,4 @@
-"""Models of the zoo with small sizes, for tests whose every number is slow."""
+"""Small sizes of zoo models, for slow tests."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ SMALL_SIZES = {
 }
 
 
-def small_sizes(name: str, **said: int) -> dict[str, int]:
-    """Small values for those parameters of a model of the zoo that are sizes of vectors.
+def small_sizes(name: str, **overrides: int) -> dict[str, int]:
+    """Return small values for the size parameters of a zoo model.
 
-    Models of notes stay models of notes: `vocab` counts where it is not 0 by itself.
+    Models of notes stay models of notes: `vocab` is set only if its default is not 0.
     """
     text = (ZOO / f"{name}.rnn").read_text(encoding="utf-8")
     head = text[text.index("\nmodel ") :].partition("):")[0]
-    found = dict(re.findall(r"(\w+) = ([^,\s)]+)", head))
+    defaults = dict(re.findall(r"(\w+) = ([^,\s)]+)", head))
     return {
-        size: said.get(size, value)
+        size: overrides.get(size, value)
         for size, value in SMALL_SIZES.items()
-        if size in found and found[size] != "0"
+        if size in defaults and defaults[size] != "0"
     }

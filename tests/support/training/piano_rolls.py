@@ -1,4 +1,4 @@
-"""Small piano-roll files in the format of the four polyphonic data sets."""
+"""Write small piano-roll files in the format of the four polyphonic data sets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Arrays = dict[str, NDArray[np.generic]]
 
 
 def small_rolls(seed: int = 0, counts: tuple[int, int, int] = (13, 5, 4)) -> Arrays:
-    """The six arrays of a file: sequences of 2 to 9 frames whose notes move little."""
+    """Generate the six arrays of a file: sequences of 2 to 9 frames."""
     random = np.random.default_rng(seed)
     arrays: Arrays = {}
     for split, count in zip(("train", "valid", "test"), counts, strict=True):
@@ -32,6 +32,6 @@ def write_rolls(path: Path, arrays: Arrays | None = None) -> Path:
 
 
 def small_data(folder: Path) -> Path:
-    """A data folder that holds a small JSB Chorales; returns the folder."""
+    """Write a small JSB Chorales into a data folder; return the folder."""
     write_rolls(folder / "polyphonic" / "jsb_chorales.npz")
     return folder

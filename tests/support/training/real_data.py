@@ -1,4 +1,4 @@
-"""The real data sets, where they are at hand."""
+"""Locate the real data sets, or skip."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 
 SHARED_DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data"
 
-# Read once: tests point RNNC_DATA at data of their own.
+# Read at import: tests set RNNC_DATA to other data.
 DATA_FROM_ENVIRONMENT = os.environ.get("RNNC_DATA")
 
 
 def real_data(file: str) -> Path:
-    """The folder that RNNC_DATA names, or `../shared/data`; skips when `file` is in neither."""
+    """Return the folder in RNNC_DATA or `../shared/data` with `file`; skip if neither has it."""
     for folder in ([Path(DATA_FROM_ENVIRONMENT)] if DATA_FROM_ENVIRONMENT else []) + [SHARED_DATA]:
         if (folder / file).is_file():
             return folder

@@ -1,4 +1,4 @@
-"""Small trainings on made data, begun as the command line begins them."""
+"""Small trainings on generated data, started as the command line does."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ state h: real[6]
 h' = x ⊕ h
 x' = ▷ h'
 """
-# All that draws random numbers in training, and a state that draws some in evaluation too.
+# Random masks in training, and a random initial state in evaluation too.
 RANDOM_CHORALES = """
 input x: binary[88]
 state h: real[6] = uniform(0, 0.1)
@@ -47,7 +47,7 @@ y = ▷ h'
 
 
 class InterruptAfter(InterruptHandler):
-    """An interrupt that comes when it has been asked for so many times."""
+    """An interrupt handler that reports an interrupt after some polls."""
 
     def __init__(self, questions: int | None = None) -> None:
         self.left = questions
@@ -66,31 +66,31 @@ def start_small_training(
     task: str | Task = "jsb",
     *,
     options: Mapping[str, int] | None = None,
-    interruption: InterruptHandler | None = None,
+    interrupt_handler: InterruptHandler | None = None,
     **settings: Any,
 ) -> TrainingSession:
-    """A training in `folder/run`; JSB Chorales are the small ones of `small_data`."""
-    found = task if isinstance(task, Task) else find_task(task)
+    """Start a training in `folder/run`; JSB Chorales is that of `small_data`."""
+    chosen_task = task if isinstance(task, Task) else find_task(task)
     return start_training(
         Source(spec, "small.rnn"),
-        found,
-        found.resolve_options(options or {}),
+        chosen_task,
+        chosen_task.resolve_options(options or {}),
         TrainingConfig(**{"epochs": 3, "batch_size": 5, "learning_rate": 0.01, **settings}),
         model=None,
         parameters={},
         data=small_data(folder / "data"),
         folder=folder / "run",
-        interruption=interruption or InterruptAfter(),
+        interrupt_handler=interrupt_handler or InterruptAfter(),
     )
 
 
 def run_to_end(training: TrainingSession) -> Progress:
-    """Train to the end, with nothing on the screen."""
+    """Train to the end without display."""
     with ProgressBar(training.config.epochs, Console(quiet=True)) as display:
         return train(training, display)
 
 
 def have_equal_tensors(left: Path, right: Path) -> bool:
-    """Whether two checkpoints hold the same tensors, bit for bit."""
+    """Test that two checkpoints hold the same tensors, bit for bit."""
     a, b = load_file(left), load_file(right)
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
