@@ -80,11 +80,24 @@ def intersect_masks(
     """Return the mask of an elementwise result: entries that all vectors have."""
     mask: Operand | None = None
     for vector in vectors:
-        if mask is None or vector.mask in {None, mask}:
-            mask = mask or vector.mask
-        elif vector.mask is not None:
-            mask = builder.add_vector("multiply", (mask, vector.mask), size, span).operand
+        operand_mask = _broadcast_mask(builder, vector, size, span)
+        if mask is None or operand_mask in {None, mask}:
+            mask = mask or operand_mask
+        elif operand_mask is not None:
+            mask = builder.add_vector("multiply", (mask, operand_mask), size, span).operand
     return mask
+
+
+def _broadcast_mask(
+    builder: ScopedBuilder, vector: Vector, size: Dim, span: Span
+) -> Operand | None:
+    """Return a vector's mask as wide as the result; one entry counts for all entries."""
+    sizes = builder.sizes
+    is_scalar = sizes.value(vector.size) == 1 and sizes.value(size) != 1
+    if vector.mask is None or not is_scalar:
+        return vector.mask
+    ones = builder.add_vector("constant", (), size, span, (1.0,)).operand
+    return builder.add_vector("multiply", (ones, vector.mask), size, span).operand
 
 
 def with_log_mask(vector: Vector) -> Vector:

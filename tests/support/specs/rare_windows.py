@@ -222,4 +222,29 @@ a = softmax(X x)
 y = log(g * softmax(A x) + Xᵀ p + 1e-3)
 z = log(sum(exp(x)) * σ(dot(x, x)) + dot(p, X s) / 2) - log(g + sum(p))
 """,
+    "one gap times a vector": """
+input x: real[2]
+output y: real[3]
+param a: vector, normal(1)
+M = x[t-1..t-1]
+(p, q) = split((M a) * b, 1, 1)
+y = A q + B p
+""",
+    "one gap times a vector in softmax": """
+input x: real[2]
+output y: real[3]
+param a: vector, normal(1)
+M = x[t-2..t-2]
+N = x[t-1..t]
+y = A softmax((M a) * (N b)) + B softmax([(M a) + b ; 1])
+""",
+    "two gaps of one row times a vector": """
+input x: real[2]
+output y: real[3]
+param a: vector, normal(1)
+param c: vector, real[2], normal(1)
+M = x[t-2..t-2]
+N = x[t-1..t-1]
+y = A [(M a) * (N b) * c ; (M a) / exp(c)]
+""",
 }
