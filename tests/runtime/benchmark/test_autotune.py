@@ -74,8 +74,8 @@ def test_a_model_is_tuned_and_the_answers_are_kept(monkeypatch: pytest.MonkeyPat
     )
     assert tables[-1].libraries == {"RNN_TANH:88:64 float32 rows=2": "cudnn"}
     tuning_cache._tables.clear()
-    assert load_table(H200.name) == tuning.table
-    assert str(tuning).startswith(f"tuned: {tuning.trial_count} choices tried, ")
+    assert load_table(H200.name) == found.table
+    assert str(found).startswith(f"tuned: {found.trial_count} choices tried, ")
 
 
 @pytest.mark.usefixtures("as_on_an_h200")
