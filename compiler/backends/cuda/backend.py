@@ -116,7 +116,7 @@ class CudaBackend:
         residuals: Residuals,
         cotangents: Mapping[TensorKey, Tensor | None],
     ) -> Sequence[Tensor | None]:
-        """Run the backward phases, or cuDNN's backward pass; raise what `forward` raises."""
+        """Run the backward phases, or cuDNN's backward pass; raise as `forward` does."""
         if residuals.metadata[-1] == CUDNN_NOTE:
             return self._cudnn_layers.backward(call, wrt, residuals, cotangents)
         return self._oom_retry.backward(call, wrt, residuals, cotangents)

@@ -37,7 +37,7 @@ def slower_strategies(plan: Plan, phase: Phase, context: DeviceContext) -> dict[
 
 
 def is_cudnn_faster(key: Callable[[], str], index: int | None) -> bool:
-    """Test whether cuDNN was measured faster on the GPU of this index."""
+    """Return True if cuDNN was measured faster on the GPU of this index."""
     libraries = {} if index is None else load_table(device_name(index)).libraries
     return bool(libraries) and key() in libraries
 

@@ -72,7 +72,7 @@ def generate_row_kernels(
 
 
 def has_generated_kernel(plan: Plan, value_id: int) -> bool:
-    """Test whether a generated kernel computes an epilogue value of a batched phase."""
+    """Return True if a generated kernel computes this epilogue value of a batched phase."""
     value = plan.dataflow.values[value_id]
     return value.rate == "step" and value.operation != "onehot"
 

@@ -25,7 +25,7 @@ def triton_unavailable_reason() -> str:
 
 
 def is_interpreted() -> bool:
-    """Test whether TRITON_INTERPRET is set, so that kernels run on CPU tensors."""
+    """Return True if Triton interprets kernels, so that they run on CPU tensors."""
     import triton
 
     return bool(triton.knobs.runtime.interpret)

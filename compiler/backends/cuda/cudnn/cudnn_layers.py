@@ -31,7 +31,7 @@ class CudnnLayers:
         self.mismatch_reason = match if isinstance(match, str) else ""
 
     def supports(self, call: Call) -> bool:
-        """Test whether torch's layers can run a call: no lengths, resets, masks or broadcasting."""
+        """Return True for calls without lengths, resets, masks and broadcast parameters."""
         is_dense = (
             call.lengths is None and call.resets is None and call.steps > 0 and call.batch_size > 0
         )

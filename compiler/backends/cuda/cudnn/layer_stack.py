@@ -1,4 +1,4 @@
-"""A graph as torch.nn layers: the result of `layer_matching`, and the input of `cudnn_layers`."""
+"""A graph as torch.nn layers: the result of `layer_matching`, the input of `cudnn_layers`."""
 
 from __future__ import annotations
 

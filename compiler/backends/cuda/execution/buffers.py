@@ -1,4 +1,4 @@
-"""Buffers of one call: those that carry values between steps are float32 at least."""
+"""Buffers of one call, in float32 at least if they carry values between steps."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def _is_out_of_memory(error: Exception, message: str) -> bool:
 
 
 def _is_raised_in_triton(error: Exception) -> bool:
-    """Test whether an exception comes from Triton's compiler, launcher build or cache."""
+    """Return True for exceptions of Triton's compiler, launcher build or cache."""
     if type(error).__module__.partition(".")[0] == "triton":
         return True
     frames = traceback.walk_tb(error.__traceback__)

@@ -77,7 +77,7 @@ class OomRetry:
         residuals: Residuals,
         cotangents: Mapping[TensorKey, Tensor | None],
     ) -> Sequence[Tensor | None]:
-        """Run the backward phases of the plan that ran forward; raise what `forward` raises."""
+        """Run the backward phases of the plan that ran forward; raise as `forward` does."""
         *metadata, lean = residuals.metadata
         plan_residuals = replace(residuals, metadata=tuple(metadata))
         runner = self.lean if lean else self.default

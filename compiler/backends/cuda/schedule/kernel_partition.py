@@ -116,7 +116,7 @@ def _dependency_levels(
 def _operand_sources(
     decomposition: SliceDecomposition, value: Value, output: ValueSlice, operand: Operand
 ) -> Iterable[tuple[SliceSource, bool]]:
-    """Yield the slices of an operand that a slice reads, and whether from memory."""
+    """Yield the slices of an operand that a slice reads, and True for reads from memory."""
     values = decomposition.dataflow.values
     if value.operation in WHOLE_VECTOR_OPS:
         for operand_slice in decomposition.slices_of(operand.value):
