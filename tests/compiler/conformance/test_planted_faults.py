@@ -204,7 +204,7 @@ def test_a_wrong_rule_of_derivatives(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_state_that_does_not_carry_on_what_the_whole_has(monkeypatch: pytest.MonkeyPatch) -> None:
     # In the reference, which the backend is: no comparison of equal calls can see it.
     monkeypatch.setattr(
-        Segments, "next_carry", lambda self, node, series: self.call.history[self._names[node]]
+        Segments, "next_carry", lambda self, node, series: self.call.carry[self._names[node]]
     )
     monkeypatch.setitem(BACKENDS, "planted", faulty_backend("nothing"))
     findings = failures(PLAIN, "planted")
