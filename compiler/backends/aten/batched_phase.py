@@ -16,8 +16,8 @@ from rnnc.compiler.schedule.plan import Phase, Plan
 from .addmm_fusion import classify_terms, find_fused_operands
 from .boundary_gradients import carry_gradient, initial_value_gradient
 from .buffers import AtenMemory
-from .op_table import ELEMENTWISE_FUNCTIONS as COMPUTE
 from .op_table import (
+    ELEMENTWISE_FUNCTIONS,
     group_max,
     group_sum,
     indexed_sum,
@@ -152,7 +152,7 @@ def evaluate(value: Value, operands: list[Tensor]) -> Tensor:
     shape = _broadcast_shape([operand.shape for operand in operands])
     dtype = next(o.dtype for o in reversed(operands) if o.is_floating_point())
     out = operands[-1].new_empty(shape, dtype=dtype)
-    COMPUTE[value.operation](*operands, out=out)
+    ELEMENTWISE_FUNCTIONS[value.operation](*operands, out=out)
     return out
 
 
@@ -177,7 +177,7 @@ def _compute_series(value: Value, memory: AtenMemory, fused: frozenset[int]) -> 
     else:
         operands = [memory.load(operand) for operand in value.operands]
         if value.operation in ELEMENTWISE_OPS:
-            COMPUTE[value.operation](*operands, out=out)
+            ELEMENTWISE_FUNCTIONS[value.operation](*operands, out=out)
         else:
             out.copy_(evaluate(value, operands))
 
@@ -218,7 +218,7 @@ def _compute_add(value: Value, memory: AtenMemory, fused: frozenset[int], out: T
     for source in terms.added_products:
         a, b = (memory.load(operand) for operand in source.operands)
         if total is None:
-            COMPUTE["multiply"](a, b, out=out)
+            ELEMENTWISE_FUNCTIONS["multiply"](a, b, out=out)
         else:
             torch.addcmul(total, a, b, out=out)
         total = out

@@ -20,8 +20,7 @@ from rnnc.compiler.schedule.plan import Phase
 from .addmm_fusion import classify_terms, find_fused_operands
 from .batched_phase import evaluate, unplaced_parts
 from .buffers import AtenMemory
-from .op_table import ELEMENTWISE_FUNCTIONS as COMPUTE
-from .op_table import subtract_product
+from .op_table import ELEMENTWISE_FUNCTIONS, subtract_product
 from .window_phase import window_bounds, window_step_function
 
 StepTensors = Sequence[Tensor]
@@ -158,7 +157,7 @@ class _LoopBuilder:
             return
         operands = [self.load(operand) for operand in value.operands]
         if value.operation in ELEMENTWISE_OPS:
-            self.emit(COMPUTE[value.operation], operands, out)
+            self.emit(ELEMENTWISE_FUNCTIONS[value.operation], operands, out)
         elif value.operation == "matmul" and operands[0][0].dim() == 2:
             weight = operands[0][0] if value.attributes[0] else operands[0][0].t()
             self.emit(torch.mm, (operands[1], [weight] * self.steps), out)
