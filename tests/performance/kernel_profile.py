@@ -90,13 +90,13 @@ def time_kernels(
             torch.autograd.backward(parts, [torch.ones_like(part) for part in parts])
 
         step()
-        [program] = model.backends.choose(next(model.parameters()))._programs.values()  # type: ignore[attr-defined]
+        backend = model.backends.choose(next(model.parameters()))
+        [program] = (cache.program for cache in backend._programs.values())  # type: ignore[attr-defined]
         names = {
-            program.address(unit): f"unit {unit.number}, "
-            + ("backward" if unit.adjoint else "forward")
-            + (", one step after the other" if unit.direction else ", all steps at once")
-            for unit in program.layout.units
-            if not unit.outside
+            program.function_address(group): f"kernel group {group.index}, "
+            + ("backward" if group.adjoint else "forward")
+            + (", one step after the other" if group.direction else ", all steps at once")
+            for group in program.generated_groups
         }
         library = program.libraries[0]
         seconds = (ctypes.c_double * 64).in_dll(library, "phase_seconds")

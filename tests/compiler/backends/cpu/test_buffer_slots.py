@@ -14,13 +14,14 @@ import rnnc
 from rnnc.compiler.backends.cpu.schedule.buffer_slots import RESIDUAL_BLOCK
 from rnnc.compiler.backends.cpu.schedule.inplace_reuse import find_inplace_reuse
 from rnnc.compiler.backends.cpu.schedule.kernel_partition import CpuKernelGroup
-from rnnc.compiler.backends.cpu.specialize import compiled_program, shape_specialization
+from rnnc.compiler.backends.cpu.specialize import workspace_pool
 from rnnc.compiler.backends.cpu.specialize.compiled_program import (
     DISABLED_PASSES,
     CompiledProgram,
     compile_program,
 )
 from rnnc.compiler.backends.cpu.specialize.packed_sequence import dense_sequence
+from rnnc.compiler.backends.cpu.specialize.shape_specialization import ShapeSpecialization
 from rnnc.compiler.ir.dataflow import Dataflow, Value
 from rnnc.compiler.request import training_request
 from rnnc.grammar.source import Source
@@ -141,7 +142,7 @@ def test_both_passes_find_what_is_saved_in_the_same_place(monkeypatch: pytest.Mo
     for seed in range(6):
         found = made(seed)
         passes = [
-            found.specialization(dense_sequence(7, 3), 1, adjoint=adjoint)
+            ShapeSpecialization(found, dense_sequence(7, 3), 1, adjoint=adjoint)
             for adjoint in (False, True)
         ]
         assert passes[0].block_sizes[RESIDUAL_BLOCK] == passes[1].block_sizes[RESIDUAL_BLOCK]
@@ -151,8 +152,7 @@ def test_both_passes_find_what_is_saved_in_the_same_place(monkeypatch: pytest.Mo
 
 
 def test_memory_of_an_earlier_call_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (shape_specialization, compiled_program):
-        monkeypatch.setattr(module, "MIN_POOLED_NUMBERS", 0)
+    monkeypatch.setattr(workspace_pool, "MIN_POOLED_NUMBERS", 0)
     torch.manual_seed(0)
     net = rnnc.compile("zoo:gru", hidden=19, backend="cpu").double()
     x = {(t, b): torch.randn(t, b, 88, dtype=torch.float64) for t, b in ((9, 4), (3, 2), (20, 5))}
@@ -165,17 +165,20 @@ def test_memory_of_an_earlier_call_changes_nothing(monkeypatch: pytest.MonkeyPat
 
     alone = {}
     for shape in x:
-        for spares in _spares(net):
-            spares.clear()
+        for workspaces in _idle_workspaces(net):
+            workspaces.clear()
         alone[shape] = answer(shape)
     for shape in [*x, *reversed(x), *x]:
-        for spares in _spares(net):
-            for spare in spares:
-                spare.fill_(float("nan"))
+        for workspaces in _idle_workspaces(net):
+            for workspace in workspaces:
+                workspace.fill_(float("nan"))
         assert_close(answer(shape), alone[shape], 0.0)
-    assert any(_spares(net))
+    assert any(_idle_workspaces(net))
 
 
-def _spares(net: rnnc.compiler.module.compiled_rnn.CompiledRNN) -> list[list[torch.Tensor]]:
+def _idle_workspaces(
+    net: rnnc.compiler.module.compiled_rnn.CompiledRNN,
+) -> list[list[torch.Tensor]]:
     backend = net.backends.choose(next(net.parameters()))
-    return [found.spares for found in backend._programs.values()]  # type: ignore[attr-defined]
+    programs = backend._programs.values()  # type: ignore[attr-defined]
+    return [cache.program.workspaces._idle for cache in programs]

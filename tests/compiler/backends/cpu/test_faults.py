@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.backends.cpu.specialize import shape_specialization
+from rnnc.compiler.backends.cpu.specialize import shape_specialization, thread_partition
 from rnnc.compiler.backends.cpu.specialize.compiled_program import CompiledProgram
 from rnnc.compiler.backends.cpu.specialize.packed_sequence import PackedSequence
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
@@ -113,8 +113,8 @@ def test_a_missing_barrier_is_caught(barriers: bool, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(CompiledProgram, "source", slow)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    monkeypatch.setattr(shape_specialization, "MIN_WORK_TO_THREAD", 0)
-    monkeypatch.setattr(shape_specialization, "MIN_WEIGHTS_TO_SPLIT_COLUMNS", 0)
+    monkeypatch.setattr(thread_partition, "MIN_WORK_TO_THREAD", 0)
+    monkeypatch.setattr(thread_partition, "MIN_WEIGHTS_TO_SPLIT_COLUMNS", 0)
     call = {"steps": 4, "rows": 1, "seed": 1, "sizes": {"H": 150}}
     if barriers:
         assert_agree(MODEL, "cpu", **call)

@@ -16,7 +16,7 @@ from rnnc.compiler.backends.cpu.execution import executor, gemm_autotune
 from rnnc.compiler.backends.cpu.execution.gemm_autotune import ENVIRONMENT_VARIABLE, GemmAutotuner
 from rnnc.compiler.backends.cpu.execution.library_gemm import run_library_gemm
 from rnnc.compiler.backends.cpu.schedule.gemm_candidates import GemmDestination
-from rnnc.compiler.backends.cpu.specialize import shape_specialization
+from rnnc.compiler.backends.cpu.specialize import job_tables, shape_specialization
 from rnnc.grammar.diagnostics.errors import RnnError
 from support.comparison.agreement import assert_agree
 
@@ -52,7 +52,7 @@ FLAGS = [{}, {"ragged": True, "reset": True}]
 @pytest.fixture(autouse=True)
 def every_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """However small a product is it has two ways; nothing is known, and nothing is kept."""
-    monkeypatch.setattr(shape_specialization, "MIN_WORK_TO_AUTOTUNE", 0)
+    monkeypatch.setattr(job_tables, "MIN_WORK_TO_AUTOTUNE", 0)
     monkeypatch.setattr(gemm_autotune, "_choices_file", lambda: tmp_path / "products.json")
     monkeypatch.setattr(executor, "GEMM_AUTOTUNER", GemmAutotuner())
     monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)

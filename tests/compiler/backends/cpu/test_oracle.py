@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rnnc.compiler.backends.cpu import backend as backend_module
-from rnnc.compiler.backends.cpu.specialize import shape_specialization
+from rnnc.compiler.backends.cpu.specialize import shape_specialization, thread_partition
 from rnnc.compiler.backends.cpu.toolchain.c_compiler import ISA_FLAGS, host_isa
 from rnnc.operators.sources.zoo import zoo_names
 from support.comparison.agreement import assert_agree
@@ -108,11 +108,9 @@ def test_any_number_of_threads_gives_the_same_bits(
     one = compute_results(TAILS, "cpu", seed=2, steps=6, rows=rows, ragged=True)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     for name in ("ENOUGH_FOR_TWO", "ENOUGH_TO_ADD"):
-        monkeypatch.setattr(shape_specialization, name, 0)
-    monkeypatch.setattr(shape_specialization, "MIN_ROWS_PER_TEAM", 4)
-    monkeypatch.setattr(
-        shape_specialization, "MIN_WEIGHTS_TO_SPLIT_COLUMNS", 0 if waiting else 10**9
-    )
+        monkeypatch.setattr(thread_partition, name, 0)
+    monkeypatch.setattr(thread_partition, "MIN_ROWS_PER_TEAM", 4)
+    monkeypatch.setattr(thread_partition, "MIN_WEIGHTS_TO_SPLIT_COLUMNS", 0 if waiting else 10**9)
     many = compute_results(TAILS, "cpu", seed=2, steps=6, rows=rows, ragged=True)
     again = compute_results(TAILS, "cpu", seed=2, steps=6, rows=rows, ragged=True)
     assert_close(many, again, 0.0)

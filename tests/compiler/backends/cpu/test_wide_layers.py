@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.backends.cpu.specialize import shape_specialization
+from rnnc.compiler.backends.cpu.specialize import shape_specialization, thread_partition
 from rnnc.compiler.backends.cpu.specialize.compiled_program import CompiledProgram
 from support.comparison.agreement import assert_agree
 from support.comparison.assertions import assert_close
@@ -81,7 +81,7 @@ def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     model = rnnc.compile(WORDS, backend="cpu")
     x = torch.randint(0, 416, (7, 29))
-    monkeypatch.setattr(shape_specialization, "MIN_WORK_TO_THREAD", 0)
+    monkeypatch.setattr(thread_partition, "MIN_WORK_TO_THREAD", 0)
     found = []
     for threads in (1, 3):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
