@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rnnc.compiler.backends import cache_dir
+from rnnc.compiler.backends import cache_dir, warn_once
 from rnnc.compiler.backends.cpu.toolchain import build_library as build_module
 from rnnc.compiler.backends.cpu.toolchain import c_compiler, kernel_cache
 from rnnc.compiler.backends.cpu.toolchain.build_library import build_library
@@ -37,7 +37,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing is loaded yet, and the cache is empty."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(build_module, "_loaded", {})
-    monkeypatch.setattr(build_module, "_reported", set())
+    monkeypatch.setattr(warn_once, "_warned", set())
     return tmp_path / "cache" / "rnnc" / "kernels"
 
 
