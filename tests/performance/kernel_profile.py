@@ -38,7 +38,7 @@ TIMED_CALL = f"""{{
                 phase_seconds[phase_count++ % 64] = clock_now() - begin;
             }}"""
 GEMM_SUBSTITUTIONS = {"all": r"\g<0>", "shallow": r"\g<1>1,"}
-"""How a call of `product` is written; with a depth of 1 next to nothing of it is left."""
+"""How a call of the micro-kernel is written; with a depth of 1 next to nothing of it is left."""
 
 
 def main(words: list[str] | None = None) -> None:
@@ -73,7 +73,9 @@ def time_kernels(
         text = source(self)
         assert CALL in text
         text = text.replace("void run_jobs(", f"{CLOCK}\nvoid run_jobs(", 1)
-        return re.sub(r"(\bproduct\(m, \d+, )\d+,", product, text.replace(CALL, TIMED_CALL))
+        return re.sub(
+            r"(\bgemm_microkernel\(m, \d+, )\d+,", product, text.replace(CALL, TIMED_CALL)
+        )
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RNNC_PRODUCTS", "own")

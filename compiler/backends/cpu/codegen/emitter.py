@@ -70,7 +70,7 @@ class CEmitter:
 
     def function_name(self, group: CpuKernelGroup) -> str:
         """Return the C name of a group's function."""
-        return f"{self.name}_unit_{group.index}"
+        return f"{self.name}_group_{group.index}"
 
     def register_blockings(self, group: CpuKernelGroup) -> list[RegisterBlocking]:
         """Return the register blocking of each kernel of a group."""
@@ -98,8 +98,8 @@ class CEmitter:
             yield from self._kernel_lines(group, index, blocking, offset, library)
             if blocking.kernel.matmul_sums:
                 offset += blocking.block_count * blocking.packed_block_size
-        yield f"void {self.function_name(group)}(const Frame *f, long along) {{"
-        yield "    Gate gate = {0, 0};"
+        yield f"void {self.function_name(group)}(const Frame *f, long column_threads) {{"
+        yield "    SpinBarrier barrier = {0, 0};"
         yield "    PARALLEL {"
         yield "    const long thread = THREAD, threads = THREADS;"
         if any(blocking.kernel.matmul_sums for blocking in blockings):
@@ -123,8 +123,8 @@ class CEmitter:
             if not blocking.kernel.matmul_sums:
                 continue
             if not group.direction:
-                done = f"f->done && f->first == {index}"
-                yield f"    if (f->first <= {index} && {index} < f->last && !({done}))"
+                done = f"f->gemm_done && f->first_kernel == {index}"
+                yield f"    if (f->first_kernel <= {index} && {index} < f->end_kernel && !({done}))"
             yield from self._pack_kernel_lines(blocking, offset)
             offset += blocking.block_count * blocking.packed_block_size
 
@@ -136,7 +136,7 @@ class CEmitter:
             count = len(call.columns)
             for position, (term, v) in enumerate(call.columns):
                 yield (
-                    f"        pack(f->at[{term.weight}], {width}, {call.depth}, "
+                    f"        pack_panel(f->slots[{term.weight}], {width}, {call.depth}, "
                     f"{int(term.transposed)}, (j * {blocking.vectors_per_block} + {v}) * LANES, "
                     f"panel + {position * lanes}, {count * lanes});"
                 )
@@ -147,11 +147,12 @@ class CEmitter:
         self, group: CpuKernelGroup, blockings: list[RegisterBlocking]
     ) -> Iterator[str]:
         # As many chunks for each thread, of even size.
-        yield f"    const long most = {ROW_CHUNK} * threads;"
-        yield "    const long each = (f->total + most - 1) / most;"
-        yield "    const long chunks = each * threads;"
-        yield "    for (long c = each * thread; c < each * (thread + 1); c++) {"
-        yield "        const long i0 = f->total * c / chunks, i1 = f->total * (c + 1) / chunks;"
+        yield f"    const long chunk_rows = {ROW_CHUNK} * threads;"
+        yield "    const long chunks_each = (f->row_count + chunk_rows - 1) / chunk_rows;"
+        yield "    const long chunks = chunks_each * threads;"
+        yield "    for (long c = chunks_each * thread; c < chunks_each * (thread + 1); c++) {"
+        yield "        const long i0 = f->row_count * c / chunks;"
+        yield "        const long i1 = f->row_count * (c + 1) / chunks;"
         candidates = find_library_candidates(self.layout, group)
         in_library = {candidate.kernel_index for candidate in candidates}
         for block in _cache_blocks(blockings):
@@ -168,12 +169,12 @@ class CEmitter:
                 call = self._kernel_call(group, index, rows, "0", columns)
                 if index in in_library:
                     # Sums of the library lie row by row: all column blocks of some rows in turn.
-                    yield f"        if (f->done && f->first == {index})"
+                    yield f"        if (f->gemm_done && f->first_kernel == {index})"
                     yield "            for (long n = i0; n < i1; n += TILE_ROWS) {"
                     yield "            const long end = n + TILE_ROWS < i1 ? n + TILE_ROWS : i1;"
                     yield f"            {self._kernel_call(group, index, 'n, end', '0', columns)}"
                     yield "            }"
-                condition = f"if (f->first <= {index} && {index} < f->last)"
+                condition = f"if (f->first_kernel <= {index} && {index} < f->end_kernel)"
                 yield f"        {'else ' if index in in_library else ''}{condition} {call}"
             if split:
                 yield "        }"
@@ -182,29 +183,33 @@ class CEmitter:
     def _loop_lines(
         self, group: CpuKernelGroup, blockings: list[RegisterBlocking]
     ) -> Iterator[str]:
-        yield "    const Share s = share_of(f, along, thread, threads);"
+        yield "    const ThreadShare s = thread_share(f, column_threads, thread, threads);"
         steps = (
             "for (long t = 0; t < f->steps; t++)"
             if group.direction > 0
             else "for (long t = f->steps - 1; t >= 0; t--)"
         )
         yield f"    {steps} {{"
-        yield "        const long lives = f->offset[t + 1] - f->offset[t];"
-        yield "        const long i0 = f->offset[t] + (s.first < lives ? s.first : lives);"
-        yield "        const long i1 = f->offset[t] + (s.last < lives ? s.last : lives);"
+        yield "        const long running = f->step_offset[t + 1] - f->step_offset[t];"
+        yield "        const long i0 = f->step_offset[t] + (s.first < running ? s.first : running);"
+        yield "        const long i1 = f->step_offset[t] + (s.end < running ? s.end : running);"
         for index, blocking in enumerate(blockings):
             if blocking.kernel.needs_barrier:
-                yield "        if (along > 1) { BARRIER }"
+                yield "        if (column_threads > 1) { BARRIER }"
             if blocking.kernel.rowwise:
-                rows = "i0 + (i1 - i0) * s.column / along, i0 + (i1 - i0) * (s.column + 1) / along"
-                yield f"        {self._kernel_call(group, index, rows, '0', '1')}"
+                first, end = (
+                    f"i0 + (i1 - i0) * {share} / column_threads"
+                    for share in ("s.column_thread", "(s.column_thread + 1)")
+                )
+                yield f"        {self._kernel_call(group, index, f'{first}, {end}', '0', '1')}"
             else:
                 columns = self._column_blocks(blocking)
                 first, end = (
-                    f"{columns} * {share} / along" for share in ("s.column", "(s.column + 1)")
+                    f"{columns} * {share} / column_threads"
+                    for share in ("s.column_thread", "(s.column_thread + 1)")
                 )
                 yield f"        {self._kernel_call(group, index, 'i0, i1', first, end)}"
-        yield "        if (along > 1) { BARRIER }"
+        yield "        if (column_threads > 1) { BARRIER }"
         yield "    }"
 
     def _kernel_call(
@@ -236,7 +241,7 @@ class CEmitter:
             gemm = GemmBody(self.layout, blocking)
             yield from gemm.declare_pointers()
             if destinations:
-                yield f"    const int done = f->done && f->first == {index};"
+                yield f"    const int gemm_done = f->gemm_done && f->first_kernel == {index};"
             yield from gemm.emit_gemm(offset, destinations, batched=not group.direction)
         else:
             body = KernelBody(self.layout, blocking)

@@ -31,8 +31,8 @@ _MAX_ACCUMULATOR_BYTES: Final = 96 * 1024
 _VECTOR_BYTES: Final = 64
 """Bytes of the widest vectors: the limit then means as many accumulators on each processor."""
 
-_TILES: Final = "for (long i = i0; i < i1; i += most)"
-_TILE_SIZE: Final = "const int m = i1 - i < most ? (int)(i1 - i) : most;"
+_TILES: Final = "for (long i = i0; i < i1; i += tile_size)"
+_TILE_SIZE: Final = "const int m = i1 - i < tile_size ? (int)(i1 - i) : tile_size;"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class GemmBody(KernelBody):
 
     pair: ClassVar[str] = "PAIR "
     suffix: ClassVar[str] = "[q]"
-    row: ClassVar[str] = "at[q]"
+    row: ClassVar[str] = "pair_row[q]"
 
     def emit_gemm(
         self, offset: int, destinations: tuple[GemmDestination, ...], *, batched: bool
@@ -59,29 +59,29 @@ class GemmBody(KernelBody):
         blocking, stride = self.blocking, self.blocking.accumulator_size
         sliced = batched and self._fits_depth_slices()
         kept_rows = f"{ROW_CHUNK}" if sliced else "TILE_ROWS"
-        yield f"    real sums[{kept_rows} * {stride}] __attribute__((aligned(64)));"
+        yield f"    real accumulators[{kept_rows} * {stride}] __attribute__((aligned(64)));"
         yield "    if (i1 <= i0) return;"
-        yield "    const int most = tile_rows(i1 - i0);"
-        condition = "f->panels && !done" if destinations else "f->panels"
+        yield "    const int tile_size = even_tile_rows(i1 - i0);"
+        condition = "f->panels && !gemm_done" if destinations else "f->panels"
         panel = f"f->panels + {offset} + j * {blocking.packed_block_size}"
         first = f"{condition} ? {panel} : NULL;"
         if sliced:
             yield "    for (long j = j0; j < j1; j++) {"
-            yield f"    const real *const first = {first}"
+            yield f"    const real *const first_panel = {first}"
             yield from self._emit_depth_slices()
             yield f"    {_TILES} {{"
             yield f"        {_TILE_SIZE}"
-            yield "        const real *panel = first;"
-            yield f"        real *const tile = sums + (i - i0) * {stride};"
+            yield "        const real *panel = first_panel;"
+            yield f"        real *const tile = accumulators + (i - i0) * {stride};"
             begin = "if (!panel) {"
         else:
             yield f"    for (long j = j0; j < j1; j++) {_TILES} {{"
             yield f"        {_TILE_SIZE}"
             yield f"        const real *panel = {first}"
-            yield "        real *const tile = sums;"
+            yield "        real *const tile = accumulators;"
             begin = "{"
         if destinations:
-            yield "        if (done) {"
+            yield "        if (gemm_done) {"
             yield from self._load_library_sums(destinations)
             begin = f"}} else {begin}"
         yield f"        {begin}"
@@ -113,8 +113,8 @@ class GemmBody(KernelBody):
                 target = f"tile + {call.first_accumulator} * LANES"
                 yield "        if (panel) {"
                 yield (
-                    f"            product(m, {count}, {call.depth}, rows, panel, {target}, "
-                    f"{self.blocking.accumulator_size}, {int(call.accumulate)});"
+                    f"            gemm_microkernel(m, {count}, {call.depth}, rows, panel, "
+                    f"{target}, {self.blocking.accumulator_size}, {int(call.accumulate)});"
                 )
                 yield f"            panel += {call.depth * count * self.layout.lanes};"
                 yield "        } else {"
@@ -125,11 +125,11 @@ class GemmBody(KernelBody):
     def _emit_few_rows(self, call: MicrokernelCall) -> Iterator[str]:
         width, stride = self.kernel.width, self.blocking.accumulator_size
         for position, count, term, v in call.weight_spans():
-            arguments = f"{call.depth}, rows, f->at[{term.weight}], {width}"
+            arguments = f"{call.depth}, rows, f->slots[{term.weight}], {width}"
             column = f"(j * {self.blocking.vectors_per_block} + {v}) * LANES"
             target = f"tile + {call.first_accumulator + position} * LANES"
             yield (
-                f"            direct(m, {count}, {arguments}, "
+                f"            gemm_few_rows(m, {count}, {arguments}, "
                 f"{int(term.transposed)}, {column}, {target}, {stride}, {int(call.accumulate)});"
             )
 
@@ -137,10 +137,10 @@ class GemmBody(KernelBody):
         stride, vectors = self.blocking.accumulator_size, self.blocking.vectors_per_block
         # Of an odd number of rows the last one is computed twice.
         yield "        for (int r = 0; r < m; r += 2) {"
-        yield "            const long at[2] = {i + r, i + (r + 1 < m ? r + 1 : r)};"
+        yield "            const long pair_row[2] = {i + r, i + (r + 1 < m ? r + 1 : r)};"
         yield (
             "            const real *const sum[2] = "
-            f"{{tile + r * {stride}, tile + (at[1] - i) * {stride}}};"
+            f"{{tile + r * {stride}, tile + (pair_row[1] - i) * {stride}}};"
         )
         for line in self.declare_rows():
             yield f"            {line}"
@@ -171,27 +171,28 @@ class GemmBody(KernelBody):
     def _emit_depth_slices(self) -> Iterator[str]:
         """Multiply all rows of a call by one slice of a panel after the other."""
         stride, calls = self.blocking.accumulator_size, self.blocking.microkernel_calls
-        yield "    const real *panel = first;"
+        yield "    const real *panel = first_panel;"
         for call in calls:
             count, depth = len(call.columns), call.depth
             accumulate = "1" if call.accumulate else "k > 0"
-            target = f"sums + (i - i0) * {stride} + {call.first_accumulator} * LANES"
+            target = f"accumulators + (i - i0) * {stride} + {call.first_accumulator} * LANES"
             slice_depth = f"{depth} - k < {DEPTH_SLICE} ? {depth} - k : {DEPTH_SLICE}"
             yield f"    for (long k = 0; panel && k < {depth}; k += {DEPTH_SLICE}) {{"
-            yield f"        const long deep = {slice_depth};"
+            yield f"        const long depth = {slice_depth};"
             yield f"        {_TILES} {{"
             yield f"        {_TILE_SIZE}"
             yield "        const real *rows[TILE_ROWS];"
             yield from self._emit_row_pointers(call.vector, " + k")
             if call is calls[-1]:
-                yield f"        if (k + deep == {depth}) {{"
+                yield f"        if (k + depth == {depth}) {{"
                 yield from self._emit_prefetches()
                 yield "        }"
             yield (
-                f"        product(m, {count}, deep, rows, panel, {target}, {stride}, {accumulate});"
+                f"        gemm_microkernel(m, {count}, depth, rows, panel, {target}, "
+                f"{stride}, {accumulate});"
             )
             yield "        }"
-            yield f"        panel += deep * {count * self.layout.lanes};"
+            yield f"        panel += depth * {count * self.layout.lanes};"
             yield "    }"
 
     def _emit_row_pointers(self, vector: Operand, shift: str = "") -> Iterator[str]:
@@ -221,7 +222,7 @@ class GemmBody(KernelBody):
         yield "        for (int r = 0; r < m; r++) {"
         yield f"            const long n = i + r, u = j * {vectors * layout.lanes};"
         for address in (*loads, *stores):
-            yield f"            ahead({address} + u, {vectors});"
+            yield f"            prefetch({address} + u, {vectors});"
         yield "        }"
 
     def _define(self, kind: str, name: str, text: str) -> str:

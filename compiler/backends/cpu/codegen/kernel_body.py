@@ -56,9 +56,9 @@ class KernelBody:
         for value_id in self.kernel.values:
             if self.layout.lookup_table_key(flow.values[value_id]):
                 slot = self.layout.lookup_table_slot(flow.values[value_id])
-                yield f"    const real *const table{value_id} = f->at[{slot}];"
+                yield f"    const real *const table{value_id} = f->slots[{slot}];"
             if value_id in self.layout.stored_values:
-                yield f"    real *const to{value_id} = f->at[{value_id}];"
+                yield f"    real *const to{value_id} = f->slots[{value_id}];"
 
     def declare_operands(self, operands: Sequence[Operand]) -> Iterator[str]:
         """Declare pointers, strides and row indices of some operands."""
@@ -67,13 +67,13 @@ class KernelBody:
             if value.operation == "constant":
                 continue
             kind = "int32_t" if value.shape == () else "real"
-            yield f"    const {kind} *const p{value_id} = f->at[{value_id}];"
+            yield f"    const {kind} *const p{value_id} = f->slots[{value_id}];"
             if value_id in self.layout.cotangent_stride_slots:
                 slot = self.layout.cotangent_stride_slots[value_id]
-                yield f"    const long s{value_id} = (long)f->at[{slot}];"
+                yield f"    const long s{value_id} = (long)f->slots[{slot}];"
         indices = {self.layout.row_index_slot(operand) for operand in operands if operand.delay}
         for slot in sorted(indices):
-            yield f"    const int32_t *const x{slot} = f->index[{slot}];"
+            yield f"    const int32_t *const x{slot} = f->row_index[{slot}];"
 
     def memory_operands(self) -> list[tuple[int, Operand]]:
         """Return the operands that are read from memory, each behind the id of its user.
@@ -103,7 +103,7 @@ class KernelBody:
 
     def _operand_row(self, operand: Operand, row: str) -> str:
         if self.layout.flow.values[operand.value].rate == "row":
-            return f"f->row_of[{row}]"
+            return f"f->batch_index[{row}]"
         return f"x{self.layout.row_index_slot(operand)}[{row}]" if operand.delay else row
 
     def declare_rows(self) -> Iterator[str]:
@@ -199,7 +199,7 @@ class KernelBody:
         if value.operation == "pad":
             operand, start = value.operands[0], int(value.attributes[0])
             width = self.layout.flow.values[operand.value].shape[0]
-            return f"window({self._row_name(operand)}{self.suffix}, u - {start}, {width})"
+            return f"load_padded({self._row_name(operand)}{self.suffix}, u - {start}, {width})"
         operands = [self.operand_expression(value.id, operand) for operand in value.operands]
         return expression(value.operation, operands)
 

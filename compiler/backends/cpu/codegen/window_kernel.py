@@ -21,8 +21,8 @@ def emit_window_kernel(body: KernelBody) -> Iterator[str]:
     assert key is not None
     series = [value.operands[0], value.operands[2]] if is_scatter else value.operands[:1]
     row_operands = non_window_operands(value)
-    yield f"    const int32_t *const x = f->at[{layout.window_slots[key]}];"
-    yield f"    real *const to = f->at[{value.id}];"
+    yield f"    const int32_t *const x = f->slots[{layout.window_slots[key]}];"
+    yield f"    real *const to = f->slots[{value.id}];"
     operands = (*(Operand(operand.value) for operand in series), *row_operands)
     yield from body.declare_operands(operands)
     for value_id in dict.fromkeys(operand.value for operand in operands):

@@ -1,4 +1,4 @@
-"""Launch plans: a forward pass as one table of offsets, which `run_again` runs on new addresses.
+"""Launch plans: a forward pass as one table of offsets, which `run_replay` runs on new addresses.
 
 As CUDA graphs do for kernels: calls with the same shapes differ in addresses alone. That holds for
 sequences of one length without resets, and for programs without values of ATen.

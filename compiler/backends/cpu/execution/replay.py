@@ -36,7 +36,7 @@ class CpuReplay:
         self.result_shapes, self.dtype = plan.result_shapes, program.dtype
         # The program keeps its library loaded.
         self._plan, self._program = plan, program
-        self._run = program.libraries[0].run_again
+        self._run = program.libraries[0].run_replay
         # A list: other threads cannot interrupt its pop and append.
         self._workspaces: list[ReplayWorkspace] = []
 

@@ -32,7 +32,7 @@ from rnnc.operators.graph.operator_graph import OperatorGraph
 
 from .workspace_pool import WorkspacePool
 
-JOB_RUNNER_FUNCTIONS: Final = ("run_jobs", "run_again", "copy_rows")
+JOB_RUNNER_FUNCTIONS: Final = ("run_jobs", "run_replay", "copy_rows")
 """The entry points of `csrc/job_runner.h`."""
 
 _MULTIPLIES_PER_ELEMENTWISE_OP: Final = 8

@@ -54,14 +54,17 @@ def test_nothing_is_planted_here() -> None:
         ("k < K; k++) {\n        vec b", "k < K - 1; k++) {\n        vec b"),
         ("n = i + r;\n            rows[r]", "n = i;\n            rows[r]"),
         ("x0[n]", "n"),
-        ("more ? LOAD(sums + i * stride", "0 ? LOAD(sums + i * stride"),
+        ("accumulate ? LOAD(sums + i * stride", "0 ? LOAD(sums + i * stride"),
         ("wide < nv * LANES ? wide", "wide < nv * LANES ? wide - 1"),
         ("b[group[g].v].width, k > 0", "b[group[g].v].width, 1"),
         ("C[i * nb + group[g].v]", "C[group[g].v]"),
         ("LOAD(w + l * K + k) *", "LOAD(w + l * K) *"),
-        ("last_of(rows[i] + K, there)", "splat(0)"),
+        ("load_tail(rows[i] + K, valid)", "splat(0)"),
         ("v_tanh(vec x) {", "v_tanh(vec x) { x = x * C_(1.0001);"),
-        ("const int32_t *row_of;", "const int32_t *row_of_;\n#define row_of row_of_ + 0 * 1\n"),
+        (
+            "const int32_t *batch_index;",
+            "const int32_t *batch_index_;\n#define batch_index batch_index_ + 0 * 1\n",
+        ),
     ],
     ids=[
         "tail",
@@ -105,10 +108,11 @@ def test_a_missing_barrier_is_caught(barriers: bool, monkeypatch: pytest.MonkeyP
     def slow(self: CompiledProgram) -> str:
         # One thread of a step is late, so that the other one must wait for it.
         text = source(self).replace(
-            "const long lives =", "if (thread == 1) usleep(3000);\n        const long lives ="
+            "const long running =",
+            "if (thread == 1) usleep(3000);\n        const long running =",
         )
         if not barriers:
-            text = text.replace("if (along > 1) { BARRIER }", "")
+            text = text.replace("if (column_threads > 1) { BARRIER }", "")
         return "#include <unistd.h>\n" + text
 
     monkeypatch.setattr(CompiledProgram, "source", slow)

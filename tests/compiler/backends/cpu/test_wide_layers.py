@@ -52,7 +52,7 @@ def test_float32_agrees_with_float64() -> None:
     ("right", "wrong"),
     [
         ("* 416 + k;", "* 416;"),
-        ("panel += deep * ", "panel += 0 * "),
+        ("panel += depth * ", "panel += 0 * "),
         (", k > 0);", ", 0);"),
         ("vec sums = (s[0] + s[1]) + (s[2] + s[3])", "vec sums = (s[0] + s[1]) + s[2]"),
         ("to[u * count + symbol] += row[u]", "to[u * count + symbol] = row[u]"),
