@@ -7,6 +7,7 @@ queued, which the job runner makes before its jobs. Packed and padded copies are
 from __future__ import annotations
 
 import ctypes
+from typing import Final
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +26,7 @@ from rnnc.operators.semantics.call import Call
 from .huge_pages import MIN_HUGE_PAGE_NUMBERS, advise_huge_pages
 from .row_buffer import BoundValue, IncomingCotangents, RowBuffer, copy_source
 
-_ALIGNMENT = 64
+_ALIGNMENT: Final = 64
 """Bytes of a cache line, and of the widest vectors."""
 
 
