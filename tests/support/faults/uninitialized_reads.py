@@ -1,4 +1,4 @@
-"""Reads of generated C from memory that is not written yet, found without running it."""
+"""What generated C would read from memory before it is written, found without running it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,18 @@ from rnnc.compiler.backends.cpu.specialize.compiled_program import CompiledProgr
 from rnnc.compiler.ir.ops import SOURCE_OPS
 
 UninitializedRead = tuple[int, int]
-"""The id of a user (−1: the caller), and that of its operand."""
+"""A reader (−1: the caller), and what it reads."""
 
 
 def find_uninitialized_reads(program: CompiledProgram) -> list[UninitializedRead]:
     """All such reads of both passes."""
-    sources = {v.id for v in program.layout.flow.values if v.operation in SOURCE_OPS}
-    forward = _PassChecker(program, set(sources), adjoint=False)
-    assignment = program.slot_assignment(adjoint=False)
-    in_residual_block = {
-        value_id
-        for value_id, slot in assignment.slot_of.items()
-        if assignment.slots[slot].block == RESIDUAL_BLOCK
-    }
-    residuals = forward.written & (in_residual_block | set(program.aten_residuals))
-    return [*forward.reads, *_PassChecker(program, sources | residuals, adjoint=True).reads]
+    values = program.layout.flow.values
+    given = {v.id for v in values if v.operation in SOURCE_OPS}
+    forward = _PassChecker(program, set(given), adjoint=False)
+    memory = program.slot_assignment(adjoint=False)
+    saved = {n for n, at in memory.slot_of.items() if memory.slots[at].block == RESIDUAL_BLOCK}
+    known = forward.written & (saved | set(program.aten_residuals))
+    return [*forward.reads, *_PassChecker(program, given | known, adjoint=True).reads]
 
 
 class _PassChecker:
@@ -34,62 +31,55 @@ class _PassChecker:
 
     def __init__(self, program: CompiledProgram, written: set[int], *, adjoint: bool) -> None:
         self.layout, self.written = program.layout, written
-        groups = [group for group in program.generated_groups if group.adjoint == adjoint]
-        stored = frozenset(
-            value_id
-            for group in groups
-            for value_id in group.values
-            if value_id in self.layout.stored_values
-        )
-        self.reuse = find_inplace_reuse(
-            self.layout, groups, frozenset() if adjoint else program.residuals, stored
+        units = [
+            u for u in self.layout.kernel_groups if not u.runs_in_aten and u.adjoint == adjoint
+        ]
+        stored = frozenset(n for u in units for n in u.values if n in self.layout.stored_values)
+        self.heirs = find_inplace_reuse(
+            self.layout, units, frozenset() if adjoint else program.residuals, stored
         )
         self.reads: list[UninitializedRead] = []
-        for launch in program.launches(adjoint=adjoint):
-            for job in launch.jobs:
+        for segment in program.launches(adjoint=adjoint):
+            for job in segment.jobs:
                 if isinstance(job, CpuKernelGroup):
-                    self._run_group(job)
+                    self._unit(job)
                 else:
-                    self._run_value(job.id)
-            for value_id in launch.aten_values:
-                self._run_value(value_id)
+                    self._outside(job.id)
+            for number in segment.aten_values:
+                self._outside(number)
         flow = self.layout.flow
-        results = [g.value for g in flow.gradients] if adjoint else [o.value for o in flow.results]
-        self.reads += [(-1, n) for n in results if n >= 0 and n not in self.written]
+        wanted = [g.value for g in flow.gradients] if adjoint else [r.value for r in flow.results]
+        self.reads += [(-1, n) for n in wanted if n >= 0 and n not in self.written]
 
-    def _run_value(self, value_id: int) -> None:
-        operands = self.layout.flow.values[value_id].operands
-        self.reads += [(value_id, o.value) for o in operands if o.value not in self.written]
-        self.written.add(value_id)
+    def _outside(self, number: int) -> None:
+        operands = self.layout.flow.values[number].operands
+        self.reads += [(number, r.value) for r in operands if r.value not in self.written]
+        self.written.add(number)
 
-    def _run_group(self, group: CpuKernelGroup) -> None:
-        # In a loop an earlier step, or a later one, has run through all kernels.
-        other_steps = {n for kernel in group.kernels for n in self._stored(kernel)}
-        for kernel in group.kernels:
-            self.reads += self._kernel_reads(kernel, other_steps if group.direction else set())
-            stored = set(self._stored(kernel))
+    def _unit(self, unit: CpuKernelGroup) -> None:
+        # In a loop an earlier step, or a later one, has run through all of its stages.
+        others = {n for stage in unit.kernels for n in self._stored(stage)}
+        for stage in unit.kernels:
+            self.reads += self._faults(stage, others if unit.direction else set())
+            stored = set(self._stored(stage))
             self.written |= stored
-            self.written -= {source for source, result in self.reuse.items() if result in stored}
+            self.written -= {number for number, heir in self.heirs.items() if heir in stored}
 
-    def _stored(self, kernel: CpuKernel) -> Iterator[int]:
-        return (value_id for value_id in kernel.values if value_id in self.layout.stored_values)
+    def _stored(self, stage: CpuKernel) -> Iterator[int]:
+        return (number for number in stage.values if number in self.layout.stored_values)
 
-    def _kernel_reads(
-        self, kernel: CpuKernel, other_steps: set[int]
-    ) -> Iterator[UninitializedRead]:
+    def _faults(self, stage: CpuKernel, others: set[int]) -> Iterator[UninitializedRead]:
         flow, computed = self.layout.flow, set[int]()
-        for matmuls in kernel.matmul_sums:
-            for term in matmuls.terms:
+        for found in stage.matmul_sums:
+            for term in found.terms:
                 if term.weight not in self.written:
-                    yield matmuls.value, term.weight
-        for value_id in kernel.values:
-            for operand in kernel_operands(flow, kernel, value_id):
-                source = operand.value
-                if is_in_register(flow, kernel, value_id, operand):
-                    is_written = source in computed
+                    yield found.value, term.weight
+        for number in stage.values:
+            for read in kernel_operands(flow, stage, number):
+                if is_in_register(flow, stage, number, read):
+                    known = read.value in computed
                 else:
-                    is_delayed = operand.delay != 0 and source in other_steps
-                    is_written = source in self.written or is_delayed
-                if not is_written:
-                    yield value_id, source
-            computed.add(value_id)
+                    known = read.value in self.written or (read.delay != 0 and read.value in others)
+                if not known:
+                    yield number, read.value
+            computed.add(number)
