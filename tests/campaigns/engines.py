@@ -103,11 +103,12 @@ def _plant_c_fault(patch: pytest.MonkeyPatch, old: str, new: str) -> None:
 
 
 def _force_threading(patch: pytest.MonkeyPatch) -> None:
-    from rnnc.compiler.backends.cpu.specialize import shape_specialization
+    from rnnc.compiler.backends.cpu.specialize import shape_specialization, thread_partition
 
     patch.setattr(torch, "get_num_threads", lambda: 2)
-    for name in ("MIN_WORK_TO_THREAD", "MIN_WEIGHTS_TO_SPLIT_COLUMNS", "MIN_ROWS_TO_PACK"):
-        patch.setattr(shape_specialization, name, 0)
+    for name in ("MIN_WORK_TO_THREAD", "MIN_WEIGHTS_TO_SPLIT_COLUMNS"):
+        patch.setattr(thread_partition, name, 0)
+    patch.setattr(shape_specialization, "MIN_ROWS_TO_PACK", 0)
 
 
 def _use_interpreter(patch: pytest.MonkeyPatch) -> None:

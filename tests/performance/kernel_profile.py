@@ -74,7 +74,9 @@ def time_kernels(
         text = source(self)
         assert CALL in text
         text = text.replace("void run_jobs(", f"{CLOCK}\nvoid run_jobs(", 1)
-        return re.sub(r"(\bproduct\(m, \d+, )\d+,", product, text.replace(CALL, TIMED_CALL))
+        return re.sub(
+            r"(\bgemm_microkernel\(m, \d+, )\d+,", product, text.replace(CALL, TIMED_CALL)
+        )
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RNNC_PRODUCTS", "own")
@@ -91,13 +93,13 @@ def time_kernels(
             torch.autograd.backward(parts, [torch.ones_like(part) for part in parts])
 
         step()
-        [program] = model.backends.choose(next(model.parameters()))._programs.values()  # type: ignore[attr-defined]
+        backend = model.backends.choose(next(model.parameters()))
+        [program] = (cache.program for cache in backend._programs.values())  # type: ignore[attr-defined]
         names = {
-            program.function_address(group): f"unit {group.index}, "
+            program.function_address(group): f"kernel group {group.index}, "
             + ("backward" if group.adjoint else "forward")
             + (", one step after the other" if group.direction else ", all steps at once")
-            for group in program.layout.kernel_groups
-            if not group.runs_in_aten
+            for group in program.generated_groups
         }
         library = program.libraries[0]
         seconds = (ctypes.c_double * 64).in_dll(library, "phase_seconds")

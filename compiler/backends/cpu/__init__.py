@@ -1,1 +1,1 @@
-"""Flow -> one C file -> machine code of this machine, run on CPU tensors."""
+"""Backend cpu: dataflow -> one C file -> machine code of this machine, run on CPU tensors."""

@@ -1,4 +1,7 @@
-"""The plan as generated C: the fastest backend on a CPU with a C compiler."""
+"""The backend `cpu`: plans as generated C, compiled and loaded on this machine.
+
+Programs are made once for each gradient signature, mode and dtype; shapes are specialized later.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,6 @@ from rnnc.compiler.backends.cpu.execution.launch_plan import build_launch_plan
 from rnnc.compiler.backends.cpu.execution.replay import MAX_REPLAY_ELEMENTS, CpuReplay
 from rnnc.compiler.backends.cpu.specialize.compiled_program import (
     DISABLED_PASSES,
-    CompiledProgram,
     compile_program,
 )
 from rnnc.compiler.backends.cpu.specialize.gradient_signature import (
@@ -28,6 +30,7 @@ from rnnc.compiler.backends.cpu.specialize.gradient_signature import (
     widen_gradients,
 )
 from rnnc.compiler.backends.cpu.specialize.packed_sequence import dense_sequence
+from rnnc.compiler.backends.cpu.specialize.specialization_cache import SpecializationCache
 from rnnc.compiler.backends.cpu.toolchain.build_library import build_library
 from rnnc.compiler.backends.cpu.toolchain.c_compiler import CpuIsa, host_isa
 from rnnc.compiler.calls.flattening import TensorKey
@@ -40,16 +43,20 @@ from rnnc.operators.graph.operator_graph import OperatorGraph
 from rnnc.operators.semantics.call import Call, CallResult
 
 ProgramKey = tuple[PlanRequest, bool, CpuIsa]
+"""A request, true for float64, and the instruction set."""
+
+_CallKey = tuple[bool, tuple[TensorKey, ...], torch.dtype]
+"""The mode of a call, its gradients, and its dtype."""
 
 
 class CpuBackend:
-    """Runs plans as C that is compiled on this machine, in float32 and float64."""
+    """Runs the calls of one graph as generated C, in float32 and float64."""
 
     name = "cpu"
     supports_autocast = False
 
     def __init__(self, graph: OperatorGraph, options: Options) -> None:
-        """Make it; nothing is compiled yet.
+        """Check that the graph can be lowered; programs are compiled when a call needs them.
 
         Raises:
             Unsupported: when the graph holds an operation that only the reference knows.
@@ -57,10 +64,8 @@ class CpuBackend:
         lower(graph, training=True)
         self.graph, self.options = graph, options
         self.isa: CpuIsa = host_isa()
-        self._programs: dict[ProgramKey, CompiledProgram] = {}
-        self._programs_by_call: dict[
-            tuple[bool, tuple[TensorKey, ...], torch.dtype], CompiledProgram
-        ] = {}
+        self._programs: dict[ProgramKey, SpecializationCache] = {}
+        self._programs_by_call: dict[_CallKey, SpecializationCache] = {}
         self._lock = threading.Lock()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CpuBackend:
@@ -70,7 +75,10 @@ class CpuBackend:
         return CpuBackend, (self.graph, self.options)
 
     def unsupported_reason(self, like: Tensor) -> str:
-        """It needs a C compiler that works, and real numbers of 32 or 64 bits on the CPU."""
+        """Return why tensors like this one cannot be computed here; empty where they can.
+
+        A C compiler must work, and the dtype be float32 or float64.
+        """
         if like.device.type != "cpu":
             return f"it runs on the CPU, not on {like.device}"
         if like.dtype not in {torch.float32, torch.float64}:
@@ -78,7 +86,7 @@ class CpuBackend:
         return compiler_failure()
 
     def precompile(self, call: Call, wrt: tuple[TensorKey, ...]) -> None:
-        """Compile and load the program of a call.
+        """Compile and load the program that a call needs.
 
         Raises:
             RnnError: RNN503, when the machine can no longer compile.
@@ -86,7 +94,7 @@ class CpuBackend:
         self._program_of_call(call, wrt)
 
     def forward(self, call: Call, wrt: tuple[TensorKey, ...]) -> tuple[CallResult, Residuals]:
-        """The forward units.
+        """Run the forward pass and return results and residuals.
 
         Raises:
             RnnError: RNN503, when the machine can no longer compile.
@@ -94,8 +102,8 @@ class CpuBackend:
         return run_forward(self._program_of_call(call, wrt), call, wrt)
 
     def residual_count(self, call: Call, wrt: tuple[TensorKey, ...]) -> int:
-        """What the backward units read."""
-        return 1 + len(self._program_of_call(call, wrt).aten_residuals) if wrt else 0
+        """Return the number of residuals: one block, and each value that ATen has computed."""
+        return 1 + len(self._program_of_call(call, wrt).program.aten_residuals) if wrt else 0
 
     def backward(
         self,
@@ -104,47 +112,49 @@ class CpuBackend:
         residuals: Residuals,
         cotangents: Mapping[TensorKey, Tensor | None],
     ) -> Sequence[Tensor | None]:
-        """The backward units."""
-        program = (
-            self._program_of_call(call, wrt) if residuals.context is None else residuals.context[0]
-        )
-        return run_backward(program, call, wrt, residuals, cotangents)
+        """Run the backward pass and return the gradients of `wrt`."""
+        if residuals.context is None:
+            specializations = self._program_of_call(call, wrt)
+        else:
+            specializations = residuals.context[0]
+        return run_backward(specializations, call, wrt, residuals, cotangents)
 
     def make_replay(self, call: Call) -> CpuReplay | None:
-        """What runs small calls without gradients, lengths and resets that are like this one."""
-        program = self._program_of_call(call, ())
-        rows = dense_sequence(call.steps, call.batch_size)
-        geometry = program.specialization(rows, torch.get_num_threads(), adjoint=False)
-        if not rows.row_count or sum(geometry.block_sizes) > MAX_REPLAY_ELEMENTS:
+        """Record a small call without gradients, lengths and resets; None where that is no gain."""
+        specializations = self._program_of_call(call, ())
+        sequence = dense_sequence(call.steps, call.batch_size)
+        specialization = specializations.specialization(
+            sequence, torch.get_num_threads(), adjoint=False
+        )
+        if not sequence.row_count or sum(specialization.block_sizes) > MAX_REPLAY_ELEMENTS:
             return None
-        tape = build_launch_plan(geometry, call)
-        return None if tape is None else CpuReplay(program, tape)
+        plan = build_launch_plan(specialization, call)
+        return None if plan is None else CpuReplay(specializations.program, plan)
 
-    def _program_of_call(self, call: Call, wrt: tuple[TensorKey, ...]) -> CompiledProgram:
+    def _program_of_call(self, call: Call, wrt: tuple[TensorKey, ...]) -> SpecializationCache:
         key = (call.training, wrt, call_dtype(call))
-        found = self._programs_by_call.get(key)
-        if found is None:
+        specializations = self._programs_by_call.get(key)
+        if specializations is None:
             request = self.make_request(training=call.training, gradients=wrt)
-            found = self._programs_by_call[key] = self.load_program(
-                request, double=key[2] == torch.float64
-            )
-        return found
+            specializations = self.load_program(request, double=key[2] == torch.float64)
+            self._programs_by_call[key] = specializations
+        return specializations
 
-    def load_program(self, request: PlanRequest, *, double: bool) -> CompiledProgram:
-        """The loaded program for a request, made when it is first asked for."""
+    def load_program(self, request: PlanRequest, *, double: bool) -> SpecializationCache:
+        """Return the loaded program for a request; the first call compiles it."""
         key = (request, double, self.isa)
         with self._lock:
-            program = self._programs.get(key)
-            if program is None:
+            specializations = self._programs.get(key)
+            if specializations is None:
                 program = compile_program(self.graph, request, double=double, isa=self.isa)
                 program.load()
-                self._programs[key] = program
-        return program
+                specializations = self._programs[key] = SpecializationCache(program)
+        return specializations
 
     def make_request(
         self, *, training: bool, gradients: tuple[tuple[str, str], ...]
     ) -> PlanRequest:
-        """The request of a call that wants these gradients, one for calls that differ little."""
+        """Return the request of a call, which similar calls share."""
         gradients = widen_gradients(self.graph, gradients)
         return PlanRequest(
             training=training and depends_on_mode(self.graph),
@@ -156,13 +166,12 @@ class CpuBackend:
         )
 
     def plan(self) -> Plan | None:
-        """The plan of a training step."""
-        request = training_request(self.graph)
-        planner = PlanCache(self.graph, memory=self.options.memory, without=self.options.without)
-        return planner(request)
+        """Return the plan of a training step."""
+        plans = PlanCache(self.graph, memory=self.options.memory, without=self.options.without)
+        return plans(training_request(self.graph))
 
     def explain(self, phase: Phase) -> str:
-        """How a phase is computed."""
+        """Say in a few words how a phase is computed."""
         match phase.kind:
             case "once":
                 return "ATen, once a call"
@@ -179,7 +188,7 @@ class CpuBackend:
 
 @cache
 def compiler_failure() -> str:
-    """Why this machine cannot compile kernels; empty where it can. Tried once a process."""
+    """Return why this machine cannot compile kernels; empty where it can. Tried once a process."""
     try:
         text = "int rnnc_answer(void) { return 42; }\n"
         build_library(text, "plain", required_functions=["rnnc_answer"], timeout=20)

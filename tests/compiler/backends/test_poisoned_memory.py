@@ -11,7 +11,7 @@ import torch
 
 import rnnc
 from rnnc.compiler.backends.aten import op_table
-from rnnc.compiler.backends.cpu.specialize import compiled_program, shape_specialization
+from rnnc.compiler.backends.cpu.specialize import workspace_pool
 from rnnc.compiler.backends.cpu.specialize.compiled_program import CompiledProgram
 from support.comparison.agreement import assert_agree, compute_results
 from support.faults.poisoned_memory import poison_memory
@@ -65,8 +65,7 @@ def test_what_nobody_writes_is_seen_at_every_run(
 def test_what_is_kept_for_the_next_call_holds_no_number_of_the_last_one(
     lengths: torch.Tensor | None, poison: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (shape_specialization, compiled_program):
-        monkeypatch.setattr(module, "MIN_POOLED_NUMBERS", 0)
+    monkeypatch.setattr(workspace_pool, "MIN_POOLED_NUMBERS", 0)
     leave_out("cpu", monkeypatch)
     net, x = rnnc.compile(MODEL, backend="cpu"), torch.randn(4, 2, 3)
     with torch.no_grad():

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rnnc.compiler.backends.cpu.execution.replay import CpuReplay
-from rnnc.compiler.backends.cpu.specialize.compiled_program import CompiledProgram
+from rnnc.compiler.backends.cpu.specialize.workspace_pool import WorkspacePool
 
 
 @contextmanager
@@ -21,22 +21,22 @@ def poison_memory() -> Iterator[None]:
     Uses torch's own switch for all memory that it allocates, in any thread (integers become the
     largest there are), and patches the memory that the `cpu` backend keeps between calls.
     """
-    spare, run = CompiledProgram.take_workspace, CpuReplay.run
+    take, run = WorkspacePool.take, CpuReplay.run
 
-    def spare_of_nan(self: CompiledProgram, size: int) -> Tensor | None:
-        buffer = spare(self, size)
-        return None if buffer is None else buffer.fill_(nan)
+    def take_nan(self: WorkspacePool, size: int) -> Tensor | None:
+        workspace = take(self, size)
+        return None if workspace is None else workspace.fill_(nan)
 
     def run_on_nan(self: CpuReplay, tensors: Sequence[Tensor]) -> None:
-        for frame in self._workspaces:
-            for block in frame.blocks:
+        for workspace in self._workspaces:
+            for block in workspace.blocks:
                 block.fill_(nan)
         run(self, tensors)
 
     before = torch.are_deterministic_algorithms_enabled()
     only_warn = torch.is_deterministic_algorithms_warn_only_enabled()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CompiledProgram, "take_workspace", spare_of_nan)
+        patch.setattr(WorkspacePool, "take", take_nan)
         patch.setattr(CpuReplay, "run", run_on_nan)
         patch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
         torch.use_deterministic_algorithms(True, warn_only=True)

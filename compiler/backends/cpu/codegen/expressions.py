@@ -1,4 +1,4 @@
-"""Elementwise operations as C expressions on vectors (`functions.h` has what is not arithmetic)."""
+"""Elementwise operations as C expressions on vectors; `csrc/vec_math.h` has the functions."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 
-def _chain(sign: str) -> Callable[[Sequence[str]], str]:
-    return lambda operands: f" {sign} ".join(operands)
+def _join(operator: str) -> Callable[[Sequence[str]], str]:
+    return lambda operands: f" {operator} ".join(operands)
 
 
 _ARITHMETIC: Final[dict[str, Callable[[Sequence[str]], str]]] = {
-    "add": _chain("+"),
-    "multiply": _chain("*"),
-    "subtract": _chain("-"),
-    "divide": _chain("/"),
+    "add": _join("+"),
+    "multiply": _join("*"),
+    "subtract": _join("-"),
+    "divide": _join("/"),
     "negate": lambda o: f"-{o[0]}",
     "one_minus": lambda o: f"1 - {o[0]}",
     "square": lambda o: f"{o[0]} * {o[0]}",
@@ -26,14 +26,14 @@ _ARITHMETIC: Final[dict[str, Callable[[Sequence[str]], str]]] = {
 
 
 def expression(operation: str, operands: Sequence[str]) -> str:
-    """The operation of some variables."""
+    """Write an operation on C variables: arithmetic in place, else a call of `v_OPERATION`."""
     if operation in _ARITHMETIC:
         return _ARITHMETIC[operation](operands)
     return f"v_{operation}({', '.join(operands)})"
 
 
 def literal(number: float) -> str:
-    """A number as C writes it, to the last bit."""
+    """Write a number as a C literal, exact to the last bit."""
     if number != number:
         return "(real)NAN"
     if number in (float("inf"), float("-inf")):

@@ -1,6 +1,6 @@
-// Products of few rows: the matrix is read where it lies, once; packing it would cost more.
+// GEMM of few rows: the matrix is read in place, once, because packing it would cost more.
 
-INLINE vec first_of(const real *z, long n) {
+INLINE vec load_partial(const real *z, long n) {
     vec result = splat(0);
     memcpy(&result, z, n * sizeof(real));
     return result;
@@ -8,20 +8,20 @@ INLINE vec first_of(const real *z, long n) {
 
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
-#define MIX(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #endif
 #endif
-#ifndef MIX
-#define MIX(a, b, ...) __builtin_shuffle(a, b, (ivec){__VA_ARGS__})
+#ifndef SHUFFLE
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (ivec){__VA_ARGS__})
 #endif
 
-// Half as many vectors as there are lanes -> one whose lanes 2 i and 2 i + 1 together are the sum of
-// vector i; and two of these -> the sums in their order.
-INLINE vec half_folded(vec *c) {
+// Sums over the lanes of LANES vectors, in two steps. fold_half: LANES / 2 vectors -> one in which
+// lanes 2 i and 2 i + 1 add up to the sum of vector i. fold: two of these -> the sums in order.
+INLINE vec fold_half(vec *c) {
 #define FOLD(n, low, high)                                  \
     for (int i = 0; i < n; i++) {                           \
         const vec a = c[i], b = c[i + n];                   \
-        c[i] = MIX(a, b, LIST_ low) + MIX(a, b, LIST_ high); \
+        c[i] = SHUFFLE(a, b, LIST_ low) + SHUFFLE(a, b, LIST_ high); \
     }
 #define LIST_(...) __VA_ARGS__
 #if VECTOR_BYTES / (IS_DOUBLE ? 8 : 4) == 16
@@ -44,37 +44,36 @@ INLINE vec half_folded(vec *c) {
     return c[0];
 }
 
-INLINE vec folded(vec a, vec b) {
+INLINE vec fold(vec a, vec b) {
 #if VECTOR_BYTES / (IS_DOUBLE ? 8 : 4) == 16
-    return MIX(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30) +
-           MIX(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    return SHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30) +
+           SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
 #elif VECTOR_BYTES / (IS_DOUBLE ? 8 : 4) == 8
-    return MIX(a, b, 0, 2, 4, 6, 8, 10, 12, 14) + MIX(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+    return SHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14) + SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
 #elif VECTOR_BYTES / (IS_DOUBLE ? 8 : 4) == 4
-    return MIX(a, b, 0, 2, 4, 6) + MIX(a, b, 1, 3, 5, 7);
+    return SHUFFLE(a, b, 0, 2, 4, 6) + SHUFFLE(a, b, 1, 3, 5, 7);
 #else
-    return MIX(a, b, 0, 2) + MIX(a, b, 1, 3);
+    return SHUFFLE(a, b, 0, 2) + SHUFFLE(a, b, 1, 3);
 #endif
 }
 
-// The last entries of a row of at least LANES: those before them that share their vector as zeros.
-INLINE vec last_of(const real *z, ivec there) { return (vec)((ivec)LOAD(z - LANES) & there); }
+// The last K % LANES entries of a row of at least LANES, behind zeros in place of earlier entries.
+INLINE vec load_tail(const real *z, ivec valid) { return (vec)((ivec)LOAD(z - LANES) & valid); }
 
-INLINE void put(real *sums, vec sum, int more) {
-    if (more) sum += LOAD(sums);
+INLINE void store_sum(real *sums, vec sum, int accumulate) {
+    if (accumulate) sum += LOAD(sums);
     STORE(sums, sum);
 }
 
-
 #define HALF (LANES / 2)
 
-// LANES outputs of m rows, `count` halves of them at a time; W has rows of K.
-INLINE void dots(const int m, const int count, long K, const real *const *rows, const real *W,
-                 real *sums, long stride, int more) {
+// LANES outputs of m rows as dot products, `count` halves of them at a time; W has rows of K.
+INLINE void dot_columns(const int m, const int count, long K, const real *const *rows,
+                        const real *W, real *sums, long stride, int accumulate) {
     ivec lane = {0};
 #pragma GCC unroll 16
     for (int l = 0; l < LANES; l++) lane[l] = l;
-    const ivec there = lane >= isplat((integer)(LANES - K % LANES));
+    const ivec valid = lane >= splat_int((integer)(LANES - K % LANES));
     vec half[2][2];
 #pragma GCC unroll 2
     for (int h = 0; h < 2; h += count) {
@@ -94,26 +93,27 @@ INLINE void dots(const int m, const int count, long K, const real *const *rows, 
 #pragma GCC unroll 16
             for (int l = 0; l < count * HALF; l++) {
                 const int whole = K >= LANES;
-                const vec z = whole ? last_of(w + (l + 1) * K, there) : first_of(w + l * K, K);
+                const vec z = whole ? load_tail(w + (l + 1) * K, valid) : load_partial(w + l * K, K);
 #pragma GCC unroll 2
                 for (int i = 0; i < m; i++)
-                    c[i][l] += z * (whole ? last_of(rows[i] + K, there) : first_of(rows[i], K));
+                    c[i][l] += z * (whole ? load_tail(rows[i] + K, valid) : load_partial(rows[i], K));
             }
 #pragma GCC unroll 2
         for (int i = 0; i < m; i++)
 #pragma GCC unroll 2
-            for (int g = 0; g < count; g++) half[i][h + g] = half_folded(c[i] + g * HALF);
+            for (int g = 0; g < count; g++) half[i][h + g] = fold_half(c[i] + g * HALF);
     }
 #pragma GCC unroll 2
-    for (int i = 0; i < m; i++) put(sums + i * stride, folded(half[i][0], half[i][1]), more);
+    for (int i = 0; i < m; i++)
+        store_sum(sums + i * stride, fold(half[i][0], half[i][1]), accumulate);
 }
 
-// The same for less than LANES outputs, the others zero.
-INLINE void few_dots(const int m, long K, const real *const *rows, const real *W, long there,
-                     real *sums, long stride, int more) {
+// The same for less than LANES outputs; the others are zero.
+INLINE void dot_columns_partial(const int m, long K, const real *const *rows, const real *W,
+                                long valid, real *sums, long stride, int accumulate) {
     for (int i = 0; i < m; i++, sums += stride) {
-        if (!more) STORE(sums, splat(0));
-        for (long l = 0; l < there; l++) {
+        if (!accumulate) STORE(sums, splat(0));
+        for (long l = 0; l < valid; l++) {
             const real *const w = W + l * K;
             vec c = splat(0);
             long k = 0;
@@ -126,9 +126,9 @@ INLINE void few_dots(const int m, long K, const real *const *rows, const real *W
     }
 }
 
-// `nv` vectors of outputs of m rows; W has rows of n: each is added where its entry says.
-INLINE void rows_of(const int m, const int nv, long K, const real *const *rows, const real *W,
-                    long n, real *sums, long stride, int more) {
+// `nv` vectors of outputs of m rows as sums of scaled rows of W, which has rows of n.
+INLINE void axpy_rows(const int m, const int nv, long K, const real *const *rows, const real *W,
+                      long n, real *sums, long stride, int accumulate) {
     vec c[2][TILE_VECTORS];
 #pragma GCC unroll 2
     for (int i = 0; i < m; i++)
@@ -142,24 +142,25 @@ INLINE void rows_of(const int m, const int nv, long K, const real *const *rows, 
 #pragma GCC unroll 2
     for (int i = 0; i < m; i++)
 #pragma GCC unroll 8
-        for (int v = 0; v < nv; v++) put(sums + i * stride + v * LANES, c[i][v], more);
+        for (int v = 0; v < nv; v++) store_sum(sums + i * stride + v * LANES, c[i][v], accumulate);
 }
 
-INLINE void few_rows_of(const int m, long K, const real *const *rows, const real *W, long n,
-                        long there, real *sums, long stride, int more) {
+INLINE void axpy_rows_partial(const int m, long K, const real *const *rows, const real *W, long n,
+                              long valid, real *sums, long stride, int accumulate) {
     for (int i = 0; i < m; i++) {
         vec c = splat(0);
-        for (long k = 0; k < K; k++) c += rows[i][k] * first_of(W + k * n, there);
-        put(sums + i * stride, c, more);
+        for (long k = 0; k < K; k++) c += rows[i][k] * load_partial(W + k * n, valid);
+        store_sum(sums + i * stride, c, accumulate);
     }
 }
 
-// `nv` vectors of sums from output `first` on, for m rows; outputs beyond n are zero.
-static __attribute__((noinline, unused)) void direct(int m, int nv, long K, const real *const *rows,
-                                                     const real *W, long n, int transposed,
-                                                     long first, real *sums, long stride,
-                                                     int more) {
-#define ROWS(call_1, call_2)                                     \
+// `nv` vectors of outputs from output `first` on, for m rows; outputs beyond n are zero.
+static __attribute__((noinline, unused)) void gemm_few_rows(int m, int nv, long K,
+                                                            const real *const *rows, const real *W,
+                                                            long n, int transposed, long first,
+                                                            real *sums, long stride,
+                                                            int accumulate) {
+#define DISPATCH_ROWS(call_1, call_2)                                     \
     for (int i = 0; i < m; i += 2) {                             \
         const real *const *const r = rows + i;                   \
         real *const s = sums + i * stride;                       \
@@ -168,27 +169,27 @@ static __attribute__((noinline, unused)) void direct(int m, int nv, long K, cons
     }
     W += transposed ? first : first * K;
     while (nv > 0) {
-        const long there = n - first;
+        const long valid = n - first;
         int now = 1;
-        if (there <= 0) {
-            if (!more)
+        if (valid <= 0) {
+            if (!accumulate)
                 for (int i = 0; i < m; i++) STORE(sums + i * stride, splat(0));
-        } else if (transposed && nv >= TILE_VECTORS && there >= TILE_VECTORS * LANES) {
+        } else if (transposed && nv >= TILE_VECTORS && valid >= TILE_VECTORS * LANES) {
             now = TILE_VECTORS;
-            ROWS(rows_of(1, TILE_VECTORS, K, r, W, n, s, stride, more),
-                 rows_of(2, TILE_VECTORS, K, r, W, n, s, stride, more))
-        } else if (there >= LANES) {
-            ROWS(transposed ? rows_of(1, 1, K, r, W, n, s, stride, more)
-                            : dots(1, 2, K, r, W, s, stride, more),
-                 transposed ? rows_of(2, 1, K, r, W, n, s, stride, more)
-                            : dots(2, 1, K, r, W, s, stride, more))
+            DISPATCH_ROWS(axpy_rows(1, TILE_VECTORS, K, r, W, n, s, stride, accumulate),
+                 axpy_rows(2, TILE_VECTORS, K, r, W, n, s, stride, accumulate))
+        } else if (valid >= LANES) {
+            DISPATCH_ROWS(transposed ? axpy_rows(1, 1, K, r, W, n, s, stride, accumulate)
+                            : dot_columns(1, 2, K, r, W, s, stride, accumulate),
+                 transposed ? axpy_rows(2, 1, K, r, W, n, s, stride, accumulate)
+                            : dot_columns(2, 1, K, r, W, s, stride, accumulate))
         } else if (transposed) {
-            few_rows_of(m, K, rows, W, n, there, sums, stride, more);
+            axpy_rows_partial(m, K, rows, W, n, valid, sums, stride, accumulate);
         } else {
-            few_dots(m, K, rows, W, there, sums, stride, more);
+            dot_columns_partial(m, K, rows, W, valid, sums, stride, accumulate);
         }
         nv -= now, first += now * LANES, sums += now * LANES;
         W += now * (transposed ? LANES : LANES * K);
     }
-#undef ROWS
+#undef DISPATCH_ROWS
 }

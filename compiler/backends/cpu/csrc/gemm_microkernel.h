@@ -1,6 +1,6 @@
-// Register-blocked products: up to TILE_ROWS rows times a panel of up to TILE_VECTORS vectors of
-// columns. A panel holds, for each k, its columns side by side; rows are found by pointers, so that
-// a value of another time step needs no copy.
+// The GEMM micro-kernel: up to TILE_ROWS rows times a packed panel of up to TILE_VECTORS vectors of
+// columns, accumulated in registers. A panel holds, for each k, its columns side by side; rows are
+// found by pointers, so that operands of other time steps need no copy.
 
 #if VECTOR_BYTES == 64 || defined(__aarch64__)
 #define TILE_VECTORS 4 /* 32 registers: 24 sums, 4 columns, the rest for rows */
@@ -9,8 +9,8 @@
 #endif
 #define TILE_ROWS 6
 
-INLINE void tile(const int m, const int nv, long K, const real *const *rows, const real *panel,
-                 real *sums, long stride, int more) {
+INLINE void microkernel_tile(const int m, const int nv, long K, const real *const *rows,
+                             const real *panel, real *sums, long stride, int accumulate) {
     vec c[TILE_ROWS][TILE_VECTORS];
     const real *a[TILE_ROWS];
 #pragma GCC unroll 8
@@ -18,7 +18,7 @@ INLINE void tile(const int m, const int nv, long K, const real *const *rows, con
         a[i] = rows[i];
 #pragma GCC unroll 8
         for (int v = 0; v < nv; v++)
-            c[i][v] = more ? LOAD(sums + i * stride + v * LANES) : splat(0);
+            c[i][v] = accumulate ? LOAD(sums + i * stride + v * LANES) : splat(0);
     }
     for (long k = 0; k < K; k++) {
         vec b[TILE_VECTORS];
@@ -38,48 +38,49 @@ INLINE void tile(const int m, const int nv, long K, const real *const *rows, con
         for (int v = 0; v < nv; v++) STORE(sums + i * stride + v * LANES, c[i][v]);
 }
 
-// sums[m][nv vectors] = (or, with `more`, +=) rows[m][K] times panel[K][nv vectors].
-static __attribute__((noinline, unused)) void product(int m, int nv, long K,
-                                                      const real *const *rows, const real *panel,
-                                                      real *sums, long stride, int more) {
-#define ROWS(nv)                                                              \
+// sums[m][nv vectors] = (or, with `accumulate`, +=) rows[m][K] times panel[K][nv vectors].
+static __attribute__((noinline, unused)) void gemm_microkernel(int m, int nv, long K,
+                                                               const real *const *rows,
+                                                               const real *panel, real *sums,
+                                                               long stride, int accumulate) {
+#define DISPATCH_ROWS(nv)                                                              \
     switch (m) {                                                              \
-    case 1: tile(1, nv, K, rows, panel, sums, stride, more); return;          \
-    case 2: tile(2, nv, K, rows, panel, sums, stride, more); return;          \
-    case 3: tile(3, nv, K, rows, panel, sums, stride, more); return;          \
-    case 4: tile(4, nv, K, rows, panel, sums, stride, more); return;          \
-    case 5: tile(5, nv, K, rows, panel, sums, stride, more); return;          \
-    default: tile(6, nv, K, rows, panel, sums, stride, more); return;         \
+    case 1: microkernel_tile(1, nv, K, rows, panel, sums, stride, accumulate); return;          \
+    case 2: microkernel_tile(2, nv, K, rows, panel, sums, stride, accumulate); return;          \
+    case 3: microkernel_tile(3, nv, K, rows, panel, sums, stride, accumulate); return;          \
+    case 4: microkernel_tile(4, nv, K, rows, panel, sums, stride, accumulate); return;          \
+    case 5: microkernel_tile(5, nv, K, rows, panel, sums, stride, accumulate); return;          \
+    default: microkernel_tile(6, nv, K, rows, panel, sums, stride, accumulate); return;         \
     }
     switch (nv) {
-    case 1: ROWS(1)
-    case 2: ROWS(2)
+    case 1: DISPATCH_ROWS(1)
+    case 2: DISPATCH_ROWS(2)
 #if TILE_VECTORS > 2
-    case 3: ROWS(3)
-    default: ROWS(4)
+    case 3: DISPATCH_ROWS(3)
+    default: DISPATCH_ROWS(4)
 #endif
     }
-#undef ROWS
+#undef DISPATCH_ROWS
 }
 
-// One vector of columns of a panel, from output `first` on; outputs beyond n are zero.
+// Pack one vector of columns of a panel, from output `first` on; outputs beyond n are zero.
 // W is (n, K), or transposed (K, n); `stride` is the distance of two k in the panel.
-static __attribute__((unused)) void pack(const real *W, long n, long K, int transposed, long first,
-                                         real *panel, long stride) {
-    long there = n - first < LANES ? n - first : LANES;
-    if (there < 0) there = 0;
+static __attribute__((unused)) void pack_panel(const real *W, long n, long K, int transposed,
+                                               long first, real *panel, long stride) {
+    long valid = n - first < LANES ? n - first : LANES;
+    if (valid < 0) valid = 0;
     for (long k = 0; k < K; k++, panel += stride) {
-        if (transposed && there == LANES) {
+        if (transposed && valid == LANES) {
             STORE(panel, LOAD(W + k * n + first));
             continue;
         }
         for (long l = 0; l < LANES; l++)
-            panel[l] = l >= there ? 0 : transposed ? W[k * n + first + l] : W[(first + l) * K + k];
+            panel[l] = l >= valid ? 0 : transposed ? W[k * n + first + l] : W[(first + l) * K + k];
     }
 }
 
-// How many rows the tile that starts at `at` takes, so that tiles of `count` rows are even.
-INLINE int tile_rows(long count) {
+// Rows of a tile, so that the fewest tiles that hold `count` rows are of even size.
+INLINE int even_tile_rows(long count) {
     long tiles = (count + TILE_ROWS - 1) / TILE_ROWS;
     return (int)((count + tiles - 1) / tiles);
 }

@@ -1,6 +1,6 @@
-// What needs whole vectors of one row, and what shifts entries.
+// Reductions over groups of a row's entries, their inverse, and loads of shifted entries.
 
-// Four sums, four greatest at a time, so that none waits for the one before.
+// Four partial results at a time, so that no operation waits for the one before.
 static __attribute__((unused)) void group_sum(real *to, const real *z, long n, long k) {
     for (long g = 0; g < n; g += k) {
         vec s[4] = {splat(0), splat(0), splat(0), splat(0)};
@@ -17,8 +17,8 @@ static __attribute__((unused)) void group_sum(real *to, const real *z, long n, l
     }
 }
 
-// A NaN is greater than all, and stays.
-INLINE vec greater_of(vec z, vec most) { return choose((z > most) | (z != z), z, most); }
+// The greater one; a NaN counts as greatest.
+INLINE vec max_or_nan(vec z, vec most) { return blend((z > most) | (z != z), z, most); }
 
 static __attribute__((unused)) void group_max(real *to, const real *z, long n, long k) {
     for (long g = 0; g < n; g += k) {
@@ -30,8 +30,8 @@ static __attribute__((unused)) void group_max(real *to, const real *z, long n, l
             for (int i = 0; i < 4; i++) m[i] = splat(most);
             for (; j + 4 * LANES <= k; j += 4 * LANES)
 #pragma GCC unroll 4
-                for (int i = 0; i < 4; i++) m[i] = greater_of(LOAD(z + g + j + i * LANES), m[i]);
-            const vec found = greater_of(greater_of(m[0], m[1]), greater_of(m[2], m[3]));
+                for (int i = 0; i < 4; i++) m[i] = max_or_nan(LOAD(z + g + j + i * LANES), m[i]);
+            const vec found = max_or_nan(max_or_nan(m[0], m[1]), max_or_nan(m[2], m[3]));
             for (long l = 0; l < LANES; l++)
                 if (found[l] > most || found[l] != found[l]) most = found[l];
         }
@@ -49,11 +49,11 @@ static __attribute__((unused)) void spread(real *to, const real *z, long n, long
     }
 }
 
-// Entries at .. at + LANES of n ones, zero outside of them.
-INLINE vec window(const real *z, long at, long n) {
-    if (at >= 0 && at + LANES <= n) return LOAD(z + at);
+// Entries first .. first + LANES of n; zero outside of them.
+INLINE vec load_padded(const real *z, long first, long n) {
+    if (first >= 0 && first + LANES <= n) return LOAD(z + first);
     vec result = splat(0);
     for (long l = 0; l < LANES; l++)
-        if (at + l >= 0 && at + l < n) result[l] = z[at + l];
+        if (first + l >= 0 && first + l < n) result[l] = z[first + l];
     return result;
 }

@@ -1,5 +1,5 @@
-// Windows of time, one pass over the rows of a window. `x` says for each row where it lies, counted
-// from the first row of the first step; a symbol of `none` or more is no symbol.
+// Sliding windows over time. `x` is the window index: the packed row of each row of a window, counted
+// from the first row of the first step, or MISSING. Symbols are below `symbol_count`; others are none.
 #define MISSING INT32_MIN
 
 INLINE real window_dot(const real *a, const real *b, long n) {
@@ -26,7 +26,7 @@ static __attribute__((unused)) void window_scores(real *to, const int32_t *x, lo
         to[i] = x[i] == MISSING ? 0 : window_dot(v + (long)x[i] * stride, q, n);
 }
 
-// Σ aᵢ rowᵢ, where aᵢ is at a + i * step + (the row's place) * skip.
+// Σ aᵢ rowᵢ, where aᵢ is a[i * step + x[i] * skip].
 INLINE void window_sum(real *to, const int32_t *x, long rows, const real *a, long step, long skip,
                        const real *v, long stride, long n) {
     for (long u = 0; u < n; u += 4 * LANES) {
@@ -36,16 +36,16 @@ INLINE void window_sum(real *to, const int32_t *x, long rows, const real *a, lon
             for (long i = 0; i < rows; i++) {
                 if (x[i] == MISSING) continue;
                 const real *row = v + (long)x[i] * stride + u;
-                vec share = splat(a[i * step + x[i] * skip]);
-                for (int k = 0; k < 4; k++) s[k] += share * LOAD(row + k * LANES);
+                vec weight = splat(a[i * step + x[i] * skip]);
+                for (int k = 0; k < 4; k++) s[k] += weight * LOAD(row + k * LANES);
             }
             most = 4;
         } else {
             for (long i = 0; i < rows; i++) {
                 if (x[i] == MISSING) continue;
                 const real *row = v + (long)x[i] * stride + u;
-                vec share = splat(a[i * step + x[i] * skip]);
-                for (int k = 0; k < most; k++) s[k] += share * LOAD(row + k * LANES);
+                vec weight = splat(a[i * step + x[i] * skip]);
+                for (int k = 0; k < most; k++) s[k] += weight * LOAD(row + k * LANES);
             }
         }
         for (int k = 0; k < most; k++) STORE(to + u + k * LANES, s[k]);
@@ -57,48 +57,50 @@ static __attribute__((unused)) void window_mix(real *to, const int32_t *x, long 
     window_sum(to, x, rows, a, 1, 0, v, stride, n);
 }
 
-// The readers of a row, the earliest first: the last row of its window is this one.
+// The gradient of a row, from the readers whose windows hold it. The earliest reader, for which it
+// is the last row of the window, comes first.
 static __attribute__((unused)) void window_unmix(real *to, const int32_t *x, long rows,
                                                  const real *a, long skip, const real *u,
                                                  long stride, long n) {
     window_sum(to, x, rows, a + rows - 1, -1, skip, u, stride, n);
 }
 
-INLINE long window_symbol(const int32_t *x, const int32_t *s, long i, long none) {
-    long symbol = x[i] == MISSING ? none : s[x[i]];
-    return symbol < none ? symbol : -1;
+INLINE long symbol_at(const int32_t *x, const int32_t *s, long i, long symbol_count) {
+    long symbol = x[i] == MISSING ? symbol_count : s[x[i]];
+    return symbol < symbol_count ? symbol : -1;
 }
 
 static __attribute__((unused)) void window_symbol_scores(real *to, const int32_t *x, long rows,
-                                                         const int32_t *s, long none,
+                                                         const int32_t *s, long symbol_count,
                                                          const real *q) {
     for (long i = 0; i < rows; i++) {
-        long symbol = window_symbol(x, s, i, none);
+        long symbol = symbol_at(x, s, i, symbol_count);
         to[i] = symbol < 0 ? 0 : q[symbol];
     }
 }
 
 static __attribute__((unused)) void window_matches(real *to, const int32_t *x, long rows,
-                                                   const int32_t *s, long none,
+                                                   const int32_t *s, long symbol_count,
                                                    const int32_t *symbol) {
-    for (long i = 0; i < rows; i++) to[i] = window_symbol(x, s, i, none) == *symbol;
+    for (long i = 0; i < rows; i++) to[i] = symbol_at(x, s, i, symbol_count) == *symbol;
 }
 
 static __attribute__((unused)) void window_symbol_mix(real *to, const int32_t *x, long rows,
-                                                      const int32_t *s, long none, const real *a) {
-    memset(to, 0, none * sizeof(real));
+                                                      const int32_t *s, long symbol_count,
+                                                      const real *a) {
+    memset(to, 0, symbol_count * sizeof(real));
     for (long i = 0; i < rows; i++) {
-        long symbol = window_symbol(x, s, i, none);
+        long symbol = symbol_at(x, s, i, symbol_count);
         if (symbol >= 0) to[symbol] += a[i];
     }
 }
 
 static __attribute__((unused)) void window_log_mix(real *to, const int32_t *x, long rows,
-                                                   const int32_t *s, long none, const real *l,
-                                                   const real *m) {
-    for (long j = 0; j < none; j++) to[j] = -(real)INFINITY;
+                                                   const int32_t *s, long symbol_count,
+                                                   const real *l, const real *m) {
+    for (long j = 0; j < symbol_count; j++) to[j] = -(real)INFINITY;
     for (long i = 0; i < rows; i++) {
-        long symbol = window_symbol(x, s, i, none);
+        long symbol = symbol_at(x, s, i, symbol_count);
         if (symbol < 0 || m[i] == 0) continue;
         real a = to[symbol], b = l[i];
         if (a == -(real)INFINITY) to[symbol] = b;
@@ -108,10 +110,10 @@ static __attribute__((unused)) void window_log_mix(real *to, const int32_t *x, l
 }
 
 static __attribute__((unused)) void window_shares(real *to, const int32_t *x, long rows,
-                                                  const int32_t *s, long none, const real *l,
-                                                  const real *y, const real *m) {
+                                                  const int32_t *s, long symbol_count,
+                                                  const real *l, const real *y, const real *m) {
     for (long i = 0; i < rows; i++) {
-        long symbol = window_symbol(x, s, i, none);
+        long symbol = symbol_at(x, s, i, symbol_count);
         to[i] = symbol < 0 || m[i] == 0 ? 0 : LIBM(exp)(l[i] - y[symbol]);
     }
 }

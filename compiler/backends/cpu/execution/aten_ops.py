@@ -1,4 +1,4 @@
-"""What is computed once a call or a row, and sums over steps: through ATen."""
+"""ATen implementations of values of a call or row, and of sums over steps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rnnc.compiler.ir.dataflow import Value
 
 
 def evaluate_op(value: Value, operands: Sequence[Tensor]) -> Tensor:
-    """One operation whose operands have the same leading axes (or none)."""
+    """Evaluate an operation whose operands have the same leading axes, or none."""
     if value.operation in ELEMENTWISE_FUNCTIONS:
         lead = max((operand.shape[:-1] for operand in operands), key=len)
         width = max(operand.shape[-1] for operand in operands)
@@ -32,10 +32,10 @@ def evaluate_op(value: Value, operands: Sequence[Tensor]) -> Tensor:
         return operands[0]
     if value.operation == "matmul":
         return matmul(operands[0], operands[1], bool(value.attributes[0]))
-    return _structural(value, operands, [int(a) for a in value.attributes])
+    return _evaluate_structural(value, operands, [int(a) for a in value.attributes])
 
 
-def _structural(value: Value, operands: Sequence[Tensor], numbers: list[int]) -> Tensor:
+def _evaluate_structural(value: Value, operands: Sequence[Tensor], numbers: list[int]) -> Tensor:
     match value.operation:
         case "concatenate":
             lead = max((o.shape[:-1] for o in operands), key=len)
@@ -57,9 +57,9 @@ def _structural(value: Value, operands: Sequence[Tensor], numbers: list[int]) ->
 
 
 def sum_over_rows(value: Value, operands: Sequence[Tensor]) -> Tensor:
-    """A sum over rows: operands are (N, …), symbols (N,) with n, not −1, for none.
+    """Sum over rows: operands are (N, …), symbols (N,) with the number of symbols for no symbol.
 
-    Factors that are computed once a call are (…): their product has no rows, and counts once.
+    Factors of a call are (…): their product has no rows and counts once.
     """
     match value.operation:
         case "total":

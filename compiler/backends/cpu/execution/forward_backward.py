@@ -1,4 +1,4 @@
-"""A program on one call's tensors: forward units, and backward units that read what those saved."""
+"""Both passes of a call on its tensors: results and residuals, then gradients."""
 
 from __future__ import annotations
 
@@ -8,59 +8,59 @@ import torch
 from torch import Tensor
 
 from rnnc.compiler.backends.backend import Residuals
-from rnnc.compiler.backends.cpu.specialize.compiled_program import CompiledProgram
 from rnnc.compiler.backends.cpu.specialize.packed_sequence import PackedSequence, dense_sequence
+from rnnc.compiler.backends.cpu.specialize.specialization_cache import SpecializationCache
 from rnnc.compiler.calls.flattening import TensorKey
 from rnnc.operators.semantics.call import Call, CallResult
 
-from .argument_binding import IncomingCotangents
 from .executor import Executor
+from .row_buffer import IncomingCotangents
 
 
 def run_forward(
-    program: CompiledProgram, call: Call, wrt: tuple[TensorKey, ...]
+    specializations: SpecializationCache, call: Call, wrt: tuple[TensorKey, ...]
 ) -> tuple[CallResult, Residuals]:
-    """The results of a call, and the memory that its backward pass reads."""
-    execution = Executor(program, call, _pack_call(call), adjoint=False)
-    execution.forward()
-    result = _collect_result(execution)
-    saved = (
-        Residuals(tuple(execution.residuals()), context=(program, execution.sequence))
-        if wrt
-        else Residuals()
-    )
-    execution.release()
-    return result, saved
+    """Return the results of a call, and what its backward pass reads."""
+    executor = Executor(specializations, call, _pack_call(call), adjoint=False)
+    executor.forward()
+    result = _collect_result(executor)
+    residuals = Residuals()
+    if wrt:
+        context = (specializations, executor.sequence)
+        residuals = Residuals(tuple(executor.residuals()), context=context)
+    executor.release()
+    return result, residuals
 
 
 def run_backward(
-    program: CompiledProgram,
+    specializations: SpecializationCache,
     call: Call,
     wrt: tuple[TensorKey, ...],
-    saved: Residuals,
-    gradients: Mapping[TensorKey, Tensor | None],
+    residuals: Residuals,
+    cotangents: Mapping[TensorKey, Tensor | None],
 ) -> list[Tensor | None]:
-    """The gradients that are wanted."""
-    rows = _pack_call(call) if saved.context is None else saved.context[1]
-    execution = Executor(program, call, rows, adjoint=True)
-    execution.backward(saved.tensors, IncomingCotangents(gradients))
-    found: dict[TensorKey, int] = {(g.kind, g.name): g.value for g in program.layout.flow.gradients}
-    shapes = {
+    """Return the gradients of `wrt` in their order."""
+    sequence = _pack_call(call) if residuals.context is None else residuals.context[1]
+    executor = Executor(specializations, call, sequence, adjoint=True)
+    executor.backward(residuals.tensors, IncomingCotangents(cotangents))
+    gradients = executor.layout.flow.gradients
+    value_ids: dict[TensorKey, int] = {(g.kind, g.name): g.value for g in gradients}
+    arguments = {
         "parameter": call.parameters,
         "input": call.inputs,
         "history": call.carry,
         "initial": call.initial_values,
     }
     result = [
-        execution.gradient(kind, found.get((kind, name), -1), shapes[kind][name].shape, name)
+        executor.gradient(kind, value_ids.get((kind, name), -1), arguments[kind][name].shape, name)
         for kind, name in wrt
     ]
-    execution.release()
+    executor.release()
     return result
 
 
 def call_dtype(call: Call) -> torch.dtype:
-    """The dtype that a call computes in."""
+    """Return the dtype that a call computes in."""
     for tensors in (call.parameters, call.initial_values, call.inputs):
         for tensor in tensors.values():
             if tensor.is_floating_point():
@@ -74,29 +74,30 @@ def _pack_call(call: Call) -> PackedSequence:
     return PackedSequence(call.steps, call.batch_size, call.lengths, call.resets)
 
 
-def _collect_result(execution: Executor) -> CallResult:
-    call, flow = execution.call, execution.layout.flow
+def _collect_result(executor: Executor) -> CallResult:
+    call, flow = executor.call, executor.layout.flow
     outputs = tuple(
-        execution.last_step(read) if output.at_end else execution.unpack(read)
-        for output, read in zip(call.graph.outputs, flow.outputs, strict=True)
+        executor.last_step(operand) if output.at_end else executor.unpack(operand)
+        for output, operand in zip(call.graph.outputs, flow.outputs, strict=True)
     )
-    history = {
-        name: execution.carry_out(name)
-        if before.is_floating_point()
-        else _carry_symbols(call, execution.sequence, name, before)
-        for name, before in call.carry.items()
+    carry_out = {
+        name: executor.carry_out(name)
+        if carry.is_floating_point()
+        else _carry_symbols(call, executor.sequence, name, carry)
+        for name, carry in call.carry.items()
     }
     laws: Sequence[Tensor] = ()
-    kept: Sequence[Tensor] = ()
+    loss_inputs: Sequence[Tensor] = ()
     if call.training:
-        laws = [execution.unpack(read).squeeze(-1) for read in flow.laws]
-        kept = [execution.unpack(read) for read in flow.loss_inputs]
-    return CallResult(outputs, history, tuple(laws), tuple(kept))
+        laws = [executor.unpack(operand).squeeze(-1) for operand in flow.laws]
+        loss_inputs = [executor.unpack(operand) for operand in flow.loss_inputs]
+    return CallResult(outputs, carry_out, tuple(laws), tuple(loss_inputs))
 
 
-def _carry_symbols(call: Call, rows: PackedSequence, name: str, before: Tensor) -> Tensor:
-    packed = rows.pack(call.inputs[name])
-    nothing = packed.new_full((rows.batch_size,), -1)
-    line = torch.cat([rows.sort_batch(before, 1).reshape(-1), packed, nothing])
-    final = rows.carry_rows(len(before), "bounded") + len(before) * rows.batch_size
-    return rows.unsort_batch(line[final], 1)
+def _carry_symbols(call: Call, sequence: PackedSequence, name: str, carry: Tensor) -> Tensor:
+    """Return the carry of a series of symbols after the call, (k, B); −1 is no symbol."""
+    packed = sequence.pack(call.inputs[name])
+    boundary = packed.new_full((sequence.batch_size,), -1)
+    buffer = torch.cat([sequence.sort_batch(carry, 1).reshape(-1), packed, boundary])
+    rows = sequence.carry_rows(len(carry), "bounded") + len(carry) * sequence.batch_size
+    return sequence.unsort_batch(buffer[rows], 1)

@@ -1,8 +1,8 @@
-"""Own products or torch's: which are faster here, measured once for each size and remembered.
+"""GEMM autotuning: time generated and library GEMM once for each size and cache the faster one.
 
-The choice for a size is made before its results are used for the first time, and never changes
-within a process: the same inputs give the same bits. On disk it lies beside the kernels, for this
-processor, this torch and these kernels; what is torn there, or not ours, counts as nothing.
+The choice for a size precedes the first use of its results and never changes within a process, so
+that equal inputs give equal bits. The file of choices lies beside the kernels and is for one
+processor, torch and version of the kernels; a torn or foreign file counts as empty.
 """
 
 from __future__ import annotations
@@ -26,27 +26,31 @@ from rnnc.grammar.version import __version__
 GemmImplementation = Literal["own", "torch"]
 
 ENVIRONMENT_VARIABLE: Final = "RNNC_PRODUCTS"
-"""The environment variable that settles the choice: `own`, `torch`, or `measured`."""
+"""The environment variable that forces a choice: `own`, `torch`, or `measured`."""
 
 KERNEL_COST_VERSION: Final = 2
-"""Counts up with each change of what products cost."""
+"""To count up with each change of the time that generated GEMMs take."""
 
 _ROUNDS: Final = 7
+"""Timed rounds; the least time of each implementation counts, which few disturbances reach."""
+
 _MAX_SECONDS: Final = 0.6
-"""Seconds after which no further round is measured."""
+"""Seconds after which no further round begins: a first call should not seem to hang."""
 
 _MAX_LIBRARY_RATIO: Final = 0.95
-"""What torch must take of our own time to be chosen: it passes over its results once more."""
+"""The part of the generated code's time below which torch is chosen. It must win clearly: its
+results are read once more from memory."""
 
 _MAX_FILE_BYTES: Final = 1 << 20
-"""Bytes of a file of choices that is ours."""
+"""Bytes of the largest file of choices that is read; a choice takes about a hundred."""
 
 
 @dataclass
 class GemmAutotuner:
-    """What has been measured, in this process and before.
+    """The choices of this process and of earlier ones.
 
-    clock: seconds, as `time.perf_counter` has them.
+    clock: returns seconds.
+    choices: by the key of a `GemmAlternative`.
     """
 
     clock: Callable[[], float] = time.perf_counter
@@ -55,18 +59,20 @@ class GemmAutotuner:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def lookup(self, key: str) -> GemmImplementation | None:
-        """How products of this size are taken; None before that is measured.
+        """Return the implementation for a key; None if it is not measured yet.
 
         Raises:
-            RnnError: RNN501, when the environment says what is not known.
+            RnnError: RNN501, when the environment variable has another value.
         """
-        said = os.environ.get(ENVIRONMENT_VARIABLE, "")
-        if said == "own":
+        forced = os.environ.get(ENVIRONMENT_VARIABLE, "")
+        if forced == "own":
             return "own"
-        if said == "torch":
+        if forced == "torch":
             return "torch"
-        if said not in {"", "measured"}:
-            fail("RNN501", f"{ENVIRONMENT_VARIABLE}={said}, but it is one of own, torch, measured")
+        if forced not in {"", "measured"}:
+            fail(
+                "RNN501", f"{ENVIRONMENT_VARIABLE}={forced}, but it is one of own, torch, measured"
+            )
         if not self._is_loaded:
             with self._lock:
                 self.choices = {**_load_choices(), **self.choices}
@@ -76,36 +82,39 @@ class GemmAutotuner:
     def benchmark(
         self, key: str, generated: Callable[[], None], library: Callable[[], None]
     ) -> GemmImplementation:
-        """Measure both ways, of which each computes the same; the faster one has the last word."""
-        ways: tuple[tuple[GemmImplementation, Callable[[], None]], ...] = (
+        """Time both implementations of the same work, cache the faster one, and run it last.
+
+        The result in memory is then that of the implementation that later calls use.
+        """
+        implementations: tuple[tuple[GemmImplementation, Callable[[], None]], ...] = (
             ("own", generated),
             ("torch", library),
         )
         least: dict[GemmImplementation, float] = {}
-        begin = self.clock()
-        for number in range(1 + _ROUNDS):
-            for name, run in ways:
-                before = self.clock()
+        start = self.clock()
+        for round_ in range(1 + _ROUNDS):
+            for name, run in implementations:
+                begin = self.clock()
                 run()
-                taken = self.clock() - before
-                # The first round finds caches cold, and what is made but once.
-                if number:
-                    least[name] = min(taken, least.get(name, taken))
-            if number and self.clock() - begin > _MAX_SECONDS:
+                seconds = self.clock() - begin
+                # The first round warms caches and makes lazy structures.
+                if round_:
+                    least[name] = min(seconds, least.get(name, seconds))
+            if round_ and self.clock() - start > _MAX_SECONDS:
                 break
-        found: GemmImplementation = (
+        choice: GemmImplementation = (
             "torch" if least["torch"] < _MAX_LIBRARY_RATIO * least["own"] else "own"
         )
         with self._lock:
-            # Of two threads that have measured at the same time the first one is right.
-            found = self.choices.setdefault(key, found)
+            # Of two threads that have measured at the same time the first one decides.
+            choice = self.choices.setdefault(key, choice)
             _save_choices(self.choices)
-        dict(ways)[found]()
-        return found
+        dict(implementations)[choice]()
+        return choice
 
 
 GEMM_AUTOTUNER: Final = GemmAutotuner()
-"""Those of this process."""
+"""The autotuner of this process."""
 
 
 def _choices_file() -> Path:
@@ -127,19 +136,19 @@ def _load_choices() -> dict[str, GemmImplementation]:
         return {}
     if mark != _checksum(choices) or not isinstance(choices, dict):
         return {}
-    return {key: way for key, way in choices.items() if way in {"own", "torch"}}
+    return {key: choice for key, choice in choices.items() if choice in {"own", "torch"}}
 
 
-def _save_choices(known: dict[str, GemmImplementation]) -> None:
-    """Write the choices, those of other processes too; a cache that cannot be written is none."""
+def _save_choices(own_choices: dict[str, GemmImplementation]) -> None:
+    """Merge the choices into the file; an unusable cache folder is no error, only slower."""
     try:
         path = _choices_file()
-        choices = {**known, **_load_choices()}
+        choices = {**own_choices, **_load_choices()}
         text = json.dumps({"choices": choices, "mark": _checksum(choices)}, indent=1)
-        with build_folder(path.parent) as place:
-            fresh = Path(place) / path.name
-            fresh.write_text(text, encoding="utf-8")
-            fresh.replace(path)
+        with build_folder(path.parent) as folder:
+            new_file = Path(folder) / path.name
+            new_file.write_text(text, encoding="utf-8")
+            new_file.replace(path)
     except (UnusableCache, OSError):
         return
 

@@ -1,6 +1,7 @@
-"""A pass whose calls differ in addresses alone, written down as one table (`run_again`, `calls.h`).
+"""Launch plans: a forward pass as one table of offsets, which `run_replay` runs on new addresses.
 
-Such a pass has rows of one length, no resets, and nothing that is left to ATen.
+As CUDA graphs do for kernels: calls with the same shapes differ in addresses alone. That holds for
+sequences of one length without resets, and for programs without values of ATen.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 from dataclasses import dataclass, field
 
 from rnnc.compiler.backends.cpu.schedule.gemm_candidates import GemmAlternative
+from rnnc.compiler.backends.cpu.specialize.job_tables import JobTables
 from rnnc.compiler.backends.cpu.specialize.shape_specialization import (
     CpuBufferRegion,
     ShapeSpecialization,
@@ -19,19 +21,23 @@ from rnnc.compiler.ir.dataflow import Operand, Value
 from rnnc.operators.semantics.call import Call
 
 BLOCK_COUNT = 2
-"""Bases in front of those of tensors: the blocks of memory."""
+"""Base addresses of memory blocks, in front of those of tensors."""
+
+_COPY_LENGTH = 10
+"""Numbers of a copy: bases and offsets of target and source, two extents and strides, bytes."""
 
 
 class _NotReplayable(Exception):
-    """Something of a pass needs more than addresses."""
+    """A part of the pass needs more than addresses."""
 
 
 @dataclass(frozen=True)
 class LaunchPlan:
-    """The table, and how many tensors it takes addresses of, the results among them.
+    """A recorded call.
 
-    result_shapes: of the results: all outputs, then what is carried on.
-    jobs: what the table points to.
+    tensor_count: addresses that the table refers to: arguments, then results.
+    result_shapes: all outputs, then the carry.
+    jobs: owned here because the table holds its address.
     """
 
     tensor_count: int
@@ -42,23 +48,29 @@ class LaunchPlan:
 
 
 def build_launch_plan(specialization: ShapeSpecialization, call: Call) -> LaunchPlan | None:
-    """The tape of a forward pass outside of training; None where addresses are not all.
+    """Build the plan of a forward pass in evaluation; None where it needs more than addresses.
 
-    It takes the addresses of all parameters, inputs and histories in the order of this call.
+    Its arguments are all parameters, inputs and carries in the order of this call.
     """
     kinds = {"parameter": call.parameters, "input": call.inputs, "history": call.carry}
-    keys = [(kind, name) for kind, named in kinds.items() for name in named]
-    bases = {key: BLOCK_COUNT + at for at, key in enumerate(keys)}
+    keys = [(kind, name) for kind, tensors in kinds.items() for name in tensors]
+    bases = {key: BLOCK_COUNT + index for index, key in enumerate(keys)}
+    carry_steps = {name: len(carry) for name, carry in call.carry.items()}
     try:
-        return _LaunchPlanBuilder(
-            specialization, bases, {k: len(v) for k, v in call.carry.items()}
-        ).build()
+        return _LaunchPlanBuilder(specialization, bases, carry_steps).build()
     except _NotReplayable:
         return None
 
 
 @dataclass
 class _LaunchPlanBuilder:
+    """Collects the parts of a plan.
+
+    bases: the number of each argument's base address.
+    pointers: pairs of a value id and the base that its slot points at.
+    direct_results: ids of values that are stored in results, and have none yet.
+    """
+
     specialization: ShapeSpecialization
     bases: dict[TensorKey, int]
     carry_steps: dict[str, int]
@@ -67,74 +79,85 @@ class _LaunchPlanBuilder:
     result_copies: list[int] = field(default_factory=list)
     shapes: list[tuple[int, ...]] = field(default_factory=list)
     direct_results: set[int] = field(default_factory=set)
-    """Values that are computed in results, and have none yet."""
 
     def build(self) -> LaunchPlan:
-        geometry = self.specialization
-        if (
-            any(segment.aten_values for segment in geometry.launches)
-            or not geometry.sequence.is_uniform
-        ):
+        """Collect all parts and write the table.
+
+        Raises:
+            _NotReplayable: when the pass needs more than addresses.
+        """
+        specialization = self.specialization
+        launches = specialization.launches
+        if not specialization.sequence.is_uniform or any(item.aten_values for item in launches):
             raise _NotReplayable
-        for segment in geometry.launches:
-            if segment.lookups or segment.window_keys or segment.row_sums:
+        for launch in launches:
+            if launch.lookups or launch.window_keys or launch.row_sums:
                 raise _NotReplayable
-            for number in segment.sources:
-                self._bind_source(self._value(number))
-            for number in segment.states:
-                self._bind_state(self._value(number))
+            for value_id in launch.sources:
+                self._bind_source(self._value(value_id))
+            for value_id in launch.states:
+                self._bind_state(self._value(value_id))
         self._bind_results()
-        numbers: list[int] = []
-        for index, segment in enumerate(geometry.launches):
-            if segment.jobs:
-                numbers += self._jobs(index)
+        numbers = self._job_numbers()
         jobs = (ctypes.c_int64 * len(numbers))(*numbers)
-        table = [ctypes.addressof(jobs), len(numbers), geometry.layout.slot_count]
-        table += [
+        content = [
+            *(ctypes.addressof(jobs), len(numbers), specialization.layout.slot_count),
             len(self.pointers) // 2,
-            len(self.input_copies) // 10,
-            len(self.result_copies) // 10,
+            len(self.input_copies) // _COPY_LENGTH,
+            len(self.result_copies) // _COPY_LENGTH,
+            *specialization.call_header,
+            *self.pointers,
+            *self.input_copies,
+            *self.result_copies,
         ]
-        table += [*geometry.call_header, *self.pointers, *self.input_copies, *self.result_copies]
-        written = (ctypes.c_int64 * len(table))(*table)
-        count = len(self.bases) + len(self.shapes)
-        return LaunchPlan(count, tuple(self.shapes), written, jobs, geometry)
+        table = (ctypes.c_int64 * len(content))(*content)
+        tensor_count = len(self.bases) + len(self.shapes)
+        return LaunchPlan(tensor_count, tuple(self.shapes), table, jobs, specialization)
 
-    def _jobs(self, index: int) -> list[int]:
-        atoms = self.specialization.work_items[index]
-        if any(isinstance(atom, GemmAlternative) for atom in atoms):
-            raise _NotReplayable
-        tables = self.specialization.assemble_steps(atoms)
-        return [n for table in tables if isinstance(table, ctypes.Array) for n in table]
+    def _job_numbers(self) -> list[int]:
+        job_tables = JobTables(self.specialization)
+        numbers: list[int] = []
+        for index, launch in enumerate(self.specialization.launches):
+            if not launch.jobs:
+                continue
+            items = job_tables.work_items(index)
+            if any(isinstance(item, GemmAlternative) for item in items):
+                raise _NotReplayable
+            for step in job_tables.assemble_steps(items):
+                assert isinstance(step, ctypes.Array)
+                numbers += step
+        return numbers
 
-    def _value(self, number: int) -> Value:
-        return self.specialization.layout.flow.values[number]
+    def _value(self, value_id: int) -> Value:
+        return self.specialization.layout.flow.values[value_id]
 
-    def _region_address(self, place: CpuBufferRegion, row: int) -> tuple[int, int]:
-        return place.block, (place.first_offset + row * place.stride) * self.specialization.itemsize
+    def _region_address(self, region: CpuBufferRegion, row: int) -> tuple[int, int]:
+        """Return the base and the byte offset of a row."""
+        offset = region.first_offset + row * region.stride
+        return region.block, offset * self.specialization.itemsize
 
-    def _copy_in(self, number: int, base: int, row: int, count: int) -> None:
-        """Copy rows of a tensor, which lie side by side, to the place of a value."""
-        place, item = self.specialization.regions[number], self.specialization.itemsize
-        width = self._value(number).shape[0] * item
-        self.input_copies += (*self._region_address(place, row), base, 0, 1, 0, count, width)
-        self.input_copies += (width, place.stride * item)
+    def _copy_in(self, value_id: int, base: int, row: int, count: int) -> None:
+        """Add a copy of contiguous rows of a tensor to the region of a value."""
+        region, itemsize = self.specialization.regions[value_id], self.specialization.itemsize
+        width, stride = self._value(value_id).shape[0] * itemsize, region.stride * itemsize
+        target = self._region_address(region, row)
+        self.input_copies += (*target, base, 0, 1, 0, count, width, width, stride)
 
     def _bind_source(self, value: Value) -> None:
-        number, rows = value.id, self.specialization.sequence
+        value_id, specialization = value.id, self.specialization
         if value.shape == () or value.operation not in {"parameter", "input"}:
             raise _NotReplayable
         base = self.bases[value.operation, str(value.attributes[0])]
         if value.operation == "parameter" and len(value.shape) == 1:
-            self._copy_in(number, base, 0, 1)
+            self._copy_in(value_id, base, 0, 1)
         elif value.operation == "parameter" and len(value.shape) == 3:
             raise _NotReplayable
-        elif number in self.specialization.regions:
-            self._copy_in(number, base, 0, rows.row_count)
-            if number in self.specialization.layout.delayed_values:
+        elif value_id in specialization.regions:
+            self._copy_in(value_id, base, 0, specialization.sequence.row_count)
+            if value_id in specialization.layout.delayed_values:
                 self._bind_carry(value)
         else:
-            self.pointers += (number, base)
+            self.pointers += (value_id, base)
 
     def _bind_carry(self, value: Value) -> None:
         name = str(value.attributes[0])
@@ -144,47 +167,43 @@ class _LaunchPlanBuilder:
             self._copy_in(value.id, self.bases["history", name], -count, count)
 
     def _bind_state(self, value: Value) -> None:
-        # What lies outside of a segment is read by states alone that have no history.
+        # Without resets only states without a carry read their initial values.
         if str(value.attributes[0]) not in self.carry_steps:
             raise _NotReplayable
         self._bind_carry(value)
 
     def _bind_results(self) -> None:
-        geometry, program = self.specialization, self.specialization.program
-        flow, rows = geometry.layout.flow, geometry.sequence
-        self.direct_results.update(geometry.direct_results)
-        for output, read in zip(flow.graph.outputs, flow.outputs, strict=True):
-            last = (rows.steps - 1) * rows.batch_size if output.at_end else 0
-            self._copy_out(read, last, () if output.at_end else (rows.steps,))
+        specialization = self.specialization
+        flow, sequence = specialization.layout.flow, specialization.sequence
+        self.direct_results.update(specialization.direct_results)
+        for output, operand in zip(flow.graph.outputs, flow.outputs, strict=True):
+            if output.at_end:
+                self._copy_out(operand, (sequence.steps - 1) * sequence.batch_size, ())
+            else:
+                self._copy_out(operand, 0, (sequence.steps,))
         for name, steps in self.carry_steps.items():
-            number = program.carry_values.get(name)
-            if number is None:
+            value_id = specialization.program.carry_values.get(name)
+            if value_id is None:
                 raise _NotReplayable
-            self._copy_out(Operand(number), rows.row_count - steps * rows.batch_size, (steps,))
+            first = sequence.row_count - steps * sequence.batch_size
+            self._copy_out(Operand(value_id), first, (steps,))
         if self.direct_results:
             raise _NotReplayable
 
-    def _copy_out(self, read: Operand, row: int, lead: tuple[int, ...]) -> None:
-        """Copy rows of a value to a result, or have them computed there."""
-        place = self.specialization.regions.get(read.value)
-        shape = (*lead, self.specialization.sequence.batch_size, self._value(read.value).shape[0])
+    def _copy_out(self, operand: Operand, row: int, leading_shape: tuple[int, ...]) -> None:
+        """Add a copy of a value's rows to a result, or let the kernel store them there."""
+        specialization, value = self.specialization, self._value(operand.value)
+        region = specialization.regions.get(operand.value)
+        shape = (*leading_shape, specialization.sequence.batch_size, value.shape[0])
         base = BLOCK_COUNT + len(self.bases) + len(self.shapes)
         self.shapes.append(shape)
-        if read.value in self.direct_results and lead and not read.delay:
-            self.pointers += (read.value, base)
-            self.direct_results.remove(read.value)
+        if operand.value in self.direct_results and leading_shape and not operand.delay:
+            self.pointers += (operand.value, base)
+            self.direct_results.remove(operand.value)
             return
-        if place is None or read.delay or self._value(read.value).rate != "step":
+        if region is None or operand.delay or value.rate != "step":
             raise _NotReplayable
-        item = self.specialization.itemsize
-        count, width = math.prod(shape[:-1]), shape[-1] * item
-        self.result_copies += (
-            base,
-            0,
-            *self._region_address(place, row),
-            1,
-            0,
-            count,
-            place.stride * item,
-        )
-        self.result_copies += (width, width)
+        itemsize = specialization.itemsize
+        count, width, stride = math.prod(shape[:-1]), shape[-1] * itemsize, region.stride * itemsize
+        source = self._region_address(region, row)
+        self.result_copies += (base, 0, *source, 1, 0, count, stride, width, width)

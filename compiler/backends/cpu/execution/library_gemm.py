@@ -1,4 +1,4 @@
-"""Products that torch takes: into the rows of a value, or as sums over all rows."""
+"""Library GEMM: matmul sums and weight gradients that torch computes instead of generated code."""
 
 from __future__ import annotations
 
@@ -9,34 +9,35 @@ from rnnc.compiler.backends.cpu.schedule.gemm_candidates import GemmDestination
 from rnnc.compiler.backends.cpu.schedule.weight_grad_groups import WeightGradGroup
 from rnnc.compiler.ir.dataflow import Operand
 
-from .argument_binding import ArgumentBindings, RowBuffer
+from .argument_binding import ArgumentBindings
+from .row_buffer import RowBuffer
 
 
 def run_library_gemm(bindings: ArgumentBindings, destination: GemmDestination) -> None:
-    """Matrices times the rows of all steps, added up where a stage will find them."""
-    series = bindings.get(destination.value)
-    assert isinstance(series, RowBuffer)
-    out = series.view(bindings.sequence.row_count)
-    more: Tensor | None = None
+    """Add up matrices times the rows of all steps, into the buffer that the kernel reads."""
+    target = bindings.get(destination.value)
+    assert isinstance(target, RowBuffer)
+    out = target.view(bindings.sequence.row_count)
+    addend: Tensor | None = None
     if destination.bias >= 0:
         bias = bindings.get(destination.bias)
         assert isinstance(bias, Tensor)
-        more = bias
+        addend = bias
     for term in destination.matmuls:
         weight = bindings.get(term.weight)
         assert isinstance(weight, Tensor)
         matrix = weight if term.transposed else weight.t()
         rows = bindings.packed_rows(term.vector)
-        if more is None:
+        if addend is None:
             torch.mm(rows, matrix, out=out)
         else:
-            torch.addmm(more, rows, matrix, out=out)
-        more = out
+            torch.addmm(addend, rows, matrix, out=out)
+        addend = out
 
 
 def run_library_weight_grads(bindings: ArgumentBindings, group: WeightGradGroup) -> None:
-    """Sums of outer products over all rows."""
-    rows = {read: _rows(bindings, read) for read in (*group.left, *group.right)}
+    """Compute sums of outer products over all rows as matmuls."""
+    rows = {operand: _operand_rows(bindings, operand) for operand in (*group.left, *group.right)}
     for value in group.sums:
         left, right = value.operands
         out = bindings.bound_values[value.id]
@@ -44,10 +45,11 @@ def run_library_weight_grads(bindings: ArgumentBindings, group: WeightGradGroup)
         torch.mm(rows[left].t(), rows[right], out=out)
 
 
-def _rows(bindings: ArgumentBindings, read: Operand) -> Tensor:
-    """All rows of what is read: of a state some steps earlier a view, its history in front."""
-    known, rows = bindings.get(read.value), bindings.sequence
-    back = read.delay * rows.batch_size
-    if isinstance(known, RowBuffer) and rows.is_uniform and 0 < back <= known.first_row:
-        return RowBuffer(known.buffer, known.first_row - back, known.width).view(rows.row_count)
-    return bindings.packed_rows(read)
+def _operand_rows(bindings: ArgumentBindings, operand: Operand) -> Tensor:
+    """Return all rows of an operand; delayed ones as a view where the carry lies in front."""
+    bound, sequence = bindings.get(operand.value), bindings.sequence
+    shift = operand.delay * sequence.batch_size
+    if isinstance(bound, RowBuffer) and sequence.is_uniform and 0 < shift <= bound.first_row:
+        shifted = RowBuffer(bound.buffer, bound.first_row - shift, bound.width)
+        return shifted.view(sequence.row_count)
+    return bindings.packed_rows(operand)

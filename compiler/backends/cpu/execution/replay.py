@@ -1,4 +1,4 @@
-"""Calls that differ from an earlier one in addresses alone: these into a table, one call of C."""
+"""Replay: a call like a recorded one fills a table of addresses and makes one C call."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from rnnc.compiler.backends.cpu.specialize.compiled_program import CompiledProgr
 from .launch_plan import BLOCK_COUNT, LaunchPlan
 
 MAX_REPLAY_ELEMENTS: Final = 1 << 18
-"""Numbers up to which a call's memory is kept for the next one; a larger call is slow by itself."""
+"""Numbers of the blocks of a call up to which replays keep them; larger calls are slow anyway."""
 
 
 class ReplayWorkspace:
-    """Memory for one call at a time, and room for the addresses of its tensors."""
+    """Both blocks for one call at a time, and a table for the addresses of its tensors."""
 
-    def __init__(self, tape: LaunchPlan, dtype: torch.dtype) -> None:
-        sizes = tape.specialization.block_sizes
-        line = 64 // tape.specialization.itemsize
-        self.blocks = [torch.empty(size + line, dtype=dtype) for size in sizes]
-        self.addresses = (ctypes.c_int64 * (BLOCK_COUNT + tape.tensor_count))()
-        for at, block in enumerate(self.blocks):
-            self.addresses[at] = -(-block.data_ptr() // 64) * 64
+    def __init__(self, plan: LaunchPlan, dtype: torch.dtype) -> None:
+        sizes = plan.specialization.block_sizes
+        margin = 64 // plan.specialization.itemsize
+        self.blocks = [torch.empty(size + margin, dtype=dtype) for size in sizes]
+        self.addresses = (ctypes.c_int64 * (BLOCK_COUNT + plan.tensor_count))()
+        for index, block in enumerate(self.blocks):
+            self.addresses[index] = -(-block.data_ptr() // 64) * 64
 
 
 class CpuReplay:
-    """Runs such calls, from any thread: see `repeating.py`."""
+    """Runs calls of one launch plan, from any thread (see `replay_protocol.py`)."""
 
-    def __init__(self, program: CompiledProgram, tape: LaunchPlan) -> None:
-        self.result_shapes, self.dtype = tape.result_shapes, program.dtype
-        # The library, too, must stay.
-        self._plan, self._program = tape, program
-        self._run = program.libraries[0].run_again
-        # A list, for taking from it and adding to it cannot be interrupted by another thread.
+    def __init__(self, program: CompiledProgram, plan: LaunchPlan) -> None:
+        self.result_shapes, self.dtype = plan.result_shapes, program.dtype
+        # The program keeps its library loaded.
+        self._plan, self._program = plan, program
+        self._run = program.libraries[0].run_replay
+        # A list: other threads cannot interrupt its pop and append.
         self._workspaces: list[ReplayWorkspace] = []
 
     def run(self, tensors: Sequence[Tensor]) -> None:
-        """Run a call on contiguous tensors."""
+        """Run a call on contiguous tensors: arguments, then empty results."""
         try:
-            frame = self._workspaces.pop()
+            workspace = self._workspaces.pop()
         except IndexError:
-            frame = ReplayWorkspace(self._plan, self.dtype)
-        addresses, at = frame.addresses, BLOCK_COUNT
+            workspace = ReplayWorkspace(self._plan, self.dtype)
+        addresses, index = workspace.addresses, BLOCK_COUNT
         for tensor in tensors:
-            addresses[at] = tensor.data_ptr()
-            at += 1
+            addresses[index] = tensor.data_ptr()
+            index += 1
         self._run(addresses, self._plan.table)
-        self._workspaces.append(frame)
+        self._workspaces.append(workspace)

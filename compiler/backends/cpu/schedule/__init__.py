@@ -1,1 +1,1 @@
-"""Partition a plan into C kernels and place their buffers."""
+"""Partition a plan into C kernels and launches, and assign buffer slots."""

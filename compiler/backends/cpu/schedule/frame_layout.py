@@ -1,6 +1,8 @@
-"""Where generated code finds each value: slots of pointers, strides, and tables of earlier rows.
+"""Frame layout: the contract between generated code and its caller.
 
-Rows of all steps lie one after the other, step by step, only those that still live (`rows.py`).
+It numbers the pointer slots (values, then lookup tables, sums, window indices and cotangent
+strides), gives the distance of two rows of a value, and names the row indices that delayed operands
+are found by. Rows are packed (`specialize/packed_sequence.py`).
 """
 
 from __future__ import annotations
@@ -15,15 +17,18 @@ from .kernel_partition import CpuKernel, CpuKernelGroup, MatmulSum
 from .window_access import WindowKey, non_window_operands, window_key
 
 RowIndexKey = tuple[int, str, bool]
-"""A delay, what lies outside of a segment (`bounded`, an initial value or nothing; `drawn`, a new
-initial value for each segment; or `zero`), and whether a history is before the first step."""
+"""A delay, the kind of boundary, and true if a carry lies before the first step.
+
+Outside of a segment a `bounded` operand is an initial value or nothing, a `drawn` one an initial
+value that each segment draws anew, and any other is `zero`.
+"""
 
 
 @dataclass(frozen=True)
 class FrameLayout:
-    """All that code and caller must agree on.
+    """Slots, strides and row indices of a program.
 
-    lanes: how many numbers a vector has.
+    lanes: numbers of a vector register.
     """
 
     flow: Dataflow
@@ -32,33 +37,47 @@ class FrameLayout:
 
     @cached_property
     def row_indices(self) -> tuple[RowIndexKey, ...]:
-        """The tables of rows, in the order of their slots."""
-        found = {
-            self.row_index_key(read): None
-            for unit in self.kernel_groups
-            for number in unit.values
-            for read in non_window_operands(self.flow.values[number])
-            if read.delay
+        """The row indices in the order of their slots, which are numbered apart from pointers."""
+        keys = {
+            self.row_index_key(operand): None
+            for group in self.kernel_groups
+            for value_id in group.values
+            for operand in non_window_operands(self.flow.values[value_id])
+            if operand.delay
         }
-        found |= {self.row_index_key(read): None for read in self.flow.results if read.delay}
-        return tuple(found)
+        keys |= {self.row_index_key(result): None for result in self.flow.results if result.delay}
+        return tuple(keys)
+
+    def row_index_key(self, operand: Operand) -> RowIndexKey:
+        """Return the row index that a delayed operand is found by."""
+        value = self.flow.values[operand.value]
+        if value.operation not in BOUNDARY_VALUE_OPS:
+            return operand.delay, "zero", False
+        states = {s.name: s for s in self.flow.graph.states}
+        state = states.get(str(value.attributes[0])) if value.operation == "state" else None
+        is_drawn = state is not None and state.initial_value.kind == "uniform"
+        has_carry = operand.value not in self.flow.states_without_carry
+        return operand.delay, "drawn" if is_drawn else "bounded", has_carry
+
+    def row_index_slot(self, operand: Operand) -> int:
+        """Return the slot of an operand's row index; −1 without a delay."""
+        return self.row_indices.index(self.row_index_key(operand)) if operand.delay else -1
 
     @cached_property
     def lookup_tables(self) -> tuple[tuple[int, bool], ...]:
-        """What symbols look up: (matrix, transposed); their slots follow those of the values.
+        """The matrices that symbols look up in, (id, transposed), in the order of their slots.
 
         One-hot vectors of size n look up in the identity, here called (−n − 1, True).
         """
-        found: dict[tuple[int, bool], None] = {}
-        for unit in self.kernel_groups:
-            for number in unit.values if not unit.runs_in_aten else ():
-                key = self.lookup_table_key(self.flow.values[number])
-                if key is not None:
-                    found[key] = None
-        return tuple(found)
+        keys = [
+            self.lookup_table_key(self.flow.values[value_id])
+            for group in self.kernel_groups
+            for value_id in (() if group.runs_in_aten else group.values)
+        ]
+        return tuple(dict.fromkeys(key for key in keys if key is not None))
 
     def lookup_table_key(self, value: Value) -> tuple[int, bool] | None:
-        """The table that a value looks up in."""
+        """Return the table that a value looks up in; None for other operations."""
         if value.operation == "lookup":
             return value.operands[0].value, bool(value.attributes[0])
         if value.operation == "onehot":
@@ -66,84 +85,77 @@ class FrameLayout:
         return None
 
     def lookup_table_slot(self, value: Value) -> int:
-        """The slot of this table."""
+        """Return the slot of the table that a value looks up in."""
         key = self.lookup_table_key(value)
         assert key is not None
         return len(self.flow.values) + self.lookup_tables.index(key)
 
     @cached_property
     def sum_slots(self) -> dict[int, int]:
-        """The slots of the results of sums over all rows, behind those of tables."""
+        """The slots of sums over all rows, behind those of lookup tables."""
         first = len(self.flow.values) + len(self.lookup_tables)
-        numbers = [v.id for v in self.flow.values if v.operation in REDUCTION_OPS]
-        return {number: first + index for index, number in enumerate(numbers)}
+        sums = [value.id for value in self.flow.values if value.operation in REDUCTION_OPS]
+        return {value_id: first + index for index, value_id in enumerate(sums)}
 
     @cached_property
     def window_slots(self) -> dict[WindowKey, int]:
-        """The slots of tables that windows find their rows by, behind those of sums."""
+        """The slots of window indices, behind those of sums."""
         first = len(self.flow.values) + len(self.lookup_tables) + len(self.sum_slots)
         keys = [window_key(value) for value in self.flow.values]
-        found = dict.fromkeys(key for key in keys if key is not None)
-        return {key: first + index for index, key in enumerate(found)}
+        unique_keys = dict.fromkeys(key for key in keys if key is not None)
+        return {key: first + index for index, key in enumerate(unique_keys)}
 
     @cached_property
     def cotangent_stride_slots(self) -> dict[int, int]:
-        """Gradients that may not come in, as that of a final state: the slots of their strides.
+        """The slots of strides of cotangents that may be absent, behind those of windows.
 
-        One that does not come is a single row of zeros, and its stride 0. They lie behind windows.
+        An absent cotangent, as often that of a final state, is one row of zeros with a stride of 0.
+        Reductions and windows take fixed strides, so that what they read gets a full buffer.
         """
-        first = (
-            len(self.flow.values)
-            + len(self.lookup_tables)
-            + len(self.sum_slots)
-            + len(self.window_slots)
-        )
-        readers = self.flow.users
-        elsewhere = REDUCTION_OPS | WINDOW_OPS
-        found = [
+        first = self.slot_count_without_strides
+        fixed_stride_ops = REDUCTION_OPS | WINDOW_OPS
+        cotangents = [
             value.id
             for value in self.flow.values
-            if value.operation == "seed" and value.id not in self.delayed_values
-            if not any(self.flow.values[n].operation in elsewhere for n in readers[value.id])
+            if value.operation == "seed"
+            and value.id not in self.delayed_values
+            and not any(
+                self.flow.values[user].operation in fixed_stride_ops
+                for user in self.flow.users[value.id]
+            )
         ]
-        return {number: first + index for index, number in enumerate(found)}
+        return {value_id: first + index for index, value_id in enumerate(cotangents)}
+
+    @property
+    def slot_count_without_strides(self) -> int:
+        """Number of slots in front of those of cotangent strides."""
+        tables = len(self.lookup_tables) + len(self.sum_slots) + len(self.window_slots)
+        return len(self.flow.values) + tables
 
     @cached_property
     def slot_count(self) -> int:
-        """How many pointers a call has."""
-        tables = len(self.lookup_tables) + len(self.sum_slots) + len(self.window_slots)
-        return len(self.flow.values) + tables + len(self.cotangent_stride_slots)
+        """Number of pointer slots of a call."""
+        return self.slot_count_without_strides + len(self.cotangent_stride_slots)
 
-    def needs_copy(self, number: int) -> bool:
-        """Whether a value that comes with the call, or from ATen, is copied for generated code.
+    def needs_copy(self, value_id: int) -> bool:
+        """Return true if a source must be copied for generated code.
 
-        Matrices and tensors of the right stride are read where they lie.
+        Matrices, and tensors whose rows have the right stride, are read in place.
         """
-        value = self.flow.values[number]
+        value = self.flow.values[value_id]
         if value.shape == ():
             return False
         if value.rate == "step":
-            return number in self.delayed_values or self.row_stride(number) != value.shape[0]
+            return value_id in self.delayed_values or self.row_stride(value_id) != value.shape[0]
         return value.rate == "row" or len(value.shape) == 1
 
-    def row_index_key(self, read: Operand) -> RowIndexKey:
-        """The table of rows that a read needs."""
-        value = self.flow.values[read.value]
-        if value.operation not in BOUNDARY_VALUE_OPS:
-            return read.delay, "zero", False
-        states = {s.name: s for s in self.flow.graph.states}
-        state = states.get(str(value.attributes[0])) if value.operation == "state" else None
-        drawn = state is not None and state.initial_value.kind == "uniform"
-        past = read.value not in self.flow.states_without_carry
-        return read.delay, "drawn" if drawn else "bounded", past
-
     def padded_width(self, width: int) -> int:
-        """A width in whole vectors."""
+        """Round a width up to whole vectors."""
         return -(-width // self.lanes) * self.lanes
 
-    def row_stride(self, number: int) -> int:
-        """The distance of two rows of a value: whole vectors where vectors are read."""
-        return self._row_strides[number]
+    def row_stride(self, value_id: int) -> int:
+        """Return the distance of two rows of a value: whole vectors where kernels load vectors."""
+        return self._row_strides[value_id]
 
     @cached_property
     def _row_strides(self) -> tuple[int, ...]:
@@ -158,86 +170,90 @@ class FrameLayout:
 
     @cached_property
     def unpadded_inputs(self) -> frozenset[int]:
-        """Inputs that only products read: their rows need no room behind them."""
-        wide = {
-            read.value
-            for unit in self.kernel_groups
-            for number in unit.values
-            for read in self.flow.values[number].operands
-            if self.flow.values[number].operation not in MATMUL_OPS | REDUCTION_OPS
+        """Inputs that only matmuls and sums read: these load no vectors behind a row's end."""
+        loaded_as_vectors = {
+            operand.value
+            for group in self.kernel_groups
+            for value_id in group.values
+            for operand in self.flow.values[value_id].operands
+            if self.flow.values[value_id].operation not in MATMUL_OPS | REDUCTION_OPS
         }
         return frozenset(
-            v.id for v in self.flow.values if v.operation == "input" and v.id not in wide
+            value.id
+            for value in self.flow.values
+            if value.operation == "input" and value.id not in loaded_as_vectors
         )
 
     @cached_property
     def delayed_values(self) -> frozenset[int]:
         """Values that are read at other steps."""
-        reads = [r for v in self.flow.values for r in v.operands]
-        reads += self.flow.results
-        return frozenset(read.value for read in reads if read.delay)
+        operands = [operand for value in self.flow.values for operand in value.operands]
+        return frozenset(o.value for o in (*operands, *self.flow.results) if o.delay)
 
     @cached_property
     def result_values(self) -> frozenset[int]:
-        """Values that are read when all is computed."""
-        found = {read.value for read in self.flow.results}
-        return frozenset(found | {g.value for g in self.flow.gradients})
+        """Values that the caller reads after the last launch."""
+        results = {operand.value for operand in self.flow.results}
+        return frozenset(results | {gradient.value for gradient in self.flow.gradients})
 
     @cached_property
     def direct_results(self) -> frozenset[int]:
-        """Values that are results as they stand, whole rows of which nothing else is kept."""
+        """Values that kernels can store into the caller's tensor: whole rows, unpadded."""
         outputs = zip(self.flow.graph.outputs, self.flow.outputs, strict=True)
-        found = {read.value for output, read in outputs if not output.at_end and not read.delay}
-        found |= {g.value for g in self.flow.gradients if g.kind == "input"}
+        results = {
+            operand.value for out, operand in outputs if not out.at_end and not operand.delay
+        }
+        results |= {g.value for g in self.flow.gradients if g.kind == "input"}
+        values = (self.flow.values[value_id] for value_id in results - self.delayed_values)
         return frozenset(
-            n
-            for n in found - self.delayed_values
-            if self.flow.values[n].shape != ()
-            and self.row_stride(n) == self.flow.values[n].shape[0]
+            value.id
+            for value in values
+            if value.shape != () and self.row_stride(value.id) == value.shape[0]
         )
 
     @cached_property
     def stored_values(self) -> frozenset[int]:
-        """Values of generated code that must be in memory."""
-        kept = set(self.result_values)
-        for unit in self.kernel_groups:
-            if unit.runs_in_aten:
-                kept |= {r.value for n in unit.values for r in self.flow.values[n].operands}
-                continue
-            for stage in unit.kernels:
-                kept |= _memory_operands(self.flow, stage)
-        kept |= {v.id for v in self.flow.values if v.operation == "state"}
-        return frozenset(kept)
+        """Values of generated code that must be in memory, not in registers alone."""
+        stored = set(self.result_values)
+        for group in self.kernel_groups:
+            if group.runs_in_aten:
+                values = (self.flow.values[value_id] for value_id in group.values)
+                stored |= {operand.value for value in values for operand in value.operands}
+            for kernel in group.kernels:
+                stored |= _memory_operands(self.flow, kernel)
+        stored |= {value.id for value in self.flow.values if value.operation == "state"}
+        return frozenset(stored)
 
 
-def _memory_operands(flow: Dataflow, stage: CpuKernel) -> set[int]:
-    found: set[int] = set(stage.values) if stage.rowwise else set()
-    for number in stage.values:
-        for read in kernel_operands(flow, stage, number):
-            if not is_in_register(flow, stage, number, read):
-                found.add(read.value)
-    return found
+def _memory_operands(flow: Dataflow, kernel: CpuKernel) -> set[int]:
+    """Return what a kernel reads from memory, and what a rowwise one writes."""
+    values = set(kernel.values) if kernel.rowwise else set()
+    for value_id in kernel.values:
+        for operand in kernel_operands(flow, kernel, value_id):
+            if not is_in_register(flow, kernel, value_id, operand):
+                values.add(operand.value)
+    return values
 
 
-def matmul_sum_of(stage: CpuKernel, number: int) -> MatmulSum | None:
-    """The sum of products that a value of a stage begins with."""
-    return next((found for found in stage.matmul_sums if found.value == number), None)
+def matmul_sum_of(kernel: CpuKernel, value_id: int) -> MatmulSum | None:
+    """Return the matmul sum that computes a value, if one does."""
+    return next((sum_ for sum_ in kernel.matmul_sums if sum_.value == value_id), None)
 
 
-def kernel_operands(flow: Dataflow, stage: CpuKernel, number: int) -> tuple[Operand, ...]:
-    """What a value reads, the products that it has taken in counted by their vectors."""
-    found = matmul_sum_of(stage, number)
-    if found is None:
-        return flow.values[number].operands
-    return (*(term.vector for term in found.terms), *found.epilogue_inputs)
+def kernel_operands(flow: Dataflow, kernel: CpuKernel, value_id: int) -> tuple[Operand, ...]:
+    """Return the operands of a value in its kernel; fused matmuls count by their vectors."""
+    matmuls = matmul_sum_of(kernel, value_id)
+    if matmuls is None:
+        return flow.values[value_id].operands
+    return (*(term.vector for term in matmuls.terms), *matmuls.epilogue_inputs)
 
 
-def is_in_register(flow: Dataflow, stage: CpuKernel, number: int, read: Operand) -> bool:
-    """Whether a value of a stage reads another one of it, in a register."""
-    if stage.rowwise or read.delay or read.value not in stage.values:
+def is_in_register(flow: Dataflow, kernel: CpuKernel, value_id: int, operand: Operand) -> bool:
+    """Return true if a value of a kernel finds an operand in a register of the same kernel."""
+    if kernel.rowwise or operand.delay or operand.value not in kernel.values:
         return False
-    value = flow.values[number]
-    found = matmul_sum_of(stage, number)
-    if found is not None and read not in found.epilogue_inputs:
+    matmuls = matmul_sum_of(kernel, value_id)
+    if matmuls is not None and operand not in matmuls.epilogue_inputs:
         return False
-    return value.operation not in {"slice", "pad", "matmul", "lookup", "onehot"}
+    reads_shifted = {"slice", "pad", "matmul", "lookup", "onehot"}
+    return flow.values[value_id].operation not in reads_shifted

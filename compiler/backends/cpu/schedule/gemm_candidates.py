@@ -1,4 +1,8 @@
-"""Products of all steps that torch may take instead of generated code, and where they go."""
+"""GEMM candidates: kernels and weight gradients that torch's GEMM may compute instead.
+
+Only batched kernels qualify, whose matmuls read undelayed rows and matrices. The result goes to a
+buffer that the kernel stores anyway; its epilogue, if it has one, reads the sums there.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +18,9 @@ from .weight_grad_groups import WeightGradGroup
 
 @dataclass(frozen=True, slots=True)
 class GemmDestination:
-    """A sum of products, and the value whose rows it is put into until its stage reads it there.
+    """A matmul sum of the library, and the value whose buffer holds it until its kernel reads it.
 
-    bias: the value that is added to each row, or −1; where nothing is left for the stage to do.
+    bias: the value that is added to each row, or −1; only where no epilogue is left to do it.
     """
 
     value: int
@@ -26,12 +30,12 @@ class GemmDestination:
 
 @dataclass(frozen=True, slots=True)
 class LibraryCandidate:
-    """A stage that may find its products done.
+    """A kernel that may find its matmul sums computed.
 
-    kernel_index: its place in its unit.
-    covers_kernel: whether the products, with their biases, are all of it.
-    row_work: multiplications a row.
-    name: what it computes, in short; equal for stages that take equally long.
+    kernel_index: its place in its group.
+    covers_kernel: true if the kernel has no epilogue but biases.
+    row_work: multiplications of a row.
+    name: the sizes; kernels of equal names take equally long.
     """
 
     kernel_index: int
@@ -43,7 +47,10 @@ class LibraryCandidate:
 
 @dataclass(frozen=True, slots=True)
 class KernelRange:
-    """Stages of a unit, from one on and before another; of the first one products may be done."""
+    """Kernels `first` to `last` (exclusive) of a group.
+
+    gemm_done: true if the library has computed the matmul sums of the first one.
+    """
 
     group: CpuKernelGroup
     first: int
@@ -53,20 +60,20 @@ class KernelRange:
 
 @dataclass(frozen=True, slots=True)
 class LibraryWeightGrads:
-    """Sums that torch takes."""
+    """Weight gradients that the library computes."""
 
     group: WeightGradGroup
 
 
 LibraryWork = tuple[GemmDestination | LibraryWeightGrads | KernelRange, ...]
-"""What torch does, and what is left for generated code."""
+"""Work of the library, then the kernels that are left for generated code."""
 
 
 @dataclass(frozen=True, slots=True)
 class GemmAlternative:
-    """Work that generated code does, or torch: a stage of a unit, or some sums.
+    """Two implementations of the same work, between which the autotuner chooses.
 
-    key: its size, by which the faster way is remembered.
+    key: the sizes that the choice is remembered by.
     """
 
     key: str
@@ -77,56 +84,55 @@ class GemmAlternative:
 def find_library_candidates(
     layout: FrameLayout, group: CpuKernelGroup
 ) -> tuple[LibraryCandidate, ...]:
-    """The stages of a unit whose products torch may take."""
+    """Return the kernels of a group whose matmul sums the library may compute."""
     if group.direction:
         return ()
     return tuple(_find_candidates(layout, group))
 
 
-def _find_candidates(layout: FrameLayout, unit: CpuKernelGroup) -> Iterator[LibraryCandidate]:
+def _find_candidates(layout: FrameLayout, group: CpuKernelGroup) -> Iterator[LibraryCandidate]:
     values = layout.flow.values
-    for index, stage in enumerate(unit.kernels):
-        terms = [term for found in stage.matmul_sums for term in found.terms]
-        plain = all(
-            len(values[t.weight].shape) == 2
-            and values[t.vector.value].rate == "step"
-            and not t.vector.delay
-            for t in terms
+    for index, kernel in enumerate(group.kernels):
+        sums = kernel.matmul_sums
+        terms = [term for sum_ in sums for term in sum_.terms]
+        is_plain_gemm = all(
+            len(values[term.weight].shape) == 2
+            and values[term.vector.value].rate == "step"
+            and not term.vector.delay
+            for term in terms
         )
-        places = _destination_values(layout, stage)
-        if not terms or not plain or len(places) < len(stage.matmul_sums):
+        targets = _destination_values(layout, kernel)
+        if not terms or not is_plain_gemm or len(targets) < len(sums):
             continue
-        complete = set(stage.values) == set(places) == {found.value for found in stage.matmul_sums}
-        complete &= all(
-            _is_bias(layout, stage, found.epilogue_inputs) for found in stage.matmul_sums
-        )
-        landings = tuple(
+        covers_kernel = set(kernel.values) == set(targets) == {sum_.value for sum_ in sums}
+        covers_kernel &= all(_is_bias(layout, kernel, sum_.epilogue_inputs) for sum_ in sums)
+        destinations = tuple(
             GemmDestination(
-                place,
-                found.terms,
-                found.epilogue_inputs[0].value if complete and found.epilogue_inputs else -1,
+                target,
+                sum_.terms,
+                sum_.epilogue_inputs[0].value if covers_kernel and sum_.epilogue_inputs else -1,
             )
-            for place, found in zip(places, stage.matmul_sums, strict=True)
+            for target, sum_ in zip(targets, sums, strict=True)
         )
-        depths = [(values[t.vector.value].shape[0], t.transposed) for t in terms]
-        shapes = " ".join(f"{depth}{'t' if flipped else ''}" for depth, flipped in depths)
-        name = f"{len(stage.matmul_sums)} x {stage.width} of {shapes}, {len(stage.values)} values"
-        work = stage.width * sum(depth for depth, _ in depths)
-        yield LibraryCandidate(index, landings, complete, work, name)
+        depths = [(values[term.vector.value].shape[0], term.transposed) for term in terms]
+        shapes = " ".join(f"{depth}{'t' if transposed else ''}" for depth, transposed in depths)
+        name = f"{len(sums)} x {kernel.width} of {shapes}, {len(kernel.values)} values"
+        row_work = kernel.width * sum(depth for depth, _ in depths)
+        yield LibraryCandidate(index, destinations, covers_kernel, row_work, name)
 
 
-def _is_bias(layout: FrameLayout, stage: CpuKernel, rest: tuple[Operand, ...]) -> bool:
-    """Whether a sum has but its products, and at most one vector that is the same for all rows."""
-    if not rest:
+def _is_bias(layout: FrameLayout, kernel: CpuKernel, inputs: tuple[Operand, ...]) -> bool:
+    """Return true for no epilogue input, or one vector that is the same for all rows."""
+    if not inputs:
         return True
-    value = layout.flow.values[rest[0].value]
-    return len(rest) == 1 and value.rate == "call" and value.shape == (stage.width,)
+    value = layout.flow.values[inputs[0].value]
+    return len(inputs) == 1 and value.rate == "call" and value.shape == (kernel.width,)
 
 
-def _destination_values(layout: FrameLayout, stage: CpuKernel) -> list[int]:
-    """For each sum of a stage the value that it is put into: itself if it is stored at all."""
-    stored = [n for n in stage.values if n in layout.stored_values]
-    sums = [found.value for found in stage.matmul_sums]
-    others = iter([n for n in stored if n not in sums])
-    found = [number if number in stored else next(others, -1) for number in sums]
-    return [number for number in found if number >= 0]
+def _destination_values(layout: FrameLayout, kernel: CpuKernel) -> list[int]:
+    """Return a stored value for each sum: itself, or another one; fewer if there are not enough."""
+    stored = [value_id for value_id in kernel.values if value_id in layout.stored_values]
+    sums = [sum_.value for sum_ in kernel.matmul_sums]
+    others = iter([value_id for value_id in stored if value_id not in sums])
+    targets = [value_id if value_id in stored else next(others, -1) for value_id in sums]
+    return [value_id for value_id in targets if value_id >= 0]

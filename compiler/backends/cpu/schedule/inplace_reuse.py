@@ -1,10 +1,10 @@
-"""Values that take the place of another one while it is read for the last time, entry by entry.
+"""In-place reuse: store a result in an operand's buffer at or after its last elementwise read.
 
-    z = W x of all steps; then in the loop   i = σ(z + U h + b)   is stored where z was
+    z = W x of all steps; then in the loop   i = σ(z + U h + b)   is stored in the buffer of z
 
-One stream of memory less is written. Side condition: nothing but this one stage of a loop reads z,
-each entry at its own place and no later than the heir is stored. What is computed for all steps at
-once has no heirs: while ways to take its products are timed it runs more than once.
+The loop then writes to one memory stream less. Side condition: one kernel of a loop alone reads z,
+elementwise, and no later than it stores i. Batched kernels reuse nothing: while the autotuner times
+their GEMMs they run more than once. (TVM has `dataflow_inplace`, Exo `reuse_buffer`.)
 """
 
 from __future__ import annotations
@@ -19,41 +19,57 @@ from .kernel_partition import CpuKernel, CpuKernelGroup
 
 def find_inplace_reuse(
     layout: FrameLayout,
-    units: Iterable[CpuKernelGroup],
+    groups: Iterable[CpuKernelGroup],
     residuals: frozenset[int],
     stored: frozenset[int],
 ) -> dict[int, int]:
-    """For some values those of `residuals` that take their place; `stored` are those of this pass."""
-    found: dict[int, int] = {}
-    for unit in units:
-        own = set(unit.values)
-        for stage in unit.kernels:
-            if unit.direction and not stage.rowwise:
-                found.update(_match_buffers(layout, stage, residuals, stored - own - found.keys()))
-    return found
+    """Map values to the residuals that are stored in their buffers.
+
+    residuals: forward values that the backward pass reads; they alone lengthen a buffer's life.
+    stored: values that the pass stores.
+    """
+    reuse: dict[int, int] = {}
+    for group in groups:
+        members = set(group.values)
+        for kernel in group.kernels:
+            if group.direction and not kernel.rowwise:
+                earlier = stored - members - reuse.keys()
+                reuse.update(_match_buffers(layout, kernel, residuals, earlier))
+    return reuse
 
 
 def _match_buffers(
-    layout: FrameLayout, stage: CpuKernel, saved: frozenset[int], earlier: frozenset[int]
+    layout: FrameLayout, kernel: CpuKernel, residuals: frozenset[int], earlier: frozenset[int]
 ) -> Iterator[tuple[int, int]]:
+    """Yield pairs of a value that this kernel alone reads and a result of equal stride."""
     flow = layout.flow
-    order = {number: at for at, number in enumerate(stage.values)}
-    kept = layout.delayed_values | layout.result_values
-    heirs = [
-        n
-        for n in stage.values
-        if n in saved - kept and n in layout.stored_values and flow.values[n].operation != "state"
+    order = {value_id: position for position, value_id in enumerate(kernel.values)}
+    pinned = layout.delayed_values | layout.result_values
+    candidates = [
+        value_id
+        for value_id in kernel.values
+        if value_id in residuals - pinned
+        and value_id in layout.stored_values
+        and flow.values[value_id].operation != "state"
     ]
-    reads = [r for n in stage.values for r in kernel_operands(flow, stage, n) if not r.delay]
-    for number in dict.fromkeys(r.value for r in reads if r.value in earlier):
-        value, readers = flow.values[number], flow.users[number]
-        if number in saved | kept or value.operation == "state":
+    operands = [
+        operand
+        for value_id in kernel.values
+        for operand in kernel_operands(flow, kernel, value_id)
+        if not operand.delay and operand.value in earlier
+    ]
+    for source in dict.fromkeys(operand.value for operand in operands):
+        users = flow.users[source]
+        if source in residuals | pinned or flow.values[source].operation == "state":
             continue
-        if not all(n in order and flow.values[n].operation in ELEMENTWISE_OPS for n in readers):
+        if not all(n in order and flow.values[n].operation in ELEMENTWISE_OPS for n in users):
             continue
-        last = max(order[n] for n in readers)
-        fitting = (n for n in heirs if order[n] >= last)
-        heir = next((n for n in fitting if layout.row_stride(n) == layout.row_stride(number)), None)
-        if heir is not None:
-            heirs.remove(heir)
-            yield number, heir
+        last_read = max(order[user] for user in users)
+        stride = layout.row_stride(source)
+        result = next(
+            (n for n in candidates if order[n] >= last_read and layout.row_stride(n) == stride),
+            None,
+        )
+        if result is not None:
+            candidates.remove(result)
+            yield source, result

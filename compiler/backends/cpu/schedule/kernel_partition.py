@@ -1,8 +1,8 @@
-"""A phase of a plan -> stages: what one pass over rows and columns can compute.
+"""Kernel partition: phases of a plan -> groups of kernels, one pass over rows and columns each.
 
-Inside of a stage every value is as wide as the stage, and entry j of it needs entries j of the
-stage's own values alone; whatever else it reads is finished and in memory. So a stage is one loop
-over blocks of columns: products first, the elementwise rest on their registers.
+All values of a kernel have its width, and entry j of one needs entry j of the others alone; all
+other operands are in memory before it starts. So a kernel is one loop over blocks of columns: first
+matmul sums, accumulated in registers, then the elementwise epilogue on these registers.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from rnnc.compiler.ir.ops import ELEMENTWISE_OPS, GROUP_OPS, REDUCTION_OPS, WIND
 from rnnc.compiler.schedule.plan import Phase
 
 ROWWISE_OPS = frozenset(GROUP_OPS) | frozenset(WINDOW_OPS) | {"concatenate"}
-"""What is computed row by row from whole vectors."""
+"""Operations that need whole vectors of a row."""
 
 
 @dataclass(frozen=True, slots=True)
 class MatmulTerm:
-    """One product that goes into a sum: `weight` (transposed or not) times `vector`."""
+    """One matmul of a sum: the matrix `weight`, transposed or not, times `vector`."""
 
     weight: int
     transposed: bool
@@ -30,7 +30,10 @@ class MatmulTerm:
 
 @dataclass(frozen=True, slots=True)
 class MatmulSum:
-    """The sum of some products: a `matmul`, or the products that an `add` alone reads."""
+    """A `matmul`, or an `add` with the matmuls that it alone reads.
+
+    epilogue_inputs: the other operands of the `add`.
+    """
 
     value: int
     terms: tuple[MatmulTerm, ...]
@@ -39,13 +42,11 @@ class MatmulSum:
 
 @dataclass(frozen=True, slots=True)
 class CpuKernel:
-    """Values of one width.
+    """Values of one width that one pass computes.
 
-    matmul_sums: products with their terms.
-    values: all values of the stage in the order in which they can be computed.
-    rowwise: whether it computes one value from whole vectors, so that rows, not columns, are shared
-        out among threads.
-    needs_barrier: whether all columns of an earlier stage of the same step must be finished.
+    values: ids in the order of computation, those of matmul sums among them.
+    rowwise: true if it computes one value from whole vectors: threads then split rows only.
+    needs_barrier: true if it reads columns of an earlier kernel of the same step.
     """
 
     width: int
@@ -57,7 +58,7 @@ class CpuKernel:
 
 @dataclass(frozen=True, slots=True)
 class CpuKernelGroup:
-    """What runs at once: stages of generated code, or (`runs_in_aten`) values left to ATen.
+    """Kernels in one parallel region, or (`runs_in_aten`) values without generated code.
 
     direction: 0 for all rows in any order, 1 or −1 for one step after the other.
     """
@@ -71,151 +72,161 @@ class CpuKernelGroup:
 
 
 def partition_kernels(flow: Dataflow, phases: Iterable[Phase]) -> tuple[CpuKernelGroup, ...]:
-    """The units of a plan, in order."""
-    units: list[CpuKernelGroup] = []
+    """Partition the phases of a plan into kernel groups, in order."""
+    groups: list[CpuKernelGroup] = []
     for phase in phases:
+        value_ids = sorted(phase.values)
         if phase.direction:
-            parts = [(False, tuple(sorted(phase.values)))]
+            parts = [(False, tuple(value_ids))]
         else:
-            parts = _split_batched_phase(flow, sorted(phase.values))
-        for outside, values in parts:
-            stages = () if outside else _partition_group(flow, values)
-            units.append(
-                CpuKernelGroup(len(units), outside, phase.adjoint, phase.direction, values, stages)
+            parts = _split_batched_phase(flow, value_ids)
+        for in_aten, members in parts:
+            kernels = () if in_aten else _partition_group(flow, members)
+            groups.append(
+                CpuKernelGroup(
+                    len(groups), in_aten, phase.adjoint, phase.direction, members, kernels
+                )
             )
-    return tuple(units)
+    return tuple(groups)
 
 
 def runs_in_aten(value: Value) -> bool:
-    """Whether a value is left to ATen: computed once a call or row, or summed over steps."""
+    """Return true for values of a call or a row and for sums over steps, which ATen computes."""
     return value.rate != "step" or value.operation in REDUCTION_OPS
 
 
 def _split_batched_phase(
-    flow: Dataflow, numbers: Sequence[int]
+    flow: Dataflow, value_ids: Sequence[int]
 ) -> list[tuple[bool, tuple[int, ...]]]:
-    """A batched phase in parts whose rows do not need each other's results."""
+    """Split a batched phase where rows need other rows' results, and between ATen and C."""
+    members = set(value_ids)
     level: dict[int, int] = {}
-    inside = set(numbers)
-    waiting = deque(numbers)
-    while waiting:
-        number = waiting.popleft()
-        value = flow.values[number]
-        reads = [r for r in value.operands if r.value in inside]
-        if any(r.value not in level for r in reads):
-            waiting.append(number)
+    pending = deque(value_ids)
+    while pending:
+        value_id = pending.popleft()
+        value = flow.values[value_id]
+        operands = [operand for operand in value.operands if operand.value in members]
+        if any(operand.value not in level for operand in operands):
+            pending.append(value_id)
             continue
-        own = runs_in_aten(value)
-        level[number] = max(
+        in_aten = runs_in_aten(value)
+        level[value_id] = max(
             (
-                level[r.value] + (r.delay != 0 or runs_in_aten(flow.values[r.value]) != own)
-                for r in reads
+                level[o.value] + (o.delay != 0 or runs_in_aten(flow.values[o.value]) != in_aten)
+                for o in operands
             ),
             default=0,
         )
     parts: dict[tuple[int, bool], list[int]] = {}
-    for number in level:
-        parts.setdefault((level[number], not runs_in_aten(flow.values[number])), []).append(number)
-    return [(not inner, tuple(parts[at, inner])) for at, inner in sorted(parts)]
+    for value_id in level:
+        generated = not runs_in_aten(flow.values[value_id])
+        parts.setdefault((level[value_id], generated), []).append(value_id)
+    return [(not key[1], tuple(parts[key])) for key in sorted(parts)]
 
 
-def _reads_elementwise(reader: Value, read: Operand, flow: Dataflow) -> bool:
-    """Whether entry j of a reader needs entry j of what it reads, of the same step, alone."""
-    source = flow.values[read.value]
+def _reads_elementwise(user: Value, operand: Operand, flow: Dataflow) -> bool:
+    """Return true if entry j of the user needs only entry j of the operand at the same step."""
+    source = flow.values[operand.value]
     return (
-        read.delay == 0
-        and (reader.operation in ELEMENTWISE_OPS or reader.operation in {"state", "stopgrad"})
+        operand.delay == 0
+        and (user.operation in ELEMENTWISE_OPS or user.operation in {"state", "stopgrad"})
         and source.operation not in ROWWISE_OPS
-        and source.shape == reader.shape
+        and source.shape == user.shape
     )
 
 
-def _is_rowwise(value: Value) -> bool:
-    return value.operation in ROWWISE_OPS
-
-
-def _partition_group(flow: Dataflow, numbers: Sequence[int]) -> tuple[CpuKernel, ...]:
-    inside = set(numbers)
+def _partition_group(flow: Dataflow, value_ids: Sequence[int]) -> tuple[CpuKernel, ...]:
+    """Partition values into kernels by level and width; a rowwise value has its own kernel."""
+    members = set(value_ids)
     level: dict[int, int] = {}
-    for number in numbers:
-        value = flow.values[number]
-        level[number] = max(
+    for value_id in value_ids:
+        value = flow.values[value_id]
+        level[value_id] = max(
             (
-                level[r.value] + (not _reads_elementwise(value, r, flow))
-                for r in value.operands
-                if r.value in inside and not r.delay
+                level[operand.value] + (not _reads_elementwise(value, operand, flow))
+                for operand in value.operands
+                if operand.value in members and not operand.delay
             ),
             default=0,
         )
-    sums = {found.value: found for found in _fuse_matmul_sums(flow, numbers, level)}
-    merged = {number for found in sums.values() for number in _fused_matmuls(flow, found)}
+    sums = {matmuls.value: matmuls for matmuls in _fuse_matmul_sums(flow, value_ids, level)}
+    fused = {value_id for matmuls in sums.values() for value_id in _fused_matmuls(flow, matmuls)}
     buckets: dict[tuple[int, int, int], list[int]] = {}
-    for number in numbers:
-        value = flow.values[number]
-        own = number if _is_rowwise(value) else -1
-        buckets.setdefault((level[number], value.shape[0], own), []).append(number)
-    stages: list[CpuKernel] = []
-    done: dict[int, int] = {}
-    for at, width, own in sorted(buckets):
-        members = buckets[at, width, own]
-        taken = tuple(sums[n] for n in sorted(members) if n in sums)
-        values = tuple(n for n in members if n in sums or n not in merged)
-        after = any(
-            r.value in done and not r.delay for n in members for r in flow.values[n].operands
+    for value_id in value_ids:
+        value = flow.values[value_id]
+        rowwise_id = value_id if value.operation in ROWWISE_OPS else -1
+        buckets.setdefault((level[value_id], value.shape[0], rowwise_id), []).append(value_id)
+    kernels: list[CpuKernel] = []
+    finished: set[int] = set()
+    for key in sorted(buckets):
+        _, width, rowwise_id = key
+        bucket = buckets[key]
+        needs_barrier = any(
+            operand.value in finished and not operand.delay
+            for value_id in bucket
+            for operand in flow.values[value_id].operands
         )
-        stages.append(CpuKernel(width, taken, values, own >= 0, after))
-        done |= dict.fromkeys(members, at)
-    return tuple(stages)
+        kernels.append(
+            CpuKernel(
+                width,
+                tuple(sums[value_id] for value_id in sorted(bucket) if value_id in sums),
+                tuple(n for n in bucket if n in sums or n not in fused),
+                rowwise_id >= 0,
+                needs_barrier,
+            )
+        )
+        finished.update(bucket)
+    return tuple(kernels)
 
 
-def _fused_matmuls(flow: Dataflow, found: MatmulSum) -> list[int]:
-    """The products that a sum has taken in."""
-    value = flow.values[found.value]
+def _fused_matmuls(flow: Dataflow, matmuls: MatmulSum) -> list[int]:
+    """Return the ids of the matmuls that a sum has taken over."""
+    value = flow.values[matmuls.value]
     if value.operation == "matmul":
         return []
-    rest = list(found.epilogue_inputs)
     return [
-        r.value
-        for r in value.operands
-        if r not in rest and flow.values[r.value].operation == "matmul"
+        operand.value
+        for operand in value.operands
+        if operand not in matmuls.epilogue_inputs
+        and flow.values[operand.value].operation == "matmul"
     ]
 
 
 def _fuse_matmul_sums(
-    flow: Dataflow, numbers: Sequence[int], level: dict[int, int]
+    flow: Dataflow, value_ids: Sequence[int], level: dict[int, int]
 ) -> list[MatmulSum]:
-    """Sums of products; what only an `add` reads moves to the stage of this `add`."""
-    inside = set(numbers)
-    outer = {r.value for r in (*flow.outputs, *flow.laws)}
+    """Fuse matmuls into the only `add` that reads them, and move them to its level."""
+    members = set(value_ids)
+    results = {operand.value for operand in (*flow.outputs, *flow.laws)}
     sums: dict[int, MatmulSum] = {}
-    gone: set[int] = set()
-    for number in numbers:
-        value = flow.values[number]
+    fused: set[int] = set()
+    for value_id in value_ids:
+        value = flow.values[value_id]
         if value.operation != "add":
             continue
-        own = [
-            r
-            for r in value.operands
-            if r.value in inside
-            and not r.delay
-            and r.value not in outer
-            and r.value not in flow.gradients_by_value
-            and flow.values[r.value].operation == "matmul"
-            and flow.values[r.value].shape == value.shape
-            and flow.has_one_use(r.value, value)
+        matmuls = [
+            operand
+            for operand in value.operands
+            if operand.value in members
+            and not operand.delay
+            and operand.value not in results
+            and operand.value not in flow.gradients_by_value
+            and flow.values[operand.value].operation == "matmul"
+            and flow.values[operand.value].shape == value.shape
+            and flow.has_one_use(operand.value, value)
         ]
-        if own:
-            terms = tuple(_matmul_term(flow.values[r.value]) for r in own)
-            rest = tuple(r for r in value.operands if r not in own)
-            sums[number] = MatmulSum(number, terms, rest)
-            for r in own:
-                gone.add(r.value)
-                level[r.value] = level[number]
-    for number in numbers:
-        value = flow.values[number]
-        if value.operation == "matmul" and number not in gone:
-            sums[number] = MatmulSum(number, (_matmul_term(value),), ())
-    return [sums[number] for number in sorted(sums)]
+        if matmuls:
+            terms = tuple(_matmul_term(flow.values[operand.value]) for operand in matmuls)
+            others = tuple(operand for operand in value.operands if operand not in matmuls)
+            sums[value_id] = MatmulSum(value_id, terms, others)
+            for operand in matmuls:
+                fused.add(operand.value)
+                level[operand.value] = level[value_id]
+    for value_id in value_ids:
+        value = flow.values[value_id]
+        if value.operation == "matmul" and value_id not in fused:
+            sums[value_id] = MatmulSum(value_id, (_matmul_term(value),), ())
+    return [sums[value_id] for value_id in sorted(sums)]
 
 
 def _matmul_term(value: Value) -> MatmulTerm:

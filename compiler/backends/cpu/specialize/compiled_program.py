@@ -1,4 +1,8 @@
-"""A graph, a request and a dtype -> generated C and how to run it."""
+"""A graph, a request and a dtype -> generated C, and all that is known of it without T and B.
+
+Input: an operator graph. Output: launches, buffer slots and work estimates of both passes, and the
+library of generated functions once it is loaded.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,6 @@ from functools import cached_property
 from typing import Final
 
 import torch
-from torch import Tensor
 
 from rnnc.compiler.backends.cpu.codegen.emitter import CEmitter, prelude, tile_vectors
 from rnnc.compiler.backends.cpu.schedule.buffer_slots import SlotAssignment, assign_slots
@@ -27,29 +30,31 @@ from rnnc.compiler.request import PlanRequest
 from rnnc.compiler.schedule.loop_distribution import distribute_loops
 from rnnc.operators.graph.operator_graph import OperatorGraph
 
-from .packed_sequence import PackedSequence
-from .shape_specialization import MIN_POOLED_NUMBERS, ShapeSpecialization
+from .workspace_pool import WorkspacePool
 
-JOB_RUNNER_FUNCTIONS: Final = ("run_jobs", "run_again", "copy_rows")
-"""The functions of `calls.h` that are called from here."""
+JOB_RUNNER_FUNCTIONS: Final = ("run_jobs", "run_replay", "copy_rows")
+"""The entry points of `csrc/job_runner.h`."""
 
-_MULTIPLIES_PER_ELEMENTWISE_OP = 8
-_MAX_SPECIALIZATIONS = 64
+_MULTIPLIES_PER_ELEMENTWISE_OP: Final = 8
+"""A guess: exp, tanh and their like take about as long as so many multiplications."""
+
+DISABLED_PASSES: Final = frozenset({"stack", "pack"})
+"""Generated kernels interleave matmuls by themselves; a stacked matrix would only be a copy."""
 
 
 @dataclass(frozen=True)
 class CompiledProgram:
-    """A compiled flow: its units, and the library that runs those of generated code."""
+    """A dataflow cut into kernels, with the library that holds the generated ones.
+
+    libraries: empty until `load`.
+    """
 
     layout: FrameLayout
     emitter: CEmitter
     double: bool
     isa: CpuIsa
     libraries: list[ctypes.CDLL] = field(default_factory=list)
-    specializations: dict[tuple[int, int, int, bool], ShapeSpecialization] = field(
-        default_factory=dict
-    )
-    workspaces: list[Tensor] = field(default_factory=list)
+    workspaces: WorkspacePool = field(default_factory=WorkspacePool)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -62,105 +67,73 @@ class CompiledProgram:
         return self.emitter.emit()
 
     def source(self) -> str:
-        """The whole C file."""
+        """Return the whole C file."""
         return prelude(self.isa, double=self.double) + self.model_source
 
     def load(self) -> None:
-        """Compile and load the functions, unless that is done.
+        """Compile and load the library, unless that is done.
 
         Raises:
             RnnError: RNN503, when the machine cannot compile.
         """
         if not self.libraries:
-            functions = (
-                self.emitter.function_name(u)
-                for u in self.layout.kernel_groups
-                if not u.runs_in_aten
-            )
-            self.libraries.append(
-                build_library(
-                    self.source(), self.isa, required_functions=(*JOB_RUNNER_FUNCTIONS, *functions)
-                )
-            )
+            functions = (self.emitter.function_name(group) for group in self.generated_groups)
+            required = (*JOB_RUNNER_FUNCTIONS, *functions)
+            library = build_library(self.source(), self.isa, required_functions=required)
+            self.libraries.append(library)
 
     def run_jobs(self, *arguments: object) -> None:
-        """Run compiled jobs (`calls.h`)."""
+        """Call `run_jobs` of `csrc/job_runner.h`."""
         self.libraries[0].run_jobs(*arguments)
 
     def copy_rows(self, table: ctypes.Array[ctypes.c_int64], count: int) -> None:
-        """Copy rows (`calls.h`)."""
+        """Call `copy_rows` of `csrc/job_runner.h`."""
         self.libraries[0].copy_rows(table, count)
 
-    def take_workspace(self, size: int) -> Tensor | None:
-        """Memory of at least this size that a call has left; the system is slow to give more."""
-        if not self.workspaces:
-            return None
-        try:
-            found = self.workspaces.pop()
-        except IndexError:  # another thread was faster
-            return None
-        return found if found.numel() >= size else None
-
-    def return_workspace(self, workspace: Tensor) -> None:
-        """Keep a call's memory for the next one, where it is so much that this matters."""
-        if workspace.numel() >= MIN_POOLED_NUMBERS and not self.workspaces:
-            self.workspaces.append(workspace)
-
-    def function_address(self, unit: CpuKernelGroup) -> int:
-        """Where a unit's function lies in this process."""
-        function = getattr(self.libraries[0], self.emitter.function_name(unit))
+    def function_address(self, group: CpuKernelGroup) -> int:
+        """Return the address of a group's function in this process."""
+        function = getattr(self.libraries[0], self.emitter.function_name(group))
         return ctypes.cast(function, ctypes.c_void_p).value or 0
 
+    @cached_property
+    def generated_groups(self) -> tuple[CpuKernelGroup, ...]:
+        """The kernel groups of generated code, of both passes."""
+        return tuple(group for group in self.layout.kernel_groups if not group.runs_in_aten)
+
     def launches(self, *, adjoint: bool) -> tuple[CpuLaunch, ...]:
-        """The segments of one pass."""
+        """Return the launches of one pass in order."""
         return self._launches[adjoint]
 
     @cached_property
     def _launches(self) -> tuple[tuple[CpuLaunch, ...], tuple[CpuLaunch, ...]]:
-        found = [partition_launches(self.layout, adjoint=adjoint) for adjoint in (False, True)]
-        return found[0], found[1]
+        forward = partition_launches(self.layout, adjoint=False)
+        return forward, partition_launches(self.layout, adjoint=True)
 
     def slot_assignment(self, *, adjoint: bool) -> SlotAssignment:
-        """The slots of one pass."""
+        """Return the buffer slots of one pass."""
         return self._slot_assignments[adjoint]
 
     @cached_property
     def _slot_assignments(self) -> tuple[SlotAssignment, SlotAssignment]:
-        first = assign_slots(self.layout, self._launches[0], self.residuals, None)
-        return first, assign_slots(self.layout, self._launches[1], frozenset(), first)
-
-    def specialization(
-        self, sequence: PackedSequence, threads: int, *, adjoint: bool
-    ) -> ShapeSpecialization:
-        """A pass for these rows: one that is known, where no row ends early or is reset."""
-        if not sequence.is_uniform:
-            return ShapeSpecialization(self, sequence, threads, adjoint=adjoint)
-        key = (sequence.steps, sequence.batch_size, threads, adjoint)
-        found = self.specializations.get(key)
-        if found is None:
-            if len(self.specializations) >= _MAX_SPECIALIZATIONS:
-                self.specializations.clear()
-            found = self.specializations[key] = ShapeSpecialization(
-                self, sequence, threads, adjoint=adjoint
-            )
-        return found
+        forward = assign_slots(self.layout, self._launches[0], self.residuals, None)
+        return forward, assign_slots(self.layout, self._launches[1], frozenset(), forward)
 
     @cached_property
     def carry_lengths(self) -> dict[str, int]:
-        """How many values before the first step a state or input has, by name."""
+        """Steps before the first one that a state or input has values of, by name."""
         graph = self.layout.flow.graph
-        found = {s.name: 0 if s.node in graph.backward_nodes else s.delay for s in graph.states}
-        return found | {v.name: v.max_delay for v in graph.inputs}
+        steps = {s.name: 0 if s.node in graph.backward_nodes else s.delay for s in graph.states}
+        return steps | {v.name: v.max_delay for v in graph.inputs}
 
     @cached_property
     def random_states(self) -> frozenset[str]:
-        """The states whose initial value is drawn."""
+        """Names of the states whose initial value is drawn."""
         states = self.layout.flow.graph.states
         return frozenset(s.name for s in states if s.initial_value.kind == "uniform")
 
     @cached_property
     def carry_values(self) -> dict[str, int]:
-        """The values that hold what is carried on of states and inputs."""
+        """Ids of the values that hold the carry of states and inputs, by name."""
         return {
             str(v.attributes[0]): v.id
             for v in self.layout.flow.values
@@ -170,69 +143,59 @@ class CompiledProgram:
 
     @cached_property
     def packed_sizes(self) -> dict[int, int]:
-        """For each unit how many numbers its packed matrices take."""
-        return {
-            u.index: self.emitter.packed_size(u)
-            for u in self.layout.kernel_groups
-            if not u.runs_in_aten
-        }
+        """Numbers of the packed matrices of each group, by its index."""
+        return {group.index: self.emitter.packed_size(group) for group in self.generated_groups}
 
     @cached_property
     def library_candidates(self) -> dict[int, tuple[LibraryCandidate, ...]]:
-        """For each unit the stages whose products torch may take."""
-        found = {
-            u.index: find_library_candidates(self.layout, u)
-            for u in self.layout.kernel_groups
-            if not u.runs_in_aten
+        """Kernels whose GEMMs torch may compute, by the index of their group."""
+        candidates = {
+            group.index: find_library_candidates(self.layout, group)
+            for group in self.generated_groups
         }
-        return {number: stages for number, stages in found.items() if stages}
+        return {index: kernels for index, kernels in candidates.items() if kernels}
 
     @cached_property
     def row_work(self) -> dict[int, int]:
-        """For each unit about how many multiplications a row takes."""
+        """Estimated multiplications of one row in each group, by its index."""
+        values = self.layout.flow.values
         return {
-            u.index: self.packed_sizes[u.index]
-            + _MULTIPLIES_PER_ELEMENTWISE_OP * sum(s.width * len(s.values) for s in u.kernels)
-            + sum(window_multiplies(self.layout.flow.values[number]) for number in u.values)
-            for u in self.layout.kernel_groups
-            if not u.runs_in_aten
+            group.index: self.packed_sizes[group.index]
+            + _MULTIPLIES_PER_ELEMENTWISE_OP * sum(k.width * len(k.values) for k in group.kernels)
+            + sum(window_multiplies(values[value_id]) for value_id in group.values)
+            for group in self.generated_groups
         }
 
     @cached_property
     def residuals(self) -> frozenset[int]:
-        """Forward values that the backward pass reads."""
+        """Ids of the forward values that the backward pass reads."""
         values = self.layout.flow.values
         return frozenset(
-            read.value
+            operand.value
             for value in values
             if value.adjoint
-            for read in value.operands
-            if not values[read.value].adjoint
+            for operand in value.operands
+            if not values[operand.value].adjoint
         )
 
     @cached_property
     def aten_residuals(self) -> tuple[int, ...]:
-        """Those of them that ATen has computed."""
-        made = {n for segment in self.launches(adjoint=False) for n in segment.aten_values}
-        return tuple(sorted(self.residuals & made))
-
-
-# The stages of generated code interleave products themselves; and a stacked matrix would be a copy.
-DISABLED_PASSES = frozenset({"stack", "pack"})
+        """Ids of the residuals that ATen computes; they are tensors of their own."""
+        launches = self.launches(adjoint=False)
+        aten_values = {value_id for launch in launches for value_id in launch.aten_values}
+        return tuple(sorted(self.residuals & aten_values))
 
 
 def compile_program(
     graph: OperatorGraph, request: PlanRequest, *, double: bool, isa: CpuIsa
 ) -> CompiledProgram:
-    """Everything but the C compiler's part.
+    """Partition a graph into kernels and prepare their C; `CompiledProgram.load` compiles it.
 
     Raises:
         Unsupported: when the graph holds an operation that only the reference knows.
     """
     flow = build_dataflow(graph, request)
-    units = partition_kernels(
-        flow, distribute_loops(flow, sink_elementwise=request.sink_elementwise)
-    )
+    phases = distribute_loops(flow, sink_elementwise=request.sink_elementwise)
     lanes = VECTOR_BYTES[isa] // (8 if double else 4)
-    layout = FrameLayout(flow, units, lanes)
+    layout = FrameLayout(flow, partition_kernels(flow, phases), lanes)
     return CompiledProgram(layout, CEmitter(layout, tile_vectors(isa)), double, isa)

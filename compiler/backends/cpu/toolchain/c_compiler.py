@@ -1,4 +1,4 @@
-"""What builds C here: the compiler, the processor's vector instructions, torch's OpenMP runtime."""
+"""The C toolchain of this machine: compiler, vector instruction set, torch's OpenMP runtime."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Final, Literal
 from rnnc.grammar.diagnostics.errors import fail
 
 CpuIsa = Literal["avx512", "avx2", "plain"]
+"""A vector instruction set; `plain` is 16 bytes wide, which every supported processor has."""
 
 ISA_FLAGS: Final[dict[CpuIsa, tuple[str, ...]]] = {
     "avx512": (
@@ -26,16 +27,16 @@ ISA_FLAGS: Final[dict[CpuIsa, tuple[str, ...]]] = {
 }
 VECTOR_BYTES: Final[dict[CpuIsa, int]] = {"avx512": 64, "avx2": 32, "plain": 16}
 
-# No -ffast-math: linked with it, a library makes its whole process flush denormals and assume that
-# there is no NaN. Contraction to fused multiply-adds is all that is taken from it.
+# No -ffast-math: a library linked with it makes its whole process flush denormals, and code assumes
+# that there is no NaN. Of its parts only contraction to fused multiply-adds is taken.
 FLAGS: Final = ("-std=gnu11", "-O2", "-fPIC", "-ffp-contract=fast", "-fno-math-errno", "-w")
 
 
 @dataclass(frozen=True, slots=True)
 class Toolchain:
-    """A C compiler and what it is to build for.
+    """A C compiler and its target.
 
-    openmp: the OpenMP runtime that torch has loaded, or None: then kernels run on one thread.
+    openmp: path of the OpenMP runtime that torch has loaded; None makes kernels single-threaded.
     """
 
     compiler: str
@@ -45,22 +46,22 @@ class Toolchain:
 
 
 def find_toolchain() -> Toolchain:
-    """The machine's C compiler: what CC names, else cc, gcc or clang.
+    """Find the C compiler: the one that CC names, else cc, gcc or clang.
 
     Raises:
-        RnnError: RNN503, when there is none, or it does not answer.
+        RnnError: RNN503, when there is none, or it does not tell its version.
     """
     named = os.environ.get("CC")
     for name in [named] if named else ["cc", "gcc", "clang"]:
-        found = shutil.which(name)
-        if found:
-            return Toolchain(found, _version(found), processor(), openmp_runtime())
-    what = f"CC names `{named}`, which is not there" if named else "there is no cc, gcc or clang"
-    fail("RNN503", f"no C compiler: {what}", hint="install gcc or clang, or use backend aten")
+        path = shutil.which(name)
+        if path:
+            return Toolchain(path, _version(path), processor(), openmp_runtime())
+    reason = f"CC names `{named}`, which is not there" if named else "there is no cc, gcc or clang"
+    fail("RNN503", f"no C compiler: {reason}", hint="install gcc or clang, or use backend aten")
 
 
 def host_isa() -> CpuIsa:
-    """The widest vector instructions that torch, too, uses on this processor."""
+    """Return the widest vector instruction set that torch uses on this processor, too."""
     import torch
 
     match torch.backends.cpu.get_cpu_capability():
@@ -72,17 +73,17 @@ def host_isa() -> CpuIsa:
 
 
 def openmp_runtime() -> str | None:
-    """The path of the OpenMP runtime in this process, which torch has brought along.
+    """Return the path of the OpenMP runtime that torch has loaded into this process.
 
-    A second runtime beside it would start a second team of threads, and fight it for the cores.
+    A second runtime would start a second team of threads, which compete for the same cores.
     """
     import torch
 
     loaded = _find_loaded_openmp()
     if loaded:
         return loaded[0]
-    beside = sorted(Path(torch.__file__).with_name("lib").glob("libgomp*.so*"))
-    return str(beside[0]) if beside else None
+    bundled = sorted(Path(torch.__file__).with_name("lib").glob("libgomp*.so*"))
+    return str(bundled[0]) if bundled else None
 
 
 def _find_loaded_openmp() -> list[str]:
@@ -97,7 +98,7 @@ def _find_loaded_openmp() -> list[str]:
 @cache
 def _version(compiler: str) -> str:
     try:
-        told = subprocess.run(  # noqa: S603 - the user's own compiler
+        process = subprocess.run(  # noqa: S603 - the user's own compiler
             [compiler, "--version"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -107,16 +108,16 @@ def _version(compiler: str) -> str:
         )
     except (OSError, subprocess.SubprocessError) as error:
         fail("RNN503", f"the C compiler {compiler} does not tell its version: {error}")
-    return told.stdout.partition("\n")[0]
+    return process.stdout.partition("\n")[0]
 
 
 @cache
 def processor() -> str:
-    """The processor of this machine, by what it says of itself."""
+    """Return the model and features of this machine's processor, as the system tells them."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return f"{platform.machine()} {platform.processor()}"
-    wanted = ("model name", "flags", "Features", "CPU part")
-    lines = dict.fromkeys(line for line in text.splitlines() if line.startswith(wanted))
+    fields = ("model name", "flags", "Features", "CPU part")
+    lines = dict.fromkeys(line for line in text.splitlines() if line.startswith(fields))
     return platform.machine() + " " + " ".join(" ".join(line.split()) for line in lines)

@@ -1,8 +1,7 @@
-"""Compiled kernels on disk, in the user's own cache folder.
+"""Kernel cache: compiled libraries on disk, in the user's own cache folder.
 
-An entry is a shared library with a mark behind it: the SHA-256 of the library, which loaders do not
-look at. An entry that a crash has torn is seen by it and built again; a mapped file that is
-shorter than its tables say would kill the process.
+An entry is a shared library with its SHA-256 behind it, where loaders do not look. A file that a
+crash has torn does not match it and is built again: mapped, it would kill the process.
 """
 
 from __future__ import annotations
@@ -19,10 +18,11 @@ from rnnc.compiler.backends.cache_dir import read_owned_file
 
 _MARK: Final = b"rnnc-sha256:"
 _STALE: Final = 3600.0
+"""Seconds after which a build folder is left over from a crash: no build takes an hour."""
 
 
 def is_valid_entry(path: Path) -> bool:
-    """Whether a finished, whole library lies there."""
+    """Return true if a file is a whole entry that matches its checksum."""
     content = read_owned_file(path)
     if content is None:
         return False
@@ -31,7 +31,7 @@ def is_valid_entry(path: Path) -> bool:
 
 
 def publish_entry(library: Path, entry: Path) -> None:
-    """Move a fresh library to its place, marked, in one step.
+    """Append the checksum to a library and move it to its place in one step.
 
     Raises:
         OSError: when the disk is full, or has become read-only.
@@ -45,12 +45,12 @@ def publish_entry(library: Path, entry: Path) -> None:
 
 
 def build_folder(folder: Path) -> tempfile.TemporaryDirectory[str]:
-    """A folder to build in, on the same disk as the entry; what crashes have left is cleared."""
+    """Make a folder to build in, on the disk of the entries, and clear those that crashes left."""
     now = time.time()
-    for left in folder.glob("build-*"):
+    for leftover in folder.glob("build-*"):
         try:
-            if now - left.stat().st_mtime > _STALE:
-                shutil.rmtree(left, ignore_errors=True)
+            if now - leftover.stat().st_mtime > _STALE:
+                shutil.rmtree(leftover, ignore_errors=True)
         except OSError:
             continue  # another process was faster
     return tempfile.TemporaryDirectory(prefix="build-", dir=folder, ignore_cleanup_errors=True)

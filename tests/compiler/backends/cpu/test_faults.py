@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.backends.cpu.specialize import shape_specialization
+from rnnc.compiler.backends.cpu.specialize import shape_specialization, thread_partition
 from rnnc.compiler.backends.cpu.specialize.compiled_program import CompiledProgram
 from rnnc.compiler.backends.cpu.specialize.packed_sequence import PackedSequence
 from rnnc.compiler.module.compiled_rnn import CompiledRNN
@@ -38,7 +38,7 @@ CALL = {"steps": 6, "rows": 9, "seed": 1, "ragged": True, "reset": True}
 
 
 @pytest.fixture(autouse=True)
-def memory_without_numbers() -> Iterator[None]:
+def poisoned() -> Iterator[None]:
     with poison_memory():
         yield
 
@@ -54,14 +54,17 @@ def test_nothing_is_planted_here() -> None:
         ("k < K; k++) {\n        vec b", "k < K - 1; k++) {\n        vec b"),
         ("n = i + r;\n            rows[r]", "n = i;\n            rows[r]"),
         ("x0[n]", "n"),
-        ("more ? LOAD(sums + i * stride", "0 ? LOAD(sums + i * stride"),
+        ("accumulate ? LOAD(sums + i * stride", "0 ? LOAD(sums + i * stride"),
         ("wide < nv * LANES ? wide", "wide < nv * LANES ? wide - 1"),
         ("b[group[g].v].width, k > 0", "b[group[g].v].width, 1"),
         ("C[i * nb + group[g].v]", "C[group[g].v]"),
         ("LOAD(w + l * K + k) *", "LOAD(w + l * K) *"),
-        ("last_of(rows[i] + K, there)", "splat(0)"),
+        ("load_tail(rows[i] + K, valid)", "splat(0)"),
         ("v_tanh(vec x) {", "v_tanh(vec x) { x = x * C_(1.0001);"),
-        ("const int32_t *row_of;", "const int32_t *row_of_;\n#define row_of row_of_ + 0 * 1\n"),
+        (
+            "const int32_t *batch_index;",
+            "const int32_t *batch_index_;\n#define batch_index batch_index_ + 0 * 1\n",
+        ),
     ],
     ids=[
         "tail",
@@ -69,10 +72,10 @@ def test_nothing_is_planted_here() -> None:
         "row",
         "stale",
         "sum",
-        "outer tail",
+        "weight gradient tail",
         "first block",
         "other sum",
-        "place",
+        "entry",
         "end",
         "tanh",
         "nothing",
@@ -83,14 +86,14 @@ def test_a_planted_fault_is_caught(
 ) -> None:
     source = CompiledProgram.source
 
-    def planted(self: CompiledProgram) -> str:
+    def plant(self: CompiledProgram) -> str:
         text = source(self)
         assert right in text
         return text.replace(right, wrong)
 
-    monkeypatch.setattr(CompiledProgram, "source", planted)
-    direct = request.node.callspec.id in {"place", "end"}
-    monkeypatch.setattr(shape_specialization, "MIN_ROWS_TO_PACK", 10**9 if direct else 0)
+    monkeypatch.setattr(CompiledProgram, "source", plant)
+    in_place = request.node.callspec.id in {"entry", "end"}
+    monkeypatch.setattr(shape_specialization, "MIN_ROWS_TO_PACK", 10**9 if in_place else 0)
     if request.node.callspec.id == "nothing":
         assert_agree(MODEL, "cpu", **CALL)
         return
@@ -103,18 +106,19 @@ def test_a_missing_barrier_is_caught(barriers: bool, monkeypatch: pytest.MonkeyP
     source = CompiledProgram.source
 
     def slow(self: CompiledProgram) -> str:
-        # One thread of a step is late, so that the other one must wait for it.
+        # One thread is late at every step, so that the other one must wait for it.
         text = source(self).replace(
-            "const long lives =", "if (thread == 1) usleep(3000);\n        const long lives ="
+            "const long running =",
+            "if (thread == 1) usleep(3000);\n        const long running =",
         )
         if not barriers:
-            text = text.replace("if (along > 1) { BARRIER }", "")
+            text = text.replace("if (column_threads > 1) { BARRIER }", "")
         return "#include <unistd.h>\n" + text
 
     monkeypatch.setattr(CompiledProgram, "source", slow)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    monkeypatch.setattr(shape_specialization, "MIN_WORK_TO_THREAD", 0)
-    monkeypatch.setattr(shape_specialization, "MIN_WEIGHTS_TO_SPLIT_COLUMNS", 0)
+    monkeypatch.setattr(thread_partition, "MIN_WORK_TO_THREAD", 0)
+    monkeypatch.setattr(thread_partition, "MIN_WEIGHTS_TO_SPLIT_COLUMNS", 0)
     call = {"steps": 4, "rows": 1, "seed": 1, "sizes": {"H": 150}}
     if barriers:
         assert_agree(MODEL, "cpu", **call)
@@ -187,31 +191,31 @@ def test_copies_and_threads_share_nothing_that_changes() -> None:
             assert_close(three, one, 0.0)
 
 
-def test_threads_that_make_a_table_of_rows_at_once_get_the_same() -> None:
-    # Its address is in use while a thread runs: a table that a second one replaced would be gone.
+def test_threads_that_compute_a_row_index_at_once_get_the_same() -> None:
+    # A running thread uses its address: the index must not be freed when another one replaces it.
     both = threading.Barrier(2)
 
     class Slow(PackedSequence):
-        def _compute_row_index(self, delay: int, outside: str, past: bool) -> torch.Tensor:
+        def _compute_row_index(self, delay: int, boundary: str, has_carry: bool) -> torch.Tensor:
             both.wait(10)
-            return super()._compute_row_index(delay, outside, past)
+            return super()._compute_row_index(delay, boundary, has_carry)
 
-    rows = Slow(3, 2)
+    sequence = Slow(3, 2)
     with ThreadPoolExecutor(2) as pool:
-        one, two = pool.map(rows.row_index, [(1, "bounded", True)] * 2)
+        one, two = pool.map(sequence.row_index, [(1, "bounded", True)] * 2)
     assert one is two
 
 
 def test_second_derivatives_are_those_of_the_reference() -> None:
-    found = []
+    gradients = []
     for backend in ("cpu", "reference"):
         torch.manual_seed(0)
         net = rnnc.compile(MODEL, backend=backend).double()
         x = torch.randn(3, 2, 5, dtype=torch.float64).requires_grad_()
         (g,) = torch.autograd.grad(net(x)[0].sum(), x, create_graph=True)
         g.square().sum().backward()
-        found.append(parameter_gradients(net))
-    assert_close(found[0], found[1], 1e-9)
+        gradients.append(parameter_gradients(net))
+    assert_close(*gradients, 1e-9)
 
 
 def test_an_argument_changed_in_between_is_noticed() -> None:
@@ -223,7 +227,7 @@ def test_an_argument_changed_in_between_is_noticed() -> None:
         y.sum().backward()
 
 
-def test_results_are_not_windows_on_what_is_saved() -> None:
+def test_results_are_no_views_of_residuals() -> None:
     net = model()
     x = torch.randn(3, 2, 5)
     y, state = net(x)

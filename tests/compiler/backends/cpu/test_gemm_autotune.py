@@ -1,4 +1,4 @@
-"""Products by generated code or by torch: both right, the choice measured once and remembered."""
+"""GEMM by generated code or by torch: both right, the choice measured once and remembered."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rnnc.compiler.backends.cpu.execution import executor, gemm_autotune
 from rnnc.compiler.backends.cpu.execution.gemm_autotune import ENVIRONMENT_VARIABLE, GemmAutotuner
 from rnnc.compiler.backends.cpu.execution.library_gemm import run_library_gemm
 from rnnc.compiler.backends.cpu.schedule.gemm_candidates import GemmDestination
-from rnnc.compiler.backends.cpu.specialize import shape_specialization
+from rnnc.compiler.backends.cpu.specialize import job_tables, shape_specialization
 from rnnc.grammar.diagnostics.errors import RnnError
 from support.comparison.agreement import assert_agree
 
@@ -50,9 +50,9 @@ FLAGS = [{}, {"ragged": True, "reset": True}]
 
 
 @pytest.fixture(autouse=True)
-def every_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """However small a product is it has two ways; nothing is known, and nothing is kept."""
-    monkeypatch.setattr(shape_specialization, "MIN_WORK_TO_AUTOTUNE", 0)
+def tune_every_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Every GEMM, however small, has an alternative; no choice outlives its test."""
+    monkeypatch.setattr(job_tables, "MIN_WORK_TO_AUTOTUNE", 0)
     monkeypatch.setattr(gemm_autotune, "_choices_file", lambda: tmp_path / "products.json")
     monkeypatch.setattr(executor, "GEMM_AUTOTUNER", GemmAutotuner())
     monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
@@ -60,18 +60,18 @@ def every_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None
 
 
 @pytest.mark.parametrize("flags", FLAGS, ids=["dense", "packed"])
-@pytest.mark.parametrize("way", ["own", "torch", "measured"])
+@pytest.mark.parametrize("choice", ["own", "torch", "measured"])
 @pytest.mark.parametrize("name", SPECS)
-def test_both_ways_agree_with_the_reference(
-    name: str, way: str, flags: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+def test_both_implementations_agree_with_the_reference(
+    name: str, choice: str, flags: dict[str, bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(ENVIRONMENT_VARIABLE, way)
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, choice)
     assert_agree(SPECS[name], "cpu", sizes=SIZES.get(name), **CALL, **flags)
 
 
 @pytest.mark.parametrize("name", ["words", "deep"])
 @pytest.mark.parametrize("packs", [True, False])
-def test_panels_do_not_matter_to_torchs_products(
+def test_packing_does_not_matter_to_library_gemms(
     name: str, packs: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(ENVIRONMENT_VARIABLE, "torch")
@@ -79,126 +79,133 @@ def test_panels_do_not_matter_to_torchs_products(
     assert_agree(SPECS[name], "cpu", **CALL)
 
 
-def test_torch_really_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken: list[GemmDestination] = []
+def test_torch_really_computes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    computed: list[GemmDestination] = []
 
-    def wrong(bindings: object, landing: GemmDestination) -> None:
-        taken.append(landing)
-        run_library_gemm(bindings, landing)  # type: ignore[arg-type]
-        bindings.get(landing.value).buffer.mul_(1.001)  # type: ignore[attr-defined]
+    def wrong(bindings: object, destination: GemmDestination) -> None:
+        computed.append(destination)
+        run_library_gemm(bindings, destination)  # type: ignore[arg-type]
+        bindings.get(destination.value).buffer.mul_(1.001)  # type: ignore[attr-defined]
 
     monkeypatch.setattr(executor, "run_library_gemm", wrong)
     monkeypatch.setenv(ENVIRONMENT_VARIABLE, "own")
     assert_agree(WORDS, "cpu", **CALL)
-    assert not taken
+    assert not computed
     monkeypatch.setenv(ENVIRONMENT_VARIABLE, "torch")
     with pytest.raises(AssertionError, match="off by"):
         assert_agree(WORDS, "cpu", **CALL)
-    assert taken
+    assert computed
 
 
-def test_a_fault_in_torchs_sums_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_in_library_weight_gradients_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ENVIRONMENT_VARIABLE, "torch")
     monkeypatch.setattr(executor, "run_library_weight_grads", lambda bindings, group: None)
     with pytest.raises(AssertionError, match="off by"):
         assert_agree(DEEP, "cpu", **CALL)
 
 
-def clock(
-    own: float, theirs: float
+def autotuner_with(
+    generated: float, library: float
 ) -> tuple[GemmAutotuner, Callable[[], None], Callable[[], None]]:
-    """Choices that see each way take so many seconds."""
+    """An autotuner, and two implementations that take so many seconds by its clock."""
     now = [0.0]
 
-    def ways(seconds: float) -> Callable[[], None]:
+    def implementation(seconds: float) -> Callable[[], None]:
         def run() -> None:
             now[0] += seconds
 
         return run
 
-    return GemmAutotuner(clock=lambda: now[0]), ways(own), ways(theirs)
+    return (
+        GemmAutotuner(clock=lambda: now[0]),
+        implementation(generated),
+        implementation(library),
+    )
 
 
 @pytest.mark.parametrize(
-    ("own", "theirs", "way"), [(1.0, 2.0, "own"), (2.0, 1.0, "torch"), (1.0, 0.99, "own")]
+    ("generated", "library", "choice"),
+    [(1.0, 2.0, "own"), (2.0, 1.0, "torch"), (1.0, 0.99, "own")],
 )
-def test_the_faster_way_is_chosen_and_remembered(own: float, theirs: float, way: str) -> None:
-    known, run_own, run_theirs = clock(own, theirs)
-    assert known.lookup("size") is None
-    assert known.benchmark("size", run_own, run_theirs) == way
-    assert known.lookup("size") == way
-    assert GemmAutotuner().lookup("size") == way, "another process finds it on disk"
+def test_the_faster_implementation_is_chosen_and_remembered(
+    generated: float, library: float, choice: str
+) -> None:
+    autotuner, *implementations = autotuner_with(generated, library)
+    assert autotuner.lookup("size") is None
+    assert autotuner.benchmark("size", *implementations) == choice
+    assert autotuner.lookup("size") == choice
+    assert GemmAutotuner().lookup("size") == choice, "another process finds it on disk"
     assert GemmAutotuner().lookup("another size") is None
 
 
-def test_the_way_that_is_chosen_runs_last() -> None:
+def test_the_chosen_implementation_runs_last() -> None:
     ran: list[str] = []
     now = [0.0]
 
-    def own() -> None:
+    def generated() -> None:
         ran.append("own")
         now[0] += 1
 
-    def theirs() -> None:
+    def library() -> None:
         ran.append("torch")
         now[0] += 2
 
-    GemmAutotuner(clock=lambda: now[0]).benchmark("size", own, theirs)
+    GemmAutotuner(clock=lambda: now[0]).benchmark("size", generated, library)
     assert ran[-1] == "own"
     assert set(ran) == {"own", "torch"}
 
 
-def test_what_was_chosen_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    known, run_own, run_theirs = clock(1, 2)
-    other, other_own, other_theirs = clock(2, 1)
-    known.benchmark("size", run_own, run_theirs)
+def test_a_choice_stays() -> None:
+    autotuner, *implementations = autotuner_with(1, 2)
+    other, *other_implementations = autotuner_with(2, 1)
+    autotuner.benchmark("size", *implementations)
     assert other.lookup("another size") is None
-    assert known.benchmark("size", other_own, other_theirs) == "own"
+    assert autotuner.benchmark("size", *other_implementations) == "own"
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "{", "[]", "null", '{"choices": {"size": "torch"}, "mark": "0"}', '{"choices": 3}'],
 )
-def test_torn_and_foreign_files_count_as_nothing(text: str) -> None:
+def test_torn_and_foreign_files_count_as_empty(text: str) -> None:
     gemm_autotune._choices_file().write_text(text, encoding="utf-8")
-    known, run_own, run_theirs = clock(2, 1)
-    assert known.lookup("size") is None
-    known.benchmark("size", run_own, run_theirs)
+    autotuner, *implementations = autotuner_with(2, 1)
+    assert autotuner.lookup("size") is None
+    autotuner.benchmark("size", *implementations)
     assert GemmAutotuner().lookup("size") == "torch"
 
 
 def test_a_pipe_in_the_place_of_the_file_is_replaced() -> None:
     os.mkfifo(gemm_autotune._choices_file())
-    known, run_own, run_theirs = clock(2, 1)
-    assert known.lookup("size") is None
-    known.benchmark("size", run_own, run_theirs)
+    autotuner, *implementations = autotuner_with(2, 1)
+    assert autotuner.lookup("size") is None
+    autotuner.benchmark("size", *implementations)
     assert GemmAutotuner().lookup("size") == "torch"
 
 
-def test_what_is_written_is_plain_text_and_others_choices_stay() -> None:
-    first, *ways = clock(1, 2)
-    second, *others = clock(2, 1)
+def test_the_file_is_json_and_choices_of_others_stay() -> None:
+    first, *implementations = autotuner_with(1, 2)
+    second, *others = autotuner_with(2, 1)
     assert first.lookup("a") is None
     assert second.lookup("b") is None
-    first.benchmark("a", *ways)
+    first.benchmark("a", *implementations)
     second.benchmark("b", *others)
     document = json.loads(gemm_autotune._choices_file().read_text(encoding="utf-8"))
     assert document["choices"] == {"a": "own", "b": "torch"}
 
 
-def test_a_cache_that_cannot_be_written_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unusable_cache_folder_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def unusable() -> Path:
         raise cache_dir.UnusableCache("no")
 
     monkeypatch.setattr(gemm_autotune, "_choices_file", unusable)
-    known, *ways = clock(2, 1)
-    assert known.lookup("size") is None
-    assert known.benchmark("size", *ways) == "torch"
-    assert known.lookup("size") == "torch"
+    autotuner, *implementations = autotuner_with(2, 1)
+    assert autotuner.lookup("size") is None
+    assert autotuner.benchmark("size", *implementations) == "torch"
+    assert autotuner.lookup("size") == "torch"
 
 
-def test_an_unknown_way_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_choice_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ENVIRONMENT_VARIABLE, "mkl")
     model = rnnc.compile(WORDS, backend="cpu")
     with pytest.raises(RnnError, match="RNNC_PRODUCTS=mkl"):
@@ -209,11 +216,11 @@ def test_the_first_call_gives_the_bits_of_all_others() -> None:
     torch.manual_seed(0)
     model = rnnc.compile(WORDS, backend="cpu")
     x = torch.randint(0, 70, (5, 9))
-    found = []
+    results = []
     for _ in range(3):
         model.zero_grad()
         y, _ = model(x)
         y.square().sum().backward()
-        found.append([y.detach(), *(p.grad for p in model.parameters())])
-    for other in found[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+        results.append([y.detach(), *(p.grad for p in model.parameters())])
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rnnc.compiler.backends.cpu import backend as backend_module
-from rnnc.compiler.backends.cpu.specialize import shape_specialization
+from rnnc.compiler.backends.cpu.specialize import shape_specialization, thread_partition
 from rnnc.compiler.backends.cpu.toolchain.c_compiler import ISA_FLAGS, host_isa
 from rnnc.operators.sources.zoo import zoo_names
 from support.comparison.agreement import assert_agree
@@ -25,23 +25,26 @@ CALLS: dict[str, dict[str, Any]] = {
     "no rows": {"steps": 3, "rows": 0},
     "many rows": {"steps": 2, "rows": 131, "carry": True},
 }
-LEVELS = ["plain", "avx2", "avx512"]
-WIDEST = LEVELS.index(host_isa())
+ISAS = ["plain", "avx2", "avx512"]
+WIDEST = ISAS.index(host_isa())
 
 
-def agree(text: str, sizes: dict[str, int], seed: int, call: str) -> None:
+def assert_call_agrees(text: str, sizes: dict[str, int], seed: int, call: str) -> None:
     assert_agree(text, "cpu", sizes=sizes, seed=seed, **CALLS[call])
 
 
-def check_all(cases: list[Callable[[], None]], patch: pytest.MonkeyPatch) -> None:
+def run_together(cases: list[Callable[[], None]], patch: pytest.MonkeyPatch) -> None:
     for case in compile_in_one_library(cases, patch):
         case()
 
 
 @pytest.mark.parametrize("part", range(3))
 def test_the_zoo_agrees_with_the_reference(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    cases = [partial(agree, f"zoo:{name}", {}, 1, "everything") for name in zoo_names()[part::3]]
-    check_all(cases, monkeypatch)
+    cases = [
+        partial(assert_call_agrees, f"zoo:{name}", {}, 1, "everything")
+        for name in zoo_names()[part::3]
+    ]
+    run_together(cases, monkeypatch)
 
 
 @pytest.mark.parametrize("part", range(4))
@@ -52,8 +55,8 @@ def test_random_specs_agree_with_the_reference(part: int, monkeypatch: pytest.Mo
         spec = random_spec(seed)
         other = names[seed % len(names)]
         chosen = "everything" if seed % 3 else other
-        cases.append(partial(agree, spec.text, spec.sizes, seed, chosen))
-    check_all(cases, monkeypatch)
+        cases.append(partial(assert_call_agrees, spec.text, spec.sizes, seed, chosen))
+    run_together(cases, monkeypatch)
 
 
 TAILS = """
@@ -77,46 +80,46 @@ model m(H = 37, K = 3):
 """
 
 
-@pytest.mark.parametrize("level", LEVELS[: WIDEST + 1])
+@pytest.mark.parametrize("isa", ISAS[: WIDEST + 1])
 @pytest.mark.parametrize("double", [True, False], ids=["float64", "float32"])
-@pytest.mark.parametrize("packed", [True, False], ids=["packed", "direct"])
-def test_every_level_agrees_in_both_dtypes(
-    level: str, double: bool, packed: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "in place"])
+def test_every_instruction_set_agrees_in_both_dtypes(
+    isa: str, double: bool, packed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shape_specialization, "MIN_ROWS_TO_PACK", 0 if packed else 10**9)
-    monkeypatch.setattr(backend_module, "host_isa", lambda: level)
+    monkeypatch.setattr(backend_module, "host_isa", lambda: isa)
     if not double:
         monkeypatch.setattr("torch.nn.Module.double", lambda self: self.float())
     for call in ("everything", "many rows"):
         arguments = CALLS[call] | {"carry": False}
         tolerance = 1e-9 if double else 1e-4
         assert_agree(TAILS, "cpu", seed=3, tolerance=tolerance, **arguments)
-    assert set(ISA_FLAGS) == set(LEVELS)
+    assert set(ISA_FLAGS) == set(ISAS)
 
 
-@pytest.mark.parametrize("waiting", [True, False])
+@pytest.mark.parametrize("splits_columns", [True, False])
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("rows", [1, 3, 9])
 def test_any_number_of_threads_gives_the_same_bits(
-    threads: int, rows: int, waiting: bool, monkeypatch: pytest.MonkeyPatch
+    threads: int, rows: int, splits_columns: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
 
     from support.comparison.agreement import compute_results
     from support.comparison.assertions import assert_close
 
-    one = compute_results(TAILS, "cpu", seed=2, steps=6, rows=rows, ragged=True)
+    single = compute_results(TAILS, "cpu", seed=2, steps=6, rows=rows, ragged=True)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    for name in ("ENOUGH_FOR_TWO", "ENOUGH_TO_ADD"):
-        monkeypatch.setattr(shape_specialization, name, 0)
-    monkeypatch.setattr(shape_specialization, "MIN_ROWS_PER_TEAM", 4)
+    for name in ("MIN_WORK_TO_THREAD", "MIN_ADDS_TO_THREAD"):
+        monkeypatch.setattr(thread_partition, name, 0)
+    monkeypatch.setattr(thread_partition, "MIN_ROWS_PER_TEAM", 4)
     monkeypatch.setattr(
-        shape_specialization, "MIN_WEIGHTS_TO_SPLIT_COLUMNS", 0 if waiting else 10**9
+        thread_partition, "MIN_WEIGHTS_TO_SPLIT_COLUMNS", 0 if splits_columns else 10**9
     )
     many = compute_results(TAILS, "cpu", seed=2, steps=6, rows=rows, ragged=True)
     again = compute_results(TAILS, "cpu", seed=2, steps=6, rows=rows, ragged=True)
     assert_close(many, again, 0.0)
-    assert_close(many, one, 0.0)
+    assert_close(many, single, 0.0)
 
 
 AS_IT_IS = """
@@ -143,7 +146,7 @@ def test_results_are_variables_at_other_times_as_they_are(
         for read, other in (("x[t-1]", "h[t-2]"), ("h", "x"), ("x", "x[t-2]"), ("h[t-3]", "h"))
         for call in calls
     ]
-    check_all(cases, monkeypatch)
+    run_together(cases, monkeypatch)
 
 
 PARTS = """
@@ -160,7 +163,7 @@ model m(H = 21):
 """
 
 
-def test_gradients_come_of_some_results_alone() -> None:
+def test_gradients_of_some_results_alone() -> None:
     import torch
 
     import rnnc
@@ -170,11 +173,11 @@ def test_gradients_come_of_some_results_alone() -> None:
     nets = [rnnc.compile(PARTS, backend=name).double() for name in ("cpu", "reference")]
     x = torch.randn(6, 4, 5, dtype=torch.float64)
     for chosen in ((0,), (1,), (2,), (3,), (0, 3), (1, 2)):
-        found = []
+        gradients = []
         for net in nets:
             randomize_parameters(net, 1).zero_grad()
             y, state = net(x)
             results = (*y, *state)
-            sum(results[at].square().sum() for at in chosen).backward()
-            found.append(parameter_gradients(net))
-        assert_close(*found, 1e-9, str(chosen))
+            sum(results[index].square().sum() for index in chosen).backward()
+            gradients.append(parameter_gradients(net))
+        assert_close(*gradients, 1e-9, str(chosen))

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rnnc.compiler.backends import cache_dir
+from rnnc.compiler.backends import cache_dir, warn_once
 from rnnc.compiler.backends.cpu.toolchain import build_library as build_module
 from rnnc.compiler.backends.cpu.toolchain import c_compiler, kernel_cache
 from rnnc.compiler.backends.cpu.toolchain.build_library import build_library
@@ -33,15 +33,15 @@ int threads(int n) {
 
 
 @pytest.fixture(autouse=True)
-def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Nothing is loaded yet, and the cache is empty."""
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No library is loaded yet, and the cache is empty."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(build_module, "_loaded", {})
-    monkeypatch.setattr(build_module, "_reported", set())
+    monkeypatch.setattr(warn_once, "_warned", set())
     return tmp_path / "cache" / "rnnc" / "kernels"
 
 
-def compiler_that(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+def use_compiler(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     path = folder / "cc"
     version = 'if [ "$1" = --version ]; then echo fake 1; exit 0; fi\n'
     path.write_text(f"#!/bin/sh\n{version}{script}\n")
@@ -58,21 +58,21 @@ def entries(folder: Path) -> list[Path]:
 
 
 def test_a_library_is_built_once_and_then_comes_from_the_cache(
-    fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert answer(build_library(SOURCE, "plain")) == 42
-    assert stat.S_IMODE(fresh.stat().st_mode) == 0o700
-    assert [path.suffix for path in entries(fresh)] == [".so"]
+    assert stat.S_IMODE(empty_cache.stat().st_mode) == 0o700
+    assert [path.suffix for path in entries(empty_cache)] == [".so"]
     monkeypatch.setattr(build_module, "_loaded", {})
     monkeypatch.setattr(build_module, "_compile", lambda *_: pytest.fail("compiled again"))
     assert answer(build_library(SOURCE, "plain")) == 42
 
 
-def test_source_and_level_each_make_their_own_entry(fresh: Path) -> None:
+def test_source_and_instruction_set_each_make_their_own_entry(empty_cache: Path) -> None:
     build_library(SOURCE, "plain")
     build_library(SOURCE + " ", "plain")
     build_library(SOURCE, "avx2")
-    assert len(entries(fresh)) == 3
+    assert len(entries(empty_cache)) == 3
 
 
 def test_compiler_and_processor_are_part_of_the_key() -> None:
@@ -92,12 +92,12 @@ def test_compiler_and_processor_are_part_of_the_key() -> None:
 
 @pytest.mark.parametrize("keep", [0, 1, 1000, -1])
 def test_a_torn_entry_is_built_again(
-    fresh: Path, monkeypatch: pytest.MonkeyPatch, keep: int
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch, keep: int
 ) -> None:
     build_library(SOURCE, "plain")
-    (entry,) = entries(fresh)
+    (entry,) = entries(empty_cache)
     whole = entry.read_bytes()
-    torn = fresh / "torn"
+    torn = empty_cache / "torn"
     torn.write_bytes(whole[:keep])
     torn.replace(entry)
     monkeypatch.setattr(build_module, "_loaded", {})
@@ -105,17 +105,17 @@ def test_a_torn_entry_is_built_again(
     assert kernel_cache.is_valid_entry(entry)
 
 
-def test_a_changed_byte_is_seen(fresh: Path) -> None:
+def test_a_changed_byte_is_seen(empty_cache: Path) -> None:
     build_library(SOURCE, "plain")
-    (entry,) = entries(fresh)
+    (entry,) = entries(empty_cache)
     content = bytearray(entry.read_bytes())
     content[len(content) // 2] ^= 1
-    changed = fresh / "changed"
+    changed = empty_cache / "changed"
     changed.write_bytes(content)
     assert not kernel_cache.is_valid_entry(changed)
 
 
-def test_several_processes_may_build_the_same_thing(fresh: Path) -> None:
+def test_several_processes_may_build_the_same_thing(empty_cache: Path) -> None:
     script = f"""
 from rnnc.compiler.backends.cpu.toolchain.build_library import build_library
 print(build_library({SOURCE!r}, "plain").answer())
@@ -123,12 +123,12 @@ print(build_library({SOURCE!r}, "plain").answer())
     command = [sys.executable, "-c", script]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(3)]
     assert [process.communicate()[0].split() for process in running] == [[b"42"]] * 3
-    assert len(entries(fresh)) == 1
+    assert len(entries(empty_cache)) == 1
 
 
-def test_what_a_crash_has_left_is_cleared(fresh: Path) -> None:
+def test_build_folders_of_crashes_are_cleared(empty_cache: Path) -> None:
     build_library(SOURCE, "plain")
-    old, new = fresh / "build-old", fresh / "build-new"
+    old, new = empty_cache / "build-old", empty_cache / "build-new"
     old.mkdir()
     new.mkdir()
     os.utime(old, (0, 0))
@@ -138,27 +138,27 @@ def test_what_a_crash_has_left_is_cleared(fresh: Path) -> None:
 
 
 def test_a_folder_of_somebody_else_is_refused(
-    fresh: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(os, "getuid", lambda: 12345)
     assert answer(build_library(SOURCE, "plain")) == 42
-    told = capfd.readouterr().err
-    assert "belongs to another user" in told
-    assert told.count("\n") == 1
-    assert entries(fresh) == []
+    message = capfd.readouterr().err
+    assert "belongs to another user" in message
+    assert message.count("\n") == 1
+    assert entries(empty_cache) == []
 
 
 def test_a_folder_that_is_open_to_others_is_refused(
-    fresh: Path, capfd: pytest.CaptureFixture[str]
+    empty_cache: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    fresh.mkdir(parents=True)
-    fresh.chmod(0o777)
+    empty_cache.mkdir(parents=True)
+    empty_cache.chmod(0o777)
     assert answer(build_library(SOURCE, "plain")) == 42
     assert "open to other users" in capfd.readouterr().err
-    assert entries(fresh) == []
+    assert entries(empty_cache) == []
 
 
-def test_a_cache_that_cannot_be_made_is_done_without(
+def test_kernels_build_without_a_cache_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -167,8 +167,8 @@ def test_a_cache_that_cannot_be_made_is_done_without(
     assert capfd.readouterr().err.startswith("rnnc: kernels are compiled anew")
 
 
-def test_a_full_disk_at_the_cache_is_done_without(
-    fresh: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_kernels_build_with_a_full_disk_at_the_cache(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -176,13 +176,13 @@ def test_a_full_disk_at_the_cache_is_done_without(
     monkeypatch.setattr(build_module, "publish_entry", full)
     assert answer(build_library(SOURCE, "plain")) == 42
     assert "No space left" in capfd.readouterr().err
-    assert entries(fresh) == []
+    assert entries(empty_cache) == []
 
 
 def test_a_full_disk_everywhere_is_one_clear_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compiler_that(tmp_path, monkeypatch, 'echo "model.o: No space left on device" >&2; exit 1')
+    use_compiler(tmp_path, monkeypatch, 'echo "model.o: No space left on device" >&2; exit 1')
     with pytest.raises(RnnError, match=r"RNN503.*cannot be written"):
         build_library(SOURCE, "plain")
 
@@ -198,7 +198,7 @@ def test_no_compiler_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_compiler_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    compiler_that(tmp_path, monkeypatch, 'echo "x.c:1: error: no luck" >&2; exit 3')
+    use_compiler(tmp_path, monkeypatch, 'echo "x.c:1: error: no luck" >&2; exit 3')
     with pytest.raises(RnnError, match=r"failed \(3\): x.c:1: error: no luck"):
         build_library(SOURCE, "plain")
 
@@ -207,7 +207,7 @@ def test_a_compiler_that_hangs_is_ended_with_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     child = tmp_path / "child"
-    compiler_that(tmp_path, monkeypatch, f"sleep 600 & echo $! > {child}; wait")
+    use_compiler(tmp_path, monkeypatch, f"sleep 600 & echo $! > {child}; wait")
     with pytest.raises(RnnError, match="did not finish in 1 s"):
         build_library(SOURCE, "plain", timeout=1)
     state = Path(f"/proc/{child.read_text().strip()}/stat")
@@ -223,19 +223,19 @@ def test_one_openmp_runtime_and_its_threads() -> None:
 
 def test_without_openmp_kernels_still_build(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(c_compiler, "openmp_runtime", lambda: None)
-    found = c_compiler.find_toolchain()
-    assert "-fopenmp" not in build_module.compiler_flags("plain", found)
+    toolchain = c_compiler.find_toolchain()
+    assert "-fopenmp" not in build_module.compiler_flags("plain", toolchain)
     assert answer(build_library(SOURCE, "plain")) == 42
 
 
 @pytest.mark.parametrize(
-    ("capability", "level"), [("AVX512", "avx512"), ("AVX2", "avx2"), ("DEFAULT", "plain")]
+    ("capability", "isa"), [("AVX512", "avx512"), ("AVX2", "avx2"), ("DEFAULT", "plain")]
 )
-def test_the_level_is_what_torch_uses(
-    monkeypatch: pytest.MonkeyPatch, capability: str, level: str
+def test_the_instruction_set_is_that_of_torch(
+    monkeypatch: pytest.MonkeyPatch, capability: str, isa: str
 ) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    assert c_compiler.host_isa() == level
+    assert c_compiler.host_isa() == isa
 
 
 def test_nothing_is_flushed_to_zero_afterwards() -> None:
@@ -248,7 +248,7 @@ def test_nothing_is_flushed_to_zero_afterwards() -> None:
     subprocess.run([sys.executable, "-c", script], check=True, env=dict(os.environ))
 
 
-RUBBISH = {
+BAD_LIBRARIES = {
     "nothing": ": > $out",
     "text": "echo no library > $out",
     "an object": "echo 'int other;' | cc -x c -c - -o $out",
@@ -262,67 +262,67 @@ RUBBISH = {
 OUT = 'while [ "$1" != -o ]; do shift; done; out=$2\n'
 
 
-def spoiled_entry(fresh: Path, content: Path) -> Path:
-    """An entry that is whole by its mark, and rubbish all the same."""
-    toolchain_ = c_compiler.find_toolchain()
-    entry = cache_dir.cache_folder() / f"{build_module._key(SOURCE, 'plain', toolchain_)}.so"
+def publish_bad_entry(empty_cache: Path, content: Path) -> Path:
+    """Publish an entry whose checksum is right, though it holds no usable library."""
+    toolchain = c_compiler.find_toolchain()
+    entry = cache_dir.cache_folder() / f"{build_module._key(SOURCE, 'plain', toolchain)}.so"
     kernel_cache.publish_entry(content, entry)
     assert kernel_cache.is_valid_entry(entry)
-    assert entry.parent == fresh
+    assert entry.parent == empty_cache
     return entry
 
 
-@pytest.mark.parametrize("kind", RUBBISH)
-def test_an_entry_that_a_compiler_has_spoiled_is_made_anew(
-    fresh: Path, tmp_path: Path, kind: str
+@pytest.mark.parametrize("kind", BAD_LIBRARIES)
+def test_an_entry_with_a_bad_library_is_built_again(
+    empty_cache: Path, tmp_path: Path, kind: str
 ) -> None:
-    content = tmp_path / "rubbish"
-    script = OUT + RUBBISH[kind]
+    content = tmp_path / "bad"
+    script = OUT + BAD_LIBRARIES[kind]
     subprocess.run(["/bin/sh", "-c", script, "sh", "-o", str(content)], check=True)
-    entry = spoiled_entry(fresh, content)
+    entry = publish_bad_entry(empty_cache, content)
     before = entry.read_bytes()
     assert answer(build_library(SOURCE, "plain", required_functions=["answer"])) == 42
     assert entry.read_bytes() != before
     assert kernel_cache.is_valid_entry(entry)
-    # This process knows the entry's name for the rubbish that it has loaded before.
+    # For the entry's name this process gets the bad library, which it has loaded before.
     copy = tmp_path / "copy.so"
     copy.write_bytes(entry.read_bytes())
     assert answer(ctypes.CDLL(str(copy))) == 42
 
 
-@pytest.mark.parametrize("kind", RUBBISH)
-def test_rubbish_is_not_kept_and_one_clear_error(
-    fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+@pytest.mark.parametrize("kind", BAD_LIBRARIES)
+def test_a_bad_library_is_not_cached_and_one_clear_error(
+    empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    compiler_that(tmp_path, monkeypatch, f"echo run >> {tmp_path}/runs\n{OUT}{RUBBISH[kind]}")
+    use_compiler(tmp_path, monkeypatch, f"echo run >> {tmp_path}/runs\n{OUT}{BAD_LIBRARIES[kind]}")
     words = r"RNN503.*has written a library (that does not load|without the function `answer`)"
     with pytest.raises(RnnError, match=words):
         build_library(SOURCE, "plain", required_functions=["answer"])
-    assert entries(fresh) == []
+    assert entries(empty_cache) == []
     assert (tmp_path / "runs").read_text().count("run") == 2, "compiled and linked, once"
 
 
 def test_a_compiler_that_writes_nothing_is_one_clear_error(
-    fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compiler_that(tmp_path, monkeypatch, "exit 0")
+    use_compiler(tmp_path, monkeypatch, "exit 0")
     with pytest.raises(RnnError, match=r"RNN503.*has written a library that does not load"):
         build_library(SOURCE, "plain")
-    assert entries(fresh) == []
+    assert entries(empty_cache) == []
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "link"])
 def test_an_entry_that_is_no_file_of_ours_is_replaced(
-    fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+    empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     build_library(SOURCE, "plain")
-    (entry,) = entries(fresh)
+    (entry,) = entries(empty_cache)
     elsewhere = tmp_path / "elsewhere.so"
     entry.replace(elsewhere)
     if kind == "pipe":
         os.mkfifo(entry)
     elif kind == "socket":
-        monkeypatch.chdir(fresh)
+        monkeypatch.chdir(empty_cache)
         with socket.socket(socket.AF_UNIX) as ours:
             ours.bind(entry.name)
     else:
@@ -332,11 +332,11 @@ def test_an_entry_that_is_no_file_of_ours_is_replaced(
     assert stat.S_ISREG(entry.lstat().st_mode)
 
 
-def test_a_folder_in_an_entrys_place_is_told_of(
-    fresh: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_a_folder_in_an_entrys_place_is_reported(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     build_library(SOURCE, "plain")
-    (entry,) = entries(fresh)
+    (entry,) = entries(empty_cache)
     entry.unlink()
     entry.mkdir()
     monkeypatch.setattr(build_module, "_loaded", {})
@@ -348,11 +348,16 @@ def test_a_folder_in_an_entrys_place_is_told_of(
 @pytest.mark.parametrize("which", ["inner", "outer"])
 @pytest.mark.parametrize("fault", ["link", "file", "open to a group", "open to all", "another's"])
 def test_every_folder_of_the_cache_is_the_users_own(
-    fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, which: str, fault: str
+    empty_cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    which: str,
+    fault: str,
 ) -> None:
-    fresh.parent.mkdir(parents=True, mode=0o755)
-    folder = fresh.parent / name if which == "inner" else fresh.parent
-    assert cache_dir.cache_folder(name) == fresh.parent / name
+    empty_cache.parent.mkdir(parents=True, mode=0o755)
+    folder = empty_cache.parent / name if which == "inner" else empty_cache.parent
+    assert cache_dir.cache_folder(name) == empty_cache.parent / name
     if fault in {"link", "file"}:
         folder.rename(tmp_path / "moved")
         if fault == "link":
@@ -363,9 +368,9 @@ def test_every_folder_of_the_cache_is_the_users_own(
         lstat = Path.lstat
 
         def owned(path: Path) -> os.stat_result:
-            found = list(lstat(path))
-            found[stat.ST_UID] += path == folder
-            return os.stat_result(found)
+            fields = list(lstat(path))
+            fields[stat.ST_UID] += path == folder
+            return os.stat_result(fields)
 
         monkeypatch.setattr(Path, "lstat", owned)
     else:

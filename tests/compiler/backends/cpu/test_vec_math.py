@@ -12,8 +12,8 @@ from rnnc.compiler.backends.cpu.codegen.emitter import prelude
 from rnnc.compiler.backends.cpu.toolchain.build_library import build_library
 from rnnc.compiler.backends.cpu.toolchain.c_compiler import host_isa
 
-LEVELS = ["plain", "avx2", "avx512"]
-LEVELS = LEVELS[: LEVELS.index(host_isa()) + 1]
+ISAS = ["plain", "avx2", "avx512"]
+ISAS = ISAS[: ISAS.index(host_isa()) + 1]
 Function = Callable[[np.ndarray], np.ndarray]
 
 # Units in the last place, against numpy in 80 bits.
@@ -35,13 +35,13 @@ ULP: dict[str, tuple[float, Function]] = {
 }
 
 
-def text(level: str, double: bool) -> str:
+def text(isa: str, double: bool) -> str:
     functions = "".join(
         f"void t_{name}(real *x, long n) "
         f"{{ for (long i = 0; i < n; i += LANES) STORE(x + i, v_{name}(LOAD(x + i))); }}\n"
         for name in ULP
     )
-    return prelude(level, double=double) + functions  # type: ignore[arg-type]
+    return prelude(isa, double=double) + functions  # type: ignore[arg-type]
 
 
 def points(dtype: type, generator: np.random.Generator) -> np.ndarray:
@@ -63,33 +63,33 @@ GROUPS = "".join(
 )
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("double", [False, True])
 @pytest.mark.parametrize("k", [1, 3, 16, 63, 64, 70, 197])
-def test_groups_of_entries(level: str, double: bool, k: int) -> None:
-    library = build_library(prelude(level, double=double) + GROUPS, level)  # type: ignore[arg-type]
+def test_groups_of_entries(isa: str, double: bool, k: int) -> None:
+    library = build_library(prelude(isa, double=double) + GROUPS, isa)  # type: ignore[arg-type]
     dtype = np.float64 if double else np.float32
     z = np.random.default_rng(k).standard_normal((5, k)).astype(dtype)
     z[1, -1], z[2, k // 2], z[3] = 9, np.nan, -np.inf
 
-    def run(name: str, given: np.ndarray, count: int, n: int) -> np.ndarray:
+    def run(name: str, source: np.ndarray, count: int, n: int) -> np.ndarray:
         to = np.zeros(count, dtype)
-        pointers = (ctypes.c_void_p(a.ctypes.data) for a in (to, given))
+        pointers = (ctypes.c_void_p(a.ctypes.data) for a in (to, source))
         getattr(library, name)(*pointers, ctypes.c_long(n), ctypes.c_long(k))
         return to
 
     assert np.array_equal(run("t_group_max", z, 5, z.size), z.max(-1), equal_nan=True)
     sums = z.astype(np.longdouble).sum(-1)
-    found = run("t_group_sum", z, 5, z.size)
-    assert np.allclose(found, sums.astype(dtype), rtol=0, atol=1e-4, equal_nan=True)
+    computed = run("t_group_sum", z, 5, z.size)
+    assert np.allclose(computed, sums.astype(dtype), rtol=0, atol=1e-4, equal_nan=True)
     spread = run("t_spread", z[:, 0].copy(), z.size, 5)
     assert np.array_equal(spread, z[:, 0].repeat(k), equal_nan=True)
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_functions_are_right_to_a_few_units_in_the_last_place(level: str, dtype: type) -> None:
-    library = build_library(text(level, dtype is np.float64), level)  # type: ignore[arg-type]
+def test_functions_are_right_to_a_few_units_in_the_last_place(isa: str, dtype: type) -> None:
+    library = build_library(text(isa, dtype is np.float64), isa)  # type: ignore[arg-type]
     x = points(dtype, np.random.default_rng(0))
     for name, (allowed, function) in ULP.items():
         y = np.ascontiguousarray(x.copy())

@@ -22,21 +22,21 @@ from rnnc.compiler.backends.cpu.specialize.weight_grad_blocking import packing_s
 from rnnc.compiler.backends.cpu.toolchain.c_compiler import host_isa
 from rnnc.compiler.request import PlanRequest
 
-LEVELS = ["plain", "avx2", "avx512"]
-LEVELS = LEVELS[: LEVELS.index(host_isa()) + 1]
+ISAS = ["plain", "avx2", "avx512"]
+ISAS = ISAS[: ISAS.index(host_isa()) + 1]
 SPEC = "model m:\n    input x: real[3]\n    output y: real[3]\n    y = W x\n"
 
 
-@pytest.fixture(scope="module", params=[(level, d) for level in LEVELS for d in (False, True)])
+@pytest.fixture(scope="module", params=[(isa, d) for isa in ISAS for d in (False, True)])
 def program(request: pytest.FixtureRequest) -> CompiledProgram:
-    level, double = request.param
+    isa, double = request.param
     graph = rnnc.compile(SPEC, backend="reference").graph
-    made = compile_program(graph, PlanRequest(without=DISABLED_PASSES), double=double, isa=level)
-    made.load()
-    return made
+    program = compile_program(graph, PlanRequest(without=DISABLED_PASSES), double=double, isa=isa)
+    program.load()
+    return program
 
 
-def outer_sum(
+def compute_weight_grad(
     program: CompiledProgram,
     a: torch.Tensor,
     b: torch.Tensor,
@@ -45,18 +45,18 @@ def outer_sum(
     threads: int,
 ) -> torch.Tensor:
     m, n = a.shape[1], b.shape[1]
-    found = torch.full((m, n), float("nan"), dtype=program.dtype)
-    room = packing_size([n], program.emitter.tile_vectors * program.layout.lanes, depth)
-    work = torch.empty(threads * room, dtype=program.dtype)
+    result = torch.full((m, n), float("nan"), dtype=program.dtype)
+    size = packing_size([n], program.emitter.tile_vectors * program.layout.lanes, depth)
+    work = torch.empty(threads * size, dtype=program.dtype)
     index = None if rows is None else rows.data_ptr()
     pointer, number = ctypes.c_void_p, ctypes.c_long
-    program.libraries[0].outer_sum(
-        *(pointer(found.data_ptr()), number(m), number(n), number(depth)),
+    program.libraries[0].weight_grad_gemm(
+        *(pointer(result.data_ptr()), number(m), number(n), number(depth)),
         *(pointer(a.data_ptr()), number(a.stride(0)), pointer(None)),
         *(pointer(b.data_ptr()), number(b.stride(0)), pointer(index)),
-        *(pointer(work.data_ptr()), number(room), number(threads)),
+        *(pointer(work.data_ptr()), number(size), number(threads)),
     )
-    return found
+    return result
 
 
 @settings(max_examples=60)
@@ -68,7 +68,7 @@ def outer_sum(
     shuffled=st.booleans(),
     seed=st.integers(0, 2**31),
 )
-def test_outer_sums(
+def test_weight_gradients(
     program: CompiledProgram, m: int, n: int, depth: int, threads: int, shuffled: bool, seed: int
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -78,23 +78,15 @@ def test_outer_sums(
     )
     index = torch.randint(0, depth + 1, (depth,), generator=generator, dtype=torch.int32)
     rows = index if shuffled else None
-    found = outer_sum(program, a, b, rows, depth, threads)
+    result = compute_weight_grad(program, a, b, rows, depth, threads)
     expected = a[:depth].double().t() @ (b[index.long()] if shuffled else b[:depth]).double()
     tolerance = 1e-12 if program.double else 1e-5
-    assert found.shape == (m, n)
-    assert (found - expected).abs().max() <= tolerance * depth
+    assert result.shape == (m, n)
+    assert (result - expected).abs().max() <= tolerance * depth
 
 
-@pytest.mark.parametrize(
-    ("macro", "name"),
-    [
-        ("DEPTH", "DEPTH_BLOCK"),
-        ("BLOCKS", "COLUMN_BLOCKS"),
-        ("PASSES", "DEPTH_PASSES"),
-        ("TILES", "ROW_TILES"),
-    ],
-)
-def test_room_is_reckoned_with_the_numbers_that_c_blocks_by(macro: str, name: str) -> None:
+@pytest.mark.parametrize("name", ["DEPTH_BLOCK", "COLUMN_BLOCKS", "DEPTH_PASSES", "ROW_TILES"])
+def test_packing_size_uses_the_block_sizes_of_the_c_code(name: str) -> None:
     text = (files("rnnc.compiler.backends.cpu") / "csrc" / "weight_grad_gemm.h").read_text("utf-8")
-    (number,) = re.findall(rf"^#define OUTER_{macro} (\d+)", text, re.MULTILINE)
+    (number,) = re.findall(rf"^#define {name} (\d+)", text, re.MULTILINE)
     assert int(number) == getattr(weight_grad_blocking, name)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import rnnc
-from rnnc.compiler.backends.cpu.specialize import shape_specialization
+from rnnc.compiler.backends.cpu.specialize import shape_specialization, thread_partition
 from rnnc.compiler.backends.cpu.specialize.compiled_program import CompiledProgram
 from support.comparison.agreement import assert_agree
 from support.comparison.assertions import assert_close
@@ -52,7 +52,7 @@ def test_float32_agrees_with_float64() -> None:
     ("right", "wrong"),
     [
         ("* 416 + k;", "* 416;"),
-        ("panel += deep * ", "panel += 0 * "),
+        ("panel += depth * ", "panel += 0 * "),
         (", k > 0);", ", 0);"),
         ("vec sums = (s[0] + s[1]) + (s[2] + s[3])", "vec sums = (s[0] + s[1]) + s[2]"),
         ("to[u * count + symbol] += row[u]", "to[u * count + symbol] = row[u]"),
@@ -63,16 +63,16 @@ def test_float32_agrees_with_float64() -> None:
 def test_a_planted_fault_is_caught(right: str, wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
     source = CompiledProgram.source
 
-    def planted(self: CompiledProgram) -> str:
+    def plant(self: CompiledProgram) -> str:
         text = source(self)
         assert right in text
         return text.replace(right, wrong)
 
-    # A pass over few rows at a time, which narrow models do not need.
+    # Few rows at a time pass through the kernels, which only wide models need.
     monkeypatch.setattr("rnnc.compiler.backends.cpu.codegen.emitter._CACHE_BLOCK_NUMBERS", 1 << 13)
     monkeypatch.setattr(shape_specialization, "MIN_ROWS_TO_PACK", 0)
     assert_agree(WORDS, "cpu", **CALL)
-    monkeypatch.setattr(CompiledProgram, "source", planted)
+    monkeypatch.setattr(CompiledProgram, "source", plant)
     with pytest.raises(AssertionError, match="off by"):
         assert_agree(WORDS, "cpu", **CALL)
 
@@ -81,28 +81,28 @@ def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     model = rnnc.compile(WORDS, backend="cpu")
     x = torch.randint(0, 416, (7, 29))
-    monkeypatch.setattr(shape_specialization, "MIN_WORK_TO_THREAD", 0)
-    found = []
+    monkeypatch.setattr(thread_partition, "MIN_WORK_TO_THREAD", 0)
+    results = []
     for threads in (1, 3):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
         model.zero_grad()
         y, _ = model(x)
         y.square().sum().backward()
-        found.append([y.detach(), *(p.grad for p in model.parameters())])
-    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+        results.append([y.detach(), *(p.grad for p in model.parameters())])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
 def test_results_are_the_callers_own() -> None:
-    """What a call hands out is written by no later call, and by no other result."""
+    """No later call writes to a result, and no other result shares its memory."""
     model = rnnc.compile(DENSE, backend="cpu")
     x = torch.randn(4, 3, 288)
     with torch.no_grad():
         first, _ = model(x)
-        kept = [t.clone() for t in first]
+        copies = [t.clone() for t in first]
         model(torch.randn(4, 3, 288))
-        assert all(torch.equal(a, b) for a, b in zip(first, kept, strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(first, copies, strict=True))
         first.y.zero_()
-        assert torch.equal(first.z, kept[1])
+        assert torch.equal(first.z, copies[1])
 
 
 @pytest.mark.parametrize("backend", ["cpu", "aten"])
