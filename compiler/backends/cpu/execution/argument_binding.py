@@ -63,7 +63,7 @@ class ArgumentBindings:
         if residuals is not None and residuals.data_ptr() % _ALIGNMENT:
             # Torch aligns its own memory; saved-tensor hooks may have moved the block.
             residuals = residuals.clone()
-        specialization, dtype = self.specialization, self.program.dtype
+        specialization = self.specialization
         margin = _ALIGNMENT // specialization.itemsize
         sizes = (specialization.block_sizes[RESIDUAL_BLOCK], specialization.scratch_size)
         for block, size in enumerate(sizes):
@@ -72,14 +72,14 @@ class ArgumentBindings:
             else:
                 tensor = self.program.workspaces.take(size + margin)
             if tensor is None:
-                tensor = torch.empty(size + margin, dtype=dtype)
+                tensor = torch.empty(size + margin, dtype=self.program.dtype)
                 if size > MIN_HUGE_PAGE_NUMBERS:
                     advise_huge_pages(tensor)
             self.blocks.append(tensor)
             self._block_addresses[block] = -(-tensor.data_ptr() // _ALIGNMENT) * _ALIGNMENT
         for value_id in specialization.direct_results:
             width = self.values[value_id].shape[0]
-            rows = torch.empty(self.sequence.row_count, width, dtype=dtype)
+            rows = torch.empty(self.sequence.row_count, width, dtype=self.program.dtype)
             self.bound_values[value_id] = RowBuffer(rows, 0, width)
             self._pointers[value_id] = rows.data_ptr()
             self._result_tensors[value_id] = rows

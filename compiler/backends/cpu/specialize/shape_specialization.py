@@ -129,10 +129,8 @@ class ShapeSpecialization:
         return tuple(self._plan_bindings(launch.sources) for launch in self.launches)
 
     def _byte_bounds(self, region: CpuBufferRegion) -> tuple[int, int, int]:
-        end = region.start + region.rows * region.stride
-        offsets = (region.first_offset, region.start, end)
-        first, start, end = (offset * self.itemsize for offset in offsets)
-        return first, start, end
+        itemsize, end = self.itemsize, region.start + region.rows * region.stride
+        return region.first_offset * itemsize, region.start * itemsize, end * itemsize
 
     def _assign_regions(self) -> tuple[int, int]:
         """Lay the slots out in both blocks and return the block sizes."""
@@ -199,8 +197,7 @@ class ShapeSpecialization:
             elif len(value.shape) == 2:
                 matrices.append((value_id, str(value.attributes[0])))
             else:
-                region = self.regions[value_id]
-                sizes = (region.first_offset, value.shape[0], region.stride)
-                offset, width, stride = (size * self.itemsize for size in sizes)
+                region, width = self.regions[value_id], value.shape[0] * self.itemsize
+                offset, stride = region.first_offset * self.itemsize, region.stride * self.itemsize
                 vectors.append((value_id, str(value.attributes[0]), offset, width, stride))
         return SourceBindings(tuple(matrices), tuple(vectors), tuple(others))

@@ -34,5 +34,5 @@ class WorkspacePool:
 
     def give_back(self, workspace: Tensor) -> None:
         """Keep a workspace for the next call, unless it is small or one is idle already."""
-        if is_worth_pooling(workspace.numel()) and not self._idle:
+        if workspace.numel() >= MIN_POOLED_NUMBERS and not self._idle:
             self._idle.append(workspace)
