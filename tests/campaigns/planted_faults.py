@@ -53,7 +53,7 @@ def _rows_times_too_large(patch: Patch) -> None:
     def too_large(value: Any, operands: list[Tensor], memory: Any) -> Tensor:
         gradient = original(value, operands, memory)
         is_row_free = any(operand.dim() < 3 and operand.is_floating_point() for operand in operands)
-        return gradient * memory.call.rows if is_row_free else gradient
+        return gradient * memory.call.batch_size if is_row_free else gradient
 
     patch.setattr(batched_phase, "reduce_over_steps", too_large)
 
