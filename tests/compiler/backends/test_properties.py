@@ -401,7 +401,9 @@ def test_a_planted_fault_is_caught(fault: str, check: Any, monkeypatch: pytest.M
         monkeypatch.setattr(
             Segments,
             "last_step",
-            lambda self, series: series.sum((0, 1), keepdim=True)[0].expand(self.call.batch_size, -1),
+            lambda self, series: series.sum((0, 1), keepdim=True)[0].expand(
+                self.call.batch_size, -1
+            ),
         )
     else:
         faults = {
