@@ -11,11 +11,12 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -40,6 +41,10 @@ from support.generator.calls import CallConfig, random_call
 
 CHUNK_SIZE = 12
 """Specs per task of a process, whose generated C is compiled in one file."""
+
+
+PROGRESS = 250
+"""Specs from one line on progress to the next."""
 
 
 @dataclass(frozen=True)
@@ -179,36 +184,46 @@ def main() -> None:
         arguments.sanitize,
         arguments.plant,
     )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run(search, arguments, print))
 
 
 def run(search: Search, arguments: argparse.Namespace, report: Callable[..., None]) -> int:
-    """Run one search and append it to the ledger; return 1 if it found a mismatch."""
+    """Run one search and append it to the ledger; return 1 if it found a mismatch.
+
+    A search that is interrupted, or told to end, appends what it has done.
+    """
     first = arguments.from_seed
     if first is None:
         first = ledger.next_seed(search.backend, search.options)
     begin, all_results, last = time.perf_counter(), list[SpecResult](), first - 1
     report(f"{search.backend} {search.options or ''} from seed {first}", flush=True)
-    for results in run_search(search, first, arguments.count, arguments.jobs):
-        all_results += results
-        last = max(last, *(f.seed for f in results))
-        for result in (f for f in results if f.failure):
-            report(f"seed {result.seed}, call {result.call_number}: {result.failure}", flush=True)
+    with suppress(KeyboardInterrupt):
+        for results in run_search(search, first, arguments.count, arguments.jobs):
+            if len(all_results) // PROGRESS < (len(all_results) + len(results)) // PROGRESS:
+                minutes = (time.perf_counter() - begin) / 60
+                report(f"{len(all_results) + len(results)} specs, {minutes:.0f} min", flush=True)
+            all_results += results
+            last = max(last, *(f.seed for f in results))
+            for result in (f for f in results if f.failure):
+                report(
+                    f"seed {result.seed}, call {result.call_number}: {result.failure}", flush=True
+                )
     failures = [f for f in all_results if f.failure]
-    for result in failures[: arguments.shrink]:
-        report(
-            f"\n# seed {result.seed}\n{shrink_to_test(search, result.seed, result.call_number)}",
-            flush=True,
-        )
     accepted = sum(f.accepted for f in all_results)
     refused = sum(f.unsupported for f in all_results)
-    if not arguments.no_ledger:
+    if all_results and not arguments.no_ledger:
         ledger.append_entry(
             ledger.Entry(
                 search.backend, search.options, ledger.generator_version(), first, last, accepted,
                 accepted - refused, tuple(f.seed for f in failures), ledger.current_commit(),
             )
         )  # fmt: skip
+    for result in failures[: arguments.shrink]:
+        report(
+            f"\n# seed {result.seed}\n{shrink_to_test(search, result.seed, result.call_number)}",
+            flush=True,
+        )
     elapsed = time.perf_counter() - begin
     report(
         f"{search.backend}: {accepted} specs accepted of {len(all_results)} "

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from campaigns import search as search_command
 from campaigns.planted_faults import FAULTS, plant_fault, specs_until_found
 from campaigns.search import Search, SpecResult, examine_specs
 from campaigns.shrink import Case, format_test, shrink_case
@@ -53,19 +56,19 @@ def test_a_planted_fault_is_found(name: str) -> None:
 
 
 def test_a_mismatch_becomes_a_small_test() -> None:
-    search, name = Search("oracle"), "no symbol is the first"
+    oracle, name = Search("oracle"), "no symbol is the first"
     with plant_fault(name):
-        blocks = (examine_specs(search, range(s, s + 10)) for s in range(20_000, 20_200, 10))
+        blocks = (examine_specs(oracle, range(s, s + 10)) for s in range(20_000, 20_200, 10))
         seed = next(
             f.seed for results in blocks for f in results if f.failure and not f.call_number
         )
         spec = random_spec(seed)
         case = Case(spec.text, spec.sizes, random_call(seed))
-        small = shrink_case(case, search.describe_failure, budget=150)
-        assert search.describe_failure(small.text, small.sizes, small.call)
+        small = shrink_case(case, oracle.describe_failure, budget=150)
+        assert oracle.describe_failure(small.text, small.sizes, small.call)
     assert small.text.count("\n") < spec.text.count("\n") / 3
     assert "symbol" in small.text
-    assert search.describe_failure(small.text, small.sizes, small.call) is None
+    assert oracle.describe_failure(small.text, small.sizes, small.call) is None
     assert "assert_call_agrees(SPEC, CallConfig(" in format_test(small, "oracle", {})
 
 
@@ -96,6 +99,24 @@ def test_a_search_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
     assert ledger.next_seed("cpu", {"flags": "-O3"}, path) == 100
     assert ledger.next_seed("cpu", {}, path) == 0
     assert ledger.next_seed("aten", {"flags": "-O3"}, path) == 0
+
+
+def test_an_interrupted_search_writes_down_what_it_has_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(
+        search: Search, first: int, count: int, jobs: int
+    ) -> Iterator[list[SpecResult]]:
+        yield [SpecResult(seed, True) for seed in range(first, first + 3)]
+        raise KeyboardInterrupt
+
+    path = tmp_path / "ledger.jsonl"
+    monkeypatch.setattr(search_command, "run_search", interrupted)
+    monkeypatch.setattr(ledger.append_entry, "__defaults__", (path,))
+    arguments = Namespace(from_seed=7, count=100, jobs=1, shrink=0, no_ledger=False)
+    assert search_command.run(Search("aten"), arguments, lambda *words, **options: None) == 0
+    [entry] = ledger.read_entries(path)
+    assert (entry.first, entry.last, entry.accepted, entry.held) == (7, 9, 3, 3)
 
 
 def test_the_ledger_can_be_read() -> None:
