@@ -30,7 +30,8 @@ void rnnc_peak(long times, long threads, long room, const real *rooms) {
         const real *rows[TILE_ROWS];
         for (int i = 0; i < TILE_ROWS; i++) rows[i] = a + i * %(depth)d;
         for (long n = 0; n < times; n++)
-            product(TILE_ROWS, TILE_VECTORS, %(depth)d, rows, panel, sums, TILE_VECTORS * LANES, 0);
+            gemm_microkernel(
+                TILE_ROWS, TILE_VECTORS, %(depth)d, rows, panel, sums, TILE_VECTORS * LANES, 0);
     }
 }
 long rnnc_tile(void) { return (long)TILE_ROWS * TILE_VECTORS * LANES; }
