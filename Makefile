@@ -39,7 +39,7 @@ test-triton: $(STAMP)  ## run generated GPU kernels in Triton's interpreter, and
 	@test -d $(TRITON) || $(RUN) -m pip install --quiet --disable-pip-version-check --no-deps \
 		-c constraints.txt --target $(TRITON) triton
 	TRITON_INTERPRET=1 PYTHONPATH=$(TRITON) OMP_NUM_THREADS=1 $(RUN) -m pytest -m triton \
-		$(CUDA_TESTS)_interpreted.py $(CUDA_TESTS)_persistent_kernels.py tests/campaigns/gpu/test_gpu_run.py \
+		$(CUDA_TESTS)_interpreted.py $(CUDA_TESTS)_persistent_kernels.py tests/campaigns \
 		-n auto $(PYTEST)
 	PYTHONPATH=$(TRITON) OMP_NUM_THREADS=1 $(RUN) -m pytest -m triton \
 		$(CUDA_TESTS)_ahead_of_time.py -n auto $(PYTEST)

@@ -50,6 +50,14 @@ def test_generated_code_agrees_with_the_reference(part: int) -> None:
     assert not failures(Search("cpu", "-O0", calls=1), seeds)
 
 
+@pytest.mark.triton
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy warns of what a mask leaves out
+def test_the_search_runs_kernels_in_the_interpreter() -> None:
+    results = examine_specs(Search("cuda", calls=1), range(4))
+    assert [f.failure for f in results] == [""] * 4
+    assert 0 < sum(f.unsupported for f in results) < 4, "a window in a loop has no kernel"
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_planted_fault_is_found(name: str) -> None:
     assert specs_until_found(name, 20_000) is not None
